@@ -1,0 +1,51 @@
+# What a person does here. `make` alone lists it.
+
+# The distribution's own interpreter where there is one: it is what an administrator's script finds.
+PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl
+PURE := pyipvsadm/argv.py,pyipvsadm/popt.py,pyipvsadm/options.py,pyipvsadm/rules.py,pyipvsadm/endpoint.py,pyipvsadm/model.py,pyipvsadm/errors.py,pyipvsadm/wire.py,pyipvsadm/trace.py,pyipvsadm/connections.py,pyipvsadm/memory.py,pyipvsadm/view/*.py
+
+.PHONY: help env try test lint unit lab lab-packages record clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+env: $(VENV)/.stamp ## build the environment (.venv)
+
+$(VENV)/.stamp: pyproject.toml
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -qq -y python3-venv; \
+	  else echo "Python cannot make environments here: apt-get install python3-venv"; exit 1; fi; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+try: env ## show the main job on the embedded table (no root, no kernel module)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/try.sh
+
+test: env lint unit lab ## all tests: style, types, units, cases, and the lab (root)
+
+lint: env
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+
+unit: env ## the tests that need no kernel, with the branch coverage of the pure modules
+	$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/cases
+	$(BIN)/coverage report --include='$(PURE)' --fail-under=100 --skip-covered
+
+# Root installs what the lab lacks; the tests themselves say what is missing where it still does.
+lab-packages:
+	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(LAB_PACKAGES) >/dev/null; fi
+
+lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
+	$(BIN)/python -m pytest -q tests/lab
+
+record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
+	$(BIN)/python -m tests.lab --shell-command '$(BIN)/python -m tests.cases.record'
+
+clean: ## remove the environment and what the tests left
+	rm -rf $(VENV) .lab build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,291 @@
+"""Virtual services, real servers, sync daemons and time-outs as values, and what every backend offers.
+
+Owns: the records, the numbers the kernel gives to things (uapi ip_vs.h), the Backend protocol.
+Must never know: netlink messages, rule text, options, how anything is shown.
+
+Addresses are bytes in network order (4 or 16); ports, marks, weights and times (seconds) are ints.
+Records are plain classes with slots: `dataclasses` would cost every start more than the work it does.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Protocol
+
+AF_INET = 2
+AF_INET6 = 10
+
+TCP = 6
+UDP = 17
+SCTP = 132
+
+# Forwarding methods: IP_VS_CONN_F_MASQ and on, the low three bits of a connection's flags (IP_VS_CONN_F_FWD_MASK).
+MASQ = 0
+LOCAL = 1
+TUNNEL = 2
+ROUTE = 3
+BYPASS = 4
+FORWARD_MASK = 7
+
+# Flags of a service: IP_VS_SVC_F_*. sh and mh call the first two scheduler flags "fallback" and "port".
+PERSISTENT = 0x01
+HASHED = 0x02  # the kernel's own: set on every service it holds
+ONE_PACKET = 0x04
+SCHED1 = 0x08
+SCHED2 = 0x10
+SCHED3 = 0x20
+
+# Tunnel types (IP_VS_CONN_F_TUNNEL_TYPE_*) and their checksum flags (IP_VS_TUNNEL_ENCAP_FLAG_*; 0 is "no checksum").
+IPIP = 0
+GUE = 1
+GRE = 2
+TUN_CSUM = 1
+TUN_REMCSUM = 2
+
+# Roles of a sync daemon: IP_VS_STATE_*.
+MASTER = 1
+BACKUP = 2
+
+# Operations have the numbers of the IPVS generic netlink commands (IPVS_CMD_*).
+NEW_SERVICE = 1
+SET_SERVICE = 2
+DEL_SERVICE = 3
+GET_SERVICE = 4
+NEW_DEST = 5
+SET_DEST = 6
+DEL_DEST = 7
+GET_DEST = 8
+NEW_DAEMON = 9
+DEL_DAEMON = 10
+GET_DAEMON = 11
+SET_CONFIG = 12
+GET_CONFIG = 13
+SET_INFO = 14
+GET_INFO = 15
+ZERO = 16
+FLUSH = 17
+
+CONNECTIONS_FILE = "/proc/net/ip_vs_conn"
+
+NO_MASK4 = 0xFFFFFFFF  # persistence by the whole client address (/32)
+NO_MASK6 = 128
+
+# (connections, packets in, packets out, bytes in, bytes out, then the same five per second)
+NO_STATS = (0,) * 10
+
+
+class Record:
+    """A value with named slots: compared and shown by them."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # records change; tables are keyed by Service.key()
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.__slots__)})"
+
+
+class Service(Record):
+    """A virtual service: by protocol, address and port, or by firewall mark (then those three are 0, b"", 0).
+
+    netmask: IPv4: the mask as a number (255.255.255.0 is 0xffffff00); IPv6: the prefix length.
+    timeout: persistence in seconds. flags: PERSISTENT and the others above. pe: persistence engine or "".
+    """
+
+    __slots__ = (
+        "addr", "af", "flags", "fwmark", "netmask", "pe", "port", "protocol", "scheduler", "stats", "timeout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        af: int,
+        protocol: int = 0,
+        addr: bytes = b"",
+        port: int = 0,
+        fwmark: int = 0,
+        scheduler: str = "wlc",
+        flags: int = 0,
+        timeout: int = 0,
+        netmask: int = NO_MASK4,
+        pe: str = "",
+        stats: tuple[int, ...] = NO_STATS,
+    ) -> None:
+        self.af = af
+        self.protocol = protocol
+        self.addr = addr
+        self.port = port
+        self.fwmark = fwmark
+        self.scheduler = scheduler
+        self.flags = flags
+        self.timeout = timeout
+        self.netmask = netmask
+        self.pe = pe
+        self.stats = stats
+
+    def key(self) -> tuple[int, int, bytes, int, int]:
+        """What makes it this service, to the kernel (ip_vs_ctl.c: __ip_vs_service_find, __ip_vs_svc_fwm_find)."""
+        if self.fwmark:
+            return (self.af, 0, b"", 0, self.fwmark)
+        return (self.af, self.protocol, self.addr, self.port, 0)
+
+
+class Destination(Record):
+    """A real server of a service. tun_flags: TUN_CSUM, TUN_REMCSUM. active, inactive: connections; persistent: templates."""
+
+    __slots__ = (
+        "active", "addr", "af", "forward", "inactive", "lower", "persistent", "port", "stats", "tun_flags",
+        "tun_port", "tun_type", "upper", "weight",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        af: int,
+        addr: bytes,
+        port: int,
+        forward: int = ROUTE,
+        weight: int = 1,
+        upper: int = 0,
+        lower: int = 0,
+        tun_type: int = IPIP,
+        tun_port: int = 0,
+        tun_flags: int = 0,
+        active: int = 0,
+        inactive: int = 0,
+        persistent: int = 0,
+        stats: tuple[int, ...] = NO_STATS,
+    ) -> None:
+        self.af = af
+        self.addr = addr
+        self.port = port
+        self.forward = forward
+        self.weight = weight
+        self.upper = upper
+        self.lower = lower
+        self.tun_type = tun_type
+        self.tun_port = tun_port
+        self.tun_flags = tun_flags
+        self.active = active
+        self.inactive = inactive
+        self.persistent = persistent
+        self.stats = stats
+
+    def key(self) -> tuple[int, bytes, int]:
+        """What makes it this server within its service (ip_vs_ctl.c: ip_vs_lookup_dest)."""
+        return (self.af, self.addr, self.port)
+
+
+class Daemon(Record):
+    """A sync daemon. state: MASTER or BACKUP. group: multicast address, 4 or 16 bytes, b"" for the kernel's default.
+
+    Zero in maxlen (bytes of UDP payload), port and ttl asks for the kernel's default; what it reports back is never zero.
+    """
+
+    __slots__ = ("group", "interface", "maxlen", "port", "state", "syncid", "ttl")
+
+    def __init__(
+        self,
+        state: int,
+        interface: str = "",
+        syncid: int = 0,
+        maxlen: int = 0,
+        group: bytes = b"",
+        port: int = 0,
+        ttl: int = 0,
+    ) -> None:
+        self.state = state
+        self.interface = interface
+        self.syncid = syncid
+        self.maxlen = maxlen
+        self.group = group
+        self.port = port
+        self.ttl = ttl
+
+
+class Timeouts(Record):
+    """Seconds a connection is kept: established TCP, TCP after a FIN, UDP. In a change, 0 leaves a value as it is."""
+
+    __slots__ = ("tcp", "tcp_fin", "udp")
+
+    def __init__(self, tcp: int, tcp_fin: int, udp: int) -> None:
+        self.tcp = tcp
+        self.tcp_fin = tcp_fin
+        self.udp = udp
+
+
+class Info(Record):
+    """version: 0x010201 is 1.2.1. size: buckets of the connection table."""
+
+    __slots__ = ("size", "version")
+
+    def __init__(self, version: int, size: int) -> None:
+        self.version = version
+        self.size = size
+
+
+class Change(Record):
+    """One thing asked of a backend: an operation that writes, and what it is about.
+
+    ZERO without a service means all of them. SET_CONFIG carries timeouts, NEW_DAEMON and DEL_DAEMON a daemon.
+    """
+
+    __slots__ = ("daemon", "destination", "op", "service", "timeouts")
+
+    def __init__(
+        self,
+        op: int,
+        service: Service | None = None,
+        destination: Destination | None = None,
+        daemon: Daemon | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.op = op
+        self.service = service
+        self.destination = destination
+        self.daemon = daemon
+        self.timeouts = timeouts
+
+
+if TYPE_CHECKING:
+
+    class Backend(Protocol):
+        """A table of virtual services: the kernel's (kernel.Kernel) or the embedded one (memory.Table).
+
+        Reads raise errors.Refused (the table said no: operation and errno) or errors.Failed (it could not be asked).
+        """
+
+        def info(self) -> Info:
+            """The IPVS version and the size of the connection table."""
+
+        def services(self) -> list[Service]:
+            """All services, in the table's own order."""
+
+        def service(self, wanted: Service) -> Service:
+            """The service with wanted's key. Refused: ESRCH when there is none."""
+
+        def destinations(self, service: Service) -> list[Destination]:
+            """Its real servers, newest first; none when the service is not there (ip_vs_ctl.c: ip_vs_genl_dump_dests)."""
+
+        def timeouts(self) -> Timeouts:
+            """The time-outs of connections."""
+
+        def daemons(self) -> list[Daemon]:
+            """The running ones, master first."""
+
+        def connections(self) -> Iterator[bytes]:
+            """/proc/net/ip_vs_conn: its heading, then a line a connection, each with its line end."""
+
+        def apply(self, changes: Sequence[Change]) -> list[tuple[int, int]]:
+            """Carry the changes out in order; one that is refused does not stop the next.
+
+            Returns (index, errno) of each refused one, ascending. Raises Failed when outcomes could not be learnt.
+            """
+
+        def close(self) -> None:
+            """Give back what it holds."""
