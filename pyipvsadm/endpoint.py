@@ -1,0 +1,237 @@
+"""Addresses, ports and names: text to bytes, bytes to text, and the resolver.
+
+Owns: what the reference takes for an address (ipvsadm.c: parse_service, parse_netmask, parse_fwmark, string_to_number)
+and how it writes one (addrport_to_anyname). Must never know: options, services, backends.
+
+`_socket` is the C module beneath `socket`, which alone would cost a start 6 ms.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+    from typing import TypeVar
+
+    Key = TypeVar("Key", bound=Hashable)
+    Answer = TypeVar("Answer")
+
+SPACES = " \t\n\v\f\r"  # isspace() in the C locale
+INT_MAX = 0x7FFFFFFF
+LONG_MAX = 0x7FFFFFFFFFFFFFFF
+PROTOCOL_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
+
+
+def strtol(text: str) -> tuple[int, str]:
+    """strtol(text, &end, 10): the number, clamped to 64 bits, and what follows it (all of text when there is none)."""
+    body = text.lstrip(SPACES)
+    sign = body[:1] if body[:1] in ("+", "-") else ""
+    digits = len(sign)
+    while digits < len(body) and body[digits] in "0123456789":
+        digits += 1
+    if digits == len(sign):
+        return 0, text
+    # int() refuses more than 4300 digits; past 20 the value is clamped anyway.
+    significant = body[len(sign) : digits].lstrip("0")
+    number = LONG_MAX + 1 if len(significant) > 20 else int(significant or "0")
+    number = max(-number, -LONG_MAX - 1) if sign == "-" else min(number, LONG_MAX)
+    return number, body[digits:]
+
+
+def number(text: str, low: int, high: int) -> int:
+    """Read a decimal number from low to high; -1 when it is not one (string_to_number; low is never below 0)."""
+    value, rest = strtol(text)
+    return value if text and not rest and low <= value <= high else -1
+
+
+def atoi(text: str) -> int:
+    """atoi(text) as an unsigned 32-bit field keeps it."""
+    return strtol(text)[0] & 0xFFFFFFFF
+
+
+def aton(text: str) -> bytes | None:
+    """inet_aton: dotted numbers, also shortened, octal and hexadecimal ones."""
+    try:
+        return _socket.inet_aton(text)
+    except (OSError, ValueError):  # ValueError: a NUL or what is no UTF-8
+        return None
+
+
+def pton(family: int, text: str) -> bytes | None:
+    """inet_pton, None when text is no address of that family."""
+    try:
+        return _socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        return None
+
+
+class Names:
+    """The machine's resolver: the C library's, as the reference asks it.
+
+    One look-up at a time may hang for as long as the resolver likes; host_names bounds that.
+    """
+
+    # One deadline for all names of a listing, and how many look-ups run at once.
+    seconds = 2.0
+    workers = 32
+
+    def host(self, name: str) -> bytes | None:
+        """The first IPv4 address of a host name (gethostbyname), 4 bytes."""
+        # Python takes "" for 0.0.0.0 and "<broadcast>" for 255.255.255.255; as bytes, it leaves IDNA alone.
+        if not name or name[0] == "<" or "\0" in name:
+            return None
+        try:
+            return _socket.inet_aton(_socket.gethostbyname_ex(os.fsencode(name))[2][0])  # type: ignore[arg-type]  # takes bytes
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def port(self, name: str, protocol: int) -> int | None:
+        """The port of a service name (getservbyname) in that protocol."""
+        try:
+            return _socket.getservbyname(name, PROTOCOL_NAMES[protocol])
+        except (KeyError, OSError, ValueError):
+            return None
+
+    def port_name(self, port: int, protocol: int) -> str | None:
+        """The name of a port (getservbyport) in that protocol."""
+        try:
+            return _socket.getservbyport(port, PROTOCOL_NAMES[protocol])
+        except (KeyError, OSError):
+            return None
+
+    def host_name(self, family: int, addr: bytes) -> str | None:
+        """The name of an address (gethostbyaddr), None when it has none fit to be shown."""
+        try:
+            name: str = _socket.gethostbyaddr(_socket.inet_ntop(family, addr))[0]
+        except (OSError, ValueError):
+            return None
+        return name if name and name.isprintable() else None
+
+    def host_names(self, addresses: Iterable[tuple[int, bytes]]) -> dict[tuple[int, bytes], str]:
+        """The names of many addresses, those that answer within `seconds`; each is asked for once."""
+        return gather(lambda address: self.host_name(*address), addresses, self.workers, self.seconds)
+
+    def readable(self, names: dict[tuple[int, bytes], str]) -> dict[tuple[int, bytes], str]:
+        """Of names, those from which -R would get the same address again: IPv4, no odd characters, the same address back."""
+        candidates = [
+            (address, name)
+            for address, name in names.items()
+            if address[0] == AF_INET and not name.isdigit() and not any(c in name for c in " :[#")
+        ]
+        same = gather(lambda pair: self.host(pair[1]) == pair[0][1] or None, candidates, self.workers, self.seconds)
+        return dict(same.keys())
+
+
+def gather(ask: Callable[[Key], Answer | None], keys: Iterable[Key], workers: int, seconds: float) -> dict[Key, Answer]:
+    """Ask for every key once, at most `workers` at a time; {key: answer} of those that came in time.
+
+    Threads still waiting after that are left behind: they hold nothing, and end with the process.
+    """
+    import _thread  # noqa: PLC0415  # numeric listings need no threads
+    import time  # noqa: PLC0415
+
+    waiting = list(dict.fromkeys(keys))
+    answers: dict[Key, Answer] = {}
+    wanted = min(workers, len(waiting))
+    if not wanted:
+        return answers
+    left = [len(waiting)]
+    lock = _thread.allocate_lock()
+    done = _thread.allocate_lock()
+    done.acquire()
+    deadline = time.monotonic() + seconds
+
+    def work() -> None:
+        while True:
+            with lock:
+                if not waiting or time.monotonic() > deadline:
+                    return
+                key = waiting.pop()
+            answer = ask(key)
+            with lock:
+                if answer is not None:
+                    answers[key] = answer
+                left[0] -= 1
+                if not left[0]:
+                    done.release()
+
+    running = 0
+    try:
+        while running < wanted:
+            _thread.start_new_thread(work, ())
+            running += 1
+    except RuntimeError:  # the machine has no more threads for us: fewer do, or none
+        pass
+    if running:
+        done.acquire(timeout=seconds)
+    with lock:
+        return dict(answers)
+
+
+def address_text(family: int, addr: bytes) -> str:
+    """An address as inet_ntop writes it."""
+    return _socket.inet_ntop(family, addr)
+
+
+def endpoint_text(family: int, host: str, port: str | int) -> str:
+    """HOST:PORT, the host in brackets when it is IPv6 (also when it is a name: addrport_to_anyname)."""
+    return f"{host}:{port}" if family == AF_INET else f"[{host}]:{port}"
+
+
+class Parsed:
+    """What parse_service found: family, addr, and port or None when there was none."""
+
+    __slots__ = ("addr", "family", "port")
+
+    def __init__(self, family: int, addr: bytes, port: int | None) -> None:
+        self.family = family
+        self.addr = addr
+        self.port = port
+
+
+def parse(text: str, protocol: int, names: Names) -> Parsed | None:
+    """Read HOST[:PORT], [IPV6]:PORT or a bare IPv6 address, as the reference does; None when it is none of them.
+
+    Its oddities are kept (ipvsadm.c: parse_service): all digits are no address, [IPV6] needs a port, an IPv4 address or
+    a name in brackets loses its port.
+    """
+    if not text or (text.isascii() and text.isdigit()):
+        return None
+    port = None
+    if text[0] == "[":
+        host, bracket, port = text[1:].partition("]")
+        if not bracket or port[:1] != ":":
+            return None
+        port = port[1:]
+    else:
+        host = text
+    addr = pton(AF_INET6, host)
+    if addr is not None:
+        family = AF_INET6
+    else:
+        host, colon, port = host.rpartition(":")
+        if not colon:
+            host, port = port, None
+        family = AF_INET
+        addr = aton(host) or names.host(host)
+        if addr is None:
+            return None
+    if port is None:
+        return Parsed(family, addr, None)
+    value: int | None = number(port, 0, 65535)
+    if value == -1:
+        value = names.port(port, protocol)
+        if value is None:
+            return None
+    return Parsed(family, addr, value)
+
+
+def parse_mask(text: str, names: Names) -> int | None:
+    """An IPv4 netmask, dotted or a host name, as a number (parse_netmask)."""
+    addr = aton(text) or names.host(text)
+    return None if addr is None else int.from_bytes(addr, "big")

@@ -1,0 +1,105 @@
+"""popt over a list of words: which are options, which are their values, which stand alone.
+
+Owns: popt's grammar (popt.c: poptGetNextOpt): clusters, attached and `=` values, optional values, `--`, no abbreviations.
+Must never know: what an option means.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm.errors import Skipped
+from pyipvsadm.options import COMMANDS, NONE, OPTIONAL, OPTIONS, Command, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LONG: dict[str, Command | Option] = {row.long: row for row in (*COMMANDS, *OPTIONS)}
+_SHORT: dict[str, Command | Option] = {row.short: row for row in (*COMMANDS, *OPTIONS) if row.short}
+_SHORT["l"] = _LONG["list"]
+_SUBSTITUTE = "!#:+"  # popt puts the next bare word in its place (popt.c: expandNextArg)
+
+
+class Words:
+    """popt over a list of words: options in order, bare words aside."""
+
+    __slots__ = ("_cluster", "_next", "_posix", "_rest", "_used", "_words", "bare", "value")
+
+    def __init__(self, words: Sequence[str], posix: bool) -> None:
+        self._words = words
+        self._posix = posix  # POSIXLY_CORRECT: the first bare word ends the options
+        self._next = 0
+        self._cluster = ""  # what is left of a word of short options
+        self._rest = False
+        self._used: set[int] = set()  # words that a substitution has taken
+        self.bare: list[str] = []
+        self.value: str | None = None  # the argument of the option returned last
+
+    def bad(self) -> str:
+        """The word at fault (poptBadOption): the last one taken, whole."""
+        return self._words[self._next - 1] if self._next else "ipvsadm"
+
+    def option(self) -> Command | Option | None:
+        """The next option, None after the last. Raises Skipped with popt's message."""
+        attached: str | None = None
+        if not self._cluster:
+            word = self._next_option_word()
+            if word is None:
+                return None
+            if word[1] == "-":
+                name, equals, attached = word[2:].partition("=")
+                row = _LONG.get(name)
+                if not equals:
+                    attached = None
+            else:
+                self._cluster = word[1:]
+        if self._cluster:
+            row = _SHORT.get(self._cluster[0])
+            self._cluster = self._cluster[1:]
+        if row is None:
+            raise Skipped(f"{self.bad()}: unknown option")
+        if row.argument == NONE:
+            if attached is not None or self._cluster[:1] == "=":
+                raise Skipped(f"{self.bad()}: option does not take an argument")
+            self.value = None
+        else:
+            self.value = self._argument(attached, row.argument == OPTIONAL)
+        return row
+
+    def _next_option_word(self) -> str | None:
+        while self._next < len(self._words):
+            word = self._words[self._next]
+            self._next += 1
+            if self._next - 1 in self._used:
+                continue
+            if self._rest or word[:1] != "-" or word == "-":
+                self._rest = self._rest or self._posix
+                self.bare.append(word)
+            elif word == "--":
+                self._rest = True
+            else:
+                return word
+        return None
+
+    def _argument(self, attached: str | None, optional: bool) -> str | None:
+        if attached is not None:
+            value = attached
+        elif self._cluster:
+            value = self._cluster.removeprefix("=")
+            self._cluster = ""
+        elif self._next == len(self._words):
+            if not optional:
+                raise Skipped(f"{self.bad()}: missing argument")
+            return None
+        elif optional and self._words[self._next][:1] == "-":
+            return None
+        else:
+            value = self._words[self._next]
+            self._next += 1
+        return self._substituted(value) if _SUBSTITUTE in value else value
+
+    def _substituted(self, value: str) -> str:
+        for at in range(self._next, len(self._words)):
+            if at not in self._used and self._words[at][:1] != "-":
+                self._used.add(at)
+                return value.replace(_SUBSTITUTE, self._words[at])
+        return value  # popt looks for ever here
