@@ -1,0 +1,169 @@
+"""Rule text: lines into words (what -R reads) and records into lines (what -S writes).
+
+Owns: the reference's tokens (config_stream.c) and its rules (ipvsadm.c: print_service_entry, print_tunnel_rule), and the
+`full` form that loses nothing, which is also the embedded table's file. Must never know: files, backends, what a word means.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from pyipvsadm.endpoint import address_text
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    BACKUP,
+    GRE,
+    IPIP,
+    MASQ,
+    MASTER,
+    NO_MASK4,
+    NO_MASK6,
+    ONE_PACKET,
+    PERSISTENT,
+    ROUTE,
+    SCTP,
+    TCP,
+    TUNNEL,
+    UDP,
+)
+from pyipvsadm.options import SCHEDULER_FLAGS, TUNNEL_TYPES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyipvsadm.model import Backend, Daemon, Destination, Service, Timeouts
+
+    # (family, address, port, protocol) -> HOST:PORT
+    Endpoint = Callable[[int, bytes, int, int], str]
+
+_BLANKS = bytes.maketrans(b"\t\r", b"  ")
+_SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
+_FORWARDING = {MASQ: "-m", TUNNEL: "-i", 1: "-g", ROUTE: "-g"}
+_ROLES = {MASTER: "master", BACKUP: "backup"}
+FORMAT = "# ipvsadm rules, format 1"
+
+
+def lines(text: bytes) -> Iterator[tuple[int, list[str]]]:
+    """The words of each line that has any, with its number (from 1).
+
+    As config_stream_read takes them: blank, tab and CR part words, the word `ipvsadm` is dropped wherever it stands, a
+    word ends at a NUL, and a last line without its line end is not seen when it ends in two blanks. Ours: a line whose
+    first word starts with `#` is a comment.
+    """
+    rows = os.fsdecode(text.translate(_BLANKS)).split("\n")
+    if rows[-1].endswith("  "):
+        rows[-1] = ""
+    for at, row in enumerate(rows, 1):
+        words = [word for word in row.split(" ") if word]
+        if "\0" in row:
+            words = [word.partition("\0")[0] for word in words]
+        kept = [word for word in words if word != "ipvsadm"]
+        if kept and kept[0][:1] != "#":
+            yield at, kept
+
+
+def selector(service: Service, endpoint: Endpoint) -> str:
+    """`-t HOST:PORT` or `-f MARK [-6]`: what names a service in every rule about it."""
+    if service.fwmark:
+        return f"-f {service.fwmark} -6" if service.af == AF_INET6 else f"-f {service.fwmark}"
+    option = _SELECTORS.get(service.protocol, "--xxx-service")
+    return f"{option} {endpoint(service.af, service.addr, service.port, service.protocol)}"
+
+
+def mask_text(service: Service) -> str:
+    """The netmask of persistence where it is not the default, else "". IPv4 dotted, IPv6 the prefix length."""
+    if service.af == AF_INET6:
+        return "" if service.netmask == NO_MASK6 else str(service.netmask)
+    return "" if service.netmask == NO_MASK4 else address_text(AF_INET, service.netmask.to_bytes(4, "big"))
+
+
+def scheduler_flags(service: Service) -> str | None:
+    """The names of its scheduler flags with commas, None when it has none; sh and mh have no name for the third."""
+    if not service.flags & sum(bit for _, bit, only in SCHEDULER_FLAGS if not only):
+        return None
+    own = service.scheduler if service.scheduler in ("sh", "mh") else ""
+    return ",".join(name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit)
+
+
+def service_rule(service: Service, named: str, full: bool = False) -> str:
+    """The -A line of a service. full: also a netmask without persistence, and flags by names that any scheduler takes."""
+    rule = f"-A {named} -s {service.scheduler}"
+    mask = mask_text(service)
+    if service.flags & PERSISTENT:
+        rule += f" -p {service.timeout}"
+    if mask and (full or service.flags & PERSISTENT):
+        rule += f" -M {mask}"
+    if service.pe:
+        rule += f" --pe {service.pe}"
+    if service.flags & ONE_PACKET:
+        rule += " -o"
+    flags = scheduler_flags(service)
+    if flags is not None:
+        if full:
+            flags = ",".join(name for name, bit, only in SCHEDULER_FLAGS if not only and service.flags & bit)
+        rule += f" -b {flags}"
+    return rule + "\n"
+
+
+def destination_rule(destination: Destination, named: str, endpoint: str) -> str:
+    """The -a line of a real server. A method or tunnel type this release does not know stands as its number."""
+    d = destination
+    rule = f"-a {named} -r {endpoint} {_FORWARDING.get(d.forward, d.forward)} -w {d.weight}"
+    if d.upper:
+        rule += f" -x {d.upper}"
+    if d.lower:
+        rule += f" -y {d.lower}"
+    if d.forward == TUNNEL:
+        known = TUNNEL_TYPES[d.tun_type] if d.tun_type < len(TUNNEL_TYPES) else d.tun_type
+        rule += f" --tun-type {known}"
+        if d.tun_type != IPIP:
+            if d.tun_type != GRE:
+                rule += f" --tun-port {d.tun_port}"
+            rule += {0: " --tun-nocsum", 1: " --tun-csum", 2: " --tun-remcsum", 3: " --tun-csum --tun-remcsum"}.get(
+                d.tun_flags, f" {d.tun_flags}"
+            )
+    return rule + "\n"
+
+
+def timeouts_rule(timeouts: Timeouts) -> str:
+    """The --set line."""
+    return f"--set {timeouts.tcp} {timeouts.tcp_fin} {timeouts.udp}\n"
+
+
+def daemon_rule(daemon: Daemon) -> str:
+    """The --start-daemon line, with every value the kernel reported."""
+    rule = f"--start-daemon {_ROLES.get(daemon.state, daemon.state)} --mcast-interface {daemon.interface}"
+    rule += f" --syncid {daemon.syncid}"
+    if daemon.maxlen:
+        rule += f" --sync-maxlen {daemon.maxlen}"
+    if daemon.group:
+        rule += f" --mcast-group {address_text(AF_INET if len(daemon.group) == 4 else AF_INET6, daemon.group)}"
+    if daemon.port:
+        rule += f" --mcast-port {daemon.port}"
+    if daemon.ttl:
+        rule += f" --mcast-ttl {daemon.ttl}"
+    return rule + "\n"
+
+
+def numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
+    """HOST:PORT in numbers."""
+    text = _socket.inet_ntop(family, addr)
+    return f"{text}:{port}" if family == AF_INET else f"[{text}]:{port}"
+
+
+def whole(table: Backend) -> str:
+    """The table as text that loses nothing: time-outs, daemons, services, each one's servers with the oldest first."""
+    parts = [FORMAT, "\n", timeouts_rule(table.timeouts())]
+    parts += [daemon_rule(daemon) for daemon in table.daemons()]
+    for service in table.services():
+        named = selector(service, numeric)
+        parts.append(service_rule(service, named, full=True))
+        parts += [
+            # -g and -i lines take the service's port whatever they say (ipvsadm.c: process_options), so nothing is lost.
+            destination_rule(d, named, numeric(d.af, d.addr, d.port))
+            for d in reversed(table.destinations(service))
+        ]
+    return "".join(parts)
