@@ -1,0 +1,281 @@
+"""The backend over the kernel: one generic netlink socket for the life of the process.
+
+Owns: the socket, sequence numbers, time-outs, batches, the loading of the module.
+Must never know: what a message's attributes mean (wire.py), what anything looks like.
+
+How it works. The kernel handles a request inside send(), so its answers are queued when send returns. A batch of changes goes
+out as one send; only the last asks for an acknowledgement. What is refused answers with an error of its own, whose
+sequence number says which change it was; what is not refused says nothing. When the last one's answer is there, all are.
+`_socket` is the C module beneath `socket`, which alone would cost a start 6 ms.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+from struct import pack
+
+from pyipvsadm import wire
+from pyipvsadm.errors import Failed, Refused, sentence
+from pyipvsadm.model import (
+    AF_INET,
+    CONNECTIONS_FILE,
+    DEL_DAEMON,
+    GET_CONFIG,
+    GET_DAEMON,
+    GET_DEST,
+    GET_INFO,
+    GET_SERVICE,
+    Change,
+    Daemon,
+    Destination,
+    Info,
+    Service,
+    Timeouts,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
+
+    Value = TypeVar("Value")
+
+AF_NETLINK = 16
+NETLINK_GENERIC = 16
+SOL_NETLINK = 270
+NETLINK_CAP_ACK = 10  # errors come without a copy of the request
+IP_VS_SO_GET_INFO = 64 + 1024 + 64 + 1  # the interface before netlink, asked only for its errno
+
+MODPROBE = "/sbin/modprobe"
+TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
+TRIES = 10  # dumps that were interrupted before we give up
+RECEIVE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
+ERROR_SPACE = 832  # bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK (measured)
+
+
+class Kernel:
+    """The kernel's table of the network namespace this process is in.
+
+    Opening it loads the module where it is missing, once. Raises Failed with status 2 when there is no IPVS, or no permission.
+    """
+
+    def __init__(self, trace: Callable[[str, bytes], None] | None = None) -> None:
+        self._trace = trace
+        self._seq = 0
+        self._buffer = memoryview(bytearray(RECEIVE))
+        try:
+            self._socket = _socket.socket(AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_GENERIC)
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+            # As an option of the socket, so that a receive stays one system call.
+            self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", TIMEOUT, 0))
+            self._socket.bind((0, 0))
+        except OSError:  # a sandbox without netlink
+            raise not_there(old_interface_errno()) from None
+        self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
+        self._family = wire.GENL_ID_CTRL
+        self._family = self._find_family()
+        try:
+            self._info = self._one(GET_INFO, wire.read_info)
+        except Refused as no:
+            raise not_there(no.errno) from None
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+    def info(self) -> Info:
+        """The version and the size of the connection table, as they were when this was opened."""
+        return self._info
+
+    def services(self) -> list[Service]:
+        """All services, in the order of the kernel's hash tables."""
+        return self._dump(GET_SERVICE, b"", wire.read_service)
+
+    def service(self, wanted: Service) -> Service:
+        """One service. Refused: ESRCH when it is not there."""
+        return self._one(GET_SERVICE, wire.read_service, wire.service_id(wanted))
+
+    def destinations(self, service: Service) -> list[Destination]:
+        """A service's real servers, newest first."""
+        return self._dump(GET_DEST, wire.service_id(service), lambda reply: wire.read_destination(reply, service.af))
+
+    def timeouts(self) -> Timeouts:
+        """The time-outs, seconds."""
+        return self._one(GET_CONFIG, wire.read_timeouts)
+
+    def daemons(self) -> list[Daemon]:
+        """The sync daemons that run, master first."""
+        return self._dump(GET_DAEMON, b"", wire.read_daemon)
+
+    def connections(self) -> Iterator[bytes]:
+        """The lines of /proc/net/ip_vs_conn, its heading first. Failed (status 1) when it cannot be read."""
+        try:
+            with open(CONNECTIONS_FILE, "rb") as file:
+                yield from file
+        except OSError:
+            raise Failed(f"cannot open file {CONNECTIONS_FILE}") from None
+
+    def apply(self, changes: Sequence[Change]) -> list[tuple[int, int]]:
+        """Carry the changes out in order; (index, errno) of each that was refused."""
+        requests = [(change.op, wire.payload(change)) for change in changes]
+        refused: list[tuple[int, int]] = []
+        for start in range(0, len(requests), self._batch):
+            refused += self._send_batch(requests[start : start + self._batch], start)
+        return refused
+
+    def _send_batch(self, requests: list[tuple[int, bytes]], start: int) -> list[tuple[int, int]]:
+        if requests[-1][0] == DEL_DAEMON:
+            # Its acknowledgement can get lost: a daemon stopped before its thread first ran answers EINTR, and netlink is
+            # silent on that (af_netlink.c: netlink_rcv_skb). Something after it always answers.
+            requests = [*requests, (GET_INFO, b"")]
+        first = self._seq + 1
+        last = self._seq + len(requests)
+        self._seq = last
+        plain = wire.NLM_F_REQUEST
+        self._send(
+            b"".join(
+                wire.message(self._family, op, plain | wire.NLM_F_ACK if seq == last else plain, seq, payload)
+                for seq, (op, payload) in enumerate(requests, first)
+            )
+        )
+        refused = []
+        while True:
+            for reply in self._receive():
+                if reply.type != wire.NLMSG_ERROR or not first <= reply.seq <= last:
+                    continue  # the answer of GET_INFO, or to something we no longer wait for
+                number = reply.errno()
+                if number:
+                    refused.append((start + reply.seq - first, number))
+                if reply.seq == last:
+                    return refused
+
+    def _find_family(self) -> int:
+        for load in (True, False):
+            self._seq += 1
+            self._send(wire.get_family(self._seq))
+            try:
+                return wire.read_family(self._reply(0))
+            except Refused as no:
+                if no.errno != errno.ENOENT:
+                    raise not_there(no.errno) from None
+            if load and not load_module():
+                break
+        raise not_there(old_interface_errno())
+
+    def _one(self, command: int, read: Callable[[wire.Message], Value], payload: bytes = b"") -> Value:
+        """A request with one answer."""
+        self._seq += 1
+        self._send(wire.message(self._family, command, wire.NLM_F_REQUEST, self._seq, payload))
+        return self._decoded(read, self._reply(command))
+
+    def _reply(self, command: int) -> wire.Message:
+        while True:
+            for reply in self._receive():
+                if reply.seq != self._seq:
+                    continue
+                if reply.type == wire.NLMSG_ERROR:
+                    raise Refused(command, reply.errno())
+                return reply
+
+    def _dump(self, command: int, payload: bytes, read: Callable[[wire.Message], Value]) -> list[Value]:
+        """A request with many answers; taken again when the kernel says that the table moved meanwhile."""
+        for _ in range(TRIES):
+            found = self._dump_once(command, payload, read)
+            if found is not None:
+                return found
+        raise Failed(f"The table kept changing while it was read ({TRIES} times); try again")
+
+    def _dump_once(self, command: int, payload: bytes, read: Callable[[wire.Message], Value]) -> list[Value] | None:
+        self._seq += 1
+        flags = wire.NLM_F_REQUEST | wire.NLM_F_DUMP
+        self._send(wire.message(self._family, command, flags, self._seq, payload))
+        found: list[Value] = []
+        interrupted = False
+        while True:
+            for reply in self._receive():
+                if reply.seq != self._seq:
+                    continue
+                interrupted = interrupted or bool(reply.flags & wire.NLM_F_DUMP_INTR)
+                if reply.type in (wire.NLMSG_ERROR, wire.NLMSG_DONE):
+                    number = reply.errno()
+                    if number:
+                        raise Refused(command, number)
+                    return None if interrupted else found
+                found.append(self._decoded(read, reply))
+
+    def _decoded(self, read: Callable[[wire.Message], Value], reply: wire.Message) -> Value:
+        try:
+            return read(reply)
+        except wire.WireError as bad:
+            raise not_understood(bad) from None
+
+    def _send(self, data: bytes) -> None:
+        if self._trace:
+            self._trace("sent", data)
+        try:
+            self._socket.send(data)
+        except OSError as no:
+            raise Failed(f"Cannot send to the kernel: {no.strerror}") from None
+
+    def _receive(self) -> list[wire.Message]:
+        """The messages of one datagram from the kernel."""
+        while True:
+            try:
+                size, (port_id, _) = self._socket.recvfrom_into(self._buffer, 0, _socket.MSG_TRUNC)
+            except BlockingIOError:
+                raise Failed(f"The kernel did not answer within {TIMEOUT} seconds") from None
+            except OSError as no:
+                hint = "; some answers are lost: list the table to see what was done" if no.errno == errno.ENOBUFS else ""
+                raise Failed(f"Cannot read the kernel's answer: {no.strerror}{hint}") from None
+            if port_id == 0:  # another process may send to our port id; the kernel's is 0
+                break
+        if size > RECEIVE:
+            raise Failed(f"The kernel sent {size} bytes at once, where {RECEIVE} were expected")
+        data = bytes(self._buffer[:size])
+        if self._trace:
+            self._trace("received", data)
+        try:
+            return list(wire.messages(data))
+        except wire.WireError as bad:
+            raise not_understood(bad) from None
+
+
+def not_understood(bad: wire.WireError) -> Failed:
+    """What to say of bytes that are no answer."""
+    return Failed(f"The kernel's answer cannot be read: {bad} (IPVSADM_DEBUG=netlink shows it)")
+
+
+def not_there(number: int) -> Failed:
+    """The reference's words when it finds no IPVS (ipvsadm.c: main)."""
+    return Failed(
+        f"Can't initialize ipvs: {sentence(0, number)}\nAre you sure that IP Virtual Server is built in the kernel or as module?",
+        2,
+    )
+
+
+def load_module() -> bool:
+    """Load ip_vs, as the reference does but without what our environment might tell modprobe (MODPROBE_OPTIONS)."""
+    command = [MODPROBE, "--", "ip_vs"]
+    try:
+        child = os.posix_spawn(MODPROBE, command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    except OSError:
+        return False
+    return os.waitpid(child, 0)[1] == 0
+
+
+def old_interface_errno() -> int:
+    """What the interface before netlink answers where the family is missing: the reference's words come from it.
+
+    EPERM without CAP_NET_RAW, ENOPROTOOPT without the module (libipvs.c: ipvs_init).
+    """
+    try:
+        old = _socket.socket(AF_INET, _socket.SOCK_RAW, _socket.IPPROTO_RAW)
+        try:
+            old.getsockopt(_socket.IPPROTO_IP, IP_VS_SO_GET_INFO, 12)
+        finally:
+            old.close()
+    except OSError as no:
+        return no.errno or errno.ENOPROTOOPT
+    return errno.ENOPROTOOPT

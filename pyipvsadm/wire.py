@@ -1,0 +1,440 @@
+"""IPVS generic netlink messages to bytes and back, sans-I/O.
+
+Owns: the numbers of messages and attributes (uapi netlink.h, genetlink.h, ip_vs.h), their layouts, their byte order.
+Must never know: sockets, backends, options.
+
+How it works. A message is nlmsghdr (length, type, flags, sequence, port id), genlmsghdr (command, version, reserved) and
+attributes (length, type, payload padded to 4 bytes), nested ones among them. Everything is in the machine's order but
+addresses, ports of services, servers and tunnels, and IPv4 netmasks, which are in network order; the port of the sync
+daemons is in the machine's. What we send has fixed layouts, one Struct each; what we read is walked, since a newer
+kernel may add attributes anywhere. Whatever the bytes are, decoding ends: it yields a value or raises WireError.
+"""
+
+from __future__ import annotations
+
+import os
+from struct import Struct, error
+
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    FORWARD_MASK,
+    NEW_DEST,
+    NEW_SERVICE,
+    NO_STATS,
+    SET_DEST,
+    SET_SERVICE,
+    Change,
+    Daemon,
+    Destination,
+    Info,
+    Service,
+    Timeouts,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# nlmsghdr types and flags
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLM_F_REQUEST = 1
+NLM_F_MULTI = 2
+NLM_F_ACK = 4
+NLM_F_DUMP_INTR = 0x10
+NLM_F_DUMP = 0x300
+
+# the controller of generic netlink
+GENL_ID_CTRL = 16
+CTRL_CMD_GETFAMILY = 3
+CTRL_ATTR_FAMILY_ID = 1
+CTRL_ATTR_FAMILY_NAME = 2
+
+FAMILY_NAME = "IPVS"
+FAMILY_VERSION = 1
+
+# IPVS_CMD_ATTR_*
+SERVICE = 1
+DEST = 2
+DAEMON = 3
+TIMEOUT_TCP = 4
+TIMEOUT_TCP_FIN = 5
+TIMEOUT_UDP = 6
+
+# IPVS_INFO_ATTR_*
+INFO_VERSION = 1
+INFO_CONN_TAB_SIZE = 2
+
+# IPVS_SVC_ATTR_*
+SVC_AF = 1
+SVC_PROTOCOL = 2
+SVC_ADDR = 3
+SVC_PORT = 4
+SVC_FWMARK = 5
+SVC_SCHED_NAME = 6
+SVC_FLAGS = 7
+SVC_TIMEOUT = 8
+SVC_NETMASK = 9
+SVC_STATS = 10
+SVC_PE_NAME = 11
+SVC_STATS64 = 12
+
+# IPVS_DEST_ATTR_*
+DEST_ADDR = 1
+DEST_PORT = 2
+DEST_FWD_METHOD = 3
+DEST_WEIGHT = 4
+DEST_U_THRESH = 5
+DEST_L_THRESH = 6
+DEST_ACTIVE_CONNS = 7
+DEST_INACT_CONNS = 8
+DEST_PERSIST_CONNS = 9
+DEST_STATS = 10
+DEST_ADDR_FAMILY = 11
+DEST_STATS64 = 12
+DEST_TUN_TYPE = 13
+DEST_TUN_PORT = 14
+DEST_TUN_FLAGS = 15
+
+# IPVS_DAEMON_ATTR_*
+DAEMON_STATE = 1
+DAEMON_MCAST_IFN = 2
+DAEMON_SYNC_ID = 3
+DAEMON_SYNC_MAXLEN = 4
+DAEMON_MCAST_GROUP = 5
+DAEMON_MCAST_GROUP6 = 6
+DAEMON_MCAST_PORT = 7
+DAEMON_MCAST_TTL = 8
+
+MAX_ERRNO = 4095  # err.h; a damaged answer may claim more
+TYPE_MASK = 0x3FFF  # NLA_TYPE_MASK: without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+
+_HEADER = Struct("=IHHIIBBH")
+_NLMSGHDR = Struct("=IHHII")
+_NLATTR = Struct("=HH")
+_U8 = Struct("=B")
+_U16 = Struct("=H")
+_U32 = Struct("=I")
+_U64 = Struct("=Q")
+_S32 = Struct("=i")
+_NET16 = Struct(">H")
+_NET32 = Struct(">I")
+
+HEADER = _HEADER.size  # 20
+
+# struct blocks of attributes: each is "HH" (length, type), the value, and padding.
+_SERVICE_BY_ADDRESS = Struct("=HHHxxHHHxxHH16sHH2sxx")
+_SERVICE_BY_MARK = Struct("=HHHxxHHI")
+_SERVICE_TAIL = Struct("=HHIIHHIHH4s")
+_DESTINATION_ID = Struct("=HHHxxHH16sHH2sxx")
+_DESTINATION_TAIL = Struct("=HHIHHiHHBxxxHH2sxxHHHxxHHIHHI")
+
+
+class WireError(ValueError):
+    """Bytes that are no message of the kind expected."""
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute: header, payload, padding to 4 bytes."""
+    size = 4 + len(payload)
+    return _NLATTR.pack(size, kind) + payload + bytes(-size % 4)
+
+
+def message(family: int, command: int, flags: int, seq: int, payload: bytes) -> bytes:
+    """A whole request of a generic netlink family; port id 0: the kernel fills in the sender's."""
+    return _HEADER.pack(HEADER + len(payload), family, flags, seq, 0, command, FAMILY_VERSION, 0) + payload
+
+
+def get_family(seq: int) -> bytes:
+    """Ask the controller for the family's id, which the kernel gives out at run time."""
+    name = attribute(CTRL_ATTR_FAMILY_NAME, FAMILY_NAME.encode() + b"\0")
+    return message(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_REQUEST, seq, name)
+
+
+def _text(kind: int, value: str) -> bytes:
+    return attribute(kind, os.fsencode(value) + b"\0")
+
+
+def service_id(service: Service) -> bytes:
+    """The SERVICE attribute with what names a service (ip_vs_genl_parse_service): family and mark, or protocol and address."""
+    if service.fwmark:
+        body = _SERVICE_BY_MARK.pack(6, SVC_AF, service.af, 8, SVC_FWMARK, service.fwmark)
+    else:
+        body = _SERVICE_BY_ADDRESS.pack(
+            6, SVC_AF, service.af,
+            6, SVC_PROTOCOL, service.protocol,
+            20, SVC_ADDR, service.addr,
+            6, SVC_PORT, _NET16.pack(service.port),
+        )  # fmt: skip
+    return attribute(SERVICE, body)
+
+
+def service_full(service: Service) -> bytes:
+    """The SERVICE attribute whole, as adding and editing want it. The flags' mask is all ones: they replace the old ones."""
+    mask = (_NET32 if service.af == AF_INET else _U32).pack(service.netmask)
+    body = service_id(service)[4:] + _text(SVC_SCHED_NAME, service.scheduler)
+    if service.pe:
+        body += _text(SVC_PE_NAME, service.pe)
+    body += _SERVICE_TAIL.pack(12, SVC_FLAGS, service.flags, 0xFFFFFFFF, 8, SVC_TIMEOUT, service.timeout, 8, SVC_NETMASK, mask)
+    return attribute(SERVICE, body)
+
+
+def destination_id(destination: Destination) -> bytes:
+    """The DEST attribute with what names a real server."""
+    return attribute(DEST, _destination_id(destination))
+
+
+def _destination_id(d: Destination) -> bytes:
+    return _DESTINATION_ID.pack(
+        6, DEST_ADDR_FAMILY, d.af, 20, DEST_ADDR, d.addr, 6, DEST_PORT, _NET16.pack(d.port)
+    )  # fmt: skip
+
+
+def destination_full(d: Destination) -> bytes:
+    """The DEST attribute whole. Tunnel options are always there: an edit without them would reset them."""
+    tail = _DESTINATION_TAIL.pack(
+        8, DEST_FWD_METHOD, d.forward,
+        8, DEST_WEIGHT, d.weight,
+        5, DEST_TUN_TYPE, d.tun_type,
+        6, DEST_TUN_PORT, _NET16.pack(d.tun_port),
+        6, DEST_TUN_FLAGS, d.tun_flags,
+        8, DEST_U_THRESH, d.upper,
+        8, DEST_L_THRESH, d.lower,
+    )  # fmt: skip
+    return attribute(DEST, _destination_id(d) + tail)
+
+
+def daemon(d: Daemon) -> bytes:
+    """The DAEMON attribute; zeros are left out, so that the kernel's defaults hold."""
+    body = attribute(DAEMON_STATE, _U32.pack(d.state)) + _text(DAEMON_MCAST_IFN, d.interface)
+    body += attribute(DAEMON_SYNC_ID, _U32.pack(d.syncid))
+    if d.maxlen:
+        body += attribute(DAEMON_SYNC_MAXLEN, _U16.pack(d.maxlen))
+    if d.port:
+        body += attribute(DAEMON_MCAST_PORT, _U16.pack(d.port))
+    if d.ttl:
+        body += attribute(DAEMON_MCAST_TTL, _U8.pack(d.ttl))
+    if d.group:
+        body += attribute(DAEMON_MCAST_GROUP if len(d.group) == 4 else DAEMON_MCAST_GROUP6, d.group)
+    return attribute(DAEMON, body)
+
+
+def timeouts(t: Timeouts) -> bytes:
+    """The three time-outs of SET_CONFIG, seconds."""
+    return b"".join(
+        attribute(kind, _U32.pack(value))
+        for kind, value in ((TIMEOUT_TCP, t.tcp), (TIMEOUT_TCP_FIN, t.tcp_fin), (TIMEOUT_UDP, t.udp))
+    )
+
+
+_WHOLE = (NEW_SERVICE, SET_SERVICE, NEW_DEST, SET_DEST)  # the others need no more than what names their object
+
+
+def payload(change: Change) -> bytes:
+    """What follows the headers of a change's request; its command is change.op."""
+    if change.timeouts is not None:
+        return timeouts(change.timeouts)
+    if change.daemon is not None:
+        return daemon(change.daemon)
+    if change.service is None:
+        return b""  # ZERO of all, FLUSH
+    whole = change.op in _WHOLE
+    if change.destination is None:
+        return service_full(change.service) if whole else service_id(change.service)
+    server = destination_full(change.destination) if whole else destination_id(change.destination)
+    return service_id(change.service) + server
+
+
+class Message:
+    """A message as received: the header's fields, and the bytes after nlmsghdr."""
+
+    __slots__ = ("body", "flags", "pid", "seq", "type")
+
+    def __init__(self, kind: int, flags: int, seq: int, pid: int, body: bytes) -> None:
+        self.type = kind
+        self.flags = flags
+        self.seq = seq
+        self.pid = pid
+        self.body = body
+
+    def errno(self) -> int:
+        """Of NLMSG_ERROR and NLMSG_DONE: a positive errno, 0 for an acknowledgement (and for a DONE without a word)."""
+        if len(self.body) < 4:
+            if self.type == NLMSG_ERROR:
+                raise WireError("an error message without its errno")
+            return 0
+        value: int = _S32.unpack_from(self.body)[0]
+        return min(abs(value), MAX_ERRNO)
+
+    def attributes(self) -> dict[int, bytes]:
+        """The attributes after genlmsghdr."""
+        if len(self.body) < 4:
+            raise WireError("a message without its generic netlink header")
+        return attributes(self.body[4:])
+
+
+def messages(datagram: bytes) -> Iterator[Message]:
+    """The messages of a datagram."""
+    at = 0
+    end = len(datagram)
+    while at < end:
+        if end - at < _NLMSGHDR.size:
+            raise WireError(f"a message header cut after {end - at} bytes")
+        size, kind, flags, seq, pid = _NLMSGHDR.unpack_from(datagram, at)
+        if size < _NLMSGHDR.size or size > end - at:
+            raise WireError(f"a message of {size} bytes where {end - at} are left")
+        yield Message(kind, flags, seq, pid, datagram[at + 16 : at + size])
+        at += size + 3 & ~3
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Attributes by number; of several with one number the last counts, as in the kernel."""
+    found = {}
+    at = 0
+    end = len(data)
+    while at < end:
+        if end - at < 4:
+            raise WireError(f"an attribute header cut after {end - at} bytes")
+        size, kind = _NLATTR.unpack_from(data, at)
+        if size < 4 or size > end - at:
+            raise WireError(f"an attribute of {size} bytes where {end - at} are left")
+        found[kind & TYPE_MASK] = data[at + 4 : at + size]
+        at += size + 3 & ~3
+    return found
+
+
+class _Nest:
+    """Attributes of a nest, read by number and type; what is missing or too short is a WireError."""
+
+    __slots__ = ("_found", "_name")
+
+    def __init__(self, found: dict[int, bytes], kind: int, name: str) -> None:
+        if kind not in found:
+            raise WireError(f"a reply without its {name}")
+        self._found = attributes(found[kind])
+        self._name = name
+
+    def read(self, layout: Struct, kind: int, default: int | None = None) -> int:
+        data = self._found.get(kind)
+        if data is None:
+            if default is None:
+                raise WireError(f"{self._name} without attribute {kind}")
+            return default
+        try:
+            value: int = layout.unpack_from(data)[0]
+        except error:
+            raise WireError(f"attribute {kind} of {self._name} with {len(data)} bytes") from None
+        return value
+
+    def raw(self, kind: int, size: int) -> bytes:
+        data = self._found.get(kind, b"")
+        if len(data) < size:
+            raise WireError(f"attribute {kind} of {self._name} with {len(data)} bytes")
+        return data[:size]
+
+    def text(self, kind: int) -> str:
+        return os.fsdecode(self._found.get(kind, b"").partition(b"\0")[0])
+
+    def has(self, kind: int) -> bool:
+        return kind in self._found
+
+    def stats(self, wide: int, narrow: int) -> tuple[int, ...]:
+        """The ten counters and rates: 64-bit ones, else the old mix of 32 and 64 (ip_vs_genl_fill_stats)."""
+        if wide in self._found:
+            nest = _Nest(self._found, wide, "statistics")
+            return tuple(nest.read(_U64, kind) for kind in range(1, 11))
+        if narrow in self._found:
+            nest = _Nest(self._found, narrow, "statistics")
+            return tuple(nest.read(_U64 if kind in (4, 5) else _U32, kind) for kind in range(1, 11))
+        return NO_STATS
+
+    def address(self, kind: int, family: int) -> bytes:
+        """An address of the family; of one that we do not know, all that came."""
+        if family not in (AF_INET, AF_INET6):
+            raise WireError(f"address family {family}")
+        return self.raw(kind, 4 if family == AF_INET else 16)
+
+
+def read_family(reply: Message) -> int:
+    """The family's id from the controller's answer."""
+    data = reply.attributes().get(CTRL_ATTR_FAMILY_ID, b"")
+    if len(data) < 2:
+        raise WireError("a family without its id")
+    value: int = _U16.unpack_from(data)[0]
+    return value
+
+
+def read_info(reply: Message) -> Info:
+    """GET_INFO's answer."""
+    nest = _Nest({0: reply.body[4:]}, 0, "info")
+    return Info(nest.read(_U32, INFO_VERSION), nest.read(_U32, INFO_CONN_TAB_SIZE))
+
+
+def read_timeouts(reply: Message) -> Timeouts:
+    """GET_CONFIG's answer; a kernel built without TCP or UDP leaves theirs out: 0."""
+    nest = _Nest({0: reply.body[4:]}, 0, "time-outs")
+    return Timeouts(*(nest.read(_U32, kind, 0) for kind in (TIMEOUT_TCP, TIMEOUT_TCP_FIN, TIMEOUT_UDP)))
+
+
+def read_service(reply: Message) -> Service:
+    """A service from GET_SERVICE's answers (ip_vs_genl_fill_service)."""
+    nest = _Nest(reply.attributes(), SERVICE, "service")
+    af = nest.read(_U16, SVC_AF)
+    service = Service(
+        af,
+        scheduler=nest.text(SVC_SCHED_NAME),
+        flags=nest.read(_U32, SVC_FLAGS),
+        timeout=nest.read(_U32, SVC_TIMEOUT),
+        netmask=nest.read(_NET32 if af == AF_INET else _U32, SVC_NETMASK),
+        pe=nest.text(SVC_PE_NAME),
+        stats=nest.stats(SVC_STATS64, SVC_STATS),
+    )
+    if nest.has(SVC_FWMARK):
+        service.fwmark = nest.read(_U32, SVC_FWMARK)
+    else:
+        service.protocol = nest.read(_U16, SVC_PROTOCOL)
+        service.addr = nest.address(SVC_ADDR, af)
+        service.port = nest.read(_NET16, SVC_PORT)
+    return service
+
+
+def read_destination(reply: Message, family: int) -> Destination:
+    """A real server from GET_DEST's answers (ip_vs_genl_fill_dest); family: its service's, for kernels before 3.18."""
+    nest = _Nest(reply.attributes(), DEST, "destination")
+    af = nest.read(_U16, DEST_ADDR_FAMILY, family)
+    return Destination(
+        af,
+        nest.address(DEST_ADDR, af),
+        nest.read(_NET16, DEST_PORT),
+        nest.read(_U32, DEST_FWD_METHOD) & FORWARD_MASK,
+        nest.read(_S32, DEST_WEIGHT),
+        nest.read(_U32, DEST_U_THRESH),
+        nest.read(_U32, DEST_L_THRESH),
+        nest.read(_U8, DEST_TUN_TYPE, 0),
+        nest.read(_NET16, DEST_TUN_PORT, 0),
+        nest.read(_U16, DEST_TUN_FLAGS, 0),
+        nest.read(_U32, DEST_ACTIVE_CONNS),
+        nest.read(_U32, DEST_INACT_CONNS),
+        nest.read(_U32, DEST_PERSIST_CONNS),
+        nest.stats(DEST_STATS64, DEST_STATS),
+    )
+
+
+def read_daemon(reply: Message) -> Daemon:
+    """A sync daemon from GET_DAEMON's answers (ip_vs_genl_fill_daemon)."""
+    nest = _Nest(reply.attributes(), DAEMON, "daemon")
+    group = b""
+    if nest.has(DAEMON_MCAST_GROUP):
+        group = nest.raw(DAEMON_MCAST_GROUP, 4)
+    elif nest.has(DAEMON_MCAST_GROUP6):
+        group = nest.raw(DAEMON_MCAST_GROUP6, 16)
+    return Daemon(
+        nest.read(_U32, DAEMON_STATE),
+        nest.text(DAEMON_MCAST_IFN),
+        nest.read(_U32, DAEMON_SYNC_ID),
+        nest.read(_U16, DAEMON_SYNC_MAXLEN, 0),
+        group,
+        nest.read(_U16, DAEMON_MCAST_PORT, 0),
+        nest.read(_U8, DAEMON_MCAST_TTL, 0),
+    )

@@ -1,0 +1,393 @@
+"""The kernel backend against a function that plays the kernel: batches, dumps, lost and foreign answers, a missing module."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import struct
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyipvsadm import kernel, model, wire
+from pyipvsadm.errors import Failed, Refused
+from pyipvsadm.kernel import Kernel
+from pyipvsadm.model import AF_INET, TCP, Change, Daemon, Destination, Service, Timeouts
+
+FAMILY = 28
+# A request as the kernel sees it: (sequence number, type, flags, command, attributes)
+Request = tuple[int, int, int, int, dict[int, bytes]]
+# Datagrams in answer to a request; a tuple is (port id of the sender, datagram); an OSError is raised by the receive.
+Answer = bytes | tuple[int, bytes] | OSError
+Player = Callable[[Request], list[Answer]]
+
+
+def header(kind: int, flags: int, seq: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, seq, 0) + body
+
+
+def error(seq: int, number: int) -> bytes:
+    return header(wire.NLMSG_ERROR, 0, seq, struct.pack("=i", -number) + bytes(16))
+
+
+def done(seq: int, number: int = 0) -> bytes:
+    return header(wire.NLMSG_DONE, wire.NLM_F_MULTI, seq, struct.pack("=i", -number))
+
+
+def part(seq: int, payload: bytes, flags: int = wire.NLM_F_MULTI) -> bytes:
+    return wire.message(FAMILY, 1, flags, seq, payload)
+
+
+def info(seq: int) -> bytes:
+    values = wire.attribute(1, struct.pack("=I", 0x010201)) + wire.attribute(2, struct.pack("=I", 4096))
+    return wire.message(FAMILY, model.SET_INFO, 0, seq, values)
+
+
+def opening(request: Request) -> list[Answer] | None:
+    """What every kernel with IPVS answers when it is opened."""
+    seq, kind, flags, command, _ = request
+    if kind == wire.GENL_ID_CTRL:
+        return [wire.message(wire.GENL_ID_CTRL, 1, 0, seq, wire.attribute(1, struct.pack("=H", FAMILY)))]
+    if command == model.GET_INFO:
+        return [info(seq), *([error(seq, 0)] if flags & wire.NLM_F_ACK else [])]
+    return None
+
+
+class Socket:
+    """A netlink socket with a player behind it."""
+
+    def __init__(self, play: Player, buffer: int = 212992) -> None:
+        self.play = play
+        self.buffer = buffer
+        self.queue: list[Answer] = []
+        self.sends: list[list[Request]] = []
+        self.closed = False
+
+    def setsockopt(self, *_: Any) -> None:
+        return
+
+    def getsockopt(self, *_: Any) -> int:
+        return self.buffer
+
+    def bind(self, address: tuple[int, int]) -> None:
+        assert address == (0, 0)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def send(self, data: bytes) -> None:
+        requests = [
+            (message.seq, message.type, message.flags, message.body[0], wire.attributes(message.body[4:]))
+            for message in wire.messages(data)
+        ]
+        self.sends.append(requests)
+        for request in requests:
+            # netlink_rcv_skb: an error always answers, success only when it was asked for
+            self.queue += opening(request) or self.play(request)
+
+    def recvfrom_into(self, buffer: memoryview, size: int, flags: int) -> tuple[int, tuple[int, int]]:
+        assert (size, bool(flags)) == (0, True)
+        if not self.queue:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        answer = self.queue.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        port, data = answer if isinstance(answer, tuple) else (0, answer)
+        kept = data[: len(buffer)]
+        buffer[: len(kept)] = kept
+        return len(data), (port, 0)
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Kernel, Socket]]:
+
+    def opened(play: Player, **options: Any) -> tuple[Kernel, Socket]:
+        sock = Socket(play, **options)
+        names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
+        monkeypatch.setattr("pyipvsadm.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
+        return Kernel(), sock
+
+    return opened
+
+
+def silent(request: Request) -> list[Answer]:
+    """A kernel to which everything is right."""
+    seq, _, flags, _, _ = request
+    return [error(seq, 0)] if flags & wire.NLM_F_ACK else []
+
+
+def refuses(*commands: tuple[int, int]) -> Player:
+    """A kernel that answers these commands with these errnos."""
+    numbers = dict(commands)
+
+    def play(request: Request) -> list[Answer]:
+        seq, _, _, command, _ = request
+        return [error(seq, numbers[command])] if command in numbers else silent(request)
+
+    return play
+
+
+SERVICE = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80)
+SERVER = Destination(AF_INET, bytes([10, 0, 0, 2]), 80)
+ADD = Change(model.NEW_SERVICE, SERVICE)
+ADD_SERVER = Change(model.NEW_DEST, SERVICE, SERVER)
+STOP = Change(model.DEL_DAEMON, daemon=Daemon(model.MASTER))
+
+
+def test_opening_finds_the_family_and_asks_for_info(connect: Any) -> None:
+    table, sock = connect(silent)
+    assert table.info() == model.Info(0x010201, 4096)
+    assert [request[3] for (request,) in sock.sends] == [wire.CTRL_CMD_GETFAMILY, model.GET_INFO]
+    table.close()
+    assert sock.closed
+
+
+def test_a_batch_is_one_send_and_only_its_last_asks_for_an_answer(connect: Any) -> None:
+    table, sock = connect(silent)
+    assert table.apply([ADD, ADD_SERVER, ADD_SERVER]) == []
+    (batch,) = sock.sends[2:]
+    assert [(request[3], bool(request[2] & wire.NLM_F_ACK)) for request in batch] == [
+        (model.NEW_SERVICE, False),
+        (model.NEW_DEST, False),
+        (model.NEW_DEST, True),
+    ]
+
+
+def test_nothing_to_apply_sends_nothing(connect: Any) -> None:
+    table, sock = connect(silent)
+    assert table.apply([]) == []
+    assert len(sock.sends) == 2
+
+
+def test_each_refusal_is_told_by_its_place(connect: Any) -> None:
+    table, _ = connect(refuses((model.NEW_DEST, errno.EEXIST)))
+    found = table.apply([ADD, ADD_SERVER, ADD, ADD_SERVER])
+    assert found == [(1, errno.EEXIST), (3, errno.EEXIST)]
+
+
+def test_batches_leave_room_for_an_error_each(connect: Any) -> None:
+    table, sock = connect(refuses((model.NEW_DEST, errno.ENOENT)), buffer=kernel.ERROR_SPACE * 4)
+    assert table.apply([ADD_SERVER] * 10) == [(at, errno.ENOENT) for at in range(10)]
+    assert [len(batch) for batch in sock.sends[2:]] == [4, 4, 2]
+
+
+def test_a_daemon_stop_whose_answer_is_lost_is_a_stop(connect: Any) -> None:
+    def play(request: Request) -> list[Answer]:
+        return [] if request[3] == model.DEL_DAEMON else silent(request)
+
+    table, sock = connect(play)
+    assert table.apply([ADD, STOP]) == []
+    assert [request[3] for request in sock.sends[-1]] == [model.NEW_SERVICE, model.DEL_DAEMON, model.GET_INFO]
+
+
+def test_a_daemon_stop_that_is_refused(connect: Any) -> None:
+    table, _ = connect(refuses((model.DEL_DAEMON, errno.ESRCH)))
+    assert table.apply([STOP]) == [(0, errno.ESRCH)]
+
+
+def listing(request: Request) -> list[Answer]:
+    seq, _, _, command, attrs = request
+    if command == model.GET_SERVICE and request[2] & wire.NLM_F_DUMP:
+        service = wire.payload(ADD)
+        return [part(seq, service) + part(seq, service), part(seq, service), done(seq)]
+    if command == model.GET_SERVICE:
+        return [part(seq, wire.payload(ADD), 0)]
+    if command == model.GET_DEST:
+        assert wire.SERVICE in attrs
+        counts = b"".join(wire.attribute(kind, bytes(4)) for kind in (7, 8, 9))
+        return [part(seq, wire.attribute(wire.DEST, wire.destination_full(SERVER)[4:] + counts)) + done(seq)]
+    if command == model.GET_DAEMON:
+        return [part(seq, wire.daemon(Daemon(model.MASTER, "lo", 1))), done(seq)]
+    if command == model.GET_CONFIG:
+        return [part(seq, wire.timeouts(Timeouts(900, 120, 300)), 0)]
+    return silent(request)
+
+
+def test_reading(connect: Any) -> None:
+    table, _ = connect(listing)
+    assert table.services() == [SERVICE, SERVICE, SERVICE]
+    assert table.service(SERVICE) == SERVICE
+    assert table.destinations(SERVICE) == [SERVER]
+    assert table.daemons() == [Daemon(model.MASTER, "lo", 1)]
+    assert table.timeouts() == Timeouts(900, 120, 300)
+
+
+def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
+    times = []
+
+    def play(request: Request) -> list[Answer]:
+        seq = request[0]
+        times.append(seq)
+        flags = wire.NLM_F_MULTI | (wire.NLM_F_DUMP_INTR if len(times) < 3 else 0)
+        return [part(seq, wire.payload(ADD), flags), done(seq)]
+
+    table, _ = connect(play)
+    assert table.services() == [SERVICE]
+    assert len(times) == 3
+
+
+def test_a_dump_that_is_always_interrupted_is_given_up(connect: Any) -> None:
+    def play(request: Request) -> list[Answer]:
+        return [header(wire.NLMSG_DONE, wire.NLM_F_DUMP_INTR, request[0], bytes(4))]
+
+    table, sock = connect(play)
+    with pytest.raises(Failed, match="kept changing"):
+        table.services()
+    assert len(sock.sends) == 2 + kernel.TRIES
+
+
+@pytest.mark.parametrize("end", [error, done])
+def test_a_refused_dump(connect: Any, end: Callable[[int, int], bytes]) -> None:
+    table, _ = connect(lambda request: [end(request[0], errno.EPERM)])
+    with pytest.raises(Refused) as refused:
+        table.services()
+    assert (refused.value.errno, str(refused.value)) == (errno.EPERM, "Permission denied (you must be root)")
+
+
+def test_a_service_that_is_not_there(connect: Any) -> None:
+    table, _ = connect(refuses((model.GET_SERVICE, errno.ESRCH)))
+    with pytest.raises(Refused, match="No such service"):
+        table.service(SERVICE)
+
+
+def strangers(request: Request) -> list[Answer]:
+    """The right answer, after those of another sender and of an earlier request."""
+    seq = request[0]
+    right = listing(request)
+    return [(4711, done(seq)), part(seq - 1, b""), error(seq - 1, errno.EPERM), *right]
+
+
+def test_answers_of_others_are_passed_over(connect: Any) -> None:
+    table, _ = connect(strangers)
+    assert table.services() == [SERVICE, SERVICE, SERVICE]
+    assert table.service(SERVICE) == SERVICE
+    assert table.apply([ADD]) == []
+
+
+BROKEN: list[tuple[str, Answer | None, str]] = [
+    ("no answer", None, "did not answer within 10 seconds"),
+    ("buffer overrun", OSError(errno.ENOBUFS, "No buffer space available"), "some answers are lost"),
+    ("receive error", OSError(errno.EBADF, "Bad file descriptor"), "Bad file descriptor"),
+    ("cut header", b"\1\2\3", "cannot be read"),
+    ("no message of that length", header(FAMILY, 0, 1, bytes(4))[:-2], "cannot be read"),
+    ("larger than the buffer", bytes(kernel.RECEIVE + 1), "at once"),
+]
+
+
+@pytest.mark.parametrize(("answer", "said"), [pytest.param(a, s, id=name) for name, a, s in BROKEN])
+def test_broken_answers_are_sentences(connect: Any, answer: Answer | None, said: str) -> None:
+    table, _ = connect(lambda _: [] if answer is None else [answer])
+    for ask in (table.services, table.timeouts, lambda: table.apply([ADD])):
+        with pytest.raises(Failed, match=said):
+            ask()
+
+
+def test_an_answer_without_its_attributes(connect: Any) -> None:
+    table, _ = connect(lambda request: [part(request[0], b""), done(request[0])])
+    with pytest.raises(Failed, match="without its service"):
+        table.services()
+
+
+def test_a_send_that_fails(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, sock = connect(silent)
+
+    def fail(_: bytes) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(sock, "send", fail)
+    with pytest.raises(Failed, match="Cannot send to the kernel: Operation not permitted"):
+        table.apply([ADD])
+
+
+def test_tracing_shows_both_directions(connect: Any) -> None:
+    table, _ = connect(silent)
+    seen: list[str] = []
+    table._trace = lambda direction, _: seen.append(direction)
+    table.apply([ADD])
+    assert seen == ["sent", "received"]
+
+
+def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
+    sock = Socket(silent)
+
+    def send(data: bytes) -> None:
+        (message,) = wire.messages(data)
+        family = opening((message.seq, message.type, 0, 0, {}))
+        sock.queue += family or [error(message.seq, errno.EPERM)]
+
+    monkeypatch.setattr(sock, "send", send)
+    monkeypatch.setattr("pyipvsadm.kernel._socket.socket", lambda *_: sock)
+    with pytest.raises(Failed) as failed:
+        Kernel()
+    assert failed.value.status == 2
+    assert str(failed.value).startswith("Can't initialize ipvs: Permission denied (you must be root)\nAre you sure")
+
+
+class Absent:
+    """A kernel where the family appears with the `loads`th load of the module, and the old interface answers `number`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int) -> None:
+        self.commands: list[Any] = []
+        self.there = False
+        sock = Socket(silent)
+
+        def send(data: bytes) -> None:
+            (message,) = wire.messages(data)
+            answer = opening((message.seq, message.type, 0, message.body[0], {})) if self.there else None
+            sock.queue += answer or [error(message.seq, errno.ENOENT)]
+
+        def spawn(path: str, command: list[str], environ: dict[str, str]) -> int:
+            self.commands.append((path, command, environ))
+            self.there = loads
+            if not works:
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+            return 1
+
+        def old(*_: Any) -> int:
+            raise OSError(number, "no")
+
+        monkeypatch.setattr(sock, "send", send)
+        raw = types.SimpleNamespace(getsockopt=old, close=lambda: None)
+        monkeypatch.setattr("pyipvsadm.kernel._socket.socket", lambda family, *_: raw if family == AF_INET else sock)
+        monkeypatch.setattr("pyipvsadm.kernel.os.posix_spawn", spawn)
+        monkeypatch.setattr("pyipvsadm.kernel.os.waitpid", lambda *_: (1, 0 if loads else 256))
+
+
+def test_a_missing_module_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Absent(monkeypatch, loads=True, works=True, number=0)
+    assert Kernel().info().size == 4096
+    assert [command for _, command, _ in absent.commands] == [["/sbin/modprobe", "--", "ip_vs"]]
+    assert "MODPROBE_OPTIONS" not in absent.commands[0][2]
+
+
+@pytest.mark.parametrize(
+    ("loads", "works", "number", "said"),
+    [
+        (False, True, errno.ENOPROTOOPT, "Protocol not available"),
+        (False, True, errno.EPERM, "Permission denied (you must be root)"),
+        (False, False, errno.ENOPROTOOPT, "Protocol not available"),
+    ],
+)
+def test_no_module_at_all(monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int, said: str) -> None:
+    absent = Absent(monkeypatch, loads, works, number)
+    with pytest.raises(Failed) as failed:
+        Kernel()
+    assert failed.value.status == 2
+    assert str(failed.value) == (
+        f"Can't initialize ipvs: {said}\n"
+        "Are you sure that IP Virtual Server is built in the kernel or as module?"
+    )  # fmt: skip
+    assert len(absent.commands) == 1
+
+
+def test_connections_are_the_files_lines(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    table, _ = connect(silent)
+    path = tmp_path / "conn"
+    path.write_bytes(b"heading\nline\n")
+    monkeypatch.setattr(kernel, "CONNECTIONS_FILE", str(path))
+    assert list(table.connections()) == [b"heading\n", b"line\n"]
+    path.unlink()
+    with pytest.raises(Failed, match="cannot open file"):
+        list(table.connections())

@@ -1,0 +1,300 @@
+"""Netlink messages in words: requests and replies line by line, and bytes that are damaged or are nothing."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pyipvsadm import model, wire
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    GUE,
+    MASTER,
+    NEW_DEST,
+    NEW_SERVICE,
+    PERSISTENT,
+    SET_CONFIG,
+    TCP,
+    TUN_CSUM,
+    TUNNEL,
+    Change,
+    Daemon,
+    Destination,
+    Service,
+    Timeouts,
+)
+from pyipvsadm.trace import describe
+
+V4 = bytes([10, 0, 0, 1])
+V6 = bytes.fromhex("20010db8000000000000000000000001")
+FAMILY = 27  # any number the kernel may have given out
+REQUEST_ACK = wire.NLM_F_REQUEST | wire.NLM_F_ACK
+
+
+def u32(value: int) -> str:
+    """A word in hexadecimal as it lies in memory."""
+    return struct.pack("=I", value).hex()
+
+
+def sent(change: Change, flags: int = REQUEST_ACK) -> list[str]:
+    return list(describe("sent", wire.message(FAMILY, change.op, flags, 7, wire.payload(change))))
+
+
+def test_a_service() -> None:
+    service = Service(AF_INET, TCP, V4, 80, 0, "rr", PERSISTENT, 300, 0xFFFFFF00, "sip")
+    assert sent(Change(NEW_SERVICE, service)) == [
+        "netlink sent seq=7 NEW_SERVICE family=27 flags=REQUEST|ACK",
+        "  SERVICE",
+        "    AF 2",
+        "    PROTOCOL 6",
+        "    ADDR 0a000001 00000000 00000000 00000000",
+        "    PORT 80",
+        "    SCHED_NAME 'rr'",
+        "    PE_NAME 'sip'",
+        f"    FLAGS {u32(1)} ffffffff",
+        "    TIMEOUT 300",
+        "    NETMASK ffffff00",
+    ]
+
+
+def test_a_server_of_a_mark() -> None:
+    server = Destination(AF_INET6, V6, 8080, TUNNEL, -1, 100, 50, GUE, 6080, TUN_CSUM)
+    assert sent(Change(NEW_DEST, Service(AF_INET, fwmark=5), server), wire.NLM_F_REQUEST) == [
+        "netlink sent seq=7 NEW_DEST family=27 flags=REQUEST",
+        "  SERVICE",
+        "    AF 2",
+        "    FWMARK 5",
+        "  DEST",
+        "    ADDR_FAMILY 10",
+        "    ADDR 20010db8 00000000 00000000 00000001",
+        "    PORT 8080",
+        "    FWD_METHOD 2",
+        "    WEIGHT -1",
+        "    TUN_TYPE 1",
+        "    TUN_PORT 6080",
+        "    TUN_FLAGS 1",
+        "    U_THRESH 100",
+        "    L_THRESH 50",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("group", "line"),
+    [
+        (bytes([224, 0, 0, 81]), "MCAST_GROUP e0000051"),
+        (b"\xff\2" + bytes(14), "MCAST_GROUP6 ff020000 00000000 00000000 00000000"),
+    ],
+)
+def test_a_daemon(group: bytes, line: str) -> None:
+    daemon = Daemon(MASTER, "eth0", 7, 1400, group, 8848, 2)
+    assert sent(Change(model.NEW_DAEMON, daemon=daemon)) == [
+        "netlink sent seq=7 NEW_DAEMON family=27 flags=REQUEST|ACK",
+        "  DAEMON",
+        "    STATE 1",
+        "    MCAST_IFN 'eth0'",
+        "    SYNC_ID 7",
+        "    SYNC_MAXLEN 1400",
+        "    MCAST_PORT 8848",
+        "    MCAST_TTL 2",
+        f"    {line}",
+    ]
+
+
+def test_timeouts() -> None:
+    assert sent(Change(SET_CONFIG, timeouts=Timeouts(900, 120, 300)), 0) == [
+        "netlink sent seq=7 SET_CONFIG family=27 flags=0",
+        "  TIMEOUT_TCP 900",
+        "  TIMEOUT_TCP_FIN 120",
+        "  TIMEOUT_UDP 300",
+    ]
+
+
+def test_nothing_but_a_command() -> None:
+    assert sent(Change(model.FLUSH)) == ["netlink sent seq=7 FLUSH family=27 flags=REQUEST|ACK"]
+
+
+def test_many_messages_in_one_datagram() -> None:
+    both = wire.message(FAMILY, model.FLUSH, 1, 1, b"") + wire.message(FAMILY, model.ZERO, 5, 2, b"")
+    assert list(describe("sent", both)) == [
+        "netlink sent seq=1 FLUSH family=27 flags=REQUEST",
+        "netlink sent seq=2 ZERO family=27 flags=REQUEST|ACK",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("direction", "flags", "shown"),
+    [
+        ("sent", wire.NLM_F_REQUEST | wire.NLM_F_DUMP, "REQUEST|DUMP"),
+        ("sent", wire.NLM_F_REQUEST | 0x100, "REQUEST"),  # half of what asks for a dump
+        ("sent", wire.NLM_F_DUMP_INTR, "0"),
+        ("received", wire.NLM_F_MULTI, "MULTI"),
+        ("received", wire.NLM_F_MULTI | wire.NLM_F_DUMP_INTR, "MULTI|DUMP_INTR"),
+        ("received", wire.NLM_F_DUMP, "0"),  # these bits mean other things in replies
+    ],
+)
+def test_flags(direction: str, flags: int, shown: str) -> None:
+    data = wire.message(FAMILY, model.GET_SERVICE, flags, 3, b"")
+    assert list(describe(direction, data)) == [f"netlink {direction} seq=3 GET_SERVICE family=27 flags={shown}"]
+
+
+def reply(kind: int, body: bytes, seq: int = 7) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, seq, 0) + body
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "line"),
+    [
+        (wire.NLMSG_ERROR, struct.pack("=i", 0), "ACK"),
+        (wire.NLMSG_ERROR, struct.pack("=i", -errno.EEXIST) + bytes(16), "ERROR 17 (File exists)"),
+        (wire.NLMSG_ERROR, struct.pack("=i", -errno.ESRCH), "ERROR 3 (No such process)"),
+        (wire.NLMSG_ERROR, struct.pack("=i", -5000), "ERROR 4095 (Unknown error 4095)"),
+        (wire.NLMSG_ERROR, struct.pack("=i", -(2**31)), "ERROR 4095 (Unknown error 4095)"),
+        (wire.NLMSG_DONE, struct.pack("=i", 0), "DONE 0"),
+        (wire.NLMSG_DONE, struct.pack("=i", -errno.EINTR), "DONE 4"),
+        (wire.NLMSG_DONE, b"", "DONE 0"),
+    ],
+)
+def test_ends(kind: int, body: bytes, line: str) -> None:
+    assert list(describe("received", reply(kind, body))) == [f"netlink received seq=7 {line}"]
+
+
+def nest(kind: int, *inner: bytes) -> bytes:
+    return wire.attribute(kind, b"".join(inner))
+
+
+def test_statistics() -> None:
+    narrow = [wire.attribute(kind, struct.pack("=Q" if kind in (4, 5) else "=I", kind * 10)) for kind in range(1, 11)]
+    # On some machines every 64-bit value has an empty PAD before it.
+    wide = [wire.attribute(11, b"") + wire.attribute(kind, struct.pack("=Q", kind << 40)) for kind in (1, 10)]
+    body = nest(wire.SERVICE, nest(wire.SVC_STATS, *narrow), nest(wire.SVC_STATS64, *wide))
+    body += nest(
+        wire.DEST, wire.attribute(wire.DEST_PERSIST_CONNS, struct.pack("=I", 3)), nest(wire.DEST_STATS64), nest(wire.DEST_STATS)
+    )
+    assert list(describe("received", wire.message(FAMILY, model.NEW_SERVICE, 2, 9, body))) == [
+        "netlink received seq=9 NEW_SERVICE family=27 flags=MULTI",
+        "  SERVICE",
+        "    STATS",
+        "      CONNS 10",
+        "      INPKTS 20",
+        "      OUTPKTS 30",
+        "      INBYTES 40",
+        "      OUTBYTES 50",
+        "      CPS 60",
+        "      INPPS 70",
+        "      OUTPPS 80",
+        "      INBPS 90",
+        "      OUTBPS 100",
+        "    STATS64",
+        "      PAD ",
+        "      CONNS 1099511627776",
+        "      OUTBPS 10995116277760",
+        "  DEST",
+        "    PERSIST_CONNS 3",
+        "    STATS64",
+        "    STATS",
+    ]
+
+
+def test_connections_of_a_server() -> None:
+    counts = [(wire.DEST_ACTIVE_CONNS, 1), (wire.DEST_INACT_CONNS, 2)]
+    body = nest(wire.DEST, *(wire.attribute(kind, struct.pack("=I", value)) for kind, value in counts))
+    assert list(describe("received", wire.message(FAMILY, NEW_DEST, 2, 9, body)))[1:] == [
+        "  DEST",
+        "    ACTIVE_CONNS 1",
+        "    INACT_CONNS 2",
+    ]
+
+
+def test_info_has_attributes_of_its_own() -> None:
+    body = wire.attribute(1, struct.pack("=I", 0x010201)) + wire.attribute(2, struct.pack("=I", 4096))
+    assert list(describe("received", wire.message(FAMILY, model.SET_INFO, 0, 1, body))) == [
+        "netlink received seq=1 SET_INFO family=27 flags=0",
+        f"  VERSION {u32(0x010201)}",
+        "  CONN_TAB_SIZE 4096",
+    ]
+
+
+def test_the_controller() -> None:
+    assert list(describe("sent", wire.get_family(1))) == [
+        "netlink sent seq=1 controller family=16 flags=REQUEST",
+        "  FAMILY_NAME 'IPVS'",
+    ]
+    body = wire.attribute(wire.CTRL_ATTR_FAMILY_ID, struct.pack("=H", FAMILY)) + wire.attribute(3, struct.pack("=I", 1))
+    assert list(describe("received", wire.message(16, 1, 0, 1, body)))[1:] == ["  FAMILY_ID 27", f"  attribute 3 {u32(1)}"]
+
+
+def test_what_has_no_name() -> None:
+    body = nest(wire.SERVICE, wire.attribute(99, b"\1\2\3\4\5")) + wire.attribute(77, b"")
+    assert list(describe("received", wire.message(FAMILY, 42, 0, 1, body))) == [
+        "netlink received seq=1 42 family=27 flags=0",
+        "  SERVICE",
+        "    attribute 99 01020304 05",
+        "  attribute 77 ",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"rr\0", "'rr'"),
+        (b"rr", "'rr'"),
+        (b"", "''"),
+        (b"a\0b", "'a'"),
+        (b"\xff\x1b[0m", r"'\\xff\x1b[0m'"),
+        (b"it's\0", '"it\'s"'),
+    ],
+)
+def test_names_cannot_steer_the_terminal(name: bytes, shown: str) -> None:
+    body = nest(wire.SERVICE, wire.attribute(wire.SVC_SCHED_NAME, name))
+    assert list(describe("sent", wire.message(FAMILY, NEW_SERVICE, 0, 1, body)))[2] == f"    SCHED_NAME {shown}"
+
+
+def test_numbers_of_other_sizes() -> None:
+    sizes = [
+        wire.attribute(wire.SVC_TIMEOUT, b""),
+        wire.attribute(wire.SVC_FWMARK, b"\xff" * 9),
+        wire.attribute(wire.SVC_AF, b"\5"),
+    ]
+    lines = list(describe("sent", wire.message(FAMILY, NEW_SERVICE, 0, 1, nest(wire.SERVICE, *sizes))))
+    assert lines[2:] == ["    TIMEOUT 0", "    FWMARK ffffffff ffffffff ff", "    AF 5"]
+
+
+WHOLE = wire.message(FAMILY, NEW_SERVICE, REQUEST_ACK, 7, wire.payload(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80))))
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (b"\1\2\3", ["netlink received: a message header cut after 3 bytes: 010203"]),
+        (WHOLE[:4] + b"\0", ["netlink received: a message header cut after 5 bytes: " + WHOLE[:4].hex() + " 00"]),
+        (reply(wire.NLMSG_ERROR, b"\1"), None),
+        (reply(FAMILY, b""), None),
+        (reply(FAMILY, b"\1"), None),
+    ],
+)
+def test_what_cannot_be_read_is_shown_in_hexadecimal(data: bytes, lines: list[str] | None) -> None:
+    found = list(describe("received", data))
+    assert found[-1].startswith("netlink received: ")
+    assert found[-1].endswith(f": {data.hex(' ', -4)}")
+    assert lines is None or found == lines
+
+
+@given(st.binary(max_size=200), st.sampled_from(["sent", "received"]))
+@example(wire.message(FAMILY, NEW_SERVICE, 0, 1, nest(wire.SERVICE, wire.attribute(wire.SVC_AF, bytes(60000)))), "sent")
+def test_any_bytes_are_shown(data: bytes, direction: str) -> None:
+    lines = list(describe(direction, data))
+    assert bool(lines) == bool(data)
+    assert all("\n" not in line for line in lines)
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255), st.integers(0, len(WHOLE)))
+def test_damaged_bytes_are_shown(at: int, value: int, size: int) -> None:
+    damaged = WHOLE[:at] + bytes([value]) + WHOLE[at + 1 :]
+    lines = list(describe("received", damaged[:size]))
+    assert bool(lines) == bool(size)
+    assert all(line.isprintable() for line in lines)

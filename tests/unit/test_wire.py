@@ -1,0 +1,506 @@
+"""The codec: values and exact bytes both ways, pyroute2 as an independent reader and writer, and bytes that are nothing."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyroute2.netlink.generic import ipvs as theirs
+
+from pyipvsadm import model, wire
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    BACKUP,
+    GRE,
+    GUE,
+    MASQ,
+    MASTER,
+    ONE_PACKET,
+    PERSISTENT,
+    ROUTE,
+    SCHED1,
+    TCP,
+    TUNNEL,
+    UDP,
+    Change,
+    Daemon,
+    Destination,
+    Info,
+    Service,
+    Timeouts,
+)
+
+V4 = bytes([10, 0, 0, 1])
+V6 = bytes.fromhex("20010db8000000000000000000000001")
+
+# Bytes are written for a little-endian machine; nothing here runs elsewhere.
+LITTLE = struct.pack("=H", 1) == b"\1\0"
+
+# (what is sent, the payload after the headers in hexadecimal)
+SENT: list[tuple[str, Change, str]] = [
+    ("clear", Change(model.FLUSH), ""),
+    ("zero all", Change(model.ZERO), ""),
+    (
+        "delete a service",
+        Change(model.DEL_SERVICE, Service(AF_INET, TCP, V4, 80)),
+        (
+            "30000100"
+            "06000100 02000000"  # AF
+            "06000200 06000000"  # PROTOCOL
+            "14000300 0a000001 00000000 00000000 00000000"  # ADDR
+            "06000400 00500000"
+        ),  # PORT, network order
+    ),
+    (
+        "zero a mark",
+        Change(model.ZERO, Service(AF_INET6, fwmark=7)),
+        "14000100 06000100 0a000000 08000500 07000000",
+    ),
+    (
+        "add a service",
+        Change(
+            model.NEW_SERVICE,
+            Service(AF_INET, UDP, V4, 5060, 0, "rr", PERSISTENT | ONE_PACKET, 300, 0xFFFFFF00, "sip"),
+        ),
+        (
+            "5c000100"
+            "06000100 02000000"
+            "06000200 11000000"
+            "14000300 0a000001 00000000 00000000 00000000"
+            "06000400 13c40000"
+            "07000600 72720000"  # SCHED_NAME
+            "08000b00 73697000"  # PE_NAME
+            "0c000700 05000000 ffffffff"  # FLAGS and their mask
+            "08000800 2c010000"  # TIMEOUT
+            "08000900 ffffff00"
+        ),  # NETMASK, IPv4: network order
+    ),
+    (
+        "edit a service",
+        Change(model.SET_SERVICE, Service(AF_INET6, TCP, V6, 443, 0, "sh", SCHED1, 0, 64)),
+        (
+            "54000100"
+            "06000100 0a000000"
+            "06000200 06000000"
+            "14000300 20010db8 00000000 00000000 00000001"
+            "06000400 01bb0000"
+            "07000600 73680000"
+            "0c000700 08000000 ffffffff"
+            "08000800 00000000"
+            "08000900 40000000"
+        ),  # NETMASK, IPv6: a prefix length in the machine's order
+    ),
+    (
+        "add a server",
+        Change(
+            model.NEW_DEST,
+            Service(AF_INET, TCP, V4, 80),
+            Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, TUNNEL, 3, 100, 50, GUE, 6080, 1),
+        ),
+        (
+            "30000100 06000100 02000000 06000200 06000000 14000300 0a000001 00000000 00000000 00000000 06000400 00500000"
+            "60000200"
+            "06000b00 02000000"  # ADDR_FAMILY
+            "14000100 0a000002 00000000 00000000 00000000"  # ADDR
+            "06000200 1f900000"  # PORT
+            "08000300 02000000"  # FWD_METHOD
+            "08000400 03000000"  # WEIGHT
+            "05000d00 01000000"  # TUN_TYPE
+            "06000e00 17c00000"  # TUN_PORT, network order
+            "06000f00 01000000"  # TUN_FLAGS
+            "08000500 64000000"  # U_THRESH
+            "08000600 32000000"
+        ),  # L_THRESH
+    ),
+    (
+        "delete a server of a mark",
+        Change(model.DEL_DEST, Service(AF_INET, fwmark=1), Destination(AF_INET, bytes([10, 0, 0, 2]), 0)),
+        (
+            "14000100 06000100 02000000 08000500 01000000"
+            "28000200 06000b00 02000000 14000100 0a000002 00000000 00000000 00000000 06000200 00000000"
+        ),
+    ),
+    (
+        "set time-outs",
+        Change(model.SET_CONFIG, timeouts=Timeouts(900, 120, 300)),
+        "08000400 84030000 08000500 78000000 08000600 2c010000",
+    ),
+    (
+        "start a daemon with defaults",
+        Change(model.NEW_DAEMON, daemon=Daemon(MASTER, "lo", 5)),
+        "1c000300 08000100 01000000 07000200 6c6f0000 08000300 05000000",
+    ),
+    (
+        "start a daemon with everything",
+        Change(model.NEW_DAEMON, daemon=Daemon(BACKUP, "eth0", 1, 1400, bytes([224, 0, 0, 82]), 8849, 3)),
+        (
+            "40000300 08000100 02000000 09000200 65746830 00000000 08000300 01000000"
+            "06000400 78050000"  # SYNC_MAXLEN
+            "06000700 91220000"  # MCAST_PORT: the machine's order, unlike every other port
+            "05000800 03000000"  # MCAST_TTL
+            "08000500 e0000052"
+        ),  # MCAST_GROUP
+    ),
+    (
+        "start a daemon on an IPv6 group",
+        Change(model.NEW_DAEMON, daemon=Daemon(MASTER, "lo", 0, group=bytes.fromhex("ff02" + "00" * 13 + "81"))),
+        "30000300 08000100 01000000 07000200 6c6f0000 08000300 00000000 14000600 ff020000 00000000 00000000 00000081",
+    ),
+]
+
+STATS64 = tuple(range(1 << 33, (1 << 33) + 10))
+STATS32 = (1, 2, 3, 1 << 33, (1 << 33) + 1, 6, 7, 8, 9, 10)
+
+
+def nest(kind: int, *parts: bytes) -> bytes:
+    return wire.attribute(kind, b"".join(parts))
+
+
+def stats64() -> bytes:
+    return b"".join(wire.attribute(at, struct.pack("=Q", value)) for at, value in enumerate(STATS64, 1))
+
+
+def stats32() -> bytes:
+    return b"".join(wire.attribute(at, struct.pack("=Q" if at in (4, 5) else "=I", value)) for at, value in enumerate(STATS32, 1))
+
+
+def reply(*parts: bytes) -> wire.Message:
+    (message,) = wire.messages(wire.message(28, 1, wire.NLM_F_MULTI, 3, b"".join(parts)))
+    return message
+
+
+@pytest.mark.parametrize(("change", "expected"), [pytest.param(c, e, id=name) for name, c, e in SENT])
+def test_what_is_sent(change: Change, expected: str) -> None:
+    assert LITTLE
+    assert wire.payload(change).hex() == expected.replace(" ", "")
+
+
+def test_a_whole_request() -> None:
+    assert wire.message(28, model.FLUSH, wire.NLM_F_REQUEST | wire.NLM_F_ACK, 9, b"").hex(" ") == (
+        "14 00 00 00 1c 00 05 00 09 00 00 00 00 00 00 00 11 01 00 00"
+    )
+    assert wire.get_family(1).hex() == "20000000" + "10000100" + "01000000" + "00000000" + "03010000" + (
+        "09000200" + "495056530" + "0000000"
+    )
+
+
+SERVICE_HEAD = (
+    wire.attribute(wire.SVC_AF, struct.pack("=H", AF_INET)),
+    wire.attribute(wire.SVC_PROTOCOL, struct.pack("=H", TCP)),
+    wire.attribute(wire.SVC_ADDR, V4 + bytes(12)),
+    wire.attribute(wire.SVC_PORT, b"\x00\x50"),
+)
+SERVICE_TAIL = (
+    wire.attribute(wire.SVC_SCHED_NAME, b"wlc\0"),
+    wire.attribute(wire.SVC_FLAGS, struct.pack("=II", 3, 0xFFFFFFFF)),
+    wire.attribute(wire.SVC_TIMEOUT, struct.pack("=I", 360)),
+    wire.attribute(wire.SVC_NETMASK, bytes([255, 255, 0, 0])),
+)
+SERVER = (
+    wire.attribute(wire.DEST_ADDR, bytes([10, 0, 0, 2]) + bytes(12)),
+    wire.attribute(wire.DEST_PORT, b"\x1f\x90"),
+    wire.attribute(wire.DEST_FWD_METHOD, struct.pack("=I", 0x8000_0102)),
+    wire.attribute(wire.DEST_WEIGHT, struct.pack("=i", -1)),
+    wire.attribute(wire.DEST_U_THRESH, struct.pack("=I", 9)),
+    wire.attribute(wire.DEST_L_THRESH, struct.pack("=I", 8)),
+    wire.attribute(wire.DEST_ACTIVE_CONNS, struct.pack("=I", 7)),
+    wire.attribute(wire.DEST_INACT_CONNS, struct.pack("=I", 6)),
+    wire.attribute(wire.DEST_PERSIST_CONNS, struct.pack("=I", 5)),
+)
+
+
+def test_a_service_as_received() -> None:
+    unknown = wire.attribute(99, b"from a newer kernel")
+    body = (*SERVICE_HEAD, unknown, *SERVICE_TAIL, nest(wire.SVC_STATS, stats32()), nest(wire.SVC_STATS64, stats64()))
+    assert wire.read_service(reply(nest(wire.SERVICE, *body))) == Service(
+        AF_INET, TCP, V4, 80, 0, "wlc", 3, 360, 0xFFFF0000, "", STATS64
+    )
+
+
+def test_a_service_of_an_old_kernel_has_32_bit_statistics() -> None:
+    body = (*SERVICE_HEAD, *SERVICE_TAIL, nest(wire.SVC_STATS, stats32()))
+    assert wire.read_service(reply(nest(wire.SERVICE, *body))).stats == STATS32
+
+
+def test_a_mark_as_received() -> None:
+    head = (SERVICE_HEAD[0], wire.attribute(wire.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)))
+    pe = wire.attribute(wire.SVC_PE_NAME, b"sip\0")
+    found = wire.read_service(reply(nest(wire.SERVICE, *head, pe, *SERVICE_TAIL)))
+    assert found.key() == (AF_INET, 0, b"", 0, 0xFFFFFFFF)
+    assert (found.pe, found.stats) == ("sip", model.NO_STATS)
+
+
+def test_an_ipv6_service_has_its_prefix_in_the_machines_order() -> None:
+    head = (
+        wire.attribute(wire.SVC_AF, struct.pack("=H", AF_INET6)),
+        SERVICE_HEAD[1],
+        wire.attribute(wire.SVC_ADDR, V6),
+        SERVICE_HEAD[3],
+    )
+    tail = (*SERVICE_TAIL[:3], wire.attribute(wire.SVC_NETMASK, struct.pack("=I", 64)))
+    found = wire.read_service(reply(nest(wire.SERVICE, *head, *tail)))
+    assert (found.addr, found.netmask) == (V6, 64)
+
+
+def test_a_server_as_received() -> None:
+    tunnel = (
+        wire.attribute(wire.DEST_TUN_TYPE, bytes([GRE])),
+        wire.attribute(wire.DEST_TUN_PORT, b"\x17\xc0"),
+        wire.attribute(wire.DEST_TUN_FLAGS, struct.pack("=H", 1)),
+        wire.attribute(wire.DEST_ADDR_FAMILY, struct.pack("=H", AF_INET)),
+        nest(wire.DEST_STATS64, stats64()),
+    )
+    found = wire.read_destination(reply(nest(wire.DEST, *SERVER, *tunnel)), AF_INET6)
+    assert found == Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, TUNNEL, -1, 9, 8, GRE, 6080, 1, 7, 6, 5, STATS64)
+
+
+def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
+    found = wire.read_destination(reply(nest(wire.DEST, *SERVER)), AF_INET)
+    assert (found.af, found.tun_type, found.tun_port, found.stats) == (AF_INET, 0, 0, model.NO_STATS)
+
+
+@pytest.mark.parametrize(
+    "daemon",
+    [
+        Daemon(MASTER, "lo", 5, 1472, bytes([224, 0, 0, 81]), 8848, 1),
+        Daemon(BACKUP, "eth0", 255, 65487, bytes.fromhex("ff02" + "00" * 13 + "81"), 1, 255),
+        Daemon(MASTER, "wlan-at-fifteen", 0),
+    ],
+    ids=["v4", "v6", "old"],
+)
+def test_a_daemon_there_and_back(daemon: Daemon) -> None:
+    assert wire.read_daemon(reply(wire.daemon(daemon))) == daemon
+
+
+def test_info_timeouts_and_family() -> None:
+    info = wire.attribute(1, struct.pack("=I", 0x010201)) + wire.attribute(2, struct.pack("=I", 4096))
+    assert wire.read_info(reply(info)) == Info(0x010201, 4096)
+    assert wire.read_timeouts(reply(wire.timeouts(Timeouts(1, 2, 3)))) == Timeouts(1, 2, 3)
+    assert wire.read_timeouts(reply()) == Timeouts(0, 0, 0)
+    assert wire.read_family(reply(wire.attribute(1, struct.pack("=H", 28)))) == 28
+
+
+def test_of_two_attributes_with_one_number_the_last_counts() -> None:
+    assert wire.attributes(wire.attribute(1, b"a") + wire.attribute(1, b"b")) == {1: b"b"}
+
+
+def test_nested_and_byte_order_bits_are_not_part_of_the_number() -> None:
+    assert wire.attributes(wire.attribute(0x8000 | 1, b"a")) == {1: b"a"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "expected"),
+    [
+        (wire.NLMSG_ERROR, struct.pack("=i", -17), 17),
+        (wire.NLMSG_ERROR, struct.pack("=i", 0), 0),
+        (wire.NLMSG_DONE, struct.pack("=i", -4), 4),
+        (wire.NLMSG_DONE, b"", 0),
+        (wire.NLMSG_DONE, struct.pack("=i", 3), 3),
+        (wire.NLMSG_ERROR, struct.pack("=i", -(2**31)), 4095),
+    ],
+)
+def test_errno(kind: int, body: bytes, expected: int) -> None:
+    assert wire.Message(kind, 0, 1, 0, body).errno() == expected
+
+
+DAMAGED: list[tuple[str, bytes]] = [
+    ("cut header", bytes(10)),
+    ("length below the header", struct.pack("=IHHII", 15, 28, 0, 1, 0)),
+    ("length beyond the end", struct.pack("=IHHII", 17, 28, 0, 1, 0)),
+    ("length 0", bytes(16)),
+]
+
+
+@pytest.mark.parametrize("datagram", [pytest.param(data, id=name) for name, data in DAMAGED])
+def test_damaged_datagrams(datagram: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        list(wire.messages(datagram))
+
+
+READERS: list[Any] = [
+    wire.read_service,
+    lambda message: wire.read_destination(message, AF_INET),
+    wire.read_daemon,
+    wire.read_info,
+    wire.read_timeouts,
+    wire.read_family,
+    wire.Message.errno,
+]
+
+INCOMPLETE: list[tuple[str, Any, wire.Message]] = [
+    ("no generic header", wire.read_service, wire.Message(28, 0, 1, 0, b"")),
+    ("no service", wire.read_service, reply()),
+    ("service without family", wire.read_service, reply(nest(wire.SERVICE))),
+    ("family too short", wire.read_service, reply(nest(wire.SERVICE, wire.attribute(wire.SVC_AF, b"\2")))),
+    (
+        "address too short",
+        wire.read_service,
+        reply(nest(wire.SERVICE, SERVICE_HEAD[0], SERVICE_HEAD[1], wire.attribute(wire.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
+    ),
+    (
+        "unknown family",
+        wire.read_service,
+        reply(nest(wire.SERVICE, wire.attribute(wire.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
+    ),
+    ("statistics cut", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1")))),
+    ("no id", wire.read_family, reply()),
+    ("error without errno", wire.Message.errno, wire.Message(wire.NLMSG_ERROR, 0, 1, 0, b"\0")),
+    ("attribute length below its header", wire.read_service, reply(b"\3\0\1\0")),
+    ("attribute length beyond the end", wire.read_service, reply(b"\x09\0\1\0")),
+]
+
+
+@pytest.mark.parametrize(("read", "message"), [pytest.param(r, m, id=name) for name, r, m in INCOMPLETE])
+def test_incomplete_answers(read: Any, message: wire.Message) -> None:
+    with pytest.raises(wire.WireError):
+        read(message)
+
+
+def outcomes(datagram: bytes) -> None:
+    """Whatever the bytes: values or WireError."""
+    try:
+        messages = list(wire.messages(datagram))
+    except wire.WireError:
+        return
+    assert len(messages) <= len(datagram) // 16
+    for message in messages:
+        for read in READERS:
+            try:
+                read(message)
+            except wire.WireError:
+                continue
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_values_or_one_kind_of_error(data: bytes) -> None:
+    outcomes(data)
+
+
+GOOD = wire.message(28, 1, 2, 3, nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(wire.SVC_STATS64, stats64())))
+
+
+@given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=4), st.integers(0, len(GOOD)))
+def test_a_good_answer_damaged_or_cut(at: int, junk: bytes, end: int) -> None:
+    outcomes((GOOD[:at] + junk + GOOD[at + len(junk) :])[:end])
+
+
+ports = st.integers(0, 65535)
+u32 = st.integers(0, 2**32 - 1)
+v4 = st.binary(min_size=4, max_size=4)
+v6 = st.binary(min_size=16, max_size=16)
+words = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", max_size=15)
+
+
+@st.composite
+def services(draw: st.DrawFn) -> Service:
+    af = draw(st.sampled_from((AF_INET, AF_INET6)))
+    tail = (draw(words), draw(u32), draw(u32), draw(u32), draw(words))
+    if draw(st.booleans()):
+        return Service(af, 0, b"", 0, draw(st.integers(1, 2**32 - 1)), *tail)
+    return Service(af, draw(ports), draw(v4 if af == AF_INET else v6), draw(ports), 0, *tail)
+
+
+@st.composite
+def destinations(draw: st.DrawFn) -> Destination:
+    af = draw(st.sampled_from((AF_INET, AF_INET6)))
+    return Destination(
+        af, draw(v4 if af == AF_INET else v6), draw(ports), draw(st.integers(0, 7)), draw(st.integers(-(2**31), 2**31 - 1)),
+        draw(u32), draw(u32), draw(st.integers(0, 255)), draw(ports), draw(ports),
+    )  # fmt: skip
+
+
+@given(services())
+def test_services_there_and_back(service: Service) -> None:
+    assert wire.read_service(reply(wire.payload(Change(model.NEW_SERVICE, service)))) == service
+
+
+@given(destinations())
+def test_servers_there_and_back(server: Destination) -> None:
+    counts = b"".join(wire.attribute(kind, bytes(4)) for kind in (7, 8, 9))
+    inner = wire.destination_full(server)[4:] + counts
+    assert wire.read_destination(reply(wire.attribute(wire.DEST, inner)), 0) == server
+
+
+# --- pyroute2, which knows the family too. Its known errors are left out: it types the IPv6 netmask as an address and the
+# tunnel's port in the machine's order, and has no 64-bit statistics of its own naming.
+
+
+def pyroute2_reads(payload: bytes) -> dict[str, Any]:
+    """Our request, decoded by pyroute2."""
+    message = theirs.ipvsmsg(wire.message(28, 1, 1, 1, payload))
+    message.decode()
+    return {name: dict(value["attrs"]) for name, value in message["attrs"]}
+
+
+def test_pyroute2_reads_our_service() -> None:
+    change = Change(model.NEW_SERVICE, Service(AF_INET, TCP, V4, 80, 0, "wrr", PERSISTENT, 300, 0xFFFFFF00))
+    found = pyroute2_reads(wire.payload(change))["IPVS_CMD_ATTR_SERVICE"]
+    assert found["IPVS_SVC_ATTR_AF"] == AF_INET
+    assert found["IPVS_SVC_ATTR_PROTOCOL"] == TCP
+    assert found["IPVS_SVC_ATTR_ADDR"] == "10.0.0.1"
+    assert found["IPVS_SVC_ATTR_PORT"] == 80
+    assert found["IPVS_SVC_ATTR_SCHED_NAME"] == "wrr"
+    assert found["IPVS_SVC_ATTR_FLAGS"]["flags"] == PERSISTENT
+    assert found["IPVS_SVC_ATTR_TIMEOUT"] == 300
+    assert found["IPVS_SVC_ATTR_NETMASK"] == "255.255.255.0"
+
+
+def test_pyroute2_reads_our_server() -> None:
+    server = Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, MASQ, 5, 100, 50)
+    found = pyroute2_reads(wire.payload(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server)))
+    dest = found["IPVS_CMD_ATTR_DEST"]
+    assert dest["IPVS_DEST_ATTR_ADDR"] == "10.0.0.2"
+    assert dest["IPVS_DEST_ATTR_PORT"] == 8080
+    assert dest["IPVS_DEST_ATTR_FWD_METHOD"] == MASQ
+    assert dest["IPVS_DEST_ATTR_WEIGHT"] == 5
+    assert dest["IPVS_DEST_ATTR_U_THRESH"] == 100
+    assert dest["IPVS_DEST_ATTR_L_THRESH"] == 50
+
+
+def pyroute2_writes(*attrs: tuple[str, Any]) -> wire.Message:
+    """A message of pyroute2's, as ours to read."""
+    message = theirs.ipvsmsg()
+    message["cmd"] = 1
+    message["version"] = 1
+    message["attrs"] = list(attrs)
+    message["header"]["type"] = 28
+    message.encode()
+    (found,) = wire.messages(bytes(message.data))
+    return found
+
+
+def test_we_read_pyroute2s_service() -> None:
+    found = wire.read_service(
+        pyroute2_writes(
+            (
+                "IPVS_CMD_ATTR_SERVICE",
+                {
+                    "attrs": [
+                        ("IPVS_SVC_ATTR_AF", AF_INET),
+                        ("IPVS_SVC_ATTR_PROTOCOL", UDP),
+                        ("IPVS_SVC_ATTR_ADDR", "10.0.0.1"),
+                        ("IPVS_SVC_ATTR_PORT", 53),
+                        ("IPVS_SVC_ATTR_SCHED_NAME", "sed"),
+                        ("IPVS_SVC_ATTR_FLAGS", {"flags": 4, "mask": 0xFFFFFFFF}),
+                        ("IPVS_SVC_ATTR_TIMEOUT", 10),
+                        ("IPVS_SVC_ATTR_NETMASK", "255.255.0.0"),
+                    ]
+                },
+            )
+        )
+    )
+    assert found == Service(AF_INET, UDP, V4, 53, 0, "sed", ONE_PACKET, 10, 0xFFFF0000)
+
+
+def test_we_read_pyroute2s_server() -> None:
+    numbers = {"FWD_METHOD": ROUTE, "WEIGHT": 4, "U_THRESH": 3, "L_THRESH": 2}
+    counts = {"ACTIVE_CONNS": 1, "INACT_CONNS": 2, "PERSIST_CONNS": 3}
+    attrs: list[tuple[str, Any]] = [("IPVS_DEST_ATTR_ADDR_FAMILY", AF_INET), ("IPVS_DEST_ATTR_ADDR", "10.0.0.9")]
+    attrs += [("IPVS_DEST_ATTR_PORT", 80)]
+    attrs += [(f"IPVS_DEST_ATTR_{name}", value) for name, value in (numbers | counts).items()]
+    found = wire.read_destination(pyroute2_writes(("IPVS_CMD_ATTR_DEST", {"attrs": attrs})), 0)
+    assert found == Destination(AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE, 4, 3, 2, active=1, inactive=2, persistent=3)
