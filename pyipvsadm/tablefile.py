@@ -1,0 +1,78 @@
+"""The embedded table kept in a file between commands.
+
+Owns: loading, locking and storing it. Must never know: the table's rules (memory.py), the text's form (rules.py).
+
+The file is rule text that loses nothing (rules.whole), oldest server first, so that replaying it gives the same table.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import files, rules
+from pyipvsadm.argv import Scanner
+from pyipvsadm.endpoint import Names
+from pyipvsadm.errors import Failed, Skipped, Usage, sentence
+from pyipvsadm.memory import Table
+from pyipvsadm.model import DEL_DAEMON, FLUSH, Change
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LOADED = ("add-service", "add-server", "set", "start-daemon")
+
+
+class _NoNames(Names):
+    """The file holds numbers; a name in it is damage, not a reason to ask a resolver."""
+
+    def host(self, name: str) -> bytes | None:  # noqa: ARG002
+        return None
+
+    def port(self, name: str, protocol: int) -> int | None:  # noqa: ARG002
+        return None
+
+
+class FileTable(Table):
+    """A memory.Table whose rules are those of a file. Failed when the file is damaged (it stays as it is) or in use."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        super().__init__()
+        self._load()
+
+    def apply(self, changes: Sequence[Change]) -> list[tuple[int, int]]:
+        """Carry the changes out on what the file holds now, and store it."""
+        with files.Lock(self._path):
+            self._load()
+            refused = super().apply(changes)
+            if len(refused) < len(changes):
+                files.replace(self._path, rules.whole(self))
+        return refused
+
+    def _load(self) -> None:
+        steps = [(at, self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
+        machine = self.interfaces
+        self.interfaces = lambda _: True  # a daemon may have been started where its interface was
+        try:
+            super().apply([Change(FLUSH), *self._stops()])
+            refused = super().apply([change for _, change in steps])
+        finally:
+            self.interfaces = machine
+        if refused:
+            index, number = refused[0]
+            at, change = steps[index]
+            raise self._damaged(at, sentence(change.op, number))
+
+    def _stops(self) -> list[Change]:
+        return [Change(DEL_DAEMON, daemon=daemon) for daemon in self.daemons()]
+
+    def _change(self, at: int, words: list[str]) -> Change:
+        try:
+            request = Scanner(words, _NoNames()).request()
+        except (Usage, Skipped) as bad:
+            raise self._damaged(at, str(bad)) from None
+        if request.change is None or request.command not in _LOADED:
+            raise self._damaged(at, f"{request.command} does not belong in a table's file")
+        return request.change
+
+    def _damaged(self, at: int, why: str) -> Failed:
+        return Failed(f"{self._path}: line {at}: {why.strip()} (the file is left as it is)")

@@ -1,0 +1,110 @@
+"""Which table the contract is held against: the embedded one on the host, the kernel's in the lab.
+
+Owns: how either is opened empty, what is to be compared of them, on which kernels a rule is newer than they are.
+Must never know: the cases.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyipvsadm import memory
+from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Change, Daemon, Destination, Service, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyipvsadm.model import Backend
+
+LAB = os.environ.get("IPVSADM_LAB") == "1"
+
+# An interface like those of real machines: up, 1500 bytes, addresses of both families. See plug_in.
+NIC = "net0"
+
+# Ticks a second. The coarse clock (CLOCK_MONOTONIC_COARSE of uapi/linux/time.h) moves once a tick.
+HZ = round(1 / time.clock_getres(6)) if LAB else memory.HZ
+
+# The releases from which a stable series refuses upper thresholds above INT_MAX; mainline does from 7.3.
+_BOUNDED = {(6, 1): 183, (6, 12): 104}
+
+
+def bounds_thresholds(release: str, version: str) -> bool:
+    """Whether a kernel (uname's release and version) refuses upper thresholds above INT_MAX.
+
+    Debian's own kernels name an ABI in the release (6.1.0-44-amd64) and the real one in the version.
+    """
+    named = re.search(r"Debian (\d+)\.(\d+)\.(\d+)", version) or re.match(r"(\d+)\.(\d+)\.(\d+)", release)
+    assert named, (release, version)
+    major, minor, patch = map(int, named.groups())
+    return (major, minor) >= (7, 3) or patch >= _BOUNDED.get((major, minor), patch + 1)
+
+
+BOUNDS_THRESHOLDS = not LAB or bounds_thresholds(os.uname().release, os.uname().version)
+
+
+class Content(NamedTuple):
+    """What a table holds. Services stand in the order of their keys: a kernel's own is that of its hash."""
+
+    services: list[tuple[Service, list[Destination]]]
+    timeouts: Timeouts
+    daemons: list[Daemon]
+
+
+def content(backend: Backend) -> Content:
+    services = sorted(backend.services(), key=Service.key)
+    return Content(
+        [(service, backend.destinations(service)) for service in services],
+        backend.timeouts(),
+        backend.daemons(),
+    )
+
+
+def recipe(held: Content) -> list[Change]:
+    """Changes that make an empty table hold this: servers oldest first, for each new one stands before the others."""
+    changes = [Change(SET_CONFIG, timeouts=held.timeouts)]
+    for service, servers in held.services:
+        changes.append(Change(NEW_SERVICE, service))
+        changes += [Change(NEW_DEST, service, server) for server in reversed(servers)]
+    return changes + [Change(NEW_DAEMON, daemon=daemon) for daemon in held.daemons]
+
+
+def embedded() -> memory.Table:
+    """An empty embedded table, on a machine that has lo and NIC."""
+    return memory.Table(lambda name: name in ("lo", NIC))
+
+
+@contextmanager
+def opened() -> Iterator[Backend]:
+    """An empty table: in the lab that of a new network namespace, which has lo only."""
+    if not LAB:
+        yield embedded()
+        return
+    from pyipvsadm.kernel import Kernel  # noqa: PLC0415  # outside there is none to talk to
+    from tests.kernel.netns import fresh, kept  # noqa: PLC0415
+
+    with kept():
+        fresh()
+        with closing(Kernel()) as kernel:
+            yield kernel
+
+
+def plug_in() -> None:
+    """Give the lab's present network namespace its NIC."""
+    if LAB:
+        lines = (
+            f"link add {NIC} type dummy",
+            f"address add 10.9.0.1/24 dev {NIC}",
+            f"address add fd00:9::1/64 dev {NIC} nodad",
+            f"link set {NIC} up",
+        )
+        subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), check=True, text=True)
+
+
+def need_nic(changes: Iterable[Change]) -> bool:
+    """Whether one of them names it; without it a namespace is made much faster."""
+    return any(change.daemon is not None and change.daemon.interface == NIC for change in changes)

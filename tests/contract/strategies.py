@@ -1,0 +1,121 @@
+"""Random changes for property tests: from few names, so that they meet, and of values at the edges.
+
+What answers differently from one kernel to another is left to the table of cases.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    BACKUP,
+    DEL_DAEMON,
+    DEL_DEST,
+    DEL_SERVICE,
+    FLUSH,
+    MASTER,
+    NEW_DAEMON,
+    NEW_DEST,
+    NEW_SERVICE,
+    SET_CONFIG,
+    SET_DEST,
+    SET_SERVICE,
+    TCP,
+    UDP,
+    ZERO,
+    Change,
+    Daemon,
+    Destination,
+    Service,
+    Timeouts,
+)
+from tests.contract.backends import NIC
+from tests.contract.words import SCHEDULERS, U32_MAX, ip
+
+T = TypeVar("T")
+
+_OWN = [(AF_INET, ip("10.1.1.1")), (AF_INET6, ip("fd00:1::1"))]
+_SERVICES = [
+    *((af, protocol, addr, 80, 0) for af, addr in _OWN for protocol in (TCP, UDP)),
+    *((af, 0, b"", 0, 5) for af, _ in _OWN),
+]
+_SERVERS = [
+    *((AF_INET, ip(f"10.2.0.{last}"), 80) for last in (1, 2, 3)),
+    *((AF_INET6, ip(f"fd00:2::{last}"), 80) for last in (1, 2, 3)),
+]
+_NO_SERVERS = [
+    *((AF_INET, ip(addr), 80) for addr in ("0.0.0.0", "224.0.0.1")),
+    *((AF_INET6, ip(addr), 80) for addr in ("::", "fe80::1")),
+    (7, ip("10.2.0.1"), 80),
+]
+_GROUPS = [b"", ip("224.0.0.81"), ip("ff02::81")]
+
+
+def mostly(usual: list[T], rare: list[T]) -> st.SearchStrategy[T]:
+    """One of usual, one time in ten one of rare: a sequence of refusals alone would say little."""
+    return st.sampled_from(usual * 9 * len(rare) + rare * len(usual))
+
+
+def _service(name: tuple[int, int, bytes, int, int], scheduler: str, flags: int, timeout: int, mask: int, engine: str) -> Service:
+    return Service(*name, scheduler, flags, timeout, mask, engine)
+
+
+def _destination(
+    name: tuple[int, bytes, int], forward: int, weight: int, thresholds: tuple[int, int], tunnel: tuple[int, int, int]
+) -> Destination:
+    return Destination(*name, forward, weight, *thresholds, *tunnel)
+
+
+services = st.builds(
+    _service,
+    mostly(_SERVICES, [(7, TCP, ip("10.1.1.1"), 80, 0)]),
+    mostly(list(SCHEDULERS), ["", "bogus", "n" * 16]),
+    st.sampled_from([0, 1, 4, 0x3F, U32_MAX]),
+    st.sampled_from([0, 1, 360, U32_MAX]),
+    mostly([1, 64, 128], [0, 129, U32_MAX]),
+    mostly(["", "", "sip"], ["bogus", "n" * 17]),
+)
+destinations = st.builds(
+    _destination,
+    mostly(_SERVERS, _NO_SERVERS),
+    mostly([0, 2, 2, 3], [1, 7, 0x0A]),
+    mostly([0, 1, 100], [-1]),
+    mostly([(0, 0), (10, 0), (10, 5)], [(5, 6), (0, 1)]),
+    mostly([(0, 0, 0), (1, 6080, 1), (2, 0, 2)], [(1, 0, 0), (9, 9, 9)]),
+)
+daemons = st.builds(
+    Daemon,
+    mostly([MASTER, BACKUP], [0, 3]),
+    mostly(["lo", "lo", NIC], ["eth9", "", "n" * 16]),
+    st.sampled_from([0, 1, 300]),
+    st.sampled_from([0, 1, 1400, 65535]),
+    mostly(_GROUPS, [ip("10.0.0.1"), ip("fe80::1")]),
+    st.sampled_from([0, 8849]),
+    st.sampled_from([0, 2]),
+)
+seconds = mostly([0, 1, 300], [2**31, U32_MAX])
+
+# Kinds of changes with their shares: more comes than goes.
+_CHANGES = [
+    (6, st.builds(Change, st.just(NEW_SERVICE), services)),
+    (2, st.builds(Change, st.just(SET_SERVICE), services)),
+    (1, st.builds(Change, st.sampled_from([DEL_SERVICE, ZERO]), services)),
+    (9, st.builds(Change, st.just(NEW_DEST), services, destinations)),
+    (3, st.builds(Change, st.just(SET_DEST), services, destinations)),
+    (2, st.builds(Change, st.just(DEL_DEST), services, destinations)),
+    (2, st.builds(Change, st.just(NEW_DAEMON), daemon=daemons)),
+    (2, st.builds(Change, st.just(DEL_DAEMON), daemon=daemons)),
+    (1, st.builds(Change, st.just(SET_CONFIG), timeouts=st.builds(Timeouts, seconds, seconds, seconds))),
+    (1, st.sampled_from([Change(FLUSH), Change(ZERO)])),
+]
+
+
+def changes() -> st.SearchStrategy[list[Change]]:
+    """Sequences of up to 40 changes."""
+    kinds = [kind for share, kind in _CHANGES for _ in range(share)]
+    one = st.sampled_from(range(len(kinds))).flatmap(kinds.__getitem__)  # one_of would count each kind once
+    return st.lists(one, max_size=40)

@@ -1,0 +1,253 @@
+"""The contract of every backend: the table of cases, and what a table of cases cannot say."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from pyipvsadm.errors import Refused
+from pyipvsadm.model import AF_INET, AF_INET6, GET_SERVICE, HASHED, NO_STATS, TCP, Service, Timeouts
+from tests.contract.backends import (
+    BOUNDS_THRESHOLDS,
+    LAB,
+    Content,
+    bounds_thresholds,
+    content,
+    embedded,
+    need_nic,
+    plug_in,
+    recipe,
+)
+from tests.contract.cases import CASES
+from tests.contract.strategies import changes
+from tests.contract.words import (
+    CLEAR,
+    DEFAULT_TIMEOUTS,
+    EMPTY,
+    Case,
+    Held,
+    add,
+    alter,
+    backup,
+    config,
+    delete,
+    edit,
+    mark,
+    master,
+    new,
+    remove,
+    server,
+    stop,
+    tcp,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyipvsadm.model import Backend, Change
+
+MH_TABLE = 4093
+
+
+def expected(held: Held) -> Content:
+    """What a table says that holds this: every service of a kernel's table is marked as one."""
+    rows = [
+        (
+            Service(s.af, s.protocol, s.addr, s.port, s.fwmark, s.scheduler, s.flags | HASHED, s.timeout, s.netmask, s.pe),
+            list(servers),
+        )
+        for s, servers in held.rows
+    ]
+    rows.sort(key=lambda row: row[0].key())
+    return Content(rows, Timeouts(*held.timeouts), list(held.daemons))
+
+
+@pytest.fixture
+def with_nic(backend: Backend) -> Backend:
+    plug_in()
+    return backend
+
+
+def same(backend: Backend, sequence: Sequence[Change]) -> None:
+    """The embedded table answers the same and then holds the same; what is held, made anew, is the same again."""
+    beside = embedded()
+    assert beside.apply(sequence) == backend.apply(sequence)
+    held = content(backend)
+    assert content(beside) == held
+    again = embedded()
+    assert again.apply(recipe(held)) == []
+    assert content(again) == held
+
+
+def test_the_cases_have_names_of_their_own() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(case: Case, backend: Backend) -> None:
+    if need_nic((*case.setup, case.change)):
+        plug_in()
+    assert backend.apply(case.setup) == []
+    before = content(backend)
+    if case.unbounded is not None and not BOUNDS_THRESHOLDS:
+        assert backend.apply([case.change]) == ([(0, case.unbounded)] if case.unbounded else [])
+        return  # the embedded table is a later kernel's
+    assert backend.apply([case.change]) == ([(0, case.errno)] if case.errno else [])
+    after = content(backend)
+    assert after == (before if case.after is None else expected(case.after))
+    beside = embedded()
+    assert beside.apply([*case.setup, case.change]) == ([(len(case.setup), case.errno)] if case.errno else [])
+    assert content(beside) == after
+    again = embedded()
+    assert again.apply(recipe(after)) == []
+    assert content(again) == after
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(sequence=changes())
+def test_any_changes(with_nic: Backend, sequence: list[Change]) -> None:
+    # One namespace for all: the kernel is slow to take them down, and a thousand fill its memory.
+    with_nic.apply([CLEAR, stop(master()), stop(backup()), config(*DEFAULT_TIMEOUTS)])
+    assert content(with_nic) == expected(EMPTY)
+    same(with_nic, sequence)
+
+
+def test_a_new_table(backend: Backend) -> None:
+    assert content(backend) == Content([], Timeouts(900, 120, 300), [])
+    assert backend.info().version == 0x010201
+    assert backend.info().size in ((4096,) if not LAB else (0, 4096))  # from 7.1 on, a table grows from nothing
+    assert backend.apply([]) == []
+
+
+def test_connections_begin_with_their_heading(backend: Backend) -> None:
+    heading = b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+    assert list(backend.connections()) == [heading]
+
+
+@pytest.mark.parametrize("service", [tcp(), tcp(AF_INET6, 443), mark(7), mark(7, AF_INET6)], ids=repr)
+def test_one_service(backend: Backend, service: Service) -> None:
+    with pytest.raises(Refused) as refusal:
+        backend.service(service)
+    assert (refusal.value.op, refusal.value.errno) == (GET_SERVICE, errno.ESRCH)
+    assert backend.destinations(service) == []
+    assert backend.apply([new(service), add(service, server(af=service.af))]) == []
+    service.flags = HASHED
+    assert backend.service(service) == service
+    # Only what names it is looked at.
+    assert backend.service(Service(service.af, service.protocol, service.addr, service.port, service.fwmark)) == service
+    assert backend.destinations(service) == [server(af=service.af)]
+
+
+def test_one_service_of_no_family(backend: Backend) -> None:
+    alien = Service(7, TCP, b"\x0a\1\1\1", 80)
+    with pytest.raises(Refused) as refusal:
+        backend.service(alien)
+    assert (refusal.value.op, refusal.value.errno) == (GET_SERVICE, errno.EAFNOSUPPORT)
+    assert backend.destinations(alien) == []
+
+
+def test_a_mark_service_has_no_address(backend: Backend) -> None:
+    backend.apply([new(mark(7))])
+    (service,) = backend.services()
+    assert (service.protocol, service.addr, service.port, service.fwmark) == (0, b"", 0, 7)
+
+
+def test_nothing_is_counted_of_what_a_request_claims(backend: Backend) -> None:
+    counted = server()
+    counted.active, counted.inactive, counted.persistent, counted.stats = 1, 2, 3, tuple(range(10))
+    service = tcp()
+    service.stats = tuple(range(10))
+    backend.apply([new(service), add(service, counted)])
+    assert backend.service(service).stats == NO_STATS
+    assert backend.destinations(service) == [server()]
+
+
+def test_records_given_back_are_the_callers(backend: Backend) -> None:
+    service, one = tcp(), server()
+    backend.apply([new(service), add(service, one), config(1, 2, 3)])
+    before = content(backend)
+    held = backend.services()[0]
+    held.scheduler = "rr"
+    backend.service(service).flags = 0xFF
+    backend.destinations(service)[0].weight = 99
+    backend.destinations(service).clear()
+    backend.timeouts().tcp = 9
+    service.scheduler, one.weight = "sh", 77  # and so are those given
+    assert content(backend) == before
+
+
+def test_one_refused_change_does_not_stop_the_next(backend: Backend) -> None:
+    web = tcp()
+    sequence = [
+        new(web),
+        new(web),
+        add(web, server(1)),
+        add(web, server(1)),
+        alter(web, server(2)),
+        remove(tcp(port=81), server(1)),
+        add(web, server(3, weight=-1)),
+        add(web, server(2)),
+        config(2**31),
+        edit(tcp(scheduler="rr")),
+        delete(mark(1)),
+    ]
+    assert backend.apply(sequence) == [
+        (1, errno.EEXIST),
+        (3, errno.EEXIST),
+        (4, errno.ENOENT),
+        (5, errno.ESRCH),
+        (6, errno.ERANGE),
+        (8, errno.EINVAL),
+        (10, errno.ESRCH),
+    ]
+    assert content(backend) == expected(Held(((tcp(scheduler="rr"), (server(2), server(1))),)))
+
+
+def test_many_changes_at_once(backend: Backend) -> None:
+    """More than fit one batch, all of the second half refused."""
+    web = tcp()
+    servers = [server(addr=(0x0A030000 + number).to_bytes(4, "big")) for number in range(1500)]
+    sequence = [new(web), *(add(web, one) for one in servers)]
+    assert backend.apply(sequence * 2) == [(index, errno.EEXIST) for index in range(1501, 3002)]
+    assert backend.destinations(web) == servers[::-1]
+
+
+def test_mh_begins_with_no_more_servers_than_its_table_holds(backend: Backend) -> None:
+    web, maglev = tcp(scheduler="rr"), tcp(scheduler="mh")
+    servers = [server(addr=(0x0A030000 + number).to_bytes(4, "big")) for number in range(MH_TABLE + 1)]
+    assert backend.apply([new(web), *(add(web, one) for one in servers)]) == []
+    assert backend.apply([edit(maglev)]) == [(0, errno.EINVAL)]
+    assert backend.service(web).scheduler == "rr"
+    assert backend.apply([remove(web, servers[0]), edit(maglev)]) == []
+    # One that is bound already takes more, and is edited.
+    assert backend.apply([add(web, servers[0]), edit(maglev)]) == []
+    assert len(backend.destinations(web)) == MH_TABLE + 1
+
+
+@pytest.mark.parametrize(
+    ("release", "version", "bounds"),
+    [
+        ("6.1.176", "#1 Debian 6.1um4", False),
+        ("6.1.183", "", True),
+        ("6.1.0-44-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.170-1 (2026-05-01)", False),
+        ("6.1.0-45-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-10-01)", True),
+        ("6.12.103", "", False),
+        ("6.12.117+deb12-amd64", "", True),
+        ("6.6.100", "", False),
+        ("7.3.4", "", True),
+    ],
+)
+def test_which_kernels_bound_thresholds(release: str, version: str, bounds: bool) -> None:
+    assert bounds_thresholds(release, version) is bounds
+
+
+def test_addresses_are_told_apart_by_family(backend: Backend) -> None:
+    """Two servers with the same four bytes, one of them the start of an IPv6 address."""
+    web = tcp(AF_INET6)
+    six = server(addr=b"\x0a\2\0\1" + bytes(12), af=AF_INET6, forward=2)
+    four = server(addr=b"\x0a\2\0\1", af=AF_INET, forward=2)
+    assert backend.apply([new(web), add(web, six), add(web, four)]) == []
+    assert backend.destinations(web) == [four, six]

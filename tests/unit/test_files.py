@@ -1,0 +1,257 @@
+"""Files replaced whole, their lock, and the embedded table that lives in one."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyipvsadm import files, model, rules
+from pyipvsadm.errors import Failed
+from pyipvsadm.memory import Table
+from pyipvsadm.model import AF_INET, TCP, Change, Destination, Service
+from pyipvsadm.tablefile import FileTable
+from tests.unit.worlds import FakeWorld, apply_all, lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_replace_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert files.read(str(path)) == b""
+    files.replace(str(path), "one\n")
+    path.chmod(0o644)
+    files.replace(str(path), "two\udcff\n")
+    assert files.read(str(path)) == b"two\xff\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_replace_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files.replace("file", "text")
+    assert (tmp_path / "file").read_text() == "text"
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+def test_a_failed_replace_leaves_the_old_file_and_nothing_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"pyipvsadm.files.os.{call}", fail)
+    with pytest.raises(Failed, match=r"cannot write .*/file: No space left on device"):
+        files.replace(str(path), "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_does_not_sync_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(fd)
+
+    monkeypatch.setattr("pyipvsadm.files.os.fsync", fsync)
+    files.replace(str(tmp_path / "file"), "text")
+    assert (tmp_path / "file").read_text() == "text"
+
+
+def test_replace_does_not_write_through_a_planted_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f"file.{os.getpid()}.new").symlink_to(victim)
+    with pytest.raises(Failed, match="File exists"):
+        files.replace(str(tmp_path / "file"), "text")
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("path", ["{}/no/file", "{}"])
+def test_what_cannot_be_used_is_a_sentence(tmp_path: Path, path: str) -> None:
+    name = path.format(tmp_path)
+    with pytest.raises(Failed, match="cannot write"):
+        files.replace(name, "")
+    with pytest.raises(Failed, match="cannot write"), files.Lock(name):
+        pass
+
+
+def test_a_folder_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="Is a directory"):
+        files.read(str(tmp_path))
+
+
+def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pyipvsadm.files.os.open", refused)
+    with pytest.raises(Failed, match="Permission denied"):
+        files.read(str(tmp_path / "file"))
+
+
+def test_the_lock_keeps_a_second_writer_out_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
+    path = str(tmp_path / "file")
+    with files.Lock(path), pytest.raises(Failed, match="being changed by another command"), files.Lock(path):
+        pass
+    with files.Lock(path):
+        pass
+
+
+def test_the_lock_is_on_the_file_that_is_there_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waited for a file that was replaced meanwhile must not hold the lock of the old one."""
+    path = tmp_path / "file"
+    real = fcntl.flock
+    times = []
+
+    def flock(fd: int, how: int) -> None:
+        real(fd, how)
+        times.append(fd)
+        if len(times) == 1:
+            files.replace(str(path), "new")
+        elif len(times) == 2:
+            path.unlink()
+
+    monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
+    with files.Lock(str(path)):
+        assert len(times) == 3
+        assert path.exists()
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
+    with pytest.raises(Failed, match=r"cannot lock .*No locks available"), files.Lock(str(tmp_path / "file")):
+        pass
+
+
+# --- the embedded table in a file
+
+RULES = (
+    "--set 100 200 300",
+    "--start-daemon backup --mcast-interface lo --syncid 7 --mcast-group ff02::81",
+    "-A -t 10.0.0.1:80 -s sh -b sh-port -M 255.255.255.0",
+    "-a -t 10.0.0.1:80 -r 10.0.0.4:8080 -m -w 3 -x 10 -y 5",
+    "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -i --tun-type gue --tun-port 6080 --tun-csum",
+    "-A -f 4294967295 -6 -p 30 -M 64",
+    "-a -f 4294967295 -6 -r [2001:db8::2]:0 -g -w 0",
+    "-A -u 10.0.0.1:5060 -p --pe sip -o",
+    "-A --sctp-service [2001:db8::1]:9 -s mh -b mh-fallback,mh-port",
+)
+TEXT = lines(
+    "# ipvsadm rules, format 1",
+    "--set 100 200 300",
+    "--start-daemon backup --mcast-interface lo --syncid 7 --sync-maxlen 65487 --mcast-group ff02::81 --mcast-port 8848"
+    " --mcast-ttl 1",
+    "-A -t 10.0.0.1:80 -s sh -M 255.255.255.0 -b flag-2",
+    "-a -t 10.0.0.1:80 -r 10.0.0.4:8080 -m -w 3 -x 10 -y 5",
+    "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum",
+    "-A -u 10.0.0.1:5060 -s wlc -p 360 --pe sip -o",
+    "-A --sctp-service [2001:db8::1]:9 -s mh -b flag-1,flag-2",
+    "-A -f 4294967295 -6 -s wlc -p 30 -M 64",
+    "-a -f 4294967295 -6 -r [2001:db8::2]:0 -g -w 0",
+)
+
+
+def contents(table: Any) -> tuple[Any, ...]:
+    services = table.services()
+    return (table.timeouts(), table.daemons(), services, [table.destinations(each) for each in services])
+
+
+def test_the_file_is_rule_text_that_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    table = FileTable(str(path))
+    apply_all(table, RULES)
+    assert path.read_text() == TEXT
+    assert contents(FileTable(str(path))) == contents(table)
+    newest_first = [each.port for each in FileTable(str(path)).destinations(Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80))]
+    assert newest_first == [80, 8080]
+
+
+def test_reading_makes_no_file(tmp_path: Path) -> None:
+    assert FileTable(str(tmp_path / "table")).services() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_change_leaves_the_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text("-A -f 1 -s wlc # by hand\n".replace(" # by hand", "") + "# by hand\n")
+    before = path.read_text()
+    table = FileTable(str(path))
+    assert table.apply([Change(model.NEW_SERVICE, Service(AF_INET, fwmark=1))]) == [(0, errno.EEXIST)]
+    assert path.read_text() == before
+
+
+def test_two_commands_that_opened_the_file_both_take_effect(tmp_path: Path) -> None:
+    path = str(tmp_path / "table")
+    first, second = FileTable(path), FileTable(path)
+    apply_all(first, ["-A -f 1"])
+    apply_all(second, ["-A -f 2"])
+    assert [each.fwmark for each in FileTable(path).services()] == [1, 2]
+
+
+DAMAGED: list[tuple[str, bytes, str]] = [
+    ("a stray word", b"-A -f 1\nnonsense\n", "line 2: Try `ipvsadm -h'"),
+    ("an unknown option", b"-A -f 1 --nope\n", "line 1: --nope: unknown option"),
+    ("a bad value", b"\n-A -f 0\n", "line 2: invalid fwmark value `0' specified"),
+    ("a name", b"-A -t localhost:http\n", "line 1: illegal virtual server address"),
+    ("a rule twice", b"-A -f 1\n-A -f 1\n", "line 2: Service already exists"),
+    ("a server without its service", b"-a -f 1 -r 10.0.0.1\n", "line 1: Service not defined"),
+    ("a listing", b"-L\n", "line 1: list does not belong in a table's file"),
+    ("a command that takes away", b"-A -f 1\n-C\n", "line 2: clear does not belong in a table's file"),
+    ("binary", bytes(range(256)), "line 1: Try `ipvsadm -h'"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), [pytest.param(t, s, id=name) for name, t, s in DAMAGED])
+def test_a_damaged_file_is_told_with_its_line_and_left_as_it_is(tmp_path: Path, text: bytes, said: str) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(text)
+    world = FakeWorld()
+    from pyipvsadm.cli import main  # noqa: PLC0415
+
+    assert main(["--backend", f"memory:{path}", "-C"], world) == 1
+    assert world.stderr.startswith(f"{path}: {said}")
+    assert world.stderr.endswith("(the file is left as it is)\n")
+    assert path.read_bytes() == text
+
+
+def test_a_daemon_of_another_machine_does_not_damage_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text("--start-daemon master --mcast-interface no-such-0\n")
+    table = FileTable(str(path))
+    assert [each.interface for each in table.daemons()] == ["no-such-0"]
+    backup = model.Daemon(model.BACKUP, "no-such-0")
+    assert table.apply([Change(model.NEW_DAEMON, daemon=backup)]) == [(0, errno.ENODEV)]
+
+
+marks = st.integers(1, 3)
+octets = st.integers(1, 3)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from((model.NEW_SERVICE, model.NEW_DEST, model.DEL_DEST)), marks, octets), max_size=20))
+def test_the_text_of_any_table_gives_that_table(steps: list[tuple[int, int, int]]) -> None:
+    table = Table()
+    for op, mark, octet in steps:
+        server = None if op == model.NEW_SERVICE else Destination(AF_INET, bytes([10, 0, 0, octet]), octet, model.MASQ)
+        table.apply([Change(op, Service(AF_INET, fwmark=mark), server)])
+    copy = Table()
+    apply_all(copy, [" ".join(words) for _, words in rules.lines(rules.whole(table).encode())])
+    assert contents(copy) == contents(table)

@@ -1,0 +1,104 @@
+"""A world without streams: what was written is kept, what is read is given, names come from dictionaries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyipvsadm.endpoint import Names
+from pyipvsadm.errors import Failed
+from pyipvsadm.memory import Table
+from pyipvsadm.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pyipvsadm.model import Backend
+
+
+class FakeNames(Names):
+    """A resolver that knows these hosts and services, and no others."""
+
+    def __init__(self, hosts: Mapping[str, tuple[int, bytes]] = {}, ports: Mapping[tuple[str, int], int] = {}) -> None:
+        self.hosts = hosts
+        self.ports = ports
+
+    def host(self, name: str) -> bytes | None:
+        family, addr = self.hosts.get(name, (0, None))
+        return addr if family == 2 else None
+
+    def port(self, name: str, protocol: int) -> int | None:
+        return self.ports.get((name, protocol))
+
+    def port_name(self, port: int, protocol: int) -> str | None:
+        return next((name for (name, kind), number in self.ports.items() if (number, kind) == (port, protocol)), None)
+
+    def host_name(self, family: int, addr: bytes) -> str | None:
+        return next((name for name, found in self.hosts.items() if found == (family, addr)), None)
+
+
+class FakeWorld(World):
+    """Streams as strings; one table for all runs in this world."""
+
+    def __init__(
+        self,
+        stdin: bytes = b"",
+        environ: Mapping[str, str] = {},
+        table: Backend | None = None,
+        names: Names | None = None,
+        terminal: bool = False,
+        root: bool = False,
+    ) -> None:
+        self.stdin = stdin
+        self.environ = environ
+        self.names = names or FakeNames()
+        self.is_root = root
+        self.terminal = terminal
+        self.table = table or Table(interfaces={"lo"}.__contains__)
+        self.specs: list[str] = []
+        self.stdout = ""
+        self.stderr = ""
+
+    def out(self, data: str) -> None:
+        self.stdout += data
+
+    def err(self, line: str) -> None:
+        self.stderr += line + "\n"
+
+    def input_blocks(self) -> Iterator[bytes]:
+        yield from self.stdin.splitlines(keepends=True) if self.terminal else (self.stdin,)
+
+    def input_is_terminal(self) -> bool:
+        return self.terminal
+
+    def backend(self, spec: str) -> Backend:
+        self.specs.append(spec)
+        if spec not in ("kernel", "memory"):
+            return super().backend(spec)
+        return self.table
+
+    def take(self) -> tuple[str, str]:
+        """What was written since the last take: (stdout, stderr)."""
+        taken = (self.stdout, self.stderr)
+        self.stdout = self.stderr = ""
+        return taken
+
+
+class FullWorld(FakeWorld):
+    """Standard output takes nothing."""
+
+    def out(self, data: str) -> None:
+        raise Failed(f"cannot write to standard output: No space left on device ({len(data)} characters)")
+
+
+def lines(*rows: str) -> str:
+    """Rows as a stream has them."""
+    return "".join(f"{row}\n" for row in rows)
+
+
+def apply_all(table: Backend, rows: Iterable[str]) -> None:
+    """Rules into a table, none refused."""
+    from pyipvsadm.cli import main  # noqa: PLC0415  # cli is the door; only tests come back through it
+
+    for row in rows:
+        world = FakeWorld(table=table)
+        assert (main(row.split(), world), world.stderr) == (0, ""), row
