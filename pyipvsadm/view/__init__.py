@@ -1,0 +1,1 @@
+"""What people see: each module turns values of the model into text and knows no backend."""

@@ -1,0 +1,78 @@
+"""The reference's order of services and of real servers (libipvs.c: ipvs_cmp_services, ipvs_cmp_dests).
+
+Owns: that order. Must never know: what is shown of it.
+
+1.31 compares marks and addresses (IPv6: word by word) by a 32-bit difference that wraps. Where all values lie on one half of the
+circle of 2**32 that is a total order: the circle's, starting after the widest gap. Where they do not, 1.31's order is
+undefined, and ours is numeric.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm.model import AF_INET6
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeVar
+
+    from pyipvsadm.model import Destination, Service
+
+    Item = TypeVar("Item")
+
+HALF = 1 << 31
+CIRCLE = 1 << 32
+
+
+def start(values: Iterable[int]) -> int:
+    """The value that comes first: the one after the widest gap when that is at least half the circle, else the least."""
+    ring = sorted(set(values))
+    first = ring[0]
+    for before, after in zip(ring, ring[1:], strict=False):  # noqa: RUF007  # itertools is one import more
+        if after - before >= HALF:
+            first = after
+    # The gap across zero is the one that leaves the order numeric.
+    return first if first == ring[0] or CIRCLE - ring[-1] + ring[0] < HALF else ring[0]
+
+
+def words(family: int, addr: bytes) -> tuple[int, ...]:
+    """An address as 32-bit words: four of IPv6, one of IPv4."""
+    if family == AF_INET6:
+        return tuple(int.from_bytes(addr[at : at + 4], "big") for at in (0, 4, 8, 12))
+    return (int.from_bytes(addr, "big"),)
+
+
+def arranged(items: list[Item], keys: Callable[[Item], tuple[int, ...]], rest: Callable[[Item], int]) -> list[Item]:
+    """Order items by the words of keys, each word on its own circle among those equal so far, then by rest; stable."""
+    return [item for _, item in _arranged([(keys(item), item) for item in items], 0, rest)]
+
+
+def _arranged(
+    rows: list[tuple[tuple[int, ...], Item]], depth: int, rest: Callable[[Item], int]
+) -> list[tuple[tuple[int, ...], Item]]:
+    here = [row for row in rows if len(row[0]) > depth]
+    # A shorter key (IPv4 among IPv6 servers) counts as zero from here on.
+    if len(rows) < 2 or not here:
+        return sorted(rows, key=lambda row: rest(row[1]))
+    groups: dict[int, list[tuple[tuple[int, ...], Item]]] = {}
+    for row in rows:
+        groups.setdefault(row[0][depth] if len(row[0]) > depth else 0, []).append(row)
+    first = start(groups)
+    found = []
+    for word in sorted(groups, key=lambda word: (word - first) % CIRCLE):
+        found += _arranged(groups[word], depth + 1, rest)
+    return found
+
+
+def services(found: list[Service]) -> list[Service]:
+    """By mark (no mark first), family, protocol, address, port."""
+    return arranged(
+        found,
+        lambda s: (s.fwmark, s.af, s.protocol, *(words(s.af, s.addr) if not s.fwmark else ())),
+        lambda s: s.port,
+    )
+
+
+def destinations(found: list[Destination]) -> list[Destination]:
+    """By address and port; of a service whose servers are of both families, IPv4 addresses stand among the first words."""
+    return arranged(found, lambda d: words(d.af, d.addr), lambda d: d.port)

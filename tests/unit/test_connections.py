@@ -1,0 +1,155 @@
+"""/proc/net/ip_vs_conn: lines as the kernel prints them (ip_vs_conn.c: ip_vs_conn_seq_show), and the reference's of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyipvsadm.connections import TITLE, TITLE_ENGINE, Connection, parse, text
+from pyipvsadm.errors import Failed
+from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
+from pyipvsadm.rules import numeric
+
+CLIENT = (AF_INET, bytes([10, 1, 1, 1]), 26000)
+VIRTUAL = (AF_INET, bytes([10, 1, 1, 1]), 80)
+SERVER = (AF_INET, bytes([10, 2, 0, 1]), 8080)
+SERVER6 = (AF_INET6, bytes.fromhex("fd000002000000000000000000000009"), 80)
+CLIENT6 = (AF_INET6, bytes.fromhex("fd000001000000000000000000000007"), 65535)
+VIRTUAL6 = (AF_INET6, bytes.fromhex("fd000001000000000000000000000001"), 443)
+
+# (the kernel's line, what it says, the listing's line, the listing's with engines)
+LINES: dict[str, tuple[bytes, Connection, str, str]] = {
+    "TCP": (
+        b"TCP 0A010101 6590 0A010101 0050 0A020001 1F90 ESTABLISHED     899\n",
+        Connection("TCP", CLIENT, VIRTUAL, SERVER, "ESTABLISHED", 899),
+        "TCP 14:59  ESTABLISHED 10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+        "TCP 14:59  ESTABLISHED 10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+    ),
+    "UDP with an engine's data": (
+        b"UDP 0A010101 6590 0A010101 0050 0A020001 1F90 UDP             117 sip abc123@host.example\n",
+        Connection("UDP", CLIENT, VIRTUAL, SERVER, "UDP", 117, "sip", "abc123@host.example"),
+        "UDP 01:57  UDP         10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+        "UDP 01:57  UDP         10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080    sip                abc123@host.example\n",
+    ),
+    "a template of a mark": (
+        b"IP  0A010100 0000 00000007 0000 0A020001 0000 NONE             57\n",
+        Connection(
+            "IP", (AF_INET, bytes([10, 1, 1, 0]), 0), (AF_INET, bytes([0, 0, 0, 7]), 0), (AF_INET, SERVER[1], 0), "NONE", 57
+        ),
+        "IP  00:57  NONE        10.1.1.0:0         0.0.0.7:0          10.2.0.1:0\n",
+        "IP  00:57  NONE        10.1.1.0:0         0.0.0.7:0          10.2.0.1:0\n",
+    ),
+    "an IPv6 server of an IPv4 service": (
+        b"TCP 0A010101 6590 0A010101 0050 fd00:0002:0000:0000:0000:0000:0000:0009 0050 SYN_RECV         59\n",
+        Connection("TCP", CLIENT, VIRTUAL, SERVER6, "SYN_RECV", 59),
+        "TCP 00:59  SYN_RECV    10.1.1.1:26000     10.1.1.1:80        [fd00:2::9]:80\n",
+        "TCP 00:59  SYN_RECV    10.1.1.1:26000     10.1.1.1:80        [fd00:2::9]:80\n",
+    ),
+    "IPv6": (
+        (
+            b"SCTP fd00:0001:0000:0000:0000:0000:0000:0007 FFFF fd00:0001:0000:0000:0000:0000:0000:0001 01BB "
+            b"fd00:0002:0000:0000:0000:0000:0000:0009 0050 S-RECEIVED        0\n"
+        ),
+        Connection("SCTP", CLIENT6, VIRTUAL6, SERVER6, "S-RECEIVED", 0),
+        "SCTP 00:00  S-RECEIVED  [fd00:1::7]:65535  [fd00:1::1]:443    [fd00:2::9]:80\n",
+        "SCTP 00:00  S-RECEIVED  [fd00:1::7]:65535  [fd00:1::1]:443    [fd00:2::9]:80\n",
+    ),
+    "a long time, an odd protocol, no end of line": (
+        b"IP_47 0A010101 6590 0A010101 0050 0A020001 1F90 ERR!        4294967",
+        Connection("IP_47", CLIENT, VIRTUAL, SERVER, "ERR!", 4294967),
+        "IP_47 71582:47 ERR!        10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+        "IP_47 71582:47 ERR!        10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+    ),
+    "addresses as text": (  # 1.31 takes them so too
+        b"TCP 10.1.1.1 6590 10.1.1.1 0050 10.2.0.1 1F90 CLOSE             9\n",
+        Connection("TCP", CLIENT, VIRTUAL, SERVER, "CLOSE", 9),
+        "TCP 00:09  CLOSE       10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+        "TCP 00:09  CLOSE       10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+    ),
+    "an engine without data": (
+        b"UDP 0A010101 6590 0A010101 0050 0A020001 1F90 UDP              60 sip \n",
+        Connection("UDP", CLIENT, VIRTUAL, SERVER, "UDP", 60),
+        "UDP 01:00  UDP         10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+        "UDP 01:00  UDP         10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+    ),
+    "data of odd bytes": (
+        b"UDP 0A010101 6590 0A010101 0050 0A020001 1F90 UDP              60 sip \xff\xc2\xa0\x1cid rest\n",
+        Connection("UDP", CLIENT, VIRTUAL, SERVER, "UDP", 60, "sip", "\udcff\u00a0\x1cid"),
+        "UDP 01:00  UDP         10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080\n",
+        "UDP 01:00  UDP         10.1.1.1:26000     10.1.1.1:80        10.2.0.1:8080    sip                \udcff\u00a0\x1cid\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "found", "listed", "with_engine"), LINES.values(), ids=LINES.keys())
+def test_lines(line: bytes, found: Connection, listed: str, with_engine: str) -> None:
+    assert parse(line) == found
+    assert text(found, numeric, engine=False) == listed
+    assert text(found, numeric, engine=True) == with_engine
+
+
+GOOD = b"TCP 0A010101 6590 0A010101 0050 0A020001 1F90 ESTABLISHED     899\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n",
+        b"TCP\n",
+        GOOD[:-5],  # no time
+        GOOD.replace(b"899", b"soon"),
+        GOOD.replace(b"899", b"9" * 5000),
+        GOOD.replace(b"6590", b"port"),
+        GOOD.replace(b"0A020001", b"10.2.0.256"),
+        GOOD.replace(b"0A020001", b"10.2.1"),
+        GOOD.replace(b"0A020001", b"fd00::2::9"),
+        GOOD.replace(b"0A020001", b"fd00:2:"),
+        GOOD.replace(b"0A020001", b"\xff"),
+        b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n",
+    ],
+)
+def test_what_is_no_connection(line: bytes) -> None:
+    with pytest.raises(Failed) as caught:
+        parse(line)
+    assert str(caught.value) == f"unexpected input from /proc/net/ip_vs_conn: {line[:80]!r}"
+    assert caught.value.status == 1
+
+
+@given(st.one_of(st.binary(max_size=100), st.lists(st.sampled_from(GOOD.split()), max_size=12).map(b" ".join)))
+def test_any_line_is_a_connection_or_fails(line: bytes) -> None:
+    try:
+        found = parse(line)
+    except Failed:
+        return
+    assert text(found, numeric, engine=True).startswith(found.protocol)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "number"), [(b"TCP", TCP), (b"UDP", UDP), (b"SCTP", SCTP), (b"ICMP", 0), (b"IP", 0), (b"tcp", 0)]
+)
+def test_ports_have_names_in_a_protocol(protocol: bytes, number: int) -> None:
+    asked = []
+
+    def endpoint(*what: object) -> str:
+        asked.append(what)
+        return "x"
+
+    text(parse(GOOD.replace(b"TCP", protocol)), endpoint, engine=False)
+    assert asked == [(*end, number) for end in (CLIENT, VIRTUAL, SERVER)]
+
+
+def test_names_are_cut_at_59_characters() -> None:
+    def endpoint(_family: int, _addr: bytes, port: int, _protocol: int) -> str:
+        return "n" * 60 + f":{port}"
+
+    assert text(parse(GOOD), endpoint, engine=False) == f"TCP 14:59  ESTABLISHED {'n' * 59} {'n' * 59} {'n' * 59}\n"
+
+
+def test_titles() -> None:
+    assert TITLE == "IPVS connection entries\npro expire state       source             virtual            destination\n"
+    assert TITLE_ENGINE == (
+        "IPVS connection entries\n"
+        "pro expire state       source             virtual            destination        pe name          pe_data\n"
+    )
