@@ -1,0 +1,156 @@
+"""The door: from a command line to an exit status.
+
+Owns: signals, the choice of the backend, the programs' names, what is said when a run ends early.
+Must never know: grammar, netlink, columns. Nothing imports this module.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C module beneath `signal`, which alone costs 4 ms
+import sys
+
+from pyipvsadm import __version__
+from pyipvsadm.argv import Request, Scanner
+from pyipvsadm.errors import Failed, Refused, Skipped, Usage
+from pyipvsadm.run import REFUSED, restore, run, saved
+from pyipvsadm.world import World
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyipvsadm.model import Backend
+
+VARIABLE = "IPVSADM_BACKEND"
+VERSION = f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)"  # the IPVS interface we speak, as 1.31 says of itself
+SAVE_HELP = """\
+ipvsadm-save: Script to save the IPVS table to stdout.
+   With the -n option, prints out the table in numeric format.
+   With -f FILE, replaces FILE with the table, whole or not at all."""
+
+
+def main(argv: Sequence[str], world: World | None = None) -> int:
+    """`ipvsadm ARGV...`: the exit status, 0 to 255."""
+    return _guarded(_main, argv, world)
+
+
+def main_save(argv: Sequence[str], world: World | None = None) -> int:
+    """`ipvsadm-save [-n] [-f FILE]`."""
+    return _guarded(_save, argv, world)
+
+
+def main_restore(argv: Sequence[str], world: World | None = None) -> int:
+    """`ipvsadm-restore`: clear the table, then the rules from standard input, which are read and checked before."""
+    return _guarded(_restore, argv, world)
+
+
+def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], world: World | None) -> int:
+    if world is None:
+        # As a program in C: a closed pipe and Ctrl-C end us silently.
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        world = World()
+    try:
+        return body(argv, world)
+    except Usage as bad:
+        world.err(str(bad))
+        return bad.status
+    except Failed as no:
+        world.err(str(no))
+        return no.status
+    except Refused as no:  # a listing of what is not there, or not ours to see
+        world.err(str(no))
+        return 1
+    except MemoryError:
+        world.err("Memory allocation problem")
+        return 1
+
+
+def _main(argv: Sequence[str], world: World) -> int:
+    if not argv:
+        return _with_backend(world, None, Request("list", set(), None, None))
+    scanner = Scanner(argv, world.names, world.is_posix)
+    bad: Usage | Skipped | None = None
+    request = None
+    try:
+        request = scanner.request()
+    except (Usage, Skipped) as fault:
+        bad = fault
+    if request is not None:
+        if request.command == "help":
+            from pyipvsadm.command import help_text  # noqa: PLC0415  # click costs 30 ms
+
+            world.out(help_text())
+            return 0
+        if request.command == "version":
+            world.out(VERSION + "\n")
+            return 0
+    # The reference opens the table before it reads its arguments: without one, that is what it says.
+    return _with_backend(world, scanner.backend, bad or request)
+
+
+def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skipped | None) -> int:
+    backend = _open(world, spec)
+    try:
+        if isinstance(wanted, Usage):
+            raise wanted
+        if not isinstance(wanted, Request):
+            world.err(str(wanted))
+            return REFUSED
+        if wanted.change is not None or wanted.command == "restore":
+            _warn(world, spec)
+        return run(wanted, backend, world)
+    finally:
+        backend.close()
+
+
+def _open(world: World, spec: str | None) -> Backend:
+    return world.backend(spec if spec is not None else world.environ.get(VARIABLE) or "kernel")
+
+
+def _warn(world: World, spec: str | None) -> None:
+    """A variable that leaked into a root script must not make it believe that it changed the kernel."""
+    chosen = world.environ.get(VARIABLE) or "kernel"
+    if spec is None and world.is_root and chosen != "kernel":
+        world.err(f"ipvsadm: {VARIABLE}={chosen}: this changes the embedded table, not the kernel")
+
+
+def _save(argv: Sequence[str], world: World) -> int:
+    path = None
+    numeric = False
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if word == "-n":
+            numeric = True
+        elif word == "-f" and words:
+            path = words.pop(0)
+        elif word[:1] == "-":
+            world.err(SAVE_HELP)
+            return 1
+    backend = _open(world, None)
+    try:
+        text = saved(backend, world, numeric)
+        if path is None:
+            world.out(text)
+        else:
+            from pyipvsadm.files import replace  # noqa: PLC0415
+
+            replace(path, text)
+    finally:
+        backend.close()
+    return 0
+
+
+def _restore(_: Sequence[str], world: World) -> int:
+    backend = _open(world, None)
+    try:
+        _warn(world, None)
+        return restore(backend, world, clear=True)
+    finally:
+        backend.close()
+
+
+def entry(program: Callable[[Sequence[str]], int]) -> None:
+    """Run one of the programs above on this process's arguments and end it."""
+    sys.exit(program(sys.argv[1:]))

@@ -1,0 +1,242 @@
+"""One Request, one backend, one world: carried out, to an exit status.
+
+Owns: what each command does, and in which order things are read, written and said. Must never know: netlink, popt, columns.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import rules
+from pyipvsadm.argv import TRY_HELP, Request, Scanner
+from pyipvsadm.endpoint import address_text, endpoint_text
+from pyipvsadm.errors import Failed, Skipped, Usage, sentence
+from pyipvsadm.model import CONNECTIONS_FILE, FLUSH, Change, Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyipvsadm.model import Backend, Destination
+    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.world import World
+
+REFUSED = 255  # main returns -1
+BLOCK = 1 << 16  # characters written at once
+
+Rows = list[tuple[Service, "list[Destination]"]]
+
+
+def run(request: Request, backend: Backend, world: World) -> int:
+    """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in rules)."""
+    if request.change is not None:
+        return change(request.change, backend, world)
+    if request.command == "restore":
+        return restore(backend, world)
+    if request.command == "save":
+        save(backend, world, numeric="numeric" in request.slots)
+    else:
+        show(request, backend, world)
+    return 0
+
+
+def change(wanted: Change, backend: Backend, world: World) -> int:
+    """One change: nothing is said unless it is refused."""
+    refused = backend.apply([wanted])
+    for _, number in refused:
+        world.err(sentence(wanted.op, number))
+    return REFUSED if refused else 0
+
+
+# --- listing
+
+
+def show(request: Request, backend: Backend, world: World) -> None:
+    """The list command."""
+    from pyipvsadm.view import classic  # noqa: PLC0415  # commands that change do not pay for it
+
+    shown = request.slots
+    if "connection" in shown:
+        write(world, _connections(backend, world, shown))
+    elif request.service is not None:
+        found = backend.service(request.service)
+        rows = [(found, backend.destinations(found))]
+        endpoint = naming(rows, world, numeric="numeric" in shown)
+        write(world, [classic.title(shown), *(classic.service(*row, shown, endpoint) for row in rows)])
+    elif "timeout" in shown:
+        world.out(classic.timeouts(backend.timeouts()))
+    elif "daemon" in shown:
+        write(world, classic.daemons(backend.daemons()))
+    else:
+        world.out(classic.version(backend.info()))
+        rows = read(backend, "nosort" in shown)
+        endpoint = naming(rows, world, numeric="numeric" in shown)
+        write(world, _listing(rows, shown, endpoint))
+
+
+def _listing(rows: Rows, shown: set[str], endpoint: Endpoint) -> Iterator[str]:
+    from pyipvsadm.view import classic  # noqa: PLC0415
+
+    yield classic.title(shown)
+    for service, servers in rows:
+        yield classic.service(service, servers, shown, endpoint)
+
+
+def _connections(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
+    from pyipvsadm import connections  # noqa: PLC0415
+
+    lines = backend.connections()
+    if next(lines, None) is None:
+        raise Failed(f"unexpected input from {CONNECTIONS_FILE}")
+    engine = "persistent-conn" in shown
+    yield connections.TITLE_ENGINE if engine else connections.TITLE
+    found: Iterable[connections.Connection] = map(connections.parse, lines)
+    endpoint: Endpoint = rules.numeric
+    if "numeric" not in shown:
+        found = list(found)
+        ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
+        endpoint = _by_name(world, world.names.host_names(ends))
+    for each in found:
+        yield connections.text(each, endpoint, engine)
+
+
+def save(backend: Backend, world: World, numeric: bool) -> None:
+    """The save command: the rules on standard output."""
+    write(world, [saved(backend, world, numeric)])
+
+
+def saved(backend: Backend, world: World, numeric: bool) -> str:
+    """The rules as text. By name only where -R would read the name back as the same address."""
+    from pyipvsadm.view import classic  # noqa: PLC0415
+
+    rows = read(backend, unsorted=False)
+    endpoint = naming(rows, world, numeric, read_back=True)
+    return "".join(classic.rules(service, servers, endpoint) for service, servers in rows)
+
+
+def read(backend: Backend, unsorted: bool) -> Rows:
+    """All services with their servers."""
+    from pyipvsadm.view import order  # noqa: PLC0415
+
+    services = backend.services()
+    return [(each, backend.destinations(each)) for each in (services if unsorted else order.services(services))]
+
+
+def naming(rows: Rows, world: World, numeric: bool, read_back: bool = False) -> Endpoint:
+    """How to write addresses and ports: in numbers, or by name, every address looked up once and all of them before."""
+    if numeric:
+        return rules.numeric
+    ends = {(s.af, s.addr) for s, _ in rows if not s.fwmark} | {(d.af, d.addr) for _, servers in rows for d in servers}
+    names = world.names.host_names(sorted(ends))
+    return _by_name(world, world.names.readable(names) if read_back else names)
+
+
+def _by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
+    ports: dict[tuple[int, int], str] = {}
+
+    def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:
+        host = hosts.get((family, addr)) or address_text(family, addr)
+        if (port, protocol) not in ports:
+            ports[port, protocol] = world.names.port_name(port, protocol) or str(port)
+        return endpoint_text(family, host, ports[port, protocol])
+
+    return endpoint
+
+
+def write(world: World, parts: Iterable[str]) -> None:
+    """Write the parts, many at a time."""
+    waiting: list[str] = []
+    size = 0
+    for part in parts:
+        waiting.append(part)
+        size += len(part)
+        if size > BLOCK:
+            world.out("".join(waiting))
+            waiting.clear()
+            size = 0
+    if waiting:
+        world.out("".join(waiting))
+
+
+# --- restoring
+
+
+def restore(backend: Backend, world: World, clear: bool = False) -> int:
+    """The rules from standard input; clear: after clearing the table (ipvsadm-restore). The status is the last line's.
+
+    From a file or a pipe all lines are read before the first takes effect, and none does when 1.31 would end the run at one
+    of them (Usage then says which). From a terminal each line takes effect when it is typed.
+    """
+    if world.input_is_terminal():
+        if clear:
+            _carry_out([(0, Change(FLUSH))], backend, world)
+        return _restore_typed(backend, world)
+    text = world.read_input()
+    steps: list[tuple[int, Request | Change | Skipped]] = []
+    if clear:
+        # The script that is replaced hands the lines on with echo: they end in one line end.
+        text = text.rstrip(b"\n") + b"\n"
+        steps.append((0, Change(FLUSH)))
+    steps += [(at, _line(at, words, world)) for at, words in rules.lines(text)]
+    return _carry_out(steps, backend, world)
+
+
+def _restore_typed(backend: Backend, world: World) -> int:
+    status = 0
+    at = 0
+    text = b""
+    for block in world.input_blocks():
+        text += block
+        while b"\n" in text:
+            line, _, text = text.partition(b"\n")
+            at += 1
+            for _, words in rules.lines(line):
+                status = _carry_out([(at, _line(at, words, world))], backend, world)
+    for _, words in rules.lines(text):
+        status = _carry_out([(at + 1, _line(at + 1, words, world))], backend, world)
+    return status
+
+
+def _line(at: int, words: list[str], world: World) -> Request | Skipped:
+    """What a line of rules asks for. Raises Usage, with the line's number, where 1.31 would end the run."""
+    scanner = Scanner(words, world.names, world.is_posix)
+    try:
+        request = scanner.request()
+        if scanner.backend is not None:
+            raise Usage("--backend does not belong in rules: give it on the command line")
+        if request.command == "restore":
+            raise Usage(TRY_HELP, REFUSED)
+        if request.command in ("help", "version"):
+            raise Usage(f"--{request.command} ends the rules here: none was applied", 0)
+    except Skipped as bad:
+        return bad
+    except Usage as bad:
+        raise Usage(f"line {at}: {bad}", bad.status) from None
+    return request
+
+
+def _carry_out(steps: list[tuple[int, Request | Change | Skipped]], backend: Backend, world: World) -> int:
+    """Lines in order, changes that follow each other as one batch."""
+    status = 0
+    batch: list[tuple[int, Change]] = []
+    for at, step in steps:
+        wanted = step.change if isinstance(step, Request) else step
+        if isinstance(wanted, Change):
+            batch.append((at, wanted))
+            continue
+        _apply(batch, backend, world)
+        batch = []
+        if isinstance(step, Request):
+            status = run(step, backend, world)
+        else:
+            world.err(f"line {at}: {step}")
+            status = REFUSED
+    return _apply(batch, backend, world) if batch else status
+
+
+def _apply(batch: list[tuple[int, Change]], backend: Backend, world: World) -> int:
+    """Send a batch, report what was refused; the last one's status."""
+    refused = backend.apply([wanted for _, wanted in batch]) if batch else []
+    for index, number in refused:
+        at, wanted = batch[index]
+        said = sentence(wanted.op, number)
+        world.err(f"line {at}: {said}" if at else said)
+    return REFUSED if refused and refused[-1][0] == len(batch) - 1 else 0

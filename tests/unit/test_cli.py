@@ -1,0 +1,384 @@
+"""The door and what runs behind it: backends chosen, statuses, streams, restoring, saving, names, help."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from pyipvsadm import __version__, cli
+from pyipvsadm.argv import TRY_HELP
+from pyipvsadm.command import ipvsadm
+from pyipvsadm.errors import Failed
+from pyipvsadm.memory import Table
+from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Service
+from pyipvsadm.options import COMMANDS, OPTIONS
+from tests.unit.worlds import FakeNames, FakeWorld, FullWorld, apply_all, lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RULES = ("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 1", "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m -w 1")
+TITLE = lines(
+    "IP Virtual Server version 1.2.1 (size=4096)",
+    "Prot LocalAddress:Port Scheduler Flags",
+    "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
+)
+
+
+def with_rules(**options: Any) -> FakeWorld:
+    world = FakeWorld(**options)
+    apply_all(world.table, RULES)
+    return world
+
+
+def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
+    return (cli.main(words.split(), world), *world.take())
+
+
+def test_alone_it_lists() -> None:
+    names = FakeNames({"web": (AF_INET, bytes([10, 0, 0, 2]))}, {("http", TCP): 80})
+    assert run(with_rules(names=names), "") == (
+        0,
+        TITLE
+        + lines(
+            "TCP  10.0.0.1:http rr",
+            "  -> web:http                     Masq    1      0          0         ",
+            "  -> 10.0.0.3:http                Masq    1      0          0         ",
+        ),
+        "",
+    )
+
+
+STEPS: list[tuple[str, int, str, str]] = [
+    ("-L -n -t 10.0.0.9:80", 1, "", "No such service\n"),
+    ("-A -t 10.0.0.1:80", 255, "", "Service already exists\n"),
+    ("-q", 255, "", TRY_HELP + "\n"),
+    ("-L -q", 255, "", "-q: unknown option\n"),
+    ("-A", 2, "", "You need to supply the 'service-address' option for the 'add-service' command\n"),
+    ("-L --timeout", 0, "Timeout (tcp tcpfin udp): 900 120 300\n", ""),
+    ("-L --daemon", 0, "", ""),
+    ("-S -n", 0, lines(*RULES), ""),
+    ("-Z", 0, "", ""),
+    ("-C", 0, "", ""),
+    ("-v", 0, f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n", ""),
+    ("-L --backend nonsense", 2, "", "unknown backend `nonsense': it is kernel, memory or memory:FILE\n"),
+    ("-L --backend memory:", 2, "", "unknown backend `memory:': it is kernel, memory or memory:FILE\n"),
+]
+
+
+@pytest.mark.parametrize(("words", "status", "stdout", "stderr"), STEPS)
+def test_statuses(words: str, status: int, stdout: str, stderr: str) -> None:
+    assert run(with_rules(), words) == (status, stdout, stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "opened"),
+    [
+        ("-Ln", {}, "kernel"),
+        ("-Ln", {"IPVSADM_BACKEND": ""}, "kernel"),
+        ("-Ln", {"IPVSADM_BACKEND": "memory"}, "memory"),
+        ("-Ln --backend kernel", {"IPVSADM_BACKEND": "memory"}, "kernel"),
+        ("--backend=memory -Ln", {}, "memory"),
+        ("--backend memory -A -t nonsense", {}, "memory"),
+    ],
+)
+def test_the_backend_that_is_opened(words: str, environ: dict[str, str], opened: str) -> None:
+    world = FakeWorld(environ=environ)
+    run(world, words)
+    assert world.specs == [opened]
+
+
+WARNING = "ipvsadm: IPVSADM_BACKEND=memory: this changes the embedded table, not the kernel\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "root", "warned"),
+    [
+        ("-C", True, True),
+        ("-R", True, True),
+        ("-L", True, False),
+        ("-S", True, False),
+        ("-C", False, False),
+        ("-C --backend memory", True, False),
+    ],
+)
+def test_a_variable_does_not_silently_turn_root_from_the_kernel(words: str, root: bool, warned: bool) -> None:
+    world = FakeWorld(environ={"IPVSADM_BACKEND": "memory"}, root=root)
+    assert run(world, words)[2] == (WARNING if warned else "")
+
+
+def test_no_table_is_said_before_a_bad_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = FakeWorld()
+
+    def absent(_: str) -> Any:
+        raise Failed("Can't initialize ipvs", 2)
+
+    monkeypatch.setattr(world, "backend", absent)
+    assert run(world, "-q") == (2, "", "Can't initialize ipvs\n")
+    assert run(world, "-h")[0] == 0
+    assert run(world, "-v")[0] == 0
+
+
+def test_a_full_output_is_not_success() -> None:
+    table = with_rules().table
+    world = FullWorld(table=table)
+    assert cli.main(["-S", "-n"], world) == 1
+    assert world.stderr.startswith("cannot write to standard output: No space left on device")
+
+
+def test_out_of_memory_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: Any) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr("pyipvsadm.cli.run", exhausted)
+    assert run(FakeWorld(), "-L") == (1, "", "Memory allocation problem\n")
+
+
+# --- restoring: (input, status, standard error, the rules afterwards)
+
+RESTORED: list[tuple[str, str, int, str, tuple[str, ...]]] = [
+    ("what save writes", lines(*RULES), 0, "", RULES),
+    ("nothing", "", 0, "", ()),
+    ("comments, blanks, no final line end", "# rules\n\n\t\r\n" + RULES[0] + "\r\n" + RULES[1], 0, "", RULES[:2]),
+    (
+        "a refused line is passed over, and the last line's status counts",
+        lines(RULES[0], RULES[0], RULES[1]),
+        0,
+        "line 2: Service already exists\n",
+        RULES[:2],
+    ),
+    ("the last line is refused", lines(RULES[0], RULES[0]), 255, "line 2: Service already exists\n", RULES[:1]),
+    (
+        "an unknown option is passed over",
+        lines(RULES[0], "-a -t 10.0.0.1:80 --nope", RULES[1]),
+        0,
+        "line 2: --nope: unknown option\n",
+        RULES[:2],
+    ),
+    ("an unknown option in the last line", lines(RULES[0], "-L --nope"), 255, "line 2: --nope: unknown option\n", RULES[:1]),
+    ("a bad value ends it", lines(RULES[0], "-a -t 10.0.0.1:80 -r x -w 1"), 2,
+     "line 2: illegal real server address[:port] specified\n", ()),
+    ("a stray word ends it", lines(RULES[0], "", "-C now"), 2, "line 3: unexpected argument now\n", ()),
+    ("no option ends it", lines(RULES[0], "now"), 255, f"line 2: {TRY_HELP}\n", ()),
+    ("restore in restore", lines(RULES[0], "-R"), 255, f"line 2: {TRY_HELP}\n", ()),
+    ("help ends it as it ends 1.31", lines(RULES[0], "-h"), 0, "line 2: --help ends the rules here: none was applied\n", ()),
+    ("our options are for the command line", lines(RULES[0], "-C --backend memory"), 2,
+     "line 2: --backend does not belong in rules: give it on the command line\n", ()),
+    ("rules after clear", lines(*RULES, "-C", RULES[0]), 0, "", RULES[:1]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stdin", "status", "stderr", "rules"), [pytest.param(*row[1:], id=row[0]) for row in RESTORED])
+def test_restore(stdin: str, status: int, stderr: str, rules: tuple[str, ...]) -> None:
+    world = FakeWorld(stdin=stdin.encode())
+    assert run(world, "-R") == (status, "", stderr)
+    assert run(world, "-S -n") == (0, lines(*rules), "")
+
+
+def test_listings_between_rules_see_what_came_before() -> None:
+    world = FakeWorld(stdin=lines(RULES[0], "-S -n", RULES[1], "-S -n").encode())
+    assert run(world, "-R") == (0, lines(RULES[0], RULES[0], RULES[1]), "")
+
+
+def test_a_listing_of_what_is_missing_ends_the_restore() -> None:
+    world = FakeWorld(stdin=lines(RULES[0], "-L -t 10.9.9.9:80", RULES[1]).encode())
+    assert run(world, "-R") == (1, "", "No such service\n")
+    assert run(world, "-S -n") == (0, lines(RULES[0]), "")
+
+
+def test_typed_rules_take_effect_line_by_line() -> None:
+    world = FakeWorld(stdin=lines(RULES[0], RULES[0], "-C now", RULES[1]).encode(), terminal=True)
+    assert run(world, "-R") == (2, "", "line 2: Service already exists\nline 3: unexpected argument now\n")
+    assert run(world, "-S -n") == (0, lines(RULES[0]), "")
+
+
+def test_typed_rules_without_a_last_line_end() -> None:
+    world = FakeWorld(stdin=RULES[0].encode(), terminal=True)
+    assert run(world, "-R") == (0, "", "")
+    assert run(world, "-S -n") == (0, lines(RULES[0]), "")
+
+
+# --- ipvsadm-save, ipvsadm-restore
+
+
+def test_save_and_restore_programs(tmp_path: Path) -> None:
+    path = tmp_path / "rules"
+    world = with_rules()
+    assert (cli.main_save(["-n"], world), *world.take()) == (0, lines(*RULES), "")
+    assert (cli.main_save(["-n", "-f", str(path)], world), *world.take()) == (0, "", "")
+    assert path.read_text() == lines(*RULES)
+    assert path.stat().st_mode & 0o777 == 0o600
+    apply_all(world.table, ["-A -f 5"])
+    world.stdin = b"# saved\n" + path.read_bytes()
+    assert (cli.main_restore([], world), *world.take()) == (0, "", "")
+    assert run(world, "-S -n") == (0, lines(*RULES), "")
+
+
+def test_restore_program_checks_before_it_clears() -> None:
+    world = with_rules(stdin=lines(RULES[0], "-A -t nonsense").encode())
+    assert cli.main_restore([], world) == 2
+    assert run(world, "-S -n")[1] == lines(*RULES)
+
+
+def test_restore_program_from_a_terminal() -> None:
+    world = with_rules(stdin=lines("-A -f 1").encode(), terminal=True)
+    assert cli.main_restore([], world) == 0
+    assert run(world, "-S -n")[1] == "-A -f 1 -s wlc\n"
+
+
+def test_restore_program_says_where_a_variable_leads() -> None:
+    world = FakeWorld(environ={"IPVSADM_BACKEND": "memory"}, root=True)
+    assert (cli.main_restore([], world), *world.take()) == (0, "", WARNING)
+
+
+@pytest.mark.parametrize("words", [["-x"], ["-f"], ["--help"]])
+def test_save_program_help(words: list[str]) -> None:
+    world = with_rules()
+    assert cli.main_save(words, world) == 1
+    assert world.stdout == ""
+    assert world.stderr.startswith("ipvsadm-save: Script to save the IPVS table to stdout.\n   With the -n option")
+
+
+def test_save_program_cannot_write(tmp_path: Path) -> None:
+    world = with_rules()
+    assert cli.main_save(["ignored", "-f", str(tmp_path / "no" / "rules")], world) == 1
+    assert "No such file or directory" in world.stderr
+
+
+# --- names
+
+NAMED = FakeNames(
+    {
+        "vip.example.com": (AF_INET, bytes([10, 0, 0, 1])),
+        "web\u2028.example.com": (AF_INET, bytes([10, 0, 0, 9])),
+        "six.example.com": (AF_INET6, bytes.fromhex("20010db8" + "0" * 22 + "01")),
+        "other.example.com": (AF_INET, bytes([10, 0, 0, 3])),
+    },
+    {("http", TCP): 80},
+)
+
+
+class Liar(FakeNames):
+    """other.example.com leads elsewhere than it came from."""
+
+    def host(self, name: str) -> bytes | None:
+        return bytes(4) if name == "other.example.com" else super().host(name)
+
+
+def test_save_writes_names_that_can_be_read_back() -> None:
+    world = with_rules(names=Liar(NAMED.hosts, NAMED.ports))
+    apply_all(world.table, ["-A -t [2001:db8::1]:80"])
+    assert run(world, "-S")[1] == lines(
+        "-A -t vip.example.com:http -s rr",
+        "-a -t vip.example.com:http -r 10.0.0.2:http -m -w 1",
+        "-a -t vip.example.com:http -r 10.0.0.3:http -m -w 1",
+        "-A -t [2001:db8::1]:http -s wlc",
+    )
+
+
+class Connected(Table):
+    """A table with these connections."""
+
+    def connections(self) -> Any:
+        yield b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+        yield b"TCP 0A000063 C001 0A000001 0050 0A000002 0050 ESTABLISHED     899\n"
+        yield b"UDP 0A000063 C002 0A000001 13C4 0A000002 13C4 UDP              65 sip call-1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            "-Lnc",
+            (
+                "pro expire state       source             virtual            destination",
+                "TCP 14:59  ESTABLISHED 10.0.0.99:49153    10.0.0.1:80        10.0.0.2:80",
+                "UDP 01:05  UDP         10.0.0.99:49154    10.0.0.1:5060      10.0.0.2:5060",
+            ),
+        ),
+        (
+            "-Lc",
+            (
+                "pro expire state       source             virtual            destination",
+                "TCP 14:59  ESTABLISHED 10.0.0.99:49153    vip.example.com:http 10.0.0.2:http",
+                "UDP 01:05  UDP         10.0.0.99:49154    vip.example.com:5060 10.0.0.2:5060",
+            ),
+        ),
+        (
+            "-Lnc --persistent-conn",
+            (
+                "pro expire state       source             virtual            destination        pe name          pe_data",
+                "TCP 14:59  ESTABLISHED 10.0.0.99:49153    10.0.0.1:80        10.0.0.2:80",
+                "UDP 01:05  UDP         10.0.0.99:49154    10.0.0.1:5060      10.0.0.2:5060    sip                call-1",
+            ),
+        ),
+    ],
+)
+def test_connections(words: str, expected: tuple[str, ...]) -> None:
+    world = FakeWorld(table=Connected(), names=NAMED)
+    assert run(world, words) == (0, lines("IPVS connection entries", *expected), "")
+
+
+def test_long_listings_are_written_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = with_rules()
+    whole = run(world, "-Ln")[1]
+    pieces: list[str] = []
+    monkeypatch.setattr("pyipvsadm.run.BLOCK", 10)
+    monkeypatch.setattr(world, "out", pieces.append)
+    run(world, "-Ln")
+    assert len(pieces) > 2
+    assert "".join(pieces) == whole
+
+
+# --- click
+
+
+def test_help_names_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPVSADM_BACKEND", "memory")
+    for word in ("--help", "-h"):
+        result = CliRunner().invoke(ipvsadm, [word])
+        assert result.exit_code == 0
+        for row in (*COMMANDS, *OPTIONS):
+            assert f"--{row.long}" in result.output
+    assert all(len(line) <= 100 for line in result.output.splitlines())
+
+
+def test_the_click_command_is_the_program(tmp_path: Path) -> None:
+    runner = CliRunner()
+    table = f"memory:{tmp_path / 'table'}"
+    for rule in RULES:
+        assert runner.invoke(ipvsadm, ["--backend", table, *rule.split()]).exit_code == 0
+    assert runner.invoke(ipvsadm, ["--backend", table, "-Sn"]).output == lines(*RULES)
+    refused = runner.invoke(ipvsadm, ["--backend", table, *RULES[0].split()])
+    assert (refused.exit_code, refused.stderr) == (255, "Service already exists\n")
+    wrong = runner.invoke(ipvsadm, ["--backend", table, "-L", "--nope"])
+    assert (wrong.exit_code, wrong.stderr) == (255, "--nope: unknown option\n")
+
+
+def test_refusals_of_a_table_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyipvsadm.errors import Refused  # noqa: PLC0415
+
+    world = with_rules()
+
+    def services() -> Any:
+        raise Refused(4, errno.EPERM)
+
+    monkeypatch.setattr(world.table, "services", services)
+    assert run(world, "-Ln") == (1, TITLE.splitlines(keepends=True)[0], "Permission denied (you must be root)\n")
+
+
+def test_zero_of_the_unspecified_address_is_zero_of_all() -> None:
+    class Asked(Table):
+        seen: list[Change] = []  # noqa: RUF012
+
+        def apply(self, changes: Any) -> list[tuple[int, int]]:
+            self.seen.extend(changes)
+            return []
+
+    world = FakeWorld(table=Asked())
+    run(world, "-Z -t 0.0.0.0:0")
+    run(world, "-Z -t 0.0.0.0:1")
+    assert [change.service for change in Asked.seen] == [None, Service(AF_INET, TCP, bytes(4), 1, scheduler="")]

@@ -1,0 +1,60 @@
+"""The wheel: exactly these files, and commands that work where it is installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pyipvsadm import __version__
+
+FILES = (
+    *("__init__", "__main__", "argv", "cli", "command", "connections", "endpoint", "errors", "files", "kernel", "memory"),
+    *("model", "options", "popt", "rules", "run", "tablefile", "trace", "wire", "world"),
+    *("view/__init__", "view/classic", "view/order"),
+)
+PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
+META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    # From what git would have in a checkout: leftovers in the working tree do not count.
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, check=True).stdout
+    for name in files.decode().split("\0"):
+        if name and Path(name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes(Path(name).read_bytes())
+    command: list[str | Path] = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source]
+    subprocess.run(command, check=True, timeout=300)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def test_the_wheels_files(wheel: Path) -> None:
+    expected = {f"pyipvsadm/{name}.py" for name in FILES} | {"pyipvsadm/py.typed"}
+    expected |= {f"pyipvsadm-{__version__}.data/scripts/{name}" for name in PROGRAMS}
+    expected |= {f"pyipvsadm-{__version__}.dist-info/{name}" for name in META}
+    with zipfile.ZipFile(wheel) as archive:
+        assert set(archive.namelist()) == expected
+
+
+def test_installed_it_gives_the_commands(wheel: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=300)
+    binaries = tmp_path / "venv" / "bin"
+    install: list[str | Path] = [binaries / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(install, check=True, timeout=300)
+    for program, words, expected in (
+        ("ipvsadm", ["-v"], f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n"),
+        ("ipvsadm", ["--backend", "memory", "-S"], ""),
+        ("python", ["-m", "pyipvsadm", "-v"], f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n"),
+    ):
+        done = subprocess.run([binaries / program, *words], capture_output=True, text=True, check=True, timeout=60)
+        assert (done.stdout, done.stderr) == (expected, "")
+    for program in PROGRAMS:
+        assert (binaries / program).read_text().startswith(f"#!{binaries}/python")

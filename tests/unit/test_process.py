@@ -1,0 +1,230 @@
+"""The program as a process: streams that are closed, full or broken, garbage in every place, what a start imports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import pytest
+
+PROGRAM = [sys.executable, "-m", "pyipvsadm"]
+
+
+def run(
+    words: list[bytes] | list[str],
+    stdin: bytes = b"",
+    backend: str = "memory",
+) -> tuple[int, bytes, bytes]:
+    done = subprocess.run(
+        [*PROGRAM, *words],
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"IPVSADM_BACKEND": backend, "PYTHONPATH": os.getcwd()},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def shell(script: str) -> tuple[int, bytes, bytes]:
+    """A shell line in which $P is the program on an empty embedded table."""
+    done = subprocess.run(
+        ["/bin/bash", "-c", script],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"P": f"{sys.executable} -m pyipvsadm --backend memory", "PYTHONPATH": os.getcwd()},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+STREAMS: list[tuple[str, str, int, bytes]] = [
+    ("output closed", "$P -L >&-", 1, b"cannot write to standard output: Bad file descriptor\n"),
+    ("output full", "$P -L >/dev/full", 1, b"cannot write to standard output: No space left on device\n"),
+    ("output read-only", "$P -L >&- 1</dev/null", 1, b"cannot write to standard output: Bad file descriptor\n"),
+    ("input closed", "$P -R <&-", 1, b"cannot read standard input: Bad file descriptor\n"),
+    ("errors closed", "$P -q 2>&-", 255, b""),
+    ("errors full", "$P -q 2>/dev/full", 255, b""),
+    ("all closed", "exec <&- >&- 2>&-; $P -L", 1, b""),
+]
+
+
+@pytest.mark.parametrize(("script", "status", "stderr"), [pytest.param(*row[1:], id=row[0]) for row in STREAMS])
+def test_streams(script: str, status: int, stderr: bytes) -> None:
+    assert shell(script) == (status, b"", stderr)
+
+
+def test_a_closed_pipe_ends_it_silently_by_signal() -> None:
+    rules = "".join(f"-A -f {mark}\n-L -n\n" for mark in range(1, 400))
+    done = subprocess.run(
+        ["/bin/bash", "-c", '$P -R | head -1; echo "${PIPESTATUS[0]}"'],
+        input=rules.encode(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"P": f"{sys.executable} -m pyipvsadm --backend memory", "PYTHONPATH": os.getcwd()},
+    )
+    assert done.stderr == b""
+    assert done.stdout.splitlines()[1:] == [str(128 + signal.SIGPIPE).encode()]
+
+
+def test_an_interrupt_ends_it_silently_by_signal() -> None:
+    child = subprocess.Popen(
+        [*PROGRAM, "--backend", "memory", "-R"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )
+    assert child.stdin
+    child.stdin.write(b"-L\n" * (1 << 18))  # it has read some of this before we go on: it is past its start
+    child.stdin.flush()
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out, err) == (-signal.SIGINT, b"", b"")
+
+
+GARBAGE: list[tuple[str, bytes]] = [
+    ("NUL", b"-A -t 10.0.0.1:80\0 -s r\0r\n"),
+    ("only NUL", b"\0" * 1000),
+    ("invalid UTF-8", b"-A -t \xff\xfe:80\n"),
+    ("UTF-16", "-A -f 1\n".encode("utf-16")),
+    ("binary", bytes(range(256)) * 10),
+    ("10 MB line", b"-A -t " + b"1" * 10_000_000 + b":80\n"),
+    ("10 MB of options", b"-A" + b" -n" * 3_000_000 + b"\n"),
+    ("numbers without end", b"-A -f " + b"9" * 100_000 + b"\n"),
+    ("a number in every place", b"--set 99999999999999999999 -1 0x10\n"),
+    ("surrogates in UTF-8", b"-A -t \xed\xa0\x80:80\n"),
+    ("substitution", b"-A -t !#:+ -n\n"),
+    ("a lone comma", b"-A -f 1 -b ,\n"),
+]
+
+
+@pytest.mark.parametrize("stdin", [pytest.param(text, id=name) for name, text in GARBAGE])
+def test_garbage_in_rules(stdin: bytes) -> None:
+    status, stdout, stderr = run(["-R"], stdin)
+    assert status in (0, 2, 255)
+    assert stdout == b""
+    assert b"Traceback" not in stderr
+    assert stderr.count(b"\n") <= 2 + len(stdin) // 100_000
+    assert (status == 0) == (b"line " not in stderr)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [b"\xff\xfe"],
+        [b"-A", b"-t", b"\xff:80"],
+        [b"-A", b"-s", b"\xff" * 100, b"-f", b"1"],
+        [b"-A", b"-f", b"9" * 100_000],
+        [b"-" * 100_000],
+        [b"-L", b"-" + b"n" * 100_000],
+        [b""],
+        [b"-A", b"-t", b""],
+        [b"-C", b"--backend", b"memory:\xff/\xfe"],
+    ],
+)
+def test_garbage_on_the_command_line(words: list[bytes]) -> None:
+    status, _, stderr = run(words)
+    assert status in (1, 2, 255)
+    assert stderr.endswith(b"\n")
+    assert b"Traceback" not in stderr
+
+
+def test_words_of_the_user_come_back_as_they_were() -> None:
+    status, _, stderr = run([b"-L", b"--\xff\xfe"])
+    assert (status, stderr) == (255, b"--\xff\xfe: unknown option\n")
+
+
+def test_an_unreadable_table_file(tmp_path: Path) -> None:
+    path = tmp_path / "loop"
+    path.symlink_to(path)
+    status, stdout, stderr = run(["-L"], backend=f"memory:{path}")
+    assert (status, stdout) == (1, b"")
+    assert stderr == f"cannot read {path}: Too many levels of symbolic links\n".encode()
+
+
+def test_no_permission() -> None:
+    """As nobody, there is no kernel's table, whatever the reason."""
+    # The checkout may be in a folder of root's: nobody gets a copy.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        shutil.copytree("pyipvsadm", f"{folder}/pyipvsadm")
+        become = "import os, sys; os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534))"
+        script = f"{become}; sys.path.insert(0, {folder!r}); from pyipvsadm.cli import main; sys.exit(main(['-L']))"
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().splitlines()[-2:] == [  # after what modprobe may say
+        "Can't initialize ipvs: Permission denied (you must be root)",
+        "Are you sure that IP Virtual Server is built in the kernel or as module?",
+    ]
+
+
+# What a plain request may import (beside what the interpreter has loaded by itself).
+# __future__ comes with the annotations that are never evaluated.
+ALLOWED = {"__future__", "sys", "os", "_socket", "struct", "_struct", "errno", "fcntl", "time", "_signal"}
+
+
+@pytest.mark.parametrize(
+    ("words", "also"),
+    [
+        (["-L", "-n"], set()),
+        (["-A", "-t", "10.0.0.1:80"], set()),
+        (["-R"], set()),
+        (["-S", "-n"], set()),
+        (["-q"], set()),
+        (["-v"], set()),
+    ],
+)
+@pytest.mark.parametrize("backend", ["memory", "memory:{}/table", "kernel"])
+def test_what_a_plain_request_imports(words: list[str], also: set[str], backend: str, tmp_path: Path) -> None:
+    script = (
+        "import os, sys; before = set(sys.modules); sys.path.insert(0, sys.argv.pop(1))\n"
+        "from pyipvsadm.cli import main\n"
+        "main(sys.argv[1:])\n"
+        "print(*sorted(set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, os.getcwd(), "--backend", backend.format(tmp_path), *words],
+        input=b"-A -f 1\n",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    imported = set(done.stderr.decode().splitlines()[-1].split())
+    assert {name for name in imported if not name.startswith("pyipvsadm")} <= ALLOWED | also
+    assert "pyipvsadm.cli" in imported
+    assert "pyipvsadm.command" not in imported
+    assert ("pyipvsadm.kernel" in imported) == (backend == "kernel" and words != ["-v"])
+
+
+def test_the_installed_programs(tmp_path: Path) -> None:
+    """What `pip install` puts beside the interpreter: three launchers that import nothing but us."""
+    folder = Path(sysconfig.get_path("scripts"))
+    table = f"memory:{tmp_path / 'table'}"
+
+    def call(program: str, *words: str, stdin: bytes = b"") -> tuple[int, bytes]:
+        done = subprocess.run(
+            [folder / program, *words],
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            env=os.environ | {"IPVSADM_BACKEND": table},
+        )
+        return done.returncode, done.stdout
+
+    assert call("ipvsadm", "-A", "-f", "1") == (0, b"")
+    assert call("ipvsadm-save", "-n") == (0, b"-A -f 1 -s wlc\n")
+    assert call("ipvsadm-restore", stdin=b"# saved\n-A -f 2\n") == (0, b"")
+    assert call("ipvsadm", "-Sn") == (0, b"-A -f 2 -s wlc\n")
+    for program in ("ipvsadm", "ipvsadm-save", "ipvsadm-restore"):
+        text = (folder / program).read_text()
+        assert text.splitlines()[1].startswith("from pyipvsadm.cli import entry, main")
+        assert "import re" not in text
