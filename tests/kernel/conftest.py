@@ -1,0 +1,37 @@
+"""What the tests in the guest share. On the host they are not collected: they would change the machine's own IPVS."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kernel import netns as namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GUEST = os.environ.get("IPVSADM_LAB") == "1"
+REMEDY = "tests/kernel runs inside the lab: python -m tests.lab -- tests/kernel"
+
+collect_ignore_glob = [] if GUEST else ["test_*.py"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not GUEST:
+        terminalreporter.write_line(REMEDY)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_guest() -> None:
+    """A file that is named on the command line is collected all the same: its tests fail."""
+    assert GUEST, REMEDY
+
+
+@pytest.fixture
+def netns(_in_the_guest: None) -> Iterator[None]:
+    """A network namespace of the test's own: an empty IPVS table, lo up and nothing else."""
+    with namespaces.kept():
+        namespaces.fresh()
+        yield

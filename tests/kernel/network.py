@@ -1,0 +1,319 @@
+"""Small networks for real packets: a client, a director and two real servers on one bridge.
+
+Owns: the namespaces and their addresses, the servers that answer with their name, the client's sockets. Must never know:
+IPVS and its tools. Namespaces are made with `ip -batch`: one process for many links (pyroute2 takes seconds to import
+in the guest).
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from tests.kernel.netns import enter, inside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+SERVERS = ("one", "two")
+HOSTS = ("client", "director", *SERVERS)
+NAMESPACES = ("switch", *HOSTS)
+
+PATIENCE = 10.0  # seconds for one answer, or for something to become true
+SERVER_LIFE = 120  # seconds after which a forgotten server ends by itself
+
+ETH_P_ALL = 0x0003  # uapi/linux/if_ether.h
+ETH_P_IP = 0x0800
+ETH_P_IPV6 = 0x86DD
+PACKET_HOST = 0  # uapi/linux/if_packet.h
+
+
+@dataclass(frozen=True)
+class Network:
+    """vip and real are addresses as in a rule. setup is `ip -batch` text, sysctls are values, both by host."""
+
+    vip: str
+    real: tuple[str, str]
+    setup: dict[str, str]
+    sysctls: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def but(self, **more: str) -> Network:
+        """The same network with more lines of set-up."""
+        return Network(
+            self.vip,
+            self.real,
+            {host: f"{self.setup[host]}\n{more.get(host, '')}" for host in HOSTS},
+            self.sysctls,
+        )
+
+
+# The link of each host is eth0. With NAT the answers must pass the director: the client is in another subnet, and a
+# redirect, which would tell the servers that it is on their wire all the same, is not sent (IPv4) or not heeded (IPv6).
+NAT = Network(
+    "172.16.100.1",
+    ("192.168.10.8", "192.168.10.9"),
+    {
+        "client": "addr add 172.16.100.10/24 dev eth0",
+        "director": "addr add 172.16.100.1/24 dev eth0\naddr add 192.168.10.7/24 dev eth0",
+        "one": "addr add 192.168.10.8/24 dev eth0\nroute add default via 192.168.10.7",
+        "two": "addr add 192.168.10.9/24 dev eth0\nroute add default via 192.168.10.7",
+    },
+    {
+        "director": {
+            "net/ipv4/ip_forward": "1",
+            "net/ipv4/conf/all/send_redirects": "0",
+            "net/ipv4/conf/eth0/send_redirects": "0",
+        },
+    },
+)
+
+_UNHEEDING = {"net/ipv6/conf/eth0/accept_redirects": "0"}
+
+NAT6 = Network(
+    "[2001:db8:100::1]",
+    ("[2001:db8:10::8]", "[2001:db8:10::9]"),
+    {
+        "client": "addr add 2001:db8:100::10/64 dev eth0 nodad",
+        "director": "addr add 2001:db8:100::1/64 dev eth0 nodad\naddr add 2001:db8:10::7/64 dev eth0 nodad",
+        "one": "addr add 2001:db8:10::8/64 dev eth0 nodad\nroute add default via 2001:db8:10::7",
+        "two": "addr add 2001:db8:10::9/64 dev eth0 nodad\nroute add default via 2001:db8:10::7",
+    },
+    {
+        "director": {"net/ipv6/conf/all/forwarding": "1"},
+        **dict.fromkeys(SERVERS, _UNHEEDING),
+    },
+)
+
+# With the VIP on lo, a real server must not answer for it on the wire, nor drop what comes out of a tunnel.
+_QUIET = {
+    "net/ipv4/conf/all/arp_ignore": "1",
+    "net/ipv4/conf/all/arp_announce": "2",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+}
+
+DIRECT = Network(
+    "172.16.100.1",
+    ("172.16.100.7", "172.16.100.8"),
+    {
+        "client": "addr add 172.16.100.10/24 dev eth0\naddr add 172.16.100.11/24 dev eth0",
+        "director": "addr add 172.16.100.2/24 dev eth0\naddr add 172.16.100.1/32 dev eth0",
+        "one": "addr add 172.16.100.7/24 dev eth0\naddr add 172.16.100.1/32 dev lo",
+        "two": "addr add 172.16.100.8/24 dev eth0\naddr add 172.16.100.1/32 dev lo",
+    },
+    dict.fromkeys(SERVERS, _QUIET),
+)
+
+# Neighbour discovery never answers for an address of another interface: nothing to silence. The director must not tunnel
+# from the VIP, which is the real servers' own address as well: it is deprecated, so that another is chosen.
+DIRECT6 = Network(
+    "[2001:db8:100::1]",
+    ("[2001:db8:100::7]", "[2001:db8:100::8]"),
+    {
+        "client": "addr add 2001:db8:100::10/64 dev eth0 nodad",
+        "director": "addr add 2001:db8:100::2/64 dev eth0 nodad\naddr add 2001:db8:100::1/128 dev eth0 nodad preferred_lft 0",
+        "one": "addr add 2001:db8:100::7/64 dev eth0 nodad\naddr add 2001:db8:100::1/128 dev lo nodad",
+        "two": "addr add 2001:db8:100::8/64 dev eth0 nodad\naddr add 2001:db8:100::1/128 dev lo nodad",
+    },
+)
+
+
+def crossed(outer: Network, inner: Network) -> Network:
+    """Both families on the same hosts: the VIP of one, the real servers' addresses of the other."""
+    return Network(inner.vip, outer.real, inner.but(**outer.setup).setup, outer.sysctls | inner.sysctls)
+
+
+def ip(lines: Iterable[str], namespace: str | None = None) -> None:
+    """`ip -batch` in a namespace; lines are its commands."""
+    command = ["ip", *(["-n", namespace] if namespace else []), "-batch", "-"]
+    done = subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (lines, done.stderr)
+
+
+@contextmanager
+def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
+    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}. All of it is gone afterwards."""
+    with ExitStack() as stack:
+        stack.callback(ip, [f"netns del {name}" for name in NAMESPACES])
+        ip(
+            [f"netns add {name}" for name in NAMESPACES]
+            + [f"link add {host} netns switch type veth peer name eth0 netns {host}" for host in HOSTS],
+        )
+        ip(
+            ["link add name lan type bridge", "link set lan up"] + [f"link set {host} master lan up" for host in HOSTS],
+            "switch",
+        )
+        for host in HOSTS:
+            with inside(host):
+                for name, value in network.sysctls.get(host, {}).items():
+                    Path("/proc/sys", name).write_text(value)
+            ip(["link set lo up", "link set eth0 up", network.setup[host]], host)
+        family = socket.AF_INET6 if network.vip.startswith("[") else socket.AF_INET
+        for host in SERVERS:
+            stack.enter_context(served(host, family, ports))
+        yield
+
+
+@contextmanager
+def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None]:
+    """A real server in a forked child: whoever connects, and every datagram, gets the host's name.
+
+    A connection stays open until the client closes it; each thing it sends is answered with the name again.
+    """
+    with inside(host):
+        sockets = [_listening(family, kind, port) for kind in ports for port in ports[kind]]
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(SERVER_LIFE)
+            enter(host)
+            _serve(host.encode() + b"\n", sockets)
+        finally:
+            os._exit(1)
+    for sock in sockets:
+        sock.close()
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _listening(family: int, kind: str, port: int) -> socket.socket:
+    """A socket on every address of this namespace.
+
+    A UDP answer comes from the host's own address, whichever was asked: good for translation, not for direct routing.
+    """
+    sock = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    sock.bind(("", port))
+    if kind == "tcp":
+        sock.listen(64)
+    return sock
+
+
+def _serve(name: bytes, sockets: list[socket.socket]) -> None:
+    """Answer for ever."""
+    with selectors.DefaultSelector() as selector:
+
+        def accept(sock: socket.socket) -> None:
+            connection = sock.accept()[0]
+            selector.register(connection, selectors.EVENT_READ, answer)
+            with suppress(ConnectionError):  # a client that has gone already: answer() will see it
+                connection.sendall(name)
+
+        def answer(sock: socket.socket) -> None:
+            with suppress(ConnectionError):
+                if sock.recv(65536):
+                    sock.sendall(name)
+                    return
+            selector.unregister(sock)
+            sock.close()
+
+        def answer_datagram(sock: socket.socket) -> None:
+            with suppress(ConnectionError):
+                sock.sendto(name, sock.recvfrom(65536)[1])
+
+        for sock in sockets:
+            handler = accept if sock.type == socket.SOCK_STREAM else answer_datagram
+            selector.register(sock, selectors.EVENT_READ, handler)
+        while True:
+            for key, _ in selector.select():
+                key.data(key.fileobj)
+
+
+class Connection:
+    """The client's side of a TCP connection to host:port; server is the name of who answered."""
+
+    def __init__(self, host: str, port: int, source: str = "") -> None:
+        with inside("client"):
+            self.sock = socket.create_connection((host.strip("[]"), port), PATIENCE, (source, 0) if source else None)
+        self.port = int(self.sock.getsockname()[1])
+        self.server = self._line()
+
+    def again(self) -> str:
+        """Ask over the same connection who is there."""
+        self.sock.sendall(b"?")
+        return self._line()
+
+    def _line(self) -> str:
+        data = b""
+        while not data.endswith(b"\n"):
+            piece = self.sock.recv(100)
+            assert piece, f"the connection was closed after {data!r}"
+            data += piece
+        return data.decode().strip()
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def ask(host: str, port: int, times: int, source: str = "") -> list[str]:
+    """Connect that often, one after the other: the names of the servers."""
+    names = []
+    for _ in range(times):
+        with Connection(host, port, source) as connection:
+            names.append(connection.server)
+    return names
+
+
+def ask_udp(host: str, port: int, times: int, data: bytes = b"?") -> list[str]:
+    """Send that often, each time from a new port, and wait for the answer: the names of the servers."""
+    names = []
+    for _ in range(times):
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        with inside("client"), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(PATIENCE)
+            sock.connect((host.strip("[]"), port))
+            sock.send(data)
+            names.append(sock.recv(100).decode().strip())
+    return names
+
+
+@contextmanager
+def listened(host: str) -> Iterator[set[str]]:
+    """The kinds of packet that this host is sent during the body: filled in at its end."""
+    kinds: set[str] = set()
+    with inside(host):
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+    with sock:
+        sock.bind(("eth0", ETH_P_ALL))
+        sock.setblocking(False)
+        yield kinds
+        with suppress(BlockingIOError):
+            while True:
+                data, (_, ethertype, direction, *_) = sock.recvfrom(2048)
+                if direction == PACKET_HOST and ethertype in (ETH_P_IP, ETH_P_IPV6):
+                    kinds.add(kind_of(data))
+        kinds.discard("icmp6")  # neighbours
+
+
+def kind_of(packet: bytes) -> str:
+    """What an IP packet carries: tcp, ipip, ipv6, gre or udp, and what a tunnel's header says."""
+    protocol, inner = (packet[9], packet[20:]) if packet[0] >> 4 == 4 else (packet[6], packet[40:])
+    if protocol == 47:  # RFC 2784: the first bit
+        return "gre, checksum" if inner[0] & 0x80 else "gre"
+    if protocol == 17:  # 8 bytes of UDP, the checksum last; then GUE (include/net/gue.h): bit 0 of its flags is "private"
+        return "udp" + (", checksum" if any(inner[6:8]) else "") + (", private" if inner[11] & 1 else "")
+    return {4: "ipip", 6: "tcp", 41: "ipv6", 58: "icmp6"}.get(protocol, f"protocol {protocol}")
+
+
+def eventually(read: Callable[[], object], wanted: object) -> None:
+    """Read until it gives what is wanted; the last thing read is what a failure shows."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := read()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert found == wanted

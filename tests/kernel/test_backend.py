@@ -1,0 +1,127 @@
+"""The backend on a real kernel: large batches and dumps, daemons stopped at once, a module that is not loaded."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyipvsadm.kernel import Kernel
+from pyipvsadm.model import (
+    AF_INET,
+    BYPASS,
+    DEL_DAEMON,
+    MASTER,
+    NEW_DAEMON,
+    NEW_DEST,
+    NEW_SERVICE,
+    TCP,
+    TUNNEL,
+    Change,
+    Daemon,
+    Destination,
+    Service,
+)
+from tests.kernel.netns import run_ours, run_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVICES = 400
+SERVERS = 10
+SERVICE = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, scheduler="rr")
+
+
+@pytest.fixture
+def table(netns: None) -> Iterator[Kernel]:  # noqa: ARG001
+    """The kernel's table of a fresh namespace."""
+    with closing(Kernel()) as opened:
+        yield opened
+
+
+def rules(services: int, servers: int) -> str:
+    """A table as -S -n writes it."""
+    parts = []
+    for at in range(services):
+        vip = f"10.1.{at >> 8}.{at & 255}:80"
+        parts.append(f"-A -t {vip} -s wlc\n")
+        parts += [f"-a -t {vip} -r 10.2.0.{server}:80 -g -w 1\n" for server in range(1, servers + 1)]
+    return "".join(parts)
+
+
+@pytest.mark.usefixtures("netns")
+def test_thousands_of_rules_there_and_back() -> None:
+    text = rules(SERVICES, SERVERS).encode()
+    assert run_ours(["-R"], text) == run_ours(["-Z"])  # both: status 0 and not a word
+    assert run_ours(["-S", "-n"]).stdout == text
+    assert run_reference(["-S", "-n"]).stdout == text
+    assert run_ours(["-L", "-n", "--stats"]) == run_reference(["-L", "-n", "--stats"])
+    again = run_ours(["-R"], text)
+    assert again.status == 255
+    assert len(again.stderr.splitlines()) == SERVICES * (SERVERS + 1)
+    assert again.stderr.splitlines()[0] == b"line 1: Service already exists"
+
+
+def test_a_batch_in_which_everything_is_refused(table: Kernel) -> None:
+    """More errors than a receive buffer would hold if they were all sent at once."""
+    count = 3000
+    wrong = Change(NEW_DEST, SERVICE, Destination(AF_INET, bytes([10, 0, 0, 2]), 80))
+    assert table.apply([wrong] * count) == [(at, errno.ESRCH) for at in range(count)]
+    assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
+    assert [each.key() for each in table.services()] == [SERVICE.key()]
+
+
+def test_a_daemon_stopped_right_after_its_start(table: Kernel) -> None:
+    """Its acknowledgement can get lost; we must neither wait for it nor call it a failure."""
+    daemon = Daemon(MASTER, "lo")
+    for _ in range(30):
+        assert table.apply([Change(NEW_DAEMON, daemon=daemon), Change(DEL_DAEMON, daemon=daemon)]) == []
+        assert table.daemons() == []
+    assert table.apply([Change(DEL_DAEMON, daemon=daemon)]) == [(0, errno.ESRCH)]
+
+
+def test_what_this_release_does_not_know_is_shown_as_a_number(table: Kernel) -> None:
+    """The kernel stores methods and tunnel types that no ipvsadm writes."""
+    odd = Destination(AF_INET, bytes([10, 0, 0, 2]), 80, BYPASS)
+    tunnel = Destination(AF_INET, bytes([10, 0, 0, 3]), 80, TUNNEL, tun_type=9, tun_flags=7)
+    unknown = Service(AF_INET, 47, bytes([10, 0, 0, 1]), 80, scheduler="rr")
+    changes = [Change(NEW_SERVICE, SERVICE), Change(NEW_SERVICE, unknown)]
+    changes += [Change(NEW_DEST, SERVICE, each) for each in (odd, tunnel)]
+    assert table.apply(changes) == []
+    assert run_ours(["-L", "-n", "--tun-info"]).stdout.decode().splitlines()[1:] == [
+        "Prot LocalAddress:Port Scheduler Flags",
+        "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn",
+        "TCP  10.0.0.1:80 rr",
+        "  -> 10.0.0.2:80                  4       n/a           1      0          0         ",
+        "  -> 10.0.0.3:80                  Tunnel  9             1      0          0         ",
+        "?    10.0.0.1:80 rr",
+    ]
+    assert run_ours(["-S", "-n"]).status == 0
+
+
+@pytest.mark.usefixtures("netns")
+def test_every_message_is_shown_when_asked_for() -> None:
+    shown = run_ours(["-A", "-t", "10.0.0.1:80"], env={"IPVSADM_DEBUG": "netlink"})
+    lines = shown.stderr.decode().splitlines()
+    assert (shown.status, shown.stdout) == (0, b"")
+    assert "  FAMILY_NAME 'IPVS'" in lines
+    assert "    SCHED_NAME 'wlc'" in lines
+    assert any("sent" in line and "NEW_SERVICE" in line for line in lines)
+    assert lines[-1].endswith("ACK")
+
+
+def module(*words: str) -> int:
+    return subprocess.run(["/sbin/modprobe", *words], capture_output=True, check=False, timeout=60).returncode
+
+
+@pytest.mark.usefixtures("netns")
+def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
+    schedulers = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "pe_sip", "ftp")
+    for name in schedulers:
+        module("-r", f"ip_vs_{name}")
+    assert module("-r", "ip_vs") == 0, "something still uses ip_vs"
+    assert run_ours(["-A", "-t", "10.0.0.1:80"]).status == 0
+    assert run_ours(["-S", "-n"]).stdout == b"-A -t 10.0.0.1:80 -s wlc\n"

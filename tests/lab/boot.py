@@ -1,0 +1,178 @@
+"""Boots one guest and hands back what it left behind.
+
+Owns: the kernel's command line, the guest's folder under REPO/.lab, the host's time-out. Must never know: what runs
+inside, what it means (verdict.py).
+
+A guest is a process group of its own: user-mode Linux signals its whole group when it dies, and the time-out kills it.
+"""
+
+from __future__ import annotations
+
+import compileall
+import contextlib
+import json
+import os
+import secrets
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.lab.verdict import Left
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPO = Path(__file__).resolve().parents[2]
+LAB = REPO / ".lab"
+APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables"
+
+# Programs the guest needs, by the Debian package that brings them.
+PROGRAMS = {"ipvsadm": "ipvsadm", "modprobe": "kmod", "ip": "iproute2", "iptables": "iptables"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a guest is to do: run pytest with these arguments or, if given, a shell command.
+
+    Its console stays in .lab/NAME.log; keep leaves its whole folder there.
+    """
+
+    name: str = "guest"
+    pytest: list[str] = field(default_factory=list)
+    command: str = ""
+    memory: str = "2G"
+    timeout: float = 480
+    keep: bool = False
+
+
+def kernel() -> Path:
+    """The guest's kernel: LAB_KERNEL, or where Debian's package puts it."""
+    return Path(os.environ.get("LAB_KERNEL", "/usr/bin/linux.uml"))
+
+
+def modules() -> Path:
+    """The folder of the kernel's modules: LAB_MODULES, or the newest of Debian's package."""
+    if "LAB_MODULES" in os.environ:
+        return Path(os.environ["LAB_MODULES"])
+    found = sorted(Path("/usr/lib/uml/modules").glob("*"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else Path("/usr/lib/uml/modules")
+
+
+def missing() -> str:
+    """Why no guest can be booted on this machine, with the remedy; "" when one can."""
+    lacks = []
+    if os.geteuid() != 0:
+        lacks.append("root")
+    if not kernel().exists() or not (modules() / "modules.dep").exists():
+        lacks.append("user-mode-linux (kernel and modules)")
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    lacks += [package for program, package in PROGRAMS.items() if not shutil.which(program, path=path)]
+    return f"the lab needs {', '.join(lacks)}; as root: {APT}" if lacks else ""
+
+
+def boot(
+    task: Task,
+    show: Callable[[bytes], object] = lambda _piece: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Left:
+    """Run one guest to its end, to the time-out or until stopped() is true (asked every second).
+
+    show is called with pieces of its console as they come.
+    """
+    LAB.mkdir(exist_ok=True)
+    _compile()
+    run = Path(tempfile.mkdtemp(prefix=f"{task.name}-", dir=LAB))
+    token = secrets.token_hex(16)
+    (run / "task.json").write_text(
+        json.dumps(
+            {
+                "token": token,
+                "pytest": task.pytest,
+                "command": task.command,
+                "environment": {
+                    "IPVSADM_LAB": "1",
+                    "LAB_DIR": str(LAB),
+                    "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+                    **{name: value for name, value in os.environ.items() if name == "LAB_TOOL"},
+                },
+            },
+        ),
+    )
+    try:
+        log, timed_out = _run(_command_line(run, task.memory), run, task.timeout, show, stopped)
+        report = run / "report.json"
+        text = report.read_text() if report.exists() else None
+        for folder, name in ((run, "console"), (LAB, task.name)):
+            (folder / f"{name}.log").write_text(log)
+        return Left(token, text, log, timed_out, tests_expected=not task.command)
+    finally:
+        if not task.keep:
+            shutil.rmtree(run, ignore_errors=True)
+
+
+def _compile() -> None:
+    """Leave compiled modules for the guest: it is ten times slower at it and could not write them."""
+    for folder in ("pyipvsadm", "tests"):
+        compileall.compile_dir(REPO / folder, quiet=2)
+
+
+def _command_line(run: Path, memory: str) -> list[str]:
+    """Words with = that the kernel does not know become the environment of init, words after -- its arguments."""
+    words = [
+        str(kernel()), "rootfstype=hostfs", "rootflags=/", "rw", f"mem={memory}", "con=null", "con0=fd:0,fd:1",
+        "quiet", "loglevel=3", "panic=-1", "selinux=0", "init=/bin/sh",
+        f"LAB_MODULES={modules()}", "PYTHONDONTWRITEBYTECODE=1", "--",
+        str(Path(__file__).with_name("init.sh")), str(REPO), str(run), sys.executable, sys.prefix, sys.base_prefix,
+    ]  # fmt: skip
+    # The kernel splits its command line at blanks, but not within double quotes.
+    return [f'"{word}"' if " " in word else word for word in words]
+
+
+def _run(
+    command: list[str],
+    home: Path,
+    timeout: float,
+    show: Callable[[bytes], object],
+    stopped: Callable[[], bool],
+) -> tuple[str, bool]:
+    """The console of a guest and whether it had to be killed."""
+    deadline = time.monotonic() + timeout
+    log = bytearray()
+    guest = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"HOME": str(home)},  # where user-mode Linux keeps its .uml
+        start_new_session=True,
+    )
+    assert guest.stdout
+    timed_out = False
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(guest.stdout, selectors.EVENT_READ)
+            while True:
+                if time.monotonic() >= deadline or stopped():
+                    timed_out = True
+                    break
+                if not selector.select(1):
+                    continue
+                piece = os.read(guest.stdout.fileno(), 65536)
+                if not piece:
+                    break
+                piece = piece.replace(b"\r", b"")  # the guest's console is a terminal
+                log += piece
+                show(piece)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(guest.pid, signal.SIGKILL)
+        guest.stdout.close()
+        guest.wait()
+    return log.decode(errors="replace"), timed_out

@@ -1,0 +1,57 @@
+"""The tests that need a kernel, seen from the host: two guests side by side, one test for the verdict on each."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab.boot import Task, boot, missing
+from tests.lab.verdict import PASSED, judge, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lab.verdict import Left
+
+# What each guest runs. Comparing with the reference takes longest: it starts hundreds of processes.
+PLAN = {
+    "reference": ["tests/kernel/test_reference.py"],
+    "traffic": ["tests/kernel", "--ignore=tests/kernel/test_reference.py", "tests/contract"],
+}
+
+
+@pytest.fixture(scope="session")
+def guests() -> Iterator[dict[str, Future[Left]]]:
+    """All guests of the plan, started together. No lab is a skip on a desk and a failure where CI is set."""
+    if lack := missing():
+        if os.environ.get("CI"):
+            pytest.fail(lack)
+        pytest.skip(lack)
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(PLAN)) as pool:
+        try:
+            yield {
+                name: pool.submit(boot, Task(name=name, pytest=["--durations=5", *arguments]), stopped=stop.is_set)
+                for name, arguments in PLAN.items()
+            }
+        finally:
+            stop.set()
+
+
+@pytest.mark.parametrize("name", PLAN)
+def test_guest(guests: dict[str, Future[Left]], name: str) -> None:
+    left = guests[name].result()
+    verdict = judge(left)
+    print(f"guest {name}: {verdict}")
+    if verdict.kind != PASSED:
+        pytest.fail(f"guest {name}: {verdict} (whole console: .lab/{name}.log)\n{tail(left.log)}", pytrace=False)
+
+
+def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_KERNEL", "/no/such/kernel")
+    assert "user-mode-linux" in missing()
+    assert "apt-get install user-mode-linux" in missing()
