@@ -1,0 +1,82 @@
+"""What a case is: command lines run one after the other on a table that is empty at first.
+
+Owns: the shape of a case. Must never know: who runs it, what it answers (recorded.json).
+
+A step is written as a line (split as a shell does), as a list of words (for words a shell would mangle), or with `run`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# What a case may leave behind besides services and servers: how it is listed, and the words that leave it.
+RARE = (
+    ("-L -n --thresholds", ("-x", "-y", "-threshold")),
+    ("-L --timeout", ("--set",)),
+    ("-L --daemon", ("-daemon",)),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run: words after the program's name, standard input, what is added to the environment."""
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    program: str = "ipvsadm"
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """The step as a shell would take it; what is recorded of it, so that a stale recording shows."""
+        words = [*(f"{name}={value}" for name, value in self.environ.items()), self.program, *self.argv]
+        line = shlex.join(words)
+        if len(self.stdin) > 500:  # a checksum says as well that it is still the same
+            return f"{line} <<< {len(self.stdin)} bytes, CRC {zlib.crc32(self.stdin):08x}"
+        return f"{line} <<< {self.stdin.decode('latin-1')!r}" if self.stdin else line
+
+
+@dataclass(frozen=True)
+class Case:
+    """Steps, and what stands for /proc/net/ip_vs_conn while they run (None: the kernel's own)."""
+
+    steps: tuple[Step, ...]
+    connections: bytes | None = None
+
+    def observed(self) -> tuple[str, ...]:
+        """The listings that show, at the end, what the steps have left behind.
+
+        Not -S: ours writes more about a server than 1.31 does.
+        """
+        words = " ".join(f"{' '.join(step.argv)} {step.stdin!r}" for step in self.steps)
+        return ("-L -n --tun-info", *(listing for listing, signs in RARE if any(sign in words for sign in signs)))
+
+
+Written = str | list[str] | Step
+Cases = dict[str, list[Written]]
+
+
+def run(
+    words: str | Sequence[str],
+    stdin: str | bytes = b"",
+    program: str = "ipvsadm",
+    environ: Mapping[str, str] | None = None,
+) -> Step:
+    """A step that needs more than words."""
+    argv = tuple(shlex.split(words) if isinstance(words, str) else words)
+    return Step(argv, stdin.encode() if isinstance(stdin, str) else stdin, program, environ or {})
+
+
+def restore(rules: str | bytes, program: str = "ipvsadm") -> Step:
+    """A step that reads rules: `ipvsadm -R` or `ipvsadm-restore`."""
+    return run("-R" if program == "ipvsadm" else "", rules, program)
+
+
+def read(written: Sequence[Written]) -> tuple[Step, ...]:
+    """Steps as they are run."""
+    return tuple(step if isinstance(step, Step) else run(step) for step in written)

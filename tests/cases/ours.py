@@ -1,0 +1,112 @@
+"""Our answers to a case, in this process: the program's doors with a world whose streams are in memory.
+
+Owns: that world, names from a hosts and a services file. Must never know: which backend, what was expected.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyipvsadm import cli
+from pyipvsadm.endpoint import PROTOCOL_NAMES, Names, aton, pton
+from pyipvsadm.model import AF_INET, AF_INET6
+from pyipvsadm.world import World
+from tests.cases.case import Step
+from tests.cases.recording import Answer, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyipvsadm.model import Backend
+
+ETC = Path(__file__).resolve().parents[1] / "lab" / "etc"
+LOOPBACK6 = b"\0" * 15 + b"\1"
+PROGRAMS = {"ipvsadm": cli.main, "ipvsadm-save": cli.main_save, "ipvsadm-restore": cli.main_restore}
+
+
+class FileNames(Names):
+    """The names of the lab, without it: the first line that fits, as the C library reads these files."""
+
+    def __init__(self, folder: Path = ETC) -> None:
+        self._hosts = [(_address(words[0]), words[1:]) for words in _words(folder / "hosts")]
+        self._ports = [
+            (int(port), protocol, [name, *more])
+            for name, number, *more in _words(folder / "services")
+            for port, _, protocol in [number.partition("/")]
+        ]
+
+    def host(self, name: str) -> bytes | None:
+        for (family, addr), names in self._hosts:
+            # Asked for IPv4, the C library takes ::1 for 127.0.0.1.
+            if (family == AF_INET or addr == LOOPBACK6) and name.lower() in map(str.lower, names):
+                return addr if family == AF_INET else b"\x7f\0\0\1"
+        return None
+
+    def host_name(self, family: int, addr: bytes) -> str | None:
+        return next((names[0] for known, names in self._hosts if known == (family, addr)), None)
+
+    def port(self, name: str, protocol: int) -> int | None:
+        wanted = PROTOCOL_NAMES.get(protocol)
+        return next((port for port, kind, names in self._ports if kind == wanted and name in names), None)
+
+    def port_name(self, port: int, protocol: int) -> str | None:
+        wanted = (port, PROTOCOL_NAMES.get(protocol))
+        return next((names[0] for known, kind, names in self._ports if (known, kind) == wanted), None)
+
+
+def _words(file: Path) -> Iterator[list[str]]:
+    return (words for line in file.read_text().splitlines() if (words := line.partition("#")[0].split()))
+
+
+def _address(written: str) -> tuple[int, bytes]:
+    addr = aton(written)
+    return (AF_INET, addr) if addr is not None else (AF_INET6, pton(AF_INET6, written) or b"")
+
+
+class Captured(World):
+    """Streams in memory, names and backends that are given."""
+
+    def __init__(self, step: Step, names: Names, backend: Callable[[], Backend]) -> None:
+        super().__init__()
+        self.environ = step.environ
+        self.names = names
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
+        self._stdin = step.stdin
+        self._backend = backend
+
+    def out(self, data: str) -> None:
+        self.stdout.append(data)
+
+    def err(self, line: str) -> None:
+        self.stderr.append(f"{line}\n")
+
+    def input_blocks(self) -> Iterator[bytes]:
+        yield self._stdin
+
+    def input_is_terminal(self) -> bool:
+        return False
+
+    def backend(self, spec: str) -> Backend:
+        assert spec == "kernel", spec
+        return self._backend()
+
+
+def answer(step: Step, names: Names, backend: Callable[[], Backend]) -> Answer:
+    """Run one step on what backend opens."""
+    world = Captured(step, names, backend)
+    status = PROGRAMS[step.program](step.argv, world)
+    return Answer(status, _bytes(world.stdout), _bytes(world.stderr))
+
+
+def listing(words: str, names: Names, backend: Callable[[], Backend]) -> str:
+    """What `ipvsadm WORDS` prints of a table."""
+    seen = answer(Step(tuple(shlex.split(words))), names, backend)
+    assert (seen.status, seen.stderr) == (0, ""), f"ipvsadm {words}: {seen}"
+    return seen.stdout
+
+
+def _bytes(pieces: list[str]) -> str:
+    return text("".join(pieces).encode("utf-8", "surrogateescape"))

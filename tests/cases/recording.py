@@ -1,0 +1,77 @@
+"""recorded.json: what the reference answered to each case.
+
+Owns: the form of the file. Must never know: how an answer came about.
+
+Bytes are kept as Latin-1, texts as lists of lines with their ends: nothing is trimmed, and a change shows as a line.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("recorded.json")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one run has said and ended with."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A case as it was run: (step, answer) in order, and at the end (listing, what it printed)."""
+
+    steps: list[tuple[str, Answer]]
+    table: dict[str, str]
+
+
+def text(data: bytes) -> str:
+    return data.decode("latin-1")
+
+
+def dump(cases: dict[str, Recorded], made_by: dict[str, str]) -> str:
+    parts = [f'{{"made by": {json.dumps(made_by, sort_keys=True)},\n"cases": {{\n']
+    for at, (name, case) in enumerate(sorted(cases.items())):
+        parts.append(f'{"," if at else ""}{json.dumps(name)}: {{"steps": [\n')
+        parts.append(",\n".join(_step(step, answer) for step, answer in case.steps))
+        table = (f"{json.dumps(listing)}: {_block(printed)}" for listing, printed in sorted(case.table.items()))
+        parts.append(f'\n], "table": {{{", ".join(table)}}}}}\n')
+    parts.append("}}\n")
+    return "".join(parts)
+
+
+def _step(step: str, answer: Answer) -> str:
+    """One line for a step, and one for each line it printed. What is empty is left out: most answers are but a status."""
+    parts = [f'"run": {json.dumps(step)}', f'"status": {answer.status}']
+    parts += [f'"stderr": {json.dumps(_lines(answer.stderr))}'] if answer.stderr else []
+    parts += [f'"stdout": {_block(answer.stdout)}'] if answer.stdout else []
+    return f"{{{', '.join(parts)}}}"
+
+
+def _block(printed: str) -> str:
+    return "[" + ",".join(f"\n {json.dumps(line)}" for line in _lines(printed)) + "]"
+
+
+def load(file: Path = FILE) -> dict[str, Recorded]:
+    return {name: _recorded(case) for name, case in json.loads(file.read_text())["cases"].items()}
+
+
+def _recorded(case: dict[str, Any]) -> Recorded:
+    steps = [
+        (step["run"], Answer(step["status"], "".join(step.get("stdout", [])), "".join(step.get("stderr", []))))
+        for step in case["steps"]
+    ]
+    return Recorded(steps, {listing: "".join(lines) for listing, lines in case["table"].items()})
+
+
+def _lines(printed: str) -> list[str]:
+    """Cut at line feeds only: splitlines would also cut at what Latin-1 calls line ends."""
+    lines = [f"{line}\n" for line in printed.split("\n")]
+    return [*lines[:-1], lines[-1][:-1]] if lines[-1] != "\n" else lines[:-1]

@@ -1,0 +1,10 @@
+"""What generated command lines have shown: each failing example, made small, becomes a case here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.cases.case import Cases
+
+CASES: Cases = {}

@@ -1,0 +1,54 @@
+"""Every case on the embedded table, against what the reference answered in the guest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyipvsadm.memory import Table
+from tests.cases import differences, recording
+from tests.cases.compare import check_recording, expected
+from tests.cases.ours import FileNames, answer, listing
+from tests.cases.table import CASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cases.case import Case
+
+RECORDED = recording.load()
+NAMES = FileNames()
+
+
+class Given(Table):
+    """An embedded table in a machine that has lo, and connections that are given."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__({"lo"}.__contains__)
+        self._given = case.connections
+
+    def connections(self) -> Iterator[bytes]:
+        return super().connections() if self._given is None else iter(self._given.splitlines(keepends=True))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_as_recorded(name: str) -> None:
+    case = CASES[name]
+    check_recording(case, RECORDED.get(name))
+    steps, ends = expected(name, RECORDED[name], differences.EMBEDDED)
+    table = Given(case)
+    seen = [(str(step), answer(step, NAMES, lambda: table)) for step in case.steps]
+    assert seen == steps
+    assert {words: listing(words, NAMES, lambda: table) for words in ends} == ends
+
+
+def test_nothing_else_is_recorded() -> None:
+    assert set(RECORDED) == set(CASES)
+
+
+def test_differences_are_of_cases_that_exist() -> None:
+    for name, at in differences.STEPS:
+        assert 1 <= at <= len(CASES[name].steps), (name, at)
+    for name, words in differences.TABLES:
+        assert words in CASES[name].observed(), (name, words)
