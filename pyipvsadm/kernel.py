@@ -16,7 +16,7 @@ import errno
 import os
 from struct import pack
 
-from pyipvsadm import wire
+from pyipvsadm import dumps, wire
 from pyipvsadm.errors import Failed, Refused, sentence
 from pyipvsadm.model import (
     AF_INET,
@@ -27,6 +27,7 @@ from pyipvsadm.model import (
     GET_DEST,
     GET_INFO,
     GET_SERVICE,
+    TABLE_FILE,
     Change,
     Daemon,
     Destination,
@@ -37,8 +38,10 @@ from pyipvsadm.model import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import TypeVar
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, TypeVar
+
+    from pyipvsadm.layout import Reader
 
     Value = TypeVar("Value")
 
@@ -76,6 +79,8 @@ class Kernel:
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
         self._family = wire.GENL_ID_CTRL
         self._family = self._find_family()
+        self._services = dumps.service_reader(self._family)
+        self._destinations = dumps.destination_reader(self._family)
         try:
             self._info = self._one(GET_INFO, wire.read_info)
         except Refused as no:
@@ -91,7 +96,7 @@ class Kernel:
 
     def services(self) -> list[Service]:
         """All services, in the order of the kernel's hash tables."""
-        return self._dump(GET_SERVICE, b"", wire.read_service)
+        return self._dump(GET_SERVICE, b"", wire.read_service, self._services)
 
     def service(self, wanted: Service) -> Service:
         """One service. Refused: ESRCH when it is not there."""
@@ -99,7 +104,20 @@ class Kernel:
 
     def destinations(self, service: Service) -> list[Destination]:
         """A service's real servers, newest first."""
-        return self._dump(GET_DEST, wire.service_id(service), lambda reply: wire.read_destination(reply, service.af))
+        return self._dump(
+            GET_DEST,
+            wire.service_id(service),
+            lambda reply: wire.read_destination(reply, service.af),
+            self._destinations,
+        )
+
+    def table_file(self) -> bytes:
+        """/proc/net/ip_vs, whole; b"" where it cannot be read: the dumps have it all."""
+        try:
+            with open(TABLE_FILE, "rb", buffering=0) as file:
+                return file.read()
+        except OSError:
+            return b""
 
     def timeouts(self) -> Timeouts:
         """The time-outs, seconds."""
@@ -117,37 +135,56 @@ class Kernel:
         except OSError:
             raise Failed(f"cannot open file {CONNECTIONS_FILE}") from None
 
-    def apply(self, changes: Sequence[Change]) -> list[tuple[int, int]]:
-        """Carry the changes out in order; (index, errno) of each that was refused."""
-        requests = [(change.op, wire.payload(change)) for change in changes]
-        refused: list[tuple[int, int]] = []
-        for start in range(0, len(requests), self._batch):
-            refused += self._send_batch(requests[start : start + self._batch], start)
+    def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
+        """Carry the changes out in order; (index, errno) of each that was refused.
+
+        All are encoded before the first is sent: when `changes` raises, nothing was done.
+        """
+        batches: list[tuple[int, int, bytes]] = []  # first and last sequence number, messages
+        encode = wire.Encoder().payload
+        waiting: list[bytes] = []
+        op = 0
+        seq = self._seq + 1
+        for change in changes:
+            op = change.op
+            waiting.append(wire.message(self._family, op, wire.NLM_F_REQUEST, seq, encode(change)))
+            seq += 1
+            if len(waiting) == self._batch:
+                batches.append(self._closed(waiting, op, seq))
+                seq = batches[-1][1] + 1
+                waiting.clear()
+        if waiting:
+            batches.append(self._closed(waiting, op, seq))
+        refused = []
+        place = 0
+        for first, last, messages in batches:
+            self._seq = last
+            self._send(messages)
+            refused += [(place + at, number) for at, number in self._outcomes(first, last)]
+            place += self._batch
         return refused
 
-    def _send_batch(self, requests: list[tuple[int, bytes]], start: int) -> list[tuple[int, int]]:
-        if requests[-1][0] == DEL_DAEMON:
+    def _closed(self, messages: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
+        """A batch as it is sent: its last message asks for an acknowledgement. seq: the next number."""
+        first = seq - len(messages)
+        if op == DEL_DAEMON:
             # Its acknowledgement can get lost: a daemon stopped before its thread first ran answers EINTR, and netlink is
             # silent on that (af_netlink.c: netlink_rcv_skb). Something after it always answers.
-            requests = [*requests, (GET_INFO, b"")]
-        first = self._seq + 1
-        last = self._seq + len(requests)
-        self._seq = last
-        plain = wire.NLM_F_REQUEST
-        self._send(
-            b"".join(
-                wire.message(self._family, op, plain | wire.NLM_F_ACK if seq == last else plain, seq, payload)
-                for seq, (op, payload) in enumerate(requests, first)
-            )
-        )
+            messages.append(wire.message(self._family, GET_INFO, wire.NLM_F_REQUEST, seq, b""))
+            seq += 1
+        messages[-1] = wire.acknowledged(messages[-1])
+        return first, seq - 1, b"".join(messages)
+
+    def _outcomes(self, first: int, last: int) -> list[tuple[int, int]]:
+        """(place in the batch, errno) of what was refused."""
         refused = []
         while True:
-            for reply in self._receive():
+            for reply in self._messages(self._receive()):
                 if reply.type != wire.NLMSG_ERROR or not first <= reply.seq <= last:
                     continue  # the answer of GET_INFO, or to something we no longer wait for
                 number = reply.errno()
                 if number:
-                    refused.append((start + reply.seq - first, number))
+                    refused.append((reply.seq - first, number))
                 if reply.seq == last:
                     return refused
 
@@ -172,29 +209,46 @@ class Kernel:
 
     def _reply(self, command: int) -> wire.Message:
         while True:
-            for reply in self._receive():
+            for reply in self._messages(self._receive()):
                 if reply.seq != self._seq:
                     continue
                 if reply.type == wire.NLMSG_ERROR:
                     raise Refused(command, reply.errno())
                 return reply
 
-    def _dump(self, command: int, payload: bytes, read: Callable[[wire.Message], Value]) -> list[Value]:
+    def _dump(
+        self,
+        command: int,
+        payload: bytes,
+        read: Callable[[wire.Message], Value],
+        reader: Reader | None = None,
+    ) -> list[Value]:
         """A request with many answers; taken again when the kernel says that the table moved meanwhile."""
         for _ in range(TRIES):
-            found = self._dump_once(command, payload, read)
+            found = self._dump_once(command, payload, read, reader)
             if found is not None:
                 return found
         raise Failed(f"The table kept changing while it was read ({TRIES} times); try again")
 
-    def _dump_once(self, command: int, payload: bytes, read: Callable[[wire.Message], Value]) -> list[Value] | None:
+    def _dump_once(
+        self,
+        command: int,
+        payload: bytes,
+        read: Callable[[wire.Message], Value],
+        reader: Reader | None,
+    ) -> list[Value] | None:
         self._seq += 1
         flags = wire.NLM_F_REQUEST | wire.NLM_F_DUMP
         self._send(wire.message(self._family, command, flags, self._seq, payload))
         found: list[Value] = []
         interrupted = False
         while True:
-            for reply in self._receive():
+            datagram = self._receive()
+            values = self._quickly(reader, datagram) if reader else None
+            if values is not None:
+                found += values
+                continue
+            for reply in self._messages(datagram):
                 if reply.seq != self._seq:
                     continue
                 interrupted = interrupted or bool(reply.flags & wire.NLM_F_DUMP_INTR)
@@ -204,6 +258,12 @@ class Kernel:
                         raise Refused(command, number)
                     return None if interrupted else found
                 found.append(self._decoded(read, reply))
+
+    def _quickly(self, reader: Reader, datagram: memoryview) -> list[Any] | None:
+        try:
+            return reader.values(datagram, self._seq)
+        except wire.WireError as bad:
+            raise not_understood(bad) from None
 
     def _decoded(self, read: Callable[[wire.Message], Value], reply: wire.Message) -> Value:
         try:
@@ -219,8 +279,8 @@ class Kernel:
         except OSError as no:
             raise Failed(f"Cannot send to the kernel: {no.strerror}") from None
 
-    def _receive(self) -> list[wire.Message]:
-        """The messages of one datagram from the kernel."""
+    def _receive(self) -> memoryview:
+        """One datagram from the kernel, good until the next is received."""
         while True:
             try:
                 size, (port_id, _) = self._socket.recvfrom_into(self._buffer, 0, _socket.MSG_TRUNC)
@@ -233,11 +293,14 @@ class Kernel:
                 break
         if size > RECEIVE:
             raise Failed(f"The kernel sent {size} bytes at once, where {RECEIVE} were expected")
-        data = bytes(self._buffer[:size])
+        data = self._buffer[:size]
         if self._trace:
-            self._trace("received", data)
+            self._trace("received", bytes(data))
+        return data
+
+    def _messages(self, datagram: memoryview) -> list[wire.Message]:
         try:
-            return list(wire.messages(data))
+            return list(wire.messages(bytes(datagram)))
         except wire.WireError as bad:
             raise not_understood(bad) from None
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import _socket
 import errno
-import os
 
 from pyipvsadm.errors import Refused
 from pyipvsadm.model import (
@@ -52,7 +51,7 @@ from pyipvsadm.model import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from typing import NoReturn
 
     from pyipvsadm.model import Change
@@ -130,6 +129,10 @@ class Table:
         held = self._held.get(service.key())
         return [_destination(server, server.af) for server in reversed(held[1].values())] if held else []
 
+    def table_file(self) -> bytes:
+        """There is none."""
+        return b""
+
     def timeouts(self) -> Timeouts:
         """In seconds; 900, 120, 300 in a new table (tcp_timeouts and udp_timeouts of ip_vs_proto_*.c)."""
         return Timeouts(self._timeouts.tcp, self._timeouts.tcp_fin, self._timeouts.udp)
@@ -142,13 +145,13 @@ class Table:
         """The heading alone: nothing passes through this table (ip_vs_conn.c: ip_vs_conn_seq_show)."""
         return iter((CONNECTIONS_HEADING,))
 
-    def apply(self, changes: Sequence[Change]) -> list[tuple[int, int]]:
+    def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
         """Carry the changes out in order; (index, errno) of each refused one, ascending.
 
         EOPNOTSUPP answers operations that write nothing or do not exist (genetlink.c: genl_family_rcv_msg).
         """
         refused = []
-        for index, change in enumerate(changes):
+        for index, change in enumerate(list(changes)):
             carry_out = _OPERATIONS.get(change.op)
             try:
                 if carry_out is None:
@@ -369,7 +372,8 @@ def _is_marked(service: Service) -> bool:
 
 
 def _length(name: str) -> int:
-    return len(os.fsencode(name))
+    """Bytes of a name in a message (wire.py writes them in UTF-8)."""
+    return len(name.encode("utf-8", "surrogateescape"))
 
 
 def _is_server_address(family: int, addr: bytes) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from typing import Protocol
 
 AF_INET = 2
@@ -68,6 +68,7 @@ ZERO = 16
 FLUSH = 17
 
 CONNECTIONS_FILE = "/proc/net/ip_vs_conn"
+TABLE_FILE = "/proc/net/ip_vs"
 
 NO_MASK4 = 0xFFFFFFFF  # persistence by the whole client address (/32)
 NO_MASK6 = 128
@@ -272,6 +273,9 @@ if TYPE_CHECKING:
         def destinations(self, service: Service) -> list[Destination]:
             """Its real servers, newest first; none when the service is not there (ip_vs_ctl.c: ip_vs_genl_dump_dests)."""
 
+        def table_file(self) -> bytes:
+            """The kernel's own listing of its table (/proc/net/ip_vs), b"" where there is none."""
+
         def timeouts(self) -> Timeouts:
             """The time-outs of connections."""
 
@@ -281,8 +285,10 @@ if TYPE_CHECKING:
         def connections(self) -> Iterator[bytes]:
             """/proc/net/ip_vs_conn: its heading, then a line a connection, each with its line end."""
 
-        def apply(self, changes: Sequence[Change]) -> list[tuple[int, int]]:
+        def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
             """Carry the changes out in order; one that is refused does not stop the next.
+
+            All of them are taken before the first is carried out: when `changes` raises, nothing was done.
 
             Returns (index, errno) of each refused one, ascending. Raises Failed when outcomes could not be learnt.
             """

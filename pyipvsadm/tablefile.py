@@ -12,11 +12,12 @@ from pyipvsadm.argv import Scanner
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.memory import Table
-from pyipvsadm.model import DEL_DAEMON, FLUSH, Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
+
+    from pyipvsadm.model import Change
 
 _LOADED = ("add-service", "add-server", "set", "start-daemon")
 
@@ -39,8 +40,9 @@ class FileTable(Table):
         super().__init__()
         self._load()
 
-    def apply(self, changes: Sequence[Change]) -> list[tuple[int, int]]:
+    def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
         """Carry the changes out on what the file holds now, and store it."""
+        changes = list(changes)
         with files.Lock(self._path):
             self._load()
             refused = super().apply(changes)
@@ -51,9 +53,9 @@ class FileTable(Table):
     def _load(self) -> None:
         steps = [(at, self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
         machine = self.interfaces
-        self.interfaces = lambda _: True  # a daemon may have been started where its interface was
+        # A daemon may have been started where its interface was; whatever was held before is forgotten.
+        super().__init__(lambda _: True)
         try:
-            super().apply([Change(FLUSH), *self._stops()])
             refused = super().apply([change for _, change in steps])
         finally:
             self.interfaces = machine
@@ -61,9 +63,6 @@ class FileTable(Table):
             index, number = refused[0]
             at, change = steps[index]
             raise self._damaged(at, sentence(change.op, number))
-
-    def _stops(self) -> list[Change]:
-        return [Change(DEL_DAEMON, daemon=daemon) for daemon in self.daemons()]
 
     def _change(self, at: int, words: list[str]) -> Change:
         try:

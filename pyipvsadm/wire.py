@@ -127,8 +127,21 @@ HEADER = _HEADER.size  # 20
 _SERVICE_BY_ADDRESS = Struct("=HHHxxHHHxxHH16sHH2sxx")
 _SERVICE_BY_MARK = Struct("=HHHxxHHI")
 _SERVICE_TAIL = Struct("=HHIIHHIHH4s")
-_DESTINATION_ID = Struct("=HHHxxHH16sHH2sxx")
-_DESTINATION_TAIL = Struct("=HHIHHiHHBxxxHH2sxxHHHxxHHIHHI")
+
+# A server's attributes: heads (length, type) as they always are, values between them, and padding.
+_DESTINATION_ID = Struct("=8sHxx4s16s4s2sxx")
+_DESTINATION = Struct("=8sHxx4s16s4s2sxx4sI4si4sBxxx4s2sxx4sHxx4sI4sI")
+_ID_HEAD = _NLATTR.pack(_DESTINATION_ID.size, DEST) + _NLATTR.pack(6, DEST_ADDR_FAMILY)
+_FULL_HEAD = _NLATTR.pack(_DESTINATION.size, DEST) + _NLATTR.pack(6, DEST_ADDR_FAMILY)
+_ADDR_HEAD = _NLATTR.pack(20, DEST_ADDR)
+_PORT_HEAD = _NLATTR.pack(6, DEST_PORT)
+_METHOD_HEAD = _NLATTR.pack(8, DEST_FWD_METHOD)
+_WEIGHT_HEAD = _NLATTR.pack(8, DEST_WEIGHT)
+_TYPE_HEAD = _NLATTR.pack(5, DEST_TUN_TYPE)
+_TUNNEL_PORT_HEAD = _NLATTR.pack(6, DEST_TUN_PORT)
+_FLAGS_HEAD = _NLATTR.pack(6, DEST_TUN_FLAGS)
+_UPPER_HEAD = _NLATTR.pack(8, DEST_U_THRESH)
+_LOWER_HEAD = _NLATTR.pack(8, DEST_L_THRESH)
 
 
 class WireError(ValueError):
@@ -144,6 +157,11 @@ def attribute(kind: int, payload: bytes) -> bytes:
 def message(family: int, command: int, flags: int, seq: int, payload: bytes) -> bytes:
     """A whole request of a generic netlink family; port id 0: the kernel fills in the sender's."""
     return _HEADER.pack(HEADER + len(payload), family, flags, seq, 0, command, FAMILY_VERSION, 0) + payload
+
+
+def acknowledged(request: bytes) -> bytes:
+    """The same request, asking for an acknowledgement (nlmsg_flags stand at byte 6)."""
+    return request[:6] + _U16.pack(_U16.unpack_from(request, 6)[0] | NLM_F_ACK) + request[8:]
 
 
 def get_family(seq: int) -> bytes:
@@ -180,29 +198,18 @@ def service_full(service: Service) -> bytes:
     return attribute(SERVICE, body)
 
 
-def destination_id(destination: Destination) -> bytes:
+def destination_id(d: Destination) -> bytes:
     """The DEST attribute with what names a real server."""
-    return attribute(DEST, _destination_id(destination))
-
-
-def _destination_id(d: Destination) -> bytes:
-    return _DESTINATION_ID.pack(
-        6, DEST_ADDR_FAMILY, d.af, 20, DEST_ADDR, d.addr, 6, DEST_PORT, _NET16.pack(d.port)
-    )  # fmt: skip
+    return _DESTINATION_ID.pack(_ID_HEAD, d.af, _ADDR_HEAD, d.addr, _PORT_HEAD, _NET16.pack(d.port))
 
 
 def destination_full(d: Destination) -> bytes:
     """The DEST attribute whole. Tunnel options are always there: an edit without them would reset them."""
-    tail = _DESTINATION_TAIL.pack(
-        8, DEST_FWD_METHOD, d.forward,
-        8, DEST_WEIGHT, d.weight,
-        5, DEST_TUN_TYPE, d.tun_type,
-        6, DEST_TUN_PORT, _NET16.pack(d.tun_port),
-        6, DEST_TUN_FLAGS, d.tun_flags,
-        8, DEST_U_THRESH, d.upper,
-        8, DEST_L_THRESH, d.lower,
+    return _DESTINATION.pack(
+        _FULL_HEAD, d.af, _ADDR_HEAD, d.addr, _PORT_HEAD, _NET16.pack(d.port),
+        _METHOD_HEAD, d.forward, _WEIGHT_HEAD, d.weight, _TYPE_HEAD, d.tun_type, _TUNNEL_PORT_HEAD, _NET16.pack(d.tun_port),
+        _FLAGS_HEAD, d.tun_flags, _UPPER_HEAD, d.upper, _LOWER_HEAD, d.lower,
     )  # fmt: skip
-    return attribute(DEST, _destination_id(d) + tail)
 
 
 def daemon(d: Daemon) -> bytes:
@@ -231,19 +238,32 @@ def timeouts(t: Timeouts) -> bytes:
 _WHOLE = (NEW_SERVICE, SET_SERVICE, NEW_DEST, SET_DEST)  # the others need no more than what names their object
 
 
-def payload(change: Change) -> bytes:
-    """What follows the headers of a change's request; its command is change.op."""
-    if change.timeouts is not None:
-        return timeouts(change.timeouts)
-    if change.daemon is not None:
-        return daemon(change.daemon)
-    if change.service is None:
-        return b""  # ZERO of all, FLUSH
-    whole = change.op in _WHOLE
-    if change.destination is None:
-        return service_full(change.service) if whole else service_id(change.service)
-    server = destination_full(change.destination) if whole else destination_id(change.destination)
-    return service_id(change.service) + server
+class Encoder:
+    """Changes to what follows the headers of their requests; the command is change.op.
+
+    It remembers the last service: in a file of rules the servers of one follow each other.
+    """
+
+    __slots__ = ("_id", "_service")
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._id = b""
+
+    def payload(self, change: Change) -> bytes:
+        """The attributes of one change."""
+        service = change.service
+        server = change.destination
+        if service is None:
+            if change.timeouts is not None:
+                return timeouts(change.timeouts)
+            return b"" if change.daemon is None else daemon(change.daemon)  # b"": ZERO of all, FLUSH
+        if server is None:
+            return service_full(service) if change.op in _WHOLE else service_id(service)
+        if service is not self._service:
+            self._service = service
+            self._id = service_id(service)
+        return self._id + (destination_full(server) if change.op in _WHOLE else destination_id(server))
 
 
 class Message:

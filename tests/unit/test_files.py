@@ -206,6 +206,15 @@ def test_two_commands_that_opened_the_file_both_take_effect(tmp_path: Path) -> N
     assert [each.fwmark for each in FileTable(path).services()] == [1, 2]
 
 
+def test_a_file_that_is_removed_is_an_empty_table_again(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    table = FileTable(str(path))
+    apply_all(table, RULES)
+    path.unlink()
+    apply_all(table, ["-A -f 1"])
+    assert path.read_text() == lines("# ipvsadm rules, format 1", "--set 900 120 300", "-A -f 1 -s wlc")
+
+
 DAMAGED: list[tuple[str, bytes, str]] = [
     ("a stray word", b"-A -f 1\nnonsense\n", "line 2: Try `ipvsadm -h'"),
     ("an unknown option", b"-A -f 1 --nope\n", "line 1: --nope: unknown option"),

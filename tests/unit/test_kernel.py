@@ -190,10 +190,10 @@ def test_a_daemon_stop_that_is_refused(connect: Any) -> None:
 def listing(request: Request) -> list[Answer]:
     seq, _, _, command, attrs = request
     if command == model.GET_SERVICE and request[2] & wire.NLM_F_DUMP:
-        service = wire.payload(ADD)
+        service = wire.Encoder().payload(ADD)
         return [part(seq, service) + part(seq, service), part(seq, service), done(seq)]
     if command == model.GET_SERVICE:
-        return [part(seq, wire.payload(ADD), 0)]
+        return [part(seq, wire.Encoder().payload(ADD), 0)]
     if command == model.GET_DEST:
         assert wire.SERVICE in attrs
         counts = b"".join(wire.attribute(kind, bytes(4)) for kind in (7, 8, 9))
@@ -221,7 +221,7 @@ def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
         seq = request[0]
         times.append(seq)
         flags = wire.NLM_F_MULTI | (wire.NLM_F_DUMP_INTR if len(times) < 3 else 0)
-        return [part(seq, wire.payload(ADD), flags), done(seq)]
+        return [part(seq, wire.Encoder().payload(ADD), flags), done(seq)]
 
     table, _ = connect(play)
     assert table.services() == [SERVICE]

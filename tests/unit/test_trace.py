@@ -42,7 +42,7 @@ def u32(value: int) -> str:
 
 
 def sent(change: Change, flags: int = REQUEST_ACK) -> list[str]:
-    return list(describe("sent", wire.message(FAMILY, change.op, flags, 7, wire.payload(change))))
+    return list(describe("sent", wire.message(FAMILY, change.op, flags, 7, wire.Encoder().payload(change))))
 
 
 def test_a_service() -> None:
@@ -264,7 +264,9 @@ def test_numbers_of_other_sizes() -> None:
     assert lines[2:] == ["    TIMEOUT 0", "    FWMARK ffffffff ffffffff ff", "    AF 5"]
 
 
-WHOLE = wire.message(FAMILY, NEW_SERVICE, REQUEST_ACK, 7, wire.payload(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80))))
+WHOLE = wire.message(
+    FAMILY, NEW_SERVICE, REQUEST_ACK, 7, wire.Encoder().payload(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80)))
+)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def reply(*parts: bytes) -> wire.Message:
 @pytest.mark.parametrize(("change", "expected"), [pytest.param(c, e, id=name) for name, c, e in SENT])
 def test_what_is_sent(change: Change, expected: str) -> None:
     assert LITTLE
-    assert wire.payload(change).hex() == expected.replace(" ", "")
+    assert wire.Encoder().payload(change).hex() == expected.replace(" ", "")
 
 
 def test_a_whole_request() -> None:
@@ -415,7 +415,7 @@ def destinations(draw: st.DrawFn) -> Destination:
 
 @given(services())
 def test_services_there_and_back(service: Service) -> None:
-    assert wire.read_service(reply(wire.payload(Change(model.NEW_SERVICE, service)))) == service
+    assert wire.read_service(reply(wire.Encoder().payload(Change(model.NEW_SERVICE, service)))) == service
 
 
 @given(destinations())
@@ -438,7 +438,7 @@ def pyroute2_reads(payload: bytes) -> dict[str, Any]:
 
 def test_pyroute2_reads_our_service() -> None:
     change = Change(model.NEW_SERVICE, Service(AF_INET, TCP, V4, 80, 0, "wrr", PERSISTENT, 300, 0xFFFFFF00))
-    found = pyroute2_reads(wire.payload(change))["IPVS_CMD_ATTR_SERVICE"]
+    found = pyroute2_reads(wire.Encoder().payload(change))["IPVS_CMD_ATTR_SERVICE"]
     assert found["IPVS_SVC_ATTR_AF"] == AF_INET
     assert found["IPVS_SVC_ATTR_PROTOCOL"] == TCP
     assert found["IPVS_SVC_ATTR_ADDR"] == "10.0.0.1"
@@ -451,7 +451,7 @@ def test_pyroute2_reads_our_service() -> None:
 
 def test_pyroute2_reads_our_server() -> None:
     server = Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, MASQ, 5, 100, 50)
-    found = pyroute2_reads(wire.payload(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server)))
+    found = pyroute2_reads(wire.Encoder().payload(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server)))
     dest = found["IPVS_CMD_ATTR_DEST"]
     assert dest["IPVS_DEST_ATTR_ADDR"] == "10.0.0.2"
     assert dest["IPVS_DEST_ATTR_PORT"] == 8080
