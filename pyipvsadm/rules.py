@@ -44,6 +44,7 @@ _SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
 _FORWARDING = {MASQ: "-m", TUNNEL: "-i", 1: "-g", ROUTE: "-g"}
 _ROLES = {MASTER: "master", BACKUP: "backup"}
 FORMAT = "# ipvsadm rules, format 1"
+BLOCK = 1 << 18  # bytes of rule text taken apart at once
 
 
 def lines(text: bytes) -> Iterator[tuple[int, list[str]]]:
@@ -53,16 +54,29 @@ def lines(text: bytes) -> Iterator[tuple[int, list[str]]]:
     word ends at a NUL, and a last line without its line end is not seen when it ends in two blanks. Ours: a line whose
     first word starts with `#` is a comment.
     """
-    rows = os.fsdecode(text.translate(_BLANKS)).split("\n")
-    if rows[-1].endswith("  "):
-        rows[-1] = ""
-    for at, row in enumerate(rows, 1):
-        words = [word for word in row.split(" ") if word]
-        if "\0" in row:
-            words = [word.partition("\0")[0] for word in words]
-        kept = [word for word in words if word != "ipvsadm"]
-        if kept and kept[0][:1] != "#":
-            yield at, kept
+    at = 0
+    for block in _blocks(text):
+        for row in os.fsdecode(block.translate(_BLANKS)).split("\n"):
+            at += 1
+            words = [word for word in row.split(" ") if word]
+            if "\0" in row:
+                words = [word.partition("\0")[0] for word in words]
+            if "ipvsadm" in words:
+                words = [word for word in words if word != "ipvsadm"]
+            if words and words[0][:1] != "#":
+                yield at, words
+
+
+def _blocks(text: bytes) -> Iterator[bytes]:
+    """The text in blocks of whole lines, without the line end of their last: a large one is never held twice as words."""
+    start = 0
+    while (end := text.find(b"\n", start + BLOCK)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    last = text[start:].translate(_BLANKS)
+    if last.endswith(b"  "):
+        last = last[: last.rfind(b"\n") + 1]
+    yield last
 
 
 def selector(service: Service, endpoint: Endpoint) -> str:

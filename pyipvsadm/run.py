@@ -67,15 +67,27 @@ def show(request: Request, backend: Backend, world: World) -> None:
         write(world, classic.daemons(backend.daemons()))
     else:
         world.out(classic.version(backend.info()))
-        rows = read(backend, "nosort" in shown)
-        endpoint = naming(rows, world, numeric="numeric" in shown)
-        write(world, _listing(rows, shown, endpoint))
+        write(world, _listing(backend, world, shown))
 
 
-def _listing(rows: Rows, shown: set[str], endpoint: Endpoint) -> Iterator[str]:
-    from pyipvsadm.view import classic  # noqa: PLC0415
+def _listing(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
+    """The whole table: for the plain view in numbers from the kernel's own listing, where that will do."""
+    from pyipvsadm.view import classic, order  # noqa: PLC0415
 
+    sort = "nosort" not in shown
+    services = backend.services()
     yield classic.title(shown)
+    if "numeric" in shown and not classic.view_of(shown):
+        text = backend.table_file()
+        if text:
+            from pyipvsadm.view import procfs  # noqa: PLC0415
+
+            parts = procfs.listing(services, text, sort)
+            if parts is not None:
+                yield from parts
+                return
+    rows = [(each, backend.destinations(each)) for each in (order.services(services) if sort else services)]
+    endpoint = naming(rows, world, numeric="numeric" in shown)
     for service, servers in rows:
         yield classic.service(service, servers, shown, endpoint)
 
@@ -88,12 +100,12 @@ def _connections(backend: Backend, world: World, shown: set[str]) -> Iterator[st
         raise Failed(f"unexpected input from {CONNECTIONS_FILE}")
     engine = "persistent-conn" in shown
     yield connections.TITLE_ENGINE if engine else connections.TITLE
-    found: Iterable[connections.Connection] = map(connections.parse, lines)
-    endpoint: Endpoint = rules.numeric
-    if "numeric" not in shown:
-        found = list(found)
-        ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
-        endpoint = _by_name(world, world.names.host_names(ends))
+    if "numeric" in shown:
+        yield from map(connections.Numbers(engine).text, lines)
+        return
+    found = list(map(connections.parse, lines))
+    ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
+    endpoint = _by_name(world, world.names.host_names(ends))
     for each in found:
         yield connections.text(each, endpoint, engine)
 
@@ -105,19 +117,11 @@ def save(backend: Backend, world: World, numeric: bool) -> None:
 
 def saved(backend: Backend, world: World, numeric: bool) -> str:
     """The rules as text. By name only where -R would read the name back as the same address."""
-    from pyipvsadm.view import classic  # noqa: PLC0415
+    from pyipvsadm.view import classic, order  # noqa: PLC0415
 
-    rows = read(backend, unsorted=False)
+    rows = [(each, backend.destinations(each)) for each in order.services(backend.services())]
     endpoint = naming(rows, world, numeric, read_back=True)
     return "".join(classic.rules(service, servers, endpoint) for service, servers in rows)
-
-
-def read(backend: Backend, unsorted: bool) -> Rows:
-    """All services with their servers."""
-    from pyipvsadm.view import order  # noqa: PLC0415
-
-    services = backend.services()
-    return [(each, backend.destinations(each)) for each in (services if unsorted else order.services(services))]
 
 
 def naming(rows: Rows, world: World, numeric: bool, read_back: bool = False) -> Endpoint:
@@ -170,13 +174,36 @@ def restore(backend: Backend, world: World, clear: bool = False) -> int:
             _carry_out([(0, Change(FLUSH))], backend, world)
         return _restore_typed(backend, world)
     text = world.read_input()
-    steps: list[tuple[int, Request | Change | Skipped]] = []
     if clear:
         # The script that is replaced hands the lines on with echo: they end in one line end.
         text = text.rstrip(b"\n") + b"\n"
-        steps.append((0, Change(FLUSH)))
-    steps += [(at, _line(at, words, world)) for at, words in rules.lines(text)]
-    return _carry_out(steps, backend, world)
+    try:
+        return _apply(_changes(text, world, clear), backend, world)
+    except _Mixed:
+        steps: list[tuple[int, Request | Change | Skipped]] = [(0, Change(FLUSH))] if clear else []
+        steps += [(at, _line(at, words, world)) for at, words in rules.lines(text)]
+        return _carry_out(steps, backend, world)
+
+
+class _Mixed(Exception):  # not an error: a file of rules that holds more than changes
+    pass
+
+
+def _changes(text: bytes, world: World, clear: bool) -> Iterator[tuple[int, Change]]:
+    """The changes of a text that holds nothing else, each with its line; _Mixed at the first line that is none."""
+    from pyipvsadm.quick import Rules  # noqa: PLC0415  # only restoring needs it
+
+    plain = Rules(world.names)
+    if clear:
+        yield 0, Change(FLUSH)
+    for at, words in rules.lines(text):
+        wanted = plain.change(words)
+        if wanted is None:
+            step = _line(at, words, world)
+            if isinstance(step, Skipped) or step.change is None:
+                raise _Mixed
+            wanted = step.change
+        yield at, wanted
 
 
 def _restore_typed(backend: Backend, world: World) -> int:
@@ -232,11 +259,20 @@ def _carry_out(steps: list[tuple[int, Request | Change | Skipped]], backend: Bac
     return _apply(batch, backend, world) if batch else status
 
 
-def _apply(batch: list[tuple[int, Change]], backend: Backend, world: World) -> int:
+def _apply(batch: Iterable[tuple[int, Change]], backend: Backend, world: World) -> int:
     """Send a batch, report what was refused; the last one's status."""
-    refused = backend.apply([wanted for _, wanted in batch]) if batch else []
+    # Changes are encoded as they come and not kept: of 200,000 only this much is remembered.
+    lines: list[int] = []
+    ops = bytearray()
+
+    def taken() -> Iterator[Change]:
+        for at, wanted in batch:
+            lines.append(at)
+            ops.append(wanted.op)
+            yield wanted
+
+    refused = backend.apply(taken())
     for index, number in refused:
-        at, wanted = batch[index]
-        said = sentence(wanted.op, number)
-        world.err(f"line {at}: {said}" if at else said)
-    return REFUSED if refused and refused[-1][0] == len(batch) - 1 else 0
+        said = sentence(ops[index], number)
+        world.err(f"line {lines[index]}: {said}" if lines[index] else said)
+    return REFUSED if refused and refused[-1][0] == len(lines) - 1 else 0
