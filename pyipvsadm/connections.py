@@ -7,16 +7,22 @@ resolvers, streams.
 from __future__ import annotations
 
 import os
+from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm.endpoint import pton
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, SCTP, TCP, UDP, Record
+from pyipvsadm.rules import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyipvsadm.rules import Endpoint
 
 _PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
+
+REMEMBERED = 1 << 14  # texts
 
 TITLE = "IPVS connection entries\npro expire state       source             virtual            destination\n"
 TITLE_ENGINE = (
@@ -84,13 +90,67 @@ def parse(line: bytes) -> Connection:
         raise Failed(f"unexpected input from {CONNECTIONS_FILE}: {line[:80]!r}") from None
 
 
+class Numbers:
+    """Lines of the file to lines of the listing in numbers, past the records.
+
+    Virtual services, servers and times are few and remembered; what is not a plain line of nine words goes through parse.
+    """
+
+    def __init__(self, engine: bool) -> None:
+        self._engine = engine
+        self._ends: dict[tuple[bytes, bytes], str] = {}
+        self._times: dict[bytes, str] = {}
+        self._words: dict[tuple[bytes, int], str] = {}
+
+    def text(self, line: bytes) -> str:
+        """The listing's line; Failed when the file's is none."""
+        try:
+            protocol, client, port, virtual, virtual_port, server, server_port, state, expires = line.split()
+            if len(client) == 8:
+                source = f"{inet_ntop(AF_INET, int(client, 16).to_bytes(4, 'big'))}:{int(port, 16) & 0xFFFF}"
+            else:
+                source = numeric(*_end(os.fsdecode(client), os.fsdecode(port)))
+            return (
+                f"{self._words.get((protocol, 3)) or self._word(protocol, 3)} {self._times.get(expires) or self._time(expires)} "
+                f"{self._words.get((state, 11)) or self._word(state, 11)} {source:18} "
+                f"{self._ends.get((virtual, virtual_port)) or self._end(virtual, virtual_port):18} "
+                f"{self._ends.get((server, server_port)) or self._end(server, server_port)}\n"
+            )
+        except (ValueError, OverflowError):  # not nine words, not numbers
+            return text(parse(line), numeric, self._engine)
+
+    def _end(self, address: bytes, port: bytes) -> str:
+        _bound(self._ends)
+        self._ends[address, port] = numeric(*_end(os.fsdecode(address), os.fsdecode(port)))
+        return self._ends[address, port]
+
+    def _time(self, expires: bytes) -> str:
+        _bound(self._times)
+        self._times[expires] = f"{_time(int(expires)):6}"
+        return self._times[expires]
+
+    def _word(self, word: bytes, width: int) -> str:
+        _bound(self._words)
+        self._words[word, width] = f"{os.fsdecode(word):{width}}"
+        return self._words[word, width]
+
+
+def _bound(remembered: dict[Any, str]) -> None:
+    """A listing of any length takes no more memory than a short one."""
+    if len(remembered) > REMEMBERED:
+        remembered.clear()
+
+
+def _time(seconds: int) -> str:
+    return f"{seconds // 60:02}:{seconds % 60:02}"
+
+
 def text(found: Connection, endpoint: Endpoint, engine: bool) -> str:
     """Its line in the listing; engine: with what a persistence engine remembers of it."""
     client, virtual, server = (
         endpoint(family, addr, port, found.number)[:59] for family, addr, port in (found.client, found.virtual, found.server)
     )
-    expires = f"{found.expires // 60:02}:{found.expires % 60:02}"
-    line = f"{found.protocol:3} {expires:6} {found.state:11} {client:18} {virtual:18} "
+    line = f"{found.protocol:3} {_time(found.expires):6} {found.state:11} {client:18} {virtual:18} "
     if engine and found.engine:
         return f"{line}{server:16} {found.engine:18} {found.data}\n"
     return f"{line}{server}\n"

@@ -82,18 +82,11 @@ def service(found: Service, servers: list[Destination], shown: Shown, endpoint: 
     """A service and its servers, sorted unless shown has "nosort"."""
     view = view_of(shown)
     exact = "exact" in shown
-    if not found.fwmark:
-        name = f"{_PROTOCOLS.get(found.protocol, '?'):4} "
-        name += endpoint(found.af, found.addr, found.port, found.protocol)[:59]
-        if found.af != AF_INET6:
-            name = name[:33]
-    else:
-        name = f"FWM  {found.fwmark} IPv6" if found.af == AF_INET6 else f"FWM  {found.fwmark}"
     if view in ("stats", "rate"):
         half = found.stats[:5] if view == "stats" else found.stats[5:]
-        parts = [f"{name:33}", *(large(value, exact) for value in half), "\n"]
+        parts = [f"{_name(found, endpoint):33}", *(large(value, exact) for value in half), "\n"]
     else:
-        parts = [f"{name} {found.scheduler}{attributes(found)}\n"]
+        parts = [heading(found, endpoint)]
     if "nosort" not in shown:
         servers = order.destinations(servers)
     protocol = found.protocol
@@ -102,6 +95,18 @@ def service(found: Service, servers: list[Destination], shown: Shown, endpoint: 
         host = endpoint(d.af, d.addr, d.port, protocol)[: 59 if d.af == AF_INET6 else 28]
         parts.append(row(host, d, exact))
     return "".join(parts)
+
+
+def heading(found: Service, endpoint: Endpoint) -> str:
+    """A service's line in the views without counters."""
+    return f"{_name(found, endpoint)} {found.scheduler}{attributes(found)}\n"
+
+
+def _name(found: Service, endpoint: Endpoint) -> str:
+    if found.fwmark:
+        return f"FWM  {found.fwmark} IPv6" if found.af == AF_INET6 else f"FWM  {found.fwmark}"
+    name = f"{_PROTOCOLS.get(found.protocol, '?'):4} {endpoint(found.af, found.addr, found.port, found.protocol)[:59]}"
+    return name if found.af == AF_INET6 else name[:33]
 
 
 def attributes(found: Service) -> str:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.connections import TITLE, TITLE_ENGINE, Connection, parse, text
+from pyipvsadm import connections
+from pyipvsadm.connections import TITLE, TITLE_ENGINE, Connection, Numbers, parse, text
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 from pyipvsadm.rules import numeric
@@ -153,3 +154,26 @@ def test_titles() -> None:
         "IPVS connection entries\n"
         "pro expire state       source             virtual            destination        pe name          pe_data\n"
     )
+
+
+def outcome(line: bytes, reader: Numbers | None, engine: bool) -> str:
+    try:
+        return reader.text(line) if reader else text(parse(line), numeric, engine)
+    except Failed as no:
+        return f"failed: {no}"
+
+
+WORDS = [*GOOD.split(), b"-1234567", b"00000000", b"\x1c", b"\xff", b"1_0", b"fd00:2::9", b"10.0.0.1", b"-1"]
+
+
+@pytest.mark.parametrize("bound", [connections.REMEMBERED, 1])
+@pytest.mark.parametrize("engine", [False, True])
+@given(
+    lines=st.lists(st.one_of(st.binary(max_size=60), st.lists(st.sampled_from(WORDS), min_size=8, max_size=12).map(b" ".join)))
+)
+def test_lines_in_numbers_are_the_same_past_the_records(lines: list[bytes], engine: bool, bound: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "REMEMBERED", bound)
+        reader = Numbers(engine)
+        for line in (*[each[0] for each in LINES.values()], *lines):
+            assert outcome(line, reader, engine) == outcome(line, None, engine)

@@ -12,9 +12,22 @@ import pytest
 from pyipvsadm import __version__
 
 FILES = (
-    *("__init__", "__main__", "argv", "cli", "command", "connections", "endpoint", "errors", "files", "kernel", "memory"),
-    *("model", "options", "popt", "rules", "run", "tablefile", "trace", "wire", "world"),
-    *("view/__init__", "view/classic", "view/order"),
+    *(
+        "__init__",
+        "__main__",
+        "argv",
+        "cli",
+        "command",
+        "connections",
+        "dumps",
+        "endpoint",
+        "errors",
+        "files",
+        "kernel",
+        "memory",
+    ),
+    *("layout", "model", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
+    *("view/__init__", "view/classic", "view/order", "view/procfs"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}

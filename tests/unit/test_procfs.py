@@ -1,0 +1,172 @@
+"""The listing made from /proc/net/ip_vs is the listing made from the dumps, or "cannot"."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    MASQ,
+    NO_MASK6,
+    ONE_PACKET,
+    PERSISTENT,
+    ROUTE,
+    SCHED1,
+    SCTP,
+    TCP,
+    TUNNEL,
+    UDP,
+    Destination,
+    Service,
+)
+from pyipvsadm.rules import numeric
+from pyipvsadm.view import classic, order, procfs
+
+Table = list[tuple[Service, list[Destination]]]
+
+HEADINGS = (
+    "IP Virtual Server version 1.2.1 (size=4096)\n"
+    "Prot LocalAddress:Port Scheduler Flags\n"
+    "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+)
+METHODS = {0: "Masq", 1: "Local", 2: "Tunnel", 3: "Route"}
+
+
+def hexadecimal(af: int, addr: bytes, port: int) -> str:
+    """An end as the kernel writes it there: %08X:%04X, [%pI6]:%04X."""
+    if af == AF_INET:
+        return f"{int.from_bytes(addr, 'big'):08X}:{port:04X}"
+    return f"[{':'.join(f'{addr[at]:02x}{addr[at + 1]:02x}' for at in range(0, 16, 2))}]:{port:04X}"
+
+
+def kernel_text(table: Table) -> bytes:
+    """What ip_vs_info_seq_show writes for a table (HZ 250)."""
+    text = HEADINGS
+    for s, servers in table:
+        ops = "ops " if s.flags & ONE_PACKET else ""
+        if s.fwmark:
+            text += f"FWM  {s.fwmark:08X} {s.scheduler} {ops}"
+        else:
+            name = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP", 0: "IP"}.get(s.protocol, f"IP_{s.protocol}")
+            text += f"{name}  {hexadecimal(s.af, s.addr, s.port)} {s.scheduler} {ops if s.af == AF_INET else ''}"
+        if s.flags & PERSISTENT:
+            text += f"persistent {s.timeout * 250} {s.netmask:08X}"
+        text += "\n"
+        for d in servers:
+            text += f"  -> {hexadecimal(d.af, d.addr, d.port)}      {METHODS[d.forward]:7} {d.weight:<6} "
+            text += f"{d.active:<10} {d.inactive:<10}\n"
+    return text.encode()
+
+
+def classic_text(table: Table, sort: bool) -> str:
+    shown = set() if sort else {"nosort"}
+    held = {service.key(): servers for service, servers in table}
+    services = [service for service, _ in table]
+    rows = order.services(services) if sort else services
+    return "".join(classic.service(service, held[service.key()], shown, numeric) for service in rows)
+
+
+u16 = st.integers(0, 2**16 - 1)
+v4 = st.one_of(
+    st.binary(min_size=4, max_size=4),
+    st.sampled_from((b"\x0a\0\0\1", b"\x0a\0\0\2", b"\x7f\xff\xff\xff", b"\x80\0\0\0", bytes(4))),
+)
+v6 = st.one_of(
+    st.binary(min_size=16, max_size=16), st.builds(lambda tail: b"\x20\x01" + bytes(12) + tail, st.binary(min_size=2, max_size=2))
+)
+counts = st.integers(0, 2**31 - 1)
+
+
+@st.composite
+def servers(draw: st.DrawFn, af: int) -> Destination:
+    family = draw(st.sampled_from((af, af, af, AF_INET, AF_INET6)))
+    method = TUNNEL if family != af else draw(st.integers(0, 3))
+    return Destination(
+        family,
+        draw(v4 if family == AF_INET else v6),
+        draw(u16),
+        method,
+        draw(st.integers(0, 2**31 - 1)),
+        active=draw(counts),
+        inactive=draw(counts),
+    )
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    table: Table = []
+    for _ in range(draw(st.integers(0, 5))):
+        af = draw(st.sampled_from((AF_INET, AF_INET6)))
+        scheduler = draw(st.sampled_from(("rr", "wlc", "sh", "none")))
+        flags = draw(st.sampled_from((0, PERSISTENT, ONE_PACKET, PERSISTENT | SCHED1)))
+        tail = (
+            scheduler,
+            flags,
+            draw(st.integers(0, 1000)),
+            draw(st.sampled_from((0xFFFFFFFF, 0xFFFFFF00) if af == AF_INET else (NO_MASK6, 64))),
+        )
+        if draw(st.booleans()):
+            service = Service(af, 0, b"", 0, draw(st.integers(1, 2**32 - 1)), *tail)
+        else:
+            protocol = draw(st.sampled_from((TCP, UDP, SCTP, 0, 47)))
+            service = Service(af, protocol, draw(v4 if af == AF_INET else v6), draw(u16), 0, *tail)
+        held = {d.key(): d for d in draw(st.lists(servers(af), max_size=5))}
+        table.append((service, list(held.values())))
+    return list({service.key(): (service, held) for service, held in table}.values())
+
+
+@given(tables(), st.booleans())
+def test_it_is_the_classic_listing_or_cannot(table: Table, sort: bool) -> None:
+    services = [service for service, _ in table]
+    found = procfs.listing(services, kernel_text(table), sort)
+    marks = [service.fwmark for service in services if service.fwmark]
+    if found is None:
+        assert len(set(marks)) < len(marks)  # the file does not say of which family a mark is
+    else:
+        assert "".join(found) == classic_text(table, sort)
+
+
+VIP = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, scheduler="rr")
+OTHER = Service(AF_INET, TCP, bytes([10, 0, 0, 2]), 80, scheduler="rr")
+GOOD: Table = [
+    (VIP, [Destination(AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE), Destination(AF_INET, bytes([10, 0, 0, 8]), 80, MASQ)])
+]
+TEXT = kernel_text(GOOD)
+
+CANNOT: list[tuple[str, list[Service], bytes]] = [
+    ("no file", [VIP], b""),
+    ("no headings", [VIP], b"\n\n\n"),
+    ("another heading", [VIP], TEXT.replace(b"Scheduler", b"Planner")),
+    ("the service is missing", [VIP], kernel_text([])),
+    ("another service", [VIP], kernel_text([(OTHER, [])])),
+    ("a service too many", [VIP], kernel_text([*GOOD, (OTHER, [])])),
+    ("a service that the dump lacked", [], TEXT),
+    ("a method with another name", [VIP], TEXT.replace(b"Masq ", b"Magic")),
+    ("cut", [VIP], TEXT[:-5]),
+    ("an arrow alone", [VIP], TEXT + b"  -> \n"),
+    ("no digits", [VIP], TEXT.replace(b"0A000008", b"0A00000x")),
+    ("no text", [VIP], TEXT + b"\xff\n"),
+]
+
+
+@pytest.mark.parametrize(("services", "text"), [pytest.param(s, t, id=name) for name, s, t in CANNOT])
+def test_cannot(services: list[Service], text: bytes) -> None:
+    assert procfs.listing(services, text, sort=True) is None
+
+
+def test_the_lines_are_the_references() -> None:
+    assert procfs.listing([VIP], TEXT, sort=True) == [
+        ("TCP  10.0.0.1:80 rr\n"
+        "  -> 10.0.0.8:80                  Masq    1      0          0         \n"
+        "  -> 10.0.0.9:80                  Route   1      0          0         \n")
+    ]  # fmt: skip
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_cannot_or_a_listing(junk: bytes) -> None:
+    for text in (junk, HEADINGS.encode() + junk, TEXT[:150] + junk, TEXT + junk + b"\n"):
+        found = procfs.listing([VIP], text, sort=True)
+        assert found is None or len(found) == 1
