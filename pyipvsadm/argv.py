@@ -89,16 +89,19 @@ _METHODS = {"gatewaying": ROUTE, "ipip": TUNNEL, "masquerading": MASQ}
 class Request:
     """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
 
-    service: what -L shows, when it was given one.
+    service: what -L shows, when it was given one. seconds: what its names may take, None for the usual.
     """
 
-    __slots__ = ("change", "command", "service", "slots")
+    __slots__ = ("change", "command", "seconds", "service", "slots")
 
-    def __init__(self, command: str, slots: set[str], service: Service | None, change: Change | None) -> None:
+    def __init__(
+        self, command: str, slots: set[str], service: Service | None, change: Change | None, seconds: int | None = None
+    ) -> None:
         self.command = command
         self.slots = slots
         self.service = service
         self.change = change
+        self.seconds = seconds
 
 
 class Scanner:
@@ -114,6 +117,7 @@ class Scanner:
         self._destination = Destination(0, b"", 0)
         self._daemon = Daemon(0)
         self._flags = ""
+        self._seconds: int | None = None
 
     def request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
@@ -154,13 +158,13 @@ class Scanner:
         while (row := words.option()) is not None:
             if isinstance(row, Command):
                 raise Usage(f"invalid option `{words.bad()}'")
-            if row.slot:
-                if row.slot in self._slots:
-                    raise Usage(f"multiple '{row.slot}' options specified")
-                self._slots.add(row.slot)
             self._take(row)
 
     def _take(self, row: Option) -> None:
+        if row.slot:
+            if row.slot in self._slots:
+                raise Usage(f"multiple '{row.slot}' options specified")
+            self._slots.add(row.slot)
         take = self._TAKERS.get(row.slot or row.long)
         if take is not None:
             take(self, row.long, self._words.value or "")
@@ -280,6 +284,9 @@ class Scanner:
     def _take_maxlen(self, _: str, value: str) -> None:
         self._daemon.maxlen = within(value, 1, 65535 - 20 - 8, "illegal sync-maxlen specified")
 
+    def _take_seconds(self, _: str, value: str) -> None:
+        self._seconds = within(value, 0, 3600, f"invalid timeout value `{value}' specified")
+
     def _timeouts(self) -> Timeouts:
         bare = self._words.bare
         if len(bare) < 3:
@@ -321,7 +328,7 @@ class Scanner:
             service.protocol = 0
         op = _OPERATIONS.get(command)
         if op is None:
-            return Request(command, self._slots, service, None)
+            return Request(command, self._slots, service, None, self._seconds)
         if op == ZERO and service is not None and not (service.fwmark or service.port or any(service.addr)):
             service = None  # libipvs.c: ipvs_zero_service takes the unspecified address for "all"
         change = Change(
@@ -359,6 +366,7 @@ class Scanner:
         "mcast-port": _take_group_port,
         "mcast-ttl": _take_ttl,
         "sync-maxlen": _take_maxlen,
+        "resolve-timeout": _take_seconds,
     }
 
 

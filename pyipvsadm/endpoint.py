@@ -77,7 +77,7 @@ class Names:
     """
 
     # One deadline for all names of a listing, and how many look-ups run at once.
-    seconds = 2.0
+    seconds: float = 2.0
     workers = 32
 
     def host(self, name: str) -> bytes | None:
@@ -116,14 +116,17 @@ class Names:
         """The names of many addresses, those that answer within `seconds`; each is asked for once."""
         return gather(lambda address: self.host_name(*address), addresses, self.workers, self.seconds)
 
-    def readable(self, names: dict[tuple[int, bytes], str]) -> dict[tuple[int, bytes], str]:
-        """Of names, those from which -R would get the same address again: IPv4, no odd characters, the same address back."""
+    def readable(self, names: dict[tuple[int, bytes], str], seconds: float) -> dict[tuple[int, bytes], str]:
+        """Of names, those from which -R would get the same address again: IPv4, no odd characters, the same address back.
+
+        What was not looked up within the seconds is not among them.
+        """
         candidates = [
             (address, name)
             for address, name in names.items()
             if address[0] == AF_INET and not name.isdigit() and not any(c in name for c in " :[#")
         ]
-        same = gather(lambda pair: self.host(pair[1]) == pair[0][1] or None, candidates, self.workers, self.seconds)
+        same = gather(lambda pair: self.host(pair[1]) == pair[0][1] or None, candidates, self.workers, seconds)
         return dict(same.keys())
 
 

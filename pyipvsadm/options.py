@@ -131,6 +131,7 @@ SLOTS = (
     Slot("tun-nocsum", optional=_SERVER),
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
+    Slot("resolve-timeout", optional="list save"),  # ours
 )
 
 # Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
@@ -178,6 +179,8 @@ OPTIONS = (
     Option("tun-info", "", "tun-info", "tunnels", group="list options"),
     Option("nosort", "", "nosort", "in the table's own order", group="list options"),
     Option("sort", "", "", "nothing: sorted is the default", group="list options"),
+    Option("resolve-timeout", "", "resolve-timeout", "how long all names together may take (default 2; 0: no names)", "SECONDS",
+           group="list options", ours=True),
     Option("timeout", "", "timeout", "show the time-outs", group="list options"),
     Option("daemon", "", "daemon", "show the sync daemons", group="list options"),
     Option("mcast-interface", "", "mcast-interface", "interface (default eth0)", "NAME", values="interface",

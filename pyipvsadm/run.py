@@ -29,6 +29,8 @@ def run(request: Request, backend: Backend, world: World) -> int:
     """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in rules)."""
     if request.change is not None:
         return change(request.change, backend, world)
+    if request.seconds is not None:
+        world.names.seconds = request.seconds
     if request.command == "restore":
         return restore(backend, world)
     if request.command == "save":
@@ -129,8 +131,13 @@ def naming(rows: Rows, world: World, numeric: bool, read_back: bool = False) -> 
     if numeric:
         return rules.numeric
     ends = {(s.af, s.addr) for s, _ in rows if not s.fwmark} | {(d.af, d.addr) for _, servers in rows for d in servers}
+    import time  # noqa: PLC0415  # numeric listings need no clock
+
+    deadline = time.monotonic() + world.names.seconds
     names = world.names.host_names(sorted(ends))
-    return _by_name(world, world.names.readable(names) if read_back else names)
+    if read_back:
+        names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
+    return _by_name(world, names)
 
 
 def _by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:

@@ -61,6 +61,8 @@ STEPS: list[tuple[str, int, str, str]] = [
     ("-L --timeout", 0, "Timeout (tcp tcpfin udp): 900 120 300\n", ""),
     ("-L --daemon", 0, "", ""),
     ("-S -n", 0, lines(*RULES), ""),
+    ("-C --resolve-timeout 1", 2, "", "Illegal 'resolve-timeout' option with the 'flush' command\n"),
+    ("-L --resolve-timeout x", 2, "", "invalid timeout value `x' specified\n"),
     ("-Z", 0, "", ""),
     ("-C", 0, "", ""),
     ("-v", 0, f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n", ""),
@@ -277,6 +279,16 @@ def test_save_writes_names_that_can_be_read_back() -> None:
         "-a -t vip.example.com:http -r 10.0.0.3:http -m -w 1",
         "-A -t [2001:db8::1]:http -s wlc",
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [("-L", 2.0), ("-L --resolve-timeout 5", 5), ("-S --resolve-timeout=0", 0), ("--resolve-timeout 1 -L", 1)],
+)
+def test_the_time_for_names_can_be_set(words: str, seconds: float) -> None:
+    world = with_rules(names=FakeNames())
+    assert run(world, words)[0] == 0
+    assert world.names.seconds == seconds
 
 
 class Connected(Table):
