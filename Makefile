@@ -45,7 +45,7 @@ lab: env lab-packages ## the tests on a real kernel, booted as a user-mode proce
 	$(BIN)/python -m pytest -q tests/lab
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
-	$(BIN)/python -m tests.lab --shell-command '$(BIN)/python -m tests.cases.record'
+	$(BIN)/python -m tests.cases.record
 
 clean: ## remove the environment and what the tests left
 	rm -rf $(VENV) .lab build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

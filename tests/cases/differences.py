@@ -50,12 +50,14 @@ PLAIN = f"""{VERSION}Prot LocalAddress:Port Scheduler Flags
 TUNNELS = f"""{VERSION}Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn
 """
+LIMITS = f"{VERSION}Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n  -> RemoteAddress:Port\n"
+TIMEOUTS = "Timeout (tcp tcpfin udp): 900 120 300\n"
 
 # (case, number of the step from 1)
 STEPS: dict[tuple[str, int], Difference] = {}
 
-# (case, listing): the whole of what is listed at the end
-TABLES: dict[tuple[str, str], Difference] = {}
+# case: what is left at the end
+TABLES: dict[str, Difference] = {}
 
 
 def _numbered(case: str, step: int, *refused: tuple[int, str], reason: str = NUMBERED) -> None:
@@ -71,8 +73,13 @@ def _lines(reason: str, case: str, *steps: int, lines: Mapping[str, str]) -> Non
     STEPS.update({(case, step): Difference(reason, lines=ends) for step in steps})
 
 
-def _table(case: str, reason: str, listed: str, only: str = EVERYWHERE) -> None:
-    TABLES[case, "-L -n --tun-info"] = Difference(reason, stdout=TUNNELS + listed, only=only)
+def _table(case: str, reason: str, services: Iterable[str] = (), servers: Iterable[str] = (), only: str = EVERYWHERE) -> None:
+    """Servers are those of the last service, masqueraded; what is not given is as in an empty table."""
+    heads = [f"{service}\n" for service in services]
+    tunnels = [f"  -> {server:28} Masq    n/a           1      0          0         \n" for server in servers]
+    limits = [f"  -> {server:28} 0          0          0          0         \n" for server in servers]
+    left = [TUNNELS, *heads, *tunnels, LIMITS, *heads, *limits, TIMEOUTS]
+    TABLES[case] = Difference(reason, stdout="".join(left), only=only)
 
 
 # --- restoring: a fault that ends the run. Nothing is applied, where the reference has applied the lines before.
@@ -97,14 +104,14 @@ for _case, _line, _message in (
     ("more faults than one", 4, ADDRESS),
 ):
     _numbered(f"restore: {_case}", 1, (_line, _message), reason=WHOLE)
-    _table(f"restore: {_case}", WHOLE, "")
+    _table(f"restore: {_case}", WHOLE)
 
 STEPS["restore: a listing, then a fault", 1] = Difference(WHOLE, stdout="", stderr=_said([(3, ADDRESS)]))
-_table("restore: a listing, then a fault", WHOLE, "")
+_table("restore: a listing, then a fault", WHOLE)
 STEPS["restore: -h inside", 1] = Difference(
     f"{WHOLE}; {WORDS}", stdout="", stderr=_said([(2, "--help ends the rules here: none was applied")])
 )
-_table("restore: -h inside", WHOLE, "")
+_table("restore: -h inside", WHOLE)
 
 # Nothing was applied before these.
 _numbered("restore: the fault is on the first line", 1, (1, ADDRESS), reason=WHOLE)
@@ -116,6 +123,10 @@ _numbered("restore: comments", 3, (1, "unexpected argument #"), reason=WHOLE)
 _numbered("restore: comments", 4, (1, "unexpected argument #comment"), reason=WHOLE)
 _numbered("restore: quotes are not", 1, (1, ADDRESS), reason=WHOLE)
 _numbered("restore: bytes that are no text", 1, (1, ADDRESS), reason=WHOLE)
+_numbered("restore: a NUL alone is an empty word", 1, (1, "unexpected argument "), reason=WHOLE)
+_numbered("restore: NULs elsewhere", 3, (2, TRY_HELP), reason=WHOLE)
+_table("restore: NULs elsewhere", WHOLE, ["TCP  10.0.0.1:80 rr", "TCP  10.0.0.1:81 wlc"])
+_numbered("restore: only --", 1, (1, TRY_HELP), reason=WHOLE)
 _numbered("restore: a long token that is a bad value", 1, (1, f"invalid fwmark value `{'9' * 4000}' specified"), reason=WHOLE)
 
 # ipvsadm-restore: the reference has cleared the table and applied the first line.
@@ -123,7 +134,8 @@ _numbered("ipvsadm-restore: a bad line", 2, (2, ADDRESS), reason=WHOLE)
 _table(
     "ipvsadm-restore: a bad line",
     WHOLE,
-    "TCP  10.0.0.1:80 rr\n  -> 10.0.1.1:80                  Masq    n/a           5      0          0         \n",
+    ["TCP  10.0.0.1:80 rr"],
+    ["10.0.1.1:80"],
 )
 
 # --- restoring: lines that are refused, and the rest is applied
@@ -156,10 +168,10 @@ for _step in (1, 2, 5):
 _table(
     "restore: comments",
     COMMENT,
-    "TCP  10.0.0.1:80 rr\nTCP  10.0.0.1:81 rr\nTCP  10.0.0.1:82 rr\nTCP  10.0.0.1:85 rr\n",
+    ["TCP  10.0.0.1:80 rr", "TCP  10.0.0.1:81 rr", "TCP  10.0.0.1:82 rr", "TCP  10.0.0.1:85 rr"],
 )
 STEPS["ipvsadm-restore: a comment that is indented", 2] = Difference(COMMENT, status=0, stderr="")
-_table("ipvsadm-restore: a comment that is indented", COMMENT, "TCP  10.0.0.2:80 rr\nTCP  10.0.0.3:80 rr\n")
+_table("ipvsadm-restore: a comment that is indented", COMMENT, ["TCP  10.0.0.2:80 rr", "TCP  10.0.0.3:80 rr"])
 
 # --- saving
 
@@ -280,16 +292,10 @@ _lines(
     lines={
         "-A -f -2147483648 -s rr": "-A -f 2147483648 -s rr",
         "-A -f -1 -s rr": "-A -f 4294967295 -s rr",
-        "-a -f -1 -r 10.0.1.1:0 -g -w 1": "-a -f 4294967295 -r 10.0.1.1:0 -g -w 1",
+        "-a -f -1 -r 10.0.1.1:0 -m -w 1": "-a -f 4294967295 -r 10.0.1.1:0 -m -w 1",
     },
 )
-_table(
-    _MARKS,
-    MARK,
-    "FWM  2147483648 rr\nFWM  4294967295 rr\n"
-    "  -> 10.0.1.1:0                   Route   n/a           1      0          0         \n",
-    EMBEDDED,
-)
+_table(_MARKS, MARK, ["FWM  2147483648 rr", "FWM  4294967295 rr"], ["10.0.1.1:0"], EMBEDDED)
 
 # --- order
 
@@ -312,10 +318,4 @@ for _case, _addresses in (
         ORDER,
         stdout="-A -t 10.0.0.1:80 -s rr\n" + "".join(f"-a -t 10.0.0.1:80 -r {_end} -m -w 1\n" for _end in _ends),
     )
-    _table(
-        _case,
-        ORDER,
-        "TCP  10.0.0.1:80 rr\n"
-        + "".join(f"  -> {_end:28} Masq    n/a           1      0          0         \n" for _end in _ends),
-        EMBEDDED,
-    )
+    _table(_case, ORDER, ["TCP  10.0.0.1:80 rr"], _ends, EMBEDDED)

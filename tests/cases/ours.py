@@ -5,7 +5,6 @@ Owns: that world, names from a hosts and a services file. Must never know: which
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from pyipvsadm import cli
 from pyipvsadm.endpoint import PROTOCOL_NAMES, Names, aton, pton
 from pyipvsadm.model import AF_INET, AF_INET6
 from pyipvsadm.world import World
-from tests.cases.case import Step
+from tests.cases.case import LOOK, Step
 from tests.cases.recording import Answer, text
 
 if TYPE_CHECKING:
@@ -101,10 +100,10 @@ def answer(step: Step, names: Names, backend: Callable[[], Backend]) -> Answer:
     return Answer(status, _bytes(world.stdout), _bytes(world.stderr))
 
 
-def listing(words: str, names: Names, backend: Callable[[], Backend]) -> str:
-    """What `ipvsadm WORDS` prints of a table."""
-    seen = answer(Step(tuple(shlex.split(words))), names, backend)
-    assert (seen.status, seen.stderr) == (0, ""), f"ipvsadm {words}: {seen}"
+def look(names: Names, backend: Callable[[], Backend]) -> str:
+    """What is in a table."""
+    seen = answer(LOOK, names, backend)
+    assert (seen.status, seen.stderr) == (0, ""), f"{LOOK}: {seen}"
     return seen.stdout
 
 

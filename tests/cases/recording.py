@@ -26,10 +26,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A case as it was run: (step, answer) in order, and at the end (listing, what it printed)."""
+    """A case as it was run: (step, answer) in order, and what was left at the end (case.LOOK)."""
 
     steps: list[tuple[str, Answer]]
-    table: dict[str, str]
+    table: str
 
 
 def text(data: bytes) -> str:
@@ -41,8 +41,7 @@ def dump(cases: dict[str, Recorded], made_by: dict[str, str]) -> str:
     for at, (name, case) in enumerate(sorted(cases.items())):
         parts.append(f'{"," if at else ""}{json.dumps(name)}: {{"steps": [\n')
         parts.append(",\n".join(_step(step, answer) for step, answer in case.steps))
-        table = (f"{json.dumps(listing)}: {_block(printed)}" for listing, printed in sorted(case.table.items()))
-        parts.append(f'\n], "table": {{{", ".join(table)}}}}}\n')
+        parts.append(f'\n], "table": {_block(case.table)}}}\n')
     parts.append("}}\n")
     return "".join(parts)
 
@@ -68,7 +67,7 @@ def _recorded(case: dict[str, Any]) -> Recorded:
         (step["run"], Answer(step["status"], "".join(step.get("stdout", [])), "".join(step.get("stderr", []))))
         for step in case["steps"]
     ]
-    return Recorded(steps, {listing: "".join(lines) for listing, lines in case["table"].items()})
+    return Recorded(steps, "".join(case["table"]))
 
 
 def _lines(printed: str) -> list[str]:

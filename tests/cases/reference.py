@@ -10,11 +10,11 @@ from __future__ import annotations
 import ctypes
 import os
 import select
-import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.cases.case import LOOK
 from tests.cases.recording import Answer, Recorded, text
 from tests.kernel import netns
 
@@ -71,12 +71,10 @@ def _wait(pid: int, what: str) -> int:
     return status
 
 
-def listing(words: str) -> str:
-    """What `ipvsadm WORDS` prints: how the table is looked at, whoever has filled it."""
-    from tests.cases.case import Step  # noqa: PLC0415  # for types only elsewhere
-
-    seen = answer(Step(tuple(shlex.split(words))))
-    assert (seen.status, seen.stderr) == (0, ""), f"ipvsadm {words}: {seen}"
+def look() -> str:
+    """What is in the kernel: how the table is looked at, whoever has filled it."""
+    seen = answer(LOOK)
+    assert (seen.status, seen.stderr) == (0, ""), f"{LOOK}: {seen}"
     return seen.stdout
 
 
@@ -84,7 +82,7 @@ def record(case: Case) -> Recorded:
     """Run a case from an empty table. Leaves the process in a network namespace of its own."""
     netns.fresh()
     steps = [(str(step), answer(step, case.connections)) for step in case.steps]
-    return Recorded(steps, {words: listing(words) for words in case.observed()})
+    return Recorded(steps, look())
 
 
 def covered(body: Callable[[], int], step: Step, connections: bytes | None) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.cases.case import Cases, restore, run
 from tests.cases.table_listing import EVERYTHING
 
-RULES = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 5\n"
+RULES = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n"
 BEFORE = "-A -t 10.0.0.1:80 -s rr\n"
 AFTER = "\n-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n"
 
@@ -141,6 +141,15 @@ CASES: Cases = {
     "restore: bytes that are no text": [restore(b"-A -t caf\xe9:80 -s rr\n")],
     "restore: an unknown option of bytes that are no text": [restore(b"-A --caf\xe9\n-A -t 10.0.0.1:80 -s rr\n")],
     "restore: a NUL ends a word": [restore(b"-A -t 10.0.0.1:80\0junk -s rr\n-A -t 10.0.0.1:81 -s rr\0 -p\n")],
+    "restore: a NUL alone is an empty word": [restore(b"-A -t 10.0.0.1:80 -s rr \0\n")],
+    "restore: NULs elsewhere": [
+        restore(b"ipvsadm\0x -A -t 10.0.0.1:80 -s rr\n"),
+        restore(b"-A\0x -t 10.0.0.1:81 -s \0rr\n-L -n\n"),
+        restore(b"-A -t 10.0.0.1:82 -s rr\n\0"),
+    ],
+    "restore: only --": [restore("--\n")],
+    "restore: -- ends the options of a line": [restore("-A -t 10.0.0.1:80 -s rr --\n-C --\n-A -t 10.0.0.1:81 -s rr\n")],
+    "restore: blanks at the end": [restore("-A -t 10.0.0.1:80 -s rr\n  "), restore("-A -t 10.0.0.1:81 -s rr\n \r\n\t")],
     "restore: words in the order of -S": [
         restore(
             "-A -t vip.example.com:http -s rr\n-a -t vip.example.com:http -r web1.example.com:http -g -w 1\n"
