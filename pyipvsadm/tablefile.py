@@ -8,7 +8,7 @@ The file is rule text that loses nothing (rules.whole), oldest server first, so 
 from __future__ import annotations
 
 from pyipvsadm import files, rules
-from pyipvsadm.argv import Scanner
+from pyipvsadm.argv import TRY_HELP, Scanner
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.memory import Table
@@ -68,7 +68,7 @@ class FileTable(Table):
         try:
             request = Scanner(words, _NoNames()).request()
         except (Usage, Skipped) as bad:
-            raise self._damaged(at, str(bad)) from None
+            raise self._damaged(at, "this is no rule" if str(bad) == TRY_HELP else str(bad)) from None
         if request.change is None or request.command not in _LOADED:
             raise self._damaged(at, f"{request.command} does not belong in a table's file")
         return request.change

@@ -64,8 +64,17 @@ def _arranged(
     return found
 
 
+def _plain(addrs: list[bytes]) -> bool:
+    """Whether all are IPv4 and on one half of the circle, so that they sort as their bytes do."""
+    if not addrs or max(map(len, addrs)) > 4:
+        return not addrs
+    return int.from_bytes(max(addrs), "big") - int.from_bytes(min(addrs), "big") < HALF
+
+
 def services(found: list[Service]) -> list[Service]:
     """By mark (no mark first), family, protocol, address, port."""
+    if _plain([s.addr for s in found if not s.fwmark]) and all(s.fwmark < HALF for s in found):
+        return sorted(found, key=lambda s: (s.fwmark, s.af, s.protocol, s.addr, s.port))
     return arranged(
         found,
         lambda s: (s.fwmark, s.af, s.protocol, *(words(s.af, s.addr) if not s.fwmark else ())),
@@ -75,4 +84,6 @@ def services(found: list[Service]) -> list[Service]:
 
 def destinations(found: list[Destination]) -> list[Destination]:
     """By address and port; of a service whose servers are of both families, IPv4 addresses stand among the first words."""
+    if _plain([d.addr for d in found]):
+        return sorted(found, key=lambda d: (d.addr, d.port))
     return arranged(found, lambda d: words(d.af, d.addr), lambda d: d.port)

@@ -216,7 +216,7 @@ def test_a_file_that_is_removed_is_an_empty_table_again(tmp_path: Path) -> None:
 
 
 DAMAGED: list[tuple[str, bytes, str]] = [
-    ("a stray word", b"-A -f 1\nnonsense\n", "line 2: Try `ipvsadm -h'"),
+    ("a stray word", b"-A -f 1\nnonsense\n", "line 2: this is no rule"),
     ("an unknown option", b"-A -f 1 --nope\n", "line 1: --nope: unknown option"),
     ("a bad value", b"\n-A -f 0\n", "line 2: invalid fwmark value `0' specified"),
     ("a name", b"-A -t localhost:http\n", "line 1: illegal virtual server address"),
@@ -224,7 +224,7 @@ DAMAGED: list[tuple[str, bytes, str]] = [
     ("a server without its service", b"-a -f 1 -r 10.0.0.1\n", "line 1: Service not defined"),
     ("a listing", b"-L\n", "line 1: list does not belong in a table's file"),
     ("a command that takes away", b"-A -f 1\n-C\n", "line 2: clear does not belong in a table's file"),
-    ("binary", bytes(range(256)), "line 1: Try `ipvsadm -h'"),
+    ("binary", bytes(range(256)), "line 1: this is no rule"),
 ]
 
 
