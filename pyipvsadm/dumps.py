@@ -88,8 +88,7 @@ _DEST_FIELDS: tuple[Field, ...] = (
 
 
 def _address(family: int, data: bytes) -> bytes:
-    if family == AF_INET:
-        return data[:4]
+    """All 16 bytes, which only an IPv6 address has."""
     if family != AF_INET6:
         raise WireError(f"address family {family}")
     return data
@@ -104,31 +103,40 @@ def _name(data: bytes) -> str:
     return _NAMES[data]
 
 
-def _mask(family: int, data: bytes) -> int:
-    return int.from_bytes(data, "big" if family == AF_INET else byteorder)
-
-
 def _builder(marked: bool, engine: bool) -> Callable[[tuple[Any, ...]], Service]:
     """What makes a service of its fields: those of its head, its names, _REST."""
-    name = len(_BY_MARK if marked else _BY_ADDRESS)
-    rest = name + 1 + engine
 
-    def build(row: tuple[Any, ...]) -> Service:
-        af = row[0]
-        flags, timeout, netmask = row[rest : rest + 3]
-        tail = (_name(row[name]), flags, timeout, _mask(af, netmask), _name(row[name + 1]) if engine else "", row[rest + 3 :])
-        if marked:
-            return Service(af, 0, b"", 0, row[1], *tail)
-        return Service(af, row[1], _address(af, row[2]), ntohs(row[3]), 0, *tail)
+    def address(row: tuple[Any, ...]) -> Service:
+        af, protocol, addr, port, name, flags, timeout, netmask = row[:8]
+        if af == AF_INET:
+            addr, mask = addr[:4], int.from_bytes(netmask, "big")
+        else:
+            addr, mask = _address(af, addr), int.from_bytes(netmask, byteorder)
+        return Service(
+            af, protocol, addr, ntohs(port), 0, _NAMES.get(name) or _name(name), flags, timeout, mask, "", row[8:]
+        )  # fmt: skip
 
-    return build
+    def mark(row: tuple[Any, ...]) -> Service:
+        af, number, name, flags, timeout, netmask = row[:6]
+        mask = int.from_bytes(netmask, "big" if af == AF_INET else byteorder)
+        return Service(af, 0, b"", 0, number, _name(name), flags, timeout, mask, "", row[6:])
+
+    plain = mark if marked else address
+    at = len(_BY_MARK if marked else _BY_ADDRESS) + 1
+
+    def with_engine(row: tuple[Any, ...]) -> Service:
+        service = plain(row[:at] + row[at + 1 :])
+        service.pe = _name(row[at])
+        return service
+
+    return with_engine if engine else plain
 
 
 def _destination(row: tuple[Any, ...]) -> Destination:
     addr, port, method, weight, tun_type, tun_port, tun_flags, upper, lower, active, inactive, persistent, af = row[:13]
     return Destination(
-        af, _address(af, addr), ntohs(port), method & FORWARD_MASK, weight, upper, lower, tun_type, ntohs(tun_port), tun_flags,
-        active, inactive, persistent, row[13:],
+        af, addr[:4] if af == AF_INET else _address(af, addr), ntohs(port), method & FORWARD_MASK, weight, upper, lower,
+        tun_type, ntohs(tun_port), tun_flags, active, inactive, persistent, row[13:],
     )  # fmt: skip
 
 

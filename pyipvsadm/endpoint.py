@@ -213,7 +213,7 @@ def parse(text: str, protocol: int, names: Names) -> Parsed | None:
         port = port[1:]
     else:
         host = text
-    addr = pton(AF_INET6, host)
+    addr = pton(AF_INET6, host) if host.count(":") > 1 else None  # a refusal is an exception, which is dear
     if addr is not None:
         family = AF_INET6
     else:

@@ -288,7 +288,8 @@ if TYPE_CHECKING:
         def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
             """Carry the changes out in order; one that is refused does not stop the next.
 
-            All of them are taken before the first is carried out: when `changes` raises, nothing was done.
+            All of them are taken before the first is carried out: when `changes` raises, nothing was done. The records in
+            them must stay as they are meanwhile.
 
             Returns (index, errno) of each refused one, ascending. Raises Failed when outcomes could not be learnt.
             """

@@ -8,7 +8,7 @@ because a rule file names the same few services and servers again and again.
 
 from __future__ import annotations
 
-from pyipvsadm.endpoint import parse, pton
+from pyipvsadm.endpoint import Parsed, pton
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -30,40 +30,47 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyipvsadm.endpoint import Names, Parsed
+
+REMEMBERED = 1 << 14  # services, and servers; then they are forgotten
 
 _PROTOCOLS = {"-t": TCP, "-u": UDP}
 _METHODS = {"-m": MASQ, "-g": ROUTE, "-i": TUNNEL}
 
 
 class Rules:
-    """Reads lines, remembering endpoints it has seen. Names are left to the scanner."""
+    """Reads lines, remembering what it has made of the services and servers in them."""
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    def __init__(self) -> None:
         self._services: dict[tuple[str, str], Service | None] = {}
-        self._servers: dict[str, Parsed | None] = {}
+        self._servers: dict[tuple[str, str, str, int, int], Destination] = {}
 
     def change(self, words: Sequence[str]) -> Change | None:
         """The change that these words ask for, None when the scanner must look."""
         if len(words) == 8 and words[0] == "-a" and words[3] == "-r" and words[6] == "-w":
-            return self._server(words[1], words[2], words[4], words[5], words[7])
+            return self._server(words)
         if len(words) == 5 and words[0] == "-A" and words[3] == "-s":
             return self._service(words[1], words[2], words[4])
         return None
 
-    def _server(self, option: str, vip: str, rip: str, method: str, weight: str) -> Change | None:
-        service = self._known(option, vip)
-        found = self._servers.get(rip)
-        if found is None and rip not in self._servers:
-            found = self._servers[rip] = self._numeric(rip)
+    def _server(self, words: Sequence[str]) -> Change | None:
+        service = self._services.get((words[1], words[2])) or self._known(words[1], words[2])
+        if service is None:
+            return None
+        key = (words[4], words[5], words[7], service.af, service.port)
+        server = self._servers.get(key) or self._new(*key)
+        return None if server is None else Change(NEW_DEST, service, server)
+
+    def _new(self, rip: str, method: str, weight: str, af: int, port: int) -> Destination | None:
+        """The same server stands under many services: it is made once for all that have this family and port."""
+        found = self._numeric(rip)
         forward = _METHODS.get(method)
-        if service is None or found is None or forward is None or not _is_number(weight):
+        if found is None or forward is None or not _is_number(weight) or (found.family != af and forward != TUNNEL):
             return None
-        if found.family != service.af and forward != TUNNEL:
-            return None
-        port = service.port if forward != MASQ or found.port is None else found.port
-        return Change(NEW_DEST, service, Destination(found.family, found.addr, port, forward, int(weight)))
+        if len(self._servers) > REMEMBERED:
+            self._servers.clear()
+        server = Destination(found.family, found.addr, (found.port or 0) if forward == MASQ else port, forward, int(weight))
+        self._servers[rip, method, weight, af, port] = server
+        return server
 
     def _service(self, option: str, vip: str, scheduler: str) -> Change | None:
         known = self._known(option, vip)
@@ -76,6 +83,8 @@ class Rules:
         """What names the service; its other fields are the scanner's for a server's rule."""
         key = (option, vip)
         if key not in self._services:
+            if len(self._services) > REMEMBERED:
+                self._services.clear()
             protocol = _PROTOCOLS.get(option)
             found = None if protocol is None else self._numeric(vip)
             self._services[key] = None if found is None else Service(
@@ -85,13 +94,16 @@ class Rules:
         return self._services[key]
 
     def _numeric(self, text: str) -> Parsed | None:
-        """HOST:PORT in numbers, read by endpoint.parse; anything that a resolver would be asked for is left alone."""
-        host, colon, port = text.rpartition(":")
-        if not colon or not _is_number(port):
+        """HOST:PORT in plain numbers, as endpoint.parse reads it; other forms are left alone."""
+        host, _, port = text.rpartition(":")
+        if not _is_number(port) or int(port) > 65535:
             return None
-        bracketed = host[:1] == "[" and host[-1:] == "]"
-        numeric = pton(AF_INET6, host[1:-1]) if bracketed else pton(AF_INET, host)
-        return None if numeric is None else parse(text, 0, self._names)
+        family = AF_INET
+        if host[:1] == "[" and host[-1:] == "]":
+            family = AF_INET6
+            host = host[1:-1]
+        addr = pton(family, host)
+        return None if addr is None else Parsed(family, addr, int(port))
 
 
 def _is_number(text: str) -> bool:

@@ -23,6 +23,9 @@ from pyipvsadm.model import (
     ONE_PACKET,
     PERSISTENT,
     ROUTE,
+    SCHED1,
+    SCHED2,
+    SCHED3,
     SCTP,
     TCP,
     TUNNEL,
@@ -43,6 +46,7 @@ _BLANKS = bytes.maketrans(b"\t\r", b"  ")
 _SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
 _FORWARDING = {MASQ: "-m", TUNNEL: "-i", 1: "-g", ROUTE: "-g"}
 _ROLES = {MASTER: "master", BACKUP: "backup"}
+_SCHEDULER_FLAGS = SCHED1 | SCHED2 | SCHED3
 FORMAT = "# ipvsadm rules, format 1"
 BLOCK = 1 << 18  # bytes of rule text taken apart at once
 
@@ -56,13 +60,14 @@ def lines(text: bytes) -> Iterator[tuple[int, list[str]]]:
     """
     at = 0
     for block in _blocks(text):
+        odd = b"\0" in block or b"ipvsadm" in block
         for row in os.fsdecode(block.translate(_BLANKS)).split("\n"):
             at += 1
-            words = [word for word in row.split(" ") if word]
-            if "\0" in row:
-                words = [word.partition("\0")[0] for word in words]
-            if "ipvsadm" in words:
-                words = [word for word in words if word != "ipvsadm"]
+            words = row.split(" ")
+            if "" in words:
+                words = [word for word in words if word]
+            if odd:
+                words = [word for word in [word.partition("\0")[0] for word in words] if word != "ipvsadm"]
             if words and words[0][:1] != "#":
                 yield at, words
 
@@ -96,7 +101,7 @@ def mask_text(service: Service) -> str:
 
 def scheduler_flags(service: Service) -> str | None:
     """The names of its scheduler flags with commas, None when it has none; sh and mh have no name for the third."""
-    if not service.flags & sum(bit for _, bit, only in SCHEDULER_FLAGS if not only):
+    if not service.flags & _SCHEDULER_FLAGS:
         return None
     own = service.scheduler if service.scheduler in ("sh", "mh") else ""
     return ",".join(name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit)

@@ -200,7 +200,7 @@ def _changes(text: bytes, world: World, clear: bool) -> Iterator[tuple[int, Chan
     """The changes of a text that holds nothing else, each with its line; _Mixed at the first line that is none."""
     from pyipvsadm.quick import Rules  # noqa: PLC0415  # only restoring needs it
 
-    plain = Rules(world.names)
+    plain = Rules()
     if clear:
         yield 0, Change(FLUSH)
     for at, words in rules.lines(text):

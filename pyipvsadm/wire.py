@@ -122,10 +122,16 @@ _NET16 = Struct(">H")
 _NET32 = Struct(">I")
 
 HEADER = _HEADER.size  # 20
+REMEMBERED = 1 << 10  # servers whose bytes an Encoder keeps
 
-# struct blocks of attributes: each is "HH" (length, type), the value, and padding.
-_SERVICE_BY_ADDRESS = Struct("=HHHxxHHHxxHH16sHH2sxx")
-_SERVICE_BY_MARK = Struct("=HHHxxHHI")
+# A service's attributes: heads (length, type), values between them, and padding.
+_SERVICE_BY_ADDRESS = Struct("=4s4sHxx4sHxx4s16s4s2sxx")
+_SERVICE_BY_MARK = Struct("=4s4sHxx4sI")
+_AF_HEAD = _NLATTR.pack(6, SVC_AF)
+_PROTOCOL_HEAD = _NLATTR.pack(6, SVC_PROTOCOL)
+_VIP_HEAD = _NLATTR.pack(20, SVC_ADDR)
+_VPORT_HEAD = _NLATTR.pack(6, SVC_PORT)
+_MARK_HEAD = _NLATTR.pack(8, SVC_FWMARK)
 _SERVICE_TAIL = Struct("=HHIIHHIHH4s")
 
 # A server's attributes: heads (length, type) as they always are, values between them, and padding.
@@ -176,26 +182,30 @@ def _text(kind: int, value: str) -> bytes:
 
 def service_id(service: Service) -> bytes:
     """The SERVICE attribute with what names a service (ip_vs_genl_parse_service): family and mark, or protocol and address."""
-    if service.fwmark:
-        body = _SERVICE_BY_MARK.pack(6, SVC_AF, service.af, 8, SVC_FWMARK, service.fwmark)
-    else:
-        body = _SERVICE_BY_ADDRESS.pack(
-            6, SVC_AF, service.af,
-            6, SVC_PROTOCOL, service.protocol,
-            20, SVC_ADDR, service.addr,
-            6, SVC_PORT, _NET16.pack(service.port),
-        )  # fmt: skip
-    return attribute(SERVICE, body)
+    return _service_id(service, b"")
 
 
 def service_full(service: Service) -> bytes:
     """The SERVICE attribute whole, as adding and editing want it. The flags' mask is all ones: they replace the old ones."""
     mask = (_NET32 if service.af == AF_INET else _U32).pack(service.netmask)
-    body = service_id(service)[4:] + _text(SVC_SCHED_NAME, service.scheduler)
+    names = _text(SVC_SCHED_NAME, service.scheduler)
     if service.pe:
-        body += _text(SVC_PE_NAME, service.pe)
-    body += _SERVICE_TAIL.pack(12, SVC_FLAGS, service.flags, 0xFFFFFFFF, 8, SVC_TIMEOUT, service.timeout, 8, SVC_NETMASK, mask)
-    return attribute(SERVICE, body)
+        names += _text(SVC_PE_NAME, service.pe)
+    tail = _SERVICE_TAIL.pack(
+        12, SVC_FLAGS, service.flags, 0xFFFFFFFF, 8, SVC_TIMEOUT, service.timeout, 8, SVC_NETMASK, mask
+    )  # fmt: skip
+    return _service_id(service, names + tail)
+
+
+def _service_id(service: Service, rest: bytes) -> bytes:
+    if service.fwmark:
+        head = _NLATTR.pack(_SERVICE_BY_MARK.size + len(rest), SERVICE)
+        return _SERVICE_BY_MARK.pack(head, _AF_HEAD, service.af, _MARK_HEAD, service.fwmark) + rest
+    head = _NLATTR.pack(_SERVICE_BY_ADDRESS.size + len(rest), SERVICE)
+    return _SERVICE_BY_ADDRESS.pack(
+        head, _AF_HEAD, service.af, _PROTOCOL_HEAD, service.protocol, _VIP_HEAD, service.addr, _VPORT_HEAD,
+        _NET16.pack(service.port),
+    ) + rest  # fmt: skip
 
 
 def destination_id(d: Destination) -> bytes:
@@ -241,14 +251,15 @@ _WHOLE = (NEW_SERVICE, SET_SERVICE, NEW_DEST, SET_DEST)  # the others need no mo
 class Encoder:
     """Changes to what follows the headers of their requests; the command is change.op.
 
-    It remembers the last service: in a file of rules the servers of one follow each other.
+    It remembers the last service, whose servers follow each other in a file of rules, and servers that come again.
     """
 
-    __slots__ = ("_id", "_service")
+    __slots__ = ("_id", "_servers", "_service")
 
     def __init__(self) -> None:
         self._service: Service | None = None
         self._id = b""
+        self._servers: dict[int, tuple[Destination, bytes]] = {}  # by id(): the record is kept, so it stays its own
 
     def payload(self, change: Change) -> bytes:
         """The attributes of one change."""
@@ -263,7 +274,14 @@ class Encoder:
         if service is not self._service:
             self._service = service
             self._id = service_id(service)
-        return self._id + (destination_full(server) if change.op in _WHOLE else destination_id(server))
+        if change.op not in _WHOLE:
+            return self._id + destination_id(server)
+        known = self._servers.get(id(server))
+        if known is None:
+            if len(self._servers) > REMEMBERED:
+                self._servers.clear()
+            known = self._servers[id(server)] = (server, destination_full(server))
+        return self._id + known[1]
 
 
 class Message:

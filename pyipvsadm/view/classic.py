@@ -14,6 +14,7 @@ from pyipvsadm.model import (
     BACKUP,
     GRE,
     GUE,
+    HASHED,
     IPIP,
     LOCAL,
     MASQ,
@@ -113,6 +114,8 @@ def _name(found: Service, endpoint: Endpoint) -> str:
 
 def attributes(found: Service) -> str:
     """What follows the scheduler's name."""
+    if not found.flags & ~HASHED:
+        return ""
     text = ""
     flags = scheduler_flags(found)
     if flags is not None:

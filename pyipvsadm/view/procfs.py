@@ -86,9 +86,10 @@ def _key(service: Service) -> str:
     if service.fwmark:
         return f"FWM  {service.fwmark:08X}"
     protocol = _PROTOCOLS.get(service.protocol) or ("IP" if not service.protocol else f"IP_{service.protocol}")
+    if service.af == AF_INET:
+        return f"{protocol}  {service.addr.hex().upper()}:{service.port:04X}"
     digits = service.addr.hex()
-    digits = "[" + ":".join([digits[at : at + 4] for at in range(0, 32, 4)]) + "]" if service.af == AF_INET6 else digits.upper()
-    return f"{protocol}  {digits}:{service.port:04X}"
+    return f"{protocol}  [{':'.join([digits[at : at + 4] for at in range(0, 32, 4)])}]:{service.port:04X}"
 
 
 def _start(place: str) -> str:

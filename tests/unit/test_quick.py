@@ -70,18 +70,18 @@ LEFT = [
 @pytest.mark.parametrize("line", PLAIN)
 def test_plain_lines_are_read_at_once(line: str) -> None:
     words = line.split()
-    change = Rules(NAMES).change(words)
+    change = Rules().change(words)
     assert change is not None
     assert change == scanned(words)
 
 
 @pytest.mark.parametrize("line", LEFT)
 def test_other_lines_are_left_to_the_scanner(line: str) -> None:
-    assert Rules(NAMES).change(line.split()) is None
+    assert Rules().change(line.split()) is None
 
 
 def test_what_is_remembered_is_not_mixed_up() -> None:
-    reader = Rules(NAMES)
+    reader = Rules()
     for line in (*PLAIN, *LEFT, *PLAIN):
         change = reader.change(line.split())
         assert change is None or change == scanned(line.split())
@@ -109,7 +109,7 @@ def lines(draw: st.DrawFn) -> list[str]:
 
 @given(st.lists(lines(), max_size=8))
 def test_it_says_what_the_scanner_says_or_nothing(batch: list[list[str]]) -> None:
-    reader = Rules(NAMES)
+    reader = Rules()
     for line in batch:
         change = reader.change(line)
         assert change is None or change == scanned(line)
