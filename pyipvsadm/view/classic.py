@@ -70,7 +70,10 @@ def version(info: Info) -> str:
 
 def view_of(shown: Shown) -> str:
     """The view that is shown, "" for the plain one."""
-    return next((view for view in _VIEWS if view in shown), "")
+    for view in _VIEWS:
+        if view in shown:
+            return view
+    return ""
 
 
 def title(shown: Shown) -> str:

@@ -366,11 +366,8 @@ def test_rules(start: bytes, rules: bytes) -> None:
     note(f"{start!r}\n{step}\n  reference: {theirs}\n  ours:      {mine}")
     said = NUMBERED.sub("", mine.stderr)
     now = reference.look()
-    if said and now == before and not mine.stdout:
-        # Ours has found a line that ends the run. The reference may have ended sooner: at a service it could not list.
-        ended = (theirs.status, mine.status) == (1, 2) or (theirs.status == mine.status and theirs.stderr.endswith(said))
-    else:
-        ended = False
-    if not ended:
+    # Ours has found a line that ends the run; the reference may have ended sooner, with 1, at a service it could not list.
+    ended = theirs.status == 1 or (mine.status == theirs.status and theirs.stderr.endswith(said))
+    if not (ended and said and not mine.stdout and now == before):
         printed = THRESHOLDS.sub("", shown(step, mine))
         assert (mine.status, printed, said, now) == (theirs.status, shown(step, theirs), theirs.stderr, left)
