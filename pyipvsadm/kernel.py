@@ -142,12 +142,14 @@ class Kernel:
         """
         batches: list[tuple[int, int, bytes]] = []  # first and last sequence number, messages
         encode = wire.Encoder().payload
+        message = wire.message
+        family = self._family
         waiting: list[bytes] = []
         op = 0
         seq = self._seq + 1
         for change in changes:
             op = change.op
-            waiting.append(wire.message(self._family, op, wire.NLM_F_REQUEST, seq, encode(change)))
+            waiting.append(message(family, op, wire.NLM_F_REQUEST, seq, encode(change)))
             seq += 1
             if len(waiting) == self._batch:
                 batches.append(self._closed(waiting, op, seq))

@@ -13,7 +13,7 @@ from pyipvsadm.model import CONNECTIONS_FILE, FLUSH, Change, Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pyipvsadm.model import Backend, Destination
     from pyipvsadm.rules import Endpoint
@@ -266,19 +266,19 @@ def _carry_out(steps: list[tuple[int, Request | Change | Skipped]], backend: Bac
     return _apply(batch, backend, world) if batch else status
 
 
+def _noted(batch: Iterable[tuple[int, Change]], line: Callable[[int], None], op: Callable[[int], None]) -> Iterator[Change]:
+    for at, wanted in batch:
+        line(at)
+        op(wanted.op)
+        yield wanted
+
+
 def _apply(batch: Iterable[tuple[int, Change]], backend: Backend, world: World) -> int:
     """Send a batch, report what was refused; the last one's status."""
     # Changes are encoded as they come and not kept: of 200,000 only this much is remembered.
     lines: list[int] = []
     ops = bytearray()
-
-    def taken() -> Iterator[Change]:
-        for at, wanted in batch:
-            lines.append(at)
-            ops.append(wanted.op)
-            yield wanted
-
-    refused = backend.apply(taken())
+    refused = backend.apply(_noted(batch, lines.append, ops.append))
     for index, number in refused:
         said = sentence(ops[index], number)
         world.err(f"line {lines[index]}: {said}" if lines[index] else said)

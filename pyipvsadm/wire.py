@@ -122,7 +122,7 @@ _NET16 = Struct(">H")
 _NET32 = Struct(">I")
 
 HEADER = _HEADER.size  # 20
-REMEMBERED = 1 << 10  # servers whose bytes an Encoder keeps
+REMEMBERED = 1 << 10  # servers, and services without their names, whose bytes an Encoder keeps
 
 # A service's attributes: heads (length, type), values between them, and padding.
 _SERVICE_BY_ADDRESS = Struct("=4s4sHxx4sHxx4s16s4s2sxx")
@@ -187,6 +187,10 @@ def service_id(service: Service) -> bytes:
 
 def service_full(service: Service) -> bytes:
     """The SERVICE attribute whole, as adding and editing want it. The flags' mask is all ones: they replace the old ones."""
+    return _service_id(service, _service_rest(service))
+
+
+def _service_rest(service: Service) -> bytes:
     mask = (_NET32 if service.af == AF_INET else _U32).pack(service.netmask)
     names = _text(SVC_SCHED_NAME, service.scheduler)
     if service.pe:
@@ -194,7 +198,7 @@ def service_full(service: Service) -> bytes:
     tail = _SERVICE_TAIL.pack(
         12, SVC_FLAGS, service.flags, 0xFFFFFFFF, 8, SVC_TIMEOUT, service.timeout, 8, SVC_NETMASK, mask
     )  # fmt: skip
-    return _service_id(service, names + tail)
+    return names + tail
 
 
 def _service_id(service: Service, rest: bytes) -> bytes:
@@ -254,11 +258,12 @@ class Encoder:
     It remembers the last service, whose servers follow each other in a file of rules, and servers that come again.
     """
 
-    __slots__ = ("_id", "_servers", "_service")
+    __slots__ = ("_id", "_rests", "_servers", "_service")
 
     def __init__(self) -> None:
         self._service: Service | None = None
         self._id = b""
+        self._rests: dict[tuple[object, ...], bytes] = {}  # of services, all but what names them
         self._servers: dict[int, tuple[Destination, bytes]] = {}  # by id(): the record is kept, so it stays its own
 
     def payload(self, change: Change) -> bytes:
@@ -270,7 +275,7 @@ class Encoder:
                 return timeouts(change.timeouts)
             return b"" if change.daemon is None else daemon(change.daemon)  # b"": ZERO of all, FLUSH
         if server is None:
-            return service_full(service) if change.op in _WHOLE else service_id(service)
+            return _service_id(service, self._rest(service)) if change.op in _WHOLE else service_id(service)
         if service is not self._service:
             self._service = service
             self._id = service_id(service)
@@ -282,6 +287,15 @@ class Encoder:
                 self._servers.clear()
             known = self._servers[id(server)] = (server, destination_full(server))
         return self._id + known[1]
+
+    def _rest(self, s: Service) -> bytes:
+        key = (s.scheduler, s.flags, s.netmask, s.timeout, s.af, s.pe)
+        rest = self._rests.get(key)
+        if rest is None:
+            if len(self._rests) > REMEMBERED:
+                self._rests.clear()
+            rest = self._rests[key] = _service_rest(s)
+        return rest
 
 
 class Message:
