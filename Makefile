@@ -4,10 +4,11 @@
 PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH_PACKAGES := qemu-system-x86 busybox-static
 LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl
 PURE := pyipvsadm/argv.py,pyipvsadm/popt.py,pyipvsadm/options.py,pyipvsadm/rules.py,pyipvsadm/endpoint.py,pyipvsadm/model.py,pyipvsadm/errors.py,pyipvsadm/wire.py,pyipvsadm/layout.py,pyipvsadm/dumps.py,pyipvsadm/quick.py,pyipvsadm/trace.py,pyipvsadm/connections.py,pyipvsadm/memory.py,pyipvsadm/view/*.py
 
-.PHONY: help env try test lint unit lab lab-packages record clean
+.PHONY: help env try test lint unit lab lab-packages record bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -46,6 +47,13 @@ lab: env lab-packages ## the tests on a real kernel, booted as a user-mode proce
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record
+
+bench-packages: lab-packages
+	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(BENCH_PACKAGES) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(BENCH_PACKAGES) >/dev/null; fi
+
+bench: env bench-packages ## ours and the reference side by side, and where our time goes (root, about an hour)
+	$(BIN)/python -m tests.bench $(BENCH)
 
 clean: ## remove the environment and what the tests left
 	rm -rf $(VENV) .lab build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

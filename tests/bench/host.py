@@ -1,0 +1,63 @@
+"""What needs no guest: how long a start takes, and a listing by name while the resolver does not answer.
+
+Owns: those two. Must never know: bars, tables for people.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.bench.install import OURS, PYTHON, REPO, VENV, installed
+from tests.bench.measure import ENVIRONMENT, run
+from tests.bench.names import DELAYS
+
+STARTS = 40
+COMMANDS = {
+    "python": [PYTHON, "-I", "-c", "pass"],
+    "environment": [str(VENV / "bin" / "python"), "-I", "-c", "pass"],
+    "-L -n": [OURS, "-L", "-n"],
+    "-A": [OURS, "-A", "-t", "10.0.0.1:80", "-s", "rr"],
+}
+
+
+def measured(runs: int = STARTS) -> dict[str, Any]:
+    """{"starts": {what: [seconds]}, "names": {kind: {...}}}; names only as root."""
+    installed()
+    return {"starts": starts(runs), "names": names() if os.geteuid() == 0 else {}}
+
+
+def starts(runs: int) -> dict[str, list[float]]:
+    """Whole processes on an empty embedded table, in turn."""
+    found: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    # -A on an embedded table warns root: without that line, as anybody else would run it.
+    environment = ENVIRONMENT | {"IPVSADM_BACKEND": "memory"}
+    errors = os.dup(2)
+    silent = os.open("/dev/null", os.O_WRONLY)
+    os.dup2(silent, 2)
+    try:
+        for number in range(runs + 3):
+            for name, command in COMMANDS.items():
+                seconds = run(command, environment=environment).seconds
+                if number >= 3:  # the first fill the caches
+                    found[name].append(seconds)
+    finally:
+        os.dup2(errors, 2)
+        os.close(silent)
+        os.close(errors)
+    return found
+
+
+def names() -> dict[str, Any]:
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        for kind in DELAYS:  # a process of its own: what it does to its mounts and its network ends with it
+            subprocess.run([sys.executable, "-m", "tests.bench.names", kind, out], check=True, timeout=120, cwd=REPO)
+            found[kind] = json.loads(out.read_text())
+    return found

@@ -1,0 +1,63 @@
+"""Our ipvsadm as a person installs it: a wheel of this checkout, by pip, compiled, in an environment of the machine's Python.
+
+Owns: .lab/bench/venv, which the host and both guests use under the same path. Its launcher's first line is what pip writes
+there (`#!.../venv/bin/python`): nothing is done to it for speed. Must never know: what is measured.
+"""
+
+from __future__ import annotations
+
+import compileall
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+HOME = REPO / ".lab" / "bench"
+VENV = HOME / "venv"
+PYTHON = "/usr/bin/python3"
+OURS = str(VENV / "bin" / "ipvsadm")
+REFERENCE = "/usr/sbin/ipvsadm"
+
+# What a wheel is made of.
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "pyipvsadm")
+
+
+def installed() -> None:
+    """Have an installation of the checkout as it is now; one that is there and the same is kept."""
+    wanted = _digest()
+    stamp = HOME / "venv.stamp"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    stamp.unlink(missing_ok=True)
+    for folder in (VENV, HOME / "source"):
+        shutil.rmtree(folder, ignore_errors=True)
+    # A copy: a build leaves folders behind, and takes what an earlier one left.
+    for name in SOURCES:
+        place = HOME / "source" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (REPO / name).is_dir():
+            shutil.copytree(REPO / name, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(REPO / name, place)
+    _run(PYTHON, "-m", "venv", "--without-pip", VENV)
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    _run(*pip, "--python", VENV / "bin" / "python", "install", "--no-deps", HOME / "source")
+    # pip compiles; this makes sure of it where the environment forbids writing compiled modules.
+    compileall.compile_dir(VENV / "lib", quiet=2)
+    stamp.write_text(wanted)
+
+
+def _digest() -> str:
+    found = hashlib.sha256(str(VENV).encode())
+    for name in SOURCES:
+        place = REPO / name
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                found.update(str(path).encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run(command, check=True, timeout=600, stdin=subprocess.DEVNULL)

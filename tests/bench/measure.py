@@ -1,0 +1,102 @@
+"""Whole processes and the clock: what a shell would see.
+
+Owns: starting a program with files as its streams, its wall-clock time and its peak memory. Must never know: what is run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from dataclasses import dataclass
+
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+PR_SET_CHILD_SUBREAPER = 36  # uapi/linux/prctl.h
+TICKS = os.sysconf("SC_CLK_TCK")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class StatusError(RuntimeError):
+    """A program that was measured has failed."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """seconds: wall clock, from before the start to after the wait. peak: KiB."""
+
+    seconds: float
+    peak: int
+
+
+def run(
+    argv: list[str] | tuple[str, ...],
+    stdin: str = "/dev/null",
+    stdout: str = "/dev/null",
+    environment: dict[str, str] | None = None,
+) -> Ran:
+    """Run a program to its end. The peak is not below this process's own: see peak."""
+    actions = _streams(stdin, stdout)
+    start = time.perf_counter()
+    pid = os.posix_spawn(argv[0], argv, environment or ENVIRONMENT, file_actions=actions)
+    _, status, usage = os.wait4(pid, 0)
+    seconds = time.perf_counter() - start
+    _succeeded(argv, status, stdout)
+    return Ran(seconds, usage.ru_maxrss)
+
+
+def peak(
+    argv: list[str] | tuple[str, ...],
+    stdin: str = "/dev/null",
+    stdout: str = "/dev/null",
+    environment: dict[str, str] | None = None,
+) -> Ran:
+    """Run a program to its end, for its peak memory.
+
+    A process keeps the peak of what it was before exec(), and a child of posix_spawn was this interpreter. So a small
+    shell starts it, ends, and leaves it to us.
+    """
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    actions = [*_streams(stdin, stdout), (os.POSIX_SPAWN_DUP2, 0, 3)]
+    command = ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *argv]  # a job's input is /dev/null unless it is said
+    start = time.perf_counter()
+    shell = os.posix_spawn(command[0], command, environment or ENVIRONMENT, file_actions=actions)
+    os.waitpid(shell, 0)
+    _, status, usage = os.wait4(-1, 0)
+    seconds = time.perf_counter() - start
+    _succeeded(argv, status, stdout)
+    return Ran(seconds, usage.ru_maxrss)
+
+
+def _streams(stdin: str, stdout: str) -> list[tuple[int, int, str, int, int]]:
+    write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    return [
+        (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, stdout, write, 0o644),
+    ]
+
+
+def _succeeded(argv: list[str] | tuple[str, ...], status: int, stdout: str) -> None:
+    if status:
+        raise StatusError(f"{' '.join(argv)} >{stdout} ended with {os.waitstatus_to_exitcode(status)}")
+
+
+def settle(busy: float = 0.1, period: float = 0.25, limit: float = 60) -> float:
+    """Wait until the kernel has done what it put off (the end of a network namespace); the seconds that took.
+
+    Another's work on the same processors would make this wait to its limit: it is meant for a guest of our own.
+    """
+    start = time.monotonic()
+    while time.monotonic() - start < limit:
+        before = _busy_ticks()
+        time.sleep(period)
+        if (_busy_ticks() - before) / TICKS < busy * period:
+            break
+    return time.monotonic() - start
+
+
+def _busy_ticks() -> int:
+    """Ticks of the processors that were not idle (proc(5): user, nice, system, idle, iowait, irq, softirq, steal)."""
+    with open("/proc/stat", "rb") as file:
+        words = [int(word) for word in file.readline().split()[1:9]]
+    return sum(words) - words[3] - words[4]

@@ -1,0 +1,127 @@
+"""Where our time goes, in one process: `python -I phases.py KIND OUTPUT -- ARGV...` runs ipvsadm and writes JSON to OUTPUT.
+
+Owns: the split into import, parse, encode, kernel, decode, sort, format and write. Must never know: what the parts do inside.
+It runs as a program of its own, with nothing of the tests imported, where ipvsadm is installed.
+
+How it works. System calls are timed exactly, by a socket class that times itself and by wrapped os.read and os.write. The rest
+is sampled: every few milliseconds all time since the last sample goes to the function of ours that is running, and a function
+belongs to a phase by its module. So the split needs no seams in the package and survives its rewriting.
+"""
+
+from __future__ import annotations
+
+import _socket
+import json
+import os
+import signal
+import sys
+import time
+from collections import defaultdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+INTERVAL = 0.003  # seconds between samples; what a late one missed it takes with it
+
+# module -> phase, for each kind of work; of a module that is named nowhere here: "other"
+_BOTH = {"cli": "other", "errors": "other", "options": "parse", "argv": "parse", "popt": "parse"}
+PHASES = {
+    "restore": _BOTH
+    | dict.fromkeys(("rules", "quick", "endpoint", "model", "run", "world"), "parse")
+    | dict.fromkeys(("wire", "kernel"), "encode"),
+    "list": _BOTH
+    | dict.fromkeys(("wire", "kernel", "dumps", "layout", "model"), "decode")
+    | dict.fromkeys(("rules", "classic", "procfs", "connections", "endpoint", "run"), "format")
+    | {"order": "sort", "world": "write"},
+}
+# What reads the kernel's files with no call of os.
+READERS = frozenset(("Kernel.table_file", "Kernel.connections"))
+
+kind = sys.argv[1]
+timed: dict[str, float] = defaultdict(float)
+calls: dict[str, int] = defaultdict(int)
+phases: dict[str, float] = defaultdict(float)
+functions: dict[str, float] = defaultdict(float)
+
+
+within = [0.0]  # when the call that is being timed began: a sample may come before it is counted
+
+
+def clocked(phase: str, call: Any) -> Any:
+    """The same function, its time put down to a phase."""
+
+    def timing(*arguments: Any, **named: Any) -> Any:
+        within[0] = start = time.perf_counter()
+        try:
+            return call(*arguments, **named)
+        finally:
+            timed[phase] += time.perf_counter() - start
+            within[0] = 0.0
+            calls[phase] += 1
+
+    return timing
+
+
+Plain = _socket.socket
+WAYS = ("send", "sendto", "sendmsg", "recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into")
+_socket.socket = type("Timed", (Plain,), {way: clocked("kernel", getattr(Plain, way)) for way in WAYS})  # type: ignore[assignment,misc]
+plain_read = os.read
+read_input = clocked("read", plain_read)
+read_kernel = clocked("kernel", plain_read)
+
+
+def read(fd: int, size: int) -> bytes:
+    data: bytes = (read_input if fd == 0 else read_kernel)(fd, size)
+    return data
+
+
+os.read = read
+os.write = clocked("write", os.write)
+
+last = [0.0, 0.0]  # the time of the last sample, and what was timed exactly until then
+
+
+def sample(_: int, frame: FrameType | None) -> None:
+    now = time.perf_counter()
+    known = sum(timed.values()) + (now - within[0] if within[0] else 0.0)
+    spent = now - last[0] - (known - last[1])
+    last[:] = [now, known]
+    while frame is not None:
+        place = frame.f_code.co_filename
+        if "/pyipvsadm/" in place:
+            module = place.rpartition("/")[2].removesuffix(".py")
+            name = frame.f_code.co_qualname
+            phases["kernel" if name in READERS else PHASES[kind].get(module, "other")] += spent
+            functions[f"{module}.{name}"] += spent
+            return
+        frame = frame.f_back
+    phases["other"] += spent
+
+
+def main(argv: list[str], place: str) -> int:
+    start = time.perf_counter()
+    from pyipvsadm import cli, kernel  # noqa: F401, PLC0415  # the phase to be timed
+    from pyipvsadm.view import classic  # noqa: F401, PLC0415
+
+    imported = time.perf_counter()
+    last[:] = [imported, 0.0]
+    signal.signal(signal.SIGALRM, sample)
+    signal.setitimer(signal.ITIMER_REAL, INTERVAL, INTERVAL)
+    status = cli.main(argv)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    end = time.perf_counter()
+    sample(0, sys._getframe())
+    split = {"import": imported - start} | dict(phases)
+    for phase, seconds in timed.items():
+        split[phase] = split.get(phase, 0) + seconds
+    hot = sorted(functions.items(), key=lambda pair: -pair[1])[:15]
+    found = {"split": split, "total": end - start, "calls": dict(calls), "functions": dict(hot)}
+    with open(place, "w") as out:
+        json.dump(found, out)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[4:], sys.argv[2]))

@@ -1,0 +1,260 @@
+"""The work, inside a guest: `python -m tests.bench.work OUTPUT [--runs N] [--only NAME]...` writes results as JSON to OUTPUT.
+
+Owns: the order of things, so that both tools meet the same conditions: runs alternate, each restore starts in a network
+namespace of its own (servers of a table that was cleared are revived, which costs a fraction), after one that warmed the
+kernel's memory up, and once the kernel has taken the last namespace away. Must never know: bars, tables for people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import fnmatch
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tests.bench import rows
+from tests.bench.install import OURS, PYTHON, REFERENCE, VENV
+from tests.bench.measure import peak, run, settle
+from tests.kernel import netns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.bench.rows import Row
+
+CLONE_NEWNS = 0x00020000  # uapi/linux/sched.h
+MS_REC, MS_PRIVATE = 1 << 14, 1 << 18  # uapi/linux/mount.h
+TOOLS = {"reference": REFERENCE, "ours": OURS}
+PHASES = str(Path(__file__).with_name("phases.py"))
+STARTS = 11  # runs of the interpreter that does nothing
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Bench:
+    """One guest's measurements. folder is in memory: everything read and written while the clock runs is there."""
+
+    def __init__(self, runs: int, chosen: list[str], folder: Path) -> None:
+        self.runs = runs
+        self._chosen = chosen
+        self._folder = folder
+        self.results: dict[str, dict[str, Any]] = {}
+
+    def wanted(self, row: Row) -> bool:
+        return not self._chosen or any(fnmatch.fnmatch(row.name, pattern) for pattern in self._chosen)
+
+    def all(self) -> dict[str, Any]:
+        """Every wanted row, the tables one after the other."""
+        found = self._starts()
+        shapes = dict.fromkeys(row.shape for row in rows.ROWS if row.kind in (rows.RESTORE, rows.LIST) and self.wanted(row))
+        for shape in shapes:
+            self._table(shape)
+        for row in rows.ROWS:
+            if row.kind == rows.CONNECTIONS and self.wanted(row):
+                self._connections(row)
+            elif row.kind == rows.LOOP and self.wanted(row):
+                self._loop(row)
+        return found | {"rows": self.results}
+
+    def _starts(self) -> dict[str, Any]:
+        """What starting costs here: the interpreter that does nothing, and both tools on an empty table."""
+        netns.fresh()
+        commands = {
+            "python": [PYTHON, "-I", "-c", "pass"],
+            "environment": [str(VENV / "bin" / "python"), "-I", "-c", "pass"],
+            **{name: [tool, "-L", "-n"] for name, tool in TOOLS.items()},
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
+        for number in range(STARTS + 1):
+            for name, command in commands.items():
+                ran = run(command)
+                if number:  # the first fills the caches
+                    seconds[name].append(ran.seconds)
+        found = {name: median(values) for name, values in seconds.items()}
+        said(", ".join(f"{name} {value * 1000:.1f} ms" for name, value in found.items()))
+        return {"start": found, "kernel": platform.release(), "compiled": compiled()}
+
+    # --- tables
+
+    def _table(self, shape: tuple[int, int]) -> None:
+        file = self._file("rules", rows.rules(*shape))
+        restores = [row for row in rows.ROWS if row.kind == rows.RESTORE and row.shape == shape and self.wanted(row)]
+        listings = [row for row in rows.ROWS if row.kind == rows.LIST and row.shape == shape and self.wanted(row)]
+        self._fresh()
+        run([OURS, "-R"], file)
+        for row in restores:
+            self._restore(row, file)
+        for row in listings:
+            self._listing(row)
+        if restores and not listings:
+            return
+        if any(row.name.startswith("list") for row in listings):
+            self._phases("list", f"list-{shape[0]}x{shape[1]}", ["-L", "-n"])
+        if any(row.name.startswith("stats") for row in listings):
+            self._phases("list", f"stats-{shape[0]}x{shape[1]}", ["-L", "-n", "--stats"])
+
+    def _fresh(self) -> None:
+        """An empty table in a quiet kernel."""
+        netns.fresh()
+        settle()
+
+    def _restore(self, row: Row, file: str) -> None:
+        small = self._file("small", rows.rules(1, 10))
+        self._fresh()
+        for tool in TOOLS.values():
+            run([tool, "-C"])
+            run([tool, "-R"], small)
+        runs = self.runs if row is not rows.LARGE else 1
+        seconds: dict[str, list[float]] = {name: [] for name in TOOLS}
+        peaks: dict[str, int] = {}
+        tables = {}
+        for number in range(runs):
+            for name, tool in TOOLS.items():
+                self._fresh()
+                seconds[name].append(run([tool, "-R"], file).seconds)
+                said(f"{row.name} {name} {seconds[name][-1]:.2f} s")
+                if not number:
+                    tables[name] = self._digest([REFERENCE, "-S", "-n"])
+        for name, tool in TOOLS.items():
+            if name == "ours" or row is not rows.LARGE:
+                self._fresh()
+                peaks[name] = peak([tool, "-R"], file).peak
+        self._fresh()
+        self.results[row.name] = {"seconds": seconds, "peak": peaks, "same": tables["reference"] == tables["ours"]}
+        self._phases("restore", row.name, ["-R"], file)
+
+    def _listing(self, row: Row) -> None:
+        seconds: dict[str, list[float]] = {name: [] for name in TOOLS}
+        peaks = {}
+        digests = {}
+        for name, tool in TOOLS.items():  # these warm both up, and are compared
+            out = str(self._folder / name)
+            peaks[name] = peak([tool, *row.argv], stdout=out).peak
+            digests[name] = digest(out)
+        for _ in range(self.runs):
+            for name, tool in TOOLS.items():
+                seconds[name].append(run([tool, *row.argv], stdout=str(self._folder / name)).seconds)
+        said(f"{row.name} " + ", ".join(f"{name} {median(values):.2f} s" for name, values in seconds.items()))
+        self.results[row.name] = {"seconds": seconds, "peak": peaks, "same": digests["reference"] == digests["ours"]}
+
+    def _phases(self, kind: str, name: str, argv: list[str], stdin: str = "/dev/null") -> None:
+        """The split of our time, in the present table."""
+        place = str(self._folder / "phases")
+        run([str(VENV / "bin" / "python"), "-I", PHASES, kind, place, "--", *argv], stdin, str(self._folder / "split"))
+        self.results.setdefault(name, {})["phases"] = json.loads(Path(place).read_text())
+
+    # --- the rest
+
+    def _connections(self, row: Row) -> None:
+        """Both tools read the same text: a file system of ours lies over /proc while they run."""
+        self._fresh()
+        seconds: dict[str, list[float]] = {name: [] for name in TOOLS}
+        digests = {}
+        peaks = {}
+        with connection_file("") as place:
+            for name, tool in TOOLS.items():
+                place.write_text(rows.HEADING)
+                peaks[f"{name}, empty"] = peak([tool, *row.argv], stdout=str(self._folder / name)).peak
+            place.write_text(rows.connections(row.things))
+            for name, tool in TOOLS.items():
+                out = str(self._folder / name)
+                peaks[name] = peak([tool, *row.argv], stdout=out).peak
+                digests[name] = digest(out)
+            for _ in range(self.runs):
+                for name, tool in TOOLS.items():
+                    seconds[name].append(run([tool, *row.argv], stdout=str(self._folder / name)).seconds)
+            self.results[row.name] = {"seconds": seconds, "peak": peaks, "same": digests["reference"] == digests["ours"]}
+            self._phases("list", row.name, list(row.argv))
+        said(f"{row.name} " + ", ".join(f"{name} {median(values):.2f} s" for name, values in seconds.items()))
+
+    def _loop(self, row: Row) -> None:
+        """What gets slower with us: a command after the other. And the same through -R."""
+        lines = rows.rules(row.things, 0).splitlines()
+        file = self._file("loop", "\n".join(lines) + "\n")
+        seconds: dict[str, list[float]] = {name: [] for name in TOOLS}
+        together: dict[str, list[float]] = {name: [] for name in TOOLS}
+        tables = {}
+        for _ in range(self.runs):
+            for name, tool in TOOLS.items():
+                self._fresh()
+                seconds[name].append(sum(run([tool, *line.split()]).seconds for line in lines))
+                tables[name] = self._digest([REFERENCE, "-S", "-n"])
+                self._fresh()
+                together[name].append(run([tool, "-R"], file).seconds)
+        same = tables["reference"] == tables["ours"]
+        self.results[row.name] = {"seconds": seconds, "together": together, "same": same}
+
+    def _file(self, name: str, text: str) -> str:
+        place = self._folder / name
+        place.write_text(text)
+        return str(place)
+
+    def _digest(self, argv: list[str]) -> str:
+        out = str(self._folder / "digest")
+        run(argv, stdout=out)
+        return digest(out)
+
+
+def digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def compiled() -> bool:
+    """Whether the compiled modules count: theirs are the time and size of their source."""
+    for source in (VENV / "lib").rglob("pyipvsadm/*.py"):
+        cache = source.parent / "__pycache__" / f"{source.stem}.{sys.implementation.cache_tag}.pyc"
+        head = cache.read_bytes()[:16] if cache.exists() else b""
+        found = source.stat()
+        if head[8:] != (int(found.st_mtime)).to_bytes(4, "little") + found.st_size.to_bytes(4, "little"):
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def connection_file(text: str) -> Iterator[Path]:
+    """A file that every process of this mount namespace reads as /proc/net/ip_vs_conn, for the length of the body.
+
+    /proc/net leads to each reader's own folder, so a mount on the file alone is seen by its owner only: all of /proc is
+    covered. Neither tool reads anything else there.
+    """
+    netns._check("unshare", _libc.unshare(CLONE_NEWNS))
+    netns._check("mount", _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
+    netns._check("mount", _libc.mount(b"tmpfs", b"/proc", b"tmpfs", 0, None))
+    try:
+        Path("/proc/net").mkdir()
+        place = Path("/proc/net/ip_vs_conn")
+        place.write_text(text)
+        yield place
+    finally:
+        netns._check("umount", _libc.umount(b"/proc"))
+
+
+def said(line: str) -> None:
+    print(f"bench: {line}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.work", description="Measure, inside a guest.")
+    parser.add_argument("output")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", action="append", default=[])
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir="/run") as folder:
+        found = Bench(given.runs, given.only, Path(folder)).all()
+    with open(given.output, "w") as out:
+        json.dump(found, out)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+if __name__ == "__main__":
+    main()

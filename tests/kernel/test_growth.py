@@ -1,0 +1,81 @@
+"""How many system calls a rule and a listed service cost: counted, so that no machine is too slow for it.
+
+A tracer stops the tool at each of its system calls (ptrace), whatever makes them: what reading, writing and memory cost is
+counted too. What a run costs anyhow falls out, because two sizes are compared.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+import pytest
+
+from pyipvsadm.cli import main
+from tests.bench.rows import rules
+from tests.kernel import netns as namespaces
+
+PTRACE_TRACEME = 0  # uapi/linux/ptrace.h
+PTRACE_SYSCALL = 24
+PTRACE_SETOPTIONS = 0x4200
+PTRACE_O_TRACESYSGOOD = 1
+SYSCALL_STOP = signal.SIGTRAP | 0x80
+
+PER_RULE = 0.05
+PER_SERVICE = 4
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+
+def calls(argv: list[str], stdin: bytes = b"") -> int:
+    """System calls of ours, from its main function on. Its output is thrown away."""
+
+    def traced() -> int:
+        pid = os.fork()
+        if pid == 0:
+            _libc.ptrace(PTRACE_TRACEME, 0, None, None)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os._exit(main(argv))
+        os.waitpid(pid, 0)
+        _libc.ptrace(PTRACE_SETOPTIONS, pid, None, PTRACE_O_TRACESYSGOOD)
+        stops, passed = 0, 0
+        while True:
+            _libc.ptrace(PTRACE_SYSCALL, pid, None, passed)
+            _, status = os.waitpid(pid, 0)
+            if not os.WIFSTOPPED(status):
+                break
+            stopped = os.WSTOPSIG(status)
+            stops += stopped == SYSCALL_STOP
+            passed = 0 if stopped == SYSCALL_STOP else stopped
+        os.write(2, f"{stops}\n".encode())
+        return os.waitstatus_to_exitcode(status)
+
+    done = namespaces.run_child(traced, stdin, timeout=120)
+    assert done.status == 0, done
+    return int(done.stderr.split()[-1]) // 2  # one stop before a call and one after it
+
+
+@pytest.mark.usefixtures("netns")
+@pytest.mark.parametrize(("small", "large"), [((1, 1000), (1, 4000)), ((500, 1), (2000, 1)), ((10, 100), (40, 100))])
+def test_system_calls_of_a_rule(small: tuple[int, int], large: tuple[int, int]) -> None:
+    before, after = (_restored(shape) for shape in (small, large))
+    more = large[0] * (1 + large[1]) - small[0] * (1 + small[1])
+    assert 0 < after - before < PER_RULE * more
+
+
+def _restored(shape: tuple[int, int]) -> int:
+    found = calls(["-C"])
+    assert found > 0
+    return calls(["-R"], rules(*shape).encode())
+
+
+@pytest.mark.usefixtures("netns")
+@pytest.mark.parametrize("argv", [["-L", "-n"], ["-S", "-n"], ["-L", "-n", "--stats"], ["-L", "-n", "--thresholds"]])
+def test_system_calls_of_a_service(argv: list[str]) -> None:
+    counts = []
+    for services in (100, 500):
+        _restored((services, 3))
+        counts.append(calls(argv))
+    assert counts[1] - counts[0] < PER_SERVICE * 400
