@@ -12,6 +12,7 @@ from sys import byteorder
 
 from pyipvsadm.layout import Layout, Reader
 from pyipvsadm.model import AF_INET, AF_INET6, FORWARD_MASK, Destination, Service
+from pyipvsadm.netlink import NLM_F_MULTI, WireError
 from pyipvsadm.wire import (
     DEST,
     DEST_ACTIVE_CONNS,
@@ -28,7 +29,6 @@ from pyipvsadm.wire import (
     DEST_TUN_TYPE,
     DEST_U_THRESH,
     DEST_WEIGHT,
-    NLM_F_MULTI,
     SERVICE,
     SVC_ADDR,
     SVC_AF,
@@ -41,7 +41,6 @@ from pyipvsadm.wire import (
     SVC_SCHED_NAME,
     SVC_STATS64,
     SVC_TIMEOUT,
-    WireError,
 )
 
 TYPE_CHECKING = False

@@ -16,7 +16,7 @@ import errno
 import os
 from struct import pack
 
-from pyipvsadm import dumps, wire
+from pyipvsadm import dumps, netlink, wire
 from pyipvsadm.errors import Failed, Refused, sentence
 from pyipvsadm.model import (
     AF_INET,
@@ -77,7 +77,7 @@ class Kernel:
         except OSError:  # a sandbox without netlink
             raise not_there(old_interface_errno()) from None
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
-        self._family = wire.GENL_ID_CTRL
+        self._family = netlink.GENL_ID_CTRL
         self._family = self._find_family()
         self._services = dumps.service_reader(self._family)
         self._destinations = dumps.destination_reader(self._family)
@@ -142,14 +142,14 @@ class Kernel:
         """
         batches: list[tuple[int, int, bytes]] = []  # first and last sequence number, messages
         encode = wire.Encoder().payload
-        message = wire.message
+        message = netlink.message
         family = self._family
         waiting: list[bytes] = []
         op = 0
         seq = self._seq + 1
         for change in changes:
             op = change.op
-            waiting.append(message(family, op, wire.NLM_F_REQUEST, seq, encode(change)))
+            waiting.append(message(family, op, netlink.NLM_F_REQUEST, seq, encode(change)))
             seq += 1
             if len(waiting) == self._batch:
                 batches.append(self._closed(waiting, op, seq))
@@ -172,9 +172,9 @@ class Kernel:
         if op == DEL_DAEMON:
             # Its acknowledgement can get lost: a daemon stopped before its thread first ran answers EINTR, and netlink is
             # silent on that (af_netlink.c: netlink_rcv_skb). Something after it always answers.
-            messages.append(wire.message(self._family, GET_INFO, wire.NLM_F_REQUEST, seq, b""))
+            messages.append(netlink.message(self._family, GET_INFO, netlink.NLM_F_REQUEST, seq, b""))
             seq += 1
-        messages[-1] = wire.acknowledged(messages[-1])
+        messages[-1] = netlink.acknowledged(messages[-1])
         return first, seq - 1, b"".join(messages)
 
     def _outcomes(self, first: int, last: int) -> list[tuple[int, int]]:
@@ -182,7 +182,7 @@ class Kernel:
         refused = []
         while True:
             for reply in self._messages(self._receive()):
-                if reply.type != wire.NLMSG_ERROR or not first <= reply.seq <= last:
+                if reply.type != netlink.NLMSG_ERROR or not first <= reply.seq <= last:
                     continue  # the answer of GET_INFO, or to something we no longer wait for
                 number = reply.errno()
                 if number:
@@ -193,9 +193,9 @@ class Kernel:
     def _find_family(self) -> int:
         for load in (True, False):
             self._seq += 1
-            self._send(wire.get_family(self._seq))
+            self._send(netlink.get_family(self._seq))
             try:
-                return wire.read_family(self._reply(0))
+                return netlink.read_family(self._reply(0))
             except Refused as no:
                 if no.errno != errno.ENOENT:
                     raise not_there(no.errno) from None
@@ -203,18 +203,18 @@ class Kernel:
                 break
         raise not_there(old_interface_errno())
 
-    def _one(self, command: int, read: Callable[[wire.Message], Value], payload: bytes = b"") -> Value:
+    def _one(self, command: int, read: Callable[[netlink.Message], Value], payload: bytes = b"") -> Value:
         """A request with one answer."""
         self._seq += 1
-        self._send(wire.message(self._family, command, wire.NLM_F_REQUEST, self._seq, payload))
+        self._send(netlink.message(self._family, command, netlink.NLM_F_REQUEST, self._seq, payload))
         return self._decoded(read, self._reply(command))
 
-    def _reply(self, command: int) -> wire.Message:
+    def _reply(self, command: int) -> netlink.Message:
         while True:
             for reply in self._messages(self._receive()):
                 if reply.seq != self._seq:
                     continue
-                if reply.type == wire.NLMSG_ERROR:
+                if reply.type == netlink.NLMSG_ERROR:
                     raise Refused(command, reply.errno())
                 return reply
 
@@ -222,7 +222,7 @@ class Kernel:
         self,
         command: int,
         payload: bytes,
-        read: Callable[[wire.Message], Value],
+        read: Callable[[netlink.Message], Value],
         reader: Reader | None = None,
     ) -> list[Value]:
         """A request with many answers; taken again when the kernel says that the table moved meanwhile."""
@@ -236,12 +236,12 @@ class Kernel:
         self,
         command: int,
         payload: bytes,
-        read: Callable[[wire.Message], Value],
+        read: Callable[[netlink.Message], Value],
         reader: Reader | None,
     ) -> list[Value] | None:
         self._seq += 1
-        flags = wire.NLM_F_REQUEST | wire.NLM_F_DUMP
-        self._send(wire.message(self._family, command, flags, self._seq, payload))
+        flags = netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP
+        self._send(netlink.message(self._family, command, flags, self._seq, payload))
         found: list[Value] = []
         interrupted = False
         while True:
@@ -253,8 +253,8 @@ class Kernel:
             for reply in self._messages(datagram):
                 if reply.seq != self._seq:
                     continue
-                interrupted = interrupted or bool(reply.flags & wire.NLM_F_DUMP_INTR)
-                if reply.type in (wire.NLMSG_ERROR, wire.NLMSG_DONE):
+                interrupted = interrupted or bool(reply.flags & netlink.NLM_F_DUMP_INTR)
+                if reply.type in (netlink.NLMSG_ERROR, netlink.NLMSG_DONE):
                     number = reply.errno()
                     if number:
                         raise Refused(command, number)
@@ -264,13 +264,13 @@ class Kernel:
     def _quickly(self, reader: Reader, datagram: memoryview) -> list[Any] | None:
         try:
             return reader.values(datagram, self._seq)
-        except wire.WireError as bad:
+        except netlink.WireError as bad:
             raise not_understood(bad) from None
 
-    def _decoded(self, read: Callable[[wire.Message], Value], reply: wire.Message) -> Value:
+    def _decoded(self, read: Callable[[netlink.Message], Value], reply: netlink.Message) -> Value:
         try:
             return read(reply)
-        except wire.WireError as bad:
+        except netlink.WireError as bad:
             raise not_understood(bad) from None
 
     def _send(self, data: bytes) -> None:
@@ -300,14 +300,14 @@ class Kernel:
             self._trace("received", bytes(data))
         return data
 
-    def _messages(self, datagram: memoryview) -> list[wire.Message]:
+    def _messages(self, datagram: memoryview) -> list[netlink.Message]:
         try:
-            return list(wire.messages(bytes(datagram)))
-        except wire.WireError as bad:
+            return list(netlink.messages(bytes(datagram)))
+        except netlink.WireError as bad:
             raise not_understood(bad) from None
 
 
-def not_understood(bad: wire.WireError) -> Failed:
+def not_understood(bad: netlink.WireError) -> Failed:
     """What to say of bytes that are no answer."""
     return Failed(f"The kernel's answer cannot be read: {bad} (IPVSADM_DEBUG=netlink shows it)")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from pyipvsadm import model, wire
+from pyipvsadm import model, netlink, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _string(data: bytes) -> str:
     return repr(data.partition(b"\0")[0].decode("utf-8", "backslashreplace"))
 
 
-_LITTLE = wire.message(1, 0, 0, 0, b"")[4] == 1
+_LITTLE = netlink.message(1, 0, 0, 0, b"")[4] == 1
 
 _COMMANDS = {
     getattr(model, name): name
@@ -114,37 +114,37 @@ _COMMAND: Table = {
 }
 _INFO: Table = {wire.INFO_VERSION: ("VERSION", _hex), wire.INFO_CONN_TAB_SIZE: ("CONN_TAB_SIZE", _host)}
 _CONTROLLER: Table = {
-    wire.CTRL_ATTR_FAMILY_ID: ("FAMILY_ID", _host),
-    wire.CTRL_ATTR_FAMILY_NAME: ("FAMILY_NAME", _string),
+    netlink.CTRL_ATTR_FAMILY_ID: ("FAMILY_ID", _host),
+    netlink.CTRL_ATTR_FAMILY_NAME: ("FAMILY_NAME", _string),
 }
-_FLAGS = ((wire.NLM_F_REQUEST, "REQUEST"), (wire.NLM_F_MULTI, "MULTI"), (wire.NLM_F_ACK, "ACK"))
+_FLAGS = ((netlink.NLM_F_REQUEST, "REQUEST"), (netlink.NLM_F_MULTI, "MULTI"), (netlink.NLM_F_ACK, "ACK"))
 
 
 def describe(direction: str, datagram: bytes) -> Iterator[str]:
     """The lines for a datagram that was "sent" or "received". What cannot be read is shown in hexadecimal."""
     try:
-        for message in wire.messages(datagram):
+        for message in netlink.messages(datagram):
             yield from _message(direction, message)
-    except wire.WireError as bad:
+    except netlink.WireError as bad:
         yield f"netlink {direction}: {bad}: {_hex(datagram)}"
 
 
-def _message(direction: str, message: wire.Message) -> Iterator[str]:
+def _message(direction: str, message: netlink.Message) -> Iterator[str]:
     head = f"netlink {direction} seq={message.seq}"
-    if message.type == wire.NLMSG_ERROR:
+    if message.type == netlink.NLMSG_ERROR:
         number = message.errno()
         yield f"{head} ERROR {number} ({os.strerror(number)})" if number else f"{head} ACK"
         return
-    if message.type == wire.NLMSG_DONE:
+    if message.type == netlink.NLMSG_DONE:
         yield f"{head} DONE {message.errno()}"
         return
     flags = [name for bit, name in _FLAGS if message.flags & bit]
-    if direction == "sent" and message.flags & wire.NLM_F_DUMP == wire.NLM_F_DUMP:
+    if direction == "sent" and message.flags & netlink.NLM_F_DUMP == netlink.NLM_F_DUMP:
         flags.append("DUMP")
-    if direction == "received" and message.flags & wire.NLM_F_DUMP_INTR:
+    if direction == "received" and message.flags & netlink.NLM_F_DUMP_INTR:
         flags.append("DUMP_INTR")
     command = message.body[0] if message.body else 0
-    if message.type == wire.GENL_ID_CTRL:
+    if message.type == netlink.GENL_ID_CTRL:
         name, table = "controller", _CONTROLLER
     else:
         name = _COMMANDS.get(command, str(command))
@@ -158,6 +158,6 @@ def _attributes(found: dict[int, bytes], table: Table, indent: str) -> Iterator[
         name, shown = table.get(kind, (f"attribute {kind}", _hex))
         if isinstance(shown, str):
             yield f"{indent}{name}"
-            yield from _attributes(wire.attributes(data), _NESTS[shown], indent + "  ")
+            yield from _attributes(netlink.attributes(data), _NESTS[shown], indent + "  ")
         else:
             yield f"{indent}{name} {shown(data)}"

@@ -1,13 +1,11 @@
-"""IPVS generic netlink messages to bytes and back, sans-I/O.
+"""IPVS attributes to bytes and back, sans-I/O.
 
-Owns: the numbers of messages and attributes (uapi netlink.h, genetlink.h, ip_vs.h), their layouts, their byte order.
-Must never know: sockets, backends, options.
+Owns: the numbers of attributes (uapi ip_vs.h), their layouts, their byte order.
+Must never know: sockets, backends, options, how messages are framed (netlink.py).
 
-How it works. A message is nlmsghdr (length, type, flags, sequence, port id), genlmsghdr (command, version, reserved) and
-attributes (length, type, payload padded to 4 bytes), nested ones among them. Everything is in the machine's order but
-addresses, ports of services, servers and tunnels, and IPv4 netmasks, which are in network order; the port of the sync
-daemons is in the machine's. What we send has fixed layouts, one Struct each; what we read is walked, since a newer
-kernel may add attributes anywhere. Whatever the bytes are, decoding ends: it yields a value or raises WireError.
+Everything is in the machine's order but addresses, ports of services, servers and tunnels, and IPv4 netmasks, which are in
+network order; the port of the sync daemons is in the machine's. What we send has fixed layouts, one Struct each; what we read is
+walked, since a newer kernel may add attributes anywhere. Whatever the bytes are, decoding ends: in a value or a WireError.
 """
 
 from __future__ import annotations
@@ -31,28 +29,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-# nlmsghdr types and flags
-NLMSG_ERROR = 2
-NLMSG_DONE = 3
-NLM_F_REQUEST = 1
-NLM_F_MULTI = 2
-NLM_F_ACK = 4
-NLM_F_DUMP_INTR = 0x10
-NLM_F_DUMP = 0x300
-
-# the controller of generic netlink
-GENL_ID_CTRL = 16
-CTRL_CMD_GETFAMILY = 3
-CTRL_ATTR_FAMILY_ID = 1
-CTRL_ATTR_FAMILY_NAME = 2
-
-FAMILY_NAME = "IPVS"
-FAMILY_VERSION = 1
+from pyipvsadm.netlink import Message, WireError, attribute, attributes
 
 # IPVS_CMD_ATTR_*
 SERVICE = 1
@@ -107,11 +84,7 @@ DAEMON_MCAST_GROUP6 = 6
 DAEMON_MCAST_PORT = 7
 DAEMON_MCAST_TTL = 8
 
-MAX_ERRNO = 4095  # err.h; a damaged answer may claim more
-TYPE_MASK = 0x3FFF  # NLA_TYPE_MASK: without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
-_HEADER = Struct("=IHHIIBBH")
-_NLMSGHDR = Struct("=IHHII")
 _NLATTR = Struct("=HH")
 _U8 = Struct("=B")
 _U16 = Struct("=H")
@@ -121,7 +94,6 @@ _S32 = Struct("=i")
 _NET16 = Struct(">H")
 _NET32 = Struct(">I")
 
-HEADER = _HEADER.size  # 20
 REMEMBERED = 1 << 10  # servers, and services without their names, whose bytes an Encoder keeps
 
 # A service's attributes: heads (length, type), values between them, and padding.
@@ -148,32 +120,6 @@ _TUNNEL_PORT_HEAD = _NLATTR.pack(6, DEST_TUN_PORT)
 _FLAGS_HEAD = _NLATTR.pack(6, DEST_TUN_FLAGS)
 _UPPER_HEAD = _NLATTR.pack(8, DEST_U_THRESH)
 _LOWER_HEAD = _NLATTR.pack(8, DEST_L_THRESH)
-
-
-class WireError(ValueError):
-    """Bytes that are no message of the kind expected."""
-
-
-def attribute(kind: int, payload: bytes) -> bytes:
-    """One attribute: header, payload, padding to 4 bytes."""
-    size = 4 + len(payload)
-    return _NLATTR.pack(size, kind) + payload + bytes(-size % 4)
-
-
-def message(family: int, command: int, flags: int, seq: int, payload: bytes) -> bytes:
-    """A whole request of a generic netlink family; port id 0: the kernel fills in the sender's."""
-    return _HEADER.pack(HEADER + len(payload), family, flags, seq, 0, command, FAMILY_VERSION, 0) + payload
-
-
-def acknowledged(request: bytes) -> bytes:
-    """The same request, asking for an acknowledgement (nlmsg_flags stand at byte 6)."""
-    return request[:6] + _U16.pack(_U16.unpack_from(request, 6)[0] | NLM_F_ACK) + request[8:]
-
-
-def get_family(seq: int) -> bytes:
-    """Ask the controller for the family's id, which the kernel gives out at run time."""
-    name = attribute(CTRL_ATTR_FAMILY_NAME, FAMILY_NAME.encode() + b"\0")
-    return message(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_REQUEST, seq, name)
 
 
 def _text(kind: int, value: str) -> bytes:
@@ -298,64 +244,6 @@ class Encoder:
         return rest
 
 
-class Message:
-    """A message as received: the header's fields, and the bytes after nlmsghdr."""
-
-    __slots__ = ("body", "flags", "pid", "seq", "type")
-
-    def __init__(self, kind: int, flags: int, seq: int, pid: int, body: bytes) -> None:
-        self.type = kind
-        self.flags = flags
-        self.seq = seq
-        self.pid = pid
-        self.body = body
-
-    def errno(self) -> int:
-        """Of NLMSG_ERROR and NLMSG_DONE: a positive errno, 0 for an acknowledgement (and for a DONE without a word)."""
-        if len(self.body) < 4:
-            if self.type == NLMSG_ERROR:
-                raise WireError("an error message without its errno")
-            return 0
-        value: int = _S32.unpack_from(self.body)[0]
-        return min(abs(value), MAX_ERRNO)
-
-    def attributes(self) -> dict[int, bytes]:
-        """The attributes after genlmsghdr."""
-        if len(self.body) < 4:
-            raise WireError("a message without its generic netlink header")
-        return attributes(self.body[4:])
-
-
-def messages(datagram: bytes) -> Iterator[Message]:
-    """The messages of a datagram."""
-    at = 0
-    end = len(datagram)
-    while at < end:
-        if end - at < _NLMSGHDR.size:
-            raise WireError(f"a message header cut after {end - at} bytes")
-        size, kind, flags, seq, pid = _NLMSGHDR.unpack_from(datagram, at)
-        if size < _NLMSGHDR.size or size > end - at:
-            raise WireError(f"a message of {size} bytes where {end - at} are left")
-        yield Message(kind, flags, seq, pid, datagram[at + 16 : at + size])
-        at += size + 3 & ~3
-
-
-def attributes(data: bytes) -> dict[int, bytes]:
-    """Attributes by number; of several with one number the last counts, as in the kernel."""
-    found = {}
-    at = 0
-    end = len(data)
-    while at < end:
-        if end - at < 4:
-            raise WireError(f"an attribute header cut after {end - at} bytes")
-        size, kind = _NLATTR.unpack_from(data, at)
-        if size < 4 or size > end - at:
-            raise WireError(f"an attribute of {size} bytes where {end - at} are left")
-        found[kind & TYPE_MASK] = data[at + 4 : at + size]
-        at += size + 3 & ~3
-    return found
-
-
 class _Nest:
     """Attributes of a nest, read by number and type; what is missing or too short is a WireError."""
 
@@ -406,15 +294,6 @@ class _Nest:
         if family not in (AF_INET, AF_INET6):
             raise WireError(f"address family {family}")
         return self.raw(kind, 4 if family == AF_INET else 16)
-
-
-def read_family(reply: Message) -> int:
-    """The family's id from the controller's answer."""
-    data = reply.attributes().get(CTRL_ATTR_FAMILY_ID, b"")
-    if len(data) < 2:
-        raise WireError("a family without its id")
-    value: int = _U16.unpack_from(data)[0]
-    return value
 
 
 def read_info(reply: Message) -> Info:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyipvsadm import kernel, model, wire
+from pyipvsadm import kernel, model, netlink, wire
 from pyipvsadm.errors import Failed, Refused
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import AF_INET, TCP, Change, Daemon, Destination, Service, Timeouts
@@ -29,29 +29,29 @@ def header(kind: int, flags: int, seq: int, body: bytes) -> bytes:
 
 
 def error(seq: int, number: int) -> bytes:
-    return header(wire.NLMSG_ERROR, 0, seq, struct.pack("=i", -number) + bytes(16))
+    return header(netlink.NLMSG_ERROR, 0, seq, struct.pack("=i", -number) + bytes(16))
 
 
 def done(seq: int, number: int = 0) -> bytes:
-    return header(wire.NLMSG_DONE, wire.NLM_F_MULTI, seq, struct.pack("=i", -number))
+    return header(netlink.NLMSG_DONE, netlink.NLM_F_MULTI, seq, struct.pack("=i", -number))
 
 
-def part(seq: int, payload: bytes, flags: int = wire.NLM_F_MULTI) -> bytes:
-    return wire.message(FAMILY, 1, flags, seq, payload)
+def part(seq: int, payload: bytes, flags: int = netlink.NLM_F_MULTI) -> bytes:
+    return netlink.message(FAMILY, 1, flags, seq, payload)
 
 
 def info(seq: int) -> bytes:
-    values = wire.attribute(1, struct.pack("=I", 0x010201)) + wire.attribute(2, struct.pack("=I", 4096))
-    return wire.message(FAMILY, model.SET_INFO, 0, seq, values)
+    values = netlink.attribute(1, struct.pack("=I", 0x010201)) + netlink.attribute(2, struct.pack("=I", 4096))
+    return netlink.message(FAMILY, model.SET_INFO, 0, seq, values)
 
 
 def opening(request: Request) -> list[Answer] | None:
     """What every kernel with IPVS answers when it is opened."""
     seq, kind, flags, command, _ = request
-    if kind == wire.GENL_ID_CTRL:
-        return [wire.message(wire.GENL_ID_CTRL, 1, 0, seq, wire.attribute(1, struct.pack("=H", FAMILY)))]
+    if kind == netlink.GENL_ID_CTRL:
+        return [netlink.message(netlink.GENL_ID_CTRL, 1, 0, seq, netlink.attribute(1, struct.pack("=H", FAMILY)))]
     if command == model.GET_INFO:
-        return [info(seq), *([error(seq, 0)] if flags & wire.NLM_F_ACK else [])]
+        return [info(seq), *([error(seq, 0)] if flags & netlink.NLM_F_ACK else [])]
     return None
 
 
@@ -79,8 +79,8 @@ class Socket:
 
     def send(self, data: bytes) -> None:
         requests = [
-            (message.seq, message.type, message.flags, message.body[0], wire.attributes(message.body[4:]))
-            for message in wire.messages(data)
+            (message.seq, message.type, message.flags, message.body[0], netlink.attributes(message.body[4:]))
+            for message in netlink.messages(data)
         ]
         self.sends.append(requests)
         for request in requests:
@@ -115,7 +115,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Kernel, Sock
 def silent(request: Request) -> list[Answer]:
     """A kernel to which everything is right."""
     seq, _, flags, _, _ = request
-    return [error(seq, 0)] if flags & wire.NLM_F_ACK else []
+    return [error(seq, 0)] if flags & netlink.NLM_F_ACK else []
 
 
 def refuses(*commands: tuple[int, int]) -> Player:
@@ -139,7 +139,7 @@ STOP = Change(model.DEL_DAEMON, daemon=Daemon(model.MASTER))
 def test_opening_finds_the_family_and_asks_for_info(connect: Any) -> None:
     table, sock = connect(silent)
     assert table.info() == model.Info(0x010201, 4096)
-    assert [request[3] for (request,) in sock.sends] == [wire.CTRL_CMD_GETFAMILY, model.GET_INFO]
+    assert [request[3] for (request,) in sock.sends] == [netlink.CTRL_CMD_GETFAMILY, model.GET_INFO]
     table.close()
     assert sock.closed
 
@@ -148,7 +148,7 @@ def test_a_batch_is_one_send_and_only_its_last_asks_for_an_answer(connect: Any) 
     table, sock = connect(silent)
     assert table.apply([ADD, ADD_SERVER, ADD_SERVER]) == []
     (batch,) = sock.sends[2:]
-    assert [(request[3], bool(request[2] & wire.NLM_F_ACK)) for request in batch] == [
+    assert [(request[3], bool(request[2] & netlink.NLM_F_ACK)) for request in batch] == [
         (model.NEW_SERVICE, False),
         (model.NEW_DEST, False),
         (model.NEW_DEST, True),
@@ -189,15 +189,15 @@ def test_a_daemon_stop_that_is_refused(connect: Any) -> None:
 
 def listing(request: Request) -> list[Answer]:
     seq, _, _, command, attrs = request
-    if command == model.GET_SERVICE and request[2] & wire.NLM_F_DUMP:
+    if command == model.GET_SERVICE and request[2] & netlink.NLM_F_DUMP:
         service = wire.Encoder().payload(ADD)
         return [part(seq, service) + part(seq, service), part(seq, service), done(seq)]
     if command == model.GET_SERVICE:
         return [part(seq, wire.Encoder().payload(ADD), 0)]
     if command == model.GET_DEST:
         assert wire.SERVICE in attrs
-        counts = b"".join(wire.attribute(kind, bytes(4)) for kind in (7, 8, 9))
-        return [part(seq, wire.attribute(wire.DEST, wire.destination_full(SERVER)[4:] + counts)) + done(seq)]
+        counts = b"".join(netlink.attribute(kind, bytes(4)) for kind in (7, 8, 9))
+        return [part(seq, netlink.attribute(wire.DEST, wire.destination_full(SERVER)[4:] + counts)) + done(seq)]
     if command == model.GET_DAEMON:
         return [part(seq, wire.daemon(Daemon(model.MASTER, "lo", 1))), done(seq)]
     if command == model.GET_CONFIG:
@@ -220,7 +220,7 @@ def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
     def play(request: Request) -> list[Answer]:
         seq = request[0]
         times.append(seq)
-        flags = wire.NLM_F_MULTI | (wire.NLM_F_DUMP_INTR if len(times) < 3 else 0)
+        flags = netlink.NLM_F_MULTI | (netlink.NLM_F_DUMP_INTR if len(times) < 3 else 0)
         return [part(seq, wire.Encoder().payload(ADD), flags), done(seq)]
 
     table, _ = connect(play)
@@ -230,7 +230,7 @@ def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
 
 def test_a_dump_that_is_always_interrupted_is_given_up(connect: Any) -> None:
     def play(request: Request) -> list[Answer]:
-        return [header(wire.NLMSG_DONE, wire.NLM_F_DUMP_INTR, request[0], bytes(4))]
+        return [header(netlink.NLMSG_DONE, netlink.NLM_F_DUMP_INTR, request[0], bytes(4))]
 
     table, sock = connect(play)
     with pytest.raises(Failed, match="kept changing"):
@@ -313,7 +313,7 @@ def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
     sock = Socket(silent)
 
     def send(data: bytes) -> None:
-        (message,) = wire.messages(data)
+        (message,) = netlink.messages(data)
         family = opening((message.seq, message.type, 0, 0, {}))
         sock.queue += family or [error(message.seq, errno.EPERM)]
 
@@ -334,7 +334,7 @@ class Absent:
         sock = Socket(silent)
 
         def send(data: bytes) -> None:
-            (message,) = wire.messages(data)
+            (message,) = netlink.messages(data)
             answer = opening((message.seq, message.type, 0, message.body[0], {})) if self.there else None
             sock.queue += answer or [error(message.seq, errno.ENOENT)]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm import dumps, layout, wire
+from pyipvsadm import dumps, layout, netlink, wire
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Destination, Service
 
 FAMILY = 28
@@ -17,20 +17,20 @@ V4 = bytes([10, 0, 0, 1])
 
 
 def nested(kind: int, values: dict[int, bytes], order: tuple[int, ...]) -> bytes:
-    return wire.attribute(kind, b"".join(wire.attribute(at, values[at]) for at in order if at in values))
+    return netlink.attribute(kind, b"".join(netlink.attribute(at, values[at]) for at in order if at in values))
 
 
 def statistics(numbers: tuple[int, ...]) -> bytes:
-    return b"".join(wire.attribute(at, struct.pack("=Q", value)) for at, value in enumerate(numbers, 1))
+    return b"".join(netlink.attribute(at, struct.pack("=Q", value)) for at, value in enumerate(numbers, 1))
 
 
-def record(payload: bytes, flags: int = wire.NLM_F_MULTI, seq: int = SEQ, family: int = FAMILY) -> bytes:
-    return wire.message(family, 1, flags, seq, payload)
+def record(payload: bytes, flags: int = netlink.NLM_F_MULTI, seq: int = SEQ, family: int = FAMILY) -> bytes:
+    return netlink.message(family, 1, flags, seq, payload)
 
 
 def service_record(service: Service, **options: int) -> bytes:
     """As ip_vs_genl_fill_service writes it."""
-    values = wire.attributes(wire.attributes(wire.service_full(service))[wire.SERVICE])
+    values = netlink.attributes(netlink.attributes(wire.service_full(service))[wire.SERVICE])
     values[wire.SVC_STATS64] = statistics(service.stats)
     order = (1, 5, 2, 3, 4, 6, 11, 7, 8, 9, 12)
     return record(nested(wire.SERVICE, values, order), **options)
@@ -38,7 +38,7 @@ def service_record(service: Service, **options: int) -> bytes:
 
 def destination_record(server: Destination, stats: bool = True) -> bytes:
     """As ip_vs_genl_fill_dest writes it."""
-    values = wire.attributes(wire.attributes(wire.destination_full(server))[wire.DEST])
+    values = netlink.attributes(netlink.attributes(wire.destination_full(server))[wire.DEST])
     for kind, count in ((7, server.active), (8, server.inactive), (9, server.persistent)):
         values[kind] = struct.pack("=I", count)
     if stats:
@@ -78,7 +78,7 @@ def test_services_of_any_mixture(batches: list[list[Service]]) -> None:
     for batch in batches:
         datagram = b"".join(map(service_record, batch))
         found = reader.values(memoryview(datagram), SEQ)
-        walked = [wire.read_service(message) for message in wire.messages(datagram)]
+        walked = [wire.read_service(message) for message in netlink.messages(datagram)]
         assert walked == batch
         assert found in (batch, None)
         if found is None:  # more kinds of records than are worth learning
@@ -100,20 +100,22 @@ SERVER = Destination(AF_INET, V4, 80)
 OTHERS: list[tuple[str, bytes]] = [
     ("another sequence number", service_record(SERVICE, seq=SEQ + 1)),
     ("another family", service_record(SERVICE, family=FAMILY + 1)),
-    ("an interrupted dump", service_record(SERVICE, flags=wire.NLM_F_MULTI | wire.NLM_F_DUMP_INTR)),
-    ("the end of a dump", struct.pack("=IHHIIi", 20, wire.NLMSG_DONE, wire.NLM_F_MULTI, SEQ, 0, 0)),
+    ("an interrupted dump", service_record(SERVICE, flags=netlink.NLM_F_MULTI | netlink.NLM_F_DUMP_INTR)),
+    ("the end of a dump", struct.pack("=IHHIIi", 20, netlink.NLMSG_DONE, netlink.NLM_F_MULTI, SEQ, 0, 0)),
     ("a server", destination_record(SERVER)),
     ("no attributes", record(b"")),
     ("a cut attribute", record(b"\1\0")),
-    ("a nest of two bytes", record(wire.attribute(wire.SERVICE, b"\1\0"))),
+    ("a nest of two bytes", record(netlink.attribute(wire.SERVICE, b"\1\0"))),
     ("an attribute beyond the end", record(b"\x09\0\1\0")),
     ("an attribute shorter than its header", record(b"\3\0\1\0")),
     ("a cut record", GOOD[:-4]),
     ("a cut header", GOOD[:10]),
-    ("a record shorter than its header", struct.pack("=IHHII", 16, FAMILY, wire.NLM_F_MULTI, SEQ, 0) + b"\0\0\0\0"),
+    ("a record shorter than its header", struct.pack("=IHHII", 16, FAMILY, netlink.NLM_F_MULTI, SEQ, 0) + b"\0\0\0\0"),
     (
         "a value shorter than its type",
-        GOOD.replace(wire.attribute(wire.SVC_FLAGS, struct.pack("=II", 0, 0xFFFFFFFF)), wire.attribute(wire.SVC_FLAGS, b"\0")),
+        GOOD.replace(
+            netlink.attribute(wire.SVC_FLAGS, struct.pack("=II", 0, 0xFFFFFFFF)), netlink.attribute(wire.SVC_FLAGS, b"\0")
+        ),
     ),
 ]
 
@@ -132,11 +134,11 @@ def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
 
 
 def test_values_out_of_their_order_are_left_to_the_walk() -> None:
-    values = wire.attributes(wire.attributes(wire.service_full(SERVICE))[wire.SERVICE])
+    values = netlink.attributes(netlink.attributes(wire.service_full(SERVICE))[wire.SERVICE])
     values[wire.SVC_STATS64] = statistics(SERVICE.stats)
     datagram = record(nested(wire.SERVICE, values, (1, 2, 3, 4, 6, 8, 7, 9, 12)))
     assert dumps.service_reader(FAMILY).values(memoryview(datagram), SEQ) is None
-    assert [wire.read_service(message) for message in wire.messages(datagram)] == [SERVICE]
+    assert [wire.read_service(message) for message in netlink.messages(datagram)] == [SERVICE]
 
 
 def test_shapes_outlive_the_dump_they_were_learnt_in() -> None:
@@ -152,7 +154,7 @@ def test_shapes_outlive_the_dump_they_were_learnt_in() -> None:
 
 def test_a_family_that_nobody_knows() -> None:
     odd = Service(7, TCP, V4, 80)
-    with pytest.raises(wire.WireError, match="address family 7"):
+    with pytest.raises(netlink.WireError, match="address family 7"):
         dumps.service_reader(FAMILY).values(memoryview(service_record(odd)), SEQ)
 
 
@@ -171,6 +173,6 @@ def test_random_bytes_end(junk: bytes, at: int) -> None:
     for datagram in (junk, GOOD[:at] + junk, GOOD[:at] + junk + GOOD[at:]):
         try:
             found = reader.values(memoryview(datagram), SEQ)
-        except wire.WireError:
+        except netlink.WireError:
             continue
         assert found is None or len(found) <= len(datagram) // 20

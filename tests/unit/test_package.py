@@ -26,7 +26,7 @@ FILES = (
         "kernel",
         "memory",
     ),
-    *("layout", "model", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
+    *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
     *("view/__init__", "view/classic", "view/order", "view/procfs"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}

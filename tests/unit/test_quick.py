@@ -87,6 +87,15 @@ def test_what_is_remembered_is_not_mixed_up() -> None:
         assert change is None or change == scanned(line.split())
 
 
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyipvsadm.quick.REMEMBERED", 2)
+    reader = Rules()
+    for at in range(10):
+        for line in (f"-A -t 10.0.0.{at}:80 -s rr", f"-a -t 10.0.0.{at}:80 -r 10.0.1.{at}:80 -m -w {at}"):
+            assert reader.change(line.split()) == scanned(line.split())
+    assert max(len(reader._services), len(reader._servers)) <= 3
+
+
 addresses = st.sampled_from(
     ("10.0.0.1:80", "10.0.0.2:8080", "[2001:db8::1]:80", "[::1]:0", "10.1:80", "web:80", "10.0.0.1", "[::1]", "1.2.3.4:http", "")
 )

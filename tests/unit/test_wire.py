@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.generic import ipvs as theirs
 
-from pyipvsadm import model, wire
+from pyipvsadm import model, netlink, wire
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -157,19 +157,21 @@ STATS32 = (1, 2, 3, 1 << 33, (1 << 33) + 1, 6, 7, 8, 9, 10)
 
 
 def nest(kind: int, *parts: bytes) -> bytes:
-    return wire.attribute(kind, b"".join(parts))
+    return netlink.attribute(kind, b"".join(parts))
 
 
 def stats64() -> bytes:
-    return b"".join(wire.attribute(at, struct.pack("=Q", value)) for at, value in enumerate(STATS64, 1))
+    return b"".join(netlink.attribute(at, struct.pack("=Q", value)) for at, value in enumerate(STATS64, 1))
 
 
 def stats32() -> bytes:
-    return b"".join(wire.attribute(at, struct.pack("=Q" if at in (4, 5) else "=I", value)) for at, value in enumerate(STATS32, 1))
+    return b"".join(
+        netlink.attribute(at, struct.pack("=Q" if at in (4, 5) else "=I", value)) for at, value in enumerate(STATS32, 1)
+    )
 
 
-def reply(*parts: bytes) -> wire.Message:
-    (message,) = wire.messages(wire.message(28, 1, wire.NLM_F_MULTI, 3, b"".join(parts)))
+def reply(*parts: bytes) -> netlink.Message:
+    (message,) = netlink.messages(netlink.message(28, 1, netlink.NLM_F_MULTI, 3, b"".join(parts)))
     return message
 
 
@@ -179,42 +181,53 @@ def test_what_is_sent(change: Change, expected: str) -> None:
     assert wire.Encoder().payload(change).hex() == expected.replace(" ", "")
 
 
+def test_what_an_encoder_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "REMEMBERED", 2)
+    encoder = wire.Encoder()
+    for at in range(10):
+        service = Service(AF_INET, TCP, V4, 80, timeout=at)
+        servers = [Destination(AF_INET, V4, port) for port in (at, at + 1)]
+        for change in (Change(model.NEW_SERVICE, service), *[Change(model.NEW_DEST, service, each) for each in servers * 2]):
+            assert encoder.payload(change) == wire.Encoder().payload(change)
+    assert max(len(encoder._rests), len(encoder._servers)) <= 3
+
+
 def test_a_whole_request() -> None:
-    assert wire.message(28, model.FLUSH, wire.NLM_F_REQUEST | wire.NLM_F_ACK, 9, b"").hex(" ") == (
+    assert netlink.message(28, model.FLUSH, netlink.NLM_F_REQUEST | netlink.NLM_F_ACK, 9, b"").hex(" ") == (
         "14 00 00 00 1c 00 05 00 09 00 00 00 00 00 00 00 11 01 00 00"
     )
-    assert wire.get_family(1).hex() == "20000000" + "10000100" + "01000000" + "00000000" + "03010000" + (
+    assert netlink.get_family(1).hex() == "20000000" + "10000100" + "01000000" + "00000000" + "03010000" + (
         "09000200" + "495056530" + "0000000"
     )
 
 
 SERVICE_HEAD = (
-    wire.attribute(wire.SVC_AF, struct.pack("=H", AF_INET)),
-    wire.attribute(wire.SVC_PROTOCOL, struct.pack("=H", TCP)),
-    wire.attribute(wire.SVC_ADDR, V4 + bytes(12)),
-    wire.attribute(wire.SVC_PORT, b"\x00\x50"),
+    netlink.attribute(wire.SVC_AF, struct.pack("=H", AF_INET)),
+    netlink.attribute(wire.SVC_PROTOCOL, struct.pack("=H", TCP)),
+    netlink.attribute(wire.SVC_ADDR, V4 + bytes(12)),
+    netlink.attribute(wire.SVC_PORT, b"\x00\x50"),
 )
 SERVICE_TAIL = (
-    wire.attribute(wire.SVC_SCHED_NAME, b"wlc\0"),
-    wire.attribute(wire.SVC_FLAGS, struct.pack("=II", 3, 0xFFFFFFFF)),
-    wire.attribute(wire.SVC_TIMEOUT, struct.pack("=I", 360)),
-    wire.attribute(wire.SVC_NETMASK, bytes([255, 255, 0, 0])),
+    netlink.attribute(wire.SVC_SCHED_NAME, b"wlc\0"),
+    netlink.attribute(wire.SVC_FLAGS, struct.pack("=II", 3, 0xFFFFFFFF)),
+    netlink.attribute(wire.SVC_TIMEOUT, struct.pack("=I", 360)),
+    netlink.attribute(wire.SVC_NETMASK, bytes([255, 255, 0, 0])),
 )
 SERVER = (
-    wire.attribute(wire.DEST_ADDR, bytes([10, 0, 0, 2]) + bytes(12)),
-    wire.attribute(wire.DEST_PORT, b"\x1f\x90"),
-    wire.attribute(wire.DEST_FWD_METHOD, struct.pack("=I", 0x8000_0102)),
-    wire.attribute(wire.DEST_WEIGHT, struct.pack("=i", -1)),
-    wire.attribute(wire.DEST_U_THRESH, struct.pack("=I", 9)),
-    wire.attribute(wire.DEST_L_THRESH, struct.pack("=I", 8)),
-    wire.attribute(wire.DEST_ACTIVE_CONNS, struct.pack("=I", 7)),
-    wire.attribute(wire.DEST_INACT_CONNS, struct.pack("=I", 6)),
-    wire.attribute(wire.DEST_PERSIST_CONNS, struct.pack("=I", 5)),
+    netlink.attribute(wire.DEST_ADDR, bytes([10, 0, 0, 2]) + bytes(12)),
+    netlink.attribute(wire.DEST_PORT, b"\x1f\x90"),
+    netlink.attribute(wire.DEST_FWD_METHOD, struct.pack("=I", 0x8000_0102)),
+    netlink.attribute(wire.DEST_WEIGHT, struct.pack("=i", -1)),
+    netlink.attribute(wire.DEST_U_THRESH, struct.pack("=I", 9)),
+    netlink.attribute(wire.DEST_L_THRESH, struct.pack("=I", 8)),
+    netlink.attribute(wire.DEST_ACTIVE_CONNS, struct.pack("=I", 7)),
+    netlink.attribute(wire.DEST_INACT_CONNS, struct.pack("=I", 6)),
+    netlink.attribute(wire.DEST_PERSIST_CONNS, struct.pack("=I", 5)),
 )
 
 
 def test_a_service_as_received() -> None:
-    unknown = wire.attribute(99, b"from a newer kernel")
+    unknown = netlink.attribute(99, b"from a newer kernel")
     body = (*SERVICE_HEAD, unknown, *SERVICE_TAIL, nest(wire.SVC_STATS, stats32()), nest(wire.SVC_STATS64, stats64()))
     assert wire.read_service(reply(nest(wire.SERVICE, *body))) == Service(
         AF_INET, TCP, V4, 80, 0, "wlc", 3, 360, 0xFFFF0000, "", STATS64
@@ -227,8 +240,8 @@ def test_a_service_of_an_old_kernel_has_32_bit_statistics() -> None:
 
 
 def test_a_mark_as_received() -> None:
-    head = (SERVICE_HEAD[0], wire.attribute(wire.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)))
-    pe = wire.attribute(wire.SVC_PE_NAME, b"sip\0")
+    head = (SERVICE_HEAD[0], netlink.attribute(wire.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)))
+    pe = netlink.attribute(wire.SVC_PE_NAME, b"sip\0")
     found = wire.read_service(reply(nest(wire.SERVICE, *head, pe, *SERVICE_TAIL)))
     assert found.key() == (AF_INET, 0, b"", 0, 0xFFFFFFFF)
     assert (found.pe, found.stats) == ("sip", model.NO_STATS)
@@ -236,22 +249,22 @@ def test_a_mark_as_received() -> None:
 
 def test_an_ipv6_service_has_its_prefix_in_the_machines_order() -> None:
     head = (
-        wire.attribute(wire.SVC_AF, struct.pack("=H", AF_INET6)),
+        netlink.attribute(wire.SVC_AF, struct.pack("=H", AF_INET6)),
         SERVICE_HEAD[1],
-        wire.attribute(wire.SVC_ADDR, V6),
+        netlink.attribute(wire.SVC_ADDR, V6),
         SERVICE_HEAD[3],
     )
-    tail = (*SERVICE_TAIL[:3], wire.attribute(wire.SVC_NETMASK, struct.pack("=I", 64)))
+    tail = (*SERVICE_TAIL[:3], netlink.attribute(wire.SVC_NETMASK, struct.pack("=I", 64)))
     found = wire.read_service(reply(nest(wire.SERVICE, *head, *tail)))
     assert (found.addr, found.netmask) == (V6, 64)
 
 
 def test_a_server_as_received() -> None:
     tunnel = (
-        wire.attribute(wire.DEST_TUN_TYPE, bytes([GRE])),
-        wire.attribute(wire.DEST_TUN_PORT, b"\x17\xc0"),
-        wire.attribute(wire.DEST_TUN_FLAGS, struct.pack("=H", 1)),
-        wire.attribute(wire.DEST_ADDR_FAMILY, struct.pack("=H", AF_INET)),
+        netlink.attribute(wire.DEST_TUN_TYPE, bytes([GRE])),
+        netlink.attribute(wire.DEST_TUN_PORT, b"\x17\xc0"),
+        netlink.attribute(wire.DEST_TUN_FLAGS, struct.pack("=H", 1)),
+        netlink.attribute(wire.DEST_ADDR_FAMILY, struct.pack("=H", AF_INET)),
         nest(wire.DEST_STATS64, stats64()),
     )
     found = wire.read_destination(reply(nest(wire.DEST, *SERVER, *tunnel)), AF_INET6)
@@ -277,34 +290,34 @@ def test_a_daemon_there_and_back(daemon: Daemon) -> None:
 
 
 def test_info_timeouts_and_family() -> None:
-    info = wire.attribute(1, struct.pack("=I", 0x010201)) + wire.attribute(2, struct.pack("=I", 4096))
+    info = netlink.attribute(1, struct.pack("=I", 0x010201)) + netlink.attribute(2, struct.pack("=I", 4096))
     assert wire.read_info(reply(info)) == Info(0x010201, 4096)
     assert wire.read_timeouts(reply(wire.timeouts(Timeouts(1, 2, 3)))) == Timeouts(1, 2, 3)
     assert wire.read_timeouts(reply()) == Timeouts(0, 0, 0)
-    assert wire.read_family(reply(wire.attribute(1, struct.pack("=H", 28)))) == 28
+    assert netlink.read_family(reply(netlink.attribute(1, struct.pack("=H", 28)))) == 28
 
 
 def test_of_two_attributes_with_one_number_the_last_counts() -> None:
-    assert wire.attributes(wire.attribute(1, b"a") + wire.attribute(1, b"b")) == {1: b"b"}
+    assert netlink.attributes(netlink.attribute(1, b"a") + netlink.attribute(1, b"b")) == {1: b"b"}
 
 
 def test_nested_and_byte_order_bits_are_not_part_of_the_number() -> None:
-    assert wire.attributes(wire.attribute(0x8000 | 1, b"a")) == {1: b"a"}
+    assert netlink.attributes(netlink.attribute(0x8000 | 1, b"a")) == {1: b"a"}
 
 
 @pytest.mark.parametrize(
     ("kind", "body", "expected"),
     [
-        (wire.NLMSG_ERROR, struct.pack("=i", -17), 17),
-        (wire.NLMSG_ERROR, struct.pack("=i", 0), 0),
-        (wire.NLMSG_DONE, struct.pack("=i", -4), 4),
-        (wire.NLMSG_DONE, b"", 0),
-        (wire.NLMSG_DONE, struct.pack("=i", 3), 3),
-        (wire.NLMSG_ERROR, struct.pack("=i", -(2**31)), 4095),
+        (netlink.NLMSG_ERROR, struct.pack("=i", -17), 17),
+        (netlink.NLMSG_ERROR, struct.pack("=i", 0), 0),
+        (netlink.NLMSG_DONE, struct.pack("=i", -4), 4),
+        (netlink.NLMSG_DONE, b"", 0),
+        (netlink.NLMSG_DONE, struct.pack("=i", 3), 3),
+        (netlink.NLMSG_ERROR, struct.pack("=i", -(2**31)), 4095),
     ],
 )
 def test_errno(kind: int, body: bytes, expected: int) -> None:
-    assert wire.Message(kind, 0, 1, 0, body).errno() == expected
+    assert netlink.Message(kind, 0, 1, 0, body).errno() == expected
 
 
 DAMAGED: list[tuple[str, bytes]] = [
@@ -317,8 +330,8 @@ DAMAGED: list[tuple[str, bytes]] = [
 
 @pytest.mark.parametrize("datagram", [pytest.param(data, id=name) for name, data in DAMAGED])
 def test_damaged_datagrams(datagram: bytes) -> None:
-    with pytest.raises(wire.WireError):
-        list(wire.messages(datagram))
+    with pytest.raises(netlink.WireError):
+        list(netlink.messages(datagram))
 
 
 READERS: list[Any] = [
@@ -327,51 +340,51 @@ READERS: list[Any] = [
     wire.read_daemon,
     wire.read_info,
     wire.read_timeouts,
-    wire.read_family,
-    wire.Message.errno,
+    netlink.read_family,
+    netlink.Message.errno,
 ]
 
-INCOMPLETE: list[tuple[str, Any, wire.Message]] = [
-    ("no generic header", wire.read_service, wire.Message(28, 0, 1, 0, b"")),
+INCOMPLETE: list[tuple[str, Any, netlink.Message]] = [
+    ("no generic header", wire.read_service, netlink.Message(28, 0, 1, 0, b"")),
     ("no service", wire.read_service, reply()),
     ("service without family", wire.read_service, reply(nest(wire.SERVICE))),
-    ("family too short", wire.read_service, reply(nest(wire.SERVICE, wire.attribute(wire.SVC_AF, b"\2")))),
+    ("family too short", wire.read_service, reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\2")))),
     (
         "address too short",
         wire.read_service,
-        reply(nest(wire.SERVICE, SERVICE_HEAD[0], SERVICE_HEAD[1], wire.attribute(wire.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
+        reply(nest(wire.SERVICE, SERVICE_HEAD[0], SERVICE_HEAD[1], netlink.attribute(wire.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
     ),
     (
         "unknown family",
         wire.read_service,
-        reply(nest(wire.SERVICE, wire.attribute(wire.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
+        reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
     ),
     ("statistics cut", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1")))),
-    ("no id", wire.read_family, reply()),
-    ("error without errno", wire.Message.errno, wire.Message(wire.NLMSG_ERROR, 0, 1, 0, b"\0")),
+    ("no id", netlink.read_family, reply()),
+    ("error without errno", netlink.Message.errno, netlink.Message(netlink.NLMSG_ERROR, 0, 1, 0, b"\0")),
     ("attribute length below its header", wire.read_service, reply(b"\3\0\1\0")),
     ("attribute length beyond the end", wire.read_service, reply(b"\x09\0\1\0")),
 ]
 
 
 @pytest.mark.parametrize(("read", "message"), [pytest.param(r, m, id=name) for name, r, m in INCOMPLETE])
-def test_incomplete_answers(read: Any, message: wire.Message) -> None:
-    with pytest.raises(wire.WireError):
+def test_incomplete_answers(read: Any, message: netlink.Message) -> None:
+    with pytest.raises(netlink.WireError):
         read(message)
 
 
 def outcomes(datagram: bytes) -> None:
     """Whatever the bytes: values or WireError."""
     try:
-        messages = list(wire.messages(datagram))
-    except wire.WireError:
+        messages = list(netlink.messages(datagram))
+    except netlink.WireError:
         return
     assert len(messages) <= len(datagram) // 16
     for message in messages:
         for read in READERS:
             try:
                 read(message)
-            except wire.WireError:
+            except netlink.WireError:
                 continue
 
 
@@ -380,7 +393,7 @@ def test_random_bytes_are_values_or_one_kind_of_error(data: bytes) -> None:
     outcomes(data)
 
 
-GOOD = wire.message(28, 1, 2, 3, nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(wire.SVC_STATS64, stats64())))
+GOOD = netlink.message(28, 1, 2, 3, nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(wire.SVC_STATS64, stats64())))
 
 
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=4), st.integers(0, len(GOOD)))
@@ -420,9 +433,9 @@ def test_services_there_and_back(service: Service) -> None:
 
 @given(destinations())
 def test_servers_there_and_back(server: Destination) -> None:
-    counts = b"".join(wire.attribute(kind, bytes(4)) for kind in (7, 8, 9))
+    counts = b"".join(netlink.attribute(kind, bytes(4)) for kind in (7, 8, 9))
     inner = wire.destination_full(server)[4:] + counts
-    assert wire.read_destination(reply(wire.attribute(wire.DEST, inner)), 0) == server
+    assert wire.read_destination(reply(netlink.attribute(wire.DEST, inner)), 0) == server
 
 
 # --- pyroute2, which knows the family too. Its known errors are left out: it types the IPv6 netmask as an address and the
@@ -431,7 +444,7 @@ def test_servers_there_and_back(server: Destination) -> None:
 
 def pyroute2_reads(payload: bytes) -> dict[str, Any]:
     """Our request, decoded by pyroute2."""
-    message = theirs.ipvsmsg(wire.message(28, 1, 1, 1, payload))
+    message = theirs.ipvsmsg(netlink.message(28, 1, 1, 1, payload))
     message.decode()
     return {name: dict(value["attrs"]) for name, value in message["attrs"]}
 
@@ -461,7 +474,7 @@ def test_pyroute2_reads_our_server() -> None:
     assert dest["IPVS_DEST_ATTR_L_THRESH"] == 50
 
 
-def pyroute2_writes(*attrs: tuple[str, Any]) -> wire.Message:
+def pyroute2_writes(*attrs: tuple[str, Any]) -> netlink.Message:
     """A message of pyroute2's, as ours to read."""
     message = theirs.ipvsmsg()
     message["cmd"] = 1
@@ -469,7 +482,7 @@ def pyroute2_writes(*attrs: tuple[str, Any]) -> wire.Message:
     message["attrs"] = list(attrs)
     message["header"]["type"] = 28
     message.encode()
-    (found,) = wire.messages(bytes(message.data))
+    (found,) = netlink.messages(bytes(message.data))
     return found
 
 

@@ -1,0 +1,137 @@
+"""Generic netlink messages to bytes and back, sans-I/O: headers, attributes, the controller's one question.
+
+Owns: the framing (uapi netlink.h, genetlink.h). Must never know: sockets, what IPVS puts in its attributes (wire.py).
+
+How it works. A message is nlmsghdr (length, type, flags, sequence, port id), genlmsghdr (command, version, reserved) and
+attributes (length, type, payload padded to 4 bytes), nested ones among them, all in the machine's order.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# nlmsghdr types and flags
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLM_F_REQUEST = 1
+NLM_F_MULTI = 2
+NLM_F_ACK = 4
+NLM_F_DUMP_INTR = 0x10
+NLM_F_DUMP = 0x300
+
+# the controller of generic netlink
+GENL_ID_CTRL = 16
+CTRL_CMD_GETFAMILY = 3
+CTRL_ATTR_FAMILY_ID = 1
+CTRL_ATTR_FAMILY_NAME = 2
+
+FAMILY_NAME = "IPVS"
+FAMILY_VERSION = 1
+
+MAX_ERRNO = 4095  # err.h; a damaged answer may claim more
+TYPE_MASK = 0x3FFF  # NLA_TYPE_MASK: without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+
+_HEADER = Struct("=IHHIIBBH")
+_NLMSGHDR = Struct("=IHHII")
+_NLATTR = Struct("=HH")
+_U16 = Struct("=H")
+_S32 = Struct("=i")
+
+HEADER = _HEADER.size  # 20
+
+
+class WireError(ValueError):
+    """Bytes that are no message of the kind expected."""
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute: header, payload, padding to 4 bytes."""
+    size = 4 + len(payload)
+    return _NLATTR.pack(size, kind) + payload + bytes(-size % 4)
+
+
+def message(family: int, command: int, flags: int, seq: int, payload: bytes) -> bytes:
+    """A whole request of a generic netlink family; port id 0: the kernel fills in the sender's."""
+    return _HEADER.pack(HEADER + len(payload), family, flags, seq, 0, command, FAMILY_VERSION, 0) + payload
+
+
+def acknowledged(request: bytes) -> bytes:
+    """The same request, asking for an acknowledgement (nlmsg_flags stand at byte 6)."""
+    return request[:6] + _U16.pack(_U16.unpack_from(request, 6)[0] | NLM_F_ACK) + request[8:]
+
+
+def get_family(seq: int) -> bytes:
+    """Ask the controller for the family's id, which the kernel gives out at run time."""
+    name = attribute(CTRL_ATTR_FAMILY_NAME, FAMILY_NAME.encode() + b"\0")
+    return message(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_REQUEST, seq, name)
+
+
+class Message:
+    """A message as received: the header's fields, and the bytes after nlmsghdr."""
+
+    __slots__ = ("body", "flags", "pid", "seq", "type")
+
+    def __init__(self, kind: int, flags: int, seq: int, pid: int, body: bytes) -> None:
+        self.type = kind
+        self.flags = flags
+        self.seq = seq
+        self.pid = pid
+        self.body = body
+
+    def errno(self) -> int:
+        """Of NLMSG_ERROR and NLMSG_DONE: a positive errno, 0 for an acknowledgement (and for a DONE without a word)."""
+        if len(self.body) < 4:
+            if self.type == NLMSG_ERROR:
+                raise WireError("an error message without its errno")
+            return 0
+        value: int = _S32.unpack_from(self.body)[0]
+        return min(abs(value), MAX_ERRNO)
+
+    def attributes(self) -> dict[int, bytes]:
+        """The attributes after genlmsghdr."""
+        if len(self.body) < 4:
+            raise WireError("a message without its generic netlink header")
+        return attributes(self.body[4:])
+
+
+def messages(datagram: bytes) -> Iterator[Message]:
+    """The messages of a datagram."""
+    at = 0
+    end = len(datagram)
+    while at < end:
+        if end - at < _NLMSGHDR.size:
+            raise WireError(f"a message header cut after {end - at} bytes")
+        size, kind, flags, seq, pid = _NLMSGHDR.unpack_from(datagram, at)
+        if size < _NLMSGHDR.size or size > end - at:
+            raise WireError(f"a message of {size} bytes where {end - at} are left")
+        yield Message(kind, flags, seq, pid, datagram[at + 16 : at + size])
+        at += size + 3 & ~3
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Attributes by number; of several with one number the last counts, as in the kernel."""
+    found = {}
+    at = 0
+    end = len(data)
+    while at < end:
+        if end - at < 4:
+            raise WireError(f"an attribute header cut after {end - at} bytes")
+        size, kind = _NLATTR.unpack_from(data, at)
+        if size < 4 or size > end - at:
+            raise WireError(f"an attribute of {size} bytes where {end - at} are left")
+        found[kind & TYPE_MASK] = data[at + 4 : at + size]
+        at += size + 3 & ~3
+    return found
+
+
+def read_family(reply: Message) -> int:
+    """The family's id from the controller's answer."""
+    data = reply.attributes().get(CTRL_ATTR_FAMILY_ID, b"")
+    if len(data) < 2:
+        raise WireError("a family without its id")
+    value: int = _U16.unpack_from(data)[0]
+    return value
