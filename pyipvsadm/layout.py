@@ -15,6 +15,8 @@ from __future__ import annotations
 from struct import Struct
 from sys import byteorder
 
+from pyipvsadm.netlink import HEADER, TYPE_MASK
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,10 +25,8 @@ if TYPE_CHECKING:
     # (attribute numbers from the outermost nest inwards, struct code or "s" for as many bytes as came)
     Field = tuple[tuple[int, ...], str]
 
-_HEADERS = 20  # nlmsghdr and genlmsghdr
 _NLMSGHDR = Struct("=IHHII")
 _NLATTR = Struct("=HH")
-_TYPE_MASK = 0x3FFF
 _SHAPES = 8  # a table with more kinds of records than that is walked
 
 
@@ -46,9 +46,9 @@ class Layout:
         self.size = len(record)
         self.build = build
         mask = bytearray(self.size)
-        mask[:_HEADERS] = b"\xff" * _HEADERS
+        mask[:HEADER] = b"\xff" * HEADER
         offsets: dict[tuple[int, ...], tuple[int, int]] = {}
-        for path, at, length in walk(record, _HEADERS, self.size, (), frozenset(nests)):
+        for path, at, length in walk(record, HEADER, self.size, (), frozenset(nests)):
             mask[at - 4 : at] = b"\xff" * 4
             offsets[path] = (at, length)
         code = "="
@@ -117,11 +117,11 @@ class Reader:
 
     def _size(self, datagram: memoryview, at: int, seq: int) -> int:
         """Of the record there; 0 when it is not one of this dump."""
-        if len(datagram) - at < _HEADERS:
+        if len(datagram) - at < HEADER:
             return 0
         size, kind, flags, number, _ = _NLMSGHDR.unpack_from(datagram, at)
         ours = (kind, flags) == self._head and number == seq
-        return size if ours and _HEADERS <= size <= len(datagram) - at and not size & 3 else 0
+        return size if ours and HEADER <= size <= len(datagram) - at and not size & 3 else 0
 
     def _value(self, record: memoryview, seq: int) -> list[Any] | None:
         for layout in self._layouts:
@@ -150,7 +150,7 @@ def walk(
         size, kind = _NLATTR.unpack_from(record, at)
         if size < 4 or size > end - at:
             raise LookupError(path)
-        here = (*path, kind & _TYPE_MASK)
+        here = (*path, kind & TYPE_MASK)
         yield here, at + 4, size - 4
         if here in nests:
             yield from walk(record, at + 4, at + size, here, nests)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _BLANKS = bytes.maketrans(b"\t\r", b"  ")
 _SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
 _FORWARDING = {MASQ: "-m", TUNNEL: "-i", 1: "-g", ROUTE: "-g"}
-_ROLES = {MASTER: "master", BACKUP: "backup"}
+ROLES = {MASTER: "master", BACKUP: "backup"}
 _SCHEDULER_FLAGS = SCHED1 | SCHED2 | SCHED3
 FORMAT = "# ipvsadm rules, format 1"
 BLOCK = 1 << 18  # bytes of rule text taken apart at once
@@ -154,7 +154,7 @@ def timeouts_rule(timeouts: Timeouts) -> str:
 
 def daemon_rule(daemon: Daemon) -> str:
     """The --start-daemon line, with every value the kernel reported."""
-    rule = f"--start-daemon {_ROLES.get(daemon.state, daemon.state)} --mcast-interface {daemon.interface}"
+    rule = f"--start-daemon {ROLES.get(daemon.state, daemon.state)} --mcast-interface {daemon.interface}"
     rule += f" --syncid {daemon.syncid}"
     if daemon.maxlen:
         rule += f" --sync-maxlen {daemon.maxlen}"

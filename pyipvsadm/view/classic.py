@@ -11,14 +11,12 @@ from pyipvsadm.endpoint import address_text
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
-    BACKUP,
     GRE,
     GUE,
     HASHED,
     IPIP,
     LOCAL,
     MASQ,
-    MASTER,
     ONE_PACKET,
     PERSISTENT,
     ROUTE,
@@ -28,7 +26,7 @@ from pyipvsadm.model import (
     UDP,
 )
 from pyipvsadm.options import TUNNEL_TYPES
-from pyipvsadm.rules import destination_rule, mask_text, scheduler_flags, selector, service_rule
+from pyipvsadm.rules import ROLES, destination_rule, mask_text, scheduler_flags, selector, service_rule
 from pyipvsadm.view import order
 
 TYPE_CHECKING = False
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 _PROTOCOLS = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
 _METHODS = {MASQ: "Masq", LOCAL: "Local", TUNNEL: "Tunnel", ROUTE: "Route"}
 _CHECKSUMS = {0: "-c", 1: "+c", 2: "r+c"}
-_ROLES = {MASTER: "master", BACKUP: "backup"}
 
 _TITLES = {
     "stats": "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n",
@@ -226,7 +223,7 @@ def timeouts(found: Timeouts) -> str:
 def daemons(found: Iterable[Daemon]) -> Iterator[str]:
     """A line a running sync daemon (list_daemon)."""
     for d in found:
-        role = _ROLES.get(d.state)
+        role = ROLES.get(d.state)
         text = f"{role or d.state} sync daemon (mcast={d.interface}, syncid={d.syncid}"
         if d.maxlen:
             text += f", maxlen={d.maxlen}"
