@@ -62,13 +62,14 @@ def fields(listing: str, address: str) -> list[str]:
 
 
 class Way(NamedTuple):
-    """A way from the director to the real servers; wire is what arrives there, separated by " + "."""
+    """A way from the director to the real servers; wire is what arrives there, maybe what may arrive beside it."""
 
     name: str
     network: Network
     real: str
     wire: str = "tcp"
     ports: dict[str, list[int]] = WEB
+    maybe: str = ""
 
 
 TUNNELS = {
@@ -91,7 +92,8 @@ def tunnelled(kind: str, network: Network = DIRECT) -> Network:
     return network.but(**ends)
 
 
-# A remote checksum is asked for where the client's packet has none yet: not for an answer that TCP makes without a socket.
+# A remote checksum is asked for where the client's packet has none yet: not for an answer that TCP makes without a socket,
+# as the last acknowledgement may be: that depends on which side closes first.
 GUE = "-r {real} -i --tun-type gue --tun-port 6080"
 
 WAYS = [
@@ -103,7 +105,7 @@ WAYS = [
     Way("gre with checksums", tunnelled("gre with checksums"), "-r {real} -i --tun-type gre --tun-csum", "gre, checksum"),
     Way("gue", tunnelled("gue"), f"{GUE} --tun-nocsum", "udp"),
     Way("gue with checksums", tunnelled("gue"), f"{GUE} --tun-csum", "udp, checksum"),
-    Way("gue with remote checksums", tunnelled("gue"), f"{GUE} --tun-remcsum", "udp, checksum + udp, checksum, private"),
+    Way("gue with remote checksums", tunnelled("gue"), f"{GUE} --tun-remcsum", "udp, checksum, private", maybe="udp, checksum"),
     Way("translation of IPv6", NAT6, "-r {real}:8080 -m", ports={"tcp": [8080]}),
     Way("direct routing of IPv6", DIRECT6, "-r {real}:80 -g"),
     Way("IPv6 in IPv6", tunnelled("IPv6 in IPv6", DIRECT6), "-r {real}:80 -i", "ipv6"),
@@ -120,7 +122,7 @@ def test_every_way_reaches_both_servers_in_turn(way: Way) -> None:
             answers = ask(way.network.vip, 80, 6)
         assert sorted(answers[:2]) == ["one", "two"]
         assert answers == answers[:2] * 3
-        assert arrived == set(way.wire.split(" + "))
+        assert arrived - {way.maybe} == {way.wire}
 
 
 @pytest.fixture
