@@ -11,7 +11,7 @@ from _socket import inet_ntop  # the C module beneath `socket`; this is formatti
 
 from pyipvsadm.endpoint import pton
 from pyipvsadm.errors import Failed
-from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, SCTP, TCP, UDP, Record
+from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Record
 from pyipvsadm.rules import numeric
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.rules import Endpoint
 
-_PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
+_PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 REMEMBERED = 1 << 14  # texts
 

@@ -20,6 +20,7 @@ AF_INET6 = 10
 TCP = 6
 UDP = 17
 SCTP = 132
+PROTOCOLS = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}  # as the kernel's files and the reference's listings name them
 
 # Forwarding methods: IP_VS_CONN_F_MASQ and on, the low three bits of a connection's flags (IP_VS_CONN_F_FWD_MASK).
 MASQ = 0

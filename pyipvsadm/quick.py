@@ -76,8 +76,9 @@ class Rules:
         known = self._known(option, vip)
         if known is None or not known.port or not scheduler.isascii() or not 0 < len(scheduler) <= 15:
             return None
-        netmask = NO_MASK4 if known.af == AF_INET else NO_MASK6
-        return Change(NEW_SERVICE, Service(known.af, known.protocol, known.addr, known.port, 0, scheduler, 0, 0, netmask))
+        return Change(
+            NEW_SERVICE, Service(known.af, known.protocol, known.addr, known.port, scheduler=scheduler, netmask=known.netmask)
+        )
 
     def _known(self, option: str, vip: str) -> Service | None:
         """What names the service; its other fields are the scanner's for a server's rule."""

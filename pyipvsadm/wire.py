@@ -131,12 +131,8 @@ def service_id(service: Service) -> bytes:
     return _service_id(service, b"")
 
 
-def service_full(service: Service) -> bytes:
-    """The SERVICE attribute whole, as adding and editing want it. The flags' mask is all ones: they replace the old ones."""
-    return _service_id(service, _service_rest(service))
-
-
 def _service_rest(service: Service) -> bytes:
+    """What adding and editing want beside its name. The flags' mask is all ones: they replace the old ones."""
     mask = (_NET32 if service.af == AF_INET else _U32).pack(service.netmask)
     names = _text(SVC_SCHED_NAME, service.scheduler)
     if service.pe:

@@ -19,11 +19,9 @@ from pyipvsadm.model import (
     MASQ,
     ONE_PACKET,
     PERSISTENT,
+    PROTOCOLS,
     ROUTE,
-    SCTP,
-    TCP,
     TUNNEL,
-    UDP,
 )
 from pyipvsadm.options import TUNNEL_TYPES
 from pyipvsadm.rules import ROLES, destination_rule, mask_text, scheduler_flags, selector, service_rule
@@ -38,8 +36,7 @@ if TYPE_CHECKING:
 
     Shown = frozenset[str] | set[str]
 
-_PROTOCOLS = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
-_METHODS = {MASQ: "Masq", LOCAL: "Local", TUNNEL: "Tunnel", ROUTE: "Route"}
+METHODS = {MASQ: "Masq", LOCAL: "Local", TUNNEL: "Tunnel", ROUTE: "Route"}
 _CHECKSUMS = {0: "-c", 1: "+c", 2: "r+c"}
 
 _TITLES = {
@@ -108,7 +105,7 @@ def heading(found: Service, endpoint: Endpoint) -> str:
 def _name(found: Service, endpoint: Endpoint) -> str:
     if found.fwmark:
         return f"FWM  {found.fwmark} IPv6" if found.af == AF_INET6 else f"FWM  {found.fwmark}"
-    name = f"{_PROTOCOLS.get(found.protocol, '?'):4} {endpoint(found.af, found.addr, found.port, found.protocol)[:59]}"
+    name = f"{PROTOCOLS.get(found.protocol, '?'):4} {endpoint(found.af, found.addr, found.port, found.protocol)[:59]}"
     return name if found.af == AF_INET6 else name[:33]
 
 
@@ -157,7 +154,7 @@ def large(value: int, exact: bool) -> str:
 
 def method(d: Destination) -> str:
     """The forwarding method's name, of one unknown its number."""
-    return _METHODS.get(d.forward) or str(d.forward)
+    return METHODS.get(d.forward) or str(d.forward)
 
 
 def tunnel(d: Destination) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
+from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS
 from pyipvsadm.rules import numeric
 from pyipvsadm.view import classic, order
 
@@ -19,12 +19,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.model import Service
 
-_PROTOCOLS = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
 _HEADINGS = [
     "Prot LocalAddress:Port Scheduler Flags",
     "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn",
 ]
-_METHODS = frozenset({"Masq   ", "Local  ", "Tunnel ", "Route  "})
+_METHODS = frozenset(f"{name:7}" for name in classic.METHODS.values())
 _ARROW = "  -> "
 _V4 = 24  # the column of the method in a line whose server is IPv4: arrow, 8 digits, colon, 4 digits, 6 blanks
 _V6 = 57  # the same for [IPv6]
@@ -86,7 +85,7 @@ def _key(service: Service) -> str:
     """How its line starts: up to the scheduler."""
     if service.fwmark:
         return f"FWM  {service.fwmark:08X}"
-    protocol = _PROTOCOLS.get(service.protocol) or ("IP" if not service.protocol else f"IP_{service.protocol}")
+    protocol = PROTOCOLS.get(service.protocol) or ("IP" if not service.protocol else f"IP_{service.protocol}")
     if service.af == AF_INET:
         return "%s  %08X:%04X" % (protocol, int.from_bytes(service.addr, "big"), service.port)  # noqa: UP031  # the kernel's own
     digits = service.addr.hex()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import dumps, layout, netlink, wire
-from pyipvsadm.model import AF_INET, AF_INET6, TCP, Destination, Service
+from pyipvsadm.model import AF_INET, AF_INET6, NEW_SERVICE, TCP, Change, Destination, Service
 
 FAMILY = 28
 SEQ = 3
@@ -30,7 +30,7 @@ def record(payload: bytes, flags: int = netlink.NLM_F_MULTI, seq: int = SEQ, fam
 
 def service_record(service: Service, **options: int) -> bytes:
     """As ip_vs_genl_fill_service writes it."""
-    values = netlink.attributes(netlink.attributes(wire.service_full(service))[wire.SERVICE])
+    values = netlink.attributes(netlink.attributes(wire.Encoder().payload(Change(NEW_SERVICE, service)))[wire.SERVICE])
     values[wire.SVC_STATS64] = statistics(service.stats)
     order = (1, 5, 2, 3, 4, 6, 11, 7, 8, 9, 12)
     return record(nested(wire.SERVICE, values, order), **options)
@@ -134,7 +134,7 @@ def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
 
 
 def test_values_out_of_their_order_are_left_to_the_walk() -> None:
-    values = netlink.attributes(netlink.attributes(wire.service_full(SERVICE))[wire.SERVICE])
+    values = netlink.attributes(netlink.attributes(wire.Encoder().payload(Change(NEW_SERVICE, SERVICE)))[wire.SERVICE])
     values[wire.SVC_STATS64] = statistics(SERVICE.stats)
     datagram = record(nested(wire.SERVICE, values, (1, 2, 3, 4, 6, 8, 7, 9, 12)))
     assert dumps.service_reader(FAMILY).values(memoryview(datagram), SEQ) is None
