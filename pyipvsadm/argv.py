@@ -13,6 +13,7 @@ import os
 
 from pyipvsadm.endpoint import INT_MAX, atoi, number, parse, parse_mask, pton, strtol
 from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.legal import check_slots, check_tunnel
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -46,16 +47,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.options import (
-    COMMANDS,
-    NONE,
-    SCHEDULER_FLAGS,
-    SLOTS,
-    TUNNEL_SLOTS,
-    TUNNEL_TYPES,
-    Command,
-    Option,
-)
+from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SLOTS, TUNNEL_TYPES, Command, Option
 from pyipvsadm.popt import Words
 
 TYPE_CHECKING = False
@@ -64,6 +56,8 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
     from pyipvsadm.endpoint import Names
+
+    Ours = dict[str, int | str | None]
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
 MAX_TIMEOUT = 86400 * 31
@@ -89,41 +83,41 @@ _METHODS = {"gatewaying": ROUTE, "ipip": TUNNEL, "masquerading": MASQ}
 class Request:
     """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
 
-    service: what -L shows, when it was given one. seconds: what its names may take, None for the usual.
+    services: those that were named, in their order. ours: the options that 1.31 lacks, by long name, each with its value
+    (a number where the table of options gives it limits, None when it has none).
     """
 
-    __slots__ = ("change", "command", "seconds", "service", "slots")
+    __slots__ = ("change", "command", "ours", "services", "slots")
 
-    def __init__(
-        self, command: str, slots: set[str], service: Service | None, change: Change | None, seconds: int | None = None
-    ) -> None:
+    def __init__(self, command: str, slots: set[str], services: list[Service], change: Change | None, ours: Ours) -> None:
         self.command = command
         self.slots = slots
-        self.service = service
+        self.services = services
         self.change = change
-        self.seconds = seconds
+        self.ours = ours
 
 
 class Scanner:
-    """One command line, or one line of rules. `backend` is known even when `request` has raised."""
+    """One command line, or one line of rules. `ours` (see Request) is known even when `request` has raised."""
 
     def __init__(self, words: Sequence[str], names: Names, posix: bool = False) -> None:
         self._words = Words(words, posix)
         self._names = names
-        self.backend: str | None = None
+        self.ours: Ours = {}
+        self._asked = ""
         self._slots: set[str] = set()
         # The reference parses into zeroed records: family 0 until an address is read.
         self._service = Service(0, scheduler="")
+        self._services = [self._service]
         self._destination = Destination(0, b"", 0)
         self._daemon = Daemon(0)
         self._flags = ""
-        self._seconds: int | None = None
 
     def request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
-        command = self._command()
+        command = self._asked = self._command()
         if command in ("help", "version"):  # what follows is not even read
-            return Request(command, self._slots, None, None)
+            return Request(command, self._slots, [], None, self.ours)
         self._options()
         timeouts = self._timeouts() if command == "set" else None
         if self._words.bare:
@@ -163,16 +157,27 @@ class Scanner:
     def _take(self, row: Option) -> None:
         if row.slot:
             if row.slot in self._slots:
-                raise Usage(f"multiple '{row.slot}' options specified")
+                self._again(row.slot)
             self._slots.add(row.slot)
+        if row.ours:
+            value = self._words.value
+            if value is not None and row.limits is not None:
+                self.ours[row.long] = within(value, *row.limits, f"illegal {row.long} specified")
+            else:
+                self.ours[row.long] = value
+            return
         take = self._TAKERS.get(row.slot or row.long)
         if take is not None:
             take(self, row.long, self._words.value or "")
 
-    # One method a slot, each given the option's long name and its value.
+    def _again(self, slot: str) -> None:
+        several = next(row.several for row in SLOTS if row.name == slot)
+        if self._asked not in several:
+            raise Usage(f"multiple '{slot}' options specified")
+        self._service = Service(0, scheduler="")
+        self._services.append(self._service)
 
-    def _take_backend(self, _: str, value: str) -> None:
-        self.backend = value
+    # One method a slot, each given the option's long name and its value.
 
     def _take_service(self, option: str, value: str) -> None:
         service = self._service
@@ -284,9 +289,6 @@ class Scanner:
     def _take_maxlen(self, _: str, value: str) -> None:
         self._daemon.maxlen = within(value, 1, 65535 - 20 - 8, "illegal sync-maxlen specified")
 
-    def _take_seconds(self, _: str, value: str) -> None:
-        self._seconds = within(value, 0, 3600, f"invalid timeout value `{value}' specified")
-
     def _timeouts(self) -> Timeouts:
         bare = self._words.bare
         if len(bare) < 3:
@@ -323,12 +325,14 @@ class Scanner:
             raise Usage("options conflicts in the list command")
 
     def _finished(self, command: str, timeouts: Timeouts | None) -> Request:
-        service: Service | None = self._service if "service-address" in self._slots else None
-        if service is not None and service.fwmark:
-            service.protocol = 0
+        services = self._services if "service-address" in self._slots else []
+        for each in services:
+            if each.fwmark:
+                each.protocol = 0
         op = _OPERATIONS.get(command)
         if op is None:
-            return Request(command, self._slots, service, None, self._seconds)
+            return Request(command, self._slots, services, None, self.ours)
+        service = services[0] if services else None
         if op == ZERO and service is not None and not (service.fwmark or service.port or any(service.addr)):
             service = None  # libipvs.c: ipvs_zero_service takes the unspecified address for "all"
         change = Change(
@@ -338,11 +342,10 @@ class Scanner:
             self._daemon if self._daemon.state else None,
             timeouts,
         )
-        return Request(command, self._slots, service, change)
+        return Request(command, self._slots, services, change, self.ours)
 
     # slot (or option without one) -> what reads its value
     _TAKERS: ClassVar[dict[str, Callable[[Scanner, str, str], None]]] = {
-        "backend": _take_backend,
         "service-address": _take_service,
         "ipv6": _take_ipv6,
         "scheduler": _take_scheduler,
@@ -366,7 +369,6 @@ class Scanner:
         "mcast-port": _take_group_port,
         "mcast-ttl": _take_ttl,
         "sync-maxlen": _take_maxlen,
-        "resolve-timeout": _take_seconds,
     }
 
 
@@ -401,34 +403,3 @@ def scheduler_flags(scheduler: str, text: str) -> int:
             raise Usage(f"incompatible scheduler flag `{name}'")
         flags |= bit
     return flags
-
-
-def check_slots(command: str, slots: set[str]) -> None:
-    """Hold what was given against the table of combinations (generic_opt_check)."""
-    name = next(row.name for row in COMMANDS if row.long == command)
-    exclusive = ""
-    for slot in SLOTS:
-        if slot.name not in slots:
-            if command in slot.required:
-                raise Usage(f"You need to supply the '{slot.name}' option for the '{name}' command")
-        elif command in slot.exclusive:
-            if exclusive:
-                raise Usage(f"The option '{slot.name}' conflicts with the '{exclusive}' option in the '{name}' command")
-            exclusive = slot.name
-        elif command not in slot.optional and command not in slot.required:
-            raise Usage(f"Illegal '{slot.name}' option with the '{name}' command")
-
-
-def check_tunnel(kind: str, slots: set[str]) -> None:
-    """Hold tunnel options against the tunnel type (tunnel_opt_check)."""
-    exclusive = ""
-    for slot, demanded, alternative in TUNNEL_SLOTS:
-        if slot not in slots:
-            if kind in demanded:
-                raise Usage(f"You need to supply the '{slot}' option for the '{kind}' tunnel type")
-        elif kind in alternative:
-            if exclusive:
-                raise Usage(f"The option '{slot}' conflicts with the '{exclusive}' option in the '{kind}' tunnel type")
-            exclusive = slot
-        elif kind not in demanded:
-            raise Usage(f"Illegal '{slot}' option with the '{kind}' tunnel type")

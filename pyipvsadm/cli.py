@@ -70,7 +70,7 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
 
 def _main(argv: Sequence[str], world: World) -> int:
     if not argv:
-        return _with_backend(world, None, Request("list", set(), None, None))
+        return _with_backend(world, None, Request("list", set(), [], None, {}))
     scanner = Scanner(argv, world.names, world.is_posix)
     bad: Usage | Skipped | None = None
     request = None
@@ -88,7 +88,8 @@ def _main(argv: Sequence[str], world: World) -> int:
             world.out(VERSION + "\n")
             return 0
     # The reference opens the table before it reads its arguments: without one, that is what it says.
-    return _with_backend(world, scanner.backend, bad or request)
+    spec = scanner.ours.get("backend")
+    return _with_backend(world, None if spec is None else str(spec), bad or request)
 
 
 def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skipped | None) -> int:

@@ -31,24 +31,29 @@ class Command:
 
 
 class Slot:
-    """What an option fills. Commands by long name: `required`, `optional`, `exclusive` (one such slot only); others refuse it."""
+    """What an option fills. Commands by long name: `required`, `optional`, `exclusive` (one such slot only); others refuse it.
 
-    __slots__ = ("exclusive", "name", "optional", "required")
+    `several`: commands under which it may be filled again.
+    """
 
-    def __init__(self, name: str, optional: str = "", required: str = "", exclusive: str = "") -> None:
+    __slots__ = ("exclusive", "name", "optional", "required", "several")
+
+    def __init__(self, name: str, optional: str = "", required: str = "", exclusive: str = "", several: str = "") -> None:
         self.name = name
         self.optional = frozenset(optional.split())
         self.required = frozenset(required.split())
         self.exclusive = frozenset(exclusive.split())
+        self.several = frozenset(several.split())
 
 
 class Option:
     """An option: its slot ("" for none: then it may be given again), its argument and that argument's name in help.
 
-    `values` says where completion takes candidates from; `group` where help shows it; `ours` marks what 1.31 lacks.
+    `values` says where completion takes candidates from; `group` where help shows it; `ours` marks what 1.31 lacks: such a one
+    is handed on as it was given (a number when it has `limits`, the least and the most) and does not belong in rules.
     """
 
-    __slots__ = ("argument", "group", "help", "long", "metavar", "ours", "short", "slot", "values")
+    __slots__ = ("argument", "group", "help", "limits", "long", "metavar", "ours", "short", "slot", "values")
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class Option:
         values: str = "",
         group: str = "",
         ours: bool = False,
+        limits: tuple[int, int] | None = None,
     ) -> None:
         self.long = long
         self.short = short
@@ -71,6 +77,7 @@ class Option:
         self.values = values
         self.group = group
         self.ours = ours
+        self.limits = limits
 
 
 COMMANDS = (
@@ -99,7 +106,7 @@ _NAMED = "add-service edit-service delete-service add-server edit-server delete-
 SLOTS = (
     Slot("numeric", optional="list save"),
     Slot("connection", exclusive="list"),
-    Slot("service-address", required=_NAMED, optional="zero", exclusive="list"),
+    Slot("service-address", required=_NAMED, optional="zero", exclusive="list", several="list"),
     Slot("scheduler", optional=_SERVICE),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
@@ -180,7 +187,7 @@ OPTIONS = (
     Option("nosort", "", "nosort", "in the table's own order", group="list options"),
     Option("sort", "", "", "nothing: sorted is the default", group="list options"),
     Option("resolve-timeout", "", "resolve-timeout", "how long all names together may take (default 2; 0: no names)", "SECONDS",
-           group="list options", ours=True),
+           group="list options", ours=True, limits=(0, 3600)),
     Option("timeout", "", "timeout", "show the time-outs", group="list options"),
     Option("daemon", "", "daemon", "show the sync daemons", group="list options"),
     Option("mcast-interface", "", "mcast-interface", "interface (default eth0)", "NAME", values="interface",

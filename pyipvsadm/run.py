@@ -29,8 +29,9 @@ def run(request: Request, backend: Backend, world: World) -> int:
     """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in rules)."""
     if request.change is not None:
         return change(request.change, backend, world)
-    if request.seconds is not None:
-        world.names.seconds = request.seconds
+    seconds = request.ours.get("resolve-timeout")
+    if isinstance(seconds, int):
+        world.names.seconds = seconds
     if request.command == "restore":
         return restore(backend, world)
     if request.command == "save":
@@ -58,9 +59,8 @@ def show(request: Request, backend: Backend, world: World) -> None:
     shown = request.slots
     if "connection" in shown:
         write(world, _connections(backend, world, shown))
-    elif request.service is not None:
-        found = backend.service(request.service)
-        rows = [(found, backend.destinations(found))]
+    elif request.services:
+        rows = [(found, backend.destinations(found)) for found in map(backend.service, request.services)]
         endpoint = naming(rows, world, numeric="numeric" in shown)
         write(world, [classic.title(shown), *(classic.service(*row, shown, endpoint) for row in rows)])
     elif "timeout" in shown:
@@ -234,8 +234,8 @@ def _line(at: int, words: list[str], world: World) -> Request | Skipped:
     scanner = Scanner(words, world.names, world.is_posix)
     try:
         request = scanner.request()
-        if scanner.backend is not None:
-            raise Usage("--backend does not belong in rules: give it on the command line")
+        if request.ours:
+            raise Usage(f"--{next(iter(request.ours))} does not belong in rules: give it on the command line")
         if request.command == "restore":
             raise Usage(TRY_HELP, REFUSED)
         if request.command in ("help", "version"):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 INTERVAL = 0.003  # seconds between samples; what a late one missed it takes with it
 
 # module -> phase, for each kind of work; of a module that is named nowhere here: "other"
-_BOTH = {"cli": "other", "errors": "other", "options": "parse", "argv": "parse", "popt": "parse"}
+_BOTH = {"cli": "other", "errors": "other", "options": "parse", "argv": "parse", "legal": "parse", "popt": "parse"}
 PHASES = {
     "restore": _BOTH
     | dict.fromkeys(("rules", "quick", "endpoint", "model", "run", "world"), "parse")

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.argv import TRY_HELP, Request, Scanner, check_slots, check_tunnel
+from pyipvsadm.argv import TRY_HELP, Request, Scanner
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.legal import check_slots, check_tunnel
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -152,22 +153,22 @@ def test_changes(line: str, change: Change) -> None:
 )
 def test_requests_that_change_nothing(line: str, command: str, slots: set[str]) -> None:
     request = scan(line)
-    assert (request.command, request.slots, request.service, request.change) == (command, slots, None, None)
+    assert (request.command, request.slots, request.services, request.change) == (command, slots, [], None)
 
 
 @pytest.mark.parametrize(
-    ("line", "key"),
+    ("line", "keys"),
     [
-        ("-L -t 10.0.0.1:80", (AF_INET, TCP, V4, 80, 0)),
-        ("-L -u [2001:db8::1]:53", (AF_INET6, UDP, V6, 53, 0)),
-        ("-L -f 7", (AF_INET, 0, b"", 0, 7)),
-        ("-L -f 7 -6", (AF_INET6, 0, b"", 0, 7)),
+        ("-L -t 10.0.0.1:80", [(AF_INET, TCP, V4, 80, 0)]),
+        ("-L -u [2001:db8::1]:53", [(AF_INET6, UDP, V6, 53, 0)]),
+        ("-L -f 7", [(AF_INET, 0, b"", 0, 7)]),
+        ("-L -f 7 -6", [(AF_INET6, 0, b"", 0, 7)]),
+        ("-L -f 7 -t 10.0.0.1:80 -f 8 -6", [(AF_INET, 0, b"", 0, 7), (AF_INET, TCP, V4, 80, 0), (AF_INET6, 0, b"", 0, 8)]),
     ],
 )
-def test_the_service_to_list(line: str, key: tuple[int, int, bytes, int, int]) -> None:
+def test_the_services_to_list(line: str, keys: list[tuple[int, int, bytes, int, int]]) -> None:
     request = scan(line)
-    assert request.service is not None
-    assert request.service.key() == key
+    assert [service.key() for service in request.services] == keys
     assert request.change is None
 
 
@@ -526,7 +527,7 @@ def test_posixly_correct() -> None:
     assert scan("-A -t 10.0.0.1:80", posix=True).change == Change(NEW_SERVICE, PLAIN)
 
 
-# --- our own option
+# --- our own options
 
 
 @pytest.mark.parametrize(
@@ -542,7 +543,7 @@ def test_posixly_correct() -> None:
 def test_backend(line: str, backend: str | None) -> None:
     scanner = Scanner(line.split(), Book())
     assert scanner.request().command == "list"
-    assert scanner.backend == backend
+    assert scanner.ours.get("backend") == backend
 
 
 @pytest.mark.parametrize(
@@ -552,7 +553,19 @@ def test_the_backend_is_known_after_a_fault(line: str) -> None:
     scanner = Scanner(line.split(), Book())
     with pytest.raises((Usage, Skipped)):
         scanner.request()
-    assert scanner.backend == "memory"
+    assert scanner.ours == {"backend": "memory"}
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("-L -n", {}),
+        ("-L --resolve-timeout 0", {"resolve-timeout": 0}),
+        ("--resolve-timeout=3600 -L --backend memory", {"resolve-timeout": 3600, "backend": "memory"}),
+    ],
+)
+def test_what_the_reference_lacks_is_handed_on(line: str, ours: dict[str, int | str | None]) -> None:
+    assert scan(line).ours == ours
 
 
 # --- the table of combinations: the reference's matrix, a row a command, a character a kind of option

@@ -62,7 +62,7 @@ STEPS: list[tuple[str, int, str, str]] = [
     ("-L --daemon", 0, "", ""),
     ("-S -n", 0, lines(*RULES), ""),
     ("-C --resolve-timeout 1", 2, "", "Illegal 'resolve-timeout' option with the 'flush' command\n"),
-    ("-L --resolve-timeout x", 2, "", "invalid timeout value `x' specified\n"),
+    ("-L --resolve-timeout x", 2, "", "illegal resolve-timeout specified\n"),
     ("-Z", 0, "", ""),
     ("-C", 0, "", ""),
     ("-v", 0, f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n", ""),

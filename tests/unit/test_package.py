@@ -24,6 +24,7 @@ FILES = (
         "errors",
         "files",
         "kernel",
+        "legal",
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
