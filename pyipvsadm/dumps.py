@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from _socket import ntohs  # the C module beneath `socket`; this is arithmetic, not I/O
+from struct import Struct
 from sys import byteorder
 
 from pyipvsadm.layout import Layout, Reader
-from pyipvsadm.model import AF_INET, AF_INET6, FORWARD_MASK, Destination, Service
-from pyipvsadm.netlink import NLM_F_MULTI, WireError
+from pyipvsadm.model import AF_INET, AF_INET6, NO_STATS, Service
+from pyipvsadm.netlink import NLM_F_MULTI
 from pyipvsadm.wire import (
     DEST,
     DEST_ACTIVE_CONNS,
@@ -46,51 +47,43 @@ from pyipvsadm.wire import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Literal
 
     from pyipvsadm.layout import Field
 
-_STATS64 = tuple((kind, "Q") for kind in range(1, 11))
+_U16 = Struct("=H")
 _SERVICE_NESTS = ((SERVICE,), (SERVICE, SVC_STATS64))
-_BY_MARK: tuple[Field, ...] = (((SERVICE, SVC_AF), "H"), ((SERVICE, SVC_FWMARK), "I"))
-_BY_ADDRESS: tuple[Field, ...] = (
-    ((SERVICE, SVC_AF), "H"),
-    ((SERVICE, SVC_PROTOCOL), "H"),
-    ((SERVICE, SVC_ADDR), "16s"),
-    ((SERVICE, SVC_PORT), "H"),
-)
+_BY_MARK: tuple[Field, ...] = (((SERVICE, SVC_FWMARK), "I"),)
 _NAME: Field = ((SERVICE, SVC_SCHED_NAME), "s")
 _ENGINE: Field = ((SERVICE, SVC_PE_NAME), "s")
-_REST: tuple[Field, ...] = (
-    ((SERVICE, SVC_FLAGS), "I"),
-    ((SERVICE, SVC_TIMEOUT), "I"),
-    ((SERVICE, SVC_NETMASK), "4s"),
-    *(((SERVICE, SVC_STATS64, kind), code) for kind, code in _STATS64),
-)
+_REST: tuple[Field, ...] = (((SERVICE, SVC_FLAGS), "I"), ((SERVICE, SVC_TIMEOUT), "I"), ((SERVICE, SVC_NETMASK), "4s"))
+_COUNTERS: tuple[Field, ...] = tuple(((SERVICE, SVC_STATS64, kind), "Q") for kind in range(1, 11))
+# Names have any length, and an engine is not always there. Some processors want 64-bit values aligned: there a record may have
+# a pad before the first or before the second of them (netlink.h: nla_align_64bit).
+_SERVICE_MOVING = ((SERVICE, SVC_SCHED_NAME), (SERVICE, SVC_FLAGS), (SERVICE, SVC_STATS64, 1))
+_DEST_MOVING = ((DEST, DEST_STATS64, 1),)
 _DEST_NESTS = ((DEST,), (DEST, DEST_STATS64))
-_DEST_FIELDS: tuple[Field, ...] = (
-    ((DEST, DEST_ADDR), "16s"),
-    ((DEST, DEST_PORT), "H"),
-    ((DEST, DEST_FWD_METHOD), "I"),
-    ((DEST, DEST_WEIGHT), "i"),
-    ((DEST, DEST_TUN_TYPE), "B"),
-    ((DEST, DEST_TUN_PORT), "H"),
-    ((DEST, DEST_TUN_FLAGS), "H"),
-    ((DEST, DEST_U_THRESH), "I"),
-    ((DEST, DEST_L_THRESH), "I"),
-    ((DEST, DEST_ACTIVE_CONNS), "I"),
-    ((DEST, DEST_INACT_CONNS), "I"),
-    ((DEST, DEST_PERSIST_CONNS), "I"),
-    ((DEST, DEST_ADDR_FAMILY), "H"),
-    *(((DEST, DEST_STATS64, kind), code) for kind, code in _STATS64),
-)
+_WIDTHS = {AF_INET: "4s", AF_INET6: "16s"}  # of an address, in the 16 bytes that it always has
+
+# What a row may have beside address and port, by the names of model.COLUMNS. A port stays the two bytes it is.
+_COLUMNS: dict[str, tuple[Field, ...]] = {
+    "forward": (((DEST, DEST_FWD_METHOD), "I"),),
+    "weight": (((DEST, DEST_WEIGHT), "i"),),
+    "tun_type": (((DEST, DEST_TUN_TYPE), "B"),),
+    "tun_port": (((DEST, DEST_TUN_PORT), "2s"),),
+    "tun_flags": (((DEST, DEST_TUN_FLAGS), "H"),),
+    "upper": (((DEST, DEST_U_THRESH), "I"),),
+    "lower": (((DEST, DEST_L_THRESH), "I"),),
+    "active": (((DEST, DEST_ACTIVE_CONNS), "I"),),
+    "inactive": (((DEST, DEST_INACT_CONNS), "I"),),
+    "persistent": (((DEST, DEST_PERSIST_CONNS), "I"),),
+    "totals": tuple(((DEST, DEST_STATS64, kind), "Q") for kind in range(1, 6)),
+    "rates": tuple(((DEST, DEST_STATS64, kind), "Q") for kind in range(6, 11)),
+}
 
 
-def _address(family: int, data: bytes) -> bytes:
-    """All 16 bytes, which only an IPv6 address has."""
-    if family != AF_INET6:
-        raise WireError(f"address family {family}")
-    return data
+def _by_address(width: str) -> tuple[Field, ...]:
+    return (((SERVICE, SVC_PROTOCOL), "H"), ((SERVICE, SVC_ADDR), width), ((SERVICE, SVC_PORT), "H"))
 
 
 _NAMES: dict[bytes, str] = {}  # there are few, and every record has one
@@ -102,26 +95,25 @@ def _name(data: bytes) -> str:
     return _NAMES[data]
 
 
-def _builder(marked: bool, engine: bool) -> Callable[[tuple[Any, ...]], Service]:
-    """What makes a service of its fields: those of its head, its names, _REST."""
+def _builder(af: int, marked: bool, engine: bool) -> Callable[[tuple[Any, ...]], Service]:
+    """What makes a service of its fields: those of its head, its names, _REST, and _COUNTERS where they are wanted."""
+    order: Literal["big", "little"] = "big" if af == AF_INET else byteorder  # of the netmask, IPv6: the prefix length
 
     def address(row: tuple[Any, ...]) -> Service:
-        af, protocol, addr, port, name, flags, timeout, netmask = row[:8]
-        if af == AF_INET:
-            addr, mask = addr[:4], int.from_bytes(netmask, "big")
-        else:
-            addr, mask = _address(af, addr), int.from_bytes(netmask, byteorder)
+        protocol, addr, port, name, flags, timeout, mask = row[:7]
         return Service(
-            af, protocol, addr, ntohs(port), 0, _NAMES.get(name) or _name(name), flags, timeout, mask, "", row[8:]
+            af, protocol, addr, ntohs(port), 0, _NAMES.get(name) or _name(name), flags, timeout,
+            int.from_bytes(mask, order), "", row[7:] or NO_STATS,
         )  # fmt: skip
 
     def mark(row: tuple[Any, ...]) -> Service:
-        af, number, name, flags, timeout, netmask = row[:6]
-        mask = int.from_bytes(netmask, "big" if af == AF_INET else byteorder)
-        return Service(af, 0, b"", 0, number, _name(name), flags, timeout, mask, "", row[6:])
+        number, name, flags, timeout, mask = row[:5]
+        return Service(
+            af, 0, b"", 0, number, _name(name), flags, timeout, int.from_bytes(mask, order), "", row[5:] or NO_STATS
+        )  # fmt: skip
 
     plain = mark if marked else address
-    at = len(_BY_MARK if marked else _BY_ADDRESS) + 1
+    at = 2 if marked else 4  # where the engine's name stands: after the scheduler's
 
     def with_engine(row: tuple[Any, ...]) -> Service:
         service = plain(row[:at] + row[at + 1 :])
@@ -131,43 +123,49 @@ def _builder(marked: bool, engine: bool) -> Callable[[tuple[Any, ...]], Service]
     return with_engine if engine else plain
 
 
-def _destination(row: tuple[Any, ...]) -> Destination:
-    addr, port, method, weight, tun_type, tun_port, tun_flags, upper, lower, active, inactive, persistent, af = row[:13]
-    return Destination(
-        af, addr[:4] if af == AF_INET else _address(af, addr), ntohs(port), method & FORWARD_MASK, weight, upper, lower,
-        tun_type, ntohs(tun_port), tun_flags, active, inactive, persistent, row[13:],
-    )  # fmt: skip
-
-
-# Marks before addresses, and those with an engine before those without: a shape passes over what it does not name.
-_SERVICE_SHAPES = tuple(
-    ((*(_BY_MARK if marked else _BY_ADDRESS), _NAME, *((_ENGINE,) if engine else ()), *_REST), _builder(marked, engine))
-    for marked in (True, False)
-    for engine in (True, False)
-)
-
-
-def _learn_service(record: bytes) -> Layout | None:
-    for fields, build in _SERVICE_SHAPES:
-        try:
-            return Layout(record, fields, _SERVICE_NESTS, build)
-        except LookupError:
-            continue
-    return None
-
-
-def _learn_destination(record: bytes) -> Layout | None:
-    try:
-        return Layout(record, _DEST_FIELDS, _DEST_NESTS, _destination)
-    except LookupError:
+def _learn_service(counters: tuple[Field, ...]) -> Callable[[bytes], Layout | None]:
+    def learn(record: bytes) -> Layout | None:
+        # Marks before addresses, and those with an engine before those without: a shape passes over what it does not name.
+        for marked in (True, False):
+            for engine in (True, False):
+                for family, width in _WIDTHS.items():
+                    head = _BY_MARK if marked else _by_address(width)
+                    fields = (*head, _NAME, *((_ENGINE,) if engine else ()), *_REST, *counters)
+                    known = [((SERVICE, SVC_AF), _U16.pack(family))]
+                    build = _builder(family, marked, engine)
+                    try:
+                        return Layout(record, fields, _SERVICE_NESTS, _SERVICE_MOVING, build, known)
+                    except LookupError:
+                        continue
         return None
 
-
-def service_reader(family: int) -> Reader:
-    """Reads the records of dumps of services, whole datagrams at once where they are alike. family: the IPVS family's id."""
-    return Reader((family, NLM_F_MULTI), _learn_service)
+    return learn
 
 
-def destination_reader(family: int) -> Reader:
-    """The same for dumps of real servers."""
-    return Reader((family, NLM_F_MULTI), _learn_destination)
+def _learn_row(columns: tuple[str, ...]) -> Callable[[bytes], Layout | None]:
+    values = [field for name in columns for field in _COLUMNS[name]]
+
+    def learn(record: bytes) -> Layout | None:
+        for family, width in _WIDTHS.items():
+            fields = (((DEST, DEST_ADDR), width), ((DEST, DEST_PORT), "2s"), *values)
+            known = [((DEST, DEST_ADDR_FAMILY), _U16.pack(family))]
+            try:
+                return Layout(record, fields, _DEST_NESTS, _DEST_MOVING, given=known)
+            except LookupError:
+                continue
+        return None
+
+    return learn
+
+
+def service_reader(family: int, counters: bool) -> Reader:
+    """Reads the records of dumps of services, whole datagrams at once where they are alike. family: the IPVS family's id.
+
+    Without counters, the services have none.
+    """
+    return Reader((family, NLM_F_MULTI), _learn_service(_COUNTERS if counters else ()))
+
+
+def row_reader(family: int, columns: tuple[str, ...]) -> Reader:
+    """The same for dumps of real servers, as rows (model.row) of these columns."""
+    return Reader((family, NLM_F_MULTI), _learn_row(columns))

@@ -20,6 +20,7 @@ from pyipvsadm import dumps, netlink, wire
 from pyipvsadm.errors import Failed, Refused, sentence
 from pyipvsadm.model import (
     AF_INET,
+    COLUMNS,
     CONNECTIONS_FILE,
     DEL_DAEMON,
     GET_CONFIG,
@@ -34,14 +35,17 @@ from pyipvsadm.model import (
     Info,
     Service,
     Timeouts,
+    destination,
+    row,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from pyipvsadm.layout import Reader
+    from pyipvsadm.model import Row
 
     Value = TypeVar("Value")
 
@@ -79,8 +83,7 @@ class Kernel:
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
         self._family = netlink.GENL_ID_CTRL
         self._family = self._find_family()
-        self._services = dumps.service_reader(self._family)
-        self._destinations = dumps.destination_reader(self._family)
+        self._rows: dict[tuple[str, ...], Reader] = {}
         try:
             self._info = self._one(GET_INFO, wire.read_info)
         except Refused as no:
@@ -94,9 +97,9 @@ class Kernel:
         """The version and the size of the connection table, as they were when this was opened."""
         return self._info
 
-    def services(self) -> list[Service]:
+    def services(self, counters: bool = True) -> list[Service]:
         """All services, in the order of the kernel's hash tables."""
-        return self._dump(GET_SERVICE, b"", wire.read_service, self._services)
+        return self._dump(GET_SERVICE, b"", wire.read_service, dumps.service_reader(self._family, counters))
 
     def service(self, wanted: Service) -> Service:
         """One service. Refused: ESRCH when it is not there."""
@@ -104,11 +107,18 @@ class Kernel:
 
     def destinations(self, service: Service) -> list[Destination]:
         """A service's real servers, newest first."""
+        return [destination(each) for each in self.rows(service, COLUMNS)]
+
+    def rows(self, service: Service, columns: tuple[str, ...]) -> list[Row]:
+        """Some values of a service's real servers, newest first."""
+        reader = self._rows.get(columns)
+        if reader is None:
+            reader = self._rows[columns] = dumps.row_reader(self._family, columns)
         return self._dump(
             GET_DEST,
             wire.service_id(service),
-            lambda reply: wire.read_destination(reply, service.af),
-            self._destinations,
+            lambda reply: row(wire.read_destination(reply, service.af), columns),
+            reader,
         )
 
     def table_file(self) -> bytes:
@@ -239,19 +249,21 @@ class Kernel:
         read: Callable[[netlink.Message], Value],
         reader: Reader | None,
     ) -> list[Value] | None:
-        self._seq += 1
-        flags = netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP
-        self._send(netlink.message(self._family, command, flags, self._seq, payload))
+        self._seq = seq = self._seq + 1
+        self._send(netlink.message(self._family, command, netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP, seq, payload))
         found: list[Value] = []
         interrupted = False
         while True:
             datagram = self._receive()
-            values = self._quickly(reader, datagram) if reader else None
-            if values is not None:
-                found += values
-                continue
+            if len(datagram) == netlink.DONE and netlink.is_done(datagram, seq):
+                return None if interrupted else found
+            if reader:
+                values = reader.values(datagram, seq)
+                if values is not None:
+                    found += values
+                    continue
             for reply in self._messages(datagram):
-                if reply.seq != self._seq:
+                if reply.seq != seq:
                     continue
                 interrupted = interrupted or bool(reply.flags & netlink.NLM_F_DUMP_INTR)
                 if reply.type in (netlink.NLMSG_ERROR, netlink.NLMSG_DONE):
@@ -260,12 +272,6 @@ class Kernel:
                         raise Refused(command, number)
                     return None if interrupted else found
                 found.append(self._decoded(read, reply))
-
-    def _quickly(self, reader: Reader, datagram: memoryview) -> list[Any] | None:
-        try:
-            return reader.values(datagram, self._seq)
-        except netlink.WireError as bad:
-            raise not_understood(bad) from None
 
     def _decoded(self, read: Callable[[netlink.Message], Value], reply: netlink.Message) -> Value:
         try:
@@ -281,8 +287,8 @@ class Kernel:
         except OSError as no:
             raise Failed(f"Cannot send to the kernel: {no.strerror}") from None
 
-    def _receive(self) -> memoryview:
-        """One datagram from the kernel, good until the next is received."""
+    def _receive(self) -> bytes:
+        """One datagram from the kernel."""
         while True:
             try:
                 size, (port_id, _) = self._socket.recvfrom_into(self._buffer, 0, _socket.MSG_TRUNC)
@@ -295,14 +301,14 @@ class Kernel:
                 break
         if size > RECEIVE:
             raise Failed(f"The kernel sent {size} bytes at once, where {RECEIVE} were expected")
-        data = self._buffer[:size]
+        data = self._buffer[:size].tobytes()
         if self._trace:
-            self._trace("received", bytes(data))
+            self._trace("received", data)
         return data
 
-    def _messages(self, datagram: memoryview) -> list[netlink.Message]:
+    def _messages(self, datagram: bytes) -> list[netlink.Message]:
         try:
-            return list(netlink.messages(bytes(datagram)))
+            return list(netlink.messages(datagram))
         except netlink.WireError as bad:
             raise not_understood(bad) from None
 

@@ -5,15 +5,15 @@ Must never know: what a value means (wire.py), sockets.
 
 How it works. A kernel writes the records of a dump alike: what stands where in one stands there in the next. A record is walked
 once, attribute by attribute, which gives the offset of every header and value; a Struct over those offsets then reads records
-of that shape. Whether a whole datagram has that shape is one comparison: its bytes as a large number, AND a mask that keeps the
-headers, must be the number that so many records give. What has no known shape is left to the walk. Shapes outlive the dump they
-were learnt in: only the sequence number differs from one dump to the next.
+of that shape. A record has a shape when it has its size, and the same bytes at its head and at the headers of what can move the
+rest: the attributes whose length or presence differ (the caller names them; all others are written always and have one size).
+What has no known shape is left to the walk. Shapes outlive the dump they were learnt in: only the sequence number differs from
+one dump to the next.
 """
 
 from __future__ import annotations
 
 from struct import Struct
-from sys import byteorder
 
 from pyipvsadm.netlink import HEADER, TYPE_MASK
 
@@ -23,34 +23,53 @@ if TYPE_CHECKING:
     from typing import Any
 
     # (attribute numbers from the outermost nest inwards, struct code or "s" for as many bytes as came)
-    Field = tuple[tuple[int, ...], str]
+    Path = tuple[int, ...]
+    Field = tuple[Path, str]
 
 _NLMSGHDR = Struct("=IHHII")
 _NLATTR = Struct("=HH")
+_SEQ = Struct("=I")
 _SHAPES = 8  # a table with more kinds of records than that is walked
 
 
 class Layout:
     """The shape of one record (a whole message): `size` bytes, and its fields in the order they stand in."""
 
-    __slots__ = ("_known", "_mask", "_record", "_struct", "build", "size")
+    __slots__ = ("_after", "_before", "_build", "_marks", "_shape", "_struct", "size")
 
     def __init__(
         self,
         record: bytes,
         fields: Iterable[Field],
-        nests: Iterable[tuple[int, ...]],
-        build: Callable[[tuple[Any, ...]], Any],
+        nests: Iterable[Path],
+        moving: Iterable[Path],
+        build: Callable[[tuple[Any, ...]], Any] | None = None,
+        given: Iterable[tuple[Path, bytes]] = (),
     ) -> None:
-        """build: makes a value of the fields. LookupError when a field is missing, too short, or out of its order."""
+        """moving: the attributes that can move the rest. given: values that belong to the shape.
+
+        build: makes a value of the fields, which else stay the tuple they are. LookupError when a field is missing, too short,
+        or out of its order, or a given value is another.
+        """
         self.size = len(record)
-        self.build = build
-        mask = bytearray(self.size)
-        mask[:HEADER] = b"\xff" * HEADER
-        offsets: dict[tuple[int, ...], tuple[int, int]] = {}
+        self._build = build
+        offsets: dict[Path, tuple[int, int]] = {}
         for path, at, length in walk(record, HEADER, self.size, (), frozenset(nests)):
-            mask[at - 4 : at] = b"\xff" * 4
             offsets[path] = (at, length)
+        marks = [(offsets[path][0] - 4, offsets[path][0]) for path in moving]
+        for path, value in given:
+            at, length = offsets[path]
+            if record[at : at + length] != value:
+                raise LookupError(path)
+            marks.append((at - 4, at + length))
+        marks.sort()
+        shape = f"={HEADER}s"
+        end = HEADER
+        for at, after in marks:
+            shape += f"{at - end}x{after - at}s"
+            end = after
+        self._shape = Struct(f"{shape}{self.size - end}x")
+        self._marks = self._shape.unpack(record)[1:]
         code = "="
         end = 0
         for path, kind in fields:
@@ -62,27 +81,19 @@ class Layout:
             code += f"{at - end}x{layout}"
             end = at + width
         self._struct = Struct(f"{code}{self.size - end}x")
-        self._mask = bytes(mask)
-        self._record = record[:8] + bytes(4) + record[12:]  # without its sequence number
-        self._known: dict[int, tuple[int, int, int]] = {}
+        self._before = record[:8]  # the sequence number follows
+        self._after = record[12:HEADER]
 
-    def values(self, datagram: memoryview, seq: int) -> list[Any] | None:
+    def values(self, datagram: bytes, seq: int) -> list[Any] | None:
         """What its records are, None when one of them has another shape or sequence number."""
-        count, rest = divmod(len(datagram), self.size)
-        if rest or not count:
+        if len(datagram) % self.size:
             return None
-        if count not in self._known:
-            mask = int.from_bytes(self._mask * count, "little")
-            ones = (bytes(8) + b"\1" + bytes(self.size - 9)) * count  # a one where each sequence number stands
-            self._known[count] = (
-                mask,
-                int.from_bytes(self._record * count, "little") & mask,
-                int.from_bytes(ones, "little"),
-            )
-        mask, shape, places = self._known[count]
-        if int.from_bytes(datagram, "little") & mask != shape + places * _little(seq):
+        shapes = list(self._shape.iter_unpack(datagram))
+        if shapes.count((self._before + _SEQ.pack(seq) + self._after, *self._marks)) != len(shapes):
             return None
-        return list(map(self.build, self._struct.iter_unpack(datagram)))
+        if self._build is None:
+            return list(self._struct.iter_unpack(datagram))
+        return list(map(self._build, self._struct.iter_unpack(datagram)))
 
 
 class Reader:
@@ -98,7 +109,7 @@ class Reader:
         self._learn = learn
         self._layouts: list[Layout] = []
 
-    def values(self, datagram: memoryview, seq: int) -> list[Any] | None:
+    def values(self, datagram: bytes, seq: int) -> list[Any] | None:
         """The values of all records; None when anything in it is not a record of that dump whose shape can be learnt."""
         for layout in self._layouts:
             found = layout.values(datagram, seq)
@@ -115,7 +126,7 @@ class Reader:
             found += one
         return found
 
-    def _size(self, datagram: memoryview, at: int, seq: int) -> int:
+    def _size(self, datagram: bytes, at: int, seq: int) -> int:
         """Of the record there; 0 when it is not one of this dump."""
         if len(datagram) - at < HEADER:
             return 0
@@ -123,21 +134,16 @@ class Reader:
         ours = (kind, flags) == self._head and number == seq
         return size if ours and HEADER <= size <= len(datagram) - at and not size & 3 else 0
 
-    def _value(self, record: memoryview, seq: int) -> list[Any] | None:
+    def _value(self, record: bytes, seq: int) -> list[Any] | None:
         for layout in self._layouts:
             found = layout.values(record, seq)
             if found is not None:
                 return found
-        learnt = self._learn(bytes(record)) if len(self._layouts) < _SHAPES else None
+        learnt = self._learn(record) if len(self._layouts) < _SHAPES else None
         if learnt is None:
             return None
         self._layouts.append(learnt)
         return learnt.values(record, seq)
-
-
-def _little(seq: int) -> int:
-    """The number that the bytes of seq give when they are read as little-endian."""
-    return seq if byteorder == "little" else int.from_bytes(seq.to_bytes(4, "big"), "little")
 
 
 def walk(

@@ -47,6 +47,7 @@ from pyipvsadm.model import (
     Info,
     Service,
     Timeouts,
+    row,
 )
 
 TYPE_CHECKING = False
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import NoReturn
 
-    from pyipvsadm.model import Change
+    from pyipvsadm.model import Change, Row
 
     _ServiceKey = tuple[int, int, bytes, int, int]
     _ServerKey = tuple[int, bytes, int]
@@ -114,7 +115,7 @@ class Table:
         """1.2.1, and the size that the connection table has by default."""
         return Info(VERSION, SIZE)
 
-    def services(self) -> list[Service]:
+    def services(self, counters: bool = True) -> list[Service]:  # noqa: ARG002  # they are zero
         """All services: those with an address, oldest first, then those with a mark (ip_vs_genl_dump_services)."""
         found = [_service(service) for service, _ in self._held.values()]
         found.sort(key=_is_marked)
@@ -128,6 +129,10 @@ class Table:
         """Its real servers, newest first; none when it is not there (ip_vs_genl_dump_dests)."""
         held = self._held.get(service.key())
         return [_destination(server, server.af) for server in reversed(held[1].values())] if held else []
+
+    def rows(self, service: Service, columns: tuple[str, ...]) -> list[Row]:
+        """Some values of its real servers, newest first."""
+        return [row(server, columns) for server in self.destinations(service)]
 
     def table_file(self) -> bytes:
         """There is none."""

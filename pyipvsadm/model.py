@@ -12,7 +12,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Protocol
+    from typing import Any, Protocol
+
+    Row = tuple[Any, ...]  # (address: bytes, port: bytes, value, ...)
 
 AF_INET = 2
 AF_INET6 = 10
@@ -183,6 +185,39 @@ class Destination(Record):
         return (self.af, self.addr, self.port)
 
 
+# What listings want to know of a real server, in the order of the kernel's records (ip_vs_ctl.c: ip_vs_genl_fill_dest).
+# totals and rates: the two halves of stats.
+COLUMNS = (
+    "forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower", "active", "inactive", "persistent",
+    "totals", "rates",
+)  # fmt: skip
+
+
+def row(d: Destination, columns: tuple[str, ...]) -> Row:
+    """A real server as (address, port, values of the columns); totals and rates are five values each.
+
+    Ports, the tunnel's too, are two bytes in network order, so that rows sort as their addresses and ports do.
+    """
+    values: list[Any] = [d.addr, d.port.to_bytes(2, "big")]
+    for name in columns:
+        if name == "totals":
+            values += d.stats[:5]
+        elif name == "rates":
+            values += d.stats[5:]
+        else:
+            values.append(d.tun_port.to_bytes(2, "big") if name == "tun_port" else getattr(d, name))
+    return tuple(values)
+
+
+def destination(row: Row) -> Destination:
+    """The real server of a row that has all COLUMNS."""
+    addr, port, forward, weight, tun_type, tun_port, tun_flags, upper, lower, active, inactive, persistent = row[:12]
+    return Destination(
+        AF_INET if len(addr) == 4 else AF_INET6, addr, int.from_bytes(port, "big"), forward, weight, upper, lower,
+        tun_type, int.from_bytes(tun_port, "big"), tun_flags, active, inactive, persistent, row[12:],
+    )  # fmt: skip
+
+
 class Daemon(Record):
     """A sync daemon. state: MASTER or BACKUP. group: multicast address, 4 or 16 bytes, b"" for the kernel's default.
 
@@ -265,14 +300,17 @@ if TYPE_CHECKING:
         def info(self) -> Info:
             """The IPVS version and the size of the connection table."""
 
-        def services(self) -> list[Service]:
-            """All services, in the table's own order."""
+        def services(self, counters: bool = True) -> list[Service]:
+            """All services, in the table's own order; without counters, their stats need not be true."""
 
         def service(self, wanted: Service) -> Service:
             """The service with wanted's key. Refused: ESRCH when there is none."""
 
         def destinations(self, service: Service) -> list[Destination]:
             """Its real servers, newest first; none when the service is not there (ip_vs_ctl.c: ip_vs_genl_dump_dests)."""
+
+        def rows(self, service: Service, columns: tuple[str, ...]) -> list[Row]:
+            """The same servers in the same order, each as `row` has it: for listings, which want little of many."""
 
         def table_file(self) -> bytes:
             """The kernel's own listing of its table (/proc/net/ip_vs), b"" where there is none."""

@@ -41,7 +41,10 @@ _NLATTR = Struct("=HH")
 _U16 = Struct("=H")
 _S32 = Struct("=i")
 
+_DONE = Struct("=IHHIIi")
+
 HEADER = _HEADER.size  # 20
+DONE = _DONE.size  # 20
 
 
 class WireError(ValueError):
@@ -110,6 +113,12 @@ def messages(datagram: bytes) -> Iterator[Message]:
             raise WireError(f"a message of {size} bytes where {end - at} are left")
         yield Message(kind, flags, seq, pid, datagram[at + 16 : at + size])
         at += size + 3 & ~3
+
+
+def is_done(datagram: bytes, seq: int) -> bool:
+    """Whether DONE bytes are the good end of a dump: no errno, not interrupted. What is not is left to `messages`."""
+    size, kind, flags, number, _, result = _DONE.unpack(datagram)
+    return kind == NLMSG_DONE and number == seq and size == DONE and not result and not flags & NLM_F_DUMP_INTR
 
 
 def attributes(data: bytes) -> dict[int, bytes]:

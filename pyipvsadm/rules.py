@@ -6,8 +6,8 @@ Owns: the reference's tokens (config_stream.c) and its rules (ipvsadm.c: print_s
 
 from __future__ import annotations
 
-import _socket
 import os
+from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm.endpoint import address_text
 from pyipvsadm.model import (
@@ -35,9 +35,9 @@ from pyipvsadm.options import SCHEDULER_FLAGS, TUNNEL_TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from pyipvsadm.model import Backend, Daemon, Destination, Service, Timeouts
+    from pyipvsadm.model import Backend, Daemon, Row, Service, Timeouts
 
     # (family, address, port, protocol) -> HOST:PORT
     Endpoint = Callable[[int, bytes, int, int], str]
@@ -48,6 +48,8 @@ _FORWARDING = {MASQ: "-m", TUNNEL: "-i", 1: "-g", ROUTE: "-g"}
 ROLES = {MASTER: "master", BACKUP: "backup"}
 _SCHEDULER_FLAGS = SCHED1 | SCHED2 | SCHED3
 FORMAT = "# ipvsadm rules, format 1"
+REMEMBERED = 1 << 16  # names, and options; then they are forgotten
+MANY = 1000  # servers of one service
 BLOCK = 1 << 18  # bytes of rule text taken apart at once
 
 
@@ -127,22 +129,93 @@ def service_rule(service: Service, named: str, full: bool = False) -> str:
     return rule + "\n"
 
 
-def destination_rule(destination: Destination, named: str, endpoint: str) -> str:
-    """The -a line of a real server. A method or tunnel type this release does not know stands as its number."""
-    d = destination
-    rule = f"-a {named} -r {endpoint} {_FORWARDING.get(d.forward, d.forward)} -w {d.weight}"
-    if d.upper:
-        rule += f" -x {d.upper}"
-    if d.lower:
-        rule += f" -y {d.lower}"
-    if d.forward == TUNNEL:
-        known = TUNNEL_TYPES[d.tun_type] if d.tun_type < len(TUNNEL_TYPES) else d.tun_type
-        rule += f" --tun-type {known}"
-        if d.tun_type != IPIP:
-            if d.tun_type != GRE:
-                rule += f" --tun-port {d.tun_port}"
+_NAMES = {AF_INET: "%s", AF_INET6: "%s"}
+
+
+class Hosts:
+    """How real servers are named, each in its service's protocol, and found out once. shapes: a % format by family."""
+
+    def __init__(self, endpoint: Endpoint, shapes: Mapping[int, str] = _NAMES) -> None:
+        self._endpoint = endpoint
+        self._shapes = shapes
+        self._known: dict[int, _Known] = {}
+
+    def of(self, protocol: int, rows: list[Row]) -> list[str]:
+        """A text a row."""
+        if len(rows) > MANY and self._endpoint is numeric and {len(row[0]) for row in rows} == {4}:
+            # So many are hardly found in another service again: writing them down at once is half of remembering them.
+            shape = self._shapes[AF_INET]
+            ports = _Ports()
+            return [shape % (inet_ntop(AF_INET, row[0]) + ports[row[1]]) for row in rows]
+        known = self._known.get(protocol)
+        if known is None:
+            known = self._known[protocol] = _Known(self._endpoint, protocol, self._shapes)
+        return [known[row[0] + row[1]] for row in rows]
+
+
+class _Ports(dict[bytes, str]):
+    def __missing__(self, port: bytes) -> str:
+        text = self[port] = f":{int.from_bytes(port, 'big')}"
+        return text
+
+
+class _Known(dict[bytes, str]):
+    def __init__(self, endpoint: Endpoint, protocol: int, shapes: Mapping[int, str]) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._protocol = protocol
+        self._shapes = shapes
+
+    def __missing__(self, place: bytes) -> str:
+        if len(self) > REMEMBERED:
+            self.clear()
+        family = AF_INET if len(place) == 6 else AF_INET6
+        name = self._endpoint(family, place[:-2], place[-2] << 8 | place[-1], self._protocol)
+        text = self[place] = self._shapes[family] % name
+        return text
+
+
+class _Options(dict["Row", str]):
+    """A row's values -> server_options: most servers of a table have the same few."""
+
+    def __missing__(self, values: Row) -> str:
+        if len(self) > REMEMBERED:
+            self.clear()
+        text = self[values] = server_options(*values)
+        return text
+
+
+class ServerRules:
+    """The -a lines of real servers. A method or tunnel type this release does not know stands as its number."""
+
+    COLUMNS = ("forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower")  # of the rows, see model.row
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._hosts = Hosts(endpoint)
+        self._options = _Options()
+
+    def text(self, service: Service, named: str, rows: list[Row]) -> str:
+        """A line a server of the service, which is `named` in each."""
+        hosts = self._hosts.of(service.protocol, rows)
+        options = self._options
+        start = f"-a {named} -r "
+        return "".join([f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)])
+
+
+def server_options(forward: int, weight: int, tun_type: int, tun_port: bytes, tun_flags: int, upper: int, lower: int) -> str:
+    """What follows a server's address in its -a line, the line end included. tun_port: two bytes in network order."""
+    rule = f" {_FORWARDING.get(forward, forward)} -w {weight}"
+    if upper:
+        rule += f" -x {upper}"
+    if lower:
+        rule += f" -y {lower}"
+    if forward == TUNNEL:
+        rule += f" --tun-type {TUNNEL_TYPES[tun_type] if tun_type < len(TUNNEL_TYPES) else tun_type}"
+        if tun_type != IPIP:
+            if tun_type != GRE:
+                rule += f" --tun-port {int.from_bytes(tun_port, 'big')}"
             rule += {0: " --tun-nocsum", 1: " --tun-csum", 2: " --tun-remcsum", 3: " --tun-csum --tun-remcsum"}.get(
-                d.tun_flags, f" {d.tun_flags}"
+                tun_flags, f" {tun_flags}"
             )
     return rule + "\n"
 
@@ -169,20 +242,17 @@ def daemon_rule(daemon: Daemon) -> str:
 
 def numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
     """HOST:PORT in numbers."""
-    text = _socket.inet_ntop(family, addr)
-    return f"{text}:{port}" if family == AF_INET else f"[{text}]:{port}"
+    return f"{inet_ntop(family, addr)}:{port}" if family == AF_INET else f"[{inet_ntop(family, addr)}]:{port}"
 
 
 def whole(table: Backend) -> str:
     """The table as text that loses nothing: time-outs, daemons, services, each one's servers with the oldest first."""
     parts = [FORMAT, "\n", timeouts_rule(table.timeouts())]
     parts += [daemon_rule(daemon) for daemon in table.daemons()]
-    for service in table.services():
+    servers = ServerRules(numeric)
+    for service in table.services(counters=False):
         named = selector(service, numeric)
         parts.append(service_rule(service, named, full=True))
-        parts += [
-            # -g and -i lines take the service's port whatever they say (ipvsadm.c: process_options), so nothing is lost.
-            destination_rule(d, named, numeric(d.af, d.addr, d.port))
-            for d in reversed(table.destinations(service))
-        ]
+        # -g and -i lines take the service's port whatever they say (ipvsadm.c: process_options), so nothing is lost.
+        parts.append(servers.text(service, named, table.rows(service, servers.COLUMNS)[::-1]))
     return "".join(parts)

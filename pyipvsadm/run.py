@@ -9,20 +9,18 @@ from pyipvsadm import rules
 from pyipvsadm.argv import TRY_HELP, Request, Scanner
 from pyipvsadm.endpoint import address_text, endpoint_text
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
-from pyipvsadm.model import CONNECTIONS_FILE, FLUSH, Change, Service
+from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, FLUSH, Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pyipvsadm.model import Backend, Destination
+    from pyipvsadm.model import Backend, Row, Service
     from pyipvsadm.rules import Endpoint
     from pyipvsadm.world import World
 
 REFUSED = 255  # main returns -1
 BLOCK = 1 << 16  # characters written at once
-
-Rows = list[tuple[Service, "list[Destination]"]]
 
 
 def run(request: Request, backend: Backend, world: World) -> int:
@@ -60,9 +58,7 @@ def show(request: Request, backend: Backend, world: World) -> None:
     if "connection" in shown:
         write(world, _connections(backend, world, shown))
     elif request.services:
-        rows = [(found, backend.destinations(found)) for found in map(backend.service, request.services)]
-        endpoint = naming(rows, world, numeric="numeric" in shown)
-        write(world, [classic.title(shown), *(classic.service(*row, shown, endpoint) for row in rows)])
+        write(world, _listed(backend, list(map(backend.service, request.services)), world, shown))
     elif "timeout" in shown:
         world.out(classic.timeouts(backend.timeouts()))
     elif "daemon" in shown:
@@ -72,13 +68,14 @@ def show(request: Request, backend: Backend, world: World) -> None:
         write(world, _listing(backend, world, shown))
 
 
-def _listing(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
+def _listing(backend: Backend, world: World, shown: set[str]) -> Iterable[str]:
     """The whole table: for the plain view in numbers from the kernel's own listing, where that will do."""
     from pyipvsadm.view import classic, order  # noqa: PLC0415
 
     sort = "nosort" not in shown
-    services = backend.services()
-    yield classic.title(shown)
+    services = backend.services(counters=bool(shown & {"stats", "rate"}))
+    if sort:
+        services = order.services(services)
     if "numeric" in shown and not classic.view_of(shown):
         text = backend.table_file()
         if text:
@@ -86,12 +83,24 @@ def _listing(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
 
             parts = procfs.listing(services, text, sort)
             if parts is not None:
-                yield from parts
-                return
-    rows = [(each, backend.destinations(each)) for each in (order.services(services) if sort else services)]
-    endpoint = naming(rows, world, numeric="numeric" in shown)
-    for service, servers in rows:
-        yield classic.service(service, servers, shown, endpoint)
+                return [classic.title(shown), *parts]
+    return _listed(backend, services, world, shown)
+
+
+def _listed(backend: Backend, services: list[Service], world: World, shown: set[str]) -> Iterator[str]:
+    """The title, then each service with its servers."""
+    from pyipvsadm.view import classic  # noqa: PLC0415
+
+    columns = classic.columns(shown)
+    tables: Iterable[tuple[Service, list[Row]]] = ((each, backend.rows(each, columns)) for each in services)
+    endpoint: Endpoint = rules.numeric
+    if "numeric" not in shown:
+        tables = list(tables)
+        endpoint = naming(tables, world)
+    listing = classic.Listing(shown, endpoint)
+    yield classic.title(shown)
+    for service, rows in tables:
+        yield listing.service(service, rows)
 
 
 def _connections(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
@@ -119,19 +128,28 @@ def save(backend: Backend, world: World, numeric: bool) -> None:
 
 def saved(backend: Backend, world: World, numeric: bool) -> str:
     """The rules as text. By name only where -R would read the name back as the same address."""
-    from pyipvsadm.view import classic, order  # noqa: PLC0415
+    from pyipvsadm.view import order  # noqa: PLC0415
 
-    rows = [(each, backend.destinations(each)) for each in order.services(backend.services())]
-    endpoint = naming(rows, world, numeric, read_back=True)
-    return "".join(classic.rules(service, servers, endpoint) for service, servers in rows)
+    columns = rules.ServerRules.COLUMNS
+    tables = [(each, order.servers(backend.rows(each, columns))) for each in order.services(backend.services(counters=False))]
+    endpoint = rules.numeric if numeric else naming(tables, world, read_back=True)
+    servers = rules.ServerRules(endpoint)
+    parts = []
+    for service, rows in tables:
+        named = rules.selector(service, endpoint)
+        parts.append(rules.service_rule(service, named))
+        parts.append(servers.text(service, named, rows))
+    return "".join(parts)
 
 
-def naming(rows: Rows, world: World, numeric: bool, read_back: bool = False) -> Endpoint:
-    """How to write addresses and ports: in numbers, or by name, every address looked up once and all of them before."""
-    if numeric:
-        return rules.numeric
-    ends = {(s.af, s.addr) for s, _ in rows if not s.fwmark} | {(d.af, d.addr) for _, servers in rows for d in servers}
-    import time  # noqa: PLC0415  # numeric listings need no clock
+def naming(tables: Iterable[tuple[Service, list[Row]]], world: World, read_back: bool = False) -> Endpoint:
+    """How to write addresses and ports by name, every address looked up once and all of them before."""
+    ends = set()
+    for service, rows in tables:
+        if not service.fwmark:
+            ends.add((service.af, service.addr))
+        ends |= {(AF_INET if len(row[0]) == 4 else AF_INET6, row[0]) for row in rows}
+    import time  # noqa: PLC0415  # listings in numbers need no clock
 
     deadline = time.monotonic() + world.names.seconds
     names = world.names.host_names(sorted(ends))

@@ -9,14 +9,12 @@ undefined, and ours is numeric.
 
 from __future__ import annotations
 
-from pyipvsadm.model import AF_INET6
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeVar
 
-    from pyipvsadm.model import Destination, Service
+    from pyipvsadm.model import Row, Service
 
     Item = TypeVar("Item")
 
@@ -35,11 +33,9 @@ def start(values: Iterable[int]) -> int:
     return first if first == ring[0] or CIRCLE - ring[-1] + ring[0] < HALF else ring[0]
 
 
-def words(family: int, addr: bytes) -> tuple[int, ...]:
+def words(addr: bytes) -> tuple[int, ...]:
     """An address as 32-bit words: four of IPv6, one of IPv4."""
-    if family == AF_INET6:
-        return tuple(int.from_bytes(addr[at : at + 4], "big") for at in (0, 4, 8, 12))
-    return (int.from_bytes(addr, "big"),)
+    return tuple([int.from_bytes(addr[at : at + 4], "big") for at in range(0, len(addr), 4)])
 
 
 def arranged(items: list[Item], keys: Callable[[Item], tuple[int, ...]], rest: Callable[[Item], int]) -> list[Item]:
@@ -77,13 +73,15 @@ def services(found: list[Service]) -> list[Service]:
         return sorted(found, key=lambda s: (s.fwmark, s.af, s.protocol, s.addr, s.port))
     return arranged(
         found,
-        lambda s: (s.fwmark, s.af, s.protocol, *(words(s.af, s.addr) if not s.fwmark else ())),
+        lambda s: (s.fwmark, s.af, s.protocol, *(words(s.addr) if not s.fwmark else ())),
         lambda s: s.port,
     )
 
 
-def destinations(found: list[Destination]) -> list[Destination]:
+def servers(rows: list[Row]) -> list[Row]:
     """By address and port; of a service whose servers are of both families, IPv4 addresses stand among the first words."""
-    if _plain([d.addr for d in found]):
-        return sorted(found, key=lambda d: (d.addr, d.port))
-    return arranged(found, lambda d: words(d.af, d.addr), lambda d: d.port)
+    if len(rows) < 2:
+        return rows
+    if _plain([row[0] for row in rows]):
+        return sorted(rows)
+    return arranged(rows, lambda row: words(row[0]), lambda row: int.from_bytes(row[1], "big"))

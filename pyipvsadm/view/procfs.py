@@ -9,10 +9,8 @@ not fit together the answer is "cannot", and the dumps serve. A method that the 
 
 from __future__ import annotations
 
-from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
-
 from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules import REMEMBERED, numeric
 from pyipvsadm.view import classic, order
 
 TYPE_CHECKING = False
@@ -30,7 +28,7 @@ _V6 = 57  # the same for [IPv6]
 
 
 def listing(services: list[Service], text: bytes, sort: bool) -> list[str] | None:
-    """Each service with its servers as classic.service shows them, None for "cannot"."""
+    """The lines of the services and their servers as classic.Listing shows them, None for "cannot". sort: the servers."""
     try:
         return _listing(services, text, sort)
     except (ValueError, IndexError):  # digits that are none, lines that end early
@@ -41,25 +39,20 @@ def _listing(services: list[Service], text: bytes, sort: bool) -> list[str] | No
     found = _servers(text)
     if found is None or len(found) != len(services):
         return None
-    known: dict[str, str] = {}  # a server's place in the file -> how its line starts
+    starts = _Starts()
     parts = []
-    for service in order.services(services) if sort else services:
+    for service in services:
         servers = found.get(_key(service))
         if servers is None:
             return None
         if sort and len(servers) > 1:
             servers = _sorted(servers)
-        rows = [classic.heading(service, numeric)]
+        parts.append(classic.heading(service, numeric))
         for line in servers:
             at = _V6 if line[5] == "[" else _V4
-            place = line[5 : at - 6]
-            start = known.get(place)
-            if start is None:
-                start = known[place] = _start(place)
             if line[at : at + 7] not in _METHODS:
                 return None
-            rows.append(f"{start}{line[at:]}\n")
-        parts.append("".join(rows))
+            parts.append(f"{starts[line[5 : at - 6]]}{line[at:]}\n")
     return parts
 
 
@@ -87,17 +80,23 @@ def _key(service: Service) -> str:
         return f"FWM  {service.fwmark:08X}"
     protocol = PROTOCOLS.get(service.protocol) or ("IP" if not service.protocol else f"IP_{service.protocol}")
     if service.af == AF_INET:
-        return "%s  %08X:%04X" % (protocol, int.from_bytes(service.addr, "big"), service.port)  # noqa: UP031  # the kernel's own
+        return f"{protocol}  {service.addr.hex().upper()}:{service.port:04X}"
     digits = service.addr.hex()
     return f"{protocol}  [{':'.join([digits[at : at + 4] for at in range(0, 32, 4)])}]:{service.port:04X}"
 
 
-def _start(place: str) -> str:
-    """A server's line up to its method: arrow, address and port in 28 columns, a blank."""
-    if place[0] == "[":
-        addr = bytes.fromhex(place[1:40].replace(":", ""))
-        return f"{_ARROW}{f'[{inet_ntop(AF_INET6, addr)}]:{int(place[42:], 16)}':28} "
-    return f"{_ARROW}{f'{inet_ntop(AF_INET, bytes.fromhex(place[:8]))}:{int(place[9:], 16)}':28} "
+class _Starts(dict[str, str]):
+    """A server's place in the file -> its line up to its method: arrow, address and port in 28 columns, a blank."""
+
+    def __missing__(self, place: str) -> str:
+        if len(self) > REMEMBERED:
+            self.clear()
+        if place[0] == "[":
+            end = numeric(AF_INET6, bytes.fromhex(place[1:40].replace(":", "")), int(place[42:], 16))
+        else:
+            end = numeric(AF_INET, bytes.fromhex(place[:8]), int(place[9:], 16))
+        text = self[place] = f"{_ARROW}{end:28} "
+        return text
 
 
 def _sorted(lines: list[str]) -> list[str]:

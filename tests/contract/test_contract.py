@@ -10,7 +10,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from pyipvsadm.errors import Refused
-from pyipvsadm.model import AF_INET, AF_INET6, GET_SERVICE, HASHED, NO_STATS, TCP, Service, Timeouts
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    COLUMNS,
+    GET_SERVICE,
+    GUE,
+    HASHED,
+    NO_STATS,
+    TCP,
+    TUN_CSUM,
+    TUNNEL,
+    Service,
+    Timeouts,
+    destination,
+    row,
+)
 from tests.contract.backends import (
     BOUNDS_THRESHOLDS,
     LAB,
@@ -144,6 +159,24 @@ def test_one_service(backend: Backend, service: Service) -> None:
     # Only what names it is looked at.
     assert backend.service(Service(service.af, service.protocol, service.addr, service.port, service.fwmark)) == service
     assert backend.destinations(service) == [server(af=service.af)]
+
+
+def test_rows_are_the_servers_in_parts(backend: Backend) -> None:
+    for service in (tcp(), tcp(af=AF_INET6), mark(7)):
+        others = AF_INET6 if service.af == AF_INET else AF_INET
+        backend.apply([new(service), add(service, server(af=service.af, weight=7, upper=9, lower=3))])
+        backend.apply([add(service, server(af=others, forward=TUNNEL, tun=(GUE, 6080, TUN_CSUM)))])
+        servers = backend.destinations(service)
+        assert len(servers) == 2
+        assert list(map(destination, backend.rows(service, COLUMNS))) == servers
+        for name in COLUMNS:
+            assert backend.rows(service, (name,)) == [row(each, (name,)) for each in servers]
+
+
+def test_services_may_be_read_without_their_counters(backend: Backend) -> None:
+    backend.apply([new(tcp()), new(mark(7))])
+    found = backend.services(counters=False)
+    assert [each.key() for each in found] == [each.key() for each in backend.services()]
 
 
 def test_one_service_of_no_family(backend: Backend) -> None:

@@ -36,9 +36,14 @@ from pyipvsadm.model import (
     Info,
     Service,
     Timeouts,
+    row,
 )
 from pyipvsadm.rules import numeric
 from pyipvsadm.view import classic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyipvsadm.rules import Endpoint
 
 V4 = bytes([10, 0, 0, 1])
 R4 = bytes([10, 0, 1, 1])
@@ -124,11 +129,15 @@ VIEWS: dict[str, tuple[str, str]] = {
 }
 
 
+def listed(found: Service, servers: list[Destination], shown: set[str], endpoint: Endpoint) -> str:
+    return classic.Listing(shown, endpoint).service(found, [row(d, classic.columns(shown)) for d in servers])
+
+
 @pytest.mark.parametrize(("shown", "title", "rows"), [(shown, *rest) for shown, rest in VIEWS.items()], ids=VIEWS.keys())
 def test_views(shown: str, title: str, rows: str) -> None:
     slots = {"numeric", *shown.split()}
     assert classic.title(slots) == title
-    assert classic.service(WEB, [SERVER, SERVER6], slots, numeric) == rows
+    assert listed(WEB, [SERVER, SERVER6], slots, numeric) == rows
 
 
 # Of several views, the first of these is shown.
@@ -141,7 +150,7 @@ def test_which_of_several_views_is_shown(first: int) -> None:
     assert classic.view_of(slots) == ORDER[first]
     title, rows = VIEWS[f"{ORDER[first]} exact" if first < 2 else ORDER[first]]
     assert classic.title(slots) == title
-    assert classic.service(WEB, [SERVER, SERVER6], slots, numeric) == rows
+    assert listed(WEB, [SERVER, SERVER6], slots, numeric) == rows
 
 
 def test_no_view_is_the_plain_one() -> None:
@@ -151,8 +160,8 @@ def test_no_view_is_the_plain_one() -> None:
 def test_servers_are_sorted_unless_that_is_refused() -> None:
     servers = [Destination(AF_INET, bytes([10, 0, 0, last]), 80) for last in (2, 1)]
     first, second = (f"  -> 10.0.0.{last}:80                  Route   1      0          0         \n" for last in (1, 2))
-    assert classic.service(WEB, servers, set(), numeric) == f"TCP  10.0.0.1:80 rr\n{first}{second}"
-    assert classic.service(WEB, servers, {"nosort"}, numeric) == f"TCP  10.0.0.1:80 rr\n{second}{first}"
+    assert listed(WEB, servers, set(), numeric) == f"TCP  10.0.0.1:80 rr\n{first}{second}"
+    assert listed(WEB, servers, {"nosort"}, numeric) == f"TCP  10.0.0.1:80 rr\n{second}{first}"
     assert [d.addr[3] for d in servers] == [2, 1]  # the caller's list is left alone
 
 
@@ -178,15 +187,15 @@ SERVICES: list[tuple[Service, str, str]] = [
 
 @pytest.mark.parametrize(("found", "line", "columns"), SERVICES)
 def test_services(found: Service, line: str, columns: str) -> None:
-    assert classic.service(found, [], set(), numeric) == line
-    assert classic.service(found, [], {"stats"}, numeric) == f"{columns}        0        0        0        0        0\n"
+    assert listed(found, [], set(), numeric) == line
+    assert listed(found, [], {"stats"}, numeric) == f"{columns}        0        0        0        0        0\n"
 
 
 def test_a_mark_has_no_address_to_name() -> None:
     def endpoint(*what: object) -> str:
         raise AssertionError(what)
 
-    assert classic.service(Service(AF_INET, fwmark=5), [], set(), endpoint) == "FWM  5 wlc\n"
+    assert listed(Service(AF_INET, fwmark=5), [], set(), endpoint) == "FWM  5 wlc\n"
 
 
 def test_names_are_cut() -> None:
@@ -197,12 +206,12 @@ def test_names_are_cut() -> None:
 
     four, six = Destination(AF_INET, R4, 80), Destination(AF_INET6, R6, 80)
     # 33 columns of the service with its protocol, 28 of the server; of IPv6, 59 characters (addrport_to_anyname's buffer).
-    assert classic.service(WEB, [four, six], {"nosort"}, endpoint) == (
+    assert listed(WEB, [four, six], {"nosort"}, endpoint) == (
         f"TCP  {host[:28]} rr\n"
         f"  -> {host[:28]} Route   1      0          0         \n"
         f"  -> [{host[:58]} Route   1      0          0         \n"
     )
-    named6 = classic.service(Service(AF_INET6, TCP, V6, 80, netmask=128), [], {"stats"}, endpoint)
+    named6 = listed(Service(AF_INET6, TCP, V6, 80, netmask=128), [], {"stats"}, endpoint)
     assert named6 == f"TCP  [{host[:58]}        0        0        0        0        0\n"
 
 
@@ -210,7 +219,7 @@ def test_an_endpoint_that_just_fits() -> None:
     address = bytes([210, 210, 210, 210])
     found = Service(AF_INET, TCP, address, 65535)
     server = Destination(AF_INET, address, 65535, MASQ, 65535, active=4294967295, inactive=4294967295)
-    assert classic.service(found, [server], set(), numeric) == (
+    assert listed(found, [server], set(), numeric) == (
         "TCP  210.210.210.210:65535 wlc\n  -> 210.210.210.210:65535        Masq    65535  4294967295 4294967295\n"
     )
 
@@ -222,8 +231,8 @@ def test_the_name_is_asked_for_in_the_service_s_protocol() -> None:
         asked.append(what)
         return "x"
 
-    classic.service(Service(AF_INET, UDP, V4, 53), [Destination(AF_INET6, R6, 54)], set(), endpoint)
-    classic.service(Service(AF_INET, fwmark=1), [Destination(AF_INET, R4, 55)], set(), endpoint)
+    listed(Service(AF_INET, UDP, V4, 53), [Destination(AF_INET6, R6, 54)], set(), endpoint)
+    listed(Service(AF_INET, fwmark=1), [Destination(AF_INET, R4, 55)], set(), endpoint)
     assert asked == [(AF_INET, V4, 53, UDP), (AF_INET6, R6, 54, UDP), (AF_INET, R4, 55, 0)]
 
 
@@ -267,7 +276,7 @@ def service(
 )
 def test_attributes(found: Service, text: str) -> None:
     assert classic.attributes(found) == text
-    assert classic.service(found, [], {"thresholds"}, numeric).endswith(f":80 {found.scheduler}{text}\n")
+    assert listed(found, [], {"thresholds"}, numeric).endswith(f":80 {found.scheduler}{text}\n")
 
 
 # --- counters
@@ -302,8 +311,8 @@ def test_counters(value: int, scaled: str, exact: str) -> None:
 )
 def test_methods(forward: int, name: str) -> None:
     found = Destination(AF_INET, R4, 80, forward)
-    assert classic.method(found) == name
-    assert classic.service(WEB, [found], set(), numeric).splitlines()[1] == (
+    assert classic.method(forward) == name
+    assert listed(WEB, [found], set(), numeric).splitlines()[1] == (
         f"  -> 10.0.1.1:80                  {name:7} 1      0          0         "
     )
 
@@ -328,8 +337,8 @@ def test_methods(forward: int, name: str) -> None:
 )
 def test_tunnels(forward: int, kind: int, port: int, flags: int, text: str) -> None:
     found = Destination(AF_INET, R4, 80, forward, tun_type=kind, tun_port=port, tun_flags=flags)
-    assert classic.tunnel(found) == text
-    assert f" {text:13} 1      0 " in classic.service(WEB, [found], {"tun-info"}, numeric)
+    assert classic.tunnel(forward, kind, port.to_bytes(2, "big"), flags) == text
+    assert f" {text:13} 1      0 " in listed(WEB, [found], {"tun-info"}, numeric)
 
 
 # --- the other lists
@@ -376,13 +385,3 @@ def test_a_line_a_daemon() -> None:
         "backup sync daemon (mcast=lo, syncid=0)\n",
     ]
     assert list(classic.daemons([])) == []
-
-
-def test_rules_are_sorted_and_named() -> None:
-    def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:
-        return f"{'www' if addr == V4 else addr[3]}:{port}/{family}/{protocol}"
-
-    servers = [Destination(AF_INET, bytes([10, 0, 0, last]), 80, MASQ) for last in (3, 2)]
-    assert classic.rules(WEB, servers, endpoint) == (
-        "-A -t www:80/2/6 -s rr\n-a -t www:80/2/6 -r 2:80/2/6 -m -w 1\n-a -t www:80/2/6 -r 3:80/2/6 -m -w 1\n"
-    )

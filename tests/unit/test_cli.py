@@ -375,7 +375,7 @@ def test_refusals_of_a_table_that_may_not_be_read(monkeypatch: pytest.MonkeyPatc
 
     world = with_rules()
 
-    def services() -> Any:
+    def services(**_: bool) -> Any:
         raise Refused(4, errno.EPERM)
 
     monkeypatch.setattr(world.table, "services", services)

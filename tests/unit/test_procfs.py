@@ -21,6 +21,7 @@ from pyipvsadm.model import (
     UDP,
     Destination,
     Service,
+    row,
 )
 from pyipvsadm.rules import numeric
 from pyipvsadm.view import classic, order, procfs
@@ -63,10 +64,15 @@ def kernel_text(table: Table) -> bytes:
 
 def classic_text(table: Table, sort: bool) -> str:
     shown = set() if sort else {"nosort"}
-    held = {service.key(): servers for service, servers in table}
+    columns = classic.columns(shown)
+    held = {service.key(): [row(d, columns) for d in servers] for service, servers in table}
+    listing = classic.Listing(shown, numeric)
+    return "".join(listing.service(service, held[service.key()]) for service in arranged(table, sort))
+
+
+def arranged(table: Table, sort: bool) -> list[Service]:
     services = [service for service, _ in table]
-    rows = order.services(services) if sort else services
-    return "".join(classic.service(service, held[service.key()], shown, numeric) for service in rows)
+    return order.services(services) if sort else services
 
 
 u16 = st.integers(0, 2**16 - 1)
@@ -120,7 +126,7 @@ def tables(draw: st.DrawFn) -> Table:
 
 @given(tables(), st.booleans())
 def test_it_is_the_classic_listing_or_cannot(table: Table, sort: bool) -> None:
-    services = [service for service, _ in table]
+    services = arranged(table, sort)
     found = procfs.listing(services, kernel_text(table), sort)
     marks = [service.fwmark for service in services if service.fwmark]
     if found is None:
@@ -159,14 +165,21 @@ def test_cannot(services: list[Service], text: bytes) -> None:
 
 def test_the_lines_are_the_references() -> None:
     assert procfs.listing([VIP], TEXT, sort=True) == [
-        ("TCP  10.0.0.1:80 rr\n"
-        "  -> 10.0.0.8:80                  Masq    1      0          0         \n"
-        "  -> 10.0.0.9:80                  Route   1      0          0         \n")
-    ]  # fmt: skip
+        "TCP  10.0.0.1:80 rr\n",
+        "  -> 10.0.0.8:80                  Masq    1      0          0         \n",
+        "  -> 10.0.0.9:80                  Route   1      0          0         \n",
+    ]
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_cannot_or_a_listing(junk: bytes) -> None:
     for text in (junk, HEADINGS.encode() + junk, TEXT[:150] + junk, TEXT + junk + b"\n"):
         found = procfs.listing([VIP], text, sort=True)
-        assert found is None or len(found) == 1
+        assert found is None or found[0] == "TCP  10.0.0.1:80 rr\n"
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "REMEMBERED", 3)
+    table: Table = [(VIP, [Destination(AF_INET, bytes([10, 0, 0, last]), 80) for last in range(9)])]
+    found = procfs.listing([VIP], kernel_text(table), sort=True)
+    assert "".join(found or []) == classic_text(table, sort=True)

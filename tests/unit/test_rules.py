@@ -45,12 +45,13 @@ from pyipvsadm.model import (
     Destination,
     Service,
     Timeouts,
+    row,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyipvsadm.model import Backend
+    from pyipvsadm.model import Backend, Row
 
 V4 = bytes([10, 0, 0, 1])
 R4 = bytes([10, 0, 1, 1])
@@ -247,8 +248,24 @@ SERVER_RULES: list[tuple[Destination, str]] = [
 
 
 @pytest.mark.parametrize(("found", "rule"), SERVER_RULES)
-def test_destination_rule(found: Destination, rule: str) -> None:
-    assert rules.destination_rule(found, "NAMED", "SERVER") == f"-a NAMED -r SERVER {rule}\n"
+def test_server_options(found: Destination, rule: str) -> None:
+    values = row(found, rules.ServerRules.COLUMNS)
+    assert rules.server_options(*values[2:]) == f" {rule}\n"
+
+
+def test_servers_are_named_in_the_protocol_of_their_service() -> None:
+    asked = []
+
+    def endpoint(*what: object) -> str:
+        asked.append(what)
+        return f"name{len(asked)}"
+
+    servers = rules.ServerRules(endpoint)
+    four, six = (row(d, servers.COLUMNS) for d in (Destination(AF_INET, bytes(4), 80, MASQ), Destination(AF_INET6, bytes(16), 1)))
+    tcp, udp = Service(AF_INET, TCP, bytes(4), 80), Service(AF_INET, UDP, bytes(4), 80)
+    assert servers.text(tcp, "A", [four, six, four]) == "-a A -r name1 -m -w 1\n-a A -r name2 -g -w 1\n-a A -r name1 -m -w 1\n"
+    assert servers.text(udp, "B", [four]) == "-a B -r name3 -m -w 1\n"
+    assert asked == [(AF_INET, bytes(4), 80, TCP), (AF_INET6, bytes(16), 1, TCP), (AF_INET, bytes(4), 80, UDP)]
 
 
 def test_timeouts_rule() -> None:
@@ -294,11 +311,12 @@ class Fixed:
     def daemons(self) -> list[Daemon]:
         return self._daemons
 
-    def services(self) -> list[Service]:
+    def services(self, counters: bool = True) -> list[Service]:
+        assert not counters
         return [service for service, _ in self._rows]
 
-    def destinations(self, wanted: Service) -> list[Destination]:
-        return next(servers for service, servers in self._rows if service is wanted)
+    def rows(self, wanted: Service, columns: tuple[str, ...]) -> list[Row]:
+        return [row(server, columns) for service, servers in self._rows if service is wanted for server in servers]
 
 
 def whole(rows: list[tuple[Service, list[Destination]]], daemons: list[Daemon]) -> str:
@@ -444,8 +462,8 @@ def saved(table: list[tuple[Service, list[Destination]]]) -> Iterator[str]:
     for each, behind in table:
         named = rules.selector(each, rules.numeric)
         yield rules.service_rule(each, named)
-        for d in behind:
-            yield rules.destination_rule(d, named, rules.numeric(d.af, d.addr, d.port))
+        servers = rules.ServerRules(rules.numeric)
+        yield servers.text(each, named, [row(d, servers.COLUMNS) for d in behind])
 
 
 @given(st.lists(rows(), max_size=4))
@@ -467,3 +485,29 @@ def test_what_is_saved_is_read_back(table: list[tuple[Service, list[Destination]
 def test_timeouts_are_read_back(tcp: int, tcp_fin: int, udp: int) -> None:
     found = Timeouts(tcp, tcp_fin, udp)
     assert [change.timeouts for change in read(rules.timeouts_rule(found))] == [found]
+
+
+def numbered(count: int) -> list[Row]:
+    """Rows of so many servers, of four ports."""
+    return [(number.to_bytes(4, "big"), (number & 3).to_bytes(2, "big")) for number in range(count)]
+
+
+def test_many_servers_are_named_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [*numbered(10), (bytes(16), b"\0\1")]
+    few = rules.Hosts(rules.numeric).of(TCP, found[:-1])
+    assert few[7] == "0.0.0.7:3"
+    monkeypatch.setattr(rules, "MANY", 9)
+    assert rules.Hosts(rules.numeric).of(TCP, found[:-1]) == few
+    assert rules.Hosts(rules.numeric).of(TCP, found) == [*few, "[::]:1"]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "REMEMBERED", 3)
+    hosts = rules.Hosts(rules.numeric)
+    assert hosts.of(TCP, numbered(9)) == [rules.numeric(AF_INET, addr, int.from_bytes(port, "big")) for addr, port in numbered(9)]
+    assert all(len(known) <= 4 for known in hosts._known.values())
+    servers = rules.ServerRules(rules.numeric)
+    rows = [row(Destination(AF_INET, bytes(4), 80, weight=weight), servers.COLUMNS) for weight in range(9)]
+    wanted = "".join(f"-a A -r 0.0.0.0:80 -g -w {weight}\n" for weight in range(9))
+    assert servers.text(Service(AF_INET, TCP, bytes(4), 80), "A", rows) == wanted
+    assert len(servers._options) <= 4
