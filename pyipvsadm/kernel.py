@@ -83,7 +83,6 @@ class Kernel:
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
         self._family = netlink.GENL_ID_CTRL
         self._family = self._find_family()
-        self._rows: dict[tuple[str, ...], Reader] = {}
         try:
             self._info = self._one(GET_INFO, wire.read_info)
         except Refused as no:
@@ -107,19 +106,20 @@ class Kernel:
 
     def destinations(self, service: Service) -> list[Destination]:
         """A service's real servers, newest first."""
-        return [destination(each) for each in self.rows(service, COLUMNS)]
+        (rows,) = self.rows([service], COLUMNS)
+        return list(map(destination, rows))
 
-    def rows(self, service: Service, columns: tuple[str, ...]) -> list[Row]:
-        """Some values of a service's real servers, newest first."""
-        reader = self._rows.get(columns)
-        if reader is None:
-            reader = self._rows[columns] = dumps.row_reader(self._family, columns)
-        return self._dump(
-            GET_DEST,
-            wire.service_id(service),
-            lambda reply: row(wire.read_destination(reply, service.af), columns),
-            reader,
-        )
+    def rows(self, services: Iterable[Service], columns: tuple[str, ...]) -> Iterator[list[Row]]:
+        """Some values of each service's real servers, newest first."""
+        family = AF_INET
+
+        def read(reply: netlink.Message) -> Row:
+            return row(wire.read_destination(reply, family), columns)
+
+        reader = dumps.row_reader(self._family, columns)
+        for service in services:
+            family = service.af
+            yield self._dump(GET_DEST, wire.service_id(service), read, reader)
 
     def table_file(self) -> bytes:
         """/proc/net/ip_vs, whole; b"" where it cannot be read: the dumps have it all."""
@@ -237,31 +237,27 @@ class Kernel:
     ) -> list[Value]:
         """A request with many answers; taken again when the kernel says that the table moved meanwhile."""
         for _ in range(TRIES):
-            found = self._dump_once(command, payload, read, reader)
+            self._seq = seq = self._seq + 1
+            self._send(netlink.message(self._family, command, netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP, seq, payload))
+            found = self._answers(command, seq, read, reader)
             if found is not None:
                 return found
         raise Failed(f"The table kept changing while it was read ({TRIES} times); try again")
 
-    def _dump_once(
-        self,
-        command: int,
-        payload: bytes,
-        read: Callable[[netlink.Message], Value],
-        reader: Reader | None,
+    def _answers(
+        self, command: int, seq: int, read: Callable[[netlink.Message], Value], reader: Reader | None
     ) -> list[Value] | None:
-        self._seq = seq = self._seq + 1
-        self._send(netlink.message(self._family, command, netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP, seq, payload))
+        """What a dump gives; None when the kernel marks it as interrupted."""
         found: list[Value] = []
         interrupted = False
         while True:
             datagram = self._receive()
             if len(datagram) == netlink.DONE and netlink.is_done(datagram, seq):
                 return None if interrupted else found
-            if reader:
-                values = reader.values(datagram, seq)
-                if values is not None:
-                    found += values
-                    continue
+            values = reader.values(datagram, seq) if reader else None
+            if values is not None:
+                found += values
+                continue
             for reply in self._messages(datagram):
                 if reply.seq != seq:
                     continue

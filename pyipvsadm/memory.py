@@ -130,9 +130,10 @@ class Table:
         held = self._held.get(service.key())
         return [_destination(server, server.af) for server in reversed(held[1].values())] if held else []
 
-    def rows(self, service: Service, columns: tuple[str, ...]) -> list[Row]:
-        """Some values of its real servers, newest first."""
-        return [row(server, columns) for server in self.destinations(service)]
+    def rows(self, services: Iterable[Service], columns: tuple[str, ...]) -> Iterator[list[Row]]:
+        """Some values of each one's real servers, newest first."""
+        for service in services:
+            yield [row(server, columns) for server in self.destinations(service)]
 
     def table_file(self) -> bytes:
         """There is none."""

@@ -309,8 +309,11 @@ if TYPE_CHECKING:
         def destinations(self, service: Service) -> list[Destination]:
             """Its real servers, newest first; none when the service is not there (ip_vs_ctl.c: ip_vs_genl_dump_dests)."""
 
-        def rows(self, service: Service, columns: tuple[str, ...]) -> list[Row]:
-            """The same servers in the same order, each as `row` has it: for listings, which want little of many."""
+        def rows(self, services: Iterable[Service], columns: tuple[str, ...]) -> Iterator[list[Row]]:
+            """The servers of one service after the other, each as `row` has it: for listings, which want little of many.
+
+            A service's servers are read when their turn comes.
+            """
 
         def table_file(self) -> bytes:
             """The kernel's own listing of its table (/proc/net/ip_vs), b"" where there is none."""

@@ -250,9 +250,10 @@ def whole(table: Backend) -> str:
     parts = [FORMAT, "\n", timeouts_rule(table.timeouts())]
     parts += [daemon_rule(daemon) for daemon in table.daemons()]
     servers = ServerRules(numeric)
-    for service in table.services(counters=False):
+    services = table.services(counters=False)
+    for service, rows in zip(services, table.rows(services, servers.COLUMNS), strict=True):
         named = selector(service, numeric)
         parts.append(service_rule(service, named, full=True))
         # -g and -i lines take the service's port whatever they say (ipvsadm.c: process_options), so nothing is lost.
-        parts.append(servers.text(service, named, table.rows(service, servers.COLUMNS)[::-1]))
+        parts.append(servers.text(service, named, rows[::-1]))
     return "".join(parts)

@@ -92,7 +92,7 @@ def _listed(backend: Backend, services: list[Service], world: World, shown: set[
     from pyipvsadm.view import classic  # noqa: PLC0415
 
     columns = classic.columns(shown)
-    tables: Iterable[tuple[Service, list[Row]]] = ((each, backend.rows(each, columns)) for each in services)
+    tables: Iterable[tuple[Service, list[Row]]] = zip(services, backend.rows(services, columns), strict=True)
     endpoint: Endpoint = rules.numeric
     if "numeric" not in shown:
         tables = list(tables)
@@ -131,7 +131,8 @@ def saved(backend: Backend, world: World, numeric: bool) -> str:
     from pyipvsadm.view import order  # noqa: PLC0415
 
     columns = rules.ServerRules.COLUMNS
-    tables = [(each, order.servers(backend.rows(each, columns))) for each in order.services(backend.services(counters=False))]
+    services = order.services(backend.services(counters=False))
+    tables = [(each, order.servers(rows)) for each, rows in zip(services, backend.rows(services, columns), strict=True)]
     endpoint = rules.numeric if numeric else naming(tables, world, read_back=True)
     servers = rules.ServerRules(endpoint)
     parts = []

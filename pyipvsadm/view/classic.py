@@ -96,31 +96,34 @@ class Listing:
     """Services and their servers as text, sorted unless shown has "nosort"; how a server is named is found out once."""
 
     def __init__(self, shown: Shown, endpoint: Endpoint) -> None:
-        self._view = view_of(shown)
+        view = view_of(shown)
         self._exact = "exact" in shown
         self._sort = "nosort" not in shown
         self._endpoint = endpoint
         self._hosts = Hosts(endpoint, _STARTS)
-        _, self._template, self._rest = _ROWS[self._view]
+        _, template, self._rest = _ROWS[view]
+        self._template = "" if self._exact else template
+        self._idle = template and template % ((0,) * template.count("%"))
+        self._half = _HALVES.get(view)
 
     def service(self, found: Service, rows: list[Row]) -> str:
         """A service and its servers."""
-        if self._view in ("stats", "rate"):
-            half = found.stats[:5] if self._view == "stats" else found.stats[5:]
-            parts = [f"{_name(found, self._endpoint):33}{counters(half, self._exact)}\n"]
+        if self._half:
+            parts = [f"{_name(found, self._endpoint):33}{counters(found.stats[self._half], self._exact)}\n"]
         else:
             parts = [heading(found, self._endpoint)]
-        if self._sort:
+        if self._sort and len(rows) > 1:
             rows = order.servers(rows)
         hosts = self._hosts.of(found.protocol, rows)
         template = self._template
+        idle = self._idle
         rest = self._rest
         exact = self._exact
-        if template and not exact:
+        if template:
             # Nearly all values are small; a template costs half of what an f-string or a call does.
             parts += [
-                host + (template % values if max(values := row[2:]) < SCALED else rest(values, exact))
-                for host, row in zip(hosts, rows, strict=True)
+                host + ((template % values if largest < SCALED else rest(values, exact)) if (largest := max(values)) else idle)
+                for host, values in zip(hosts, [row[2:] for row in rows], strict=True)
             ]
         else:
             parts += [host + rest(row[2:], exact) for host, row in zip(hosts, rows, strict=True)]
@@ -225,6 +228,8 @@ def _tunnels(values: Values, _: bool) -> str:
     info = tunnel(forward, tun_type, tun_port, tun_flags)
     return f" {method(forward):7} {info:13} {weight:<6} {active:<10} {inactive:<10}\n"
 
+
+_HALVES = {"stats": slice(0, 5), "rate": slice(5, 10)}  # of a service's stats
 
 # A view's columns, the template for values below SCALED or "", and what makes a line's rest of any.
 _ROWS: dict[str, tuple[tuple[str, ...], str, Callable[[Values, bool], str]]] = {

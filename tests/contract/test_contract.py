@@ -168,9 +168,11 @@ def test_rows_are_the_servers_in_parts(backend: Backend) -> None:
         backend.apply([add(service, server(af=others, forward=TUNNEL, tun=(GUE, 6080, TUN_CSUM)))])
         servers = backend.destinations(service)
         assert len(servers) == 2
-        assert list(map(destination, backend.rows(service, COLUMNS))) == servers
+        assert [list(map(destination, rows)) for rows in backend.rows([service], COLUMNS)] == [servers]
         for name in COLUMNS:
-            assert backend.rows(service, (name,)) == [row(each, (name,)) for each in servers]
+            assert list(backend.rows([service], (name,))) == [[row(each, (name,)) for each in servers]]
+    services = backend.services()
+    assert [len(rows) for rows in backend.rows([*services, tcp(port=81)], ())] == [2, 2, 2, 0]
 
 
 def test_services_may_be_read_without_their_counters(backend: Backend) -> None:
