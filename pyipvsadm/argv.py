@@ -13,7 +13,7 @@ import os
 
 from pyipvsadm.endpoint import INT_MAX, atoi, number, parse, parse_mask, pton, strtol
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.legal import check_slots, check_tunnel
+from pyipvsadm.legal import check_selection, check_slots, check_tunnel
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -47,7 +47,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SLOTS, TUNNEL_TYPES, Command, Option
+from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
 from pyipvsadm.popt import Words
 
 TYPE_CHECKING = False
@@ -117,6 +117,8 @@ class Scanner:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
         command = self._asked = self._command()
         if command in ("help", "version"):  # what follows is not even read
+            if self._words.follows("--json"):
+                self._slots.add("json")
             return Request(command, self._slots, [], None, self.ours)
         self._options()
         timeouts = self._timeouts() if command == "set" else None
@@ -159,7 +161,7 @@ class Scanner:
             if row.slot in self._slots:
                 self._again(row.slot)
             self._slots.add(row.slot)
-        if row.ours:
+        if row.ours or (row.slot in SELECTING and self._asked == "list"):
             value = self._words.value
             if value is not None and row.limits is not None:
                 self.ours[row.long] = within(value, *row.limits, f"illegal {row.long} specified")
@@ -318,11 +320,12 @@ class Scanner:
             if destination.forward != TUNNEL and any(slot[:4] == "tun-" for slot in slots):
                 raise Usage("Tunnel options conflict with forward method")
             check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
-        elif command == "list" and (
-            (slots & {"connection", "timeout", "daemon"} and slots & {"stats", "rate", "thresholds"})
-            or (slots & {"timeout", "daemon"} and "persistent-conn" in slots)
-        ):
-            raise Usage("options conflicts in the list command")
+        elif command == "list":
+            if (slots & {"connection", "timeout", "daemon"} and slots & {"stats", "rate", "thresholds"}) or (
+                slots & {"timeout", "daemon"} and "persistent-conn" in slots
+            ):
+                raise Usage("options conflicts in the list command")
+            check_selection(slots)
 
     def _finished(self, command: str, timeouts: Timeouts | None) -> Request:
         services = self._services if "service-address" in self._slots else []

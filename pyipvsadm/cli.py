@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
 
 VARIABLE = "IPVSADM_BACKEND"
-VERSION = f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)"  # the IPVS interface we speak, as 1.31 says of itself
+REFERENCE = "1.31"
+INTERFACE = "1.2.1"  # the version of the IPVS interface that we speak, as 1.31 says of itself
+VERSION = f"ipvsadm v{REFERENCE} (pyipvsadm {__version__}, IPVS v{INTERFACE})"
 SAVE_HELP = """\
 ipvsadm-save: Script to save the IPVS table to stdout.
    With the -n option, prints out the table in numeric format.
@@ -85,7 +87,12 @@ def _main(argv: Sequence[str], world: World) -> int:
             world.out(help_text())
             return 0
         if request.command == "version":
-            world.out(VERSION + "\n")
+            if "json" in request.slots:
+                from pyipvsadm.view import json  # noqa: PLC0415  # costs more than the start itself
+
+                world.out(json.document(version={"ipvsadm": REFERENCE, "pyipvsadm": __version__, "ipvs": INTERFACE}))
+            else:
+                world.out(VERSION + "\n")
             return 0
     # The reference opens the table before it reads its arguments: without one, that is what it says.
     spec = scanner.ours.get("backend")

@@ -15,12 +15,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pyipvsadm.connections import Connection
     from pyipvsadm.model import Backend, Destination
     from pyipvsadm.rules import Endpoint
+    from pyipvsadm.selection import Selection
+    from pyipvsadm.view.json import Names as HostNames
     from pyipvsadm.world import World
 
 REFUSED = 255  # main returns -1
 BLOCK = 1 << 16  # characters written at once
+LOOKED_UP = 1 << 10  # connections whose names are looked up at once
 
 Rows = list[tuple[Service, "list[Destination]"]]
 
@@ -57,10 +61,13 @@ def show(request: Request, backend: Backend, world: World) -> None:
     from pyipvsadm.view import classic  # noqa: PLC0415  # commands that change do not pay for it
 
     shown = request.slots
-    if "connection" in shown:
-        write(world, _connections(backend, world, shown))
+    wanted = selected(request, backend, world)
+    if "json" in shown:
+        write(world, _json(request, backend, world, wanted))
+    elif "connection" in shown:
+        write(world, _connections(_connection_lines(backend, wanted), world, shown))
     elif request.services:
-        rows = [(found, backend.destinations(found)) for found in map(backend.service, request.services)]
+        rows = list(table(request, backend, wanted))
         endpoint = naming(rows, world, numeric="numeric" in shown)
         write(world, [classic.title(shown), *(classic.service(*row, shown, endpoint) for row in rows)])
     elif "timeout" in shown:
@@ -69,17 +76,91 @@ def show(request: Request, backend: Backend, world: World) -> None:
         write(world, classic.daemons(backend.daemons()))
     else:
         world.out(classic.version(backend.info()))
-        write(world, _listing(backend, world, shown))
+        write(world, _listing(request, backend, world, wanted))
 
 
-def _listing(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
+def selected(request: Request, backend: Backend, world: World) -> Selection | None:
+    """What is selected, None for all. Raises Usage."""
+    # Plain listings do not pay for it: what selects is ours, but for a service beside -c.
+    if not request.ours and "connection" not in request.slots:
+        return None
+    from pyipvsadm import selection  # noqa: PLC0415
+
+    wanted = selection.read(request, world.names)
+    if wanted and wanted.scheduler:
+        wanted.check(backend.services())
+    return wanted
+
+
+def table(request: Request, backend: Backend, wanted: Selection | None) -> Iterable[tuple[Service, list[Destination]]]:
+    """The services that a request lists, in its order, each read with its servers when its turn comes.
+
+    Refused here when one that was named is not there.
+    """
+    from pyipvsadm.view import order  # noqa: PLC0415
+
+    if request.services:
+        found = list(map(backend.service, request.services))
+    else:
+        found = backend.services()
+        if "nosort" not in request.slots:
+            found = order.services(found)
+    rows = ((each, backend.destinations(each)) for each in found)
+    return wanted.rows(rows) if wanted else rows
+
+
+def _json(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterable[str]:
+    """Whatever is listed, as JSON."""
+    from pyipvsadm.view import json  # noqa: PLC0415  # costs more than a start
+
+    shown = request.slots
+    if "connection" in shown:
+        from pyipvsadm.connections import parse  # noqa: PLC0415
+
+        found = map(parse, _connection_lines(backend, wanted))
+        return (json.connection(each, names) for each, names in _with_names(found, world, "numeric" in shown))
+    if "timeout" in shown:
+        return [json.timeouts(backend.timeouts())]
+    if "daemon" in shown:
+        return [json.daemons(backend.daemons())]
+    rows = table(request, backend, wanted)
+    names = None
+    if "numeric" not in shown:
+        rows = held = list(rows)
+        names = _names(world, world.names.host_names(sorted(_ends(held))))
+    return json.table(backend.info(), rows, names, "nosort" not in shown)
+
+
+def _with_names(found: Iterable[Connection], world: World, numeric: bool) -> Iterator[tuple[Connection, HostNames | None]]:
+    """Connections with who knows their names. A block at a time: a listing of any length takes no more memory."""
+    if numeric:
+        yield from ((each, None) for each in found)
+        return
+    import time  # noqa: PLC0415  # numeric listings need no clock
+
+    deadline = time.monotonic() + world.names.seconds
+    hosts: dict[tuple[int, bytes], str] = {}
+    asked: set[tuple[int, bytes]] = set()
+    names = _names(world, hosts)
+    rest = iter(found)
+    while block := [each for _, each in zip(range(LOOKED_UP), rest, strict=False)]:
+        left = deadline - time.monotonic()
+        new = {end[:2] for each in block for end in (each.client, each.virtual, each.server)} - asked
+        if left > 0:
+            asked |= new
+            hosts.update(world.names.host_names(sorted(new), left))
+        yield from ((each, names) for each in block)
+
+
+def _listing(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
     """The whole table: for the plain view in numbers from the kernel's own listing, where that will do."""
     from pyipvsadm.view import classic, order  # noqa: PLC0415
 
+    shown = request.slots
     sort = "nosort" not in shown
     services = backend.services()
     yield classic.title(shown)
-    if "numeric" in shown and not classic.view_of(shown):
+    if "numeric" in shown and not classic.view_of(shown) and not wanted:
         text = backend.table_file()
         if text:
             from pyipvsadm.view import procfs  # noqa: PLC0415
@@ -88,18 +169,28 @@ def _listing(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
             if parts is not None:
                 yield from parts
                 return
-    rows = [(each, backend.destinations(each)) for each in (order.services(services) if sort else services)]
+    found = ((each, backend.destinations(each)) for each in (order.services(services) if sort else services))
+    rows = list(wanted.rows(found) if wanted else found)
     endpoint = naming(rows, world, numeric="numeric" in shown)
     for service, servers in rows:
         yield classic.service(service, servers, shown, endpoint)
 
 
-def _connections(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
-    from pyipvsadm import connections  # noqa: PLC0415
-
+def _connection_lines(backend: Backend, wanted: Selection | None) -> Iterator[bytes]:
+    """The lines of the connections that are selected."""
     lines = backend.connections()
     if next(lines, None) is None:
         raise Failed(f"unexpected input from {CONNECTIONS_FILE}")
+    if wanted is None:
+        return lines
+    from pyipvsadm.connections import parse  # noqa: PLC0415
+
+    return (line for line in lines if wanted.connection(parse(line)))
+
+
+def _connections(lines: Iterator[bytes], world: World, shown: set[str]) -> Iterator[str]:
+    from pyipvsadm import connections  # noqa: PLC0415
+
     engine = "persistent-conn" in shown
     yield connections.TITLE_ENGINE if engine else connections.TITLE
     if "numeric" in shown:
@@ -130,24 +221,38 @@ def naming(rows: Rows, world: World, numeric: bool, read_back: bool = False) -> 
     """How to write addresses and ports: in numbers, or by name, every address looked up once and all of them before."""
     if numeric:
         return rules.numeric
-    ends = {(s.af, s.addr) for s, _ in rows if not s.fwmark} | {(d.af, d.addr) for _, servers in rows for d in servers}
     import time  # noqa: PLC0415  # numeric listings need no clock
 
     deadline = time.monotonic() + world.names.seconds
-    names = world.names.host_names(sorted(ends))
+    names = world.names.host_names(sorted(_ends(rows)))
     if read_back:
         names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
     return _by_name(world, names)
 
 
+def _ends(rows: Rows) -> set[tuple[int, bytes]]:
+    """All addresses in it."""
+    return {(s.af, s.addr) for s, _ in rows if not s.fwmark} | {(d.af, d.addr) for _, servers in rows for d in servers}
+
+
+def _names(world: World, hosts: dict[tuple[int, bytes], str]) -> HostNames:
+    """From these hosts' names, and each port's looked up once."""
+    ports: dict[tuple[int, int], str | None] = {}
+
+    def names(family: int, addr: bytes, port: int, protocol: int) -> tuple[str | None, str | None]:
+        if (port, protocol) not in ports:
+            ports[port, protocol] = world.names.port_name(port, protocol)
+        return hosts.get((family, addr)), ports[port, protocol]
+
+    return names
+
+
 def _by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
-    ports: dict[tuple[int, int], str] = {}
+    names = _names(world, hosts)
 
     def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:
-        host = hosts.get((family, addr)) or address_text(family, addr)
-        if (port, protocol) not in ports:
-            ports[port, protocol] = world.names.port_name(port, protocol) or str(port)
-        return endpoint_text(family, host, ports[port, protocol])
+        host, service = names(family, addr, port, protocol)
+        return endpoint_text(family, host or address_text(family, addr), service or str(port))
 
     return endpoint
 
