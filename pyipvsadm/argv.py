@@ -98,13 +98,13 @@ class Request:
 
 
 class Scanner:
-    """One command line, or one line of rules. `ours` (see Request) is known even when `request` has raised."""
+    """One command line, or one line of rules. `ours` (see Request) and `asked` are known even when `request` has raised."""
 
     def __init__(self, words: Sequence[str], names: Names, posix: bool = False) -> None:
         self._words = Words(words, posix)
         self._names = names
         self.ours: Ours = {}
-        self._asked = ""
+        self.asked = ""  # the command, once it was read
         self._slots: set[str] = set()
         # The reference parses into zeroed records: family 0 until an address is read.
         self._service = Service(0, scheduler="")
@@ -115,7 +115,7 @@ class Scanner:
 
     def request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
-        command = self._asked = self._command()
+        command = self.asked = self._command()
         if command in ("help", "version"):  # what follows is not even read
             if self._words.follows("--json"):
                 self._slots.add("json")
@@ -132,15 +132,17 @@ class Scanner:
 
     def _command(self) -> str:
         """The first option but for ours that go anywhere; its value when it is a daemon's role."""
+        fault = None
         try:
             row = self._words.option()
             while row is not None and isinstance(row, Option) and row.ours:
                 self._take(row)
                 row = self._words.option()
-        except Skipped:
+        except Skipped as bad:
             row = None
+            fault = bad  # 1.31 does not say it
         if not isinstance(row, Command):
-            raise Usage(TRY_HELP, 255)
+            raise Usage(TRY_HELP, 255) from fault
         if row.argument != NONE:
             self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(self._words.value or "", 0)
             if not self._daemon.state:
@@ -161,7 +163,7 @@ class Scanner:
             if row.slot in self._slots:
                 self._again(row.slot)
             self._slots.add(row.slot)
-        if row.ours or (row.slot in SELECTING and self._asked == "list"):
+        if row.ours or (row.slot in SELECTING and self.asked == "list"):
             value = self._words.value
             if value is not None and row.limits is not None:
                 self.ours[row.long] = within(value, *row.limits, f"illegal {row.long} specified")
@@ -174,7 +176,7 @@ class Scanner:
 
     def _again(self, slot: str) -> None:
         several = next(row.several for row in SLOTS if row.name == slot)
-        if self._asked not in several:
+        if self.asked not in several:
             raise Usage(f"multiple '{slot}' options specified")
         self._service = Service(0, scheduler="")
         self._services.append(self._service)

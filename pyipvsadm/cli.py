@@ -12,9 +12,9 @@ import os
 import sys
 
 from pyipvsadm import __version__
-from pyipvsadm.argv import Request, Scanner
+from pyipvsadm.argv import TRY_HELP, Request, Scanner
 from pyipvsadm.errors import Failed, Refused, Skipped, Usage
-from pyipvsadm.run import REFUSED, restore, run, saved
+from pyipvsadm.run import REFUSED, restore, run, saved, tell
 from pyipvsadm.world import World
 
 TYPE_CHECKING = False
@@ -58,6 +58,10 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
         return body(argv, world)
     except Usage as bad:
         world.err(str(bad))
+        if str(bad) == TRY_HELP and world.error_is_terminal():
+            from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+
+            tell(world, hints.of_option(bad.__cause__, ""))
         return bad.status
     except Failed as no:
         world.err(str(no))
@@ -96,7 +100,12 @@ def _main(argv: Sequence[str], world: World) -> int:
             return 0
     # The reference opens the table before it reads its arguments: without one, that is what it says.
     spec = scanner.ours.get("backend")
-    return _with_backend(world, None if spec is None else str(spec), bad or request)
+    status = _with_backend(world, None if spec is None else str(spec), bad or request)
+    if isinstance(bad, Skipped) and world.error_is_terminal():
+        from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+
+        tell(world, hints.of_option(bad, scanner.asked))
+    return status
 
 
 def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skipped | None) -> int:

@@ -10,6 +10,7 @@ from pyipvsadm.argv import TRY_HELP, Request, Scanner
 from pyipvsadm.endpoint import address_text, endpoint_text
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.model import CONNECTIONS_FILE, FLUSH, Change, Service
+from pyipvsadm.options import SELECTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,17 @@ def change(wanted: Change, backend: Backend, world: World) -> int:
     refused = backend.apply([wanted])
     for _, number in refused:
         world.err(sentence(wanted.op, number))
+        if world.error_is_terminal():
+            from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+
+            tell(world, hints.of_refusal(wanted, number, backend))
     return REFUSED if refused else 0
+
+
+def tell(world: World, hints: Iterable[str]) -> None:
+    """Write hints, a line each. To a person only: scripts get the reference's text and no more."""
+    for hint in hints:
+        world.err(f"hint: {hint}")
 
 
 # --- listing
@@ -81,13 +92,13 @@ def show(request: Request, backend: Backend, world: World) -> None:
 
 def selected(request: Request, backend: Backend, world: World) -> Selection | None:
     """What is selected, None for all. Raises Usage."""
-    # Plain listings do not pay for it: what selects is ours, but for a service beside -c.
-    if not request.ours and "connection" not in request.slots:
+    of_services = "connection" in request.slots and request.services
+    if SELECTING.keys().isdisjoint(request.ours) and not of_services:
         return None
-    from pyipvsadm import selection  # noqa: PLC0415
+    from pyipvsadm import selection  # noqa: PLC0415  # plain listings do not pay for it
 
     wanted = selection.read(request, world.names)
-    if wanted and wanted.scheduler:
+    if wanted.scheduler:
         wanted.check(backend.services())
     return wanted
 

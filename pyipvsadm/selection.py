@@ -9,7 +9,7 @@ from __future__ import annotations
 from pyipvsadm.endpoint import aton, number, parse, pton
 from pyipvsadm.errors import Usage
 from pyipvsadm.model import AF_INET, AF_INET6, TCP
-from pyipvsadm.options import SCHEDULERS, SELECTING
+from pyipvsadm.options import SCHEDULERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,12 +100,10 @@ def _is_at(wanted: Parsed, family: int, addr: bytes, port: int) -> bool:
     return (wanted.family, wanted.addr) == (family, addr) and wanted.port in (None, port)
 
 
-def read(request: Request, names: Names) -> Selection | None:
-    """What a list command selects, None when it is nothing. Raises Usage for values that cannot be read."""
+def read(request: Request, names: Names) -> Selection:
+    """What a list command selects. Raises Usage for values that cannot be read."""
     ours = request.ours
     beside = request.services if "connection" in request.slots else []
-    if not beside and SELECTING.keys().isdisjoint(ours):
-        return None
     if any(each.fwmark for each in beside):
         raise Usage("connections do not say which firewall mark chose them: give the address and port that the mark stands for")
     server = client = None

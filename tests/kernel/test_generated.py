@@ -263,7 +263,7 @@ def gains(words: Sequence[str]) -> bool:
     with suppress(Usage, Skipped):
         scanner.request()
     slots = scanner._slots
-    return scanner._asked == "list" and (
+    return scanner.asked == "list" and (
         bool(slots & {"scheduler", "real-server"}) or slots >= {"connection", "service-address"} or len(scanner._services) > 1
     )
 
