@@ -77,16 +77,13 @@ def show(request: Request, backend: Backend, world: World) -> None:
         write(world, _json(request, backend, world, wanted))
     elif "connection" in shown:
         write(world, _connections(_connection_lines(backend, wanted), world, shown))
-    elif request.services:
-        rows = list(table(request, backend, wanted))
-        endpoint = naming(rows, world, numeric="numeric" in shown)
-        write(world, [classic.title(shown), *(classic.service(*row, shown, endpoint) for row in rows)])
     elif "timeout" in shown:
         world.out(classic.timeouts(backend.timeouts()))
     elif "daemon" in shown:
         write(world, classic.daemons(backend.daemons()))
     else:
-        world.out(classic.version(backend.info()))
+        if not request.services:
+            world.out(classic.version(backend.info()))
         write(world, _listing(request, backend, world, wanted))
 
 
@@ -164,25 +161,23 @@ def _with_names(found: Iterable[Connection], world: World, numeric: bool) -> Ite
 
 
 def _listing(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
-    """The whole table: for the plain view in numbers from the kernel's own listing, where that will do."""
-    from pyipvsadm.view import classic, order  # noqa: PLC0415
+    """Services and servers: all of them in the plain view in numbers from the kernel's own listing, where that will do."""
+    from pyipvsadm.view import classic  # noqa: PLC0415
 
     shown = request.slots
-    sort = "nosort" not in shown
-    services = backend.services()
-    yield classic.title(shown)
-    if "numeric" in shown and not classic.view_of(shown) and not wanted:
+    if "numeric" in shown and not classic.view_of(shown) and not request.services and not wanted:
         text = backend.table_file()
         if text:
             from pyipvsadm.view import procfs  # noqa: PLC0415
 
-            parts = procfs.listing(services, text, sort)
+            parts = procfs.listing(backend.services(), text, "nosort" not in shown)
             if parts is not None:
+                yield classic.title(shown)
                 yield from parts
                 return
-    found = ((each, backend.destinations(each)) for each in (order.services(services) if sort else services))
-    rows = list(wanted.rows(found) if wanted else found)
+    rows = list(table(request, backend, wanted))
     endpoint = naming(rows, world, numeric="numeric" in shown)
+    yield classic.title(shown)
     for service, servers in rows:
         yield classic.service(service, servers, shown, endpoint)
 

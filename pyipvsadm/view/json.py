@@ -61,23 +61,14 @@ def document(**fields: Any) -> str:
 
 def table(info: Info, rows: Iterable[tuple[Service, list[Destination]]], names: Names | None, sort: bool = True) -> Iterator[str]:
     """Services with their servers, in pieces: a line a service. names: None for numbers alone."""
-    yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs(info))}, "services": ['
+    ipvs = {"version": classic.version_number(info), "connection_table_size": info.size}
+    yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs)}, "services": ['
     between = "\n"
     for service, servers in rows:
         yield between
         yield _encode(_service(service, order.destinations(servers) if sort else servers, names))
         between = ",\n"
     yield "\n]}\n"
-
-
-def ipvs(info: Info) -> dict[str, Any]:
-    """What is known of the table itself."""
-    return {"version": version_text(info.version), "connection_table_size": info.size}
-
-
-def version_text(number: int) -> str:
-    """0x010201 is 1.2.1."""
-    return f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
 
 
 def _service(found: Service, servers: list[Destination], names: Names | None) -> dict[str, Any]:
