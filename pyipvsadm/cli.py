@@ -12,7 +12,7 @@ import os
 import sys
 
 from pyipvsadm import __version__
-from pyipvsadm.argv import TRY_HELP, Request, Scanner
+from pyipvsadm.argv import Request, Scanner
 from pyipvsadm.errors import Failed, Refused, Skipped, Usage
 from pyipvsadm.run import REFUSED, restore, run, saved, tell
 from pyipvsadm.world import World
@@ -58,10 +58,10 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
         return body(argv, world)
     except Usage as bad:
         world.err(str(bad))
-        if str(bad) == TRY_HELP and world.error_is_terminal():
+        if world.error_is_terminal():
             from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
 
-            tell(world, hints.of_option(bad.__cause__, ""))
+            tell(world, hints.of_usage(bad, argv))
         return bad.status
     except Failed as no:
         world.err(str(no))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import errno
 
+from pyipvsadm.argv import TRY_HELP
 from pyipvsadm.errors import Failed, Refused
 from pyipvsadm.model import DEL_DEST, MASQ
 from pyipvsadm.options import COMMANDS, ENGINES, OPTIONS, SCHEDULERS, SLOTS
@@ -17,26 +18,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pyipvsadm.errors import Usage
     from pyipvsadm.model import Backend, Change, Destination, Service
 
 ALIKE = 0.7  # of 1: less is no slip of the fingers
 
-_UNKNOWN = ": unknown option"
+NAMES = tuple(row.long for row in (*COMMANDS, *OPTIONS))
 
 
-def of_option(fault: BaseException | None, command: str) -> Iterator[str]:
-    """What may have been meant. fault: popt's (Skipped), None when the first option is no command; command: "" before one."""
-    said = str(fault) if fault else ""
-    if not said:
+def of_usage(fault: Usage, words: Sequence[str]) -> Iterator[str]:
+    """What to do about a command line that is wrong."""
+    named = [word[1:].partition("=")[0] for word in words if word[:1] == "-"]
+    for name in named:
+        if name in NAMES:  # a dash too few makes a cluster of short options of it: -stats is -s tats
+            yield f"did you mean --{name}?"
+            return
+    if fault.__cause__:
+        yield from of_option(fault.__cause__, "")
+    elif str(fault) == TRY_HELP:
         yield "the command comes first, as in: ipvsadm -L -n"
-    if not said.endswith(_UNKNOWN):
-        return
-    word = said.removesuffix(_UNKNOWN)
+
+
+def of_option(fault: BaseException, command: str) -> Iterator[str]:
+    """What may have been meant. fault: popt's (Skipped); command: "" before there is one."""
+    word, unknown, _ = str(fault).partition(": unknown option")
     name = word.lstrip("-").partition("=")[0].replace("_", "-").lower()
-    everything = [row.long for row in (*COMMANDS, *OPTIONS)]
-    if word[:2] != "--" and name not in everything:
+    if not unknown or (word[:2] != "--" and name not in NAMES):
         return  # a letter is like every other letter
-    found = likely(name, everything, fitting(command))
+    found = likely(name, NAMES, fitting(command))
     if found:
         yield f"did you mean --{found}?"
 
@@ -53,7 +62,7 @@ def likely(name: str, names: Sequence[str], better: Sequence[str] = ()) -> str:
     """The name most like it, "" when none is. One of the better ones need not be quite as like."""
 
     def likeness(each: str) -> float:
-        begins = bool(name) and each.startswith(name)
+        begins = len(name) > 2 and each.startswith(name)
         return begins + difflib.SequenceMatcher(None, name, each).ratio() + 0.1 * (each in better)
 
     found = max(names, key=likeness)

@@ -294,3 +294,52 @@ def test_connections_are_read_and_looked_up_a_block_at_a_time(words: str, blocks
     world = FakeWorld(table=Connected(LOOKED_UP), names=names)
     assert written(world, words).count("\n") == 3 * LOOKED_UP
     assert names.asked == blocks
+
+
+@pytest.mark.parametrize("words", ["-L -n -c --json", "-L -c --json", "-L -n -c --json -t 10.0.0.1:80"])
+def test_connections_are_written_while_they_are_read(words: str) -> None:
+    ahead: list[int] = []
+
+    class Counted(Connected):
+        taken = 0
+
+        def connections(self) -> Any:
+            for line in super().connections():
+                self.taken += 1
+                yield line
+
+    class Watching(FakeWorld):
+        written = 0
+
+        def out(self, data: str) -> None:
+            super().out(data)
+            self.written += data.count("\n")
+            ahead.append(table.taken - 1 - self.written * (3 if "-t" in words.split() else 1))
+
+    table = Counted(10_000)
+    assert cli.main(words.split(), Watching(table=table)) == 0
+    assert table.taken == 30_001
+    assert len(ahead) > 10
+    assert max(ahead) <= LOOKED_UP
+
+
+def test_a_table_is_written_while_it_is_read() -> None:
+    class Counted(Table):
+        asked = 0
+
+        def destinations(self, service: Service) -> list[Destination]:
+            self.asked += 1
+            return super().destinations(service)
+
+    class Watching(FakeWorld):
+        first = 0
+
+        def out(self, data: str) -> None:
+            self.first = self.first or table.asked
+            super().out(data)
+
+    table = Counted()
+    apply_all(table, [f"-A -f {mark}" for mark in range(1, 1001)])
+    world = Watching(table=table)
+    assert len(valid(written(world, "-L -n --json"))["services"]) == 1000
+    assert 0 < world.first < 500
