@@ -84,6 +84,7 @@ def test_connections_are_a_line_each(network: Network) -> None:
 def test_the_other_documents(network: Network) -> None:  # noqa: ARG001
     ipvsadm("--start-daemon master --mcast-interface lo --syncid 7")
     (daemon,) = valid(ipvsadm("-L --daemon --json"))["daemons"]
+    ipvsadm("--stop-daemon master")
     assert (daemon["role"], daemon["interface"], daemon["sync_id"]) == ("master", "lo", 7)
     assert valid(ipvsadm("-L --timeout --json"))["timeouts"] == {"tcp": 900, "tcp_fin": 120, "udp": 300}
 
