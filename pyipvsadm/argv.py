@@ -13,7 +13,7 @@ import os
 
 from pyipvsadm.endpoint import INT_MAX, atoi, number, parse, parse_mask, pton, strtol
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.legal import check_slots, check_tunnel
+from pyipvsadm.legal import check_selection, check_slots, check_tunnel
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -47,7 +47,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SLOTS, TUNNEL_TYPES, Command, Option
+from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
 from pyipvsadm.popt import Words
 
 TYPE_CHECKING = False
@@ -98,13 +98,13 @@ class Request:
 
 
 class Scanner:
-    """One command line, or one line of rules. `ours` (see Request) is known even when `request` has raised."""
+    """One command line, or one line of rules. `ours` (see Request) and `asked` are known even when `request` has raised."""
 
     def __init__(self, words: Sequence[str], names: Names, posix: bool = False) -> None:
         self._words = Words(words, posix)
         self._names = names
         self.ours: Ours = {}
-        self._asked = ""
+        self.asked = ""  # the command, once it was read
         self._slots: set[str] = set()
         # The reference parses into zeroed records: family 0 until an address is read.
         self._service = Service(0, scheduler="")
@@ -115,8 +115,10 @@ class Scanner:
 
     def request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
-        command = self._asked = self._command()
+        command = self.asked = self._command()
         if command in ("help", "version"):  # what follows is not even read
+            if self._words.follows("--json"):
+                self._slots.add("json")
             return Request(command, self._slots, [], None, self.ours)
         self._options()
         timeouts = self._timeouts() if command == "set" else None
@@ -130,15 +132,17 @@ class Scanner:
 
     def _command(self) -> str:
         """The first option but for ours that go anywhere; its value when it is a daemon's role."""
+        fault = None
         try:
             row = self._words.option()
             while row is not None and isinstance(row, Option) and row.ours:
                 self._take(row)
                 row = self._words.option()
-        except Skipped:
+        except Skipped as bad:
             row = None
+            fault = bad  # 1.31 does not say it
         if not isinstance(row, Command):
-            raise Usage(TRY_HELP, 255)
+            raise Usage(TRY_HELP, 255) from fault
         if row.argument != NONE:
             self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(self._words.value or "", 0)
             if not self._daemon.state:
@@ -159,7 +163,7 @@ class Scanner:
             if row.slot in self._slots:
                 self._again(row.slot)
             self._slots.add(row.slot)
-        if row.ours:
+        if row.ours or (row.slot in SELECTING and self.asked == "list"):
             value = self._words.value
             if value is not None and row.limits is not None:
                 self.ours[row.long] = within(value, *row.limits, f"illegal {row.long} specified")
@@ -172,7 +176,7 @@ class Scanner:
 
     def _again(self, slot: str) -> None:
         several = next(row.several for row in SLOTS if row.name == slot)
-        if self._asked not in several:
+        if self.asked not in several:
             raise Usage(f"multiple '{slot}' options specified")
         self._service = Service(0, scheduler="")
         self._services.append(self._service)
@@ -318,11 +322,12 @@ class Scanner:
             if destination.forward != TUNNEL and any(slot[:4] == "tun-" for slot in slots):
                 raise Usage("Tunnel options conflict with forward method")
             check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
-        elif command == "list" and (
-            (slots & {"connection", "timeout", "daemon"} and slots & {"stats", "rate", "thresholds"})
-            or (slots & {"timeout", "daemon"} and "persistent-conn" in slots)
-        ):
-            raise Usage("options conflicts in the list command")
+        elif command == "list":
+            if (slots & {"connection", "timeout", "daemon"} and slots & {"stats", "rate", "thresholds"}) or (
+                slots & {"timeout", "daemon"} and "persistent-conn" in slots
+            ):
+                raise Usage("options conflicts in the list command")
+            check_selection(slots)
 
     def _finished(self, command: str, timeouts: Timeouts | None) -> Request:
         services = self._services if "service-address" in self._slots else []

@@ -14,7 +14,7 @@ import sys
 from pyipvsadm import __version__
 from pyipvsadm.argv import Request, Scanner
 from pyipvsadm.errors import Failed, Refused, Skipped, Usage
-from pyipvsadm.run import REFUSED, restore, run, saved
+from pyipvsadm.run import REFUSED, restore, run, tell
 from pyipvsadm.world import World
 
 TYPE_CHECKING = False
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
 
 VARIABLE = "IPVSADM_BACKEND"
-VERSION = f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)"  # the IPVS interface we speak, as 1.31 says of itself
+REFERENCE = "1.31"
+INTERFACE = "1.2.1"  # the version of the IPVS interface that we speak, as 1.31 says of itself
+VERSION = f"ipvsadm v{REFERENCE} (pyipvsadm {__version__}, IPVS v{INTERFACE})"
 SAVE_HELP = """\
 ipvsadm-save: Script to save the IPVS table to stdout.
    With the -n option, prints out the table in numeric format.
@@ -56,6 +58,10 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
         return body(argv, world)
     except Usage as bad:
         world.err(str(bad))
+        if world.error_is_terminal():
+            from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+
+            tell(world, hints.of_usage(bad, argv))
         return bad.status
     except Failed as no:
         world.err(str(no))
@@ -85,11 +91,21 @@ def _main(argv: Sequence[str], world: World) -> int:
             world.out(help_text())
             return 0
         if request.command == "version":
-            world.out(VERSION + "\n")
+            if "json" in request.slots:
+                from pyipvsadm.view import json  # noqa: PLC0415  # costs more than the start itself
+
+                world.out(json.document(version={"ipvsadm": REFERENCE, "pyipvsadm": __version__, "ipvs": INTERFACE}))
+            else:
+                world.out(VERSION + "\n")
             return 0
     # The reference opens the table before it reads its arguments: without one, that is what it says.
     spec = scanner.ours.get("backend")
-    return _with_backend(world, None if spec is None else str(spec), bad or request)
+    status = _with_backend(world, None if spec is None else str(spec), bad or request)
+    if isinstance(bad, Skipped) and world.error_is_terminal():
+        from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+
+        tell(world, hints.of_option(bad, scanner.asked))
+    return status
 
 
 def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skipped | None) -> int:
@@ -133,6 +149,8 @@ def _save(argv: Sequence[str], world: World) -> int:
             return 1
     backend = _open(world, None)
     try:
+        from pyipvsadm.listing import saved  # noqa: PLC0415  # the door does not pay for it
+
         text = saved(backend, world, numeric)
         if path is None:
             world.out(text)

@@ -6,7 +6,7 @@ Owns: the order in which faults are found, and their words. Must never know: val
 from __future__ import annotations
 
 from pyipvsadm.errors import Usage
-from pyipvsadm.options import COMMANDS, SLOTS, TUNNEL_SLOTS
+from pyipvsadm.options import COMMANDS, SELECTING, SLOTS, TOGETHER, TUNNEL_SLOTS
 
 
 def check_slots(command: str, slots: set[str]) -> None:
@@ -18,11 +18,21 @@ def check_slots(command: str, slots: set[str]) -> None:
             if command in slot.required:
                 raise Usage(f"You need to supply the '{slot.name}' option for the '{name}' command")
         elif command in slot.exclusive:
-            if exclusive:
+            if exclusive and (exclusive, slot.name) not in TOGETHER:
                 raise Usage(f"The option '{slot.name}' conflicts with the '{exclusive}' option in the '{name}' command")
             exclusive = slot.name
         elif command not in slot.optional and command not in slot.required:
             raise Usage(f"Illegal '{slot.name}' option with the '{name}' command")
+
+
+def check_selection(slots: set[str]) -> None:
+    """Hold what selects rows of a listing against what is listed."""
+    for slot, others in SELECTING.items():
+        for other in others:
+            if slot in slots and other in slots:
+                raise Usage(f"The option '{slot}' conflicts with the '{other}' option in the 'list' command")
+    if "client" in slots and "connection" not in slots:
+        raise Usage("You need to supply the 'connection' option for the 'client' option")
 
 
 def check_tunnel(kind: str, slots: set[str]) -> None:

@@ -107,10 +107,10 @@ SLOTS = (
     Slot("numeric", optional="list save"),
     Slot("connection", exclusive="list"),
     Slot("service-address", required=_NAMED, optional="zero", exclusive="list", several="list"),
-    Slot("scheduler", optional=_SERVICE),
+    Slot("scheduler", optional=f"{_SERVICE} list"),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
-    Slot("real-server", required="add-server edit-server delete-server"),
+    Slot("real-server", required="add-server edit-server delete-server", optional="list"),
     Slot("forwarding-method", optional=_SERVER),
     Slot("weight", optional=_SERVER),
     Slot("u-threshold", optional=_SERVER),
@@ -138,8 +138,24 @@ SLOTS = (
     Slot("tun-nocsum", optional=_SERVER),
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
-    Slot("resolve-timeout", optional="list save"),  # ours
+    Slot("resolve-timeout", optional="list save"),  # ours, and all that follow
+    Slot("json", optional="list version"),
+    Slot("empty", optional="list"),
+    Slot("quiesced", optional="list"),
+    Slot("client", optional="list"),
 )
+
+# Exclusive slots that go together all the same: the connections of a service.
+TOGETHER = frozenset({("connection", "service-address")})
+
+# What selects rows of a listing, each with what it does not go with there. As an option of `list` each is ours.
+SELECTING = {
+    "scheduler": ("connection", "timeout", "daemon"),
+    "real-server": ("timeout", "daemon", "empty"),
+    "empty": ("connection", "timeout", "daemon", "quiesced"),
+    "quiesced": ("connection", "timeout", "daemon"),
+    "client": ("timeout", "daemon"),
+}
 
 # Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
 TUNNEL_SLOTS = (
@@ -155,7 +171,8 @@ OPTIONS = (
     Option("sctp-service", "", "service-address", "SCTP service", "HOST[:PORT]", values="service", group="service"),
     Option("fwmark-service", "f", "service-address", "firewall mark", "MARK", values="service", group="service"),
     Option("ipv6", "6", "", "the mark's packets are IPv6 (after -f)", group="service"),
-    Option("scheduler", "s", "scheduler", "scheduler (default wlc)", "NAME", values="scheduler", group="service options"),
+    Option("scheduler", "s", "scheduler", "scheduler (default wlc); with -L: only services that have it", "NAME",
+           values="scheduler", group="service options"),
     Option("sched-flags", "b", "sched-flags", "scheduler flags, with commas", "FLAGS", values="flags",
            group="service options"),
     Option("persistent", "p", "persistent", "same server for a client that returns within this time (default 360)",
@@ -164,7 +181,8 @@ OPTIONS = (
            group="service options"),
     Option("pe", "", "pe", "persistence engine", "NAME", values="engine", group="service options"),
     Option("ops", "o", "ops", "one-packet scheduling (UDP)", group="service options"),
-    Option("real-server", "r", "real-server", "the real server", "HOST[:PORT]", values="server", group="server options"),
+    Option("real-server", "r", "real-server", "the real server; with -L: only where it is used", "HOST[:PORT]",
+           values="server", group="server options"),
     Option("gatewaying", "g", "forwarding-method", "direct routing (default)", group="server options"),
     Option("ipip", "i", "forwarding-method", "tunnelling", group="server options"),
     Option("masquerading", "m", "forwarding-method", "masquerading (NAT)", group="server options"),
@@ -188,6 +206,11 @@ OPTIONS = (
     Option("sort", "", "", "nothing: sorted is the default", group="list options"),
     Option("resolve-timeout", "", "resolve-timeout", "how long all names together may take (default 2; 0: no names)", "SECONDS",
            group="list options", ours=True, limits=(0, 3600)),
+    Option("json", "", "json", "as JSON, all there is; with -c a connection a line", group="list options", ours=True),
+    Option("empty", "", "empty", "only services without real servers", group="list options", ours=True),
+    Option("quiesced", "", "quiesced", "only real servers of weight 0", group="list options", ours=True),
+    Option("client", "", "client", "with -c: only connections of these clients", "ADDRESS[/LENGTH]", group="list options",
+           ours=True),
     Option("timeout", "", "timeout", "show the time-outs", group="list options"),
     Option("daemon", "", "daemon", "show the sync daemons", group="list options"),
     Option("mcast-interface", "", "mcast-interface", "interface (default eth0)", "NAME", values="interface",
@@ -214,3 +237,7 @@ SCHEDULER_FLAGS = (
 )
 
 TUNNEL_TYPES = ("ipip", "gue", "gre")
+
+# The kernel's schedulers, a module ip_vs_NAME each (net/netfilter/ipvs), and its persistence engine, ip_vs_pe_NAME.
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos")
+ENGINES = ("sip",)

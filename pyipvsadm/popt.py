@@ -38,6 +38,10 @@ class Words:
         """The word at fault (poptBadOption): the last one taken, whole."""
         return self._words[self._next - 1] if self._next else "ipvsadm"
 
+    def follows(self, word: str) -> bool:
+        """Whether a word is among those that were not read yet."""
+        return word in self._words[self._next :]
+
     def option(self) -> Command | Option | None:
         """The next option, None after the last. Raises Skipped with popt's message."""
         attached: str | None = None

@@ -1,26 +1,23 @@
 """One Request, one backend, one world: carried out, to an exit status.
 
-Owns: what each command does, and in which order things are read, written and said. Must never know: netlink, popt, columns.
+Owns: what each command that changes does, and what is said of it. Must never know: netlink, popt, how listings are made.
 """
 
 from __future__ import annotations
 
 from pyipvsadm import rules
 from pyipvsadm.argv import TRY_HELP, Request, Scanner
-from pyipvsadm.endpoint import address_text, endpoint_text
-from pyipvsadm.errors import Failed, Skipped, Usage, sentence
-from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, FLUSH, Change
+from pyipvsadm.errors import Skipped, Usage, sentence
+from pyipvsadm.model import FLUSH, Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pyipvsadm.model import Backend, Row, Service
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.model import Backend
     from pyipvsadm.world import World
 
 REFUSED = 255  # main returns -1
-BLOCK = 1 << 16  # characters written at once
 
 
 def run(request: Request, backend: Backend, world: World) -> int:
@@ -32,10 +29,12 @@ def run(request: Request, backend: Backend, world: World) -> int:
         world.names.seconds = seconds
     if request.command == "restore":
         return restore(backend, world)
+    from pyipvsadm import listing  # noqa: PLC0415  # commands that change do not pay for it
+
     if request.command == "save":
-        save(backend, world, numeric="numeric" in request.slots)
+        listing.write(world, [listing.saved(backend, world, numeric="numeric" in request.slots)])
     else:
-        show(request, backend, world)
+        listing.show(request, backend, world)
     return 0
 
 
@@ -44,146 +43,17 @@ def change(wanted: Change, backend: Backend, world: World) -> int:
     refused = backend.apply([wanted])
     for _, number in refused:
         world.err(sentence(wanted.op, number))
+        if world.error_is_terminal():
+            from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+
+            tell(world, hints.of_refusal(wanted, number, backend))
     return REFUSED if refused else 0
 
 
-# --- listing
-
-
-def show(request: Request, backend: Backend, world: World) -> None:
-    """The list command."""
-    from pyipvsadm.view import classic  # noqa: PLC0415  # commands that change do not pay for it
-
-    shown = request.slots
-    if "connection" in shown:
-        write(world, _connections(backend, world, shown))
-    elif request.services:
-        write(world, _listed(backend, list(map(backend.service, request.services)), world, shown))
-    elif "timeout" in shown:
-        world.out(classic.timeouts(backend.timeouts()))
-    elif "daemon" in shown:
-        write(world, classic.daemons(backend.daemons()))
-    else:
-        world.out(classic.version(backend.info()))
-        write(world, _listing(backend, world, shown))
-
-
-def _listing(backend: Backend, world: World, shown: set[str]) -> Iterable[str]:
-    """The whole table: for the plain view in numbers from the kernel's own listing, where that will do."""
-    from pyipvsadm.view import classic, order  # noqa: PLC0415
-
-    sort = "nosort" not in shown
-    services = backend.services(counters=bool(shown & {"stats", "rate"}))
-    if sort:
-        services = order.services(services)
-    if "numeric" in shown and not classic.view_of(shown):
-        text = backend.table_file()
-        if text:
-            from pyipvsadm.view import procfs  # noqa: PLC0415
-
-            parts = procfs.listing(services, text, sort)
-            if parts is not None:
-                return [classic.title(shown), *parts]
-    return _listed(backend, services, world, shown)
-
-
-def _listed(backend: Backend, services: list[Service], world: World, shown: set[str]) -> Iterator[str]:
-    """The title, then each service with its servers."""
-    from pyipvsadm.view import classic  # noqa: PLC0415
-
-    columns = classic.columns(shown)
-    tables: Iterable[tuple[Service, list[Row]]] = zip(services, backend.rows(services, columns), strict=True)
-    endpoint: Endpoint = rules.numeric
-    if "numeric" not in shown:
-        tables = list(tables)
-        endpoint = naming(tables, world)
-    listing = classic.Listing(shown, endpoint)
-    yield classic.title(shown)
-    for service, rows in tables:
-        yield listing.service(service, rows)
-
-
-def _connections(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
-    from pyipvsadm import connections  # noqa: PLC0415
-
-    lines = backend.connections()
-    if next(lines, None) is None:
-        raise Failed(f"unexpected input from {CONNECTIONS_FILE}")
-    engine = "persistent-conn" in shown
-    yield connections.TITLE_ENGINE if engine else connections.TITLE
-    if "numeric" in shown:
-        yield from map(connections.Numbers(engine).text, lines)
-        return
-    found = list(map(connections.parse, lines))
-    ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
-    endpoint = _by_name(world, world.names.host_names(ends))
-    for each in found:
-        yield connections.text(each, endpoint, engine)
-
-
-def save(backend: Backend, world: World, numeric: bool) -> None:
-    """The save command: the rules on standard output."""
-    write(world, [saved(backend, world, numeric)])
-
-
-def saved(backend: Backend, world: World, numeric: bool) -> str:
-    """The rules as text. By name only where -R would read the name back as the same address."""
-    from pyipvsadm.view import order  # noqa: PLC0415
-
-    columns = rules.ServerRules.COLUMNS
-    services = order.services(backend.services(counters=False))
-    tables = [(each, order.servers(rows)) for each, rows in zip(services, backend.rows(services, columns), strict=True)]
-    endpoint = rules.numeric if numeric else naming(tables, world, read_back=True)
-    servers = rules.ServerRules(endpoint)
-    parts = []
-    for service, rows in tables:
-        named = rules.selector(service, endpoint)
-        parts.append(rules.service_rule(service, named))
-        parts.append(servers.text(service, named, rows))
-    return "".join(parts)
-
-
-def naming(tables: Iterable[tuple[Service, list[Row]]], world: World, read_back: bool = False) -> Endpoint:
-    """How to write addresses and ports by name, every address looked up once and all of them before."""
-    ends = set()
-    for service, rows in tables:
-        if not service.fwmark:
-            ends.add((service.af, service.addr))
-        ends |= {(AF_INET if len(row[0]) == 4 else AF_INET6, row[0]) for row in rows}
-    import time  # noqa: PLC0415  # listings in numbers need no clock
-
-    deadline = time.monotonic() + world.names.seconds
-    names = world.names.host_names(sorted(ends))
-    if read_back:
-        names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
-    return _by_name(world, names)
-
-
-def _by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
-    ports: dict[tuple[int, int], str] = {}
-
-    def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:
-        host = hosts.get((family, addr)) or address_text(family, addr)
-        if (port, protocol) not in ports:
-            ports[port, protocol] = world.names.port_name(port, protocol) or str(port)
-        return endpoint_text(family, host, ports[port, protocol])
-
-    return endpoint
-
-
-def write(world: World, parts: Iterable[str]) -> None:
-    """Write the parts, many at a time."""
-    waiting: list[str] = []
-    size = 0
-    for part in parts:
-        waiting.append(part)
-        size += len(part)
-        if size > BLOCK:
-            world.out("".join(waiting))
-            waiting.clear()
-            size = 0
-    if waiting:
-        world.out("".join(waiting))
+def tell(world: World, hints: Iterable[str]) -> None:
+    """Write hints, a line each. To a person only: scripts get the reference's text and no more."""
+    for hint in hints:
+        world.err(f"hint: {hint}")
 
 
 # --- restoring

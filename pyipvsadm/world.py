@@ -76,6 +76,10 @@ class World:
         """Whether a person types the input."""
         return 0 not in self._closed and os.isatty(0)
 
+    def error_is_terminal(self) -> bool:
+        """Whether a person reads what goes to standard error."""
+        return 2 not in self._closed and os.isatty(2)
+
     def backend(self, spec: str) -> Backend:
         """Open what spec names: "kernel", "memory" or "memory:FILE"."""
         if spec == "kernel":

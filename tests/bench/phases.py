@@ -33,7 +33,7 @@ PHASES = {
     | dict.fromkeys(("wire", "kernel"), "encode"),
     "list": _BOTH
     | dict.fromkeys(("wire", "kernel", "dumps", "layout", "model"), "decode")
-    | dict.fromkeys(("rules", "classic", "procfs", "connections", "endpoint", "run"), "format")
+    | dict.fromkeys(("rules", "classic", "json", "procfs", "connections", "selection", "endpoint", "run", "listing"), "format")
     | {"order": "sort", "world": "write"},
 }
 # What reads the kernel's files with no call of os.

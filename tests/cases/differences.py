@@ -39,6 +39,7 @@ MARK = "a firewall mark above 2^31-1 is printed as it is"
 ORDER = "addresses without an order that the reference defines are sorted by number"
 NAMES = "-S by name never cuts a name, and writes a number where -R could not read the name back"
 WORDS = "help is in our own words"
+SELECTING = "-L selects by scheduler and real server, -L -c by service, which the reference refuses"
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
 ADDRESS = "illegal virtual server address[:port] specified"
@@ -269,6 +270,18 @@ for _step in (7, 8, 9, 10):
         "   With the -n option, prints out the table in numeric format.\n"
         "   With -f FILE, replaces FILE with the table, whole or not at all.\n",
     )
+
+# --- selecting
+
+_LISTED = f"TCP  vip.example.com:http rr persistent 60\n  -> {'10.0.1.1:http':28} Route   3      0          {0:<10}\n"
+_CONNECTIONS = "IPVS connection entries\npro expire state       source             virtual            destination\n"
+STEPS["combinations: list with every option", 6] = Difference(SELECTING, status=0, stdout=PLAIN + _LISTED, stderr="")
+STEPS["combinations: list with every option", 9] = Difference(SELECTING, status=0, stdout=PLAIN, stderr="")
+for _step in (3, 6):
+    STEPS["combinations: one thing to list at a time", _step] = Difference(SELECTING, status=0, stdout=_CONNECTIONS, stderr="")
+STEPS["combinations: one thing to list at a time", 15] = Difference(
+    SELECTING, stderr="The option 'timeout' conflicts with the 'service-address' option in the 'list' command\n"
+)
 
 # --- marks
 

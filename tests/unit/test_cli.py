@@ -338,7 +338,7 @@ def test_long_listings_are_written_in_blocks(monkeypatch: pytest.MonkeyPatch) ->
     world = with_rules()
     whole = run(world, "-Ln")[1]
     pieces: list[str] = []
-    monkeypatch.setattr("pyipvsadm.run.BLOCK", 10)
+    monkeypatch.setattr("pyipvsadm.listing.BLOCK", 10)
     monkeypatch.setattr(world, "out", pieces.append)
     run(world, "-Ln")
     assert len(pieces) > 2

@@ -25,10 +25,12 @@ FILES = (
         "files",
         "kernel",
         "legal",
+        "listing",
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
-    *("view/__init__", "view/classic", "view/order", "view/procfs"),
+    *("hints", "selection"),
+    *("view/__init__", "view/classic", "view/json", "view/order", "view/procfs"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}
@@ -51,7 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheels_files(wheel: Path) -> None:
-    expected = {f"pyipvsadm/{name}.py" for name in FILES} | {"pyipvsadm/py.typed"}
+    expected = {f"pyipvsadm/{name}.py" for name in FILES} | {"pyipvsadm/py.typed", "pyipvsadm/schema/ipvsadm-1.json"}
     expected |= {f"pyipvsadm-{__version__}.data/scripts/{name}" for name in PROGRAMS}
     expected |= {f"pyipvsadm-{__version__}.dist-info/{name}" for name in META}
     with zipfile.ZipFile(wheel) as archive:

@@ -47,12 +47,14 @@ class FakeWorld(World):
         names: Names | None = None,
         terminal: bool = False,
         root: bool = False,
+        seen: bool = False,
     ) -> None:
         self.stdin = stdin
         self.environ = environ
         self.names = names or FakeNames()
         self.is_root = root
         self.terminal = terminal
+        self.seen = seen
         self.table = table or Table(interfaces={"lo"}.__contains__)
         self.specs: list[str] = []
         self.stdout = ""
@@ -69,6 +71,9 @@ class FakeWorld(World):
 
     def input_is_terminal(self) -> bool:
         return self.terminal
+
+    def error_is_terminal(self) -> bool:
+        return self.seen
 
     def backend(self, spec: str) -> Backend:
         self.specs.append(spec)
