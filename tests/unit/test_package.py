@@ -28,7 +28,8 @@ FILES = (
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
-    *("view/__init__", "view/classic", "view/order", "view/procfs"),
+    *("change/__init__", "change/drain", "change/keep"),
+    *("view/__init__", "view/bar", "view/classic", "view/order", "view/procfs", "view/progress"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}
