@@ -87,24 +87,22 @@ class World:
     def hold_signals(self) -> None:
         """From here on INT, TERM and HUP come to `wait` alone, and what is written to a closed pipe is lost and nothing else.
 
-        For the rest of the process: what is begun is to be put in order before it ends.
+        For the rest of the process: what is begun is to be put in order before it ends. What we were started to ignore (nohup)
+        stays ignored: held, it would come.
         """
         import _signal  # type: ignore[import-not-found]  # noqa: PLC0415  # beneath `signal`, as in cli.py
 
+        ending = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+        self._held = [number for number in ending if _signal.getsignal(number) != _signal.SIG_IGN]
         _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held())
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
 
     def wait(self, seconds: float) -> int:
         """Let the seconds pass: 0, or sooner with the number of a signal that has come. After hold_signals."""
         import _signal  # noqa: PLC0415
 
-        came = _signal.sigtimedwait(self._held(), seconds)
+        came = _signal.sigtimedwait(self._held, seconds)
         return 0 if came is None else int(came.si_signo)
-
-    def _held(self) -> tuple[int, ...]:
-        import _signal  # noqa: PLC0415
-
-        return (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
     def now(self) -> float:
         """Seconds on a clock that only runs forward."""
