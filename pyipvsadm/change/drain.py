@@ -37,6 +37,10 @@ class Drained:
         self.servers = servers
         self.whole = whole
 
+    def names(self) -> tuple[object, ...]:
+        """What is meant, without how it is."""
+        return (self.service.key(), *(each.key() for each in self.servers))
+
 
 def left(service: Service, server: Destination, inactive: bool) -> int:
     """How many connections keep this server from being drained.
@@ -102,13 +106,25 @@ def targets(request: Request, backend: Backend) -> list[Drained]:
         assert asked.destination is not None
         service = find_service(backend, request.services[0], asked.op)
         return [Drained(service, [find_server(backend, service, asked.destination, request.port)])]
-    assert request.server is not None
-    among = [find_service(backend, each, SET_DEST) for each in request.services] or backend.services()
-    found = [Drained(each, matching(backend.destinations(each), request.server, request.port)) for each in among]
-    found = [each for each in found if each.servers]
+    # A dump leaves out entries when the table changes meanwhile, and one that is not drained would not be missed.
+    found = _having(request, backend)
+    for _ in range(TRIES):
+        before, found = found, _having(request, backend)
+        if [each.names() for each in before] == [each.names() for each in found]:
+            break
+    else:
+        raise Failed("the table changes while it is read: try again")
     if not found:
         raise Failed("no service has this real server", REFUSED)
     return found
+
+
+def _having(request: Request, backend: Backend) -> list[Drained]:
+    """The services, of those that were named if any were, that have the server."""
+    assert request.server is not None
+    among = [find_service(backend, each, SET_DEST) for each in request.services] or backend.services()
+    found = [Drained(each, matching(backend.destinations(each), request.server, request.port)) for each in among]
+    return [each for each in found if each.servers]
 
 
 class _Draining:

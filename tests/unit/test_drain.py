@@ -352,6 +352,21 @@ def test_a_dump_that_leaves_something_out_is_read_again() -> None:
     assert case.world.clock == 4
 
 
+def test_a_service_that_one_dump_left_out_is_drained_too() -> None:
+    case = Drain()
+    case.table.skips = 1
+    assert case.run("--drain -r 10.0.0.2") == (0, lines(UNDO_A, UNDO_DNS), "")
+
+
+def test_a_table_that_never_rests_is_not_drained() -> None:
+    case = Drain()
+    whole = case.table.services()
+    orders = [whole, whole[:1]] * 9
+    case.table.services = orders.pop  # type: ignore[method-assign]
+    assert case.run("--drain -r 10.0.0.2") == (1, "", lines("the table changes while it is read: try again"))
+    assert case.table.changes == 0
+
+
 def test_a_server_at_weight_zero_has_nothing_to_undo() -> None:
     case = Drain()
     apply_all(case.table, [f"-e {WEB} -r {A} -m -w 0"])
