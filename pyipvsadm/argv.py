@@ -47,7 +47,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
+from pyipvsadm.options import ALONE, NONE, OPTIONAL, SCHEDULER_FLAGS, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
 from pyipvsadm.popt import Words
 
 TYPE_CHECKING = False
@@ -84,10 +84,12 @@ class Request:
     """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
 
     services: those that were named, in their order. ours: the options that 1.31 lacks, by long name, each with its value
-    (a number where the table of options gives it limits, None when it has none).
+    (a number where the table of options gives it limits, None when it has none). server: the one that -r names; port: None where
+    -r has none.
+    flags: the scheduler flags as they were written; `change` has them as bits, but where the scheduler is to be kept.
     """
 
-    __slots__ = ("change", "command", "ours", "services", "slots")
+    __slots__ = ("change", "command", "flags", "ours", "port", "server", "services", "slots")
 
     def __init__(self, command: str, slots: set[str], services: list[Service], change: Change | None, ours: Ours) -> None:
         self.command = command
@@ -95,6 +97,9 @@ class Request:
         self.services = services
         self.change = change
         self.ours = ours
+        self.server: Destination | None = None
+        self.port: int | None = None
+        self.flags = ""
 
 
 class Scanner:
@@ -112,6 +117,7 @@ class Scanner:
         self._destination = Destination(0, b"", 0)
         self._daemon = Daemon(0)
         self._flags = ""
+        self._port: int | None = None
 
     def request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
@@ -124,25 +130,28 @@ class Scanner:
         timeouts = self._timeouts() if command == "set" else None
         if self._words.bare:
             raise Usage(f"unexpected argument {self._words.bare[0]}")
-        if self._flags:
+        if self._flags and ("keep" not in self.ours or "scheduler" in self._slots):
             self._service.flags |= scheduler_flags(self._service.scheduler or "wlc", self._flags)
         check_slots(command, self._slots)
         self._check(command)
         return self._finished(command, timeouts)
 
     def _command(self) -> str:
-        """The first option but for ours that go anywhere; its value when it is a daemon's role."""
-        fault = None
+        """The first option but for ours that go anywhere; its value when it is a daemon's role. One of ALONE without any."""
         try:
             row = self._words.option()
             while row is not None and isinstance(row, Option) and row.ours:
                 self._take(row)
                 row = self._words.option()
-        except Skipped as bad:
-            row = None
-            fault = bad  # 1.31 does not say it
+        except Skipped as fault:
+            raise Usage(TRY_HELP, 255) from fault  # 1.31 does not say it
         if not isinstance(row, Command):
-            raise Usage(TRY_HELP, 255) from fault
+            alone = next((name for name in ALONE if name in self.ours), None)
+            if alone is None:
+                raise Usage(TRY_HELP, 255)
+            if row is not None:
+                self._take(row)
+            return alone
         if row.argument != NONE:
             self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(self._words.value or "", 0)
             if not self._daemon.state:
@@ -166,7 +175,10 @@ class Scanner:
         if row.ours or (row.slot in SELECTING and self.asked == "list"):
             value = self._words.value
             if value is not None and row.limits is not None:
-                self.ours[row.long] = within(value, *row.limits, f"illegal {row.long} specified")
+                said = f"illegal {row.long} specified"
+                if row.argument == OPTIONAL:  # it may be a word that stands there for another reason
+                    said += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
+                self.ours[row.long] = within(value, *row.limits, said)
             else:
                 self.ours[row.long] = value
             return
@@ -246,6 +258,7 @@ class Scanner:
         self._destination.af = found.family
         self._destination.addr = found.addr
         self._destination.port = self._service.port if found.port is None else found.port
+        self._port = found.port
 
     def _take_method(self, option: str, _: str) -> None:
         self._destination.forward = _METHODS[option]
@@ -306,22 +319,24 @@ class Scanner:
         service = self._service
         destination = self._destination
         slots = self._slots
-        if command in ("add-service", "edit-service"):
-            if not service.fwmark and not service.port and not service.flags & PERSISTENT:
+        if "drain" in slots:
+            check_slots("drain", slots - {"service-address"} | {"real-server"})  # nothing but the weight is changed
+        elif "drain-inactive" in slots:
+            raise Usage("You need to supply the 'drain' option for the 'drain-inactive' option")
+        elif command in ("add-service", "edit-service"):
+            if not service.fwmark and not service.port and not service.flags & PERSISTENT and "keep" not in slots:
                 raise Usage("Zero port specified for non-persistent service")
             if service.flags & ONE_PACKET and not service.fwmark and service.protocol != UDP:
                 raise Usage("One-Packet Scheduling is only for UDP virtual services")
             service.scheduler = service.scheduler or "wlc"
+        elif "keep" in slots:
+            pass  # the server is looked up first (change/keep.py)
         elif command == "start-daemon":
             self._daemon.interface = self._daemon.interface or "eth0"
         elif command in ("add-server", "edit-server"):
             if not service.fwmark and destination.forward in (TUNNEL, ROUTE):
                 destination.port = service.port
-            if destination.af != service.af and destination.forward != TUNNEL:
-                raise Usage("Different address family is allowed only for tunneling servers")
-            if destination.forward != TUNNEL and any(slot[:4] == "tun-" for slot in slots):
-                raise Usage("Tunnel options conflict with forward method")
-            check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
+            check_server(service, destination, slots)
         elif command == "list":
             if (slots & {"connection", "timeout", "daemon"} and slots & {"stats", "rate", "thresholds"}) or (
                 slots & {"timeout", "daemon"} and "persistent-conn" in slots
@@ -334,20 +349,24 @@ class Scanner:
         for each in services:
             if each.fwmark:
                 each.protocol = 0
+        request = Request(command, self._slots, services, None, self.ours)
+        request.server = self._destination if "real-server" in self._slots else None
+        request.port = self._port
+        request.flags = self._flags
         op = _OPERATIONS.get(command)
         if op is None:
-            return Request(command, self._slots, services, None, self.ours)
+            return request
         service = services[0] if services else None
         if op == ZERO and service is not None and not (service.fwmark or service.port or any(service.addr)):
             service = None  # libipvs.c: ipvs_zero_service takes the unspecified address for "all"
-        change = Change(
+        request.change = Change(
             op,
             service,
-            self._destination if "real-server" in self._slots else None,
+            request.server,
             self._daemon if self._daemon.state else None,
             timeouts,
         )
-        return Request(command, self._slots, services, change, self.ours)
+        return request
 
     # slot (or option without one) -> what reads its value
     _TAKERS: ClassVar[dict[str, Callable[[Scanner, str, str], None]]] = {
@@ -380,6 +399,16 @@ class Scanner:
 def _cut(text: str, size: int) -> str:
     """The first `size` bytes, as strncpy keeps them."""
     return text if len(text) * 4 <= size else os.fsdecode(os.fsencode(text)[:size])
+
+
+def check_server(service: Service, destination: Destination, slots: set[str]) -> None:
+    """The rules between a server's options; destination: what they make of it."""
+    if destination.af != service.af and destination.forward != TUNNEL:
+        raise Usage("Different address family is allowed only for tunneling servers")
+    if destination.forward == TUNNEL:
+        check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
+    elif any(slot[:4] == "tun-" for slot in slots):
+        raise Usage("Tunnel options conflict with forward method")
 
 
 def within(text: str, low: int, high: int, message: str) -> int:

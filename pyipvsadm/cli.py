@@ -116,7 +116,7 @@ def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skip
         if not isinstance(wanted, Request):
             world.err(str(wanted))
             return REFUSED
-        if wanted.change is not None or wanted.command == "restore":
+        if wanted.change is not None or wanted.command in ("restore", "drain"):
             _warn(world, spec)
         return run(wanted, backend, world)
     finally:

@@ -17,6 +17,8 @@ USAGE = (
     "-D SERVICE",
     "-a|e SERVICE -r HOST[:PORT] [server options]",
     "-d SERVICE -r HOST[:PORT]",
+    "-e|d|D SERVICE [-r HOST[:PORT]] --drain[=SECONDS]",
+    "--drain[=SECONDS] -r HOST[:PORT] [SERVICE ...]",
     "-L|l [SERVICE] [list options]",
     "-Z [SERVICE]",
     "-C | -R | -S [-n]",

@@ -28,6 +28,7 @@ from pyipvsadm.model import (
     GET_DEST,
     GET_INFO,
     GET_SERVICE,
+    SETTINGS,
     TABLE_FILE,
     Change,
     Daemon,
@@ -128,6 +129,14 @@ class Kernel:
                 return file.read()
         except OSError:
             return b""
+
+    def setting(self, name: str) -> str:
+        """What /proc/sys/net/ipv4/vs/NAME holds, "" where it cannot be read."""
+        try:
+            with open(SETTINGS + name, "rb", buffering=0) as file:
+                return file.read().decode().strip()
+        except OSError:
+            return ""
 
     def timeouts(self) -> Timeouts:
         """The time-outs, seconds."""

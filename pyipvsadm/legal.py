@@ -11,7 +11,7 @@ from pyipvsadm.options import COMMANDS, SELECTING, SLOTS, TOGETHER, TUNNEL_SLOTS
 
 def check_slots(command: str, slots: set[str]) -> None:
     """Hold what was given against the table of combinations (generic_opt_check)."""
-    name = next(row.name for row in COMMANDS if row.long == command)
+    name = next((row.name for row in COMMANDS if row.long == command), command)
     exclusive = ""
     for slot in SLOTS:
         if slot.name not in slots:

@@ -139,6 +139,10 @@ class Table:
         """There is none."""
         return b""
 
+    def setting(self, name: str) -> str:  # noqa: ARG002  # as every backend
+        """There are none."""
+        return ""
+
     def timeouts(self) -> Timeouts:
         """In seconds; 900, 120, 300 in a new table (tcp_timeouts and udp_timeouts of ip_vs_proto_*.c)."""
         return Timeouts(self._timeouts.tcp, self._timeouts.tcp_fin, self._timeouts.udp)

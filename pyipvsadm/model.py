@@ -70,6 +70,7 @@ GET_INFO = 15
 ZERO = 16
 FLUSH = 17
 
+SETTINGS = "/proc/sys/net/ipv4/vs/"
 CONNECTIONS_FILE = "/proc/net/ip_vs_conn"
 TABLE_FILE = "/proc/net/ip_vs"
 
@@ -317,6 +318,9 @@ if TYPE_CHECKING:
 
         def table_file(self) -> bytes:
             """The kernel's own listing of its table (/proc/net/ip_vs), b"" where there is none."""
+
+        def setting(self, name: str) -> str:
+            """One of IPVS's own settings (sysctl net.ipv4.vs.NAME), "" where there is none or it cannot be read."""
 
         def timeouts(self) -> Timeouts:
             """The time-outs of connections."""

@@ -106,11 +106,11 @@ _NAMED = "add-service edit-service delete-service add-server edit-server delete-
 SLOTS = (
     Slot("numeric", optional="list save"),
     Slot("connection", exclusive="list"),
-    Slot("service-address", required=_NAMED, optional="zero", exclusive="list", several="list"),
+    Slot("service-address", required=_NAMED, optional="zero drain", exclusive="list", several="list drain"),
     Slot("scheduler", optional=f"{_SERVICE} list"),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
-    Slot("real-server", required="add-server edit-server delete-server", optional="list"),
+    Slot("real-server", required="add-server edit-server delete-server drain", optional="list"),
     Slot("forwarding-method", optional=_SERVER),
     Slot("weight", optional=_SERVER),
     Slot("u-threshold", optional=_SERVER),
@@ -143,6 +143,9 @@ SLOTS = (
     Slot("empty", optional="list"),
     Slot("quiesced", optional="list"),
     Slot("client", optional="list"),
+    Slot("keep", optional="edit-service edit-server"),
+    Slot("drain", optional="delete-service edit-server delete-server drain"),
+    Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
 )
 
 # Exclusive slots that go together all the same: the connections of a service.
@@ -221,9 +224,17 @@ OPTIONS = (
            group="daemon options"),
     Option("mcast-port", "", "mcast-port", "UDP port (default 8848)", "PORT", group="daemon options"),
     Option("mcast-ttl", "", "mcast-ttl", "time to live, 1 to 255 (default 1)", "N", group="daemon options"),
+    Option("keep", "", "keep", "with -e and -E: what is not given stays as it is", group="options of changes", ours=True),
+    Option("drain", "", "drain", "with -d, -D, -e: weight 0, then wait until no connection is left; alone: in all services",
+           "SECONDS", OPTIONAL, group="options of changes", ours=True, limits=(0, 86400 * 31)),
+    Option("drain-inactive", "", "drain-inactive", "wait for inactive connections of TCP too", group="options of changes",
+           ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
 )  # fmt: skip
+
+# Options of ours that are the command themselves when none is given.
+ALONE = ("drain",)
 
 # Scheduler flags: (name, bit, the one scheduler that has it or "").  ipvsadm.c: parse_sched_flags, print_sched_flags.
 SCHEDULER_FLAGS = (

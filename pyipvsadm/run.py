@@ -22,6 +22,14 @@ REFUSED = 255  # main returns -1
 
 def run(request: Request, backend: Backend, world: World) -> int:
     """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in rules)."""
+    if "drain" in request.ours:
+        from pyipvsadm.change import drain  # noqa: PLC0415  # only what is asked for is imported
+
+        return drain.drain(request, backend, world)
+    if "keep" in request.ours:
+        from pyipvsadm.change import keep  # noqa: PLC0415
+
+        return change(keep.change(request, backend), backend, world)
     if request.change is not None:
         return change(request.change, backend, world)
     seconds = request.ours.get("resolve-timeout")

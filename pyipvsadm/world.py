@@ -1,6 +1,6 @@
-"""What surrounds a run: streams, environment, resolver, the opening of a backend. Tests put their own in its place.
+"""What surrounds a run: streams, environment, resolver, clock, signals, opening a backend. Tests put their own in its place.
 
-Owns: file descriptors 0, 1 and 2, the environment. Must never know: what a request means.
+Owns: file descriptors 0, 1 and 2, the environment, the clock, signals that end a program. Must never know: what a request means.
 
 Streams are plain descriptors: what is written is on its way when write returns, and a failure is seen.
 """
@@ -52,9 +52,13 @@ class World:
 
     def err(self, line: str) -> None:
         """Write a line to standard error; where that fails there is nobody to tell."""
+        self.draw(line + "\n")
+
+    def draw(self, text: str) -> None:
+        """Write to standard error as it is."""
         try:
             if 2 not in self._closed:
-                _write(2, line + "\n")
+                _write(2, text)
         except OSError:
             pass
 
@@ -77,8 +81,34 @@ class World:
         return 0 not in self._closed and os.isatty(0)
 
     def error_is_terminal(self) -> bool:
-        """Whether a person reads what goes to standard error."""
+        """Whether a person may watch standard error."""
         return 2 not in self._closed and os.isatty(2)
+
+    def hold_signals(self) -> None:
+        """From here on INT, TERM and HUP come to `wait` alone, and what is written to a closed pipe is lost and nothing else.
+
+        For the rest of the process: what is begun is to be put in order before it ends. What we were started to ignore (nohup)
+        stays ignored: held, it would come.
+        """
+        import _signal  # type: ignore[import-not-found]  # noqa: PLC0415  # beneath `signal`, as in cli.py
+
+        ending = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+        self._held = [number for number in ending if _signal.getsignal(number) != _signal.SIG_IGN]
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
+
+    def wait(self, seconds: float) -> int:
+        """Let the seconds pass: 0, or sooner with the number of a signal that has come. After hold_signals."""
+        import _signal  # noqa: PLC0415
+
+        came = _signal.sigtimedwait(self._held, seconds)
+        return 0 if came is None else int(came.si_signo)
+
+    def now(self) -> float:
+        """Seconds on a clock that only runs forward."""
+        import time  # noqa: PLC0415  # few commands need one
+
+        return time.monotonic()
 
     def backend(self, spec: str) -> Backend:
         """Open what spec names: "kernel", "memory" or "memory:FILE"."""

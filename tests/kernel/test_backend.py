@@ -125,3 +125,32 @@ def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
     assert module("-r", "ip_vs") == 0, "something still uses ip_vs"
     assert run_ours(["-A", "-t", "10.0.0.1:80"]).status == 0
     assert run_ours(["-S", "-n"]).stdout == b"-A -t 10.0.0.1:80 -s wlc\n"
+
+
+KEPT = """\
+-A -t 10.0.0.1:80 -s sh -p 60 -M 255.255.255.0 -b sh-port
+-a -t 10.0.0.1:80 -r 10.0.0.2:8080 -m -w 3 -x 10 -y 5
+-a -t 10.0.0.1:80 -r 10.0.0.4:80 -i -w 1 -x 9 --tun-type gue --tun-port 6080 --tun-csum
+-A -f 8 -6 -s rr -p 60 -M 64
+-a -f 8 -6 -r [fd00::2]:0 -g -w 2
+"""
+
+
+@pytest.mark.usefixtures("netns")
+def test_an_edit_that_keeps_changes_what_is_given_alone() -> None:
+    def save() -> list[str]:
+        return run_ours(["-S", "-n"]).stdout.decode().splitlines()
+
+    assert run_ours(["-R"], KEPT.encode()).status == 0
+    before = save()
+    assert sorted(before) == sorted(KEPT.splitlines())
+    for name, servers in (("-t 10.0.0.1:80", ["10.0.0.2", "10.0.0.4"]), ("-f 8 -6", ["[fd00::2]:0"])):
+        for words in [f"-E {name}", *(f"-e {name} -r {server}" for server in servers)]:
+            assert run_ours([*words.split(), "--keep"]).status == 0
+            assert save() == before
+    for words in ("-e -t 10.0.0.1:80 -r 10.0.0.2 -w 0", "-e -f 8 -6 -r [fd00::2]:0 -w 7", "-E -t 10.0.0.1:80 -s wrr"):
+        assert run_ours([*words.split(), "--keep"]).status == 0
+    assert sorted(save()) == sorted(
+        line.replace("-w 3", "-w 0").replace("-w 2", "-w 7").replace("-s sh", "-s wrr").replace("sh-port", "flag-2")
+        for line in before
+    )

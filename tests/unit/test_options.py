@@ -9,6 +9,7 @@ import pytest
 
 from pyipvsadm.model import SCHED1, SCHED2, SCHED3
 from pyipvsadm.options import (
+    ALONE,
     COMMANDS,
     NONE,
     OPTIONAL,
@@ -115,7 +116,7 @@ def test_every_slot_is_filled_by_an_option() -> None:
 
 def test_slots_name_commands_that_there_are() -> None:
     # A misspelt command would be refused the option without a word.
-    commands = {row.long for row in COMMANDS}
+    commands = {row.long for row in COMMANDS} | set(ALONE)
     for slot in SLOTS:
         named = [*slot.required, *slot.optional, *slot.exclusive]
         assert set(named) <= commands, slot.name

@@ -30,7 +30,8 @@ FILES = (
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
     *("hints", "selection"),
-    *("view/__init__", "view/classic", "view/json", "view/order", "view/procfs"),
+    *("change/__init__", "change/drain", "change/keep"),
+    *("view/__init__", "view/bar", "view/classic", "view/json", "view/order", "view/procfs", "view/progress"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}

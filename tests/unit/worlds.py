@@ -10,7 +10,7 @@ from pyipvsadm.memory import Table
 from pyipvsadm.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pyipvsadm.model import Backend
 
@@ -59,12 +59,28 @@ class FakeWorld(World):
         self.specs: list[str] = []
         self.stdout = ""
         self.stderr = ""
+        # The clock, and what happens while it runs: meanwhile is called with the time after each wait, and gives a signal or 0.
+        self.clock = 0.0
+        self.meanwhile: Callable[[float], int] = lambda _: 0
+        self.holds_signals = False
 
     def out(self, data: str) -> None:
         self.stdout += data
 
-    def err(self, line: str) -> None:
-        self.stderr += line + "\n"
+    def draw(self, text: str) -> None:
+        self.stderr += text
+
+    def hold_signals(self) -> None:
+        self.holds_signals = True
+
+    def wait(self, seconds: float) -> int:
+        assert self.holds_signals
+        assert 0 < seconds <= 1
+        self.clock += seconds
+        return self.meanwhile(self.clock)
+
+    def now(self) -> float:
+        return self.clock
 
     def input_blocks(self) -> Iterator[bytes]:
         yield from self.stdin.splitlines(keepends=True) if self.terminal else (self.stdin,)

@@ -1,0 +1,1 @@
+"""Changes that are more than one message: each module is one of them."""
