@@ -13,7 +13,7 @@ import os
 
 from pyipvsadm.endpoint import INT_MAX, atoi, number, parse, parse_mask, pton, strtol
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.legal import check_slots, check_tunnel
+from pyipvsadm.legal import check_slots, check_tunnel, list_conflict
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -48,7 +48,7 @@ from pyipvsadm.model import (
     Timeouts,
 )
 from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SLOTS, TUNNEL_TYPES, Command, Option
-from pyipvsadm.popt import Words
+from pyipvsadm.popt import Words, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Request:
     """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
 
     services: those that were named, in their order. ours: the options that 1.31 lacks, by long name, each with its value
-    (a number where the table of options gives it limits, None when it has none).
+    (a number where the table of options gives it limits, None when it has none); "help": the command it is asked about.
     """
 
     __slots__ = ("change", "command", "ours", "services", "slots")
@@ -105,6 +105,7 @@ class Scanner:
         self._names = names
         self.ours: Ours = {}
         self._asked = ""
+        self._about = ""  # the command whose help is asked for in its own argument
         self._slots: set[str] = set()
         # The reference parses into zeroed records: family 0 until an address is read.
         self._service = Service(0, scheduler="")
@@ -116,9 +117,12 @@ class Scanner:
     def request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
         command = self._asked = self._command()
-        if command in ("help", "version"):  # what follows is not even read
+        if command == "help":  # what follows may name a command; 1.31 does not even read it
+            return self._help(self._about or next((row.long for row in map(named, self._words.left()) if row), ""))
+        if command == "version":  # what follows is not even read
             return Request(command, self._slots, [], None, self.ours)
-        self._options()
+        if self._options():
+            return self._help(command)
         timeouts = self._timeouts() if command == "set" else None
         if self._words.bare:
             raise Usage(f"unexpected argument {self._words.bare[0]}")
@@ -140,6 +144,9 @@ class Scanner:
         if not isinstance(row, Command):
             raise Usage(TRY_HELP, 255)
         if row.argument != NONE:
+            if self._words.value in ("--help", "-h"):  # taken for the role
+                self._about = row.long
+                return "help"
             self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(self._words.value or "", 0)
             if not self._daemon.state:
                 raise Usage(
@@ -147,12 +154,19 @@ class Scanner:
                 )
         return row.long
 
-    def _options(self) -> None:
+    def _options(self) -> bool:
+        """Take all options; True at --help, which ours has after a command, too."""
         words = self._words
         while (row := words.option()) is not None:
+            if row.long == "help":
+                return True
             if isinstance(row, Command):
                 raise Usage(f"invalid option `{words.bad()}'")
             self._take(row)
+        return False
+
+    def _help(self, about: str) -> Request:
+        return Request("help", self._slots, [], None, {**self.ours, "help": about} if about else self.ours)
 
     def _take(self, row: Option) -> None:
         if row.slot:
@@ -318,10 +332,7 @@ class Scanner:
             if destination.forward != TUNNEL and any(slot[:4] == "tun-" for slot in slots):
                 raise Usage("Tunnel options conflict with forward method")
             check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
-        elif command == "list" and (
-            (slots & {"connection", "timeout", "daemon"} and slots & {"stats", "rate", "thresholds"})
-            or (slots & {"timeout", "daemon"} and "persistent-conn" in slots)
-        ):
+        elif command == "list" and list_conflict(slots):
             raise Usage("options conflicts in the list command")
 
     def _finished(self, command: str, timeouts: Timeouts | None) -> Request:

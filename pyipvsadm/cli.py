@@ -82,7 +82,8 @@ def _main(argv: Sequence[str], world: World) -> int:
         if request.command == "help":
             from pyipvsadm.command import help_text  # noqa: PLC0415  # click costs 30 ms
 
-            world.out(help_text())
+            about = request.ours.get("help")
+            world.out(help_text(str(about) if about else ""))
             return 0
         if request.command == "version":
             world.out(VERSION + "\n")
@@ -108,12 +109,16 @@ def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skip
 
 
 def _open(world: World, spec: str | None) -> Backend:
-    return world.backend(spec if spec is not None else world.environ.get(VARIABLE) or "kernel")
+    return world.backend(_chosen(world, spec))
+
+
+def _chosen(world: World, spec: str | None) -> str:
+    return spec if spec is not None else world.environ.get(VARIABLE) or "kernel"
 
 
 def _warn(world: World, spec: str | None) -> None:
     """A variable that leaked into a root script must not make it believe that it changed the kernel."""
-    chosen = world.environ.get(VARIABLE) or "kernel"
+    chosen = _chosen(world, None)
     if spec is None and world.is_root and chosen != "kernel":
         world.err(f"ipvsadm: {VARIABLE}={chosen}: this changes the embedded table, not the kernel")
 

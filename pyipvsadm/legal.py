@@ -6,7 +6,11 @@ Owns: the order in which faults are found, and their words. Must never know: val
 from __future__ import annotations
 
 from pyipvsadm.errors import Usage
-from pyipvsadm.options import COMMANDS, SLOTS, TUNNEL_SLOTS
+from pyipvsadm.options import COMMANDS, LIST_CONFLICTS, SLOTLESS, SLOTS, TUNNEL_SLOTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyipvsadm.options import Option
 
 
 def check_slots(command: str, slots: set[str]) -> None:
@@ -38,3 +42,16 @@ def check_tunnel(kind: str, slots: set[str]) -> None:
             exclusive = slot
         elif kind not in demanded:
             raise Usage(f"Illegal '{slot}' option with the '{kind}' tunnel type")
+
+
+def goes_with(option: Option, command: str) -> bool:
+    """Whether the option may be given with the command."""
+    if not option.slot:
+        return command in SLOTLESS.get(option.long, (command,))
+    slot = next(slot for slot in SLOTS if slot.name == option.slot)
+    return command in slot.required | slot.optional | slot.exclusive
+
+
+def list_conflict(slots: set[str]) -> bool:
+    """Whether the list command refuses these together (process_options)."""
+    return any(slots & left and slots & right for left, right in LIST_CONFLICTS)

@@ -19,6 +19,13 @@ _SHORT["l"] = _LONG["list"]
 _SUBSTITUTE = "!#:+"  # popt puts the next bare word in its place (popt.c: expandNextArg)
 
 
+def named(word: str) -> Command | None:
+    """The command that a word names: -a, --add-server or add-server."""
+    name = word.removeprefix("--")
+    row = _SHORT.get(word[1:]) if word[:1] == "-" and name == word else _LONG.get(name)
+    return row if isinstance(row, Command) else None
+
+
 class Words:
     """popt over a list of words: options in order, bare words aside."""
 
@@ -62,8 +69,12 @@ class Words:
                 raise Skipped(f"{self.bad()}: option does not take an argument")
             self.value = None
         else:
-            self.value = self._argument(attached, row.argument == OPTIONAL)
+            self.value = self._argument(attached, row)
         return row
+
+    def left(self) -> list[str]:
+        """The words not looked at yet."""
+        return list(self._words[self._next :])
 
     def _next_option_word(self) -> str | None:
         while self._next < len(self._words):
@@ -80,7 +91,8 @@ class Words:
                 return word
         return None
 
-    def _argument(self, attached: str | None, optional: bool) -> str | None:
+    def _argument(self, attached: str | None, row: Command | Option) -> str | None:
+        optional = row.argument == OPTIONAL
         if attached is not None:
             value = attached
         elif self._cluster:
