@@ -5,10 +5,10 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
-LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl
-PURE := pyipvsadm/argv.py,pyipvsadm/legal.py,pyipvsadm/popt.py,pyipvsadm/options.py,pyipvsadm/rules.py,pyipvsadm/endpoint.py,pyipvsadm/model.py,pyipvsadm/errors.py,pyipvsadm/wire.py,pyipvsadm/netlink.py,pyipvsadm/layout.py,pyipvsadm/dumps.py,pyipvsadm/quick.py,pyipvsadm/trace.py,pyipvsadm/connections.py,pyipvsadm/memory.py,pyipvsadm/view/*.py
+LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl bash zsh fish
+PURE := pyipvsadm/argv.py,pyipvsadm/complete.py,pyipvsadm/legal.py,pyipvsadm/popt.py,pyipvsadm/options.py,pyipvsadm/rules.py,pyipvsadm/endpoint.py,pyipvsadm/model.py,pyipvsadm/errors.py,pyipvsadm/wire.py,pyipvsadm/netlink.py,pyipvsadm/layout.py,pyipvsadm/dumps.py,pyipvsadm/quick.py,pyipvsadm/trace.py,pyipvsadm/connections.py,pyipvsadm/memory.py,pyipvsadm/view/*.py
 
-.PHONY: help env try test lint unit lab lab-packages record bench bench-packages clean
+.PHONY: help env try test lint unit shells lab lab-packages record bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,7 +26,7 @@ $(VENV)/.stamp: pyproject.toml
 try: env ## show the main job on the embedded table (no root, no kernel module)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/try.sh
 
-test: env lint unit lab ## all tests: style, types, units, cases, and the lab (root)
+test: env lint unit shells lab ## all tests: style, types, units, cases, shells, and the lab (root)
 
 lint: env
 	$(BIN)/ruff check --quiet .
@@ -41,6 +41,9 @@ unit: env ## the tests that need no kernel, with the branch coverage of the pure
 lab-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(LAB_PACKAGES) >/dev/null; fi
+
+shells: env lab-packages ## the tests of completion in bash, zsh and fish
+	$(BIN)/python -m pytest -q tests/shells
 
 lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
 	$(BIN)/python -m pytest -q tests/lab

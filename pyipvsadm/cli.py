@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
 
 VARIABLE = "IPVSADM_BACKEND"
+ASK = "--complete"  # the first word of what a shell asks (shells.py); no option, for no person types it
 VERSION = f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)"  # the IPVS interface we speak, as 1.31 says of itself
 SAVE_HELP = """\
 ipvsadm-save: Script to save the IPVS table to stdout.
@@ -71,6 +72,10 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
 def _main(argv: Sequence[str], world: World) -> int:
     if not argv:
         return _with_backend(world, None, Request("list", set(), [], None, {}))
+    if argv[0] == ASK:
+        from pyipvsadm.shells import answer  # noqa: PLC0415  # a shell asks, not a plain request
+
+        return answer(argv[1:], world, lambda spec: _chosen(world, spec))
     scanner = Scanner(argv, world.names, world.is_posix)
     bad: Usage | Skipped | None = None
     request = None

@@ -6,7 +6,7 @@ Owns: the order in which faults are found, and their words. Must never know: val
 from __future__ import annotations
 
 from pyipvsadm.errors import Usage
-from pyipvsadm.options import COMMANDS, LIST_CONFLICTS, SLOTLESS, SLOTS, TUNNEL_SLOTS
+from pyipvsadm.options import COMMANDS, LIST_CONFLICTS, SLOTLESS, SLOTS, TUNNEL_SLOTS, TUNNEL_TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,3 +55,32 @@ def goes_with(option: Option, command: str) -> bool:
 def list_conflict(slots: set[str]) -> bool:
     """Whether the list command refuses these together (process_options)."""
     return any(slots & left and slots & right for left, right in LIST_CONFLICTS)
+
+
+# For completion: not what is wrong with a line, but what could still come.
+
+
+def can_join(option: Option, command: str, slots: set[str]) -> bool:
+    """Whether it can be given beside the slots that are filled, without one of them having to go."""
+    if not goes_with(option, command):
+        return False
+    if not option.slot:
+        return True
+    slot = next(row for row in SLOTS if row.name == option.slot)
+    if slot.name in slots and command not in slot.several:
+        return False
+    if command not in slot.exclusive:
+        return True
+    return not any(command in row.exclusive and row.name in slots for row in SLOTS if row is not slot)
+
+
+def tunnel_types(slots: set[str]) -> list[str]:
+    """The tunnel types that allow these tunnel options, and perhaps demand others."""
+    found = []
+    for kind in TUNNEL_TYPES:
+        try:
+            check_tunnel(kind, slots | {slot for slot, demanded, _ in TUNNEL_SLOTS if kind in demanded})
+        except Usage:
+            continue
+        found.append(kind)
+    return found

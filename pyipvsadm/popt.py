@@ -26,10 +26,15 @@ def named(word: str) -> Command | None:
     return row if isinstance(row, Command) else None
 
 
+def option_of(name: str) -> Command | Option | None:
+    """The command or option of that long name."""
+    return _LONG.get(name)
+
+
 class Words:
     """popt over a list of words: options in order, bare words aside."""
 
-    __slots__ = ("_cluster", "_next", "_posix", "_rest", "_used", "_words", "bare", "value")
+    __slots__ = ("_cluster", "_next", "_posix", "_rest", "_used", "_words", "bare", "value", "waiting")
 
     def __init__(self, words: Sequence[str], posix: bool) -> None:
         self._words = words
@@ -40,6 +45,7 @@ class Words:
         self._used: set[int] = set()  # words that a substitution has taken
         self.bare: list[str] = []
         self.value: str | None = None  # the argument of the option returned last
+        self.waiting: Command | Option | None = None  # the option that the words end in, whose argument could follow
 
     def bad(self) -> str:
         """The word at fault (poptBadOption): the last one taken, whole."""
@@ -99,6 +105,7 @@ class Words:
             value = self._cluster.removeprefix("=")
             self._cluster = ""
         elif self._next == len(self._words):
+            self.waiting = row
             if not optional:
                 raise Skipped(f"{self.bad()}: missing argument")
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pyipvsadm import files, rules
 from pyipvsadm.argv import TRY_HELP, Scanner
-from pyipvsadm.endpoint import Names
+from pyipvsadm.endpoint import NoNames
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.memory import Table
 
@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Change
 
 _LOADED = ("add-service", "add-server", "set", "start-daemon")
-
-
-class _NoNames(Names):
-    """The file holds numbers; a name in it is damage, not a reason to ask a resolver."""
-
-    def host(self, name: str) -> bytes | None:  # noqa: ARG002
-        return None
-
-    def port(self, name: str, protocol: int) -> int | None:  # noqa: ARG002
-        return None
 
 
 class FileTable(Table):
@@ -66,7 +56,7 @@ class FileTable(Table):
 
     def _change(self, at: int, words: list[str]) -> Change:
         try:
-            request = Scanner(words, _NoNames()).request()
+            request = Scanner(words, NoNames()).request()  # a name in the file is damage
         except (Usage, Skipped) as bad:
             raise self._damaged(at, "this is no rule" if str(bad) == TRY_HELP else str(bad)) from None
         if request.change is None or request.command not in _LOADED:

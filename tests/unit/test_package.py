@@ -18,6 +18,7 @@ FILES = (
         "argv",
         "cli",
         "command",
+        "complete",
         "connections",
         "dumps",
         "endpoint",
@@ -27,7 +28,7 @@ FILES = (
         "legal",
         "memory",
     ),
-    *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
+    *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "shells", "tablefile", "trace", "wire", "world"),
     *("view/__init__", "view/classic", "view/order", "view/procfs"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
