@@ -12,6 +12,7 @@ from pyipvsadm.argv import TRY_HELP, Scanner
 from pyipvsadm.endpoint import NoNames
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.memory import Table
+from pyipvsadm.quick import Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class FileTable(Table):
         return refused
 
     def _load(self) -> None:
-        steps = [(at, self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
+        plain = Rules()
+        steps = [(at, plain.change(words) or self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
         machine = self.interfaces
         # A daemon may have been started where its interface was; whatever was held before is forgotten.
         super().__init__(lambda _: True)
