@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 
 
 SAVE_OPTIONS = (
-    Option("", "n", "", "addresses and ports as numbers"),
-    Option("", "f", "", "replace FILE with the table, whole or not at all", "FILE", values="file"),
+    ("-n", "addresses and ports as numbers"),
+    ("-f", "replace FILE with the table, whole or not at all"),
 )
 GOES_ON = ("/", ":", ",", "=")
 _FORWARDING = {MASQ: "NAT", TUNNEL: "tunnel"}
@@ -83,7 +83,7 @@ def _save(before: Sequence[str], after: Sequence[str], prefix: str, around: Arou
     if before and before[-1] == "-f":
         return _files(prefix, around)
     given = {*before, *after}
-    return _starting(prefix, ((f"-{row.short}", row.help) for row in SAVE_OPTIONS if f"-{row.short}" not in given))
+    return _starting(prefix, (row for row in SAVE_OPTIONS if row[0] not in given))
 
 
 class _Line:

@@ -96,7 +96,7 @@ COMMANDS = (
     Command("restore", "R", "read rules from standard input and add them"),
     Command("save", "S", "write the rules to standard output"),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
-    Command("help", "h", "show this text, or that of a command"),
+    Command("help", "h", "help; after a command: on that command"),
     Command("version", "v", "show the version"),
 )
 
@@ -191,7 +191,7 @@ OPTIONS = (
     Option("gatewaying", "g", "forwarding-method", "direct routing (default)", group="server options"),
     Option("ipip", "i", "forwarding-method", "tunnelling", group="server options"),
     Option("masquerading", "m", "forwarding-method", "masquerading (NAT)", group="server options"),
-    Option("weight", "w", "weight", "weight (default 1)", "N", group="server options"),
+    Option("weight", "w", "weight", "weight (default 1; 0: no new connections)", "N", group="server options"),
     Option("u-threshold", "x", "u-threshold", "upper threshold of connections (0: none)", "N", group="server options"),
     Option("l-threshold", "y", "l-threshold", "lower threshold of connections", "N", group="server options"),
     Option("tun-type", "", "tun-type", "ipip (default), gue or gre", "TYPE", values="tunnel", group="server options"),
