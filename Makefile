@@ -5,16 +5,16 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
-LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq
+LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq bash zsh fish
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := argv legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
-	selection hints \
+	selection hints complete \
 	change/keep change/drain \
 	view/*
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))
 
-.PHONY: help env try test lint unit lab lab-packages record bench bench-packages clean
+.PHONY: help env try test lint unit shells lab lab-packages record bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,7 +32,7 @@ $(VENV)/.stamp: pyproject.toml
 try: env ## show the main job on the embedded table (no root, no kernel module)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/try.sh
 
-test: env lint unit lab ## all tests: style, types, units, cases, and the lab (root)
+test: env lint unit shells lab ## all tests: style, types, units, cases, shells, and the lab (root)
 
 lint: env
 	$(BIN)/ruff check --quiet .
@@ -47,6 +47,9 @@ unit: env ## the tests that need no kernel, with the branch coverage of the pure
 lab-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(LAB_PACKAGES) >/dev/null; fi
+
+shells: env lab-packages ## the tests of completion in bash, zsh and fish
+	$(BIN)/python -m pytest -q tests/shells
 
 lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
 	$(BIN)/python -m pytest -q tests/lab

@@ -13,7 +13,7 @@ import os
 
 from pyipvsadm.endpoint import INT_MAX, atoi, number, parse, parse_mask, pton, strtol
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.legal import check_selection, check_slots, check_tunnel
+from pyipvsadm.legal import check_ours, check_slots, check_tunnel, list_conflict
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -48,7 +48,7 @@ from pyipvsadm.model import (
     Timeouts,
 )
 from pyipvsadm.options import ALONE, NONE, OPTIONAL, SCHEDULER_FLAGS, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
-from pyipvsadm.popt import Words
+from pyipvsadm.popt import Words, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class Request:
     """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
 
     services: those that were named, in their order. ours: the options that 1.31 lacks, by long name, each with its value
-    (a number where the table of options gives it limits, None when it has none). server: the one that -r names; port: None where
-    -r has none.
+    (a number where the table of options gives it limits, None when it has none); "help": the command it is asked about.
+    server: the one that -r names; port: None where -r has none.
     flags: the scheduler flags as they were written; `change` has them as bits, but where the scheduler is to be kept.
     """
 
@@ -110,6 +110,7 @@ class Scanner:
         self._names = names
         self.ours: Ours = {}
         self.asked = ""  # the command, once it was read
+        self._about = ""  # the command whose help is asked for in its own argument
         self._slots: set[str] = set()
         # The reference parses into zeroed records: family 0 until an address is read.
         self._service = Service(0, scheduler="")
@@ -122,11 +123,14 @@ class Scanner:
     def request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
         command = self.asked = self._command()
-        if command in ("help", "version"):  # what follows is not even read
-            if self._words.follows("--json"):
+        if command == "help":  # what follows may name a command; 1.31 does not even read it
+            return self._help(self._about or next((row.long for row in map(named, self._words.left()) if row), ""))
+        if command == "version":  # what follows is not even read
+            if "--json" in self._words.left():
                 self._slots.add("json")
             return Request(command, self._slots, [], None, self.ours)
-        self._options()
+        if self._options():
+            return self._help(command)
         timeouts = self._timeouts() if command == "set" else None
         if self._words.bare:
             raise Usage(f"unexpected argument {self._words.bare[0]}")
@@ -153,6 +157,9 @@ class Scanner:
                 self._take(row)
             return alone
         if row.argument != NONE:
+            if self._words.value in ("--help", "-h"):  # taken for the role
+                self._about = row.long
+                return "help"
             self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(self._words.value or "", 0)
             if not self._daemon.state:
                 raise Usage(
@@ -160,12 +167,19 @@ class Scanner:
                 )
         return row.long
 
-    def _options(self) -> None:
+    def _options(self) -> bool:
+        """Take all options; True at --help, which ours has after a command, too."""
         words = self._words
         while (row := words.option()) is not None:
+            if row.long == "help":
+                return True
             if isinstance(row, Command):
                 raise Usage(f"invalid option `{words.bad()}'")
             self._take(row)
+        return False
+
+    def _help(self, about: str) -> Request:
+        return Request("help", self._slots, [], None, {**self.ours, "help": about} if about else self.ours)
 
     def _take(self, row: Option) -> None:
         if row.slot:
@@ -319,11 +333,10 @@ class Scanner:
         service = self._service
         destination = self._destination
         slots = self._slots
+        check_ours(command, slots)
         if "drain" in slots:
-            check_slots("drain", slots - {"service-address"} | {"real-server"})  # nothing but the weight is changed
-        elif "drain-inactive" in slots:
-            raise Usage("You need to supply the 'drain' option for the 'drain-inactive' option")
-        elif command in ("add-service", "edit-service"):
+            return
+        if command in ("add-service", "edit-service"):
             if not service.fwmark and not service.port and not service.flags & PERSISTENT and "keep" not in slots:
                 raise Usage("Zero port specified for non-persistent service")
             if service.flags & ONE_PACKET and not service.fwmark and service.protocol != UDP:
@@ -337,12 +350,8 @@ class Scanner:
             if not service.fwmark and destination.forward in (TUNNEL, ROUTE):
                 destination.port = service.port
             check_server(service, destination, slots)
-        elif command == "list":
-            if (slots & {"connection", "timeout", "daemon"} and slots & {"stats", "rate", "thresholds"}) or (
-                slots & {"timeout", "daemon"} and "persistent-conn" in slots
-            ):
-                raise Usage("options conflicts in the list command")
-            check_selection(slots)
+        elif command == "list" and list_conflict(slots):
+            raise Usage("options conflicts in the list command")
 
     def _finished(self, command: str, timeouts: Timeouts | None) -> Request:
         services = self._services if "service-address" in self._slots else []

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
 
 VARIABLE = "IPVSADM_BACKEND"
+ASK = "--complete"  # the first word of what a shell asks (shells.py); no option, for no person types it
 REFERENCE = "1.31"
 INTERFACE = "1.2.1"  # the version of the IPVS interface that we speak, as 1.31 says of itself
 VERSION = f"ipvsadm v{REFERENCE} (pyipvsadm {__version__}, IPVS v{INTERFACE})"
@@ -77,6 +78,10 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
 def _main(argv: Sequence[str], world: World) -> int:
     if not argv:
         return _with_backend(world, None, Request("list", set(), [], None, {}))
+    if argv[0] == ASK:
+        from pyipvsadm.shells import answer  # noqa: PLC0415  # a shell asks, not a plain request
+
+        return answer(argv[1:], world, lambda spec: _chosen(world, spec))
     scanner = Scanner(argv, world.names, world.is_posix)
     bad: Usage | Skipped | None = None
     request = None
@@ -88,7 +93,8 @@ def _main(argv: Sequence[str], world: World) -> int:
         if request.command == "help":
             from pyipvsadm.command import help_text  # noqa: PLC0415  # click costs 30 ms
 
-            world.out(help_text())
+            about = request.ours.get("help")
+            world.out(help_text(str(about) if about else ""))
             return 0
         if request.command == "version":
             if "json" in request.slots:
@@ -124,12 +130,16 @@ def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skip
 
 
 def _open(world: World, spec: str | None) -> Backend:
-    return world.backend(spec if spec is not None else world.environ.get(VARIABLE) or "kernel")
+    return world.backend(_chosen(world, spec))
+
+
+def _chosen(world: World, spec: str | None) -> str:
+    return spec if spec is not None else world.environ.get(VARIABLE) or "kernel"
 
 
 def _warn(world: World, spec: str | None) -> None:
     """A variable that leaked into a root script must not make it believe that it changed the kernel."""
-    chosen = world.environ.get(VARIABLE) or "kernel"
+    chosen = _chosen(world, None)
     if spec is None and world.is_root and chosen != "kernel":
         world.err(f"ipvsadm: {VARIABLE}={chosen}: this changes the embedded table, not the kernel")
 

@@ -131,6 +131,18 @@ class Names:
         return dict(same.keys())
 
 
+class NoNames(Names):
+    """No resolver: for text that is numbers, in which a name is damage, and where nothing may wait."""
+
+    def host(self, name: str) -> bytes | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def port(self, name: str, protocol: int) -> int | None:  # noqa: ARG002
+        """None."""
+        return None
+
+
 def gather(ask: Callable[[Key], Answer | None], keys: Iterable[Key], workers: int, seconds: float) -> dict[Key, Answer]:
     """Ask for every key once, at most `workers` at a time; {key: answer} of those that came in time.
 

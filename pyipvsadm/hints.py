@@ -58,7 +58,7 @@ def fitting(command: str) -> list[str]:
     return [row.long for row in OPTIONS if row.slot in slots or not row.slot]
 
 
-def likely(name: str, names: Sequence[str], better: Sequence[str] = ()) -> str:
+def likely(name: str, names: Iterable[str], better: Sequence[str] = ()) -> str:
     """The name most like it, "" when none is. One of the better ones need not be quite as like."""
 
     def likeness(each: str) -> float:

@@ -6,7 +6,11 @@ Owns: the order in which faults are found, and their words. Must never know: val
 from __future__ import annotations
 
 from pyipvsadm.errors import Usage
-from pyipvsadm.options import COMMANDS, SELECTING, SLOTS, TOGETHER, TUNNEL_SLOTS
+from pyipvsadm.options import COMMANDS, LIST_CONFLICTS, NEEDS, SELECTING, SLOTLESS, SLOTS, TOGETHER, TUNNEL_SLOTS, TUNNEL_TYPES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyipvsadm.options import Option
 
 
 def check_slots(command: str, slots: set[str]) -> None:
@@ -31,8 +35,17 @@ def check_selection(slots: set[str]) -> None:
         for other in others:
             if slot in slots and other in slots:
                 raise Usage(f"The option '{slot}' conflicts with the '{other}' option in the 'list' command")
-    if "client" in slots and "connection" not in slots:
-        raise Usage("You need to supply the 'connection' option for the 'client' option")
+
+
+def check_ours(command: str, slots: set[str]) -> None:
+    """Hold options that 1.31 lacks against what they are given with."""
+    for slot, other in NEEDS.items():
+        if slot in slots and other not in slots:
+            raise Usage(f"You need to supply the '{other}' option for the '{slot}' option")
+    if "drain" in slots:  # nothing but the weight is changed
+        check_slots("drain", slots - {"service-address"} | {"real-server"})
+    if command == "list":
+        check_selection(slots)
 
 
 def check_tunnel(kind: str, slots: set[str]) -> None:
@@ -48,3 +61,50 @@ def check_tunnel(kind: str, slots: set[str]) -> None:
             exclusive = slot
         elif kind not in demanded:
             raise Usage(f"Illegal '{slot}' option with the '{kind}' tunnel type")
+
+
+def goes_with(option: Option, command: str) -> bool:
+    """Whether the option may be given with the command."""
+    if not option.slot:
+        return command in SLOTLESS.get(option.long, (command,))
+    slot = next(slot for slot in SLOTS if slot.name == option.slot)
+    return command in slot.required | slot.optional | slot.exclusive
+
+
+def list_conflict(slots: set[str]) -> bool:
+    """Whether the list command refuses these together (process_options)."""
+    return any(slots & left and slots & right for left, right in LIST_CONFLICTS)
+
+
+# For completion: not what is wrong with a line, but what could still come.
+
+
+def can_join(option: Option, command: str, slots: set[str]) -> bool:
+    """Whether it can be given beside the slots that are filled, without one of them having to go."""
+    if not goes_with(option, command):
+        return False
+    if not option.slot:
+        return True
+    slot = next(row for row in SLOTS if row.name == option.slot)
+    if slot.name in slots and command not in slot.several:
+        return False
+    filled = [row.name for row in SLOTS if command in row.exclusive and (row.name in slots or row is slot)]
+    if len(filled) > 1 and tuple(filled) not in TOGETHER:
+        return False
+    try:
+        check_ours(command, {*slots, slot.name})
+    except Usage:
+        return False
+    return True
+
+
+def tunnel_types(slots: set[str]) -> list[str]:
+    """The tunnel types that allow these tunnel options, and perhaps demand others."""
+    found = []
+    for kind in TUNNEL_TYPES:
+        try:
+            check_tunnel(kind, slots | {slot for slot, demanded, _ in TUNNEL_SLOTS if kind in demanded})
+        except Usage:
+            continue
+        found.append(kind)
+    return found

@@ -49,7 +49,8 @@ class Slot:
 class Option:
     """An option: its slot ("" for none: then it may be given again), its argument and that argument's name in help.
 
-    `values` says where completion takes candidates from; `group` where help shows it; `ours` marks what 1.31 lacks: such a one
+    `values` says where completion takes candidates from: a kind that complete.py knows, or the words themselves with `|`
+    between them. `group` is where help shows it; `ours` marks what 1.31 lacks: such a one
     is handed on as it was given (a number when it has `limits`, the least and the most) and does not belong in rules.
     """
 
@@ -89,14 +90,24 @@ COMMANDS = (
     Command("add-server", "a", "add a real server to a virtual service"),
     Command("delete-server", "d", "delete a real server"),
     Command("edit-server", "e", "change a real server"),
-    Command("set", "", "set the time-outs of connections, in seconds (0: unchanged)", operands="tcp tcpfin udp"),
-    Command("start-daemon", "", "start a sync daemon: master or backup", REQUIRED, operands="master|backup"),
-    Command("stop-daemon", "", "stop a sync daemon: master or backup", REQUIRED, operands="master|backup"),
+    Command("set", "", "time-outs in seconds (0: unchanged)", operands="tcp tcpfin udp"),
+    Command("start-daemon", "", "start a sync daemon", REQUIRED, operands="master|backup"),
+    Command("stop-daemon", "", "stop a sync daemon", REQUIRED, operands="master|backup"),
     Command("restore", "R", "read rules from standard input and add them"),
     Command("save", "S", "write the rules to standard output"),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
-    Command("help", "h", "show this text"),
+    Command("help", "h", "help; after a command: on that command"),
     Command("version", "v", "show the version"),
+)
+
+# Where help shows a command, in its order; one that is not named here comes last, under "Other".
+COMMAND_GROUPS = (
+    ("Virtual services", "add-service edit-service delete-service clear"),
+    ("Real servers", "add-server edit-server delete-server"),
+    ("Listing and counters", "list zero"),
+    ("Rules as text", "save restore"),
+    ("Time-outs and sync daemons", "set start-daemon stop-daemon"),
+    ("Help", "help version"),
 )
 
 _SERVICE = "add-service edit-service"
@@ -160,6 +171,21 @@ SELECTING = {
     "client": ("timeout", "daemon"),
 }
 
+# Slots that the list command refuses together, one of the left with one of the right (ipvsadm.c: process_options).
+LIST_CONFLICTS = (
+    ({"connection", "timeout", "daemon"}, {"stats", "rate", "thresholds"}),
+    ({"timeout", "daemon"}, {"persistent-conn"}),
+)
+
+# Commands that an option without a slot is offered with, where not all: it is refused with none.
+SLOTLESS = {
+    "ipv6": frozenset(f"{_NAMED} list zero".split()),
+    "sort": frozenset({"list"}),
+}
+
+# Slots that are nothing without another.
+NEEDS = {"client": "connection", "drain-inactive": "drain"}
+
 # Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
 TUNNEL_SLOTS = (
     ("tun-port", ("gue",), ()),
@@ -189,7 +215,7 @@ OPTIONS = (
     Option("gatewaying", "g", "forwarding-method", "direct routing (default)", group="server options"),
     Option("ipip", "i", "forwarding-method", "tunnelling", group="server options"),
     Option("masquerading", "m", "forwarding-method", "masquerading (NAT)", group="server options"),
-    Option("weight", "w", "weight", "weight (default 1)", "N", group="server options"),
+    Option("weight", "w", "weight", "weight (default 1; 0: no new connections)", "N", group="server options"),
     Option("u-threshold", "x", "u-threshold", "upper threshold of connections (0: none)", "N", group="server options"),
     Option("l-threshold", "y", "l-threshold", "lower threshold of connections", "N", group="server options"),
     Option("tun-type", "", "tun-type", "ipip (default), gue or gre", "TYPE", values="tunnel", group="server options"),
@@ -236,6 +262,26 @@ OPTIONS = (
 # Options of ours that are the command themselves when none is given.
 ALONE = ("drain",)
 
+# Schedulers and persistence engines to choose from (net/netfilter/ipvs/Kconfig): modules ip_vs_NAME and ip_vs_pe_NAME. The kernel
+# decides by name what there is.
+SCHEDULERS = {
+    "rr": "round robin",
+    "wrr": "weighted round robin",
+    "lc": "least connections",
+    "wlc": "weighted least connections (default)",
+    "lblc": "locality-based least connections",
+    "lblcr": "locality-based least connections with replication",
+    "dh": "destination hashing",
+    "sh": "source hashing",
+    "sed": "shortest expected delay",
+    "nq": "never queue",
+    "fo": "weighted failover",
+    "ovf": "weighted overflow",
+    "mh": "Maglev hashing",
+    "twos": "the better of two at random",
+}
+ENGINES = {"sip": "by the Call-ID of SIP"}
+
 # Scheduler flags: (name, bit, the one scheduler that has it or "").  ipvsadm.c: parse_sched_flags, print_sched_flags.
 SCHEDULER_FLAGS = (
     ("flag-1", 0x08, ""),
@@ -248,7 +294,3 @@ SCHEDULER_FLAGS = (
 )
 
 TUNNEL_TYPES = ("ipip", "gue", "gre")
-
-# The kernel's schedulers, a module ip_vs_NAME each (net/netfilter/ipvs), and its persistence engine, ip_vs_pe_NAME.
-SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos")
-ENGINES = ("sip",)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from pyipvsadm import files, rules
 from pyipvsadm.argv import TRY_HELP, Scanner
-from pyipvsadm.endpoint import Names
+from pyipvsadm.endpoint import NoNames
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.memory import Table
+from pyipvsadm.quick import Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Change
 
 _LOADED = ("add-service", "add-server", "set", "start-daemon")
-
-
-class _NoNames(Names):
-    """The file holds numbers; a name in it is damage, not a reason to ask a resolver."""
-
-    def host(self, name: str) -> bytes | None:  # noqa: ARG002
-        return None
-
-    def port(self, name: str, protocol: int) -> int | None:  # noqa: ARG002
-        return None
 
 
 class FileTable(Table):
@@ -51,7 +42,8 @@ class FileTable(Table):
         return refused
 
     def _load(self) -> None:
-        steps = [(at, self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
+        plain = Rules()
+        steps = [(at, plain.change(words) or self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
         machine = self.interfaces
         # A daemon may have been started where its interface was; whatever was held before is forgotten.
         super().__init__(lambda _: True)
@@ -66,7 +58,7 @@ class FileTable(Table):
 
     def _change(self, at: int, words: list[str]) -> Change:
         try:
-            request = Scanner(words, _NoNames()).request()
+            request = Scanner(words, NoNames()).request()  # a name in the file is damage
         except (Usage, Skipped) as bad:
             raise self._damaged(at, "this is no rule" if str(bad) == TRY_HELP else str(bad)) from None
         if request.change is None or request.command not in _LOADED:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING
 
+from pyipvsadm.command import help_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -40,6 +42,7 @@ ORDER = "addresses without an order that the reference defines are sorted by num
 NAMES = "-S by name never cuts a name, and writes a number where -R could not read the name back"
 WORDS = "help is in our own words"
 SELECTING = "-L selects by scheduler and real server, -L -c by service, which the reference refuses"
+HELP = "--help after a command shows that command alone"
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
 ADDRESS = "illegal virtual server address[:port] specified"
@@ -270,6 +273,11 @@ for _step in (7, 8, 9, 10):
         "   With the -n option, prints out the table in numeric format.\n"
         "   With -f FILE, replaces FILE with the table, whole or not at all.\n",
     )
+
+# --- help
+
+for _step in (9, 10, 11):  # -L -h, -Lh, -L --help
+    STEPS["second command", _step] = Difference(HELP, status=0, stdout=help_text("list"), stderr="")
 
 # --- selecting
 

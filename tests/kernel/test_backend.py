@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from pyipvsadm.model import (
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
+    TABLE_FILE,
     TCP,
     TUNNEL,
     Change,
@@ -123,6 +125,9 @@ def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
     for name in schedulers:
         module("-r", f"ip_vs_{name}")
     assert module("-r", "ip_vs") == 0, "something still uses ip_vs"
+    asked = run_ours(["--complete", "fish", "3", "ipvsadm", "-D", "-t", ""])  # TAB does not bring it back
+    assert (asked.status, asked.stdout, asked.stderr) == (0, b"", b"")
+    assert not os.path.exists(TABLE_FILE)
     assert run_ours(["-A", "-t", "10.0.0.1:80"]).status == 0
     assert run_ours(["-S", "-n"]).stdout == b"-A -t 10.0.0.1:80 -s wlc\n"
 

@@ -331,7 +331,7 @@ FAULTS: list[tuple[str | list[str], str]] = [
     ("-A -t 10.0.0.1:80 --stop-daemon backup", "invalid option `backup'"),
     ("-A -t 10.0.0.1:80 --stop-daemon=backup", "invalid option `--stop-daemon=backup'"),
     ("-L -L", "invalid option `-L'"),
-    ("-A -h", "invalid option `-h'"),
+    ("-A -v", "invalid option `-v'"),
     ("-A -t 10.0.0.1:80 -t 10.0.0.1:80", "multiple 'service-address' options specified"),
     ("-A -t 10.0.0.1:80 -f 1", "multiple 'service-address' options specified"),
     ("-a -m -i", "multiple 'forwarding-method' options specified"),
