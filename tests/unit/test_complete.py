@@ -110,7 +110,11 @@ OFFERED: list[tuple[str, str]] = [
     ("-a -f 5 -r 10.0.0.1 -m -w 1 -x 1 -y 1 ", "--backend --help"),
     ("-a -f 5 -r fd00::1 -m -w 1 -x 1 -y 1 ", "--ipv6 --backend --help"),
     ("-a -t 10.0.0.1:80 -r [fd00::1]:80 -w 1 -x 1 -y 1 ", f"--ipip {TUNNEL} --backend --help"),
-    ("-L -c ", f"--tcp-service --udp-service --sctp-service --fwmark-service --real-server {LISTED.replace('--exact', '--exact --persistent-conn')}"),
+    (
+        "-L -c ",
+        "--tcp-service --udp-service --sctp-service --fwmark-service --real-server "
+        + LISTED.replace("--exact", "--exact --persistent-conn"),
+    ),
     ("-L --daemon --s", "--sort --syncid"),
     ("-L --stats --rate --th", "--thresholds"),
     ("-L --stats --ti", ""),
