@@ -77,18 +77,15 @@ class Kernel:
         except OSError:  # a sandbox without netlink
             raise not_there(old_interface_errno()) from None
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
-        self._family = netlink.GENL_ID_CTRL
-        self._family = self._find_family()
-        self._services = dumps.service_reader(self._family)
-        self._destinations = dumps.destination_reader(self._family)
-        try:
-            self._info = self._one(GET_INFO, wire.read_info)
-        except Refused as no:
-            raise not_there(no.errno) from None
+        self._find(load=True)
 
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()
+
+    def refresh(self) -> None:
+        """Ask for the family and its information again. Failed (status 2) while there is no IPVS."""
+        self._find(load=False)
 
     def info(self) -> Info:
         """The version and the size of the connection table, as they were when this was opened."""
@@ -190,8 +187,18 @@ class Kernel:
                 if reply.seq == last:
                     return refused
 
-    def _find_family(self) -> int:
-        for load in (True, False):
+    def _find(self, load: bool) -> None:
+        self._family = netlink.GENL_ID_CTRL
+        self._family = self._find_family(load)
+        self._services = dumps.service_reader(self._family)
+        self._destinations = dumps.destination_reader(self._family)
+        try:
+            self._info = self._one(GET_INFO, wire.read_info)
+        except Refused as no:
+            raise not_there(no.errno) from None
+
+    def _find_family(self, load: bool) -> int:
+        for again in (load, False):
             self._seq += 1
             self._send(netlink.get_family(self._seq))
             try:
@@ -199,7 +206,7 @@ class Kernel:
             except Refused as no:
                 if no.errno != errno.ENOENT:
                     raise not_there(no.errno) from None
-            if load and not load_module():
+            if not again or not load_module():
                 break
         raise not_there(old_interface_errno())
 
