@@ -8,7 +8,7 @@ BENCH_PACKAGES := qemu-system-x86 busybox-static
 LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl
 PURE := pyipvsadm/argv.py,pyipvsadm/legal.py,pyipvsadm/popt.py,pyipvsadm/options.py,pyipvsadm/rules.py,pyipvsadm/endpoint.py,pyipvsadm/model.py,pyipvsadm/errors.py,pyipvsadm/wire.py,pyipvsadm/netlink.py,pyipvsadm/layout.py,pyipvsadm/dumps.py,pyipvsadm/quick.py,pyipvsadm/trace.py,pyipvsadm/connections.py,pyipvsadm/memory.py,pyipvsadm/view/*.py
 
-.PHONY: help env try test lint unit lab lab-packages record bench bench-packages clean
+.PHONY: help env try test lint unit lab lab-packages record pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -47,6 +47,9 @@ lab: env lab-packages ## the tests on a real kernel, booted as a user-mode proce
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record
+
+pictures: env ## draw the README's pictures and the snapshots of the views anew
+	$(BIN)/python -m tests.pictures
 
 bench-packages: lab-packages
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(BENCH_PACKAGES) >/dev/null 2>&1; then \

@@ -47,7 +47,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SLOTS, TUNNEL_TYPES, Command, Option
+from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SLOTS, SORT_KEYS, TUNNEL_TYPES, Command, Option
 from pyipvsadm.popt import Words
 
 TYPE_CHECKING = False
@@ -323,6 +323,13 @@ class Scanner:
             or (slots & {"timeout", "daemon"} and "persistent-conn" in slots)
         ):
             raise Usage("options conflicts in the list command")
+        if "watch" in slots and slots & {"connection", "timeout", "daemon"}:
+            raise Usage("--watch shows services: it does not go with --connection, --timeout or --daemon")
+        if "sort-by" in slots:
+            if "watch" not in slots:
+                raise Usage("--sort-by sorts what --watch shows: give both")
+            if self.ours["sort-by"] not in SORT_KEYS:
+                raise Usage(f"illegal sort-by specified: it is {', '.join(SORT_KEYS[:-1])} or {SORT_KEYS[-1]}")
 
     def _finished(self, command: str, timeouts: Timeouts | None) -> Request:
         services = self._services if "service-address" in self._slots else []

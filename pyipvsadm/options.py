@@ -139,6 +139,9 @@ SLOTS = (
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours
+    Slot("pretty", optional="list"),
+    Slot("watch", optional="list"),
+    Slot("sort-by", optional="list"),
 )
 
 # Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
@@ -188,6 +191,12 @@ OPTIONS = (
     Option("sort", "", "", "nothing: sorted is the default", group="list options"),
     Option("resolve-timeout", "", "resolve-timeout", "how long all names together may take (default 2; 0: no names)", "SECONDS",
            group="list options", ours=True, limits=(0, 3600)),
+    Option("pretty", "", "pretty", "for people: units, shares as bars, nothing cut (IPVSADM_PRETTY=1: whenever on a terminal)",
+           group="list options", ours=True),
+    Option("watch", "", "watch", "again and again, on a terminal in place (q quits), every so many seconds (default 2)",
+           "SECONDS", OPTIONAL, group="list options", ours=True, limits=(1, 3600)),
+    Option("sort-by", "", "sort-by", "with --watch: connections, rate or weight, the greatest first", "KEY", values="sort",
+           group="list options", ours=True),
     Option("timeout", "", "timeout", "show the time-outs", group="list options"),
     Option("daemon", "", "daemon", "show the sync daemons", group="list options"),
     Option("mcast-interface", "", "mcast-interface", "interface (default eth0)", "NAME", values="interface",
@@ -212,5 +221,8 @@ SCHEDULER_FLAGS = (
     ("mh-fallback", 0x08, "mh"),
     ("mh-port", 0x10, "mh"),
 )
+
+# What --sort-by takes. The first letter of each is its key in --watch.
+SORT_KEYS = ("connections", "rate", "weight")
 
 TUNNEL_TYPES = ("ipip", "gue", "gre")

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pyipvsadm.connections import Connection
     from pyipvsadm.model import Backend, Destination
     from pyipvsadm.rules import Endpoint
     from pyipvsadm.world import World
@@ -54,22 +55,102 @@ def change(wanted: Change, backend: Backend, world: World) -> int:
 
 def show(request: Request, backend: Backend, world: World) -> None:
     """The list command."""
+    if "watch" in request.ours:
+        _watch(request, backend, world)
+    else:
+        write(world, listing(request, backend, world))
+
+
+def listing(request: Request, backend: Backend, world: World) -> Iterator[str]:
+    """What the list command writes, in parts."""
+    shown = request.slots
+    if "pretty" in shown or (world.environ.get("IPVSADM_PRETTY", "0") not in ("", "0") and world.output_is_terminal()):
+        return _pretty(request, backend, world)
+    return _classic(request, backend, world)
+
+
+def _classic(request: Request, backend: Backend, world: World) -> Iterator[str]:
     from pyipvsadm.view import classic  # noqa: PLC0415  # commands that change do not pay for it
 
     shown = request.slots
     if "connection" in shown:
-        write(world, _connections(backend, world, shown))
+        yield from _connections(backend, world, shown)
     elif request.services:
-        rows = [(found, backend.destinations(found)) for found in map(backend.service, request.services)]
+        rows = read(request, backend)
         endpoint = naming(rows, world, numeric="numeric" in shown)
-        write(world, [classic.title(shown), *(classic.service(*row, shown, endpoint) for row in rows)])
+        yield classic.title(shown)
+        for row in rows:
+            yield classic.service(*row, shown, endpoint)
     elif "timeout" in shown:
-        world.out(classic.timeouts(backend.timeouts()))
+        yield classic.timeouts(backend.timeouts())
     elif "daemon" in shown:
-        write(world, classic.daemons(backend.daemons()))
+        yield from classic.daemons(backend.daemons())
     else:
-        world.out(classic.version(backend.info()))
-        write(world, _listing(backend, world, shown))
+        yield classic.version(backend.info())
+        yield from _listing(backend, world, shown)
+
+
+def read(request: Request, backend: Backend) -> Rows:
+    """The services that are asked for with their servers, in the listing's order. Refused: ESRCH when one is not there."""
+    from pyipvsadm.view import order  # noqa: PLC0415
+
+    if request.services:
+        services = [backend.service(each) for each in request.services]
+    else:
+        services = backend.services()
+        services = services if "nosort" in request.slots else order.services(services)
+    return [(each, backend.destinations(each)) for each in services]
+
+
+def _pretty(request: Request, backend: Backend, world: World) -> Iterator[str]:
+    """The listing for people."""
+    from pyipvsadm.view import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
+
+    shown = request.slots
+    look = grid.look(world.environ, world.output_is_terminal(), world.size()[0])
+    if "connection" in shown:
+        found, endpoint = _found(backend, world, numeric="numeric" in shown)
+        lines = pretty.connections(found, endpoint, look, engine="persistent-conn" in shown)
+    elif not request.services and "timeout" in shown:
+        lines = pretty.timeouts(backend.timeouts(), look)
+    elif not request.services and "daemon" in shown:
+        lines = pretty.daemons(backend.daemons(), look)
+    else:
+        rows = read(request, backend)
+        groups = [pretty.Group(*row) for row in rows]
+        lines = [] if request.services else pretty.title(backend.info(), groups, look)
+        lines += pretty.listing(groups, shown, naming(rows, world, numeric="numeric" in shown), look)
+    yield grid.text(lines, look)
+
+
+def _watch(request: Request, backend: Backend, world: World) -> None:
+    """The listing again and again."""
+    from pyipvsadm.view import grid, live, watch  # noqa: PLC0415
+
+    if "json" in request.ours:
+        raise Usage("--watch does not go with --json yet")  # here: a line a read, as watch.blocks writes them
+    shown = request.slots
+    world.names = watch.Remembered(world.names)
+    seconds = request.ours["watch"]
+    seconds = seconds if isinstance(seconds, int) else watch.SECONDS
+    terminal = world.output_is_terminal()
+
+    def look(width: int) -> grid.Look:
+        return grid.look(world.environ, terminal, width)
+
+    def block() -> str:
+        backend.refresh()
+        return "".join(listing(request, backend, world))
+
+    def rows() -> Rows:
+        backend.refresh()
+        return read(request, backend)
+
+    if look(0).styled:
+        state = live.Live(shown, str(request.ours.get("sort-by") or ""), seconds, look)
+        watch.screen(state, rows, lambda found: naming(found, world, "numeric" in shown), world, seconds)
+    else:
+        watch.blocks(block, world, seconds)
 
 
 def _listing(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
@@ -97,19 +178,35 @@ def _listing(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
 def _connections(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
     from pyipvsadm import connections  # noqa: PLC0415
 
+    engine = "persistent-conn" in shown
+    if "numeric" in shown:
+        lines = _lines(backend)
+        yield connections.TITLE_ENGINE if engine else connections.TITLE
+        yield from map(connections.Numbers(engine).text, lines)
+        return
+    found, endpoint = _found(backend, world, numeric=False)
+    yield connections.TITLE_ENGINE if engine else connections.TITLE
+    for each in found:
+        yield connections.text(each, endpoint, engine)
+
+
+def _lines(backend: Backend) -> Iterator[bytes]:
+    """The connections' lines without their heading."""
     lines = backend.connections()
     if next(lines, None) is None:
         raise Failed(f"unexpected input from {CONNECTIONS_FILE}")
-    engine = "persistent-conn" in shown
-    yield connections.TITLE_ENGINE if engine else connections.TITLE
-    if "numeric" in shown:
-        yield from map(connections.Numbers(engine).text, lines)
-        return
-    found = list(map(connections.parse, lines))
+    return lines
+
+
+def _found(backend: Backend, world: World, numeric: bool) -> tuple[list[Connection], Endpoint]:
+    """All connections, and how to write their addresses."""
+    from pyipvsadm import connections  # noqa: PLC0415
+
+    found = list(map(connections.parse, _lines(backend)))
+    if numeric:
+        return found, rules.numeric
     ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
-    endpoint = _by_name(world, world.names.host_names(ends))
-    for each in found:
-        yield connections.text(each, endpoint, engine)
+    return found, _by_name(world, world.names.host_names(ends))
 
 
 def save(backend: Backend, world: World, numeric: bool) -> None:
@@ -153,18 +250,21 @@ def _by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
 
 
 def write(world: World, parts: Iterable[str]) -> None:
-    """Write the parts, many at a time."""
+    """Write the parts, many at a time; where they fail to come, those that came are written all the same."""
     waiting: list[str] = []
     size = 0
-    for part in parts:
-        waiting.append(part)
-        size += len(part)
-        if size > BLOCK:
+    try:
+        for part in parts:
+            waiting.append(part)
+            size += len(part)
+            if size > BLOCK:
+                text = "".join(waiting)
+                waiting.clear()
+                size = 0
+                world.out(text)
+    finally:
+        if waiting:
             world.out("".join(waiting))
-            waiting.clear()
-            size = 0
-    if waiting:
-        world.out("".join(waiting))
 
 
 # --- restoring

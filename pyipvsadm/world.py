@@ -15,9 +15,10 @@ from pyipvsadm.errors import Failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pyipvsadm.model import Backend
+    from pyipvsadm.terminal import Screen
 
 
 class World:
@@ -76,6 +77,37 @@ class World:
         """Whether a person types the input."""
         return 0 not in self._closed and os.isatty(0)
 
+    def output_is_terminal(self) -> bool:
+        """Whether a person reads the output as it comes."""
+        return 1 not in self._closed and os.isatty(1)
+
+    def size(self) -> tuple[int, int]:
+        """Columns and lines of the terminal; where there is none, what COLUMNS and LINES say, or 80 x 24."""
+        try:
+            columns, lines = os.get_terminal_size(1)
+        except OSError:
+            columns = lines = 0
+        return columns or _number(self.environ.get("COLUMNS"), 80), lines or _number(self.environ.get("LINES"), 24)
+
+    def clock(self) -> float:
+        """Seconds since some moment; never goes back."""
+        import time  # noqa: PLC0415  # only what repeats needs a clock
+
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait that long; whether to go on after it."""
+        import time  # noqa: PLC0415
+
+        time.sleep(seconds)
+        return True
+
+    def on_screen(self, body: Callable[[Screen], None]) -> None:
+        """Run body with the terminal taken over; it is given back at any end."""
+        from pyipvsadm.terminal import Screen  # noqa: PLC0415
+
+        Screen(self.out).run(body)
+
     def backend(self, spec: str) -> Backend:
         """Open what spec names: "kernel", "memory" or "memory:FILE"."""
         if spec == "kernel":
@@ -100,6 +132,10 @@ class World:
 
             return FileTable(path)
         raise Failed(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
+
+
+def _number(text: str | None, default: int) -> int:
+    return (text and text.isascii() and text.isdigit() and len(text) < 5 and int(text)) or default
 
 
 def _is_open(fd: int) -> bool:

@@ -28,6 +28,8 @@ FILES = (
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
+    "terminal",
+    *("view/figures", "view/grid", "view/live", "view/pretty", "view/watch"),
     *("view/__init__", "view/classic", "view/order", "view/procfs"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}

@@ -10,9 +10,10 @@ from pyipvsadm.memory import Table
 from pyipvsadm.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pyipvsadm.model import Backend
+    from pyipvsadm.terminal import Screen
 
 
 class FakeNames(Names):
@@ -47,6 +48,7 @@ class FakeWorld(World):
         names: Names | None = None,
         terminal: bool = False,
         root: bool = False,
+        shows: tuple[int, int] | None = None,
     ) -> None:
         self.stdin = stdin
         self.environ = environ
@@ -54,6 +56,11 @@ class FakeWorld(World):
         self.is_root = root
         self.terminal = terminal
         self.table = table or Table(interfaces={"lo"}.__contains__)
+        self.shows = shows  # columns and lines, where the output is a terminal
+        self.screen: Screen | None = None
+        self.now = 100.0
+        self.waits = 0  # that are granted before the end
+        self.meanwhile: Callable[[], object] = lambda: None  # what happens while it waits
         self.specs: list[str] = []
         self.stdout = ""
         self.stderr = ""
@@ -69,6 +76,25 @@ class FakeWorld(World):
 
     def input_is_terminal(self) -> bool:
         return self.terminal
+
+    def output_is_terminal(self) -> bool:
+        return self.shows is not None
+
+    def size(self) -> tuple[int, int]:
+        return self.shows or (80, 24)
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        self.meanwhile()
+        self.waits -= 1
+        return self.waits >= 0
+
+    def on_screen(self, body: Callable[[Screen], None]) -> None:
+        assert self.screen is not None
+        body(self.screen)
 
     def backend(self, spec: str) -> Backend:
         self.specs.append(spec)

@@ -1,0 +1,28 @@
+"""`python -m tests.pictures`: docs/*.svg, and the text snapshots that tests/unit/test_pretty.py holds the views against."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from pyipvsadm.view import grid
+from tests.pictures.draw import PICTURES, SNAPSHOTS, snapshot
+
+COLUMNS = 100
+
+
+def picture(name: str) -> str:
+    """An SVG, the same bytes each time (with the same rich)."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="standard", force_terminal=True, _environ={})
+    console.print(grid.Lines(PICTURES[name](grid.Look(COLUMNS, styled=True, color=True))), end="", soft_wrap=True)
+    return console.export_svg(title=f"ipvsadm -L -n --{name}", unique_id=name)
+
+
+if __name__ == "__main__":
+    for name in PICTURES:
+        Path(f"docs/{name}.svg").write_text(picture(name), encoding="utf-8")
+    for path, text in SNAPSHOTS.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(snapshot(*text), encoding="utf-8")
