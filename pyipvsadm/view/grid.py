@@ -229,6 +229,11 @@ def sentence(said: str, style: str = "") -> Line:
     return [(first, style), *((f" {word}", style) for word in rest)]
 
 
+def merged(line: Line) -> Line:
+    """A line with one text for neighbours of the same style."""
+    return [("".join([text for text, _ in parts]), style) for style, parts in groupby(line, itemgetter(1))]
+
+
 class Lines:
     """Lines as something that rich prints."""
 
@@ -238,10 +243,10 @@ class Lines:
     def __rich_console__(self, _: Console, __: ConsoleOptions) -> Iterator[Segment]:
         styles: dict[str, Style | None] = {"": None}
         for line in self._lines:
-            for style, parts in groupby(line, itemgetter(1)):
+            for text, style in merged(line):
                 if style not in styles:
                     styles[style] = Style.parse(style)
-                yield Segment("".join([text for text, _ in parts]), styles[style])
+                yield Segment(text, styles[style])
             yield Segment.line()
 
 

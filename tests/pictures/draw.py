@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WIDTHS = (60, 80, 140)
 FOLDER = Path(__file__).parent.parent / "unit" / "snapshots"
-LIVE_LINES = 24
+LIVE_LINES = 20
 
 
 def listing(*shown: str) -> Callable[[Look], list[Line]]:
