@@ -77,6 +77,7 @@ class Kernel:
         except OSError:  # a sandbox without netlink
             raise not_there(old_interface_errno()) from None
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
+        self._family = netlink.GENL_ID_CTRL
         self._find(load=True)
 
     def close(self) -> None:
@@ -84,8 +85,14 @@ class Kernel:
         self._socket.close()
 
     def refresh(self) -> None:
-        """Ask for the family and its information again. Failed (status 2) while there is no IPVS."""
-        self._find(load=False)
+        """Ask for the information again; after a reload of the module, for the family. Failed (status 2) while there is none."""
+        try:
+            self._info = self._one(GET_INFO, wire.read_info)
+        except Refused:
+            # Who asks for a family by its name has the kernel load the module for it (genetlink.c: ctrl_getfamily).
+            if not os.path.exists(TABLE_FILE):
+                raise not_there(errno.ENOPROTOOPT) from None
+            self._find(load=False)
 
     def info(self) -> Info:
         """The version and the size of the connection table, as they were when this was opened."""
@@ -188,7 +195,6 @@ class Kernel:
                     return refused
 
     def _find(self, load: bool) -> None:
-        self._family = netlink.GENL_ID_CTRL
         self._family = self._find_family(load)
         self._services = dumps.service_reader(self._family)
         self._destinations = dumps.destination_reader(self._family)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Rows = list[tuple[Service, list[Destination]]]
     Rates = Sequence[float]
+    Counted = dict[Hashable, tuple[int, ...]]
     Naming = Callable[[Rows], Endpoint]
 
 SORTS = {key[0]: key for key in SORT_KEYS}
@@ -77,32 +78,31 @@ class Live:
         self._message = ""
         self._top = 0
         self._page = 1
-        self._last = 0.0
-        self._before: dict[Hashable, tuple[int, ...]] = {}
-        self._now: dict[Hashable, tuple[int, ...]] = {}
-        self._elapsed = 0.0
+        # The kernel brings counters up to date every two seconds (ip_vs_est.c). Over an odd number of seconds that happens once
+        # more at one time than at another: then rates are taken over two reads.
+        self._back = 1 + seconds % 2
+        self._reads: list[tuple[float, Counted]] = []
         self._history: dict[Hashable, list[tuple[float, float, float]]] = {}
 
     def take(self, rows: Rows, now: float) -> None:
         """A snapshot of the table, taken at `now` (seconds of any clock that does not go back)."""
         self._message = ""
-        if self._now and now > self._last:
-            self._before, self._elapsed = self._now, now - self._last
-        self._now = {}
+        last = self._reads[-1][0] if self._reads else now
+        counted: Counted = {}
+        self._reads = [*self._reads[-self._back :], (now, counted)]
         history: dict[Hashable, list[tuple[float, float, float]]] = {}
         self._groups = []
         for service, servers in rows:
             key = service.key()
-            self._now[key] = service.stats[:5]
+            counted[key] = service.stats[:5]
             for d in servers:
-                self._now[key, d.key()] = d.stats[:5]
+                counted[key, d.key()] = d.stats[:5]
             known = [sample for sample in self._history.get(key, ()) if sample[1] > now - MINUTE]
-            if key in self._before:
-                known.append((now - self._elapsed, now, self._rates(key, service.stats)[0]))
+            if now > last:
+                known.append((last, now, self._rates(key, service.stats)[0]))
             history[key] = known
             self._groups.append(Group(service, servers))
         self._history = history
-        self._last = now
 
     def failed(self, message: str) -> None:
         """The table could not be read; what was read last stays."""
@@ -117,9 +117,12 @@ class Live:
         self._top = max(0, self._top + moves.get(name, 0))
 
     def _rates(self, key: Hashable, stats: tuple[int, ...]) -> Rates:
-        """Between the last two snapshots; of what was not in both, the kernel's own estimate."""
-        before = self._before.get(key)
-        return stats[5:] if before is None else rates(before, self._now[key], self._elapsed)
+        """Between two snapshots; of what was not in both, and before there are as many, the kernel's own estimate."""
+        then, counted = self._reads[0]
+        now, counts = self._reads[-1]
+        if key not in counted or len(self._reads) <= self._back or now <= then:
+            return stats[5:]
+        return rates(counted[key], counts[key], now - then)
 
     def _place(self, key: Hashable, stats: tuple[int, ...], connections: int, weight: int) -> tuple[float, ...]:
         """What the sorting goes by, the greatest first."""
@@ -223,7 +226,7 @@ class Live:
             Cell(str(sum(d.inactive for d in group.servers))),
             Cell(),
             *counters(self._rates(key, service.stats), exact),
-            Cell("", pretty.WEIGHTS, partial(sparkline, self._history.get(key, []), self._last)),
+            Cell("", pretty.WEIGHTS, partial(sparkline, self._history[key], self._reads[-1][0])),
         ]
 
     def _server(self, group: Group, d: Destination, exact: bool) -> list[Cell]:

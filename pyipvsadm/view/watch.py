@@ -83,6 +83,6 @@ def screen(live: Live, read: Callable[[], Rows], naming: Naming, world: World, s
                 live.failed(str(no))
             else:
                 live.take(rows, world.clock())
-            due = world.clock() + seconds
+            due = max(due + seconds, world.clock())  # evenly, as the kernel's counters come
 
     world.on_screen(draw)

@@ -362,17 +362,19 @@ def test_a_missing_module_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "MODPROBE_OPTIONS" not in absent.commands[0][2]
 
 
-def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("table", ["/no/such/file", "/dev/null"])
+def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(monkeypatch: pytest.MonkeyPatch, table: str) -> None:
     absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
-    table = Kernel()
+    opened = Kernel()
     absent.there = False
+    monkeypatch.setattr("pyipvsadm.kernel.TABLE_FILE", table)
     with pytest.raises(Failed) as failed:
-        table.refresh()
+        opened.refresh()
     assert (failed.value.status, str(failed.value).split("\n")[0]) == (2, "Can't initialize ipvs: Protocol not available")
     assert len(absent.commands) == 1
     absent.there = True
-    table.refresh()
-    assert table.info().size == 4096
+    opened.refresh()
+    assert opened.info().size == 4096
 
 
 @pytest.mark.parametrize(

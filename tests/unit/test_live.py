@@ -77,6 +77,16 @@ def test_the_first_rate_is_the_kernel_s_then_ours() -> None:
     assert conns(state) == "5"
 
 
+def test_of_odd_seconds_the_rate_is_over_two_reads() -> None:
+    """The kernel's counters move every two seconds: read every second, they move at every second read."""
+    state = Live(set(), "", 1, grid.Look)
+    shown = []
+    for at, counted in enumerate((0, 0, 20, 20, 40, 40)):
+        state.take([(service(80, counted, 7), [server(1)])], float(at))
+        shown.append(conns(state))
+    assert shown == ["7", "7", "10", "10", "10", "10"]
+
+
 def test_a_clock_that_stands_still_gives_no_rate() -> None:
     state = live()
     state.take([(service(80, 100, 7), [server(1)])], 10.0)

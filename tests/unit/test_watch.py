@@ -12,9 +12,8 @@ from pyipvsadm.errors import Failed, Usage
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP
 from pyipvsadm.run import show
-from pyipvsadm.terminal import Screen
 from pyipvsadm.view.watch import Remembered
-from tests.unit.worlds import FakeNames, FakeWorld, apply_all
+from tests.unit.worlds import FakeNames, FakeScreen, FakeWorld, apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,27 +30,6 @@ class Gone(Table):
     def refresh(self) -> None:
         if self.gone:
             raise Failed(self.gone)
-
-
-class FakeScreen(Screen):
-    """Plays what the user does: at each wait for keys a step, which may be keys, nothing (the time is up), or a change."""
-
-    def __init__(self, world: FakeWorld, steps: list[list[str] | Callable[[], object] | None]) -> None:
-        self.world = world
-        self.steps = steps
-        self.frames: list[str] = []
-
-    def show(self, text: str) -> None:
-        self.frames.append(text)
-
-    def keys(self, seconds: float) -> list[str]:
-        step = self.steps.pop(0)
-        if isinstance(step, list):
-            return step
-        if step is not None:
-            step()
-        self.world.now += seconds
-        return []
 
 
 def world_with_rules(**options: object) -> FakeWorld:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Failed
 from pyipvsadm.memory import Table
+from pyipvsadm.terminal import Screen
 from pyipvsadm.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pyipvsadm.model import Backend
-    from pyipvsadm.terminal import Screen
 
 
 class FakeNames(Names):
@@ -107,6 +107,27 @@ class FakeWorld(World):
         taken = (self.stdout, self.stderr)
         self.stdout = self.stderr = ""
         return taken
+
+
+class FakeScreen(Screen):
+    """Plays what the user does: at each wait for keys a step, which may be keys, nothing (the time is up), or a change."""
+
+    def __init__(self, world: FakeWorld, steps: list[list[str] | Callable[[], object] | None]) -> None:
+        self.world = world
+        self.steps = steps
+        self.frames: list[str] = []
+
+    def show(self, text: str) -> None:
+        self.frames.append(text)
+
+    def keys(self, seconds: float) -> list[str]:
+        step = self.steps.pop(0)
+        if isinstance(step, list):
+            return step
+        if step is not None:
+            step()
+        self.world.now += seconds
+        return []
 
 
 class FullWorld(FakeWorld):
