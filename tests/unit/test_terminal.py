@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0  # seconds, for a machine that is busy
 
+# What a shell does for a job: the terminal at its output becomes the session's own.
+OWN_TERMINAL = """\
+import fcntl, os, sys, termios
+fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
 KEYS: list[tuple[bytes, list[str], bytes]] = [
     (b"q", ["q"], b""),
     (b"cr w\n1", ["c", "r", "w"], b""),
@@ -74,13 +81,12 @@ class Session:
         self.before = termios.tcgetattr(self.slave)
         self.seen = b""
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "pyipvsadm", "--backend", self.table, "-L", "-n", "--watch=1"],
+            [sys.executable, "-c", OWN_TERMINAL, "-m", "pyipvsadm", "--backend", self.table, "-L", "-n", "--watch=1"],
             stdin=self.slave if stdin is None else stdin,
             stdout=self.slave,
             stderr=self.slave,
             env={"TERM": "xterm", "LANG": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd()},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # no other thread runs
         )
 
     def resize(self, columns: int, lines: int) -> None:
