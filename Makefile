@@ -14,7 +14,7 @@ PURE := argv legal popt options rules endpoint model errors wire netlink layout 
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))
 
-.PHONY: help env try test lint unit shells lab lab-packages record bench bench-packages clean
+.PHONY: help env try test lint unit shells lab lab-packages record pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,6 +56,9 @@ lab: env lab-packages ## the tests on a real kernel, booted as a user-mode proce
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record
+
+pictures: env ## draw the README's pictures and the snapshots of the views anew
+	$(BIN)/python -m tests.pictures
 
 bench-packages: lab-packages
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(BENCH_PACKAGES) >/dev/null 2>&1; then \

@@ -187,14 +187,7 @@ class Scanner:
                 self._again(row.slot)
             self._slots.add(row.slot)
         if row.ours or (row.slot in SELECTING and self.asked == "list"):
-            value = self._words.value
-            if value is not None and row.limits is not None:
-                said = f"illegal {row.long} specified"
-                if row.argument == OPTIONAL:  # it may be a word that stands there for another reason
-                    said += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
-                self.ours[row.long] = within(value, *row.limits, said)
-            else:
-                self.ours[row.long] = value
+            self.ours[row.long] = _checked(row, self._words.value)
             return
         take = self._TAKERS.get(row.slot or row.long)
         if take is not None:
@@ -403,6 +396,18 @@ class Scanner:
         "mcast-ttl": _take_ttl,
         "sync-maxlen": _take_maxlen,
     }
+
+
+def _checked(row: Option, value: str | None) -> int | str | None:
+    """The value of an option of ours, held against its row."""
+    said = f"illegal {row.long} specified"
+    if value is not None and row.limits is not None:
+        if row.argument == OPTIONAL:  # it may be a word that stands there for another reason
+            said += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
+        return within(value, *row.limits, said)
+    if "|" in row.values and value not in row.values.split("|"):
+        raise Usage(f"{said}: it is {' or '.join(row.values.split('|'))}")
+    return value
 
 
 def _cut(text: str, size: int) -> str:

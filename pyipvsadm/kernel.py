@@ -83,15 +83,21 @@ class Kernel:
             raise not_there(old_interface_errno()) from None
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
         self._family = netlink.GENL_ID_CTRL
-        self._family = self._find_family()
-        try:
-            self._info = self._one(GET_INFO, wire.read_info)
-        except Refused as no:
-            raise not_there(no.errno) from None
+        self._find(load=True)
 
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()
+
+    def refresh(self) -> None:
+        """Ask for the information again; after a reload of the module, for the family. Failed (status 2) while there is none."""
+        try:
+            self._info = self._one(GET_INFO, wire.read_info)
+        except Refused:
+            # Who asks for a family by its name has the kernel load the module for it (genetlink.c: ctrl_getfamily).
+            if not os.path.exists(TABLE_FILE):
+                raise not_there(errno.ENOPROTOOPT) from None
+            self._find(load=False)
 
     def info(self) -> Info:
         """The version and the size of the connection table, as they were when this was opened."""
@@ -209,8 +215,15 @@ class Kernel:
                 if reply.seq == last:
                     return refused
 
-    def _find_family(self) -> int:
-        for load in (True, False):
+    def _find(self, load: bool) -> None:
+        self._family = self._find_family(load)
+        try:
+            self._info = self._one(GET_INFO, wire.read_info)
+        except Refused as no:
+            raise not_there(no.errno) from None
+
+    def _find_family(self, load: bool) -> int:
+        for again in (load, False):
             self._seq += 1
             self._send(netlink.get_family(self._seq))
             try:
@@ -218,7 +231,7 @@ class Kernel:
             except Refused as no:
                 if no.errno != errno.ENOENT:
                     raise not_there(no.errno) from None
-            if load and not load_module():
+            if not again or not load_module():
                 break
         raise not_there(old_interface_errno())
 

@@ -6,7 +6,7 @@ Owns: the order in which faults are found, and their words. Must never know: val
 from __future__ import annotations
 
 from pyipvsadm.errors import Usage
-from pyipvsadm.options import COMMANDS, LIST_CONFLICTS, NEEDS, SELECTING, SLOTLESS, SLOTS, TOGETHER, TUNNEL_SLOTS, TUNNEL_TYPES
+from pyipvsadm.options import COMMANDS, EXCLUDES, LIST_CONFLICTS, NEEDS, SLOTLESS, SLOTS, TOGETHER, TUNNEL_SLOTS, TUNNEL_TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,14 +29,6 @@ def check_slots(command: str, slots: set[str]) -> None:
             raise Usage(f"Illegal '{slot.name}' option with the '{name}' command")
 
 
-def check_selection(slots: set[str]) -> None:
-    """Hold what selects rows of a listing against what is listed."""
-    for slot, others in SELECTING.items():
-        for other in others:
-            if slot in slots and other in slots:
-                raise Usage(f"The option '{slot}' conflicts with the '{other}' option in the 'list' command")
-
-
 def check_ours(command: str, slots: set[str]) -> None:
     """Hold options that 1.31 lacks against what they are given with."""
     for slot, other in NEEDS.items():
@@ -45,7 +37,10 @@ def check_ours(command: str, slots: set[str]) -> None:
     if "drain" in slots:  # nothing but the weight is changed
         check_slots("drain", slots - {"service-address"} | {"real-server"})
     if command == "list":
-        check_selection(slots)
+        for slot, others in EXCLUDES.items():
+            for other in others:
+                if slot in slots and other in slots:
+                    raise Usage(f"The option '{slot}' conflicts with the '{other}' option in the 'list' command")
 
 
 def check_tunnel(kind: str, slots: set[str]) -> None:

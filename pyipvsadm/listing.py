@@ -32,28 +32,95 @@ LOOKED_UP = 1 << 10  # connections whose names are looked up at once
 
 def show(request: Request, backend: Backend, world: World) -> None:
     """The list command."""
+    if "watch" in request.ours:
+        _watch(request, backend, world)
+    else:
+        write(world, listed(request, backend, world))
+
+
+def listed(request: Request, backend: Backend, world: World) -> Iterable[str]:
+    """What the list command writes, in parts."""
+    wanted = selected(request, backend, world)
+    if "json" in request.slots:
+        return _json(request, backend, world, wanted)
+    asked = world.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
+    if "pretty" in request.slots or (asked and world.output_is_terminal()):
+        return _pretty(request, backend, world, wanted)
+    return _classic(request, backend, world, wanted)
+
+
+def _classic(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
     from pyipvsadm.view import classic  # noqa: PLC0415  # saving does without
 
     shown = request.slots
-    wanted = selected(request, backend, world)
-    if "json" in shown:
-        write(world, _json(request, backend, world, wanted))
-    elif "connection" in shown:
-        write(world, _connections(_connection_lines(backend, wanted), world, shown))
+    if "connection" in shown:
+        yield from _connections(_connection_lines(backend, wanted), world, shown)
     elif "timeout" in shown:
-        world.out(classic.timeouts(backend.timeouts()))
+        yield classic.timeouts(backend.timeouts())
     elif "daemon" in shown:
-        write(world, classic.daemons(backend.daemons()))
+        yield from classic.daemons(backend.daemons())
     else:
         if not request.services:
-            world.out(classic.version(backend.info()))
-        write(world, _listing(request, backend, world, wanted))
+            yield classic.version(backend.info())
+        yield from _listing(request, backend, world, wanted)
+
+
+def _pretty(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
+    """The listing for people."""
+    from pyipvsadm.view import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
+
+    shown = request.slots
+    look = grid.look(world.environ, world.output_is_terminal(), world.size()[0])
+    if "connection" in shown:
+        found, endpoint = _found(_connection_lines(backend, wanted), world, numeric="numeric" in shown)
+        lines = pretty.connections(found, endpoint, look, engine="persistent-conn" in shown)
+    elif "timeout" in shown:
+        lines = pretty.timeouts(backend.timeouts(), look)
+    elif "daemon" in shown:
+        lines = pretty.daemons(backend.daemons(), look)
+    else:
+        rows = list(table(request, backend, wanted))
+        groups = [pretty.Group(*row) for row in rows]
+        lines = [] if request.services else pretty.title(backend.info(), groups, look)
+        lines += pretty.listing(groups, shown, _naming(rows, request, world), look)
+    yield grid.text(lines, look)
+
+
+def _watch(request: Request, backend: Backend, world: World) -> None:
+    """The listing again and again."""
+    from pyipvsadm.view import grid, live, watch  # noqa: PLC0415
+
+    shown = request.slots
+    world.names = watch.Remembered(world.names)
+    seconds = request.ours["watch"]
+    seconds = seconds if isinstance(seconds, int) else watch.SECONDS
+    terminal = world.output_is_terminal()
+
+    def look(width: int) -> grid.Look:
+        return grid.look(world.environ, terminal, width)
+
+    def block() -> str:
+        backend.refresh()
+        text = "".join(listed(request, backend, world))
+        if "json" not in shown:
+            return text + "\f"
+        return text if "connection" in shown else text.replace("\n", "") + "\n"  # a document a line
+
+    def rows() -> list[tuple[Service, list[Destination]]]:
+        backend.refresh()
+        return list(table(request, backend, selected(request, backend, world)))
+
+    if look(0).styled and "json" not in shown:
+        state = live.Live(shown, str(request.ours.get("sort-by") or ""), seconds, look)
+        watch.screen(state, rows, lambda found: _naming(found, request, world), world, seconds)
+    else:
+        watch.blocks(block, world, seconds)
 
 
 def selected(request: Request, backend: Backend, world: World) -> Selection | None:
     """What is selected, None for all. Raises Usage."""
     of_services = "connection" in request.slots and request.services
-    if SELECTING.keys().isdisjoint(request.ours) and not of_services:
+    if SELECTING.isdisjoint(request.ours) and not of_services:
         return None
     from pyipvsadm import selection  # noqa: PLC0415  # plain listings do not pay for it
 
@@ -98,8 +165,7 @@ def _json(request: Request, backend: Backend, world: World, wanted: Selection | 
     names = None
     if "numeric" not in shown:
         rows = held = list(rows)
-        ends = _ends((service, [(each.addr,) for each in servers]) for service, servers in held)
-        names = _names(world, world.names.host_names(sorted(ends)))
+        names = _names(world, world.names.host_names(sorted(_ends(_addresses(held)))))
     return json.table(backend.info(), rows, names, "nosort" not in shown)
 
 
@@ -182,11 +248,20 @@ def _connections(lines: Iterator[bytes], world: World, shown: set[str]) -> Itera
     if "numeric" in shown:
         yield from map(connections.Numbers(engine).text, lines)
         return
-    found = list(map(connections.parse, lines))
-    ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
-    endpoint = _by_name(world, world.names.host_names(ends))
+    found, endpoint = _found(lines, world, numeric=False)
     for each in found:
         yield connections.text(each, endpoint, engine)
+
+
+def _found(lines: Iterator[bytes], world: World, numeric: bool) -> tuple[list[Connection], Endpoint]:
+    """All of these connections, and how to write their addresses."""
+    from pyipvsadm import connections  # noqa: PLC0415
+
+    found = list(map(connections.parse, lines))
+    if numeric:
+        return found, rules.numeric
+    ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
+    return found, _by_name(world, world.names.host_names(ends))
 
 
 def saved(backend: Backend, world: World, numeric: bool) -> str:
@@ -213,6 +288,15 @@ def naming(tables: Tables, world: World, read_back: bool = False) -> Endpoint:
     if read_back:
         names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
     return _by_name(world, names)
+
+
+def _naming(found: Iterable[tuple[Service, list[Destination]]], request: Request, world: World) -> Endpoint:
+    """How the listing of these writes addresses and ports."""
+    return rules.numeric if "numeric" in request.slots else naming(_addresses(found), world)
+
+
+def _addresses(found: Iterable[tuple[Service, list[Destination]]]) -> Tables:
+    return ((service, [(each.addr,) for each in servers]) for service, servers in found)
 
 
 def _ends(tables: Tables) -> set[tuple[int, bytes]]:
@@ -248,15 +332,18 @@ def _by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
 
 
 def write(world: World, parts: Iterable[str]) -> None:
-    """Write the parts, many at a time."""
+    """Write the parts, many at a time; where they fail to come, those that came are written all the same."""
     waiting: list[str] = []
     size = 0
-    for part in parts:
-        waiting.append(part)
-        size += len(part)
-        if size > BLOCK:
+    try:
+        for part in parts:
+            waiting.append(part)
+            size += len(part)
+            if size > BLOCK:
+                text = "".join(waiting)
+                waiting.clear()
+                size = 0
+                world.out(text)
+    finally:
+        if waiting:
             world.out("".join(waiting))
-            waiting.clear()
-            size = 0
-    if waiting:
-        world.out("".join(waiting))

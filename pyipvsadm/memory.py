@@ -111,6 +111,9 @@ class Table:
         self._daemons: dict[int, Daemon] = {}
         self._mixed = 0  # servers whose family is not their service's (mixed_address_family_dests)
 
+    def refresh(self) -> None:
+        """Nothing: nobody else has this table."""
+
     def info(self) -> Info:
         """1.2.1, and the size that the connection table has by default."""
         return Info(VERSION, SIZE)

@@ -298,6 +298,12 @@ if TYPE_CHECKING:
         Reads raise errors.Refused (the table said no: operation and errno) or errors.Failed (it could not be asked).
         """
 
+        def refresh(self) -> None:
+            """Take note of what happened outside since it was opened (the module was loaded anew, the file changed).
+
+            Failed when it cannot be used now; a later refresh may find it again. Never loads a module.
+            """
+
         def info(self) -> Info:
             """The IPVS version and the size of the connection table."""
 

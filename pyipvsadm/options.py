@@ -157,18 +157,26 @@ SLOTS = (
     Slot("keep", optional="edit-service edit-server"),
     Slot("drain", optional="delete-service edit-server delete-server drain"),
     Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
+    Slot("pretty", optional="list"),
+    Slot("watch", optional="list"),
+    Slot("sort-by", optional="list"),
 )
 
 # Exclusive slots that go together all the same: the connections of a service.
 TOGETHER = frozenset({("connection", "service-address")})
 
-# What selects rows of a listing, each with what it does not go with there. As an option of `list` each is ours.
-SELECTING = {
+# What selects rows of a listing. As options of `list` all of them are ours.
+SELECTING = frozenset({"scheduler", "real-server", "empty", "quiesced", "client"})
+
+# Options of ours for `list`, each with what it does not go with there.
+EXCLUDES = {
     "scheduler": ("connection", "timeout", "daemon"),
     "real-server": ("timeout", "daemon", "empty"),
     "empty": ("connection", "timeout", "daemon", "quiesced"),
     "quiesced": ("connection", "timeout", "daemon"),
     "client": ("timeout", "daemon"),
+    "pretty": ("json",),
+    "watch": ("connection", "timeout", "daemon"),
 }
 
 # Slots that the list command refuses together, one of the left with one of the right (ipvsadm.c: process_options).
@@ -184,7 +192,7 @@ SLOTLESS = {
 }
 
 # Slots that are nothing without another.
-NEEDS = {"client": "connection", "drain-inactive": "drain"}
+NEEDS = {"client": "connection", "sort-by": "watch", "drain-inactive": "drain"}
 
 # Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
 TUNNEL_SLOTS = (
@@ -193,6 +201,9 @@ TUNNEL_SLOTS = (
     ("tun-csum", (), ("gue", "gre")),
     ("tun-remcsum", (), ("gue",)),
 )
+
+# What --sort-by takes. The first letter of each is its key in --watch.
+SORT_KEYS = ("connections", "rate", "weight")
 
 OPTIONS = (
     Option("tcp-service", "t", "service-address", "TCP service", "HOST[:PORT]", values="service", group="service"),
@@ -240,6 +251,12 @@ OPTIONS = (
     Option("quiesced", "", "quiesced", "only real servers of weight 0", group="list options", ours=True),
     Option("client", "", "client", "with -c: only connections of these clients", "ADDRESS[/LENGTH]", group="list options",
            ours=True),
+    Option("pretty", "", "pretty", "for people: units, shares as bars, nothing cut (IPVSADM_PRETTY=1: whenever on a terminal)",
+           group="list options", ours=True),
+    Option("watch", "", "watch", "again and again, on a terminal in place (q quits), every so many seconds (default 2)",
+           "SECONDS", OPTIONAL, group="list options", ours=True, limits=(1, 3600)),
+    Option("sort-by", "", "sort-by", "with --watch: connections, rate or weight, the greatest first", "KEY",
+           values="|".join(SORT_KEYS), group="list options", ours=True),
     Option("timeout", "", "timeout", "show the time-outs", group="list options"),
     Option("daemon", "", "daemon", "show the sync daemons", group="list options"),
     Option("mcast-interface", "", "mcast-interface", "interface (default eth0)", "NAME", values="interface",

@@ -7,6 +7,8 @@ The file is rule text that loses nothing (rules.whole), oldest server first, so 
 
 from __future__ import annotations
 
+import os
+
 from pyipvsadm import files, rules
 from pyipvsadm.argv import TRY_HELP, Scanner
 from pyipvsadm.endpoint import NoNames
@@ -28,8 +30,14 @@ class FileTable(Table):
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._seen: tuple[int, ...] | None = None
         super().__init__()
         self._load()
+
+    def refresh(self) -> None:
+        """Read the file again if it has changed."""
+        if self._state() != self._seen:
+            self._load()
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
         """Carry the changes out on what the file holds now, and store it."""
@@ -41,7 +49,17 @@ class FileTable(Table):
                 files.replace(self._path, rules.whole(self))
         return refused
 
+    def _state(self) -> tuple[int, ...]:
+        """What changes when the file does."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return ()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
     def _load(self) -> None:
+        self._seen = None  # until it is read
+        state = self._state()
         plain = Rules()
         steps = [(at, plain.change(words) or self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
         machine = self.interfaces
@@ -55,6 +73,7 @@ class FileTable(Table):
             index, number = refused[0]
             at, change = steps[index]
             raise self._damaged(at, sentence(change.op, number))
+        self._seen = state
 
     def _change(self, at: int, words: list[str]) -> Change:
         try:

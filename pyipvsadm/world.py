@@ -15,9 +15,10 @@ from pyipvsadm.errors import Failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pyipvsadm.model import Backend
+    from pyipvsadm.terminal import Screen
 
 
 class World:
@@ -29,6 +30,7 @@ class World:
         self.is_root = os.geteuid() == 0
         # A descriptor that was closed when we started would be given to the next file or socket we open, and that would
         # get our output: hold its place, and remember.
+        self._held: list[int] = []  # signals
         self._closed = [fd for fd in (0, 1, 2) if not _is_open(fd)]
         for _ in self._closed:
             try:
@@ -98,17 +100,40 @@ class World:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
 
     def wait(self, seconds: float) -> int:
-        """Let the seconds pass: 0, or sooner with the number of a signal that has come. After hold_signals."""
-        import _signal  # noqa: PLC0415
+        """Let the seconds pass: 0, or sooner with the number of a signal that has come and is held."""
+        if self._held:
+            import _signal  # noqa: PLC0415
 
-        came = _signal.sigtimedwait(self._held, seconds)
-        return 0 if came is None else int(came.si_signo)
+            came = _signal.sigtimedwait(self._held, seconds)
+            return 0 if came is None else int(came.si_signo)
+        import time  # noqa: PLC0415  # few commands need it
 
-    def now(self) -> float:
-        """Seconds on a clock that only runs forward."""
-        import time  # noqa: PLC0415  # few commands need one
+        time.sleep(seconds)
+        return 0
+
+    def output_is_terminal(self) -> bool:
+        """Whether a person reads the output as it comes."""
+        return 1 not in self._closed and os.isatty(1)
+
+    def size(self) -> tuple[int, int]:
+        """Columns and lines of the terminal; where there is none, what COLUMNS and LINES say, or 80 x 24."""
+        try:
+            columns, lines = os.get_terminal_size(1)
+        except OSError:
+            columns = lines = 0
+        return columns or _number(self.environ.get("COLUMNS"), 80), lines or _number(self.environ.get("LINES"), 24)
+
+    def clock(self) -> float:
+        """Seconds since some moment; never goes back."""
+        import time  # noqa: PLC0415  # only what repeats needs a clock
 
         return time.monotonic()
+
+    def on_screen(self, body: Callable[[Screen], None]) -> None:
+        """Run body with the terminal taken over; it is given back at any end."""
+        from pyipvsadm.terminal import Screen  # noqa: PLC0415
+
+        Screen(self.out).run(body)
 
     def backend(self, spec: str) -> Backend:
         """Open what spec names: "kernel", "memory" or "memory:FILE"."""
@@ -134,6 +159,10 @@ class World:
 
             return FileTable(path)
         raise Failed(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
+
+
+def _number(text: str | None, default: int) -> int:
+    return (text and text.isascii() and text.isdigit() and len(text) < 5 and int(text)) or default
 
 
 def _is_open(fd: int) -> bool:

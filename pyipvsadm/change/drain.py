@@ -201,13 +201,13 @@ class _Draining:
     def _watch(self, found: list[Drained]) -> tuple[str, int, int]:
         """Look each second until there is a reason to stop: (what somebody did or "", connections left, signal or 0)."""
         world = self._world
-        start = now = world.now()
+        start = now = world.clock()
         end = None if self._seconds is None else start + self._seconds
         progress = progress_on(world)
         try:
             while True:
                 what, count = self._look(found)
-                now = world.now()
+                now = world.clock()
                 if what or not count or (end is not None and now >= end):
                     return what, count, 0
                 progress.show(count, now - start)

@@ -129,7 +129,7 @@ def test_with_nothing_left_it_is_done_at_once(words: str, undo: list[str], chang
     case = Drain()
     assert case.run(words) == (0, lines(*undo), "")
     assert case.changed() == changed
-    assert case.world.clock == 0
+    assert case.world.now == 0
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_it_waits_with_a_line_every_ten_seconds_and_deletes() -> None:
             "1 of 20 connections left, -1.1 a second, 20 s",
         ),
     )
-    assert (case.changed(), case.world.clock, at_weight_0) == ({ON_WEB: None}, 25, [0])
+    assert (case.changed(), case.world.now, at_weight_0) == ({ON_WEB: None}, 25, [0])
 
 
 def test_other_servers_connections_do_not_count() -> None:
@@ -226,7 +226,7 @@ def test_several_services_are_waited_for_together() -> None:
     case.table.count("10.0.0.2:53", 0, 2)
     case.at({3: lambda: case.table.count(A), 7: lambda: case.table.count("10.0.0.2:53")})
     assert case.run("--drain -r 10.0.0.2") == (0, lines(UNDO_A, UNDO_DNS), lines("3 connections left"))
-    assert case.world.clock == 7
+    assert case.world.now == 7
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_when_the_time_is_over(words: str, more: list[str]) -> None:
     stays = f"{ON_WEB} stays at weight 0; to undo: {UNDO_A}"
     expected = ["2 connections left", f"2 connections left after 3 seconds{', nothing deleted' if more else ''}", stays, *more]
     assert (status, sorted(said.splitlines()), said.splitlines()[:2]) == (1, sorted(expected), expected[:2])
-    assert case.world.clock == 3
+    assert case.world.now == 3
     assert set(case.changed().values()) == {0}
 
 
@@ -349,7 +349,7 @@ def test_a_dump_that_leaves_something_out_is_read_again() -> None:
 
     case.at({2: skip, 4: lambda: case.table.count(A)})
     assert case.run(f"-d {WEB} -r {A} --drain")[0] == 0
-    assert case.world.clock == 4
+    assert case.world.now == 4
 
 
 def test_a_service_that_one_dump_left_out_is_drained_too() -> None:

@@ -206,6 +206,33 @@ def test_two_commands_that_opened_the_file_both_take_effect(tmp_path: Path) -> N
     assert [each.fwmark for each in FileTable(path).services()] == [1, 2]
 
 
+def test_refreshed_it_is_what_the_file_is_now(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    table = FileTable(str(path))
+    table.refresh()
+    assert table.services() == []
+    path.write_text("-A -f 1\n")
+    assert table.services() == []
+    table.refresh()
+    assert [each.fwmark for each in table.services()] == [1]
+    path.write_text("nonsense\n")
+    for _ in range(2):  # it is read again as long as it is damaged
+        with pytest.raises(Failed, match="this is no rule"):
+            table.refresh()
+    path.unlink()
+    table.refresh()
+    assert table.services() == []
+
+
+def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table"
+    path.write_text("-A -f 1\n")
+    table = FileTable(str(path))
+    monkeypatch.setattr("pyipvsadm.files.read", pytest.fail)
+    table.refresh()
+    assert [each.fwmark for each in table.services()] == [1]
+
+
 def test_a_file_that_is_removed_is_an_empty_table_again(tmp_path: Path) -> None:
     path = tmp_path / "table"
     table = FileTable(str(path))

@@ -30,9 +30,10 @@ FILES = (
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "shells", "tablefile", "trace", "wire", "world"),
-    *("hints", "selection"),
+    *("hints", "selection", "terminal"),
     *("change/__init__", "change/drain", "change/keep"),
-    *("view/__init__", "view/bar", "view/classic", "view/json", "view/order", "view/procfs", "view/progress"),
+    *("view/__init__", "view/bar", "view/classic", "view/figures", "view/grid", "view/json", "view/live", "view/order"),
+    *("view/pretty", "view/procfs", "view/progress", "view/watch"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}
