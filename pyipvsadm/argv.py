@@ -83,8 +83,8 @@ _METHODS = {"gatewaying": ROUTE, "ipip": TUNNEL, "masquerading": MASQ}
 class Request:
     """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
 
-    services: those that were named, in their order. ours: the options that 1.31 lacks, by long name, each with its value
-    (a number where the table of options gives it limits, None when it has none).
+    services: those that were named, in their order. ours: the options and the command that 1.31 lacks, by long name, each with
+    its value (a number where the table of options gives it limits, None when it has none).
     """
 
     __slots__ = ("change", "command", "ours", "services", "slots")
@@ -139,7 +139,9 @@ class Scanner:
             row = None
         if not isinstance(row, Command):
             raise Usage(TRY_HELP, 255)
-        if row.argument != NONE:
+        if row.ours:
+            self.ours[row.long] = self._words.value
+        elif row.argument != NONE:
             self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(self._words.value or "", 0)
             if not self._daemon.state:
                 raise Usage(

@@ -17,17 +17,30 @@ OPTIONAL = 2
 
 
 class Command:
-    """A command: `name` is what the reference calls it in messages, `operands` the bare words it takes."""
+    """A command: `name` is what the reference calls it in messages, `operands` the bare words it takes.
 
-    __slots__ = ("argument", "help", "long", "name", "operands", "short")
+    `ours` marks what 1.31 lacks: the argument of such a one is handed on as an option's of ours is.
+    """
 
-    def __init__(self, long: str, short: str, text: str, argument: int = NONE, operands: str = "", name: str = "") -> None:
+    __slots__ = ("argument", "help", "long", "name", "operands", "ours", "short")
+
+    def __init__(
+        self,
+        long: str,
+        short: str,
+        text: str,
+        argument: int = NONE,
+        operands: str = "",
+        name: str = "",
+        ours: bool = False,
+    ) -> None:
         self.long = long
         self.short = short
         self.help = text
         self.argument = argument
         self.operands = operands
         self.name = name or long
+        self.ours = ours
 
 
 class Slot:
@@ -94,19 +107,22 @@ COMMANDS = (
     Command("stop-daemon", "", "stop a sync daemon: master or backup", REQUIRED, operands="master|backup"),
     Command("restore", "R", "read rules from standard input and add them"),
     Command("save", "S", "write the rules to standard output"),
+    Command("apply", "", "bring the table to the rules in FILE (or standard input) with the fewest changes", OPTIONAL,
+            operands="[FILE]", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
     Command("help", "h", "show this text"),
     Command("version", "v", "show the version"),
-)
+)  # fmt: skip
 
 _SERVICE = "add-service edit-service"
 _SERVER = "add-server edit-server"
 _NAMED = "add-service edit-service delete-service add-server edit-server delete-server"
+_CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply zero"
 
 SLOTS = (
     Slot("numeric", optional="list save"),
     Slot("connection", exclusive="list"),
-    Slot("service-address", required=_NAMED, optional="zero", exclusive="list", several="list"),
+    Slot("service-address", required=_NAMED, optional="zero apply", exclusive="list", several="list apply"),
     Slot("scheduler", optional=_SERVICE),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
@@ -139,6 +155,13 @@ SLOTS = (
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours
+    Slot("full", optional="save"),
+    Slot("dry-run", optional=_CHANGING),
+    Slot("prune", optional="apply"),
+    Slot("force", optional="apply"),
+    Slot("allow-empty", optional="apply"),
+    Slot("keep-weights", optional="apply"),
+    Slot("json", optional="apply"),
 )
 
 # Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
@@ -198,6 +221,17 @@ OPTIONS = (
            group="daemon options"),
     Option("mcast-port", "", "mcast-port", "UDP port (default 8848)", "PORT", group="daemon options"),
     Option("mcast-ttl", "", "mcast-ttl", "time to live, 1 to 255 (default 1)", "N", group="daemon options"),
+    Option("prune", "", "prune", "delete services (and stop daemons) that FILE does not name", group="apply options",
+           ours=True),
+    Option("force", "", "force", "prune although keepalived, ldirectord or kube-proxy is here", group="apply options",
+           ours=True),
+    Option("allow-empty", "", "allow-empty", "take a FILE without rules for what it says", group="apply options", ours=True),
+    Option("keep-weights", "", "keep-weights", "servers that exist keep their weights", group="apply options", ours=True),
+    Option("full", "", "full", "-S: also the time-outs and sync daemons, and all that a service has", group="other options",
+           ours=True),
+    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing", group="other options",
+           ours=True),
+    Option("json", "", "json", "--apply: what was done as JSON", group="other options", ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
 )  # fmt: skip

@@ -6,9 +6,9 @@ Owns: what each command does, and in which order things are read, written and sa
 from __future__ import annotations
 
 from pyipvsadm import rules
-from pyipvsadm.argv import TRY_HELP, Request, Scanner
+from pyipvsadm.argv import Request
 from pyipvsadm.endpoint import address_text, endpoint_text
-from pyipvsadm.errors import Failed, Skipped, Usage, sentence
+from pyipvsadm.errors import Failed, sentence
 from pyipvsadm.model import CONNECTIONS_FILE, FLUSH, Change, Service
 
 TYPE_CHECKING = False
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pyipvsadm.model import Backend, Destination
+    from pyipvsadm.reading import Step
     from pyipvsadm.rules import Endpoint
     from pyipvsadm.world import World
 
@@ -27,6 +28,12 @@ Rows = list[tuple[Service, "list[Destination]"]]
 
 def run(request: Request, backend: Backend, world: World) -> int:
     """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in rules)."""
+    if request.command == "apply":
+        from pyipvsadm.change.apply import apply  # noqa: PLC0415  # commands of 1.31 do not pay for it
+
+        return apply(request, backend, world)
+    if "dry-run" in request.slots:
+        return _try_out(request, backend, world)
     if request.change is not None:
         return change(request.change, backend, world)
     seconds = request.ours.get("resolve-timeout")
@@ -35,7 +42,7 @@ def run(request: Request, backend: Backend, world: World) -> int:
     if request.command == "restore":
         return restore(backend, world)
     if request.command == "save":
-        save(backend, world, numeric="numeric" in request.slots)
+        write(world, [saved(backend, world, "numeric" in request.slots, "full" in request.slots)])
     else:
         show(request, backend, world)
     return 0
@@ -47,6 +54,18 @@ def change(wanted: Change, backend: Backend, world: World) -> int:
     for _, number in refused:
         world.err(sentence(wanted.op, number))
     return REFUSED if refused else 0
+
+
+def _try_out(request: Request, backend: Backend, world: World) -> int:
+    """Do what was asked to a copy, and say what was not known of it."""
+    from pyipvsadm.change import rehearse, snapshot  # noqa: PLC0415
+
+    copy = rehearse.Rehearsal(backend, snapshot.consistent(backend))
+    asked = Request(request.command, request.slots - {"dry-run"}, request.services, request.change, request.ours)
+    status = run(asked, copy, world)
+    for line in copy.assumptions():
+        world.err(line)
+    return status
 
 
 # --- listing
@@ -112,18 +131,25 @@ def _connections(backend: Backend, world: World, shown: set[str]) -> Iterator[st
         yield connections.text(each, endpoint, engine)
 
 
-def save(backend: Backend, world: World, numeric: bool) -> None:
-    """The save command: the rules on standard output."""
-    write(world, [saved(backend, world, numeric)])
+def saved(backend: Backend, world: World, numeric: bool, full: bool = False, certain: bool = False) -> str:
+    """The rules as text. By name only where -R would read the name back as the same address.
 
-
-def saved(backend: Backend, world: World, numeric: bool) -> str:
-    """The rules as text. By name only where -R would read the name back as the same address."""
+    full: with time-outs and daemons, and certain. certain: nothing is missing because the table changed meanwhile.
+    """
     from pyipvsadm.view import classic, order  # noqa: PLC0415
 
-    rows = [(each, backend.destinations(each)) for each in order.services(backend.services())]
+    if full or certain:
+        from pyipvsadm.change import save, snapshot  # noqa: PLC0415  # the plain save does not pay for it
+
+        found = snapshot.consistent(backend)
+        if full:
+            return save.text(found, naming(found.rows, world, numeric, read_back=True), world)
+        servers = {service.key(): members for service, members in found.rows}
+        rows = [(each, servers[each.key()]) for each in order.services([service for service, _ in found.rows])]
+    else:
+        rows = [(each, backend.destinations(each)) for each in order.services(backend.services())]
     endpoint = naming(rows, world, numeric, read_back=True)
-    return "".join(classic.rules(service, servers, endpoint) for service, servers in rows)
+    return "".join(classic.rules(service, members, endpoint) for service, members in rows)
 
 
 def naming(rows: Rows, world: World, numeric: bool, read_back: bool = False) -> Endpoint:
@@ -176,9 +202,11 @@ def restore(backend: Backend, world: World, clear: bool = False) -> int:
     From a file or a pipe all lines are read before the first takes effect, and none does when 1.31 would end the run at one
     of them (Usage then says which). From a terminal each line takes effect when it is typed.
     """
+    from pyipvsadm import reading  # noqa: PLC0415  # only restoring needs it
+
     if world.input_is_terminal():
         if clear:
-            _carry_out([(0, Change(FLUSH))], backend, world)
+            _apply(_cleared(clear), backend, world)
         return _restore_typed(backend, world)
     text = world.read_input()
     if clear:
@@ -187,9 +215,11 @@ def restore(backend: Backend, world: World, clear: bool = False) -> int:
     try:
         return _apply(_changes(text, world, clear), backend, world)
     except _Mixed:
-        steps: list[tuple[int, Request | Change | Skipped]] = [(0, Change(FLUSH))] if clear else []
-        steps += [(at, _line(at, words, world)) for at, words in rules.lines(text)]
-        return _carry_out(steps, backend, world)
+        return _carry_out([*_cleared(clear), *reading.steps(text, world)], backend, world)
+
+
+def _cleared(clear: bool) -> list[tuple[int, Change]]:
+    return [(0, Change(FLUSH))] if clear else []
 
 
 class _Mixed(Exception):  # not an error: a file of rules that holds more than changes
@@ -198,22 +228,18 @@ class _Mixed(Exception):  # not an error: a file of rules that holds more than c
 
 def _changes(text: bytes, world: World, clear: bool) -> Iterator[tuple[int, Change]]:
     """The changes of a text that holds nothing else, each with its line; _Mixed at the first line that is none."""
-    from pyipvsadm.quick import Rules  # noqa: PLC0415  # only restoring needs it
+    from pyipvsadm import reading  # noqa: PLC0415  # only restoring needs it
 
-    plain = Rules()
-    if clear:
-        yield 0, Change(FLUSH)
-    for at, words in rules.lines(text):
-        wanted = plain.change(words)
-        if wanted is None:
-            step = _line(at, words, world)
-            if isinstance(step, Skipped) or step.change is None:
-                raise _Mixed
-            wanted = step.change
-        yield at, wanted
+    yield from _cleared(clear)
+    for at, step in reading.steps(text, world):
+        if not isinstance(step, Change):
+            raise _Mixed
+        yield at, step
 
 
 def _restore_typed(backend: Backend, world: World) -> int:
+    from pyipvsadm import reading  # noqa: PLC0415
+
     status = 0
     at = 0
     text = b""
@@ -223,38 +249,19 @@ def _restore_typed(backend: Backend, world: World) -> int:
             line, _, text = text.partition(b"\n")
             at += 1
             for _, words in rules.lines(line):
-                status = _carry_out([(at, _line(at, words, world))], backend, world)
+                status = _carry_out([(at, reading.line(at, words, world))], backend, world)
     for _, words in rules.lines(text):
-        status = _carry_out([(at + 1, _line(at + 1, words, world))], backend, world)
+        status = _carry_out([(at + 1, reading.line(at + 1, words, world))], backend, world)
     return status
 
 
-def _line(at: int, words: list[str], world: World) -> Request | Skipped:
-    """What a line of rules asks for. Raises Usage, with the line's number, where 1.31 would end the run."""
-    scanner = Scanner(words, world.names, world.is_posix)
-    try:
-        request = scanner.request()
-        if request.ours:
-            raise Usage(f"--{next(iter(request.ours))} does not belong in rules: give it on the command line")
-        if request.command == "restore":
-            raise Usage(TRY_HELP, REFUSED)
-        if request.command in ("help", "version"):
-            raise Usage(f"--{request.command} ends the rules here: none was applied", 0)
-    except Skipped as bad:
-        return bad
-    except Usage as bad:
-        raise Usage(f"line {at}: {bad}", bad.status) from None
-    return request
-
-
-def _carry_out(steps: list[tuple[int, Request | Change | Skipped]], backend: Backend, world: World) -> int:
+def _carry_out(steps: list[tuple[int, Step]], backend: Backend, world: World) -> int:
     """Lines in order, changes that follow each other as one batch."""
     status = 0
     batch: list[tuple[int, Change]] = []
     for at, step in steps:
-        wanted = step.change if isinstance(step, Request) else step
-        if isinstance(wanted, Change):
-            batch.append((at, wanted))
+        if isinstance(step, Change):
+            batch.append((at, step))
             continue
         _apply(batch, backend, world)
         batch = []

@@ -28,6 +28,8 @@ FILES = (
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
+    *("reading", "change/__init__", "change/apply", "change/carry", "change/desired", "change/plan"),
+    *("change/rehearse", "change/save", "change/snapshot"),
     *("view/__init__", "view/classic", "view/order", "view/procfs"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}

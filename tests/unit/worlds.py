@@ -55,6 +55,9 @@ class FakeWorld(World):
         self.terminal = terminal
         self.table = table or Table(interfaces={"lo"}.__contains__)
         self.specs: list[str] = []
+        self.colours = False
+        self.running: set[str] = set()
+        self.interfaces: set[str] = set()
         self.stdout = ""
         self.stderr = ""
 
@@ -69,6 +72,15 @@ class FakeWorld(World):
 
     def input_is_terminal(self) -> bool:
         return self.terminal
+
+    def has_colours(self) -> bool:
+        return self.colours
+
+    def programs(self) -> set[str]:
+        return self.running
+
+    def has_interface(self, name: str) -> bool:
+        return name in self.interfaces
 
     def backend(self, spec: str) -> Backend:
         self.specs.append(spec)
