@@ -12,6 +12,7 @@ from pyipvsadm.argv import TRY_HELP, Scanner
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.memory import Table
+from pyipvsadm.quick import Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class FileTable(Table):
             self._lock = None
 
     def _load(self) -> None:
-        steps = [(at, self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
+        plain = Rules()
+        steps = [(at, plain.change(words) or self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
         machine = self.interfaces
         # A daemon may have been started where its interface was; whatever was held before is forgotten.
         super().__init__(lambda _: True)
