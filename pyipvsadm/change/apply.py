@@ -64,12 +64,8 @@ def _text(request: Request, world: World) -> bytes:
 
 def _check(request: Request, wanted: Desired) -> None:
     """An input that says nothing is more often a broken generator than a wish."""
-    if "allow-empty" in request.slots:
-        return
-    if wanted.is_empty():
+    if wanted.is_empty() and "allow-empty" not in request.slots:
         raise Usage("there is no rule in the input: nothing was done (--allow-empty takes it for what it says)")
-    if "prune" in request.slots and not wanted.services:
-        raise Usage("there is no service in the input: --prune would delete all there are (--allow-empty lets it)")
 
 
 def _guard(request: Request, world: World) -> None:
@@ -99,6 +95,8 @@ class _Run:
                 named = rules.selector(service, rules.numeric)
                 raise Usage(f"{named} is neither in the input nor in the table: nothing was done")
         slots = request.slots
+        if there and not wanted.services and "prune" in slots and "allow-empty" not in slots:
+            raise Usage("there is no service in the input: --prune would delete all there are (--allow-empty lets it)")
         self._plan = plan.make(wanted, self._present, "prune" in slots, "keep-weights" in slots, only)
 
     def try_out(self) -> int:

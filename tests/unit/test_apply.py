@@ -164,6 +164,7 @@ def test_the_order_of_lines_does_not_matter() -> None:
     ("words", "text", "left"),
     [
         ("--prune --allow-empty", "", ""),
+        ("--prune --allow-empty", "--set 1 2 3\n", ""),
         ("--allow-empty", "", lines(*BEFORE)),
         ("--prune", "-A -f 1 -s rr\n", "-A -f 1 -s rr\n"),
         ("--prune -u 10.0.0.1:53", "-A -f 1 -s rr\n", lines(*BEFORE[:3])),
