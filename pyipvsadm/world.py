@@ -98,8 +98,12 @@ class World:
     def programs(self) -> set[str]:
         """What runs in this network namespace, by the first 15 bytes of its name; also what runs nobody can tell where."""
         here = _namespace("self")
-        found = set()
-        for pid in os.listdir("/proc"):
+        found: set[str] = set()
+        try:
+            entries = os.listdir("/proc")
+        except OSError:
+            return found  # no /proc
+        for pid in entries:
             if pid.isdecimal() and _namespace(pid) in (here, None):
                 try:
                     with open(f"/proc/{pid}/comm", "rb") as file:

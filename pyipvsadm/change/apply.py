@@ -16,6 +16,8 @@ from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_D
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyipvsadm.argv import Request
     from pyipvsadm.change.desired import Desired
     from pyipvsadm.change.plan import Plan, Step
@@ -40,7 +42,7 @@ def apply(request: Request, backend: Backend, world: World) -> int:
     try:
         wanted = desired.read(_text(request, world), world)
         _check(request, wanted)
-        if "prune" in request.slots and not backend.embedded:
+        if "prune" in request.slots and "force" not in request.slots and not backend.embedded:
             _guard(request, world)
         if "dry-run" in request.slots:
             return _Run(request, wanted, backend, world).try_out()
@@ -55,6 +57,8 @@ def apply(request: Request, backend: Backend, world: World) -> int:
 def _text(request: Request, world: World) -> bytes:
     path = request.ours["apply"]
     if path is None:
+        if world.input_is_terminal():
+            world.err("rules come from the terminal: end them with Ctrl-D on a line of its own")
         return world.read_input()
     try:
         return world.read_file(str(path))
@@ -70,11 +74,11 @@ def _check(request: Request, wanted: Desired) -> None:
 
 def _guard(request: Request, world: World) -> None:
     """Services that FILE does not name may be a manager's."""
-    found = sorted({name for name in MANAGERS for program in world.programs() if program.startswith(name)})
-    here = [f"{name} is running" for name in found]
+    programs = world.programs()
+    here = [f"{name} is running" for name in MANAGERS if any(program.startswith(name) for program in programs)]
     if world.has_interface(KUBE):
         here.append(f"there is an interface {KUBE}")
-    if not here or "force" in request.slots:
+    if not here:
         return
     said = f"{' and '.join(here)}: --prune may delete services that are not yours; add --force if you mean it"
     if "dry-run" not in request.slots:
@@ -107,9 +111,7 @@ class _Run:
         if "json" not in self._request.slots:
             coloured = self._world.has_colours()
             self._world.out("".join(_shown(step, coloured) for step in steps))
-        self._tell(outcome)
-        for line in copy.assumptions():
-            self._world.err(line)
+        self._tell(outcome, [*copy.assumptions()])
         return REFUSED if outcome.refused else DRIFT if steps else 0
 
     def carry_out(self) -> Outcome:
@@ -137,23 +139,25 @@ class _Run:
         self._tell(outcome)
         return REFUSED if outcome.refused else 0
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
         if "json" in self._request.slots:
-            self._world.out(_json(self._plan, outcome, "dry-run" in self._request.slots))
+            self._world.out(_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked))
             return
         for step, why in outcome.refused:
             self._world.err(f"{_named(step)}: {why}")
         for step, why in outcome.stands:
             self._world.err(f"not undone, it stands: {step.rule().rstrip()}: {why}")
         self._world.err(self._summary(outcome))
+        for line in unchecked:
+            self._world.err(line)
 
     def _summary(self, outcome: Outcome) -> str:
         made = self._plan
         tried = "dry-run" in self._request.slots
         if outcome.stands:
-            return f"refused: {len(outcome.stands)} changes stand, {outcome.undone} were undone"
+            return f"refused: of what was done before it, {outcome.undone} were undone, {len(outcome.stands)} not"
         if outcome.refused and not tried:
-            return f"refused: the table is as before ({outcome.undone} changes undone)"
+            return f"refused: the table is as before{f' ({outcome.undone} undone)' if outcome.undone else ''}"
         said = f"{made.added} added, {made.changed} changed, {made.removed} removed, {made.unchanged} unchanged"
         left = f", {made.left} service{'s' * (made.left > 1)} not in the file" if made.left else ""
         return f"{'dry run: ' if tried else ''}{said}{left}"
@@ -169,7 +173,7 @@ def _shown(step: Step, coloured: bool) -> str:
     return f"\033[{_COLOURS.get(step.change.op, _EDITED)}m{step.rule().rstrip()}\033[0m\n"
 
 
-def _json(made: Plan, outcome: Outcome, tried: bool) -> str:
+def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
     import json  # noqa: PLC0415  # only who asks for it pays for it
 
     def entry(step: Step, message: str | None = None) -> dict[str, object]:
@@ -187,5 +191,6 @@ def _json(made: Plan, outcome: Outcome, tried: bool) -> str:
         "refused": [entry(*each) for each in outcome.refused],
         "undone": outcome.undone,
         "stands": [entry(*each) for each in outcome.stands],
+        "unchecked": [*unchecked],
     }
     return json.dumps(found, indent=2) + "\n"

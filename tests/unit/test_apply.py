@@ -103,6 +103,13 @@ def test_from_a_file(tmp_path: Path) -> None:
     assert run(made, f"--apply {path}.no") == (2, "", f"cannot read {path}.no: No such file or directory\n")
 
 
+def test_who_types_the_rules_is_told_how_to_end_them() -> None:
+    made = world(terminal=True)
+    assert run(made, "--apply --dry-run")[2].startswith(
+        "rules come from the terminal: end them with Ctrl-D on a line of its own\n"
+    )
+
+
 def test_json() -> None:
     made = world()
     status, out, err = run(made, "--apply --json --dry-run")
@@ -111,7 +118,7 @@ def test_json() -> None:
     assert [step["rule"] for step in found.pop("steps")] == PLAN.splitlines()
     assert found == {
         "dry_run": True, "added": 2, "changed": 1, "removed": 1, "unchanged": 1, "services_not_in_file": 1,
-        "refused": [], "undone": 0, "stands": [],
+        "refused": [], "undone": 0, "stands": [], "unchecked": [],
     }  # fmt: skip
     made.stdin = b"-A -f 1\n-A -f 2 -s nonsense\n"
     status, out, err = run(made, "--apply --json")
@@ -217,7 +224,7 @@ def test_a_refusal_that_can_be_foreseen_sends_nothing() -> None:
     made = world(stdin=WANTED + "-A -f 9 -s nonsense\n")
     said = "line 6: Scheduler or persistence engine not found\n"
     assert run(made, "--apply --dry-run")[2].startswith(said)
-    assert run(made, "--apply") == (255, "", f"{said}refused: the table is as before (0 changes undone)\n")
+    assert run(made, "--apply") == (255, "", f"{said}refused: the table is as before\n")
     assert saved(made) == lines(*BEFORE)
 
 
@@ -238,7 +245,7 @@ def test_a_refusal_by_the_kernel_is_undone() -> None:
     )
     assert run(made, "--apply") == (
         255, "",
-        "line 6: Scheduler or persistence engine not found\nrefused: the table is as before (2 changes undone)\n",
+        "line 6: Scheduler or persistence engine not found\nrefused: the table is as before (2 undone)\n",
     )  # fmt: skip
     assert saved(made) == lines(*BEFORE)
 
@@ -258,7 +265,7 @@ def test_what_stands_is_said_exactly() -> None:
         255, "", lines(
             "line 3: Scheduler or persistence engine not found",
             "not undone, it stands: -A -f 2 -s wlc: Permission denied (you must be root)",
-            "refused: 1 changes stand, 0 were undone",
+            "refused: of what was done before it, 0 were undone, 1 not",
         ),
     )  # fmt: skip
 

@@ -272,6 +272,14 @@ def test_only_what_is_still_ours_is_undone(
     assert entries(meddled) == entries(table(left))
 
 
+def test_a_removed_service_comes_back_with_its_servers_in_their_order() -> None:
+    held = table([ADD_S, ADD_B, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
+    stubborn = Stubborn(held, 2)
+    outcome = carry.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), stubborn)
+    assert (outcome.stands, outcome.undone) == ([], 1)
+    assert content(stubborn) == content(held)
+
+
 def test_time_outs_and_daemons_go_back_too() -> None:
     text = MASTER + b"--set 5 0 0\n--start-daemon backup --mcast-interface none9\n"
     held = table([Change(SET_CONFIG, timeouts=Timeouts(1, 2, 3)), Change(NEW_DAEMON, daemon=Daemon(1, "lo", 7))])
