@@ -208,9 +208,11 @@ def test_prune_asks_where_a_manager_is(running: set[str], interfaces: Iterable[s
     assert saved(made) == "-A -f 1 -s rr\n"
 
 
-def test_the_embedded_table_has_no_manager() -> None:
-    made = world()
-    made.running = {"keepalived"}
+@pytest.mark.parametrize(("table", "running"), [(Kernelly(), "bash"), (Table(), "keepalived")])
+def test_prune_asks_nobody_where_no_manager_is(table: Table, running: str) -> None:
+    """The embedded table has none."""
+    made = world(table=table)
+    made.running = {running}
     assert run(made, "--apply --prune")[0] == 0
 
 

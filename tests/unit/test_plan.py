@@ -391,12 +391,31 @@ def test_where_such_servers_go_daemons_start_after_that() -> None:
 def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs() -> None:
     running = MASTER.replace(b"\n", b" --sync-maxlen 999 --mcast-port 8848\n")
     held = table(change for _, change in reading.steps(running, FakeWorld()) if isinstance(change, Change))
-    assert [*plan.make(wanted(MASTER), snapshot.read(held)).steps()] == []
+    for text in (MASTER, running):
+        assert [*plan.make(wanted(text), snapshot.read(held)).steps()] == []
+    assert len([*plan.make(wanted(running.replace(b"999", b"998")), snapshot.read(held)).steps()]) == 2
     steps = [*plan.make(wanted(MASTER.replace(b"\n", b" --syncid 3\n")), snapshot.read(held)).steps()]
     assert [step.rule() for step in steps] == [
         "--stop-daemon master\n",
         "--start-daemon master --mcast-interface lo --syncid 3\n",
     ]
+
+
+@pytest.mark.parametrize(("prune", "rules"), [(False, []), (True, ["--stop-daemon backup\n"])])
+def test_what_is_as_it_should_be_is_left(prune: bool, rules: list[str]) -> None:
+    text = MASTER + b"--set 900 0 300\n"
+    both = text + MASTER.replace(b"master", b"backup")
+    held = table(change for _, change in reading.steps(both, FakeWorld()) if isinstance(change, Change))
+    made = plan.make(wanted(text), snapshot.read(held), prune=prune)
+    assert ([step.rule() for step in made.steps()], made.unchanged) == (rules, 2)
+
+
+def test_where_daemons_are_pruned_one_that_is_left_still_excludes_servers() -> None:
+    held = table(change for _, change in reading.steps(MASTER, FakeWorld()) if isinstance(change, Change))
+    with pytest.raises(Failed, match="master sync daemon that runs"):
+        plan.make(wanted(MIXED), snapshot.read(held), prune=True)
+    with pytest.raises(Usage, match="master sync daemon of line 3"):
+        plan.make(wanted(MIXED + MASTER), snapshot.read(held), prune=True)
 
 
 def test_readings_that_never_agree() -> None:
