@@ -10,7 +10,7 @@ from pyipvsadm import rules
 from pyipvsadm.change import desired, plan
 from pyipvsadm.change.carry import Outcome, carry_out, rehearsed
 from pyipvsadm.change.rehearse import Rehearsal
-from pyipvsadm.change.snapshot import Snapshot, consistent
+from pyipvsadm.change.snapshot import consistent
 from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 
@@ -125,14 +125,9 @@ class _Run:
             raise Failed(f"{no}; what was sent before stands: the same --apply again does the rest", no.status) from None
 
     def _copy(self) -> Rehearsal:
-        """Of what the plan is about, and of what forbids daemons: a plan is mostly small beside the table."""
+        """Of what the plan is about: a plan is mostly small beside the table."""
         touched = {step.change.service.key() for step in self._plan.steps() if step.change.service is not None}
-        rows = [
-            (service, servers)
-            for service, servers in self._present.rows
-            if service.key() in touched or any(server.af != service.af for server in servers)
-        ]
-        return Rehearsal(self._backend, Snapshot(rows, self._present.timeouts, self._present.daemons))
+        return Rehearsal(self._backend, self._present, touched)
 
     def told(self, outcome: Outcome) -> int:
         """Say what was done."""

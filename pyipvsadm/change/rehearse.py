@@ -11,10 +11,11 @@ from pyipvsadm.model import AF_INET6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
+    from pyipvsadm.change.desired import ServiceKey
     from pyipvsadm.change.snapshot import Snapshot
-    from pyipvsadm.model import Backend, Info
+    from pyipvsadm.model import Backend, Destination, Info, Service
 
 SHOWN = 3  # names of a kind; of more, their number
 
@@ -22,10 +23,11 @@ SHOWN = 3  # names of a kind; of more, their number
 class Rehearsal(Table):
     """A copy of what `held` says of `original`: it answers to changes as that would, as far as can be known.
 
-    What only the kernel can know is taken for granted and remembered. Connections and counters are not copied.
+    What only the kernel can know is taken for granted and remembered, but for what `held` shows to be good. only: the services
+    to copy, where not all of them matter. Connections and counters are not copied.
     """
 
-    def __init__(self, original: Backend, held: Snapshot) -> None:
+    def __init__(self, original: Backend, held: Snapshot, only: Container[ServiceKey] | None = None) -> None:
         super().__init__(original.interfaces if isinstance(original, Table) else None)
         self._has_interface = self.interfaces
         self.interfaces = self._carries_multicast
@@ -36,7 +38,8 @@ class Rehearsal(Table):
         self._addresses = {(server.af, server.addr) for _, servers in held.rows for server in servers}
         # Names and addresses that were taken for granted, in the order in which they came: a dict is an ordered set.
         self._assumed: dict[str, dict[str, None]] = {}
-        self.hold(held.rows, held.timeouts, held.daemons)
+        rows = [row for row in held.rows if only is None or row[0].key() in only or _is_mixed(*row)]
+        self.hold(rows, held.timeouts, held.daemons)
 
     def info(self) -> Info:
         """The original's."""
@@ -75,3 +78,8 @@ class Rehearsal(Table):
             shown = ", ".join([*names][:SHOWN])
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             yield f"not checked, for only the kernel can tell: {kind} {shown}{more}"
+
+
+def _is_mixed(service: Service, servers: list[Destination]) -> bool:
+    """Whether it has servers of another family: they keep daemons from starting."""
+    return any(server.af != service.af for server in servers)

@@ -49,6 +49,13 @@ class Kernelly(Table):
     embedded = False
 
 
+class Willing(Kernelly):
+    """A kernel with every scheduler."""
+
+    def has_scheduler(self, name: str) -> bool:
+        return bool(name)
+
+
 def world(*rules: str, stdin: str = WANTED, table: Table | None = None, **options: Any) -> FakeWorld:
     made = FakeWorld(stdin=stdin.encode(), table=table, **options)
     apply_all(made.table, rules or BEFORE)
@@ -108,6 +115,11 @@ def test_who_types_the_rules_is_told_how_to_end_them() -> None:
     assert run(made, "--apply --dry-run")[2].startswith(
         "rules come from the terminal: end them with Ctrl-D on a line of its own\n"
     )
+
+
+def test_what_other_services_show_to_be_good_is_not_asked() -> None:
+    made = world(*BEFORE, "-A -f 3 -s twos", "-a -f 3 -r 10.0.1.3:80 -m", table=Willing(), stdin=WANTED + "-A -f 9 -s twos\n")
+    assert UNCHECKED not in run(made, "--apply --dry-run")[2]
 
 
 def test_json() -> None:
