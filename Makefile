@@ -9,7 +9,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq bash zsh 
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := argv legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
 	selection hints complete \
-	change/keep change/drain \
+	change/keep change/drain change/plan change/desired change/carry change/rehearse change/save change/snapshot reading \
 	view/*
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))

@@ -83,8 +83,8 @@ _METHODS = {"gatewaying": ROUTE, "ipip": TUNNEL, "masquerading": MASQ}
 class Request:
     """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
 
-    services: those that were named, in their order. ours: the options that 1.31 lacks, by long name, each with its value
-    (a number where the table of options gives it limits, None when it has none); "help": the command it is asked about.
+    services: those that were named, in their order. ours: the options and the command that 1.31 lacks, by long name, each with
+    its value (a number where the table of options gives it limits, None when it has none); "help": the command it is asked about.
     server: the one that -r names; port: None where -r has none.
     flags: the scheduler flags as they were written; `change` has them as bits, but where the scheduler is to be kept.
     """
@@ -156,7 +156,9 @@ class Scanner:
             if row is not None:
                 self._take(row)
             return alone
-        if row.argument != NONE:
+        if row.ours:
+            self.ours[row.long] = self._words.value
+        elif row.argument != NONE:
             if self._words.value in ("--help", "-h"):  # taken for the role
                 self._about = row.long
                 return "help"

@@ -31,7 +31,8 @@ VERSION = f"ipvsadm v{REFERENCE} (pyipvsadm {__version__}, IPVS v{INTERFACE})"
 SAVE_HELP = """\
 ipvsadm-save: Script to save the IPVS table to stdout.
    With the -n option, prints out the table in numeric format.
-   With -f FILE, replaces FILE with the table, whole or not at all."""
+   With -f FILE, replaces FILE with the table, whole or not at all.
+   With --full, also saves the time-outs and sync daemons, and all that a service has."""
 
 
 def main(argv: Sequence[str], world: World | None = None) -> int:
@@ -106,7 +107,12 @@ def _main(argv: Sequence[str], world: World) -> int:
             return 0
     # The reference opens the table before it reads its arguments: without one, that is what it says.
     spec = scanner.ours.get("backend")
-    status = _with_backend(world, None if spec is None else str(spec), bad or request)
+    try:
+        status = _with_backend(world, None if spec is None else str(spec), bad or request)
+    except Failed as no:
+        if request is not None and request.command == "apply" and "dry-run" in request.slots:
+            no.status = REFUSED  # 1 and 2 say something else of this one: that there is something to do, or bad input
+        raise
     if isinstance(bad, Skipped) and world.error_is_terminal():
         from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
 
@@ -122,7 +128,7 @@ def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skip
         if not isinstance(wanted, Request):
             world.err(str(wanted))
             return REFUSED
-        if wanted.change is not None or wanted.command in ("restore", "drain"):
+        if (wanted.change is not None or wanted.command in ("restore", "drain", "apply")) and "dry-run" not in wanted.slots:
             _warn(world, spec)
         return run(wanted, backend, world)
     finally:
@@ -146,12 +152,14 @@ def _warn(world: World, spec: str | None) -> None:
 
 def _save(argv: Sequence[str], world: World) -> int:
     path = None
-    numeric = False
+    numeric = full = False
     words = list(argv)
     while words:
         word = words.pop(0)
         if word == "-n":
             numeric = True
+        elif word == "--full":
+            full = True
         elif word == "-f" and words:
             path = words.pop(0)
         elif word[:1] == "-":
@@ -161,7 +169,7 @@ def _save(argv: Sequence[str], world: World) -> int:
     try:
         from pyipvsadm.listing import saved  # noqa: PLC0415  # the door does not pay for it
 
-        text = saved(backend, world, numeric)
+        text = saved(backend, world, numeric, full, certain=path is not None)
         if path is None:
             world.out(text)
         else:

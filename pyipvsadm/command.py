@@ -32,7 +32,7 @@ SELECTOR = "service-address"  # the slot that "SERVICE" stands for
 # What is done most, on the first page: (for what, how).
 FIRST = (
     ("one service's rates per second", "ipvsadm -L -n -t 10.0.0.1:80 --rate"),
-    ("no new connections for a server (-g, -i or -m as before)", "ipvsadm -e -t 10.0.0.1:80 -r 10.0.0.8:80 -m -w 0"),
+    ("no new connections for a server", "ipvsadm -e -t 10.0.0.1:80 -r 10.0.0.8 -w 0 --keep"),
     ("save all rules", "ipvsadm-save -n -f rules"),
     ("put them in the place of those that are there", "ipvsadm-restore < rules"),
 )
@@ -50,6 +50,7 @@ EXAMPLES = {
     "zero": ("-Z", "-Z -t 10.0.0.1:80"),
     "save": ("-S -n > rules",),
     "restore": ("-R < rules",),
+    "apply": ("--apply rules --dry-run", "--apply rules"),
     "set": ("--set 900 120 300", "--set 0 0 60"),
     "start-daemon": ("--start-daemon master --mcast-interface eth0 --syncid 7",),
     "stop-daemon": ("--stop-daemon master",),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
+    from pyipvsadm.files import Lock
     from pyipvsadm.layout import Reader
     from pyipvsadm.model import Row
 
@@ -56,6 +57,7 @@ SOL_NETLINK = 270
 NETLINK_CAP_ACK = 10  # errors come without a copy of the request
 IP_VS_SO_GET_INFO = 64 + 1024 + 64 + 1  # the interface before netlink, asked only for its errno
 
+NAMESPACE = "/proc/self/ns/net"
 MODPROBE = "/sbin/modprobe"
 TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
 TRIES = 10  # dumps that were interrupted before we give up
@@ -68,6 +70,8 @@ class Kernel:
 
     Opening it loads the module where it is missing, once. Raises Failed with status 2 when there is no IPVS, or no permission.
     """
+
+    embedded = False
 
     def __init__(self, trace: Callable[[str, bytes], None] | None = None) -> None:
         self._trace = trace
@@ -98,6 +102,16 @@ class Kernel:
             if not os.path.exists(TABLE_FILE):
                 raise not_there(errno.ENOPROTOOPT) from None
             self._find(load=False)
+
+    def alone(self) -> Lock:
+        """The lock of this network namespace."""
+        from pyipvsadm import files  # noqa: PLC0415  # most requests need none
+
+        try:
+            namespace = os.stat(NAMESPACE).st_ino
+        except OSError as no:
+            raise Failed(f"cannot tell the network namespace by {NAMESPACE}: {no.strerror}") from None
+        return files.shared_lock(f"netns-{namespace}", "another ipvsadm is changing the kernel's table")
 
     def info(self) -> Info:
         """The version and the size of the connection table, as they were when this was opened."""

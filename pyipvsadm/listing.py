@@ -264,18 +264,32 @@ def _found(lines: Iterator[bytes], world: World, numeric: bool) -> tuple[list[Co
     return found, _by_name(world, world.names.host_names(ends))
 
 
-def saved(backend: Backend, world: World, numeric: bool) -> str:
-    """The rules as text. By name only where -R would read the name back as the same address."""
+def saved(backend: Backend, world: World, numeric: bool, full: bool = False, certain: bool = False) -> str:
+    """The rules as text. By name only where -R would read the name back as the same address.
+
+    full: with time-outs and daemons, and certain. certain: nothing is missing because the table changed meanwhile.
+    """
     columns = rules.ServerRules.COLUMNS
-    services = order.services(backend.services(counters=False))
-    tables = [(each, order.servers(rows)) for each, rows in zip(services, backend.rows(services, columns), strict=True)]
+    tables: list[tuple[Service, list[Row]]]
+    if full or certain:
+        from pyipvsadm.change import save, snapshot  # noqa: PLC0415  # the plain save does not pay for it
+
+        found = snapshot.consistent(backend)
+        if full:
+            named = rules.numeric if numeric else naming(_addresses(found.rows), world, read_back=True)
+            return save.text(found, named, world)
+        held = {service.key(): [row(each, columns) for each in servers] for service, servers in found.rows}
+        tables = [(each, held[each.key()]) for each in order.services([service for service, _ in found.rows])]
+    else:
+        services = order.services(backend.services(counters=False))
+        tables = list(zip(services, backend.rows(services, columns), strict=True))
     endpoint: Endpoint = rules.numeric if numeric else naming(tables, world, read_back=True)
     servers = rules.ServerRules(endpoint)
     parts = []
     for service, rows in tables:
-        named = rules.selector(service, endpoint)
-        parts.append(rules.service_rule(service, named))
-        parts.append(servers.text(service, named, rows))
+        selector = rules.selector(service, endpoint)
+        parts.append(rules.service_rule(service, selector))
+        parts.append(servers.text(service, selector, order.servers(rows)))
     return "".join(parts)
 
 

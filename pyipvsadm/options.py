@@ -17,17 +17,30 @@ OPTIONAL = 2
 
 
 class Command:
-    """A command: `name` is what the reference calls it in messages, `operands` the bare words it takes."""
+    """A command: `name` is what the reference calls it in messages, `operands` the bare words it takes.
 
-    __slots__ = ("argument", "help", "long", "name", "operands", "short")
+    `ours` marks what 1.31 lacks: the argument of such a one is handed on as an option's of ours is.
+    """
 
-    def __init__(self, long: str, short: str, text: str, argument: int = NONE, operands: str = "", name: str = "") -> None:
+    __slots__ = ("argument", "help", "long", "name", "operands", "ours", "short")
+
+    def __init__(
+        self,
+        long: str,
+        short: str,
+        text: str,
+        argument: int = NONE,
+        operands: str = "",
+        name: str = "",
+        ours: bool = False,
+    ) -> None:
         self.long = long
         self.short = short
         self.help = text
         self.argument = argument
         self.operands = operands
         self.name = name or long
+        self.ours = ours
 
 
 class Slot:
@@ -95,17 +108,19 @@ COMMANDS = (
     Command("stop-daemon", "", "stop a sync daemon", REQUIRED, operands="master|backup"),
     Command("restore", "R", "read rules from standard input and add them"),
     Command("save", "S", "write the rules to standard output"),
+    Command("apply", "", "bring the table to the rules in FILE, or in standard input", OPTIONAL,
+            operands="[FILE]", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
     Command("help", "h", "help; after a command: on that command"),
     Command("version", "v", "show the version"),
-)
+)  # fmt: skip
 
 # Where help shows a command, in its order; one that is not named here comes last, under "Other".
 COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
     ("Real servers", "add-server edit-server delete-server"),
     ("Listing and counters", "list zero"),
-    ("Rules as text", "save restore"),
+    ("Rules as text", "save restore apply"),
     ("Time-outs and sync daemons", "set start-daemon stop-daemon"),
     ("Help", "help version"),
 )
@@ -113,11 +128,12 @@ COMMAND_GROUPS = (
 _SERVICE = "add-service edit-service"
 _SERVER = "add-server edit-server"
 _NAMED = "add-service edit-service delete-service add-server edit-server delete-server"
+_CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply zero"
 
 SLOTS = (
     Slot("numeric", optional="list save"),
     Slot("connection", exclusive="list"),
-    Slot("service-address", required=_NAMED, optional="zero drain", exclusive="list", several="list drain"),
+    Slot("service-address", required=_NAMED, optional="zero drain apply", exclusive="list", several="list drain apply"),
     Slot("scheduler", optional=f"{_SERVICE} list"),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
@@ -150,7 +166,7 @@ SLOTS = (
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours, and all that follow
-    Slot("json", optional="list version"),
+    Slot("json", optional="list version apply"),
     Slot("empty", optional="list"),
     Slot("quiesced", optional="list"),
     Slot("client", optional="list"),
@@ -160,6 +176,12 @@ SLOTS = (
     Slot("pretty", optional="list"),
     Slot("watch", optional="list"),
     Slot("sort-by", optional="list"),
+    Slot("full", optional="save"),
+    Slot("dry-run", optional=_CHANGING),
+    Slot("prune", optional="apply"),
+    Slot("force", optional="apply"),
+    Slot("allow-empty", optional="apply"),
+    Slot("keep-weights", optional="apply"),
 )
 
 # Exclusive slots that go together all the same: the connections of a service.
@@ -246,7 +268,7 @@ OPTIONS = (
     Option("sort", "", "", "nothing: sorted is the default", group="list options"),
     Option("resolve-timeout", "", "resolve-timeout", "how long all names together may take (default 2; 0: no names)", "SECONDS",
            group="list options", ours=True, limits=(0, 3600)),
-    Option("json", "", "json", "as JSON, all there is; with -c a connection a line", group="list options", ours=True),
+    Option("json", "", "json", "as JSON (-L: all there is; -L -c: a connection a line)", group="other options", ours=True),
     Option("empty", "", "empty", "only services without real servers", group="list options", ours=True),
     Option("quiesced", "", "quiesced", "only real servers of weight 0", group="list options", ours=True),
     Option("client", "", "client", "with -c: only connections of these clients", "ADDRESS[/LENGTH]", group="list options",
@@ -271,6 +293,16 @@ OPTIONS = (
     Option("drain", "", "drain", "with -d, -D, -e: weight 0, then wait until no connection is left; alone: in all services",
            "SECONDS", OPTIONAL, group="options of changes", ours=True, limits=(0, 86400 * 31)),
     Option("drain-inactive", "", "drain-inactive", "wait for inactive connections of TCP too", group="options of changes",
+           ours=True),
+    Option("prune", "", "prune", "delete services (and stop daemons) that FILE does not name", group="apply options",
+           ours=True),
+    Option("force", "", "force", "prune although keepalived, ldirectord or kube-proxy is here", group="apply options",
+           ours=True),
+    Option("allow-empty", "", "allow-empty", "take a FILE without rules for what it says", group="apply options", ours=True),
+    Option("keep-weights", "", "keep-weights", "servers that exist keep their weights", group="apply options", ours=True),
+    Option("full", "", "full", "-S: also the time-outs and sync daemons, and all that a service has", group="other options",
+           ours=True),
+    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing", group="other options",
            ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),

@@ -6,8 +6,8 @@ Owns: what each command that changes does, and what is said of it. Must never kn
 from __future__ import annotations
 
 from pyipvsadm import rules
-from pyipvsadm.argv import TRY_HELP, Request, Scanner
-from pyipvsadm.errors import Skipped, Usage, sentence
+from pyipvsadm.argv import Request
+from pyipvsadm.errors import sentence
 from pyipvsadm.model import FLUSH, Change
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pyipvsadm.model import Backend
+    from pyipvsadm.reading import Step
     from pyipvsadm.world import World
 
 REFUSED = 255  # main returns -1
@@ -22,8 +23,14 @@ REFUSED = 255  # main returns -1
 
 def run(request: Request, backend: Backend, world: World) -> int:
     """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in rules)."""
+    if request.command == "apply":
+        from pyipvsadm.change.apply import apply  # noqa: PLC0415  # only what is asked for is imported
+
+        return apply(request, backend, world)
+    if "dry-run" in request.slots:
+        return _try_out(request, backend, world)
     if "drain" in request.ours:
-        from pyipvsadm.change import drain  # noqa: PLC0415  # only what is asked for is imported
+        from pyipvsadm.change import drain  # noqa: PLC0415
 
         return drain.drain(request, backend, world)
     if "keep" in request.ours:
@@ -40,7 +47,8 @@ def run(request: Request, backend: Backend, world: World) -> int:
     from pyipvsadm import listing  # noqa: PLC0415  # commands that change do not pay for it
 
     if request.command == "save":
-        listing.write(world, [listing.saved(backend, world, numeric="numeric" in request.slots)])
+        numeric, full = "numeric" in request.slots, "full" in request.slots
+        listing.write(world, [listing.saved(backend, world, numeric, full)])
     else:
         listing.show(request, backend, world)
     return 0
@@ -64,6 +72,18 @@ def tell(world: World, hints: Iterable[str]) -> None:
         world.err(f"hint: {hint}")
 
 
+def _try_out(request: Request, backend: Backend, world: World) -> int:
+    """Do what was asked to a copy, and say what was not known of it."""
+    from pyipvsadm.change import rehearse, snapshot  # noqa: PLC0415
+
+    copy = rehearse.Rehearsal(backend, snapshot.consistent(backend))
+    request.slots.discard("dry-run")
+    status = run(request, copy, world)
+    for line in copy.assumptions():
+        world.err(line)
+    return status
+
+
 # --- restoring
 
 
@@ -73,9 +93,11 @@ def restore(backend: Backend, world: World, clear: bool = False) -> int:
     From a file or a pipe all lines are read before the first takes effect, and none does when 1.31 would end the run at one
     of them (Usage then says which). From a terminal each line takes effect when it is typed.
     """
+    from pyipvsadm import reading  # noqa: PLC0415  # only restoring needs it
+
     if world.input_is_terminal():
         if clear:
-            _carry_out([(0, Change(FLUSH))], backend, world)
+            _apply(_cleared(clear), backend, world)
         return _restore_typed(backend, world)
     text = world.read_input()
     if clear:
@@ -84,9 +106,11 @@ def restore(backend: Backend, world: World, clear: bool = False) -> int:
     try:
         return _apply(_changes(text, world, clear), backend, world)
     except _Mixed:
-        steps: list[tuple[int, Request | Change | Skipped]] = [(0, Change(FLUSH))] if clear else []
-        steps += [(at, _line(at, words, world)) for at, words in rules.lines(text)]
-        return _carry_out(steps, backend, world)
+        return _carry_out([*_cleared(clear), *reading.steps(text, world)], backend, world)
+
+
+def _cleared(clear: bool) -> list[tuple[int, Change]]:
+    return [(0, Change(FLUSH))] if clear else []
 
 
 class _Mixed(Exception):  # not an error: a file of rules that holds more than changes
@@ -95,22 +119,18 @@ class _Mixed(Exception):  # not an error: a file of rules that holds more than c
 
 def _changes(text: bytes, world: World, clear: bool) -> Iterator[tuple[int, Change]]:
     """The changes of a text that holds nothing else, each with its line; _Mixed at the first line that is none."""
-    from pyipvsadm.quick import Rules  # noqa: PLC0415  # only restoring needs it
+    from pyipvsadm import reading  # noqa: PLC0415  # only restoring needs it
 
-    plain = Rules()
-    if clear:
-        yield 0, Change(FLUSH)
-    for at, words in rules.lines(text):
-        wanted = plain.change(words)
-        if wanted is None:
-            step = _line(at, words, world)
-            if isinstance(step, Skipped) or step.change is None:
-                raise _Mixed
-            wanted = step.change
-        yield at, wanted
+    yield from _cleared(clear)
+    for at, step in reading.steps(text, world):
+        if not isinstance(step, Change):
+            raise _Mixed
+        yield at, step
 
 
 def _restore_typed(backend: Backend, world: World) -> int:
+    from pyipvsadm import reading  # noqa: PLC0415
+
     status = 0
     at = 0
     text = b""
@@ -120,38 +140,19 @@ def _restore_typed(backend: Backend, world: World) -> int:
             line, _, text = text.partition(b"\n")
             at += 1
             for _, words in rules.lines(line):
-                status = _carry_out([(at, _line(at, words, world))], backend, world)
+                status = _carry_out([(at, reading.line(at, words, world))], backend, world)
     for _, words in rules.lines(text):
-        status = _carry_out([(at + 1, _line(at + 1, words, world))], backend, world)
+        status = _carry_out([(at + 1, reading.line(at + 1, words, world))], backend, world)
     return status
 
 
-def _line(at: int, words: list[str], world: World) -> Request | Skipped:
-    """What a line of rules asks for. Raises Usage, with the line's number, where 1.31 would end the run."""
-    scanner = Scanner(words, world.names, world.is_posix)
-    try:
-        request = scanner.request()
-        if request.ours:
-            raise Usage(f"--{next(iter(request.ours))} does not belong in rules: give it on the command line")
-        if request.command == "restore":
-            raise Usage(TRY_HELP, REFUSED)
-        if request.command in ("help", "version"):
-            raise Usage(f"--{request.command} ends the rules here: none was applied", 0)
-    except Skipped as bad:
-        return bad
-    except Usage as bad:
-        raise Usage(f"line {at}: {bad}", bad.status) from None
-    return request
-
-
-def _carry_out(steps: list[tuple[int, Request | Change | Skipped]], backend: Backend, world: World) -> int:
+def _carry_out(steps: list[tuple[int, Step]], backend: Backend, world: World) -> int:
     """Lines in order, changes that follow each other as one batch."""
     status = 0
     batch: list[tuple[int, Change]] = []
     for at, step in steps:
-        wanted = step.change if isinstance(step, Request) else step
-        if isinstance(wanted, Change):
-            batch.append((at, wanted))
+        if isinstance(step, Change):
+            batch.append((at, step))
             continue
         _apply(batch, backend, world)
         batch = []

@@ -31,6 +31,8 @@ class FileTable(Table):
     def __init__(self, path: str) -> None:
         self._path = path
         self._seen: tuple[int, ...] | None = None
+        self._lock: files.Lock | None = None
+        self._changed = False
         super().__init__()
         self._load()
 
@@ -40,13 +42,13 @@ class FileTable(Table):
             self._load()
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
-        """Carry the changes out on what the file holds now, and store it."""
+        """Carry the changes out on what the file holds now, and store it; within `alone` it is stored at the end of that."""
         changes = list(changes)
-        with files.Lock(self._path):
-            self._load()
-            refused = super().apply(changes)
-            if len(refused) < len(changes):
-                files.replace(self._path, rules.whole(self))
+        if self._lock is None:
+            with self.alone():
+                return self.apply(changes)
+        refused = super().apply(changes)
+        self._changed = self._changed or len(refused) < len(changes)
         return refused
 
     def _state(self) -> tuple[int, ...]:
@@ -56,6 +58,30 @@ class FileTable(Table):
         except OSError:
             return ()
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    def alone(self) -> FileTable:
+        """The file's lock. What it holds is read at the start, and replaced at the end unless that is an exception."""
+        return self
+
+    def __enter__(self) -> None:
+        lock = files.Lock(self._path)
+        lock.__enter__()
+        try:
+            self._load()
+        except BaseException:
+            lock.__exit__()
+            raise
+        self._lock = lock
+        self._changed = False
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        assert self._lock is not None
+        try:
+            if self._changed and kind is None:
+                files.replace(self._path, rules.whole(self))
+        finally:
+            self._lock.__exit__()
+            self._lock = None
 
     def _load(self) -> None:
         self._seen = None  # until it is read

@@ -135,6 +135,42 @@ class World:
 
         Screen(self.out).run(body)
 
+    def has_colours(self) -> bool:
+        """Whether standard output is a terminal, and nobody asks for none (https://no-color.org)."""
+        wanted = not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
+        return wanted and self.output_is_terminal()
+
+    def read_file(self, path: str) -> bytes:
+        """A file that must be there."""
+        from pyipvsadm.files import read  # noqa: PLC0415  # only what is used is imported
+
+        if not os.path.exists(path):
+            raise Failed(f"cannot read {path}: {os.strerror(errno.ENOENT)}")
+        return read(path)
+
+    def has_interface(self, name: str) -> bool:
+        """Whether this network namespace has an interface of that name."""
+        from pyipvsadm.memory import interface_exists  # noqa: PLC0415
+
+        return interface_exists(name)
+
+    def programs(self) -> set[str]:
+        """What runs in this network namespace, by the first 15 bytes of its name; also what runs nobody can tell where."""
+        here = _namespace("self")
+        found: set[str] = set()
+        try:
+            entries = os.listdir("/proc")
+        except OSError:
+            return found  # no /proc
+        for pid in entries:
+            if pid.isdecimal() and _namespace(pid) in (here, None):
+                try:
+                    with open(f"/proc/{pid}/comm", "rb") as file:
+                        found.add(os.fsdecode(file.read().rstrip(b"\n")))
+                except OSError:
+                    continue  # it has ended
+        return found
+
     def backend(self, spec: str) -> Backend:
         """Open what spec names: "kernel", "memory" or "memory:FILE"."""
         if spec == "kernel":
@@ -171,6 +207,13 @@ def _is_open(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _namespace(pid: str) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino
+    except OSError:
+        return None
 
 
 def _write(fd: int, text: str) -> None:

@@ -271,7 +271,8 @@ for _step in (7, 8, 9, 10):
         WORDS,
         stderr="ipvsadm-save: Script to save the IPVS table to stdout.\n"
         "   With the -n option, prints out the table in numeric format.\n"
-        "   With -f FILE, replaces FILE with the table, whole or not at all.\n",
+        "   With -f FILE, replaces FILE with the table, whole or not at all.\n"
+        "   With --full, also saves the time-outs and sync daemons, and all that a service has.\n",
     )
 
 # --- help

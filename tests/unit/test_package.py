@@ -30,8 +30,9 @@ FILES = (
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "shells", "tablefile", "trace", "wire", "world"),
-    *("hints", "selection", "terminal"),
-    *("change/__init__", "change/drain", "change/keep"),
+    *("hints", "reading", "selection", "terminal"),
+    *("change/__init__", "change/apply", "change/carry", "change/desired", "change/drain", "change/keep", "change/plan"),
+    *("change/rehearse", "change/save", "change/snapshot"),
     *("view/__init__", "view/bar", "view/classic", "view/figures", "view/grid", "view/json", "view/live", "view/order"),
     *("view/pretty", "view/procfs", "view/progress", "view/watch"),
 )

@@ -61,6 +61,9 @@ class FakeWorld(World):
         self.shows = shows  # columns and lines, where the output is a terminal
         self.screen: Screen | None = None
         self.specs: list[str] = []
+        self.colours = False
+        self.running: set[str] = set()
+        self.interfaces: set[str] = set()
         self.stdout = ""
         self.stderr = ""
         # The clock, and what happens while it runs: meanwhile is called with the time after each wait, and gives a signal or 0.
@@ -103,6 +106,15 @@ class FakeWorld(World):
     def on_screen(self, body: Callable[[Screen], None]) -> None:
         assert self.screen is not None
         body(self.screen)
+
+    def has_colours(self) -> bool:
+        return self.colours
+
+    def programs(self) -> set[str]:
+        return self.running
+
+    def has_interface(self, name: str) -> bool:
+        return name in self.interfaces
 
     def backend(self, spec: str) -> Backend:
         self.specs.append(spec)
