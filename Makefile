@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
 LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq bash zsh fish
 # Modules without I/O of their own: unit tests alone cover every branch of them.
-PURE := argv legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
+PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
 	selection hints complete \
 	change/keep change/drain change/plan change/desired change/carry change/rehearse change/save change/snapshot reading \
 	view/*

@@ -9,9 +9,7 @@ The combinations are checked at the end, in the reference's order, because the f
 
 from __future__ import annotations
 
-import os
-
-from pyipvsadm.endpoint import INT_MAX, atoi, number, parse, parse_mask, pton, strtol
+from pyipvsadm.endpoint import INT_MAX, atoi, parse, parse_mask, pton, strtol
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.legal import check_ours, check_slots, check_tunnel, list_conflict
 from pyipvsadm.model import (
@@ -47,8 +45,9 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.options import ALONE, NONE, OPTIONAL, SCHEDULER_FLAGS, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
+from pyipvsadm.options import ALONE, NONE, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
 from pyipvsadm.popt import Words, named
+from pyipvsadm.values import checked, cut, scheduler_flags, timeout, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ if TYPE_CHECKING:
     Ours = dict[str, int | str | None]
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
-MAX_TIMEOUT = 86400 * 31
 PERSISTENCE = 360  # seconds, when -p has no value (libipvs.h: IPVS_SVC_PERSISTENT_TIMEOUT)
 
 _OPERATIONS = {
@@ -189,7 +187,7 @@ class Scanner:
                 self._again(row.slot)
             self._slots.add(row.slot)
         if row.ours or (row.slot in SELECTING and self.asked == "list"):
-            self.ours[row.long] = _checked(row, self._words.value)
+            self.ours[row.long] = checked(row, self._words.value)
             return
         take = self._TAKERS.get(row.slot or row.long)
         if take is not None:
@@ -232,10 +230,10 @@ class Scanner:
         self._service.netmask = NO_MASK6
 
     def _take_scheduler(self, _: str, value: str) -> None:
-        self._service.scheduler = _cut(value, 15)
+        self._service.scheduler = cut(value, 15)
 
     def _take_flags(self, _: str, value: str) -> None:
-        self._flags = _cut(value, 127)
+        self._flags = cut(value, 127)
 
     def _take_persistence(self, *_: str) -> None:
         self._service.flags |= PERSISTENT
@@ -255,7 +253,7 @@ class Scanner:
         service.netmask = mask
 
     def _take_engine(self, _: str, value: str) -> None:
-        self._service.pe = _cut(value, 16)
+        self._service.pe = cut(value, 16)
 
     def _take_ops(self, *_: str) -> None:
         self._service.flags |= ONE_PACKET
@@ -294,7 +292,7 @@ class Scanner:
         self._destination.tun_flags |= TUN_CSUM if option == "tun-csum" else TUN_REMCSUM
 
     def _take_interface(self, _: str, value: str) -> None:
-        self._daemon.interface = _cut(value, 15)
+        self._daemon.interface = cut(value, 15)
 
     def _take_syncid(self, _: str, value: str) -> None:
         self._daemon.syncid = within(value, 0, 255, "illegal syncid specified")
@@ -400,23 +398,6 @@ class Scanner:
     }
 
 
-def _checked(row: Option, value: str | None) -> int | str | None:
-    """The value of an option of ours, held against its row."""
-    said = f"illegal {row.long} specified"
-    if value is not None and row.limits is not None:
-        if row.argument == OPTIONAL:  # it may be a word that stands there for another reason
-            said += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
-        return within(value, *row.limits, said)
-    if "|" in row.values and value not in row.values.split("|"):
-        raise Usage(f"{said}: it is {' or '.join(row.values.split('|'))}")
-    return value
-
-
-def _cut(text: str, size: int) -> str:
-    """The first `size` bytes, as strncpy keeps them."""
-    return text if len(text) * 4 <= size else os.fsdecode(os.fsencode(text)[:size])
-
-
 def check_server(service: Service, destination: Destination, slots: set[str]) -> None:
     """The rules between a server's options; destination: what they make of it."""
     if destination.af != service.af and destination.forward != TUNNEL:
@@ -425,31 +406,3 @@ def check_server(service: Service, destination: Destination, slots: set[str]) ->
         check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
     elif any(slot[:4] == "tun-" for slot in slots):
         raise Usage("Tunnel options conflict with forward method")
-
-
-def within(text: str, low: int, high: int, message: str) -> int:
-    """A number from low to high, else Usage with the message."""
-    value = number(text, low, high)
-    if value == -1:
-        raise Usage(message)
-    return value
-
-
-def timeout(text: str, low: int) -> int:
-    """Seconds from low to 31 days (parse_timeout)."""
-    return within(text, low, MAX_TIMEOUT, f"invalid timeout value `{text}' specified")
-
-
-def scheduler_flags(scheduler: str, text: str) -> int:
-    """Names with commas to bits, for that scheduler (parse_sched_flags). A lone comma crashes 1.31; here it is no flag."""
-    flags = 0
-    names = [name for name in text.split(",") if name]
-    for name in names or [text]:
-        found = [(bit, only) for flag, bit, only in SCHEDULER_FLAGS if flag == name]
-        if not found:
-            raise Usage(f"invalid scheduler flag `{name}'")
-        bit, only = found[0]
-        if only and only != scheduler:
-            raise Usage(f"incompatible scheduler flag `{name}'")
-        flags |= bit
-    return flags

@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 
 from pyipvsadm import rules
-from pyipvsadm.argv import check_server, scheduler_flags
+from pyipvsadm.argv import check_server
 from pyipvsadm.errors import Failed, Refused, Usage, sentence
 from pyipvsadm.model import GUE, IPIP, ONE_PACKET, PERSISTENT, SCHED1, SCHED2, SCHED3, SET_DEST, SET_SERVICE, TUNNEL, Change
 from pyipvsadm.options import TUNNEL_TYPES
+from pyipvsadm.values import scheduler_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,10 +26,18 @@ if TYPE_CHECKING:
 INTERVAL = 0.003  # seconds between samples; what a late one missed it takes with it
 
 # module -> phase, for each kind of work; of a module that is named nowhere here: "other"
-_BOTH = {"cli": "other", "errors": "other", "options": "parse", "argv": "parse", "legal": "parse", "popt": "parse"}
+_BOTH = {
+    "cli": "other",
+    "errors": "other",
+    "options": "parse",
+    "argv": "parse",
+    "legal": "parse",
+    "values": "parse",
+    "popt": "parse",
+}
 PHASES = {
     "restore": _BOTH
-    | dict.fromkeys(("rules", "quick", "endpoint", "model", "run", "world"), "parse")
+    | dict.fromkeys(("rules", "quick", "reading", "endpoint", "model", "run", "world"), "parse")
     | dict.fromkeys(("wire", "kernel"), "encode"),
     "list": _BOTH
     | dict.fromkeys(("wire", "kernel", "dumps", "layout", "model"), "decode")

@@ -30,7 +30,7 @@ FILES = (
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "shells", "tablefile", "trace", "wire", "world"),
-    *("hints", "reading", "selection", "terminal"),
+    *("hints", "reading", "selection", "terminal", "values"),
     *("change/__init__", "change/apply", "change/carry", "change/desired", "change/drain", "change/keep", "change/plan"),
     *("change/rehearse", "change/save", "change/snapshot"),
     *("view/__init__", "view/bar", "view/classic", "view/figures", "view/grid", "view/json", "view/live", "view/order"),
