@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -337,6 +338,19 @@ def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> Non
             assert ours("--apply", BEFORE).status == 0  # another namespace, another table
         assert saved().count("-A") == 0
     assert ours("--apply", BEFORE).status == 0
+
+
+@pytest.mark.usefixtures("netns")
+def test_of_two_at_once_one_has_the_last_word() -> None:
+    one = rules(40, 5)
+    two = "".join(line for line in one.replace("-w 1", "-w 2").splitlines(keepends=True) if "192.168.0.3" not in line)
+    restored(one)
+    for _ in range(5):
+        with ThreadPoolExecutor(2) as pool:
+            done = list(pool.map(lambda text: ours("--apply", text), (one, two)))
+        assert [each.status for each in done] == [0, 0], done
+        # The table is one of the two, whole: nothing is left to do for exactly one of them.
+        assert sorted(ours("--apply --dry-run", text).status for text in (one, two)) == [0, 1]
 
 
 # --- readings
