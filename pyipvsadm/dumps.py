@@ -86,30 +86,30 @@ def _by_address(width: str) -> tuple[Field, ...]:
     return (((SERVICE, SVC_PROTOCOL), "H"), ((SERVICE, SVC_ADDR), width), ((SERVICE, SVC_PORT), "H"))
 
 
-_NAMES: dict[bytes, str] = {}  # there are few, and every record has one
+class _Names(dict[bytes, str]):
+    """Names of schedulers and engines as they came: there are few, and every record has one."""
+
+    def __missing__(self, data: bytes) -> str:
+        text = self[data] = os.fsdecode(data.partition(b"\0")[0])
+        return text
 
 
-def _name(data: bytes) -> str:
-    if data not in _NAMES:
-        _NAMES[data] = os.fsdecode(data.partition(b"\0")[0])
-    return _NAMES[data]
+_NAMES = _Names()
 
 
 def _builder(af: int, marked: bool, engine: bool) -> Callable[[tuple[Any, ...]], Service]:
-    """What makes a service of its fields: those of its head, its names, _REST, and _COUNTERS where they are wanted."""
+    """What makes a service of its fields, in their order: head, name, (engine), _REST, and _COUNTERS where they are wanted."""
     order: Literal["big", "little"] = "big" if af == AF_INET else byteorder  # of the netmask, IPv6: the prefix length
 
     def address(row: tuple[Any, ...]) -> Service:
-        protocol, addr, port, name, flags, timeout, mask = row[:7]
         return Service(
-            af, protocol, addr, ntohs(port), 0, _NAMES.get(name) or _name(name), flags, timeout,
-            int.from_bytes(mask, order), "", row[7:] or NO_STATS,
+            af, row[0], row[1], ntohs(row[2]), 0, _NAMES[row[3]], row[4], row[5], int.from_bytes(row[6], order), "",
+            row[7:] or NO_STATS,
         )  # fmt: skip
 
     def mark(row: tuple[Any, ...]) -> Service:
-        number, name, flags, timeout, mask = row[:5]
         return Service(
-            af, 0, b"", 0, number, _name(name), flags, timeout, int.from_bytes(mask, order), "", row[5:] or NO_STATS
+            af, 0, b"", 0, row[0], _NAMES[row[1]], row[2], row[3], int.from_bytes(row[4], order), "", row[5:] or NO_STATS
         )  # fmt: skip
 
     plain = mark if marked else address
@@ -117,7 +117,7 @@ def _builder(af: int, marked: bool, engine: bool) -> Callable[[tuple[Any, ...]],
 
     def with_engine(row: tuple[Any, ...]) -> Service:
         service = plain(row[:at] + row[at + 1 :])
-        service.pe = _name(row[at])
+        service.pe = _NAMES[row[at]]
         return service
 
     return with_engine if engine else plain

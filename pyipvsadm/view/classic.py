@@ -7,6 +7,8 @@ Owns: columns, widths, scaling, truncation. Must never know: backends, where nam
 
 from __future__ import annotations
 
+from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
+
 from pyipvsadm.endpoint import address_text
 from pyipvsadm.model import (
     AF_INET,
@@ -24,7 +26,7 @@ from pyipvsadm.model import (
     TUNNEL,
 )
 from pyipvsadm.options import TUNNEL_TYPES
-from pyipvsadm.rules import ROLES, Hosts, mask_text, scheduler_flags
+from pyipvsadm.rules import ROLES, Hosts, mask_text, numeric, scheduler_flags
 from pyipvsadm.view import order
 
 TYPE_CHECKING = False
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pyipvsadm.rules import Endpoint
 
     Values = tuple[Any, ...]  # of a row, without its address and port
+    Line = Callable[[Values], str]
 
     Shown = frozenset[str] | set[str]
 
@@ -55,7 +58,7 @@ _SERVER_PLAIN = "  -> RemoteAddress:Port           Forward Weight ActiveConn InA
 _SERVER_TUNNEL = "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
 
 _FOUR = " %-10d %-10d %-10d %-10d\n"
-_FIVE = "%9d%9d%9d%9d%9d"
+_FIVE = "%9d%9d%9d%9d%9d\n"
 SCALED = 100_000_000  # the least number that is shown with a unit
 
 # How a server's line starts: 1.31 has a buffer of 60 for an IPv6 name, and cuts others at the column's end.
@@ -102,42 +105,35 @@ class Listing:
 
     def __init__(self, shown: Shown, endpoint: Endpoint) -> None:
         view = view_of(shown)
-        self._exact = "exact" in shown
+        exact = "exact" in shown
         self._sort = "nosort" not in shown
         self._endpoint = endpoint
         self._hosts = Hosts(endpoint, _STARTS)
-        _, template, self._rest = _ROWS[view]
-        self._template = "" if self._exact else template
-        self._idle = template and template % ((0,) * template.count("%"))
         self._half = _HALVES.get(view)
+        _, template, rest = _ROWS[view]
+        self._sums: Line = _exactly if exact else _sums
+        self._line: Line = _small(template, rest) if template and not exact else lambda values: rest(values, exact)
 
     def service(self, found: Service, rows: list[Row]) -> str:
         """A service and its servers."""
         if self._half:
-            parts = [f"{_name(found, self._endpoint):33}{counters(found.stats[self._half], self._exact)}\n"]
+            text = f"{_name(found, self._endpoint):33}{self._sums(found.stats[self._half])}"
         else:
-            parts = [heading(found, self._endpoint)]
+            text = heading(found, self._endpoint)
         if self._sort and len(rows) > 1:
             rows = order.servers(rows)
+        line = self._line
         hosts = self._hosts.of(found.protocol, rows)
-        template = self._template
-        idle = self._idle
-        rest = self._rest
-        exact = self._exact
-        if template:
-            # Nearly all values are small; a template costs half of what an f-string or a call does.
-            parts += [
-                host + ((template % values if largest < SCALED else rest(values, exact)) if (largest := max(values)) else idle)
-                for host, values in zip(hosts, [row[2:] for row in rows], strict=True)
-            ]
-        else:
-            parts += [host + rest(row[2:], exact) for host, row in zip(hosts, rows, strict=True)]
-        return "".join(parts)
+        return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows, strict=True)])
 
 
 def heading(found: Service, endpoint: Endpoint) -> str:
     """A service's line in the views without counters."""
-    return f"{_name(found, endpoint)} {found.scheduler}{attributes(found) if found.flags & ~HASHED else ''}\n"
+    if endpoint is numeric and found.af == AF_INET and not found.fwmark and not found.flags & ~HASHED:
+        # What nearly all services are, in one step; an address of this family is never too long.
+        name = _PROTOCOLS.get(found.protocol, "?    ")
+        return f"{name}{inet_ntop(AF_INET, found.addr)}:{found.port} {found.scheduler}\n"
+    return f"{_name(found, endpoint)} {found.scheduler}{attributes(found)}\n"
 
 
 def _name(found: Service, endpoint: Endpoint) -> str:
@@ -163,13 +159,6 @@ def attributes(found: Service) -> str:
     if found.flags & ONE_PACKET:
         text += " ops"
     return text
-
-
-def counters(values: tuple[int, ...], exact: bool) -> str:
-    """Five of them; most are small."""
-    if max(values) < SCALED and not exact:
-        return _FIVE % values
-    return "".join([large(value, exact) for value in values])
 
 
 def large(value: int, exact: bool) -> str:
@@ -211,7 +200,7 @@ def _plain(values: Values, _: bool) -> str:
 
 
 def _stats(values: Values, exact: bool) -> str:
-    return f"{counters(values, exact)}\n"
+    return f"{''.join([large(value, exact) for value in values])}\n"
 
 
 def _rate(values: Values, exact: bool) -> str:
@@ -234,12 +223,33 @@ def _tunnels(values: Values, _: bool) -> str:
     return f" {method(forward):7} {info:13} {weight:<6} {active:<10} {inactive:<10}\n"
 
 
+def _small(template: str, rest: Callable[[Values, bool], str]) -> Line:
+    """What makes lines of values that are mostly small: a template costs half of what an f-string or a call a value does."""
+    idle = template % ((0,) * template.count("%"))
+
+    def line(values: Values) -> str:
+        largest = max(values)
+        if not largest:
+            return idle
+        return template % values if largest < SCALED else rest(values, False)
+
+    return line
+
+
+# What a service's counters look like: those of --stats, also where its rates are shown.
+_sums = _small(_FIVE, _stats)
+
+
+def _exactly(values: Values) -> str:
+    return _stats(values, True)
+
+
 _HALVES = {"stats": slice(0, 5), "rate": slice(5, 10)}  # of a service's stats
 
 # A view's columns, the template for values below SCALED or "", and what makes a line's rest of any.
 _ROWS: dict[str, tuple[tuple[str, ...], str, Callable[[Values, bool], str]]] = {
     "": (("forward", "weight", "active", "inactive"), "", _plain),
-    "stats": (("totals",), _FIVE + "\n", _stats),
+    "stats": (("totals",), _FIVE, _stats),
     "rate": (("rates",), " %8d %8d %8d%9d%9d\n", _rate),
     "thresholds": (("upper", "lower", "active", "inactive"), _FOUR, _thresholds),
     "persistent-conn": (("weight", "active", "inactive", "persistent"), "", _persistent),
