@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
-LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq bash zsh fish
+LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq bash zsh fish mandoc man-db
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
 	selection hints complete \
@@ -14,7 +14,7 @@ PURE := argv values legal popt options rules endpoint model errors wire netlink 
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))
 
-.PHONY: help env try test lint unit shells lab lab-packages record pictures bench bench-packages clean
+.PHONY: help env try test lint unit shells man lab lab-packages record pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,7 +32,7 @@ $(VENV)/.stamp: pyproject.toml
 try: env ## show the main job on the embedded table (no root, no kernel module)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/try.sh
 
-test: env lint unit shells lab ## all tests: style, types, units, cases, shells, and the lab (root)
+test: env lint unit shells man lab ## all tests: style, types, units, cases, shells, manual pages, and the lab (root)
 
 lint: env
 	$(BIN)/ruff check --quiet .
@@ -50,6 +50,9 @@ lab-packages:
 
 shells: env lab-packages ## the tests of completion in bash, zsh and fish
 	$(BIN)/python -m pytest -q tests/shells
+
+man: env lab-packages ## the tests of the manual pages: how they are shown, and their examples
+	$(BIN)/python -m pytest -q tests/man
 
 lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
 	$(BIN)/python -m pytest -q tests/lab

@@ -1,0 +1,98 @@
+"""The manual pages as people see them: mandoc finds no fault, 80 columns hold them in both of Debian's readers, examples work."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.man.pages import FOLDER, PAGES, literals, section
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READERS = {
+    "mandoc": ["mandoc", "-T", "utf8", "-O", "width=78"],
+    "man": ["man", "--warnings", "-P", "cat", "-l"],
+}
+PACKAGES = {"mandoc": "mandoc", "man": "man-db", "jq": "jq"}
+
+
+def need(program: str) -> None:
+    """What is missing is a skip on a desk, and a failure for root and where CI is set."""
+    if shutil.which(program) is None:
+        lack = f"no {program} here: apt-get install {PACKAGES[program]}"
+        if os.environ.get("CI") or os.geteuid() == 0:
+            pytest.fail(lack)
+        pytest.skip(lack)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_mandoc_finds_no_fault(name: str) -> None:
+    need("mandoc")
+    # References to pages that this machine has not are no fault; they go to standard error.
+    done = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "style", FOLDER / f"{name}.8"], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("reader", READERS)
+def test_shown_in_80_columns(reader: str, name: str) -> None:
+    need(reader)
+    environ = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "MANWIDTH": "80", "TERM": "dumb"}
+    command = [*READERS[reader], str(FOLDER / f"{name}.8")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=True)
+    shown = re.sub(".\b", "", done.stdout)  # bold and underlined are overstruck
+    assert done.stderr == ""
+    assert max(map(len, shown.splitlines())) <= 80
+    # Commands can be copied: what is typed as a hyphen or a quote is shown as one.
+    blocks = literals(PAGES[name])
+    assert blocks
+    for line in "".join(blocks).splitlines():
+        assert line in shown
+
+
+# After the main page's examples: what draining had written, the examples of jq, and the table as it is now.
+AFTER = """
+cmp undo - <<< 'ipvsadm -e -t 10.0.0.1:80 -r 192.168.10.8:8080 --keep -w 2'
+{jq}
+ipvsadm -L -n
+"""
+APPLIED = "0 added, 1 changed, 0 removed, 7 unchanged"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_examples_work(name: str, tmp_path: Path) -> None:
+    """All of a page's examples in a row, on a table in a file as the page says, by a shell that ends at the first that fails."""
+    need("jq")
+    environ = {
+        "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+        "IPVSADM_BACKEND": f"memory:{tmp_path / 'table'}",
+        "LC_ALL": "C.UTF-8",
+    }
+    script = "".join(literals(section(PAGES[name], "EXAMPLES")))
+    if name == "ipvsadm":
+        script += AFTER.format(jq="".join(literals(section(PAGES[name], "JSON"))))
+    command = ["bash", "-eu", "-o", "pipefail", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=120, check=False)
+    said = [line for line in done.stderr.splitlines() if "this changes the embedded table" not in line]  # to root alone
+    if name == "ipvsadm":
+        assert (done.returncode, said) == (0, [f"dry run: {APPLIED}", APPLIED])
+        assert "TCP  10.0.0.1:80 wrr\n" in done.stdout
+    else:
+        assert (done.returncode, said) == (0, [])
+
+
+def test_what_make_try_shows() -> None:
+    environ = {"PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+    command = ["sh", str(FOLDER.parent / "docs" / "try.sh")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, APPLIED.replace("7", "2"))
+    assert len(done.stdout.splitlines()) <= 24  # a screen

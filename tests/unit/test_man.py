@@ -1,0 +1,104 @@
+"""The manual pages against what they speak of: the table of options, the help, what the code reads, the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pyipvsadm import command, files, model
+from pyipvsadm.options import (
+    COMMANDS,
+    ENGINES,
+    NONE,
+    OPTIONAL,
+    OPTIONS,
+    SCHEDULER_FLAGS,
+    SCHEDULERS,
+    SORT_KEYS,
+    TUNNEL_TYPES,
+    Command,
+    Option,
+)
+from tests.man.pages import PAGES, literals, plain, section, text, unescaped
+
+REPO = Path(__file__).parents[2]
+README = (REPO / "README.md").read_text()
+MAIN = PAGES["ipvsadm"]
+ROWS: tuple[Command | Option, ...] = (*COMMANDS, *OPTIONS)
+
+
+def heading(row: Command | Option) -> str:
+    """The line that the page has over what it says of a row."""
+    names = ", ".join([f"-{row.short}"] * bool(row.short) + [f"--{row.long}"])
+    argument = row.operands if isinstance(row, Command) else row.metavar
+    if isinstance(row, Option) and row.argument == OPTIONAL:
+        argument = f"[{argument}]"
+    return f"{names} {argument}".rstrip()
+
+
+def items(source: str) -> list[str]:
+    return [plain(line) for line in source.splitlines() if line.startswith(".It ")]
+
+
+def test_every_command_and_option_has_its_place_and_there_are_no_others() -> None:
+    found = items(section(MAIN, "DESCRIPTION")) + items(section(MAIN, "COMMANDS")) + items(section(MAIN, "OPTIONS"))
+    assert sorted(found) == sorted(map(heading, ROWS))
+    assert all(bool(row.metavar) == (row.argument != NONE) for row in OPTIONS)  # what headings go by
+
+
+def test_the_synopsis_is_what_help_says() -> None:
+    forms = re.split(r"^\.Nm$", section(MAIN, "SYNOPSIS"), flags=re.MULTILINE)[1:]
+    assert sorted(text(form.strip()).replace("\n", " ") for form in forms) == sorted(map(command.form, COMMANDS))
+
+
+KNOWN = {f"--{row.long}" for row in ROWS} | {f"-{row.short}" for row in ROWS if row.short} | {"-l", "-Ln", "--complete"}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_no_page_names_an_option_that_there_is_not(page: str) -> None:
+    """Other than in examples, which run, and in what formats lists and dates."""
+    spoken = re.sub(r"^\.Bd.*?^\.Ed$|^\.(Bl|Dd) .*?$", "", page, flags=re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"(?<![\w-])--?[a-zA-Z0-9][a-zA-Z0-9-]*", text(spoken)))
+    assert named
+    assert named - KNOWN == set()
+
+
+def test_schedulers_their_flags_engines_and_other_words() -> None:
+    found = items(section(MAIN, "SCHEDULERS"))
+    assert sorted(found) == sorted([*SCHEDULERS, *(name for name, _, _ in SCHEDULER_FLAGS)])
+    assert set(ENGINES) <= set(items(section(MAIN, "PERSISTENCE")))
+    options = text(section(MAIN, "OPTIONS"))
+    assert [word for word in (*TUNNEL_TYPES, *SORT_KEYS) if not re.search(rf"\b{word}\b", options)] == []
+
+
+def test_the_variables_that_are_read() -> None:
+    code = "".join(path.read_text() for path in (REPO / "pyipvsadm").rglob("*.py"))
+    read = set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', code)) | set(re.findall(r'"([A-Z_]+)" in self\.environ', code))
+    read |= set(re.findall(r'^VARIABLE = "([A-Z_]+)"', code, re.MULTILINE))
+    assert "NO_COLOR" in read
+    assert sorted(items(section(MAIN, "ENVIRONMENT"))) == sorted(read - {"HOME"})  # HOME is completion's, for ~/
+
+
+def test_the_files() -> None:
+    assert sorted(items(section(MAIN, "FILES"))) == sorted(
+        [model.TABLE_FILE, model.CONNECTIONS_FILE, model.SETTINGS, files.LOCKS]
+    )
+    (schema,) = (REPO / "pyipvsadm" / "schema").iterdir()
+    assert str(schema.relative_to(REPO)) in section(MAIN, "JSON")
+
+
+def test_differences_are_the_readme_s() -> None:
+    listed = section(README.replace("\n## ", "\n.Sh "), "Differences from 1.31").split("\n\nExit statuses")[0]
+    expected = [one.replace("`", "") for one in re.split(r"^\d+\. ", listed, flags=re.MULTILINE)[1:]]
+    found = section(MAIN, "DIFFERENCES FROM 1.31").split(".It\n")[1:]
+    assert len(found) == len(expected)
+    for mine, its in zip(found, expected, strict=True):
+        assert unescaped(mine.removesuffix("\n.El\n")).split() == its.split()
+
+
+def test_the_examples_of_jq_are_the_readme_s() -> None:
+    (block,) = literals(section(MAIN, "JSON"))
+    expected = [line for line in README.splitlines() if line.startswith("ipvsadm") and "| jq " in line]
+    assert block.split() == " ".join(expected).split()
