@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
 LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl
-PURE := pyipvsadm/argv.py,pyipvsadm/legal.py,pyipvsadm/popt.py,pyipvsadm/options.py,pyipvsadm/rules.py,pyipvsadm/endpoint.py,pyipvsadm/model.py,pyipvsadm/errors.py,pyipvsadm/wire.py,pyipvsadm/netlink.py,pyipvsadm/layout.py,pyipvsadm/dumps.py,pyipvsadm/quick.py,pyipvsadm/trace.py,pyipvsadm/connections.py,pyipvsadm/memory.py,pyipvsadm/view/*.py
+DOCTOR := pyipvsadm/doctor/codes.py,pyipvsadm/doctor/command.py,pyipvsadm/doctor/director.py,pyipvsadm/doctor/facts.py,pyipvsadm/doctor/mends.py,pyipvsadm/doctor/probe.py,pyipvsadm/doctor/realserver.py,pyipvsadm/doctor/report.py,pyipvsadm/doctor/services.py
+PURE := pyipvsadm/argv.py,pyipvsadm/legal.py,pyipvsadm/popt.py,pyipvsadm/options.py,pyipvsadm/rules.py,pyipvsadm/endpoint.py,pyipvsadm/model.py,pyipvsadm/errors.py,pyipvsadm/wire.py,pyipvsadm/netlink.py,pyipvsadm/layout.py,pyipvsadm/dumps.py,pyipvsadm/quick.py,pyipvsadm/trace.py,pyipvsadm/connections.py,pyipvsadm/memory.py,pyipvsadm/view/*.py,$(DOCTOR)
 
 .PHONY: help env try test lint unit lab lab-packages record bench bench-packages clean
 

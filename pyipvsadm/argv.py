@@ -84,27 +84,39 @@ class Request:
     """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
 
     services: those that were named, in their order. ours: the options that 1.31 lacks, by long name, each with its value
-    (a number where the table of options gives it limits, None when it has none).
+    (a number where the table of options gives it limits, None when it has none). server: what options said of a real server.
     """
 
-    __slots__ = ("change", "command", "ours", "services", "slots")
+    __slots__ = ("change", "command", "ours", "server", "services", "slots")
 
-    def __init__(self, command: str, slots: set[str], services: list[Service], change: Change | None, ours: Ours) -> None:
+    def __init__(
+        self,
+        command: str,
+        slots: set[str],
+        services: list[Service],
+        change: Change | None,
+        ours: Ours,
+        server: Destination | None = None,
+    ) -> None:
         self.command = command
         self.slots = slots
         self.services = services
         self.change = change
         self.ours = ours
+        self.server = server
 
 
 class Scanner:
-    """One command line, or one line of rules. `ours` (see Request) is known even when `request` has raised."""
+    """One command line, or one line of rules.
+
+    `ours` (see Request) and `asked`, the command, are known even when `request` has raised.
+    """
 
     def __init__(self, words: Sequence[str], names: Names, posix: bool = False) -> None:
         self._words = Words(words, posix)
         self._names = names
         self.ours: Ours = {}
-        self._asked = ""
+        self.asked = ""
         self._slots: set[str] = set()
         # The reference parses into zeroed records: family 0 until an address is read.
         self._service = Service(0, scheduler="")
@@ -115,7 +127,7 @@ class Scanner:
 
     def request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
-        command = self._asked = self._command()
+        command = self.asked = self._command()
         if command in ("help", "version"):  # what follows is not even read
             return Request(command, self._slots, [], None, self.ours)
         self._options()
@@ -172,7 +184,7 @@ class Scanner:
 
     def _again(self, slot: str) -> None:
         several = next(row.several for row in SLOTS if row.name == slot)
-        if self._asked not in several:
+        if self.asked not in several:
             raise Usage(f"multiple '{slot}' options specified")
         self._service = Service(0, scheduler="")
         self._services.append(self._service)
@@ -318,6 +330,8 @@ class Scanner:
             if destination.forward != TUNNEL and any(slot[:4] == "tun-" for slot in slots):
                 raise Usage("Tunnel options conflict with forward method")
             check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
+        elif command == "doctor" and slots & {"forwarding-method", "tun-type", "director"} and "real-server-for" not in slots:
+            raise Usage("-g, -i, -m, --tun-type and --director go with --real-server-for")
         elif command == "list" and (
             (slots & {"connection", "timeout", "daemon"} and slots & {"stats", "rate", "thresholds"})
             or (slots & {"timeout", "daemon"} and "persistent-conn" in slots)
@@ -331,7 +345,7 @@ class Scanner:
                 each.protocol = 0
         op = _OPERATIONS.get(command)
         if op is None:
-            return Request(command, self._slots, services, None, self.ours)
+            return Request(command, self._slots, services, None, self.ours, self._destination)
         service = services[0] if services else None
         if op == ZERO and service is not None and not (service.fwmark or service.port or any(service.addr)):
             service = None  # libipvs.c: ipvs_zero_service takes the unspecified address for "all"

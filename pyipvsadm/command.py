@@ -23,6 +23,7 @@ USAGE = (
     "--set TCP TCPFIN UDP",
     "--start-daemon {master|backup} [daemon options]",
     "--stop-daemon {master|backup}",
+    "--doctor [doctor options]",
 )
 
 

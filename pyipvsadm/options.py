@@ -17,17 +17,23 @@ OPTIONAL = 2
 
 
 class Command:
-    """A command: `name` is what the reference calls it in messages, `operands` the bare words it takes."""
+    """A command: `name` is what the reference calls it in messages, `operands` the bare words it takes.
 
-    __slots__ = ("argument", "help", "long", "name", "operands", "short")
+    `ours` marks what 1.31 lacks: such a one does not belong in rules.
+    """
 
-    def __init__(self, long: str, short: str, text: str, argument: int = NONE, operands: str = "", name: str = "") -> None:
+    __slots__ = ("argument", "help", "long", "name", "operands", "ours", "short")
+
+    def __init__(
+        self, long: str, short: str, text: str, argument: int = NONE, operands: str = "", name: str = "", ours: bool = False
+    ) -> None:
         self.long = long
         self.short = short
         self.help = text
         self.argument = argument
         self.operands = operands
         self.name = name or long
+        self.ours = ours
 
 
 class Slot:
@@ -95,6 +101,7 @@ COMMANDS = (
     Command("restore", "R", "read rules from standard input and add them"),
     Command("save", "S", "write the rules to standard output"),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
+    Command("doctor", "", "find what is wrong around the table, and what mends it; change nothing", ours=True),
     Command("help", "h", "show this text"),
     Command("version", "v", "show the version"),
 )
@@ -111,7 +118,7 @@ SLOTS = (
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
     Slot("real-server", required="add-server edit-server delete-server"),
-    Slot("forwarding-method", optional=_SERVER),
+    Slot("forwarding-method", optional=f"{_SERVER} doctor"),
     Slot("weight", optional=_SERVER),
     Slot("u-threshold", optional=_SERVER),
     Slot("l-threshold", optional=_SERVER),
@@ -133,12 +140,17 @@ SLOTS = (
     Slot("mcast-ttl", optional="start-daemon"),
     Slot("sync-maxlen", optional="start-daemon"),
     Slot("tun-info", optional="list"),
-    Slot("tun-type", optional=_SERVER),
+    Slot("tun-type", optional=f"{_SERVER} doctor"),
     Slot("tun-port", optional=_SERVER),
     Slot("tun-nocsum", optional=_SERVER),
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours
+    Slot("json", optional="doctor"),
+    Slot("real-server-for", exclusive="doctor"),
+    Slot("probe", exclusive="doctor"),
+    Slot("explain", exclusive="doctor"),
+    Slot("director", optional="doctor"),
 )
 
 # Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
@@ -198,6 +210,13 @@ OPTIONS = (
            group="daemon options"),
     Option("mcast-port", "", "mcast-port", "UDP port (default 8848)", "PORT", group="daemon options"),
     Option("mcast-ttl", "", "mcast-ttl", "time to live, 1 to 255 (default 1)", "N", group="daemon options"),
+    Option("real-server-for", "", "real-server-for", "examine a real server for this virtual address (-g, -i or -m)", "VIP",
+           group="doctor options", ours=True),
+    Option("director", "", "director", "the director's address in the real server's network", "ADDRESS", group="doctor options",
+           ours=True),
+    Option("probe", "", "probe", "also ask every server: neighbour and TCP connect", group="doctor options", ours=True),
+    Option("explain", "", "explain", "what a finding means (all: every one)", "CODE", group="doctor options", ours=True),
+    Option("json", "", "json", "as JSON", group="other options", ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
 )  # fmt: skip

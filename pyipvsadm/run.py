@@ -10,6 +10,7 @@ from pyipvsadm.argv import TRY_HELP, Request, Scanner
 from pyipvsadm.endpoint import address_text, endpoint_text
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, FLUSH, Change
+from pyipvsadm.options import COMMANDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -257,6 +258,8 @@ def _line(at: int, words: list[str], world: World) -> Request | Skipped:
             raise Usage(f"--{next(iter(request.ours))} does not belong in rules: give it on the command line")
         if request.command == "restore":
             raise Usage(TRY_HELP, REFUSED)
+        if next(row.ours for row in COMMANDS if row.long == request.command):
+            raise Usage(f"--{request.command} does not belong in rules: give it on the command line")
         if request.command in ("help", "version"):
             raise Usage(f"--{request.command} ends the rules here: none was applied", 0)
     except Skipped as bad:

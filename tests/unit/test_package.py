@@ -28,6 +28,8 @@ FILES = (
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
+    *("doctor/__init__", "doctor/codes", "doctor/command", "doctor/director", "doctor/facts", "doctor/host", "doctor/mends"),
+    *("doctor/probe", "doctor/realserver", "doctor/report", "doctor/services"),
     *("view/__init__", "view/classic", "view/order", "view/procfs"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
