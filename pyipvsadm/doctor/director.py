@@ -158,11 +158,16 @@ def routes(table: Table, facts: Facts) -> Iterator[Finding]:
 
 
 def forwarding(table: Table, facts: Facts) -> Iterator[Finding]:
-    """NAT's answers are forwarded: by the interface they come in through (IN_DEV_FORWARD), in IPv6 by all (ip6_forward)."""
+    """NAT's answers are forwarded: by the interface they come in through (IN_DEV_FORWARD).
+
+    In IPv6 by all's value, since Linux 6.17 also by the interface's force_forwarding (ip6_output.c: ip6_forward).
+    """
     links: dict[tuple[int, str], set[str]] = {}
     for _, server, route in _ways(table, facts, MASQ):
-        where = route.link if server.af == AF_INET else "all"
-        links.setdefault((server.af, where), set()).add(host_of(server))
+        forced = server.af == AF_INET6 and facts.conf(route.link, "force_forwarding", family=AF_INET6)
+        if not forced:
+            where = route.link if server.af == AF_INET else "all"
+            links.setdefault((server.af, where), set()).add(host_of(server))
     for (family, link), hosts in links.items():
         if facts.conf(link, "forwarding", family=family) == 0:
             path = conf_path(link, "forwarding", family)

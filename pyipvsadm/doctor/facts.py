@@ -105,7 +105,6 @@ class Facts:
     routes: dict[str, Route] = field(default_factory=dict)  # by address asked for
     back: dict[str, Route] = field(default_factory=dict)  # by VIP: from it to OUTSIDE
     rules: list[Rule] = field(default_factory=list)
-    neighbours: dict[str, tuple[str, str]] = field(default_factory=dict)  # address -> (state, hardware address)
     sysctls: dict[str, str] = field(default_factory=dict)
     applications: str | None = None  # /proc/net/ip_vs_app
     schedulers: set[str] | None = None  # that are loaded or can be

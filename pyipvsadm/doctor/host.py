@@ -39,7 +39,10 @@ SYSCTLS = (
     "net/ipv4/vs/snat_reroute",
     "net/ipv4/vs/expire_quiescent_template",
 )
-OF_LINKS = ("forwarding", "rp_filter", "send_redirects", "arp_ignore", "arp_announce")
+OF_LINKS = (
+    *((AF_INET, name) for name in ("forwarding", "rp_filter", "send_redirects", "arp_ignore", "arp_announce")),
+    (AF_INET6, "force_forwarding"),
+)
 
 SYS = Path("/proc/sys")
 NET = Path("/proc/net")
@@ -66,7 +69,7 @@ class Host:
                 if found.local(vip):
                     found.back[vip] = _way(route, names, OUTSIDE[family_of(vip)], vip)
             found.rules = list(_rules(route))
-        paths = [*SYSCTLS, *(conf_path(link, name) for link in ("all", *found.links) for name in OF_LINKS)]
+        paths = [*SYSCTLS, *(conf_path(link, name, family) for link in ("all", *found.links) for family, name in OF_LINKS)]
         found.sysctls = {path: value for path in paths if (value := _text(SYS / path)) is not None}
         found.applications = _text(NET / "ip_vs_app")
         found.schedulers = _schedulers(schedulers)
@@ -95,7 +98,8 @@ def _links(route: IPRoute, found: Facts) -> dict[int, str]:
     """All interfaces; their names by number."""
     names = {}
     for each in route.get_links():
-        name, flags = each.get_attr("IFLA_IFNAME"), each["flags"]
+        flags = each["flags"]
+        name = os.fsdecode(each.get_attr("IFLA_IFNAME"))  # bytes where it is no UTF-8
         info = each.get_attr("IFLA_LINKINFO")
         names[each["index"]] = name
         found.links[name] = Link(
@@ -144,6 +148,8 @@ def _rules(route: IPRoute) -> Iterator[Rule]:
     for family in (AF_INET, AF_INET6):
         wanted = []
         for each in route.get_rules(family=family):
+            if each["family"] != family:  # without IPv6, the kernel answers with what it has
+                continue
             table = each.get_attr("FRA_TABLE") or each["table"]
             mark = each.get_attr("FRA_FWMARK") or 0
             source = each.get_attr("FRA_SRC")
@@ -164,7 +170,7 @@ def _neighbours(route: IPRoute) -> Iterator[tuple[str, str]]:
     for family in (AF_INET, AF_INET6):
         for each in route.get_neighbours(family=family):
             address = each.get_attr("NDA_DST")
-            if address and each["state"] in STATES:
+            if each["family"] == family and address and each["state"] in STATES:
                 yield address, STATES[each["state"]]
 
 

@@ -87,7 +87,7 @@ def shell(host: str, command: str) -> None:
     assert done.returncode == 0, (host, command, done.stderr)
 
 
-def doctor(host: str, words: str = "") -> tuple[int, list[dict[str, object]]]:
+def doctor(host: str | None, words: str = "") -> tuple[int, list[dict[str, object]]]:
     """The status and the findings."""
     result = run_ours(["--doctor", "--json", *words.split()], namespace=host)
     assert result.stderr == b"", result
@@ -597,6 +597,33 @@ def test_a_full_table_of_tracked_connections() -> None:
             most.write_text(before)
             for each in kept:
                 each.close()
+
+
+def test_a_kernel_without_the_module() -> None:
+    def loaded() -> list[str]:
+        return [line.split()[0] for line in Path("/proc/modules").read_text().splitlines() if line.startswith("ip_vs")]
+
+    def gone() -> list[str]:
+        """Modules of services that are still going cannot go."""
+        for name in sorted(loaded(), reverse=True):
+            subprocess.run(["rmmod", name], check=False, capture_output=True)
+        return loaded()
+
+    before = loaded()
+    try:
+        eventually(gone, [])
+        status, findings = doctor(None)
+        assert (status, [finding["code"] for finding in findings]) == (2, ["module-missing"])
+        assert loaded() == []  # the doctor loads nothing
+        assert findings[0]["mend"] == ["modprobe ip_vs"]
+        subprocess.run(["modprobe", "ip_vs"], check=True, capture_output=True)
+        assert doctor(None) == (0, [])
+    finally:
+        subprocess.run(["modprobe", "-a", *before], check=True, capture_output=True)
+    with built(DIRECT, WEB):
+        for rule in RULES_DIRECT:
+            shell("director", "ipvsadm " + filled(rule, DIRECT))
+        assert answers(DIRECT) == BOTH
 
 
 def test_the_fallback_tunnel_is_brought_up() -> None:

@@ -232,6 +232,7 @@ CASES = [
           "routes": {"192.168.10.8": Route("unicast", "eth0.7")}},
          mends=("sysctl -w net/ipv4/conf/eth0.7/forwarding=1",), says="1 server of NAT answers there"),
     Case("v6", "nat-forwarding-off", {"sysctls": SYSCTLS}, mends=("sysctl -w net.ipv6.conf.all.forwarding=1",)),
+    Case("v6", None, {"sysctls": {**SYSCTLS, "net/ipv6/conf/eth0/force_forwarding": "1"}}),
     Case("NAT", None, {"sysctls": {"net/ipv4/conf/eth0/forwarding": None, "net/ipv4/ip_forward": "0"}}),
     Case("DR", "nat-clients-beside-servers", BESIDE, BESIDE_RULES, subject="172.16.100.1",
          says="172.16.100.1 and 172.16.100.7, 172.16.100.8 are in 172.16.100.0/24 on eth0; net.ipv4.vs.conntrack is 0.",
