@@ -26,7 +26,7 @@ def status(findings: Sequence[Finding]) -> int:
 
 
 def text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
-    """For people: a paragraph a finding, what was not judged, and a last line that sums up."""
+    """For people: a paragraph a finding, what was not judged, and a last line that sums up. Nothing in it steers a terminal."""
     parts = []
     for each in findings:
         parts.append(f"{each.severity}: {each.subject}: {BY_CODE[each.code].title} [{each.code}]\n")
@@ -42,7 +42,7 @@ def text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
         parts.append(f"{_count(counts[0], 'error')}, {_count(counts[1], 'warning')}.\n")
     else:
         parts.append("Nothing wrong was found.\n")
-    return "".join(parts)
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in "".join(parts))
 
 
 def as_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:

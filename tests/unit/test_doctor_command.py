@@ -12,7 +12,7 @@ import pytest
 from pyipvsadm.cli import main
 from pyipvsadm.doctor import probe
 from pyipvsadm.doctor.codes import CODES
-from pyipvsadm.doctor.facts import OUTSIDE, Answer, Facts, Link, Route
+from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route
 from pyipvsadm.doctor.mends import command, sysctl
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET
@@ -203,6 +203,15 @@ def test_odd_names_of_interfaces_are_quoted() -> None:
     assert command("ip link set dev {link} up", link="a;reboot") == "ip link set dev 'a;reboot' up"
     assert sysctl("net/ipv4/conf/eth0.7/rp_filter", 2) == "sysctl -w net/ipv4/conf/eth0.7/rp_filter=2"
     assert sysctl("net/ipv4/conf/$x/rp_filter", 2) == "sysctl -w 'net.ipv4.conf.$x.rp_filter'=2"
+
+
+def test_names_of_interfaces_do_not_steer_the_terminal() -> None:
+    link = Link("\x1b[2J\udcff", up=False)
+    facts = Facts(links={link.name: link}, addresses=[Address("172.16.100.1", 32, link.name)], routes=DIRECT.facts.routes)
+    _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor")
+    assert "172.16.100.1 is on ?[2J?, which is down.\n" in text
+    _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor --json")
+    assert json.loads(text)["findings"][0]["mend"] == [f"ip link set dev '{link.name}' up"]
 
 
 # --- the probe
