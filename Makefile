@@ -10,6 +10,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq bash zsh 
 PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
 	selection hints complete \
 	change/keep change/drain change/plan change/desired change/carry change/rehearse change/save change/snapshot reading \
+	doctor/codes doctor/command doctor/director doctor/facts doctor/mends doctor/probe doctor/realserver doctor/report doctor/services \
 	view/*
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))

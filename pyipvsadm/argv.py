@@ -83,7 +83,7 @@ class Request:
 
     services: those that were named, in their order. ours: the options and the command that 1.31 lacks, by long name, each with
     its value (a number where the table of options gives it limits, None when it has none); "help": the command it is asked about.
-    server: the one that -r names; port: None where -r has none.
+    server: what options said of a real server, None where none was named; port: None where -r has none.
     flags: the scheduler flags as they were written; `change` has them as bits, but where the scheduler is to be kept.
     """
 
@@ -352,7 +352,7 @@ class Scanner:
             if each.fwmark:
                 each.protocol = 0
         request = Request(command, self._slots, services, None, self.ours)
-        request.server = self._destination if "real-server" in self._slots else None
+        request.server = self._destination if self._slots & {"real-server", "real-server-for"} else None
         request.port = self._port
         request.flags = self._flags
         op = _OPERATIONS.get(command)

@@ -105,10 +105,13 @@ def _main(argv: Sequence[str], world: World) -> int:
             else:
                 world.out(VERSION + "\n")
             return 0
+    given = scanner.ours.get("backend")
+    spec = None if given is None else str(given)
+    if scanner.asked == "doctor":  # a real server need not have IPVS
+        return _doctor(world, spec, bad or request)
     # The reference opens the table before it reads its arguments: without one, that is what it says.
-    spec = scanner.ours.get("backend")
     try:
-        status = _with_backend(world, None if spec is None else str(spec), bad or request)
+        status = _with_backend(world, spec, bad or request)
     except Failed as no:
         if request is not None and request.command == "apply" and "dry-run" in request.slots:
             no.status = REFUSED  # 1 and 2 say something else of this one: that there is something to do, or bad input
@@ -135,12 +138,23 @@ def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skip
         backend.close()
 
 
-def _open(world: World, spec: str | None) -> Backend:
-    return world.backend(_chosen(world, spec))
+def _doctor(world: World, spec: str | None, wanted: Request | Usage | Skipped | None) -> int:
+    if isinstance(wanted, Usage):
+        raise wanted
+    if not isinstance(wanted, Request):
+        world.err(str(wanted))
+        return REFUSED
+    from pyipvsadm.doctor.command import run as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
+
+    return examine(wanted, world, _chosen(world, spec), lambda: _open(world, spec))
 
 
 def _chosen(world: World, spec: str | None) -> str:
     return spec if spec is not None else world.environ.get(VARIABLE) or "kernel"
+
+
+def _open(world: World, spec: str | None) -> Backend:
+    return world.backend(_chosen(world, spec))
 
 
 def _warn(world: World, spec: str | None) -> None:

@@ -6,7 +6,18 @@ Owns: the order in which faults are found, and their words. Must never know: val
 from __future__ import annotations
 
 from pyipvsadm.errors import Usage
-from pyipvsadm.options import COMMANDS, EXCLUDES, LIST_CONFLICTS, NEEDS, SLOTLESS, SLOTS, TOGETHER, TUNNEL_SLOTS, TUNNEL_TYPES
+from pyipvsadm.options import (
+    COMMANDS,
+    DOCTOR_NEEDS,
+    EXCLUDES,
+    LIST_CONFLICTS,
+    NEEDS,
+    SLOTLESS,
+    SLOTS,
+    TOGETHER,
+    TUNNEL_SLOTS,
+    TUNNEL_TYPES,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +42,7 @@ def check_slots(command: str, slots: set[str]) -> None:
 
 def check_ours(command: str, slots: set[str]) -> None:
     """Hold options that 1.31 lacks against what they are given with."""
-    for slot, other in NEEDS.items():
+    for slot, other in {**NEEDS, **(DOCTOR_NEEDS if command == "doctor" else {})}.items():
         if slot in slots and other not in slots:
             raise Usage(f"You need to supply the '{other}' option for the '{slot}' option")
     if "drain" in slots:  # nothing but the weight is changed

@@ -111,6 +111,7 @@ COMMANDS = (
     Command("apply", "", "bring the table to the rules in FILE, or in standard input", OPTIONAL,
             operands="[FILE]", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
+    Command("doctor", "", "find what is wrong around the table; change nothing", ours=True),
     Command("help", "h", "help; after a command: on that command"),
     Command("version", "v", "show the version"),
 )  # fmt: skip
@@ -119,7 +120,7 @@ COMMANDS = (
 COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
     ("Real servers", "add-server edit-server delete-server"),
-    ("Listing and counters", "list zero"),
+    ("Listing and counters", "list zero doctor"),
     ("Rules as text", "save restore apply"),
     ("Time-outs and sync daemons", "set start-daemon stop-daemon"),
     ("Help", "help version"),
@@ -138,7 +139,7 @@ SLOTS = (
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
     Slot("real-server", required="add-server edit-server delete-server drain", optional="list"),
-    Slot("forwarding-method", optional=_SERVER),
+    Slot("forwarding-method", optional=f"{_SERVER} doctor"),
     Slot("weight", optional=_SERVER),
     Slot("u-threshold", optional=_SERVER),
     Slot("l-threshold", optional=_SERVER),
@@ -160,13 +161,13 @@ SLOTS = (
     Slot("mcast-ttl", optional="start-daemon"),
     Slot("sync-maxlen", optional="start-daemon"),
     Slot("tun-info", optional="list"),
-    Slot("tun-type", optional=_SERVER),
+    Slot("tun-type", optional=f"{_SERVER} doctor"),
     Slot("tun-port", optional=_SERVER),
     Slot("tun-nocsum", optional=_SERVER),
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours, and all that follow
-    Slot("json", optional="list version apply"),
+    Slot("json", optional="list version apply doctor"),
     Slot("empty", optional="list"),
     Slot("quiesced", optional="list"),
     Slot("client", optional="list"),
@@ -182,6 +183,10 @@ SLOTS = (
     Slot("force", optional="apply"),
     Slot("allow-empty", optional="apply"),
     Slot("keep-weights", optional="apply"),
+    Slot("real-server-for", exclusive="doctor"),
+    Slot("probe", exclusive="doctor"),
+    Slot("explain", exclusive="doctor"),
+    Slot("director", optional="doctor"),
 )
 
 # Exclusive slots that go together all the same: the connections of a service.
@@ -213,8 +218,9 @@ SLOTLESS = {
     "sort": frozenset({"list"}),
 }
 
-# Slots that are nothing without another.
-NEEDS = {"client": "connection", "sort-by": "watch", "drain-inactive": "drain"}
+# Slots that are nothing without another, and those that are nothing with the doctor.
+NEEDS = {"client": "connection", "sort-by": "watch", "drain-inactive": "drain", "director": "real-server-for"}
+DOCTOR_NEEDS = {"forwarding-method": "real-server-for", "tun-type": "real-server-for"}
 
 # Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
 TUNNEL_SLOTS = (
@@ -304,6 +310,12 @@ OPTIONS = (
            ours=True),
     Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing", group="other options",
            ours=True),
+    Option("real-server-for", "", "real-server-for", "examine a real server for this virtual address (-g, -i or -m)", "VIP",
+           group="doctor options", ours=True),
+    Option("director", "", "director", "the director's address in the real server's network", "ADDRESS", group="doctor options",
+           ours=True),
+    Option("probe", "", "probe", "also ask every server: neighbour and TCP connect", group="doctor options", ours=True),
+    Option("explain", "", "explain", "what a finding means (all: every one)", "CODE", group="doctor options", ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
 )  # fmt: skip

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pyipvsadm.doctor.host import Host
     from pyipvsadm.model import Backend
     from pyipvsadm.terminal import Screen
 
@@ -195,6 +196,12 @@ class World:
 
             return FileTable(path)
         raise Failed(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
+
+    def host(self) -> Host:
+        """The machine around the table, for the doctor to look at."""
+        from pyipvsadm.doctor.host import Host  # noqa: PLC0415  # pyroute2 costs 200 ms
+
+        return Host()
 
 
 def _number(text: str | None, default: int) -> int:

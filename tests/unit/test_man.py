@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -29,6 +30,9 @@ MAIN = PAGES["ipvsadm"]
 ROWS: tuple[Command | Option, ...] = (*COMMANDS, *OPTIONS)
 
 
+SEVERITIES = ("Errors", "Warnings")  # over the doctor's codes
+
+
 def heading(row: Command | Option) -> str:
     """The line that the page has over what it says of a row."""
     names = ", ".join([f"-{row.short}"] * bool(row.short) + [f"--{row.long}"])
@@ -43,8 +47,9 @@ def items(source: str) -> list[str]:
 
 
 def test_every_command_and_option_has_its_place_and_there_are_no_others() -> None:
-    found = items(section(MAIN, "DESCRIPTION")) + items(section(MAIN, "COMMANDS")) + items(section(MAIN, "OPTIONS"))
-    assert sorted(found) == sorted(map(heading, ROWS))
+    titles = ["DESCRIPTION", "COMMANDS", "OPTIONS", "DOCTOR"]
+    found = [item for title in titles for item in items(section(MAIN, title))]
+    assert sorted(set(found) - set(SEVERITIES)) == sorted(map(heading, ROWS))
     assert all(bool(row.metavar) == (row.argument != NONE) for row in OPTIONS)  # what headings go by
 
 
@@ -71,6 +76,14 @@ def test_schedulers_their_flags_engines_and_other_words() -> None:
     assert set(ENGINES) <= set(items(section(MAIN, "PERSISTENCE")))
     options = text(section(MAIN, "OPTIONS"))
     assert [word for word in (*TUNNEL_TYPES, *SORT_KEYS) if not re.search(rf"\b{word}\b", options)] == []
+
+
+def test_the_codes_of_the_doctor() -> None:
+    codes = importlib.import_module("pyipvsadm.doctor.codes")
+    for title, severity in zip(SEVERITIES, (codes.ERROR, codes.WARNING), strict=True):
+        listed = section(MAIN, "DOCTOR").split(f".It {title}\n")[1].split(".It ")[0]
+        expected = [row.code for row in codes.CODES if row.severity == severity]
+        assert re.findall(r"^\.Cm (\S+)", listed, re.MULTILINE) == expected
 
 
 def test_the_variables_that_are_read() -> None:

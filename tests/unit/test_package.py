@@ -35,6 +35,8 @@ FILES = (
     *("change/rehearse", "change/save", "change/snapshot"),
     *("view/__init__", "view/bar", "view/classic", "view/figures", "view/grid", "view/json", "view/live", "view/order"),
     *("view/pretty", "view/procfs", "view/progress", "view/watch"),
+    *("doctor/__init__", "doctor/codes", "doctor/command", "doctor/director", "doctor/facts", "doctor/host", "doctor/mends"),
+    *("doctor/probe", "doctor/realserver", "doctor/report", "doctor/services"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}

@@ -1,0 +1,195 @@
+"""THE table of what the doctor can find: data only, each code once.
+
+Owns: codes (stable: scripts go by them), severities, titles, and the sentences on why a thing matters and how it is mended.
+Reports, --explain and the manual page are made from it. Must never know: how a thing is found (director.py, realserver.py).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+ERROR = "error"
+WARNING = "warning"
+STATUS = {WARNING: 1, ERROR: 2}
+
+
+class Code(NamedTuple):
+    """One kind of finding. why: one sentence, shown with each. mend: what helps, beyond the command shown with the finding."""
+
+    code: str
+    severity: str
+    title: str
+    why: str
+    mend: str
+
+
+CODES = (
+    Code("module-missing", ERROR, "IPVS is not in this kernel",
+         "Without the module there is no table, and nothing is balanced.",
+         "Load ip_vs, and have it loaded at boot (/etc/modules-load.d)."),
+    Code("scheduler-missing", ERROR, "a service has no scheduler",
+         "A service without a scheduler has no way to choose a server: every new connection is refused.",
+         "Load the module of the scheduler, or edit the service (-E) to have one that is there."),
+    Code("no-servers", ERROR, "a service has no real server",
+         "Every new connection to the service is refused.",
+         "Add a server (-a), or delete the service (-D)."),
+    Code("all-weights-zero", ERROR, "all servers of a service have weight 0",
+         "Weight 0 takes no new connections: every new client is refused.",
+         "Give at least one server a weight (-e ... -w)."),
+    Code("vip-missing", ERROR, "a virtual address is not this host's",
+         "IPVS only sees packets that are for this host: requests for the address pass it by, or never come here.",
+         "Add the address to the interface that faces the clients. Not looked at where a backup sync daemon runs without"
+         " a master: there the address comes with the failover."),
+    Code("vip-interface-down", ERROR, "the interface of a virtual address is down",
+         "No request for the address can come in through it.",
+         "Bring the interface up; without a carrier, look at the cable or the switch."),
+    Code("mark-not-local", ERROR, "no address and no route brings a mark's packets in",
+         "A mark does not route: IPVS only sees marked packets that are for this host, and none can be.",
+         "Add the virtual addresses to an interface, or send the mark's packets to a table with a route of type local."),
+    Code("mark-table-empty", WARNING, "a routing rule for a mark leads to an empty table",
+         "The rule does nothing: marked packets are routed as all others, and are seen by IPVS only if their address is "
+         "this host's.",
+         "Put the route of type local into the rule's table."),
+    Code("mark-unset", WARNING, "nothing in the packet filter sets a mark",
+         "The service takes packets with its mark only, and no iptables or nftables rule exists here that could give it "
+         "to them.",
+         "Mark the packets in the mangle table's PREROUTING chain. Marks that tc or BPF programs set are not seen by the"
+         " doctor."),
+    Code("nat-forwarding-off", ERROR, "forwarding is off where servers of NAT answer",
+         "The servers' answers, addressed to the clients, are dropped here instead of being translated and passed on.",
+         "Turn forwarding on; IPv4 goes by the interface that answers come in through, IPv6 by `all`."),
+    Code("nat-clients-beside-servers", WARNING, "clients in the servers' own network would be answered past the director",
+         "A server answers a client in its own network directly, from an address that the client never asked: the "
+         "connection fails.",
+         "Let the director translate the source as well (vs/conntrack 1 and a rule in the nat table), or put the servers"
+         " into a network without clients. Not looked at when both are there: what the rules match is not read."),
+    Code("send-redirects", WARNING, "the director sends redirects to servers of NAT",
+         "Clients and servers share this wire: a server that is told so by a redirect answers the clients directly, past"
+         " the translation.",
+         "Turn send_redirects off for the interface and for `all`: the kernel sends when either is on. Servers that have "
+         "heeded a redirect forget it with `ip route flush cache`."),
+    Code("snat-reroute-off", WARNING, "translated answers are not routed by their new source",
+         "A routing rule chooses the way by the virtual address, but answers leave by the way chosen for the server's "
+         "address.",
+         "Set vs/snat_reroute to 1, its default."),
+    Code("server-no-route", ERROR, "there is no route to a server",
+         "What is scheduled to the server is lost, or the client gets an error.",
+         "Add a route, or an address in the server's network."),
+    Code("dr-behind-gateway", ERROR, "a server of direct routing is behind a gateway",
+         "Direct routing changes only the hardware address: the gateway gets packets for the virtual address and sends "
+         "them back, or anywhere but to the server.",
+         "Use tunnelling (-i) or NAT (-m) for this server, or route to it directly when it is on this wire."),
+    Code("port-not-mapped", ERROR, "direct routing or tunnelling to another port",
+         "Only NAT changes ports: the server gets the packets at the service's port, where it may not listen.",
+         "Give the server the service's port, or use NAT (-m)."),
+    Code("tunnel-mtu", ERROR, "the way to a tunnelled server is too narrow",
+         "IPv6 needs 1280 bytes within the tunnel (IPv4 68), and the kernel does not send through less.",
+         "Raise the MTU of the link and of the route."),
+    Code("tunnel-from-vip", ERROR, "a tunnel starts at the virtual address",
+         "The server has that address itself and drops packets that come from it.",
+         "Choose another source: by the route's `src` for IPv4; for IPv6 by making the virtual address deprecated."),
+    Code("rp-filter", WARNING, "rp_filter drops requests on a virtual address's interface",
+         "The way back to clients outside leads through another interface, and a strict rp_filter (1) drops what comes "
+         "in where it would not go out.",
+         "Set the interface's rp_filter to 2 (loose): the larger of `all` and the interface's value counts."),
+    Code("conntrack-full", ERROR, "the table of tracked connections is full",
+         "The kernel drops the packets of every new connection that it cannot track.",
+         "Raise net.netfilter.nf_conntrack_max, or do not track the cluster's packets (NOTRACK in the raw table)."),
+    Code("quiescent-templates", WARNING, "a server at weight 0 keeps its persistent clients",
+         "Clients with a persistence template go on being sent to a server at weight 0 until they stay away for the "
+         "whole time-out.",
+         "Set vs/expire_quiescent_template to 1."),
+    Code("netmask-without-persistence", WARNING, "a netmask (-M) without persistence (-p)",
+         "The netmask says which clients persistence takes as one; without -p it does nothing.",
+         "Edit the service (-E) with -p, or without -M."),
+    Code("ftp-helper-missing", WARNING, "FTP by NAT without the helper",
+         "Within FTP, servers name their own addresses; only ip_vs_ftp rewrites them, so that transfers reach the "
+         "service.",
+         "Load ip_vs_ftp, and have it loaded at boot (/etc/modules-load.d)."),
+    Code("ftp-not-persistent", WARNING, "FTP by direct routing or tunnelling without persistence",
+         "A transfer's connection goes to a port of its own: only persistence (-p) sends it to the server that waits for"
+         " it.",
+         "Edit the service (-E) with -p."),
+    Code("sync-interface-down", ERROR, "a sync daemon's interface is down",
+         "No connections are handed to the other director, or taken from it: a failover breaks them all.",
+         "Bring the interface up, or start the daemon anew on another one."),
+    Code("sync-no-multicast", WARNING, "a sync daemon's interface has multicast off",
+         "Connections are handed over by multicast, and with the flag off it is up to the driver whether any comes in.",
+         "Turn the interface's multicast on."),
+    Code("sync-backup-holds-vip", WARNING, "an active director runs only the backup sync daemon",
+         "It holds a virtual address, but hands nobody the connections it makes: the next failover breaks them.",
+         "Start the master daemon here (both may run); keepalived does so with lvs_sync_daemon."),
+    Code("server-no-neighbour", ERROR, "nobody on the wire answers for a server (--probe)",
+         "What is scheduled to the server is lost.",
+         "Look after the server; until then give it weight 0."),
+    Code("server-silent", ERROR, "a server does not answer a connect (--probe)",
+         "What is scheduled to the server hangs until the client gives up.",
+         "Look after the server, or a packet filter before it; until then give it weight 0."),
+    Code("server-refuses", ERROR, "a server refuses connections (--probe)",
+         "What is scheduled to the server is refused. A server of direct routing or tunnelling that listens on the "
+         "virtual address only refuses the probe, which goes to its own address, as well.",
+         "Start the service on the server; until then give it weight 0."),
+    Code("real-vip-missing", ERROR, "the real server lacks the virtual address",
+         "Packets come with the virtual address as their destination: without it the server drops or forwards them.",
+         "Add the address to lo or to a dummy interface, as a single address."),
+    Code("real-vip-interface-down", ERROR, "the interface of the real server's virtual address is down",
+         "The address is not this host's while it is down: an interface that goes down takes IPv6 addresses with it.",
+         "Bring the interface up, or put the address on lo."),
+    Code("real-vip-on-wire", ERROR, "the real server's virtual address is on an interface to the wire",
+         "The server answers for the address there: clients and routers send to it, past the director.",
+         "Move the address to lo or to a dummy interface."),
+    Code("real-vip-prefix", ERROR, "the real server's virtual address brings its whole network",
+         "With a shorter prefix than a single address's, the network around it is taken for local: clients and routers "
+         "in it are out of reach.",
+         "Use prefix length 32, for IPv6 128."),
+    Code("real-arp-ignore", ERROR, "the real server answers ARP for the virtual address",
+         "Clients and routers on its wire may take the server for the director and send everything to it.",
+         "Set arp_ignore to 1 (the larger of `all` and the interface's value counts)."),
+    Code("real-arp-announce", WARNING, "the real server names the virtual address in its own ARP requests",
+         "Who hears such a request takes the server for the holder of the address, and sends to it, past the director.",
+         "Set arp_announce to 2 (the larger of `all` and the interface's value counts)."),
+    Code("real-tunnel-missing", ERROR, "the real server has no tunnel interface",
+         "Packets come wrapped, and nothing here unwraps them.",
+         "Add an interface of the director's tunnel type (--tun-type): ipip, gre, or for gue ipip with `ip fou add port "
+         "PORT gue`."),
+    Code("real-tunnel-down", ERROR, "the real server's tunnel interface is down",
+         "Packets come wrapped, and an interface that is down unwraps none.",
+         "Bring the interface up."),
+    Code("real-tunnel-rp-filter", ERROR, "rp_filter drops what comes out of the tunnel",
+         "The way back to the client is not through the tunnel: a strict rp_filter (1) drops what comes in where it "
+         "would not go out, a loose one (2) too where the interface has no IPv4 address.",
+         "Turn rp_filter off for the tunnel interface; where `all` must stay on, set the interface's to 2 and give it the "
+         "virtual address."),
+    Code("real-no-default-route", ERROR, "the real server of NAT has no default route",
+         "Answers must go back through the director, and have no way to clients outside this network.",
+         "Add a default route through the director's address in this network."),
+    Code("real-gateway-not-director", ERROR, "the default route of the real server of NAT avoids the director",
+         "Answers that do not pass the director keep the server's address, which the client never asked: the connection "
+         "fails.",
+         "Route through the director's address (the one given by --director)."),
+    Code("real-gateway-is-director", ERROR, "the real server's default route leads through the director",
+         "With direct routing and tunnelling answers come from the virtual address, and the director drops packets that "
+         "come from an address of its own.",
+         "Route through the network's router instead."),
+)  # fmt: skip
+
+BY_CODE = {row.code: row for row in CODES}
+
+
+class Finding(NamedTuple):
+    """What is wrong: a code, about what (an interface, a service, a server), the facts read, and the commands that mend it."""
+
+    code: str
+    subject: str
+    what: str
+    mends: tuple[str, ...] = ()
+
+    @property
+    def severity(self) -> str:
+        """ERROR or WARNING."""
+        return BY_CODE[self.code].severity
+
+
+def explained(row: Code) -> str:
+    """The paragraph of a code."""
+    return f"{row.code} ({row.severity}): {row.title}\n  {row.why}\n  {row.mend}\n"

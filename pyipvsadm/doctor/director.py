@@ -1,0 +1,383 @@
+"""What can be wrong on a director: the table and the facts of its host -> findings. Pure.
+
+Owns: the checks, one small function each, and CHECKS, the order in which they are made. Must never know: where facts come
+from, how findings are shown. A check claims nothing of what was not read: an absent fact gives no finding.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+from pyipvsadm import rules
+from pyipvsadm.doctor import services
+from pyipvsadm.doctor.codes import Finding
+from pyipvsadm.doctor.facts import conf_path, family_of, host_of, pair_name, server_name, servers_of, service_name, vip_of
+from pyipvsadm.doctor.mends import command, count, net, server_command, single, some, sysctl
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    BACKUP,
+    GRE,
+    GUE,
+    MASQ,
+    MASTER,
+    ROUTE,
+    TCP,
+    TUN_CSUM,
+    TUN_REMCSUM,
+    TUNNEL,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyipvsadm.doctor.facts import Facts, Route, Table
+    from pyipvsadm.model import Destination, Service
+
+    Check = Callable[[Table, Facts], Iterator[Finding]]
+
+HEADERS = {AF_INET: 20, AF_INET6: 40}
+LEAST = {AF_INET: 68, AF_INET6: 1280}  # bytes that every link carries (RFC 791, RFC 8200); ip_vs_xmit.c holds to them
+UNREACHABLE = ("unreachable", "blackhole", "prohibit")
+
+
+def _ways(table: Table, facts: Facts, *methods: int) -> Iterator[tuple[Service, Destination, Route]]:
+    """Servers of these methods that are reached over an interface."""
+    for service, server in servers_of(table, *methods):
+        route = facts.routes.get(host_of(server))
+        if route is not None and route.kind == "unicast":
+            yield service, server, route
+
+
+# --- the way in
+
+
+def _vips(table: Table) -> dict[str, list[Service]]:
+    found: dict[str, list[Service]] = {}
+    for service, _ in table.services:
+        if vip := vip_of(service):
+            found.setdefault(vip, []).append(service)
+    return found
+
+
+def vips(table: Table, facts: Facts) -> Iterator[Finding]:
+    """Each virtual address is this host's, or comes with a failover."""
+    waiting = BACKUP in table.daemons and MASTER not in table.daemons
+    for vip in _vips(table):
+        route = facts.routes.get(vip)
+        link = facts.link_of(vip)
+        # an address of an interface that is down stays this host's (IPv4), and may be asked for by another one
+        if link is not None and not link.silent and not (link.up and link.carrier):
+            what = f"{vip} is on {link.name}, which is {'up, but has no carrier' if link.up else 'down'}."
+            mends = () if link.up else (command("ip link set dev {link} up", link=link.name),)
+            yield Finding("vip-interface-down", vip, what, mends)
+        elif link is None and route is not None and route.kind != "local" and not waiting:
+            wires = [each.name for each in facts.links.values() if each.up and not each.silent]
+            where = route.link or (wires[0] if wires else "DEVICE")
+            what = f"{vip} is on no interface, and no route of type local has it."
+            yield Finding("vip-missing", vip, what, (command("ip address add {vip} dev {link}", vip=single(vip), link=where),))
+
+
+def marks(table: Table, facts: Facts) -> Iterator[Finding]:
+    """What brings a mark's packets in, and whether anything can have set it."""
+    for service, _ in table.services:
+        if not service.fwmark:
+            continue
+        name = service_name(service)
+        ruled = [each for each in facts.rules if each.family == service.af and each.mark]
+        ruled = [each for each in ruled if service.fwmark & each.mask == each.mark & each.mask]
+        own = [each for each in facts.addresses if each.family == service.af and _global(each.text)]
+        local = (
+            "ip -6 route add local default dev lo table" if service.af == AF_INET6 else "ip route add local default dev lo table"
+        )
+        if any(rule.brings for rule in ruled):
+            pass
+        elif empty := [rule for rule in ruled if rule.empty]:
+            what = f"A rule sends mark {service.fwmark} to table {empty[0].table}, which is empty."
+            yield Finding("mark-table-empty", name, what, (f"{local} {empty[0].table}",))
+        elif not own and facts.links:
+            family = net(service.af)
+            what = (
+                f"No {family} address but loopback's is here, and no rule leads mark {service.fwmark} to a route of type local."
+            )
+            rule = f"ip{' -6' if service.af == AF_INET6 else ''} rule add fwmark {service.fwmark} lookup 100"
+            yield Finding("mark-not-local", name, what, (rule, f"{local} 100"))
+        if facts.filters is not None and not any(facts.filters.values()):
+            table6 = "ip6tables" if service.af == AF_INET6 else "iptables"
+            mend = f"{table6} -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK --set-mark {service.fwmark}"
+            yield Finding("mark-unset", name, "No iptables or nftables rule exists here.", (mend,))
+
+
+def _global(address: str) -> bool:
+    return not address.startswith(("127.", "fe80:")) and address != "::1"
+
+
+def reverse_path(table: Table, facts: Facts) -> Iterator[Finding]:
+    """A strict rp_filter where clients outside come in, but would not be answered (fib_frontend.c: fib_validate_source)."""
+    for vip in _vips(table):
+        link = facts.link_of(vip)
+        back = facts.back.get(vip)
+        if link is None or link.silent or back is None or back.kind != "unicast" or back.link == link.name:
+            continue
+        if facts.largest(link.name, "rp_filter") == 1 and family_of(vip) == AF_INET:
+            what = (
+                f"{vip} is on {link.name}, whose rp_filter is 1 (the larger of all's and its own); "
+                f"the way back to clients outside leads through {back.link}."
+            )
+            yield Finding("rp-filter", link.name, what, (sysctl(conf_path(link.name, "rp_filter"), 2),))
+
+
+# --- the way to the servers
+
+
+def routes(table: Table, facts: Facts) -> Iterator[Finding]:
+    """No route, or with direct routing one through a gateway."""
+    seen = set()
+    for service, server in servers_of(table):
+        host = host_of(server)
+        route = facts.routes.get(host)
+        if route is None:
+            continue
+        if route.kind in UNREACHABLE and host not in seen:
+            seen.add(host)
+            yield Finding(
+                "server-no-route",
+                host,
+                f"The kernel's route to {host}: {route.kind}.",
+                (f"ip route add {single(host)} dev DEVICE",),
+            )
+        elif server.forward == ROUTE and route.kind == "unicast" and route.gateway:
+            what = f"The way to it leads through {route.gateway} on {route.link}."
+            beside = [each.link for each in facts.addresses if each.holds(host)]
+            if beside:
+                mend = command("ip route replace {host} dev {link}", host=single(host), link=beside[0])
+            else:
+                mend = server_command("-e", service, server, forward=TUNNEL)
+            yield Finding("dr-behind-gateway", pair_name(service, server), what, (mend,))
+
+
+def forwarding(table: Table, facts: Facts) -> Iterator[Finding]:
+    """NAT's answers are forwarded: by the interface they come in through (IN_DEV_FORWARD).
+
+    In IPv6 by all's value, since Linux 6.17 also by the interface's force_forwarding (ip6_output.c: ip6_forward).
+    """
+    links: dict[tuple[int, str], set[str]] = {}
+    for _, server, route in _ways(table, facts, MASQ):
+        forced = server.af == AF_INET6 and facts.conf(route.link, "force_forwarding", family=AF_INET6)
+        if not forced:
+            where = route.link if server.af == AF_INET else "all"
+            links.setdefault((server.af, where), set()).add(host_of(server))
+    for (family, link), hosts in links.items():
+        if facts.conf(link, "forwarding", family=family) == 0:
+            path = conf_path(link, "forwarding", family)
+            answer = f"{count(len(hosts), 'server')} of NAT {'answer' if len(hosts) > 1 else 'answers'} there: {some(hosts)}"
+            what = f"{path.replace('/', '.')} is 0; {answer}."
+            whole = family == AF_INET and facts.sysctls.get("net/ipv4/ip_forward") == "0"
+            yield Finding("nat-forwarding-off", link, what, (sysctl("net/ipv4/ip_forward" if whole else path, 1),))
+
+
+def beside(table: Table, facts: Facts) -> Iterator[Finding]:
+    """Clients on the servers' own link: the virtual address is in the network that the servers are reached in."""
+    conntrack = facts.sysctls.get("net/ipv4/vs/conntrack")
+    if _snat(facts):
+        return
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for service, server, route in _ways(table, facts, MASQ):
+        vip, host = vip_of(service), host_of(server)
+        for own in facts.addresses:
+            on_link = vip and not route.gateway and own.link == route.link and own.prefix < 8 * len(server.addr)
+            if on_link and own.holds(host) and own.holds(vip):
+                network = str(ip_network(f"{own.text}/{own.prefix}", strict=False))
+                found.setdefault((vip, network, own.link), set()).add(host)
+    for (vip, network, link), hosts in found.items():
+        what = f"{vip} and {some(hosts)} are in {network} on {link}"
+        what += f"; net.ipv4.vs.conntrack is {conntrack}." if conntrack is not None else "."
+        mends: tuple[str, ...] = () if conntrack == "1" else (sysctl("net/ipv4/vs/conntrack", 1),)
+        if not facts.translates():
+            program = "ip6tables" if ":" in network else "iptables"
+            mends += (f"{program} -t nat -A POSTROUTING -s {network} -d {network} -j MASQUERADE",)
+        yield Finding("nat-clients-beside-servers", vip, what, mends)
+
+
+def _snat(facts: Facts) -> bool:
+    """Whether IPVS's packets go through rules that may make their source this host."""
+    return facts.translates() and facts.sysctls.get("net/ipv4/vs/conntrack") == "1"
+
+
+def redirects(table: Table, facts: Facts) -> Iterator[Finding]:
+    """Either of all's and the interface's value sends (IN_DEV_TX_REDIRECTS); not asked for IPv6, which has no such value."""
+    wires = set()
+    for service, server, route in _ways(table, facts, MASQ):
+        link = facts.link_of(vip_of(service))
+        if link is not None and link.name == route.link and server.af == AF_INET:
+            wires.add(link.name)
+    for name in sorted(wires):
+        on = [each for each in ("all", name) if facts.conf(each, "send_redirects")]
+        if on and not _snat(facts):
+            paths = [conf_path(each, "send_redirects") for each in on]
+            what = f"Clients and servers of NAT are both reached through {name}; send_redirects is on for {' and '.join(on)}."
+            yield Finding("send-redirects", name, what, tuple(sysctl(path, 0) for path in paths))
+
+
+def reroute(table: Table, facts: Facts) -> Iterator[Finding]:
+    """vs/snat_reroute 0 while rules choose by source (ip_vs_core.c: ip_vs_route_me_harder)."""
+    if facts.sysctls.get("net/ipv4/vs/snat_reroute") != "0":
+        return
+    translated = {vip_of(service) for service, _ in servers_of(table, MASQ)} - {""}
+    for rule in facts.rules:
+        if not rule.source:
+            continue
+        for vip in sorted(translated):
+            if family_of(vip) == rule.family and ip_address(vip) in ip_network(rule.source, strict=False):
+                what = f"net.ipv4.vs.snat_reroute is 0, and a rule sends what comes from {rule.source} to table {rule.table}."
+                yield Finding("snat-reroute-off", vip, what, (sysctl("net/ipv4/vs/snat_reroute", 1),))
+
+
+def overhead(server: Destination) -> int:
+    """Bytes that the tunnel adds to a packet (ip_vs_xmit.c: __ip_vs_get_out_rt)."""
+    size = HEADERS[server.af]
+    if server.tun_type == GUE:
+        size += 8 + 4 + (8 if server.tun_flags & TUN_REMCSUM else 0)
+    elif server.tun_type == GRE:
+        size += 8 if server.tun_flags & TUN_CSUM else 4
+    return size
+
+
+def tunnels(table: Table, facts: Facts) -> Iterator[Finding]:
+    """Room within the tunnel, and where it starts."""
+    for service, server, route in _ways(table, facts, TUNNEL):
+        mtu = facts.way_mtu(host_of(server))
+        least = max(LEAST[server.af], LEAST[service.af])
+        if mtu is not None and mtu - overhead(server) < least:
+            left = mtu - overhead(server)
+            what = f"The way to it through {route.link} takes {mtu} bytes; the tunnel leaves {left} of them, {least} are needed."
+            mend = command("ip link set dev {link} mtu ", link=route.link)
+            if route.mtu:
+                mend = f"{_replace(route, host_of(server))} mtu "
+            mend += str(least + overhead(server))
+            yield Finding("tunnel-mtu", pair_name(service, server), what, (mend,))
+        vip = vip_of(service)
+        own = next((each for each in facts.addresses if each.text == vip), None)
+        if own is not None and route.source == vip:
+            others = [
+                e.text
+                for e in facts.addresses
+                if e.link == route.link and e.family == server.af and e.text != vip and _global(e.text)
+            ]
+            if server.af == AF_INET:
+                mends: tuple[str, ...] = (f"{_replace(route, host_of(server))} src {others[0] if others else 'ADDRESS'}",)
+            else:
+                # a change of the address alone is not enough: IPVS remembers the source until the routes change
+                mends = (
+                    command(f"ip -6 address del {vip}/{own.prefix} dev {{link}}", link=own.link),
+                    command(f"ip -6 address add {vip}/{own.prefix} dev {{link}} nodad preferred_lft 0", link=own.link),
+                )
+            yield Finding("tunnel-from-vip", pair_name(service, server), f"Packets to it would come from {vip}.", mends)
+
+
+def _replace(route: Route, host: str) -> str:
+    """The command that makes the way to this host a route of its own."""
+    via = f" via {route.gateway}" if route.gateway else ""
+    return command(f"ip route replace {single(host)}{via} dev {{link}}", link=route.link)
+
+
+def tracked(_: Table, facts: Facts) -> Iterator[Finding]:
+    """nf_conntrack's count against its limit."""
+    if facts.conntrack is not None and facts.conntrack[0] >= facts.conntrack[1] > 0:
+        entries, most = facts.conntrack
+        what = f"{entries} connections are tracked, of {most} at most."
+        yield Finding("conntrack-full", "nf_conntrack", what, (sysctl("net/netfilter/nf_conntrack_max", 2 * most),))
+
+
+# --- sync daemons
+
+
+def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
+    """Their interfaces, and whether the active director hands its connections on."""
+    for state, (name, syncid) in table.daemons.items():
+        role = rules.ROLES.get(state, str(state))
+        link = facts.links.get(name)
+        if facts.links and (link is None or not (link.up and link.carrier)):
+            why = "is not there" if link is None else "has no carrier" if link.up else "is down"
+            mends = (command("ip link set dev {link} up", link=name),) if link is not None and not link.up else ()
+            yield Finding("sync-interface-down", f"sync {role}", f"Its interface {name} {why}.", mends)
+        elif link is not None and not link.multicast:
+            mend = command("ip link set dev {link} multicast on", link=name)
+            yield Finding("sync-no-multicast", f"sync {role}", f"Its interface {name} has multicast off.", (mend,))
+        if state == BACKUP and MASTER not in table.daemons:
+            held = [vip for vip in _vips(table) if (on := facts.link_of(vip)) is not None and on.up and not on.silent]
+            if held:
+                what = f"{some(held)} {'are' if len(held) > 1 else 'is'} on an interface here, and only the backup daemon runs."
+                mend = command(f"ipvsadm --start-daemon master --mcast-interface {{link}} --syncid {syncid}", link=name)
+                yield Finding("sync-backup-holds-vip", f"sync {role}", what, (mend,))
+
+
+# --- what a probe found
+
+
+def probed(table: Table, facts: Facts) -> Iterator[Finding]:
+    """Servers that take connections, and did not answer."""
+    for service, server in servers_of(table):
+        answer = facts.answers.get((host_of(server), probe_port(service, server)))
+        if answer is None or not server.weight:
+            continue
+        mends = (server_command("-e", service, server, weight=0),)
+        if answer.neighbour in ("failed", "incomplete"):
+            what = f"The kernel's neighbour entry on the way to it: {answer.neighbour}."
+            yield Finding("server-no-neighbour", pair_name(service, server), what, mends)
+        elif answer.tcp == "refused":
+            yield Finding("server-refuses", pair_name(service, server), f"{server_name(server)} refused a connection.", mends)
+        elif answer.tcp not in ("", "open"):
+            what = f"A connect to {server_name(server)}, given a second: {answer.tcp}."
+            yield Finding("server-silent", pair_name(service, server), what, mends)
+
+
+def probe_port(service: Service, server: Destination) -> int:
+    """The TCP port that a probe asks; 0 for none: then only the neighbour is looked at."""
+    return server.port if service.protocol == TCP else 0
+
+
+# --- what was read, but cannot be judged from here
+
+
+def not_judged(table: Table, facts: Facts) -> Iterator[str]:
+    """Facts that may matter, and what is not known of them."""
+    for name, number in (facts.filters or {}).items():
+        if number:
+            yield f"{name}: {count(number, 'rule')}; what they match is not read."
+    if facts.unprobed:
+        yield f"{count(facts.unprobed, 'server')} could not be probed in time."
+    narrow: dict[tuple[str, int, int, int], set[str]] = {}
+    for service, server, _ in _ways(table, facts, TUNNEL):
+        mtu, link = facts.way_mtu(host_of(server)), facts.link_of(vip_of(service))
+        if mtu is not None and link is not None and not link.silent and link.mtu > mtu - overhead(server):
+            narrow.setdefault((link.name, link.mtu, mtu - overhead(server), service.af), set()).add(host_of(server))
+    for (name, size, room, family), hosts in narrow.items():
+        yield (
+            f"Packets of {size} bytes, which {name} takes, do not fit into the tunnel to {some(hosts)} ({room}): clients are "
+            "told so by ICMP, and whether that reaches them is not known here. Servers that ask for smaller packets do without: "
+            f"ip route change default ... advmss {room - HEADERS[family] - 20}."
+        )
+    wires = set()
+    for service, server, route in _ways(table, facts, MASQ):
+        link = facts.link_of(vip_of(service))
+        if server.af == AF_INET6 and link is not None and link.name == route.link:
+            wires.add(link.name)
+    for name in sorted(wires):
+        yield (
+            f"Clients and IPv6 servers of NAT are both reached through {name}: this host sends redirects, and whether the "
+            "servers heed them (net.ipv6.conf.*.accept_redirects) is not known here."
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    services.no_scheduler, services.no_servers, vips, marks, reverse_path, routes, forwarding, beside, redirects, reroute,
+    services.ports, tunnels, tracked, services.quiescent, services.netmask, services.ftp, daemons, probed,
+)  # fmt: skip
+
+
+def examine(table: Table, facts: Facts) -> list[Finding]:
+    """All findings, errors first, otherwise in the order of the checks."""
+    found = [finding for check in CHECKS for finding in check(table, facts)]
+    return sorted(found, key=lambda finding: finding.severity)

@@ -1,0 +1,196 @@
+"""What the doctor has read: plain records, and the few questions that several checks ask of them.
+
+Owns: the shapes. Must never know: where a fact comes from (host.py), what is wrong (director.py, realserver.py).
+
+Addresses are texts as inet_ntop writes them. A sysctl is known by its path below /proc/sys; one that could not be read is
+absent, and no check may claim anything of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+
+from pyipvsadm.endpoint import address_text
+from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, Destination, Service
+from pyipvsadm.rules import numeric
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Of networks for documentation (RFC 5737, RFC 3849): only a default route leads there.
+OUTSIDE = {AF_INET: "203.0.113.1", AF_INET6: "2001:db8:ffff::1"}
+
+
+@dataclass(frozen=True)
+class Link:
+    """An interface. kind: rtnetlink's name of the driver ("" for hardware). carrier: whether the wire is there."""
+
+    name: str
+    kind: str = ""
+    mtu: int = 1500
+    up: bool = True
+    carrier: bool = True
+    loopback: bool = False
+    noarp: bool = False
+    multicast: bool = True
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody on a wire is told of its addresses."""
+        return self.loopback or self.noarp
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address of this host."""
+
+    text: str
+    prefix: int
+    link: str
+    deprecated: bool = False
+
+    @property
+    def family(self) -> int:
+        """AF_INET or AF_INET6."""
+        return family_of(self.text)
+
+    def holds(self, other: str) -> bool:
+        """Whether another address is in its network."""
+        return family_of(other) == self.family and ip_address(other) in ip_network(f"{self.text}/{self.prefix}", strict=False)
+
+
+@dataclass(frozen=True)
+class Route:
+    """The kernel's answer to `ip route get`. kind: "unicast", "local" or another of ip-route's; gateway "" when on the link."""
+
+    kind: str
+    link: str = ""
+    gateway: str = ""
+    source: str = ""
+    mtu: int = 0  # of the way, 0 where only the link's counts
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A routing rule with a mark, a source or both. brings, empty: its table has a route of type local, has none at all."""
+
+    family: int
+    table: int
+    mark: int = 0
+    mask: int = 0xFFFFFFFF
+    source: str = ""  # ADDRESS/PREFIX
+    brings: bool = False
+    empty: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a probe found. neighbour: the kernel's state of the next hop, "" unknown.
+
+    tcp: "open", "refused", what else the system said, or "" where nothing was asked.
+    """
+
+    neighbour: str = ""
+    tcp: str = ""
+
+
+@dataclass
+class Facts:
+    """Of the host. None where something could not be read."""
+
+    links: dict[str, Link] = field(default_factory=dict)
+    addresses: list[Address] = field(default_factory=list)
+    routes: dict[str, Route] = field(default_factory=dict)  # by address asked for
+    back: dict[str, Route] = field(default_factory=dict)  # by VIP: from it to OUTSIDE
+    rules: list[Rule] = field(default_factory=list)
+    sysctls: dict[str, str] = field(default_factory=dict)
+    applications: str | None = None  # /proc/net/ip_vs_app
+    schedulers: set[str] | None = None  # that are loaded or can be
+    filters: dict[str, int] | None = None  # "iptables mangle" -> rules
+    conntrack: tuple[int, int] | None = None  # entries, and the most there may be
+    answers: dict[tuple[str, int], Answer] = field(default_factory=dict)  # (address, TCP port or 0)
+    unprobed: int = 0  # servers for which there was no time
+
+    def local(self, address: str) -> bool:
+        """Whether packets to the address are for this host."""
+        return self.routes.get(address, Route("")).kind == "local"
+
+    def link_of(self, address: str) -> Link | None:
+        """The interface that has the address."""
+        return next((self.links[each.link] for each in self.addresses if each.text == address and each.link in self.links), None)
+
+    def conf(self, link: str, name: str, *, family: int = AF_INET) -> int | None:
+        """An interface's own value."""
+        value = self.sysctls.get(conf_path(link, name, family))
+        return int(value) if value is not None else None
+
+    def largest(self, link: str, name: str) -> int | None:
+        """The larger of `all` and the interface's value: what the kernel goes by for most of these (IN_DEV_MAXCONF)."""
+        own, every = self.conf(link, name), self.conf("all", name)
+        return None if own is None or every is None else max(own, every)
+
+    def way_mtu(self, address: str) -> int | None:
+        """The largest packet that goes to the address in one piece."""
+        route = self.routes.get(address)
+        if route is None or route.kind != "unicast" or route.link not in self.links:
+            return None
+        return route.mtu or self.links[route.link].mtu
+
+    def translates(self) -> bool:
+        """Whether there are rules that may rewrite what leaves this host."""
+        return any(count and ("nat" in name or name.startswith("nftables")) for name, count in (self.filters or {}).items())
+
+
+@dataclass
+class Table:
+    """The services with their servers, and the states of the sync daemons: what a backend holds."""
+
+    services: list[tuple[Service, list[Destination]]] = field(default_factory=list)
+    daemons: dict[int, tuple[str, int]] = field(default_factory=dict)  # state -> (interface, syncid)
+
+
+def family_of(address: str) -> int:
+    """AF_INET or AF_INET6."""
+    return AF_INET6 if ":" in address else AF_INET
+
+
+def conf_path(link: str, name: str, family: int = AF_INET) -> str:
+    """The path of an interface's sysctl."""
+    return f"net/ipv{6 if family == AF_INET6 else 4}/conf/{link}/{name}"
+
+
+def vip_of(service: Service) -> str:
+    """The service's address; "" when it goes by a mark."""
+    return "" if service.fwmark else address_text(service.af, service.addr)
+
+
+def host_of(server: Destination) -> str:
+    """The server's address."""
+    return address_text(server.af, server.addr)
+
+
+def service_name(service: Service) -> str:
+    """As listings have it: TCP 10.0.0.1:80."""
+    if service.fwmark:
+        return f"FWM {service.fwmark}" + (" IPv6" if service.af == AF_INET6 else "")
+    return f"{PROTOCOLS.get(service.protocol, service.protocol)} {numeric(service.af, service.addr, service.port)}"
+
+
+def server_name(server: Destination) -> str:
+    """HOST:PORT."""
+    return numeric(server.af, server.addr, server.port)
+
+
+def servers_of(table: Table, *methods: int) -> Iterator[tuple[Service, Destination]]:
+    """Each server with its service; only those of these methods, if any are named."""
+    for service, servers in table.services:
+        for server in servers:
+            if not methods or server.forward in methods:
+                yield service, server
+
+
+def pair_name(service: Service, server: Destination) -> str:
+    """A server of a service."""
+    return f"{service_name(service)} -> {server_name(server)}"

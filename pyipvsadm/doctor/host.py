@@ -1,0 +1,235 @@
+"""The reading of the host: the only place of the doctor's that looks at it. It changes nothing.
+
+Owns: rtnetlink by pyroute2, /proc, the packet filters' counts. Must never know: what is wrong with anything.
+
+What cannot be read is left out. No module is loaded for a look: a packet filter that is not there yet is not asked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from pathlib import Path
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from pyipvsadm.doctor.facts import OUTSIDE, Address, Facts, Link, Route, Rule, conf_path, family_of
+from pyipvsadm.doctor.probe import ask
+from pyipvsadm.model import AF_INET, AF_INET6
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+IFF_UP, IFF_LOOPBACK, IFF_NOARP, IFF_MULTICAST, IFF_LOWER_UP = 0x1, 0x8, 0x80, 0x1000, 0x10000  # uapi/linux/if.h
+IFA_F_DEPRECATED = 0x20  # uapi/linux/if_addr.h
+KINDS = {1: "unicast", 2: "local", 3: "broadcast", 4: "anycast", 5: "multicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+STATES = {0x01: "incomplete", 0x02: "reachable", 0x04: "stale", 0x08: "delay", 0x10: "probe", 0x20: "failed", 0x80: "permanent"}
+SOL_IP, SOL_IPV6 = 0, 41
+IPT_SO_GET_INFO = 64  # uapi/linux/netfilter_ipv4/ip_tables.h; IPv6 has the same number
+INFO = struct.Struct("32s13I")  # struct ipt_getinfo: name, valid hooks, entries, underflows, number of entries, size
+
+SYSCTLS = (
+    "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
+    "net/ipv4/vs/conntrack",
+    "net/ipv4/vs/snat_reroute",
+    "net/ipv4/vs/expire_quiescent_template",
+)
+OF_LINKS = (
+    *((AF_INET, name) for name in ("forwarding", "rp_filter", "send_redirects", "arp_ignore", "arp_announce")),
+    (AF_INET6, "force_forwarding"),
+)
+
+SYS = Path("/proc/sys")
+NET = Path("/proc/net")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Host:
+    """The one this process runs on, in its network namespace."""
+
+    def has_ipvs(self) -> bool:
+        """Whether the module is there."""
+        return (NET / "ip_vs").exists()
+
+    def facts(self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]) -> Facts:
+        """What there is to know. ways: addresses to ask the kernel's route of; vips: those asked also for the way back."""
+        found = Facts()
+        with IPRoute() as route:
+            names = _links(route, found)
+            _addresses(route, found, names)
+            for address in {*ways, *vips}:
+                found.routes[address] = _way(route, names, address)
+            for vip in vips:
+                if found.local(vip):
+                    found.back[vip] = _way(route, names, OUTSIDE[family_of(vip)], vip)
+            found.rules = list(_rules(route))
+        paths = [*SYSCTLS, *(conf_path(link, name, family) for link in ("all", *found.links) for family, name in OF_LINKS)]
+        found.sysctls = {path: value for path in paths if (value := _text(SYS / path)) is not None}
+        found.applications = _text(NET / "ip_vs_app")
+        found.schedulers = _schedulers(schedulers)
+        found.filters = _filters()
+        found.conntrack = _conntrack()
+        return found
+
+    def probe(self, found: Facts, servers: list[tuple[str, int]]) -> None:
+        """Ask servers, as (address, TCP port or 0), and note what became of each in found."""
+
+        def neighbours() -> dict[str, str]:
+            with IPRoute() as route:
+                return dict(_neighbours(route))
+
+        ask(found, servers, neighbours)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="surrogateescape").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def _links(route: IPRoute, found: Facts) -> dict[int, str]:
+    """All interfaces; their names by number."""
+    names = {}
+    for each in route.get_links():
+        flags = each["flags"]
+        name = os.fsdecode(each.get_attr("IFLA_IFNAME"))  # bytes where it is no UTF-8
+        info = each.get_attr("IFLA_LINKINFO")
+        names[each["index"]] = name
+        found.links[name] = Link(
+            name,
+            kind=(info.get_attr("IFLA_INFO_KIND") or "") if info else "",
+            mtu=each.get_attr("IFLA_MTU") or 0,
+            up=bool(flags & IFF_UP),
+            carrier=bool(flags & IFF_LOWER_UP),
+            loopback=bool(flags & IFF_LOOPBACK),
+            noarp=bool(flags & IFF_NOARP),
+            multicast=bool(flags & IFF_MULTICAST),
+        )
+    return names
+
+
+def _addresses(route: IPRoute, found: Facts, names: dict[int, str]) -> None:
+    for each in route.get_addr():
+        if each["family"] in (AF_INET, AF_INET6):
+            text = each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")
+            flags = each.get_attr("IFA_FLAGS") or each["flags"]
+            link = names.get(each["index"], "")
+            found.addresses.append(Address(text, each["prefixlen"], link, bool(flags & IFA_F_DEPRECATED)))
+
+
+def _way(route: IPRoute, names: dict[int, str], address: str, source: str = "") -> Route:
+    """The kernel's choice of a route, as its own packets would take it."""
+    wanted = {"dst": address, **({"src": source} if source else {})}
+    try:
+        answer = next(iter(route.route("get", family=family_of(address), **wanted)))
+    except NetlinkError as no:
+        # fib_rules and fib_trie answer so for these types, and for no route at all
+        return Route({13: "prohibit", 22: "blackhole"}.get(no.code, "unreachable"))
+    metrics = answer.get_attr("RTA_METRICS")
+    via = answer.get_attr("RTA_VIA")
+    return Route(
+        KINDS.get(answer["type"], str(answer["type"])),
+        link=names.get(answer.get_attr("RTA_OIF"), ""),
+        gateway=answer.get_attr("RTA_GATEWAY") or (via["addr"] if via else ""),
+        source=answer.get_attr("RTA_PREFSRC") or "",
+        mtu=(metrics.get_attr("RTAX_MTU") or 0) if metrics else 0,
+    )
+
+
+def _rules(route: IPRoute) -> Iterator[Rule]:
+    """Rules by mark or source, with what is in their tables."""
+    for family in (AF_INET, AF_INET6):
+        wanted = []
+        for each in route.get_rules(family=family):
+            if each["family"] != family:  # without IPv6, the kernel answers with what it has
+                continue
+            table = each.get_attr("FRA_TABLE") or each["table"]
+            mark = each.get_attr("FRA_FWMARK") or 0
+            source = each.get_attr("FRA_SRC")
+            if mark or source:
+                mask = each.get_attr("FRA_FWMASK")
+                wanted.append(
+                    (table, mark, 0xFFFFFFFF if mask is None else mask, f"{source}/{each['src_len']}" if source else "")
+                )
+        types: dict[int, list[int]] = {}
+        for each in route.get_routes(family=family) if wanted else ():
+            types.setdefault(each.get_attr("RTA_TABLE") or each["table"], []).append(each["type"])
+        for table, mark, mask, source in wanted:
+            there = types.get(table, [])
+            yield Rule(family, table, mark, mask, source, brings=2 in there, empty=not there)
+
+
+def _neighbours(route: IPRoute) -> Iterator[tuple[str, str]]:
+    for family in (AF_INET, AF_INET6):
+        for each in route.get_neighbours(family=family):
+            address = each.get_attr("NDA_DST")
+            if each["family"] == family and address and each["state"] in STATES:
+                yield address, STATES[each["state"]]
+
+
+def _schedulers(names: Iterable[str]) -> set[str] | None:
+    """Those of the names that are loaded, or that the kernel's folder of modules has; None where that is not known."""
+    there = {name for name in names if Path(f"/sys/module/ip_vs_{name}").exists()}
+    missing = set(names) - there
+    if missing:
+        release = os.uname().release
+        listed = [_text(Path("/lib/modules", release, file)) for file in ("modules.dep", "modules.builtin")]
+        if None in listed:
+            return None
+        there |= {name for name in missing if any(f"/ip_vs_{name}.ko" in text for text in listed if text)}
+    return there
+
+
+def _conntrack() -> tuple[int, int] | None:
+    values = [_text(SYS / "net/netfilter" / name) for name in ("nf_conntrack_count", "nf_conntrack_max")]
+    return (int(values[0]), int(values[1])) if values[0] is not None and values[1] is not None else None
+
+
+def _filters() -> dict[str, int] | None:
+    """How many rules each table of the packet filters has. None where that is not ours to see."""
+    found: dict[str, int] = {}
+    try:
+        for program, family, level, names in (
+            ("iptables", socket.AF_INET, SOL_IP, "ip_tables_names"),
+            ("ip6tables", socket.AF_INET6, SOL_IPV6, "ip6_tables_names"),
+        ):
+            tables = _text(NET / names)
+            if tables is None and (NET / names).exists():
+                return None
+            for table in (tables or "").split():
+                found[f"{program} {table}"] = _legacy(family, level, table)
+        if Path("/sys/module/nf_tables").exists():
+            found.update(_nftables())
+    except (OSError, NetlinkError):
+        return None
+    return found
+
+
+def _legacy(family: int, level: int, table: str) -> int:
+    """The rules of a table that is there: its entries, without a policy a chain and the end."""
+    info = ctypes.create_string_buffer(INFO.pack(table.encode(), *(0,) * 13), INFO.size)
+    size = ctypes.c_uint(INFO.size)
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+        # Python's own getsockopt hands nothing in, and the table's name has to go in
+        if _libc.getsockopt(sock.fileno(), level, IPT_SO_GET_INFO, info, ctypes.byref(size)) != 0:
+            raise OSError(ctypes.get_errno(), table)
+    _, hooks, *_, entries, _ = INFO.unpack(info.raw)
+    return int(entries) - int(hooks).bit_count() - 1
+
+
+def _nftables() -> dict[str, int]:
+    from pyroute2.nftables.main import NFTables  # noqa: PLC0415  # only where nf_tables is loaded
+
+    found: dict[str, int] = {}
+    with NFTables(nfgen_family=0) as tables:
+        for rule in tables.get_rules():
+            name = f"nftables {rule.get_attr('NFTA_RULE_TABLE')}"
+            found[name] = found.get(name, 0) + 1
+    return found

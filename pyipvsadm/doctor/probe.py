@@ -1,0 +1,91 @@
+"""Asking servers whether they are there: a TCP connect to each, all at once, within a bounded time.
+
+Owns: the sockets, the time. Must never know: services, what an answer means. Nothing is said on a connection;
+it is closed at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+
+from pyipvsadm.doctor.facts import Answer, family_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyipvsadm.doctor.facts import Facts
+
+EACH = 1.0  # seconds for an answer
+ALL = 5.0  # seconds for all of them
+AT_ONCE = 500  # sockets
+SILENT = "no answer"
+DISCARD = 9  # RFC 863: where a datagram goes that only has to find the way
+
+
+def ask(found: Facts, servers: list[tuple[str, int]], neighbours: Callable[[], dict[str, str]]) -> None:
+    """Fill found.answers, by (address, TCP port; 0 asks for the neighbour only), and found.unprobed."""
+    waiting = list(dict.fromkeys(servers))
+    deadline = time.monotonic() + ALL
+    while waiting and time.monotonic() < deadline:
+        wave, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+        outcomes = _wave(wave, min(EACH, deadline - time.monotonic()))
+        states = neighbours()
+        for server in wave:
+            route = found.routes.get(server[0])
+            hop = route.gateway or server[0] if route is not None else server[0]
+            found.answers[server] = Answer(states.get(hop, ""), outcomes[server])
+    found.unprobed = len(waiting)
+
+
+def _wave(servers: list[tuple[str, int]], seconds: float) -> dict[tuple[str, int], str]:
+    """For each: open, refused, or what else the system said; "" where only the way was asked for."""
+    outcomes = dict.fromkeys(servers, "")
+    deadline = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        try:
+            for server in servers:
+                _start(selector, server, outcomes)
+            while (left := deadline - time.monotonic()) > 0 and selector.get_map():
+                for key, _ in selector.select(left):
+                    sock, server = key.fileobj, key.data
+                    assert isinstance(sock, socket.socket)
+                    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if server[1]:
+                        outcomes[server] = _outcome(number)
+                    selector.unregister(sock)
+                    sock.close()
+        finally:
+            for key in list(selector.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]  # they are sockets
+    return outcomes
+
+
+def _start(selector: selectors.BaseSelector, server: tuple[str, int], outcomes: dict[tuple[str, int], str]) -> None:
+    host, port = server
+    family = socket.AF_INET6 if family_of(host) == socket.AF_INET6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM if port else socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    number = sock.connect_ex((host, port or DISCARD))
+    if not port and not number:
+        number = errno.EINPROGRESS
+        try:
+            sock.send(b"")
+        except OSError as no:
+            number = no.errno or errno.EIO
+    if number in (0, errno.EINPROGRESS):
+        outcomes[server] = SILENT if port else ""
+        # a datagram is answered by an error at most: what is waited for is the neighbour
+        selector.register(sock, selectors.EVENT_WRITE if port else selectors.EVENT_READ, server)
+        return
+    sock.close()
+    if port:
+        outcomes[server] = _outcome(number)
+
+
+def _outcome(number: int) -> str:
+    return {0: "open", errno.ECONNREFUSED: "refused"}.get(number) or os.strerror(number)

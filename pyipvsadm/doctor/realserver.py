@@ -1,0 +1,171 @@
+"""What can be wrong on a real server, for one virtual address. Pure.
+
+Owns: the checks, and CHECKS, their order. Must never know: where facts come from, how findings are shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyipvsadm.doctor.codes import Finding
+from pyipvsadm.doctor.facts import OUTSIDE, conf_path, family_of
+from pyipvsadm.doctor.mends import command, single, sysctl
+from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, IPIP, MASQ, ROUTE, TUNNEL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyipvsadm.doctor.facts import Address, Facts, Link
+
+    Check = Callable[["Part", Facts], Iterator[Finding]]
+
+# rtnetlink's names of what unwraps packets, by tunnel type and inner family; the likelier first. GUE comes through fou to these.
+_PLAIN = {AF_INET: ("ipip", "ip6tnl"), AF_INET6: ("ip6tnl", "sit")}
+TUNNELS = {IPIP: _PLAIN, GUE: _PLAIN, GRE: dict.fromkeys(_PLAIN, ("gre", "ip6gre"))}
+FALLBACK = {"tunl0", "sit0", "ip6tnl0", "gre0", "ip6gre0"}  # the modules' own: down until somebody wants them
+ARP_IGNORING = {1, 2, 3, 8}  # arp.c: arp_ignore; 4 to 7 are reserved and ignore nothing
+
+
+@dataclass(frozen=True)
+class Part:
+    """What this host is to be: a real server for this address by this method. director: the director's address, "" unknown."""
+
+    vip: str
+    method: int = ROUTE
+    director: str = ""
+    tun_type: int = IPIP
+
+
+def address(part: Part, facts: Facts) -> Iterator[Finding]:
+    """The virtual address: here, on an interface that nobody on a wire asks, and alone."""
+    if part.method == MASQ:
+        return
+    vip = part.vip
+    holders = [each for each in facts.addresses if each.text == vip and each.link in facts.links]
+    if not holders and not facts.local(vip) and vip in facts.routes:
+        mend = f"ip address add {single(vip)} dev lo"
+        yield Finding("real-vip-missing", vip, f"{vip} is on no interface.", (mend,))
+    for own in holders:
+        link = facts.links[own.link]
+        full = own.prefix == (128 if own.family == AF_INET6 else 32)
+        move = (
+            command(f"ip address del {vip}/{own.prefix} dev {{link}}", link=own.link),
+            command(f"ip address add {single(vip)} dev {{link}}", link=own.link if link.silent else "lo"),
+        )
+        if not link.up and not facts.local(vip):  # IPv4 addresses stay, whatever becomes of the interface
+            mend = command("ip link set dev {link} up", link=own.link)
+            yield Finding("real-vip-interface-down", own.link, f"{vip} is on {own.link}, which is down.", (mend,))
+        if not link.silent:
+            yield Finding("real-vip-on-wire", own.link, f"{vip}/{own.prefix} is on {own.link}.", move)
+        elif not full:
+            yield Finding("real-vip-prefix", own.link, f"{own.link} has it as {vip}/{own.prefix}.", move)
+
+
+def arp(part: Part, facts: Facts) -> Iterator[Finding]:
+    """The kernel goes by the larger of all's and the interface's value. IPv6 answers for an interface's own addresses only."""
+    if part.method == MASQ or family_of(part.vip) != AF_INET or not facts.local(part.vip):
+        return
+    for name, good, wanted in (("arp_ignore", ARP_IGNORING, 1), ("arp_announce", {2}, 2)):
+        bad = {link.name: value for link in _wires(part, facts) if (value := facts.largest(link.name, name)) not in {*good, None}}
+        if bad:
+            values = ", ".join(f"{value} on {link}" for link, value in bad.items())
+            what = f"{name} is {values} (the larger of all's and the interface's)."
+            # where a value above the wanted one counts, only the interface's own can be the reason
+            mends = [sysctl(conf_path("all", name), wanted)]
+            mends += [sysctl(conf_path(link, name), wanted) for link in bad if (facts.conf(link, name) or 0) > wanted]
+            yield Finding(f"real-{name.replace('_', '-')}", ", ".join(bad), what, tuple(mends))
+
+
+def _wires(part: Part, facts: Facts) -> Iterator[Link]:
+    """Interfaces on which somebody may ask for the address. By a tunnel the server may be elsewhere: then only on its network."""
+    for name in dict.fromkeys(each.link for each in facts.addresses if each.family == AF_INET):
+        link = facts.links.get(name)
+        if link is not None and link.up and not link.silent:
+            own = [each for each in facts.addresses if each.link == name and each.text != part.vip]
+            if part.method == ROUTE or any(each.holds(part.vip) for each in own):
+                yield link
+
+
+def tunnel(part: Part, facts: Facts) -> Iterator[Finding]:
+    """An interface that unwraps, up, whose rp_filter lets the packets through."""
+    if part.method != TUNNEL or not facts.links:
+        return
+    kinds = TUNNELS[part.tun_type][family_of(part.vip)]
+    found = [link for link in facts.links.values() if link.kind in kinds]
+    if not found:
+        own = next(_reachable(facts), None)
+        what = f"No interface here is of kind {' or '.join(kinds)}."
+        mends = _tunnel(part, own) if own is not None else ()
+        yield Finding("real-tunnel-missing", part.vip, what, mends)
+    elif not any(link.up for link in found):
+        first = min(found, key=lambda each: (each.name in FALLBACK, kinds.index(each.kind)))
+        what = f"{first.name} is of kind {first.kind}, and is down."
+        yield Finding("real-tunnel-down", first.name, what, (command("ip link set dev {link} up", link=first.name),))
+    for link in found:
+        if link.up:
+            yield from _reverse_path(part, facts, link)
+
+
+def _reverse_path(part: Part, facts: Facts, link: Link) -> Iterator[Finding]:
+    """fib_frontend.c: __fib_validate_source; an interface without an address has no loose mode."""
+    value = facts.largest(link.name, "rp_filter")
+    bare = not any(each.link == link.name and each.family == AF_INET for each in facts.addresses)
+    if family_of(part.vip) == AF_INET and (value == 1 or (value == 2 and bare)):
+        path = conf_path(link.name, "rp_filter")
+        mends: tuple[str, ...] = (sysctl(path, 0),)
+        if facts.conf("all", "rp_filter"):
+            mends = (sysctl(path, 2),)
+            if bare:
+                mends += (command(f"ip address add {single(part.vip)} dev {{link}}", link=link.name),)
+        what = f"rp_filter of {link.name} is {value} (the larger of all's and its own)"
+        what += "; no IPv4 address is on it." if bare else "."
+        yield Finding("real-tunnel-rp-filter", link.name, what, mends)
+
+
+def _reachable(facts: Facts) -> Iterator[Address]:
+    """Addresses that a director could tunnel to."""
+    for each in facts.addresses:
+        link = facts.links.get(each.link)
+        if link is not None and link.up and not link.silent and not each.text.startswith("fe80:"):
+            yield each
+
+
+def _tunnel(part: Part, own: Address) -> tuple[str, ...]:
+    """The commands that make a tunnel's end at this address of ours."""
+    inner, outer = family_of(part.vip), own.family
+    if part.tun_type == GRE:
+        kind = "gre" if outer == AF_INET else "ip6gre"
+    elif outer == AF_INET:
+        kind = "ipip" if inner == AF_INET else "sit"
+    else:
+        kind = f"ip6tnl mode {'ipip6' if inner == AF_INET else 'ip6ip6'} remote any"
+    listen = ("ip fou add port PORT gue",) if part.tun_type == GUE else ()
+    return (*listen, f"ip link add lvs type {kind} local {own.text}", "ip link set dev lvs up")
+
+
+def way_back(part: Part, facts: Facts) -> Iterator[Finding]:
+    """Answers leave through the director with NAT, and never otherwise."""
+    route = facts.routes.get(OUTSIDE[family_of(part.vip)])
+    if route is None:
+        return
+    director = part.director or "DIRECTOR"
+    if part.method == MASQ and route.kind != "unicast":
+        yield Finding("real-no-default-route", "default route", f"The kernel's route to networks outside: {route.kind}.",
+                      (f"ip route add default via {director}",))  # fmt: skip
+    elif part.method == MASQ and part.director and route.gateway != part.director:
+        through = f"through {route.gateway} on {route.link}" if route.gateway else f"straight to {route.link}"
+        what = f"The way to networks outside leads {through}, not through {part.director}."
+        yield Finding("real-gateway-not-director", "default route", what, (f"ip route replace default via {director}",))
+    elif part.method != MASQ and part.director and route.gateway == part.director:
+        what = f"The way to networks outside leads through {part.director} on {route.link}."
+        yield Finding("real-gateway-is-director", "default route", what, ("ip route replace default via ROUTER",))
+
+
+CHECKS: tuple[Check, ...] = (address, arp, tunnel, way_back)
+
+
+def examine(part: Part, facts: Facts) -> list[Finding]:
+    """All findings, errors first, otherwise in the order of the checks."""
+    found = [finding for check in CHECKS for finding in check(part, facts)]
+    return sorted(found, key=lambda finding: finding.severity)

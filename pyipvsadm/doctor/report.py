@@ -1,0 +1,70 @@
+"""Findings as text and as JSON, and the exit status they deserve. Pure.
+
+Must never know: how anything was found.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+from pyipvsadm.doctor.codes import BY_CODE, ERROR, STATUS, WARNING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyipvsadm.doctor.codes import Finding
+
+WIDTH = 100
+UNKNOWN = 3  # what could not be read: the number that monitoring systems give to it
+
+
+def status(findings: Sequence[Finding]) -> int:
+    """By the worst: 0 nothing, 1 a warning, 2 an error."""
+    return max((STATUS[each.severity] for each in findings), default=0)
+
+
+def text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
+    """For people: a paragraph a finding, what was not judged, and a last line that sums up. Nothing in it steers a terminal."""
+    parts = []
+    for each in findings:
+        parts.append(f"{each.severity}: {each.subject}: {BY_CODE[each.code].title} [{each.code}]\n")
+        parts += [_wrapped(sentence) for sentence in (each.what, BY_CODE[each.code].why)]
+        parts += [f"    # {mend}\n" for mend in each.mends]
+        parts.append("\n")
+    if not_judged:
+        parts.append("Not judged:\n")
+        parts += [_wrapped(line) for line in not_judged]
+        parts.append("\n")
+    counts = [sum(each.severity == severity for each in findings) for severity in (ERROR, WARNING)]
+    if any(counts):
+        parts.append(f"{_count(counts[0], 'error')}, {_count(counts[1], 'warning')}.\n")
+    else:
+        parts.append("Nothing wrong was found.\n")
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in "".join(parts))
+
+
+def as_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
+    """For programs: one object, with a list of findings and one of what was not judged."""
+    rows = [
+        {
+            "code": each.code,
+            "severity": each.severity,
+            "subject": each.subject,
+            "title": BY_CODE[each.code].title,
+            "what": each.what,
+            "why": BY_CODE[each.code].why,
+            "mend": list(each.mends),
+        }
+        for each in findings
+    ]
+    return json.dumps({"findings": rows, "not_judged": list(not_judged), "status": status(findings)}, indent=2) + "\n"
+
+
+def _wrapped(sentence: str) -> str:
+    return textwrap.fill(sentence, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False) + "\n"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

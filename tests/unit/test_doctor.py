@@ -1,0 +1,553 @@
+"""The doctor's checks over facts as plain data: what each finds, what it leaves alone, and six clusters that are healthy."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from pyipvsadm.doctor import director, realserver
+from pyipvsadm.doctor.codes import CODES, Finding
+from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route, Rule, Table
+from pyipvsadm.memory import Table as Memory
+from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, MASQ, NEW_DEST, ROUTE, TCP, TUNNEL, Change, Destination, Service
+from tests.unit.worlds import apply_all
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LO = Link("lo", mtu=65536, loopback=True, multicast=False)
+ETH0 = Link("eth0")
+DUMMY = Link("d0", kind="dummy", noarp=True)
+
+CONF = {"forwarding": "0", "rp_filter": "0", "send_redirects": "0", "arp_ignore": "0", "arp_announce": "0"}
+SYSCTLS = {
+    **{f"net/ipv4/conf/{link}/{name}": value for link in ("all", "lo", "eth0", "d0", "tun") for name, value in CONF.items()},
+    "net/ipv4/ip_forward": "0",
+    "net/ipv6/conf/all/forwarding": "0",
+    "net/ipv4/vs/conntrack": "0",
+    "net/ipv4/vs/snat_reroute": "1",
+    "net/ipv4/vs/expire_quiescent_template": "0",
+}
+FORWARDING = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/eth0/forwarding": "1", "net/ipv6/conf/all/forwarding": "1"}
+
+LOCAL = Route("local", "lo")
+ON_LINK = Route("unicast", "eth0")
+
+
+def host(
+    *addresses: Address, links: tuple[Link, ...] = (), routes: Mapping[str, Route] = {}, sysctls: Mapping[str, str] = {}
+) -> Facts:
+    return Facts(
+        links={link.name: link for link in (LO, ETH0, *links)},
+        addresses=[Address("127.0.0.1", 8, "lo"), *addresses],
+        routes={**{each.text: LOCAL for each in addresses}, **routes},
+        sysctls={**SYSCTLS, **sysctls},
+        applications="prot port    usecnt name",
+        schedulers={"rr", "wlc"},
+        filters={},
+        conntrack=(10, 1000),
+    )
+
+
+class Cluster(NamedTuple):
+    rules: tuple[str, ...]
+    facts: Facts
+
+
+def rules(service: str, *servers: str) -> tuple[str, ...]:
+    return (f"-A {service}", *(f"-a {' '.join(service.split()[:2])} -r {server}" for server in servers))
+
+
+DIRECT = Cluster(
+    rules("-t 172.16.100.1:80 -s rr", "172.16.100.7:80 -g", "172.16.100.8:80 -g"),
+    host(
+        Address("172.16.100.2", 24, "eth0"),
+        Address("172.16.100.1", 32, "eth0"),
+        routes={"172.16.100.7": ON_LINK, "172.16.100.8": ON_LINK},
+    ),
+)
+HEALTHY = {
+    "NAT": Cluster(
+        rules("-t 172.16.100.1:80 -s rr", "192.168.10.8:8080 -m", "192.168.10.9:8080 -m"),
+        host(
+            Address("172.16.100.1", 24, "eth0"),
+            Address("192.168.10.7", 24, "eth0"),
+            routes={"192.168.10.8": ON_LINK, "192.168.10.9": ON_LINK},
+            sysctls=FORWARDING,
+        ),
+    ),
+    "DR": DIRECT,
+    "TUN": Cluster(
+        rules("-t 172.16.100.1:80 -s wlc", "10.1.0.7:80 -i", "10.2.0.7:80 -i --tun-type gue --tun-port 6080"),
+        host(
+            Address("172.16.100.2", 24, "eth0"),
+            Address("172.16.100.1", 32, "eth0"),
+            routes={
+                host: Route("unicast", "eth0", gateway="172.16.100.254", source="172.16.100.2")
+                for host in ("10.1.0.7", "10.2.0.7")
+            },
+        ),
+    ),
+    "mark": Cluster(
+        rules("-f 8 -s rr -p 600", "172.16.100.7 -g", "172.16.100.8 -g"),
+        replace(
+            host(Address("172.16.100.2", 24, "eth0"), routes=DIRECT.facts.routes),
+            rules=[Rule(AF_INET, 100, mark=8, brings=True)],
+            filters={"iptables mangle": 1},
+        ),
+    ),
+    "v6": Cluster(
+        rules("-t [2001:db8:100::1]:80 -s rr", "[2001:db8:100::7]:80 -g", "[2001:db8:101::8]:80 -i", "[2001:db8:102::8]:80 -m"),
+        host(
+            Address("2001:db8:100::2", 64, "eth0"),
+            Address("2001:db8:100::1", 128, "eth0", deprecated=True),
+            routes={
+                "2001:db8:100::7": ON_LINK,
+                "2001:db8:101::8": Route("unicast", "eth0", "fe80::1", "2001:db8:100::2"),
+                "2001:db8:102::8": Route("unicast", "eth0", "fe80::1"),
+            },
+            sysctls=FORWARDING,
+        ),
+    ),
+    "backup": Cluster(
+        (*DIRECT.rules, "--start-daemon backup --mcast-interface eth0"),
+        host(Address("172.16.100.2", 24, "eth0"), routes={**DIRECT.facts.routes, "172.16.100.1": ON_LINK}),
+    ),
+}
+
+
+def table_of(lines: tuple[str, ...], *more: Change) -> Table:
+    memory = Memory(interfaces={"eth0", "sync0"}.__contains__)
+    apply_all(memory, lines)
+    assert memory.apply(more) == []
+    services = [(service, memory.destinations(service)) for service in memory.services()]
+    return Table(services, {each.state: (each.interface, each.syncid) for each in memory.daemons()})
+
+
+def changed(facts: Facts, changes: dict[str, Any]) -> Facts:
+    """Dictionaries are updated (None takes away), anything else is replaced."""
+    facts = copy.deepcopy(facts)
+    for name, value in changes.items():
+        there = getattr(facts, name)
+        if isinstance(value, dict) and there is not None:
+            merged = {**there, **value}
+            setattr(facts, name, {key: each for key, each in merged.items() if each is not None})
+        else:
+            setattr(facts, name, value)
+    return facts
+
+
+@pytest.mark.parametrize("kind", HEALTHY)
+def test_a_healthy_cluster_gives_no_finding(kind: str) -> None:
+    cluster = HEALTHY[kind]
+    assert director.examine(table_of(cluster.rules), cluster.facts) == []
+
+
+@pytest.mark.parametrize("kind", HEALTHY)
+def test_of_what_was_not_read_nothing_is_claimed(kind: str) -> None:
+    """But for what the table says by itself."""
+    assert director.examine(table_of(HEALTHY[kind].rules), Facts()) == []
+    assert list(director.not_judged(table_of(HEALTHY[kind].rules), Facts())) == []
+
+
+class Case(NamedTuple):
+    """A planted fault: what is done to a healthy cluster, and the finding (None: there is none, however it looks)."""
+
+    kind: str
+    code: str | None
+    changes: dict[str, Any] = {}  # noqa: RUF012  # never changed
+    rules: tuple[str, ...] | None = None
+    mends: tuple[str, ...] | None = None
+    subject: str | None = None
+    says: str = ""
+
+
+NAT, TUN, MARK, V6, BACKUP = (HEALTHY[kind].rules for kind in ("NAT", "TUN", "mark", "v6", "backup"))
+DR = DIRECT.rules
+WAN = Link("wan")
+VLAN = Link("eth0.7")
+PERSISTENT = rules("-t 172.16.100.1:80 -s rr -p 60", "172.16.100.7:80 -g -w 0", "172.16.100.8:80 -g")
+MASTER = (*DR, "--start-daemon master --mcast-interface eth0 --syncid 7")
+BESIDE = {
+    "addresses": [Address("172.16.100.1", 24, "eth0"), Address("172.16.100.2", 24, "eth0")],
+    "routes": {"172.16.100.7": ON_LINK, "172.16.100.8": ON_LINK},
+    "sysctls": FORWARDING,
+}
+BESIDE_RULES = rules("-t 172.16.100.1:80 -s rr", "172.16.100.7:80 -m", "172.16.100.8:80 -m")
+BESIDE6_RULES = rules("-t [2001:db8:100::1]:80 -s rr", "[2001:db8:100::7]:80 -m")
+BESIDE6 = [Address("2001:db8:100::2", 64, "eth0"), Address("2001:db8:100::1", 128, "eth0")]
+
+
+def down(link: Link) -> dict[str, Link]:
+    return {link.name: replace(link, up=False, carrier=False)}
+
+
+def probed(neighbour: str, tcp: str) -> dict[str, Any]:
+    return {"answers": {("172.16.100.7", 80): Answer(neighbour, tcp), ("172.16.100.8", 80): Answer("reachable", "open")}}
+
+
+CASES = [
+    Case("DR", "scheduler-missing", rules=("-A -t 172.16.100.1:80 -s none", *DR[1:]),
+         mends=("ipvsadm -E -t 172.16.100.1:80 -s wlc",), subject="TCP 172.16.100.1:80"),
+    Case("DR", "scheduler-missing", {"schedulers": {"wlc"}}, says="no module ip_vs_rr"),
+    Case("DR", None, {"schedulers": None}),
+    Case("DR", "no-servers", rules=DR[:1], mends=("ipvsadm -a -t 172.16.100.1:80 -r SERVER",)),
+    Case("DR", "all-weights-zero", rules=(DR[0], DR[1] + " -w 0"), says="Its 1 server has weight 0.",
+         mends=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1",)),
+    Case("DR", "all-weights-zero", rules=(DR[0], DR[1] + " -w 0", DR[2] + " -w 0"), says="Its 2 servers have weight 0."),
+    Case("DR", None, rules=(DR[0], DR[1] + " -w 0", DR[2])),
+    Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": ON_LINK}}, subject="172.16.100.1",
+         mends=("ip address add 172.16.100.1/32 dev eth0",)),
+    Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": Route("unreachable")}},
+         mends=("ip address add 172.16.100.1/32 dev eth0",)),
+    Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": Route("unreachable")}, "links": down(ETH0)},
+         mends=("ip address add 172.16.100.1/32 dev DEVICE",)),
+    Case("DR", None, {"addresses": []}),  # a route of type local has it
+    Case("backup", "vip-missing", rules=(*BACKUP, "--start-daemon master --mcast-interface eth0")),
+    Case("DR", "vip-interface-down", {"links": down(ETH0)}, mends=("ip link set dev eth0 up",)),
+    Case("DR", None, {"addresses": [Address("172.16.100.1", 32, "d0")], "links": down(DUMMY)}),
+    Case("DR", "vip-interface-down", {"links": {"eth0": replace(ETH0, carrier=False)}}, mends=(), says="up, but has no carrier"),
+    Case("mark", "mark-not-local", {"addresses": [Address("127.0.0.1", 8, "lo")], "rules": []}, subject="FWM 8",
+         mends=("ip rule add fwmark 8 lookup 100", "ip route add local default dev lo table 100")),
+    Case("mark", "mark-not-local", {"rules": [Rule(AF_INET, 9, mark=9)]}, ("-A -f 8 -6", "-a -f 8 -6 -r [2001:db8::7]:0"),
+         subject="FWM 8 IPv6",
+         mends=("ip -6 rule add fwmark 8 lookup 100", "ip -6 route add local default dev lo table 100")),
+    Case("mark", "mark-table-empty", {"rules": [Rule(AF_INET, 100, mark=8, empty=True)]},
+         mends=("ip route add local default dev lo table 100",), says="table 100, which is empty"),
+    Case("mark", "mark-table-empty", {"rules": [Rule(AF_INET, 100, mark=0x108, mask=0xFF, empty=True)]}),
+    Case("mark", None, {"rules": [Rule(AF_INET, 100, mark=9, empty=True), Rule(AF_INET6, 100, mark=8, empty=True)]}),
+    Case("mark", None, {"rules": []}),
+    Case("mark", "mark-unset", {"filters": {"iptables mangle": 0}},
+         mends=("iptables -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK --set-mark 8",)),
+    Case("mark", None, {"filters": None}),
+    Case("NAT", "nat-forwarding-off", {"sysctls": SYSCTLS}, subject="eth0", mends=("sysctl -w net.ipv4.ip_forward=1",),
+         says="2 servers of NAT answer there: 192.168.10.8, 192.168.10.9."),
+    Case("NAT", "nat-forwarding-off", {"sysctls": {"net/ipv4/conf/eth0/forwarding": "0"}},
+         mends=("sysctl -w net.ipv4.conf.eth0.forwarding=1",)),
+    Case("NAT", "nat-forwarding-off",
+         {"sysctls": {"net/ipv4/conf/eth0.7/forwarding": "0"}, "links": {"eth0.7": VLAN},
+          "routes": {"192.168.10.8": Route("unicast", "eth0.7")}},
+         mends=("sysctl -w net/ipv4/conf/eth0.7/forwarding=1",), says="1 server of NAT answers there"),
+    Case("v6", "nat-forwarding-off", {"sysctls": SYSCTLS}, mends=("sysctl -w net.ipv6.conf.all.forwarding=1",)),
+    Case("v6", None, {"sysctls": {**SYSCTLS, "net/ipv6/conf/eth0/force_forwarding": "1"}}),
+    Case("NAT", None, {"sysctls": {"net/ipv4/conf/eth0/forwarding": None, "net/ipv4/ip_forward": "0"}}),
+    Case("DR", "nat-clients-beside-servers", BESIDE, BESIDE_RULES, subject="172.16.100.1",
+         says="172.16.100.1 and 172.16.100.7, 172.16.100.8 are in 172.16.100.0/24 on eth0; net.ipv4.vs.conntrack is 0.",
+         mends=("sysctl -w net.ipv4.vs.conntrack=1",
+                "iptables -t nat -A POSTROUTING -s 172.16.100.0/24 -d 172.16.100.0/24 -j MASQUERADE")),
+    Case("DR", "nat-clients-beside-servers", {**BESIDE, "filters": {"iptables nat": 1}}, BESIDE_RULES,
+         mends=("sysctl -w net.ipv4.vs.conntrack=1",)),
+    Case("DR", "nat-clients-beside-servers", {**BESIDE, "sysctls": {**FORWARDING, "net/ipv4/vs/conntrack": "1"}}, BESIDE_RULES,
+         mends=("iptables -t nat -A POSTROUTING -s 172.16.100.0/24 -d 172.16.100.0/24 -j MASQUERADE",)),
+    Case("DR", "nat-clients-beside-servers", {**BESIDE, "sysctls": {**FORWARDING, "net/ipv4/vs/conntrack": None}}, BESIDE_RULES,
+         says="on eth0."),
+    Case("DR", None, {**BESIDE, "sysctls": {**FORWARDING, "net/ipv4/vs/conntrack": "1"}, "filters": {"nftables nat": 3}},
+         BESIDE_RULES),
+    Case("v6", "nat-clients-beside-servers", {"addresses": BESIDE6}, BESIDE6_RULES,
+         mends=("sysctl -w net.ipv4.vs.conntrack=1",
+                "ip6tables -t nat -A POSTROUTING -s 2001:db8:100::/64 -d 2001:db8:100::/64 -j MASQUERADE")),
+    Case("NAT", "send-redirects", {"sysctls": {"net/ipv4/conf/all/send_redirects": "1"}}, subject="eth0",
+         mends=("sysctl -w net.ipv4.conf.all.send_redirects=0",)),
+    Case("NAT", "send-redirects",
+         {"sysctls": {"net/ipv4/conf/all/send_redirects": "1", "net/ipv4/conf/eth0/send_redirects": "1"}},
+         mends=("sysctl -w net.ipv4.conf.all.send_redirects=0", "sysctl -w net.ipv4.conf.eth0.send_redirects=0")),
+    Case("NAT", None,
+         {"sysctls": {"net/ipv4/conf/all/send_redirects": "1", "net/ipv4/vs/conntrack": "1"}, "filters": {"iptables nat": 1}}),
+    Case("NAT", None, {"sysctls": {"net/ipv4/conf/all/send_redirects": "1"},
+                       "addresses": [Address("172.16.100.1", 24, "d0")], "links": {"d0": DUMMY}}),
+    Case("NAT", "snat-reroute-off",
+         {"sysctls": {"net/ipv4/vs/snat_reroute": "0"},
+          "rules": [Rule(AF_INET, 100, source="172.16.0.0/16"), Rule(AF_INET, 7, mark=1), Rule(AF_INET6, 7, source="::/0")]},
+         mends=("sysctl -w net.ipv4.vs.snat_reroute=1",), says="from 172.16.0.0/16 to table 100"),
+    Case("NAT", None, {"sysctls": {"net/ipv4/vs/snat_reroute": "0"}, "rules": [Rule(AF_INET, 100, source="10.0.0.0/8")]}),
+    Case("NAT", None, {"rules": [Rule(AF_INET, 100, source="172.16.0.0/16")]}),
+    Case("NAT", "server-no-route", {"routes": {"192.168.10.9": Route("blackhole")}}, subject="192.168.10.9",
+         mends=("ip route add 192.168.10.9/32 dev DEVICE",)),
+    Case("NAT", "server-no-route", {"routes": {"192.168.10.8": Route("unreachable")}},
+         (*NAT[:2], "-A -t 172.16.100.1:443 -s rr", "-a -t 172.16.100.1:443 -r 192.168.10.8:443 -m")),
+    Case("NAT", None, {"routes": {"192.168.10.9": None}}),
+    Case("DR", "dr-behind-gateway", {"routes": {"172.16.100.7": Route("unicast", "eth0", "172.16.100.254")}},
+         subject="TCP 172.16.100.1:80 -> 172.16.100.7:80", mends=("ip route replace 172.16.100.7/32 dev eth0",)),
+    Case("DR", "dr-behind-gateway", {"routes": {"10.1.0.7": Route("unicast", "eth0", "172.16.100.254")}},
+         rules("-t 172.16.100.1:80", "10.1.0.7:80 -g"),
+         mends=("ipvsadm -e -t 172.16.100.1:80 -r 10.1.0.7:80 -i -w 1 --tun-type ipip",)),
+    Case("TUN", "tunnel-mtu", {"links": {"eth0": replace(ETH0, mtu=87)}}, TUN[:2], subject="TCP 172.16.100.1:80 -> 10.1.0.7:80",
+         mends=("ip link set dev eth0 mtu 88",), says="takes 87 bytes; the tunnel leaves 67 of them, 68 are needed"),
+    Case("TUN", None, {"links": {"eth0": replace(ETH0, mtu=88)}}, TUN[:2]),
+    Case("TUN", None, {"links": {"eth0": None}}),
+    Case("v6", "tunnel-mtu", {"routes": {"2001:db8:101::8": Route("unicast", "eth0", "fe80::1", "2001:db8:100::2", mtu=1319)}},
+         mends=("ip route replace 2001:db8:101::8/128 via fe80::1 dev eth0 mtu 1320",)),
+    Case("v6", None, {"routes": {"2001:db8:101::8": Route("unicast", "eth0", "fe80::1", "2001:db8:100::2", mtu=1320)}}),
+    Case("TUN", "tunnel-mtu", {"links": {"eth0": replace(ETH0, mtu=99)}}, (TUN[0], TUN[2] + " --tun-remcsum"),
+         says="leaves 59"),
+    Case("TUN", "tunnel-mtu", {"links": {"eth0": replace(ETH0, mtu=95)}},
+         (TUN[0], "-a -t 172.16.100.1:80 -r 10.1.0.7:80 -i --tun-type gre --tun-csum"), says="leaves 67"),
+    Case("TUN", None, {"links": {"eth0": replace(ETH0, mtu=92)}},
+         (TUN[0], "-a -t 172.16.100.1:80 -r 10.1.0.7:80 -i --tun-type gre")),
+    Case("TUN", "tunnel-from-vip", {"routes": {"10.1.0.7": Route("unicast", "eth0", "172.16.100.254", "172.16.100.1")}},
+         mends=("ip route replace 10.1.0.7/32 via 172.16.100.254 dev eth0 src 172.16.100.2",)),
+    Case("TUN", "tunnel-from-vip",
+         {"routes": {"10.1.0.7": Route("unicast", "eth0", "", "172.16.100.1")},
+          "addresses": [Address("172.16.100.1", 24, "eth0")]},
+         mends=("ip route replace 10.1.0.7/32 dev eth0 src ADDRESS",)),
+    Case("v6", "tunnel-from-vip", {"routes": {"2001:db8:101::8": Route("unicast", "eth0", "fe80::1", "2001:db8:100::1")}},
+         mends=("ip -6 address del 2001:db8:100::1/128 dev eth0",
+                "ip -6 address add 2001:db8:100::1/128 dev eth0 nodad preferred_lft 0")),
+    Case("DR", "rp-filter", {"sysctls": {"net/ipv4/conf/all/rp_filter": "1"}, "back": {"172.16.100.1": Route("unicast", "wan")}},
+         subject="eth0", mends=("sysctl -w net.ipv4.conf.eth0.rp_filter=2",)),
+    Case("DR", None, {"sysctls": {"net/ipv4/conf/all/rp_filter": "1", "net/ipv4/conf/eth0/rp_filter": "2"},
+                      "back": {"172.16.100.1": Route("unicast", "wan")}}),
+    Case("DR", None, {"sysctls": {"net/ipv4/conf/all/rp_filter": "1"}, "back": {"172.16.100.1": ON_LINK}}),
+    Case("DR", None, {"sysctls": {"net/ipv4/conf/all/rp_filter": None}, "back": {"172.16.100.1": Route("unicast", "wan")}}),
+    Case("DR", "conntrack-full", {"conntrack": (1000, 1000)}, mends=("sysctl -w net.netfilter.nf_conntrack_max=2000",),
+         says="1000 connections are tracked, of 1000 at most"),
+    Case("DR", None, {"conntrack": (0, 0)}),
+    Case("DR", "quiescent-templates", rules=PERSISTENT, mends=("sysctl -w net.ipv4.vs.expire_quiescent_template=1",),
+         says="172.16.100.7:80 at weight 0, 0 templates there"),
+    Case("DR", None, {"sysctls": {"net/ipv4/vs/expire_quiescent_template": "1"}}, PERSISTENT),
+    Case("DR", "netmask-without-persistence", rules=(DR[0] + " -M 255.255.255.0", *DR[1:]),
+         mends=("ipvsadm -E -t 172.16.100.1:80 -s rr -p 360 -M 255.255.255.0",)),
+    Case("v6", "netmask-without-persistence", rules=(V6[0] + " -M 64", *V6[1:]),
+         mends=("ipvsadm -E -t [2001:db8:100::1]:80 -s rr -p 360 -M 64",)),
+    Case("DR", None, rules=(DR[0] + " -p -M 255.255.255.0", *DR[1:])),
+    Case("NAT", "ftp-helper-missing", rules=rules("-t 172.16.100.1:21", "192.168.10.8:21 -m"), mends=("modprobe ip_vs_ftp",)),
+    Case("NAT", None, {"applications": "prot port    usecnt name\nTCP  21      1      ftp"},
+         rules("-t 172.16.100.1:21", "192.168.10.8:21 -m")),
+    Case("NAT", None, {"applications": None}, rules("-t 172.16.100.1:21", "192.168.10.8:21 -m")),
+    Case("DR", "ftp-not-persistent", rules=rules("-t 172.16.100.1:21", "172.16.100.7:21 -g"),
+         mends=("ipvsadm -E -t 172.16.100.1:21 -s wlc -p 360",)),
+    Case("DR", None, rules=rules("-t 172.16.100.1:21 -p", "172.16.100.7:21 -g")),
+    Case("DR", "sync-interface-down", {"links": down(Link("sync0"))},
+         (*DR, "--start-daemon master --mcast-interface sync0"), subject="sync master", mends=("ip link set dev sync0 up",)),
+    Case("DR", "sync-interface-down", {"links": {"sync0": Link("sync0", carrier=False)}},
+         (*DR, "--start-daemon master --mcast-interface sync0"), mends=(), says="has no carrier"),
+    Case("DR", "sync-interface-down", rules=(*DR, "--start-daemon master --mcast-interface sync0"), mends=(),
+         says="is not there"),
+    Case("DR", "sync-no-multicast", {"links": {"eth0": replace(ETH0, multicast=False)}}, MASTER,
+         mends=("ip link set dev eth0 multicast on",)),
+    Case("DR", None, rules=MASTER),
+    Case("backup", "sync-backup-holds-vip", {"addresses": DIRECT.facts.addresses}, subject="sync backup",
+         mends=("ipvsadm --start-daemon master --mcast-interface eth0 --syncid 0",), says="172.16.100.1 is on an interface here"),
+    Case("backup", None, {"addresses": [Address("172.16.100.1", 32, "lo")]}),
+    Case("DR", "server-no-neighbour", probed("incomplete", "silent"),
+         mends=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 0",)),
+    Case("DR", "server-no-neighbour", probed("failed", "")),
+    Case("DR", "server-silent", probed("reachable", "no answer"), says="given a second: no answer."),
+    Case("DR", "server-refuses", probed("reachable", "refused"), says="172.16.100.7:80 refused a connection."),
+    Case("DR", None, probed("", "open")),
+    Case("DR", None, probed("failed", "silent"), (DR[0], DR[1] + " -w 0", DR[2])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{number} {case.code}" for number, case in enumerate(CASES)])
+def test_a_fault_on_a_director_is_found(case: Case) -> None:
+    cluster = HEALTHY[case.kind]
+    found = director.examine(table_of(case.rules or cluster.rules), changed(cluster.facts, case.changes))
+    check(case, found)
+
+
+def check(case: Case, found: list[Finding]) -> None:
+    if case.code is None:
+        assert found == []
+        return
+    (finding,) = found
+    assert finding.code == case.code
+    assert case.says in finding.what
+    if case.mends is not None:
+        assert finding.mends == case.mends
+    if case.subject is not None:
+        assert finding.subject == case.subject
+
+
+def test_another_port_without_nat() -> None:
+    """No tool of ours makes such a server, but others do."""
+    service = Service(AF_INET, TCP, bytes([172, 16, 100, 1]), 80)
+    odd = Destination(AF_INET, bytes([172, 16, 100, 7]), 8080, ROUTE, 3)
+    table = table_of(DR[:1], Change(NEW_DEST, service, odd))
+    (finding,) = director.examine(table, DIRECT.facts)
+    assert finding.code == "port-not-mapped"
+    assert finding.mends == (
+        "ipvsadm -a -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 3",
+        "ipvsadm -d -t 172.16.100.1:80 -r 172.16.100.7:8080",
+    )
+
+
+def test_errors_come_before_warnings() -> None:
+    facts = changed(HEALTHY["NAT"].facts, {"sysctls": {**SYSCTLS, "net/ipv4/conf/all/send_redirects": "1"}})
+    found = director.examine(table_of(("-A -t 172.16.100.1:443 -M 255.0.0.0", *NAT)), facts)
+    assert [each.code for each in found] == [
+        "no-servers",
+        "nat-forwarding-off",
+        "send-redirects",
+        "netmask-without-persistence",
+    ]
+
+
+ASIDE = [
+    ("mark", {}, ["iptables mangle: 1 rule; what they match is not read."]),
+    ("DR", {"filters": {"iptables filter": 0, "nftables web": 2}}, ["nftables web: 2 rules; what they match is not read."]),
+    ("DR", {"unprobed": 3}, ["3 servers could not be probed in time."]),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "lines"), ASIDE)
+def test_what_cannot_be_judged_is_named(kind: str, changes: dict[str, Any], lines: list[str]) -> None:
+    cluster = HEALTHY[kind]
+    assert list(director.not_judged(table_of(cluster.rules), changed(cluster.facts, changes))) == lines
+
+
+def test_full_sized_packets_and_tunnels() -> None:
+    cluster = HEALTHY["TUN"]
+    first, second = director.not_judged(table_of(cluster.rules), cluster.facts)
+    assert "Packets of 1500 bytes, which eth0 takes, do not fit into the tunnel to 10.2.0.7 (1468)" in first
+    assert "10.1.0.7 (1480)" in second
+    assert "advmss 1440" in second
+    wide = changed(cluster.facts, {"routes": {host: Route("unicast", "wan") for host in ("10.1.0.7", "10.2.0.7")}})
+    wide.links["wan"] = Link("wan", mtu=1532)
+    assert list(director.not_judged(table_of(cluster.rules), wide)) == []
+
+
+def test_redirects_of_ipv6() -> None:
+    """No value turns them off where they are sent."""
+    lines = list(director.not_judged(table_of(V6), HEALTHY["v6"].facts))
+    assert [line for line in lines if "redirects" in line and "through eth0" in line]
+
+
+def test_many_servers_are_not_all_named() -> None:
+    servers = [f"192.168.10.{number}:80 -m" for number in range(10, 15)]
+    facts = changed(HEALTHY["NAT"].facts, {"routes": {server.split(":")[0]: ON_LINK for server in servers}, "sysctls": SYSCTLS})
+    (finding,) = director.examine(table_of(rules("-t 172.16.100.1:80", *servers)), facts)
+    assert finding.what.endswith("5 servers of NAT answer there: 192.168.10.10, 192.168.10.11, 192.168.10.12 and 2 more.")
+
+
+# --- real servers
+
+VIP = Address("172.16.100.1", 32, "lo")
+OWN = Address("172.16.100.7", 24, "eth0")
+QUIET = {"net/ipv4/conf/all/arp_ignore": "1", "net/ipv4/conf/all/arp_announce": "2"}
+TUNNEL_LINK = Link("tun", kind="ipip", noarp=True, mtu=1480)
+ROUTED = {OUTSIDE[AF_INET]: Route("unicast", "eth0", "172.16.100.254")}
+VIP6, OWN6 = Address("2001:db8:100::1", 128, "lo"), Address("2001:db8:100::7", 64, "eth0")
+
+REAL = {
+    "DR": (realserver.Part("172.16.100.1", ROUTE, "172.16.100.2"), host(VIP, OWN, sysctls=QUIET, routes=ROUTED)),
+    "TUN": (
+        realserver.Part("172.16.100.1", TUNNEL),
+        host(Address("172.16.100.1", 32, "tun"), Address("10.1.0.7", 24, "eth0"), links=(TUNNEL_LINK,)),
+    ),
+    "NAT": (
+        realserver.Part("172.16.100.1", MASQ, "192.168.10.7"),
+        host(Address("192.168.10.8", 24, "eth0"), routes={OUTSIDE[AF_INET]: Route("unicast", "eth0", "192.168.10.7")}),
+    ),
+    "v6": (realserver.Part("2001:db8:100::1"), host(VIP6, OWN6)),
+    "v6 TUN": (
+        realserver.Part("2001:db8:100::1", TUNNEL),
+        host(VIP6, Address("fe80::7", 64, "eth0"), OWN6, links=(replace(TUNNEL_LINK, kind="ip6tnl"),)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REAL)
+def test_a_healthy_real_server_gives_no_finding(kind: str) -> None:
+    part, facts = REAL[kind]
+    assert realserver.examine(part, facts) == []
+    assert realserver.examine(part, Facts()) == []
+
+
+def without(kind: str, *addresses: Address) -> dict[str, Any]:
+    return {"addresses": list(addresses), "routes": {REAL[kind][0].vip: ON_LINK}}
+
+
+REAL_CASES = [
+    Case("DR", "real-vip-missing", without("DR", OWN), mends=("ip address add 172.16.100.1/32 dev lo",)),
+    Case("v6", "real-vip-missing", without("v6", OWN6), mends=("ip address add 2001:db8:100::1/128 dev lo",)),
+    Case("DR", None, {"addresses": [OWN]}),  # a route of type local has it
+    Case("NAT", None, without("NAT", OWN)),
+    Case("v6", "real-vip-interface-down",
+         {"addresses": [OWN6, replace(VIP6, link="d0")], "links": down(DUMMY), "routes": {VIP6.text: ON_LINK}},
+         subject="d0", mends=("ip link set dev d0 up",)),
+    Case("DR", None, {"addresses": [OWN, replace(VIP, link="d0")], "links": down(DUMMY)}),
+    Case("DR", None, {"addresses": [OWN, replace(VIP, link="d0")], "links": {"d0": DUMMY}}),
+    Case("DR", "real-vip-on-wire", {"addresses": [OWN, replace(VIP, link="eth0")]}, subject="eth0",
+         mends=("ip address del 172.16.100.1/32 dev eth0", "ip address add 172.16.100.1/32 dev lo")),
+    Case("DR", "real-vip-prefix", {"addresses": [OWN, replace(VIP, prefix=24)]},
+         mends=("ip address del 172.16.100.1/24 dev lo", "ip address add 172.16.100.1/32 dev lo")),
+    Case("v6", "real-vip-prefix", {"addresses": [OWN6, replace(VIP6, prefix=64)]},
+         mends=("ip address del 2001:db8:100::1/64 dev lo", "ip address add 2001:db8:100::1/128 dev lo")),
+    Case("DR", "real-arp-ignore", {"sysctls": {"net/ipv4/conf/all/arp_ignore": "0"}}, subject="eth0",
+         mends=("sysctl -w net.ipv4.conf.all.arp_ignore=1",), says="arp_ignore is 0 on eth0"),
+    Case("DR", "real-arp-ignore", {"sysctls": {"net/ipv4/conf/eth0/arp_ignore": "5"}},
+         mends=("sysctl -w net.ipv4.conf.all.arp_ignore=1", "sysctl -w net.ipv4.conf.eth0.arp_ignore=1")),
+    Case("DR", None, {"sysctls": {"net/ipv4/conf/all/arp_ignore": "0", "net/ipv4/conf/eth0/arp_ignore": "8"}}),
+    Case("DR", None, {"sysctls": {"net/ipv4/conf/all/arp_ignore": None}}),
+    Case("DR", "real-arp-announce", {"sysctls": {"net/ipv4/conf/all/arp_announce": "1"}},
+         mends=("sysctl -w net.ipv4.conf.all.arp_announce=2",)),
+    Case("TUN", "real-arp-ignore",
+         {"addresses": [VIP, OWN], "sysctls": {"net/ipv4/conf/all/arp_announce": "2"}}),
+    Case("TUN", "real-tunnel-missing", {"links": {"tun": None}, "addresses": [VIP, Address("10.1.0.7", 24, "eth0")]},
+         mends=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up")),
+    Case("TUN", "real-tunnel-missing", {"links": {"tun": None, "eth0": None}, "addresses": [VIP]}, mends=()),
+    Case("TUN", "real-tunnel-missing", {"links": {"tun": None}, "addresses": [VIP, OWN6]},
+         mends=("ip link add lvs type ip6tnl mode ipip6 remote any local 2001:db8:100::7", "ip link set dev lvs up")),
+    Case("v6 TUN", "real-tunnel-missing", {"links": {"tun": None}},
+         mends=("ip link add lvs type ip6tnl mode ip6ip6 remote any local 2001:db8:100::7", "ip link set dev lvs up")),
+    Case("v6 TUN", "real-tunnel-missing", {"links": {"tun": None}, "addresses": [VIP6, OWN]},
+         mends=("ip link add lvs type sit local 172.16.100.7", "ip link set dev lvs up")),
+    Case("TUN", "real-tunnel-down", {"links": down(TUNNEL_LINK), "addresses": [VIP, Address("10.1.0.7", 24, "eth0")]},
+         subject="tun", mends=("ip link set dev tun up",)),
+    Case("TUN", "real-tunnel-down",
+         {"links": {**down(TUNNEL_LINK), **down(Link("gre0", kind="gre")), **down(Link("tunl0", kind="ipip"))},
+          "addresses": [VIP, Address("10.1.0.7", 24, "eth0")]}, subject="tun"),
+    Case("TUN", "real-tunnel-rp-filter", {"sysctls": {"net/ipv4/conf/all/rp_filter": "1"}}, says="is 1 (the larger",
+         mends=("sysctl -w net.ipv4.conf.tun.rp_filter=2",)),
+    Case("TUN", "real-tunnel-rp-filter", {"sysctls": {"net/ipv4/conf/tun/rp_filter": "1"}},
+         mends=("sysctl -w net.ipv4.conf.tun.rp_filter=0",)),
+    Case("TUN", "real-tunnel-rp-filter",
+         {"sysctls": {"net/ipv4/conf/all/rp_filter": "2"}, "addresses": [VIP, Address("10.1.0.7", 24, "eth0")]},
+         says="no IPv4 address is on it",
+         mends=("sysctl -w net.ipv4.conf.tun.rp_filter=2", "ip address add 172.16.100.1/32 dev tun")),
+    Case("TUN", None, {"sysctls": {"net/ipv4/conf/tun/rp_filter": "2"}}),
+    Case("NAT", "real-no-default-route", {"routes": {OUTSIDE[AF_INET]: Route("unreachable")}},
+         mends=("ip route add default via 192.168.10.7",)),
+    Case("NAT", "real-gateway-not-director", {"routes": {OUTSIDE[AF_INET]: Route("unicast", "eth0", "192.168.10.1")}},
+         mends=("ip route replace default via 192.168.10.7",), says="through 192.168.10.1 on eth0, not through 192.168.10.7"),
+    Case("NAT", "real-gateway-not-director", {"routes": {OUTSIDE[AF_INET]: ON_LINK}}, says="straight to eth0"),
+    Case("DR", "real-gateway-is-director", {"routes": {OUTSIDE[AF_INET]: Route("unicast", "eth0", "172.16.100.2")}},
+         mends=("ip route replace default via ROUTER",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REAL_CASES, ids=[f"{number} {case.code}" for number, case in enumerate(REAL_CASES)])
+def test_a_fault_on_a_real_server_is_found(case: Case) -> None:
+    part, facts = REAL[case.kind]
+    check(case, realserver.examine(part, changed(facts, case.changes)))
+
+
+@pytest.mark.parametrize(
+    ("own", "tun_type", "mends"),
+    [
+        (OWN, GRE, ("ip link add lvs type gre local 172.16.100.7",)),
+        (OWN6, GRE, ("ip link add lvs type ip6gre local 2001:db8:100::7",)),
+        (OWN, GUE, ("ip fou add port PORT gue", "ip link add lvs type ipip local 172.16.100.7")),
+    ],
+)
+def test_tunnels_of_other_types(own: Address, tun_type: int, mends: tuple[str, ...]) -> None:
+    part = replace(REAL["TUN"][0], tun_type=tun_type)
+    facts = changed(REAL["TUN"][1], {"links": {"tun": None}, "addresses": [VIP, own], "sysctls": QUIET})
+    (finding,) = realserver.examine(part, facts)
+    assert finding.mends == (*mends, "ip link set dev lvs up")
+
+
+def test_no_default_route_without_knowing_the_director() -> None:
+    part = realserver.Part("172.16.100.1", MASQ)
+    facts = changed(REAL["NAT"][1], {"routes": {OUTSIDE[AF_INET]: Route("unreachable")}})
+    assert [each.mends for each in realserver.examine(part, facts)] == [("ip route add default via DIRECTOR",)]
+
+
+def test_every_code_is_planted() -> None:
+    planted = {case.code for case in (*CASES, *REAL_CASES)} | {"port-not-mapped", "module-missing"}
+    assert planted - {None} == {row.code for row in CODES}
+    assert len(CODES) == len({row.code for row in CODES}) >= 25

@@ -1,0 +1,281 @@
+"""`--doctor` from the command line to its status, on a host made of facts; the probe's sockets on loopback."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyipvsadm.cli import main
+from pyipvsadm.doctor import probe
+from pyipvsadm.doctor.codes import CODES
+from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route
+from pyipvsadm.doctor.mends import command, sysctl
+from pyipvsadm.errors import Failed
+from pyipvsadm.model import AF_INET
+from tests.unit.test_doctor import DIRECT, HEALTHY, REAL
+from tests.unit.worlds import FakeWorld, apply_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyipvsadm.doctor.host import Host
+    from pyipvsadm.model import Backend
+
+
+class FakeHost:
+    """Facts that were read already, and a note of what was asked for."""
+
+    def __init__(self, facts: Facts, ipvs: bool = True) -> None:
+        self.found = facts
+        self.ipvs = ipvs
+        self.asked: list[set[str]] = []
+        self.probed: list[tuple[str, int]] = []
+
+    def has_ipvs(self) -> bool:
+        return self.ipvs
+
+    def facts(self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]) -> Facts:
+        self.asked = [set(ways), set(vips), set(schedulers)]
+        return self.found
+
+    def probe(self, found: Facts, servers: list[tuple[str, int]]) -> None:
+        self.probed = servers
+        found.answers = {server: Answer("reachable", "refused") for server in servers}
+
+
+class Surgery(FakeWorld):
+    """A world with such a host."""
+
+    def __init__(self, facts: Facts = DIRECT.facts, rules: tuple[str, ...] = (), ipvs: bool = True) -> None:
+        super().__init__()
+        self.patient = FakeHost(facts, ipvs)
+        apply_all(self.table, rules)
+
+    def host(self) -> Host:
+        return self.patient  # type: ignore[return-value]  # a stand-in
+
+
+def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
+    return main(words.split(), world), *world.take()
+
+
+def test_nothing_wrong() -> None:
+    world = Surgery(rules=DIRECT.rules)
+    assert run(world, "--doctor") == (0, "Nothing wrong was found.\n", "")
+    assert world.patient.asked == [{"172.16.100.7", "172.16.100.8"}, {"172.16.100.1"}, {"rr"}]
+    assert world.patient.probed == []
+
+
+NAT_OFF = """\
+error: eth0: forwarding is off where servers of NAT answer [nat-forwarding-off]
+  net.ipv4.conf.eth0.forwarding is 0; 2 servers of NAT answer there: 192.168.10.8, 192.168.10.9.
+  The servers' answers, addressed to the clients, are dropped here instead of being translated and
+  passed on.
+    # sysctl -w net.ipv4.ip_forward=1
+
+Not judged:
+  iptables filter: 2 rules; what they match is not read.
+
+1 error, 0 warnings.
+"""
+
+
+def sick() -> Facts:
+    facts = HEALTHY["NAT"].facts
+    return Facts(
+        links=facts.links,
+        addresses=facts.addresses,
+        routes=facts.routes,
+        sysctls={**facts.sysctls, "net/ipv4/ip_forward": "0", "net/ipv4/conf/eth0/forwarding": "0"},
+        filters={"iptables filter": 2},
+    )
+
+
+def test_a_report() -> None:
+    assert run(Surgery(sick(), HEALTHY["NAT"].rules), "--doctor") == (2, NAT_OFF, "")
+
+
+def test_a_report_as_json() -> None:
+    status, text, _ = run(Surgery(sick(), HEALTHY["NAT"].rules), "--json --doctor")
+    told = json.loads(text)
+    (finding,) = told["findings"]
+    assert (status, told["status"]) == (2, 2)
+    assert told["not_judged"] == ["iptables filter: 2 rules; what they match is not read."]
+    assert list(finding) == ["code", "severity", "subject", "title", "what", "why", "mend"]
+    assert finding["code"] == "nat-forwarding-off"
+    assert finding["mend"] == ["sysctl -w net.ipv4.ip_forward=1"]
+
+
+def test_a_warning_alone() -> None:
+    world = Surgery(rules=("-A -t 172.16.100.1:80 -s rr -M 255.0.0.0", *DIRECT.rules[1:]))
+    status, text, _ = run(world, "--doctor")
+    assert status == 1
+    assert text.endswith("\n0 errors, 1 warning.\n")
+
+
+def test_probing_leaves_out_servers_at_weight_0() -> None:
+    world = Surgery(rules=(*DIRECT.rules, "-a -t 172.16.100.1:80 -r 172.16.100.9 -w 0", "-A -f 3", "-a -f 3 -r 172.16.100.7"))
+    status, text, _ = run(world, "--doctor --probe")
+    assert status == 2
+    assert sorted(world.patient.probed) == [("172.16.100.7", 0), ("172.16.100.7", 80), ("172.16.100.8", 80)]
+    assert text.count("[server-refuses]") == 3
+
+
+def test_without_the_module_the_table_is_not_opened() -> None:
+    world = Surgery(ipvs=False)
+    status, text, _ = run(world, "--doctor")
+    assert (status, world.specs) == (2, [])
+    assert "# modprobe ip_vs\n" in text
+    assert run(world, "--backend memory --doctor")[0] == 0
+
+
+def test_a_real_server_needs_no_table() -> None:
+    world = Surgery(REAL["DR"][1], ipvs=False)
+    assert run(world, "--doctor --real-server-for 172.16.100.1 --director 172.16.100.2") == (0, "Nothing wrong was found.\n", "")
+    assert world.patient.asked == [{"172.16.100.1", OUTSIDE[AF_INET]}, set(), set()]
+    assert world.specs == []
+    assert run(world, "--doctor --real-server-for 172.16.100.1 -i")[0] == 2
+
+
+def test_what_cannot_be_read_is_neither_good_nor_bad() -> None:
+    class Locked(Surgery):
+        def backend(self, spec: str) -> Backend:
+            raise Failed(f"no {spec}", 2)
+
+    assert run(Locked(), "--doctor") == (3, "", "no kernel\n")
+
+
+WRONG = [
+    ("--doctor -n", 2, "Illegal 'numeric' option with the 'doctor' command\n"),
+    ("--doctor -i", 2, "You need to supply the 'real-server-for' option for the 'forwarding-method' option\n"),
+    ("--doctor --director 10.0.0.1", 2, "You need to supply the 'real-server-for' option for the 'director' option\n"),
+    ("--doctor --probe --real-server-for 10.0.0.1", 2,
+     "The option 'probe' conflicts with the 'real-server-for' option in the 'doctor' command\n"),
+    ("--doctor --real-server-for 10.0.0.1:80", 2,
+     "illegal real-server-for address `10.0.0.1:80': it is an address without a port\n"),
+    ("--doctor --real-server-for nowhere", 2, "illegal real-server-for address `nowhere': it is an address without a port\n"),
+    ("--doctor --real-server-for 10.0.0.1 --director ::1%", 2,
+     "illegal director address `::1%': it is an address without a port\n"),
+    ("--doctor --unknown", 255, "--unknown: unknown option\n"),
+    ("-L --probe", 2, "Illegal 'probe' option with the 'list' command\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "status", "stderr"), WRONG)
+def test_a_wrong_request(words: str, status: int, stderr: str) -> None:
+    world = Surgery()
+    assert run(world, words) == (status, "", stderr)
+
+
+def test_the_doctor_does_not_belong_in_rules() -> None:
+    world = FakeWorld(b"-A -f 1\n--doctor\n")
+    assert run(world, "-R") == (2, "", "line 2: --doctor does not belong in rules: give it on the command line\n")
+    assert world.table.services() == []
+
+
+def test_explanations() -> None:
+    world = Surgery()
+    status, text, _ = run(world, "--doctor --explain vip-missing")
+    assert status == 0
+    assert text.startswith("vip-missing (error): a virtual address is not this host's\n  IPVS only sees")
+    status, text, _ = run(world, "--doctor --explain all")
+    assert [line.split(" ")[0] for line in text.splitlines() if line[:1].strip()] == [row.code for row in CODES]
+    status, _, stderr = run(world, "--doctor --explain vip")
+    assert status == 2
+    assert stderr.startswith("unknown code `vip': it is all, or one of\n  module-missing\n")
+
+
+@pytest.mark.parametrize("row", CODES, ids=[row.code for row in CODES])
+def test_every_code_has_its_sentences(row: tuple[str, ...]) -> None:
+    code, severity, title, why, mend = row
+    assert code == code.lower()
+    assert severity in ("error", "warning")
+    assert title == title.rstrip(".")
+    assert why.endswith(".")
+    assert mend.endswith(".")
+
+
+def test_odd_names_of_interfaces_are_quoted() -> None:
+    assert command("ip link set dev {link} up", link="a;reboot") == "ip link set dev 'a;reboot' up"
+    assert sysctl("net/ipv4/conf/eth0.7/rp_filter", 2) == "sysctl -w net/ipv4/conf/eth0.7/rp_filter=2"
+    assert sysctl("net/ipv4/conf/$x/rp_filter", 2) == "sysctl -w 'net.ipv4.conf.$x.rp_filter'=2"
+
+
+def test_names_of_interfaces_do_not_steer_the_terminal() -> None:
+    link = Link("\x1b[2J\udcff", up=False)
+    facts = Facts(links={link.name: link}, addresses=[Address("172.16.100.1", 32, link.name)], routes=DIRECT.facts.routes)
+    _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor")
+    assert "172.16.100.1 is on ?[2J?, which is down.\n" in text
+    _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor --json")
+    assert json.loads(text)["findings"][0]["mend"] == [f"ip link set dev '{link.name}' up"]
+
+
+# --- the probe
+
+
+@pytest.fixture
+def listening() -> Iterable[tuple[str, int]]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield "127.0.0.1", server.getsockname()[1]
+
+
+@pytest.fixture
+def refusing() -> tuple[str, int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return "127.0.0.1", server.getsockname()[1]
+
+
+def test_probes(listening: tuple[str, int], refusing: tuple[str, int]) -> None:
+    found = Facts(links={"lo": Link("lo")}, routes={"127.0.0.1": Route("local", "lo")})
+    way = ("127.0.0.1", 0)
+    probe.ask(found, [listening, refusing, way, listening], lambda: {"127.0.0.1": "stale"})
+    assert found.answers == {
+        listening: Answer("stale", "open"),
+        refusing: Answer("stale", "refused"),
+        way: Answer("stale", ""),
+    }
+    assert found.unprobed == 0
+
+
+def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that is full takes no more: the kernel drops what comes."""
+    monkeypatch.setattr(probe, "EACH", 0.2)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        silent = server.getsockname()
+        with socket.create_connection(silent):
+            found = Facts()
+            probe.ask(found, [silent], dict)
+    assert found.answers == {silent: Answer("", probe.SILENT)}
+
+
+def test_what_there_is_no_time_for(listening: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "ALL", 0.0)
+    found = Facts()
+    probe.ask(found, [listening], dict)
+    assert (found.answers, found.unprobed) == ({}, 1)
+
+
+def test_servers_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No way there: the system says so at once."""
+
+    class Nowhere(socket.socket):
+        def connect_ex(self, _: object, /) -> int:
+            return errno.ENETUNREACH if self.type == socket.SOCK_STREAM else 0
+
+        def send(self, *_: object) -> int:
+            raise OSError(errno.EPERM, "no")
+
+    monkeypatch.setattr(socket, "socket", Nowhere)
+    found = Facts()
+    probe.ask(found, [("192.0.2.1", 80), ("192.0.2.1", 0), ("2001:db8::1", 80)], dict)
+    assert found.answers == {
+        ("192.0.2.1", 80): Answer("", "Network is unreachable"),
+        ("192.0.2.1", 0): Answer("", ""),
+        ("2001:db8::1", 80): Answer("", "Network is unreachable"),
+    }
