@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
 
 VARIABLE = "IPVSADM_BACKEND"
+EXTRAS = ("click", "pyroute2", "rich")  # what some requests import and Debian's package only recommends, as python3-NAME
 VERSION = f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)"  # the IPVS interface we speak, as 1.31 says of itself
 SAVE_HELP = """\
 ipvsadm-save: Script to save the IPVS table to stdout.
@@ -62,6 +63,12 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
         return no.status
     except Refused as no:  # a listing of what is not there, or not ours to see
         world.err(str(no))
+        return 1
+    except ImportError as no:
+        name = (no.name or "").partition(".")[0]
+        if name not in EXTRAS:
+            raise
+        world.err(f"this needs the Python package {name}: {no}; install it with `apt-get install python3-{name}'")
         return 1
     except MemoryError:
         world.err("Memory allocation problem")
