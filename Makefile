@@ -5,9 +5,14 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
-LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl
-PURE := pyipvsadm/argv.py,pyipvsadm/legal.py,pyipvsadm/popt.py,pyipvsadm/options.py,pyipvsadm/rules.py,pyipvsadm/endpoint.py,pyipvsadm/model.py,pyipvsadm/errors.py,pyipvsadm/wire.py,pyipvsadm/netlink.py,pyipvsadm/layout.py,pyipvsadm/dumps.py,pyipvsadm/quick.py,pyipvsadm/trace.py,pyipvsadm/connections.py,pyipvsadm/memory.py,pyipvsadm/view/*.py
-
+LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq bash zsh fish
+# Modules without I/O of their own: unit tests alone cover every branch of them.
+PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
+	selection hints complete \
+	change/keep change/drain change/plan change/desired change/carry change/rehearse change/save change/snapshot reading \
+	view/*
+space := $(subst ,, )
+PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))
 
 # Where `make install` puts things; DESTDIR stands before all of it.
 PREFIX ?= /usr/local
@@ -25,7 +30,7 @@ INTERPRETER ?= /usr/bin/python3
 COMPILE ?= yes
 
 PROGRAMS := ipvsadm ipvsadm-save ipvsadm-restore
-MODULES := $(shell find pyipvsadm -name '*.py')
+MODULES := $(shell find pyipvsadm -type f ! -path '*/programs/*' ! -path '*/__pycache__/*')
 # The shells look for a command's completion under its name.
 COMPLETIONS := $(if $(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(BASHDIR)/%)) \
   $(if $(wildcard completions/_ipvsadm),$(ZSHDIR)/_ipvsadm) \
@@ -37,8 +42,8 @@ FILLED := sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@LIBEXECDIR@|$(LIBEXECDIR)|; s|@SYS
 DEB_PACKAGES := debhelper dpkg-dev
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux
 
-.PHONY: help env try test lint unit lab lab-packages install uninstall deb deb-packages test-deb test-deb-packages \
-  record bench bench-packages clean
+.PHONY: help env try test lint unit shells lab lab-packages install uninstall deb deb-packages test-deb test-deb-packages \
+  record pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,7 +61,7 @@ $(VENV)/.stamp: pyproject.toml
 try: env ## show the main job on the embedded table (no root, no kernel module)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/try.sh
 
-test: env lint unit lab ## all tests: style, types, units, cases, and the lab (root)
+test: env lint unit shells lab ## all tests: style, types, units, cases, shells, and the lab (root)
 
 lint: env
 	$(BIN)/ruff check --quiet .
@@ -65,12 +70,15 @@ lint: env
 
 unit: env ## the tests that need no kernel, with the branch coverage of the pure modules
 	$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/cases
-	$(BIN)/coverage report --include='$(PURE)' --fail-under=100 --skip-covered
+	$(BIN)/coverage report --include='$(PURE_FILES)' --fail-under=100 --skip-covered
 
 # Root installs what the lab lacks; the tests themselves say what is missing where it still does.
 lab-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(LAB_PACKAGES) >/dev/null; fi
+
+shells: env lab-packages ## the tests of completion in bash, zsh and fish
+	$(BIN)/python -m pytest -q tests/shells
 
 lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
 	$(BIN)/python -m pytest -q tests/lab
@@ -119,6 +127,9 @@ test-deb: env test-deb-packages ## the Debian package in a booted Debian, beside
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record
+
+pictures: env ## draw the README's pictures and the snapshots of the views anew
+	$(BIN)/python -m tests.pictures
 
 bench-packages: lab-packages
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(BENCH_PACKAGES) >/dev/null 2>&1; then \

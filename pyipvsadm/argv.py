@@ -9,11 +9,9 @@ The combinations are checked at the end, in the reference's order, because the f
 
 from __future__ import annotations
 
-import os
-
-from pyipvsadm.endpoint import INT_MAX, atoi, number, parse, parse_mask, pton, strtol
+from pyipvsadm.endpoint import INT_MAX, atoi, parse, parse_mask, pton, strtol
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.legal import check_slots, check_tunnel
+from pyipvsadm.legal import check_ours, check_slots, check_tunnel, list_conflict
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -47,8 +45,9 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.options import NONE, SCHEDULER_FLAGS, SLOTS, TUNNEL_TYPES, Command, Option
-from pyipvsadm.popt import Words
+from pyipvsadm.options import ALONE, NONE, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
+from pyipvsadm.popt import Words, named
+from pyipvsadm.values import checked, cut, scheduler_flags, timeout, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ if TYPE_CHECKING:
     Ours = dict[str, int | str | None]
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
-MAX_TIMEOUT = 86400 * 31
 PERSISTENCE = 360  # seconds, when -p has no value (libipvs.h: IPVS_SVC_PERSISTENT_TIMEOUT)
 
 _OPERATIONS = {
@@ -83,11 +81,13 @@ _METHODS = {"gatewaying": ROUTE, "ipip": TUNNEL, "masquerading": MASQ}
 class Request:
     """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
 
-    services: those that were named, in their order. ours: the options that 1.31 lacks, by long name, each with its value
-    (a number where the table of options gives it limits, None when it has none).
+    services: those that were named, in their order. ours: the options and the command that 1.31 lacks, by long name, each with
+    its value (a number where the table of options gives it limits, None when it has none); "help": the command it is asked about.
+    server: the one that -r names; port: None where -r has none.
+    flags: the scheduler flags as they were written; `change` has them as bits, but where the scheduler is to be kept.
     """
 
-    __slots__ = ("change", "command", "ours", "services", "slots")
+    __slots__ = ("change", "command", "flags", "ours", "port", "server", "services", "slots")
 
     def __init__(self, command: str, slots: set[str], services: list[Service], change: Change | None, ours: Ours) -> None:
         self.command = command
@@ -95,16 +95,20 @@ class Request:
         self.services = services
         self.change = change
         self.ours = ours
+        self.server: Destination | None = None
+        self.port: int | None = None
+        self.flags = ""
 
 
 class Scanner:
-    """One command line, or one line of rules. `ours` (see Request) is known even when `request` has raised."""
+    """One command line, or one line of rules. `ours` (see Request) and `asked` are known even when `request` has raised."""
 
     def __init__(self, words: Sequence[str], names: Names, posix: bool = False) -> None:
         self._words = Words(words, posix)
         self._names = names
         self.ours: Ours = {}
-        self._asked = ""
+        self.asked = ""  # the command, once it was read
+        self._about = ""  # the command whose help is asked for in its own argument
         self._slots: set[str] = set()
         # The reference parses into zeroed records: family 0 until an address is read.
         self._service = Service(0, scheduler="")
@@ -112,34 +116,50 @@ class Scanner:
         self._destination = Destination(0, b"", 0)
         self._daemon = Daemon(0)
         self._flags = ""
+        self._port: int | None = None
 
     def request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
-        command = self._asked = self._command()
-        if command in ("help", "version"):  # what follows is not even read
+        command = self.asked = self._command()
+        if command == "help":  # what follows may name a command; 1.31 does not even read it
+            return self._help(self._about or next((row.long for row in map(named, self._words.left()) if row), ""))
+        if command == "version":  # what follows is not even read
+            if "--json" in self._words.left():
+                self._slots.add("json")
             return Request(command, self._slots, [], None, self.ours)
-        self._options()
+        if self._options():
+            return self._help(command)
         timeouts = self._timeouts() if command == "set" else None
         if self._words.bare:
             raise Usage(f"unexpected argument {self._words.bare[0]}")
-        if self._flags:
+        if self._flags and ("keep" not in self.ours or "scheduler" in self._slots):
             self._service.flags |= scheduler_flags(self._service.scheduler or "wlc", self._flags)
         check_slots(command, self._slots)
         self._check(command)
         return self._finished(command, timeouts)
 
     def _command(self) -> str:
-        """The first option but for ours that go anywhere; its value when it is a daemon's role."""
+        """The first option but for ours that go anywhere; its value when it is a daemon's role. One of ALONE without any."""
         try:
             row = self._words.option()
             while row is not None and isinstance(row, Option) and row.ours:
                 self._take(row)
                 row = self._words.option()
-        except Skipped:
-            row = None
+        except Skipped as fault:
+            raise Usage(TRY_HELP, 255) from fault  # 1.31 does not say it
         if not isinstance(row, Command):
-            raise Usage(TRY_HELP, 255)
-        if row.argument != NONE:
+            alone = next((name for name in ALONE if name in self.ours), None)
+            if alone is None:
+                raise Usage(TRY_HELP, 255)
+            if row is not None:
+                self._take(row)
+            return alone
+        if row.ours:
+            self.ours[row.long] = self._words.value
+        elif row.argument != NONE:
+            if self._words.value in ("--help", "-h"):  # taken for the role
+                self._about = row.long
+                return "help"
             self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(self._words.value or "", 0)
             if not self._daemon.state:
                 raise Usage(
@@ -147,24 +167,27 @@ class Scanner:
                 )
         return row.long
 
-    def _options(self) -> None:
+    def _options(self) -> bool:
+        """Take all options; True at --help, which ours has after a command, too."""
         words = self._words
         while (row := words.option()) is not None:
+            if row.long == "help":
+                return True
             if isinstance(row, Command):
                 raise Usage(f"invalid option `{words.bad()}'")
             self._take(row)
+        return False
+
+    def _help(self, about: str) -> Request:
+        return Request("help", self._slots, [], None, {**self.ours, "help": about} if about else self.ours)
 
     def _take(self, row: Option) -> None:
         if row.slot:
             if row.slot in self._slots:
                 self._again(row.slot)
             self._slots.add(row.slot)
-        if row.ours:
-            value = self._words.value
-            if value is not None and row.limits is not None:
-                self.ours[row.long] = within(value, *row.limits, f"illegal {row.long} specified")
-            else:
-                self.ours[row.long] = value
+        if row.ours or (row.slot in SELECTING and self.asked == "list"):
+            self.ours[row.long] = checked(row, self._words.value)
             return
         take = self._TAKERS.get(row.slot or row.long)
         if take is not None:
@@ -172,7 +195,7 @@ class Scanner:
 
     def _again(self, slot: str) -> None:
         several = next(row.several for row in SLOTS if row.name == slot)
-        if self._asked not in several:
+        if self.asked not in several:
             raise Usage(f"multiple '{slot}' options specified")
         self._service = Service(0, scheduler="")
         self._services.append(self._service)
@@ -207,10 +230,10 @@ class Scanner:
         self._service.netmask = NO_MASK6
 
     def _take_scheduler(self, _: str, value: str) -> None:
-        self._service.scheduler = _cut(value, 15)
+        self._service.scheduler = cut(value, 15)
 
     def _take_flags(self, _: str, value: str) -> None:
-        self._flags = _cut(value, 127)
+        self._flags = cut(value, 127)
 
     def _take_persistence(self, *_: str) -> None:
         self._service.flags |= PERSISTENT
@@ -230,7 +253,7 @@ class Scanner:
         service.netmask = mask
 
     def _take_engine(self, _: str, value: str) -> None:
-        self._service.pe = _cut(value, 16)
+        self._service.pe = cut(value, 16)
 
     def _take_ops(self, *_: str) -> None:
         self._service.flags |= ONE_PACKET
@@ -242,6 +265,7 @@ class Scanner:
         self._destination.af = found.family
         self._destination.addr = found.addr
         self._destination.port = self._service.port if found.port is None else found.port
+        self._port = found.port
 
     def _take_method(self, option: str, _: str) -> None:
         self._destination.forward = _METHODS[option]
@@ -268,7 +292,7 @@ class Scanner:
         self._destination.tun_flags |= TUN_CSUM if option == "tun-csum" else TUN_REMCSUM
 
     def _take_interface(self, _: str, value: str) -> None:
-        self._daemon.interface = _cut(value, 15)
+        self._daemon.interface = cut(value, 15)
 
     def _take_syncid(self, _: str, value: str) -> None:
         self._daemon.syncid = within(value, 0, 255, "illegal syncid specified")
@@ -302,26 +326,24 @@ class Scanner:
         service = self._service
         destination = self._destination
         slots = self._slots
+        check_ours(command, slots)
+        if "drain" in slots:
+            return
         if command in ("add-service", "edit-service"):
-            if not service.fwmark and not service.port and not service.flags & PERSISTENT:
+            if not service.fwmark and not service.port and not service.flags & PERSISTENT and "keep" not in slots:
                 raise Usage("Zero port specified for non-persistent service")
             if service.flags & ONE_PACKET and not service.fwmark and service.protocol != UDP:
                 raise Usage("One-Packet Scheduling is only for UDP virtual services")
             service.scheduler = service.scheduler or "wlc"
+        elif "keep" in slots:
+            pass  # the server is looked up first (change/keep.py)
         elif command == "start-daemon":
             self._daemon.interface = self._daemon.interface or "eth0"
         elif command in ("add-server", "edit-server"):
             if not service.fwmark and destination.forward in (TUNNEL, ROUTE):
                 destination.port = service.port
-            if destination.af != service.af and destination.forward != TUNNEL:
-                raise Usage("Different address family is allowed only for tunneling servers")
-            if destination.forward != TUNNEL and any(slot[:4] == "tun-" for slot in slots):
-                raise Usage("Tunnel options conflict with forward method")
-            check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
-        elif command == "list" and (
-            (slots & {"connection", "timeout", "daemon"} and slots & {"stats", "rate", "thresholds"})
-            or (slots & {"timeout", "daemon"} and "persistent-conn" in slots)
-        ):
+            check_server(service, destination, slots)
+        elif command == "list" and list_conflict(slots):
             raise Usage("options conflicts in the list command")
 
     def _finished(self, command: str, timeouts: Timeouts | None) -> Request:
@@ -329,20 +351,24 @@ class Scanner:
         for each in services:
             if each.fwmark:
                 each.protocol = 0
+        request = Request(command, self._slots, services, None, self.ours)
+        request.server = self._destination if "real-server" in self._slots else None
+        request.port = self._port
+        request.flags = self._flags
         op = _OPERATIONS.get(command)
         if op is None:
-            return Request(command, self._slots, services, None, self.ours)
+            return request
         service = services[0] if services else None
         if op == ZERO and service is not None and not (service.fwmark or service.port or any(service.addr)):
             service = None  # libipvs.c: ipvs_zero_service takes the unspecified address for "all"
-        change = Change(
+        request.change = Change(
             op,
             service,
-            self._destination if "real-server" in self._slots else None,
+            request.server,
             self._daemon if self._daemon.state else None,
             timeouts,
         )
-        return Request(command, self._slots, services, change, self.ours)
+        return request
 
     # slot (or option without one) -> what reads its value
     _TAKERS: ClassVar[dict[str, Callable[[Scanner, str, str], None]]] = {
@@ -372,34 +398,11 @@ class Scanner:
     }
 
 
-def _cut(text: str, size: int) -> str:
-    """The first `size` bytes, as strncpy keeps them."""
-    return text if len(text) * 4 <= size else os.fsdecode(os.fsencode(text)[:size])
-
-
-def within(text: str, low: int, high: int, message: str) -> int:
-    """A number from low to high, else Usage with the message."""
-    value = number(text, low, high)
-    if value == -1:
-        raise Usage(message)
-    return value
-
-
-def timeout(text: str, low: int) -> int:
-    """Seconds from low to 31 days (parse_timeout)."""
-    return within(text, low, MAX_TIMEOUT, f"invalid timeout value `{text}' specified")
-
-
-def scheduler_flags(scheduler: str, text: str) -> int:
-    """Names with commas to bits, for that scheduler (parse_sched_flags). A lone comma crashes 1.31; here it is no flag."""
-    flags = 0
-    names = [name for name in text.split(",") if name]
-    for name in names or [text]:
-        found = [(bit, only) for flag, bit, only in SCHEDULER_FLAGS if flag == name]
-        if not found:
-            raise Usage(f"invalid scheduler flag `{name}'")
-        bit, only = found[0]
-        if only and only != scheduler:
-            raise Usage(f"incompatible scheduler flag `{name}'")
-        flags |= bit
-    return flags
+def check_server(service: Service, destination: Destination, slots: set[str]) -> None:
+    """The rules between a server's options; destination: what they make of it."""
+    if destination.af != service.af and destination.forward != TUNNEL:
+        raise Usage("Different address family is allowed only for tunneling servers")
+    if destination.forward == TUNNEL:
+        check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
+    elif any(slot[:4] == "tun-" for slot in slots):
+        raise Usage("Tunnel options conflict with forward method")

@@ -14,7 +14,7 @@ import sys
 from pyipvsadm import __version__
 from pyipvsadm.argv import Request, Scanner
 from pyipvsadm.errors import Failed, Refused, Skipped, Usage
-from pyipvsadm.run import REFUSED, restore, run, saved
+from pyipvsadm.run import REFUSED, restore, run, tell
 from pyipvsadm.world import World
 
 TYPE_CHECKING = False
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 VARIABLE = "IPVSADM_BACKEND"
 EXTRAS = ("click", "pyroute2", "rich")  # what some requests import and Debian's package only recommends, as python3-NAME
-VERSION = f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)"  # the IPVS interface we speak, as 1.31 says of itself
+ASK = "--complete"  # the first word of what a shell asks (shells.py); no option, for no person types it
+REFERENCE = "1.31"
+INTERFACE = "1.2.1"  # the version of the IPVS interface that we speak, as 1.31 says of itself
+VERSION = f"ipvsadm v{REFERENCE} (pyipvsadm {__version__}, IPVS v{INTERFACE})"
 SAVE_HELP = """\
 ipvsadm-save: Script to save the IPVS table to stdout.
    With the -n option, prints out the table in numeric format.
-   With -f FILE, replaces FILE with the table, whole or not at all."""
+   With -f FILE, replaces FILE with the table, whole or not at all.
+   With --full, also saves the time-outs and sync daemons, and all that a service has."""
 
 
 def main(argv: Sequence[str], world: World | None = None) -> int:
@@ -57,6 +61,10 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
         return body(argv, world)
     except Usage as bad:
         world.err(str(bad))
+        if world.error_is_terminal():
+            from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+
+            tell(world, hints.of_usage(bad, argv))
         return bad.status
     except Failed as no:
         world.err(str(no))
@@ -78,6 +86,10 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
 def _main(argv: Sequence[str], world: World) -> int:
     if not argv:
         return _with_backend(world, None, Request("list", set(), [], None, {}))
+    if argv[0] == ASK:
+        from pyipvsadm.shells import answer  # noqa: PLC0415  # a shell asks, not a plain request
+
+        return answer(argv[1:], world, lambda spec: _chosen(world, spec))
     scanner = Scanner(argv, world.names, world.is_posix)
     bad: Usage | Skipped | None = None
     request = None
@@ -89,14 +101,30 @@ def _main(argv: Sequence[str], world: World) -> int:
         if request.command == "help":
             from pyipvsadm.command import help_text  # noqa: PLC0415  # click costs 30 ms
 
-            world.out(help_text())
+            about = request.ours.get("help")
+            world.out(help_text(str(about) if about else ""))
             return 0
         if request.command == "version":
-            world.out(VERSION + "\n")
+            if "json" in request.slots:
+                from pyipvsadm.view import json  # noqa: PLC0415  # costs more than the start itself
+
+                world.out(json.document(version={"ipvsadm": REFERENCE, "pyipvsadm": __version__, "ipvs": INTERFACE}))
+            else:
+                world.out(VERSION + "\n")
             return 0
     # The reference opens the table before it reads its arguments: without one, that is what it says.
     spec = scanner.ours.get("backend")
-    return _with_backend(world, None if spec is None else str(spec), bad or request)
+    try:
+        status = _with_backend(world, None if spec is None else str(spec), bad or request)
+    except Failed as no:
+        if request is not None and request.command == "apply" and "dry-run" in request.slots:
+            no.status = REFUSED  # 1 and 2 say something else of this one: that there is something to do, or bad input
+        raise
+    if isinstance(bad, Skipped) and world.error_is_terminal():
+        from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+
+        tell(world, hints.of_option(bad, scanner.asked))
+    return status
 
 
 def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skipped | None) -> int:
@@ -107,7 +135,7 @@ def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skip
         if not isinstance(wanted, Request):
             world.err(str(wanted))
             return REFUSED
-        if wanted.change is not None or wanted.command == "restore":
+        if (wanted.change is not None or wanted.command in ("restore", "drain", "apply")) and "dry-run" not in wanted.slots:
             _warn(world, spec)
         return run(wanted, backend, world)
     finally:
@@ -115,24 +143,30 @@ def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skip
 
 
 def _open(world: World, spec: str | None) -> Backend:
-    return world.backend(spec if spec is not None else world.environ.get(VARIABLE) or "kernel")
+    return world.backend(_chosen(world, spec))
+
+
+def _chosen(world: World, spec: str | None) -> str:
+    return spec if spec is not None else world.environ.get(VARIABLE) or "kernel"
 
 
 def _warn(world: World, spec: str | None) -> None:
     """A variable that leaked into a root script must not make it believe that it changed the kernel."""
-    chosen = world.environ.get(VARIABLE) or "kernel"
+    chosen = _chosen(world, None)
     if spec is None and world.is_root and chosen != "kernel":
         world.err(f"ipvsadm: {VARIABLE}={chosen}: this changes the embedded table, not the kernel")
 
 
 def _save(argv: Sequence[str], world: World) -> int:
     path = None
-    numeric = False
+    numeric = full = False
     words = list(argv)
     while words:
         word = words.pop(0)
         if word == "-n":
             numeric = True
+        elif word == "--full":
+            full = True
         elif word == "-f" and words:
             path = words.pop(0)
         elif word[:1] == "-":
@@ -140,7 +174,9 @@ def _save(argv: Sequence[str], world: World) -> int:
             return 1
     backend = _open(world, None)
     try:
-        text = saved(backend, world, numeric)
+        from pyipvsadm.listing import saved  # noqa: PLC0415  # the door does not pay for it
+
+        text = saved(backend, world, numeric, full, certain=path is not None)
         if path is None:
             world.out(text)
         else:

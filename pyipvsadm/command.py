@@ -1,7 +1,7 @@
 """A click command around the scanner: for --help and for click's test runner.
 
-Owns: the layout of the help, made from the table of options. Must never know: the grammar; `parse_args` hands the words to it.
-Only imported when help is asked for: click costs a start 30 ms.
+Owns: the layout of the help, made from the table of options, and its examples. Must never know: the grammar; `parse_args` hands
+the words to it. Only imported when help is asked for: click costs a start 30 ms.
 """
 
 from __future__ import annotations
@@ -10,24 +10,58 @@ from typing import Any
 
 import click
 
-from pyipvsadm.options import COMMANDS, NONE, OPTIONAL, OPTIONS, Command, Option
-
-USAGE = (
-    "-A|E SERVICE [service options]",
-    "-D SERVICE",
-    "-a|e SERVICE -r HOST[:PORT] [server options]",
-    "-d SERVICE -r HOST[:PORT]",
-    "-L|l [SERVICE] [list options]",
-    "-Z [SERVICE]",
-    "-C | -R | -S [-n]",
-    "--set TCP TCPFIN UDP",
-    "--start-daemon {master|backup} [daemon options]",
-    "--stop-daemon {master|backup}",
+from pyipvsadm.legal import goes_with
+from pyipvsadm.options import (
+    COMMAND_GROUPS,
+    COMMANDS,
+    ENGINES,
+    NONE,
+    OPTIONAL,
+    OPTIONS,
+    SCHEDULER_FLAGS,
+    SCHEDULERS,
+    SLOTS,
+    Command,
+    Option,
 )
+
+WIDTH = 80
+MARGIN = 36  # how wide names may stand before their help goes to the next line
+SELECTOR = "service-address"  # the slot that "SERVICE" stands for
+
+# What is done most, on the first page: (for what, how).
+FIRST = (
+    ("one service's rates per second", "ipvsadm -L -n -t 10.0.0.1:80 --rate"),
+    ("no new connections for a server", "ipvsadm -e -t 10.0.0.1:80 -r 10.0.0.8 -w 0 --keep"),
+    ("save all rules", "ipvsadm-save -n -f rules"),
+    ("put them in the place of those that are there", "ipvsadm-restore < rules"),
+)
+
+# One or two for a command, by its long name.
+EXAMPLES = {
+    "add-service": ("-A -t 10.0.0.1:80 -s wrr", "-A -t [2001:db8::1]:443 -s wlc -p 600"),
+    "edit-service": ("-E -t 10.0.0.1:80 -s sh -b sh-fallback,sh-port",),
+    "delete-service": ("-D -t 10.0.0.1:80", "-D -f 7 -6"),
+    "clear": ("-C",),
+    "add-server": ("-a -t 10.0.0.1:80 -r 10.0.0.8:8080 -m -w 3", "-a -f 7 -r 10.0.0.8 -i --tun-type gue --tun-port 6080"),
+    "edit-server": ("-e -t 10.0.0.1:80 -r 10.0.0.8:8080 -m -w 0",),
+    "delete-server": ("-d -t 10.0.0.1:80 -r 10.0.0.8:8080",),
+    "list": ("-L -n -t 10.0.0.1:80 --rate", "-L -n -c"),
+    "zero": ("-Z", "-Z -t 10.0.0.1:80"),
+    "save": ("-S -n > rules",),
+    "restore": ("-R < rules",),
+    "apply": ("--apply rules --dry-run", "--apply rules"),
+    "set": ("--set 900 120 300", "--set 0 0 60"),
+    "start-daemon": ("--start-daemon master --mcast-interface eth0 --syncid 7",),
+    "stop-daemon": ("--stop-daemon master",),
+}
 
 
 class IpvsadmCommand(click.Command):
-    """click's shell around our grammar: it passes the words on as they are and shows our table as its help."""
+    """click's shell around our grammar: it passes the words on as they are and shows our table as its help.
+
+    ctx.obj: the long name of the command that the help is about, "" for all.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep click's parser out: the words go to the scanner."""
@@ -35,30 +69,90 @@ class IpvsadmCommand(click.Command):
         ctx.args = []
         return []
 
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The forms of a command line."""
-        for form in USAGE:
-            formatter.write_usage(ctx.command_path, form)
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The page of one command, or the first page."""
+        row = next((row for row in COMMANDS if row.long == ctx.obj), None)
+        if row is None:
+            _first_page(formatter)
+        else:
+            _page(row, formatter)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Commands, then options by group."""
-        with formatter.section("Commands (the first option)"):
-            formatter.write_dl([(_names(row), row.help) for row in COMMANDS])
-        groups: dict[str, list[Option]] = {}
-        for row in OPTIONS:
-            groups.setdefault(row.group, []).append(row)
-        for group, rows in groups.items():
-            with formatter.section("SERVICE" if group == "service" else group.capitalize()):
-                formatter.write_dl([(_names(row), row.help) for row in rows])
+
+def _first_page(formatter: click.HelpFormatter) -> None:
+    formatter.write_usage("ipvsadm", "COMMAND [SERVICE] [OPTIONS]    (the command comes first)")
+    formatter.write("Show and change the virtual services of Linux Virtual Server (IPVS).\n")
+    left = list(COMMANDS)
+    for title, names in COMMAND_GROUPS:
+        rows = [row for row in COMMANDS if row.long in names.split()]
+        left = [row for row in left if row not in rows]
+        _section(formatter, title, rows)
+    _section(formatter, "Other", left)
+    with formatter.section("SERVICE is one of"):
+        formatter.write_dl([(_names(row), row.help) for row in OPTIONS if row.slot == SELECTOR], MARGIN)
+    with formatter.section("Often wanted"):
+        for about, line in FIRST:
+            formatter.write(f"  # {about}\n  {line}\n")
+    formatter.write("\nThe options of a command: ipvsadm COMMAND --help, as in: ipvsadm -a --help\n")
+
+
+def _section(formatter: click.HelpFormatter, title: str, rows: list[Command]) -> None:
+    if rows:
+        with formatter.section(title):
+            formatter.write_dl([(_names(row), row.help) for row in rows], MARGIN)
+
+
+def _page(row: Command, formatter: click.HelpFormatter) -> None:
+    formatter.write_usage("ipvsadm", form(row))
+    formatter.write(f"{row.help[0].upper()}{row.help[1:]}.\n")
+    groups: dict[str, list[Option]] = {}
+    for option in OPTIONS:
+        if row.long not in ("help", "version") and goes_with(option, row.long):
+            groups.setdefault(option.group, []).append(option)
+    for group, options in groups.items():
+        with formatter.section("SERVICE is one of" if group == "service" else group.capitalize()):
+            formatter.write_dl([(_names(option), option.help) for option in options], MARGIN)
+    for title, kind, values in (("Schedulers", "scheduler", SCHEDULERS), ("Persistence engines", "engine", ENGINES)):
+        if any(option.values == kind for options in groups.values() for option in options):
+            with formatter.section(title):
+                formatter.write_dl(list(values.items()))
+    if any(option.values == "flags" for options in groups.values() for option in options):
+        with formatter.section("Scheduler flags"):
+            formatter.write_text(", ".join(name for name, *_ in SCHEDULER_FLAGS))
+    if row.long in EXAMPLES:
+        with formatter.section("Examples" if len(EXAMPLES[row.long]) > 1 else "Example"):
+            for line in EXAMPLES[row.long]:
+                formatter.write(f"  ipvsadm {line}\n")
+
+
+def form(row: Command) -> str:
+    """How a line with that command looks: what it demands, then what it allows."""
+    words = [f"-{row.short}" if row.short else f"--{row.long}"]
+    words.append(_operands(row))
+    for slot in SLOTS:
+        if slot.name == SELECTOR:
+            if row.long in slot.required:
+                words.append("SERVICE")
+            elif row.long in slot.optional | slot.exclusive:
+                words.append("[SERVICE]..." if row.long in slot.several else "[SERVICE]")
+        elif row.long in slot.required:
+            option = next(option for option in OPTIONS if option.slot == slot.name)
+            words.append(f"-{option.short} {option.metavar}" if option.short else f"--{option.long} {option.metavar}")
+    if any(option.slot not in ("", SELECTOR) and goes_with(option, row.long) for option in OPTIONS):
+        words.append("[OPTIONS]")
+    return " ".join(filter(None, words))
 
 
 def _names(row: Command | Option) -> str:
     names = f"-{row.short}, --{row.long}" if row.short else f"    --{row.long}"
     if isinstance(row, Command):
-        return f"{names} {row.operands}".rstrip()
+        return f"{names} {_operands(row)}".rstrip()
     if row.argument == NONE:
         return names
     return f"{names} [{row.metavar}]" if row.argument == OPTIONAL else f"{names} {row.metavar}"
+
+
+def _operands(row: Command) -> str:
+    return f"{{{row.operands}}}" if "|" in row.operands else row.operands.upper()
 
 
 def _run(words: list[str], **_: Any) -> None:
@@ -80,12 +174,11 @@ def _run(words: list[str], **_: Any) -> None:
 ipvsadm = IpvsadmCommand(
     "ipvsadm",
     callback=_run,
-    help="Show and change the virtual services of Linux Virtual Server (IPVS): the kernel's, or an embedded table's.",
     add_help_option=False,
 )
 
 
-def help_text() -> str:
-    """The whole help."""
-    with click.Context(ipvsadm, info_name="ipvsadm", terminal_width=100, max_content_width=100) as ctx:
+def help_text(about: str = "") -> str:
+    """The first page, or that of the command with this long name."""
+    with click.Context(ipvsadm, info_name="ipvsadm", terminal_width=WIDTH, max_content_width=WIDTH, obj=about) as ctx:
         return ipvsadm.get_help(ctx) + "\n"

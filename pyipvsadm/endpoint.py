@@ -112,9 +112,10 @@ class Names:
             return None
         return name if name and name.isprintable() else None
 
-    def host_names(self, addresses: Iterable[tuple[int, bytes]]) -> dict[tuple[int, bytes], str]:
-        """The names of many addresses, those that answer within `seconds`; each is asked for once."""
-        return gather(lambda address: self.host_name(*address), addresses, self.workers, self.seconds)
+    def host_names(self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None) -> dict[tuple[int, bytes], str]:
+        """The names of many addresses, those that answer within the seconds (ours by default); each is asked for once."""
+        within = self.seconds if seconds is None else seconds
+        return gather(lambda address: self.host_name(*address), addresses, self.workers, within)
 
     def readable(self, names: dict[tuple[int, bytes], str], seconds: float) -> dict[tuple[int, bytes], str]:
         """Of names, those from which -R would get the same address again: IPv4, no odd characters, the same address back.
@@ -128,6 +129,18 @@ class Names:
         ]
         same = gather(lambda pair: self.host(pair[1]) == pair[0][1] or None, candidates, self.workers, seconds)
         return dict(same.keys())
+
+
+class NoNames(Names):
+    """No resolver: for text that is numbers, in which a name is damage, and where nothing may wait."""
+
+    def host(self, name: str) -> bytes | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def port(self, name: str, protocol: int) -> int | None:  # noqa: ARG002
+        """None."""
+        return None
 
 
 def gather(ask: Callable[[Key], Answer | None], keys: Iterable[Key], workers: int, seconds: float) -> dict[Key, Answer]:

@@ -1,6 +1,6 @@
 """Files replaced whole: the new text beside the old, synced, then renamed over it, so that a reader sees one or the other.
 
-Owns: that sequence and the lock on such a file. Must never know: what is in it.
+Owns: that sequence, the lock on such a file, and where locks stand that belong to no file. Must never know: what is in it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from pyipvsadm.errors import Failed
 
 LOCK_SECONDS = 10.0
+LOCKS = "/run/ipvsadm"
 
 
 def replace(path: str, text: str) -> None:
@@ -63,25 +64,45 @@ def read(path: str) -> bytes:
     return b"".join(blocks)
 
 
-class Lock:
-    """The one writer of a file, for the time of a `with`. Failed after LOCK_SECONDS of waiting."""
+def shared_lock(name: str, busy: str) -> Lock:
+    """The lock of that name, among all processes of this machine. Failed when nobody but root could be kept from holding it."""
+    try:
+        os.mkdir(LOCKS, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as no:
+        raise Failed(f"cannot make {LOCKS} for a lock: {no.strerror}") from None
+    found = os.lstat(LOCKS)
+    if not _is_folder(found.st_mode) or found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+        raise Failed(f"{LOCKS} is not a folder that root alone writes to: remove it")
+    return Lock(f"{LOCKS}/{name}", busy, os.O_NOFOLLOW)
 
-    def __init__(self, path: str) -> None:
+
+def _is_folder(mode: int) -> bool:
+    return mode & 0o170000 == 0o040000  # S_ISDIR
+
+
+class Lock:
+    """The one writer of a file, for the time of a `with`. Failed after LOCK_SECONDS of waiting: `busy` says for whom."""
+
+    def __init__(self, path: str, busy: str = "", flags: int = 0) -> None:
         self._path = path
+        self._busy = busy or f"{path} is being changed by another command"
+        self._flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags
         self._fd = -1
 
     def __enter__(self) -> None:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
-                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._fd = os.open(self._path, self._flags, 0o600)
             except OSError as no:
                 raise Failed(f"cannot write {self._path}: {no.strerror}") from None
             if self._taken() and self._is_current():
                 return
             os.close(self._fd)
             if time.monotonic() > deadline:
-                raise Failed(f"{self._path} is being changed by another command; it did not end in {LOCK_SECONDS:.0f} s")
+                raise Failed(f"{self._busy}; it did not end in {LOCK_SECONDS:.0f} s")
             time.sleep(0.01)
 
     def _taken(self) -> bool:

@@ -28,6 +28,7 @@ from pyipvsadm.model import (
     GET_DEST,
     GET_INFO,
     GET_SERVICE,
+    SETTINGS,
     TABLE_FILE,
     Change,
     Daemon,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
+    from pyipvsadm.files import Lock
     from pyipvsadm.layout import Reader
     from pyipvsadm.model import Row
 
@@ -55,6 +57,7 @@ SOL_NETLINK = 270
 NETLINK_CAP_ACK = 10  # errors come without a copy of the request
 IP_VS_SO_GET_INFO = 64 + 1024 + 64 + 1  # the interface before netlink, asked only for its errno
 
+NAMESPACE = "/proc/self/ns/net"
 MODPROBE = "/sbin/modprobe"
 TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
 TRIES = 10  # dumps that were interrupted before we give up
@@ -67,6 +70,8 @@ class Kernel:
 
     Opening it loads the module where it is missing, once. Raises Failed with status 2 when there is no IPVS, or no permission.
     """
+
+    embedded = False
 
     def __init__(self, trace: Callable[[str, bytes], None] | None = None) -> None:
         self._trace = trace
@@ -82,15 +87,31 @@ class Kernel:
             raise not_there(old_interface_errno()) from None
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
         self._family = netlink.GENL_ID_CTRL
-        self._family = self._find_family()
-        try:
-            self._info = self._one(GET_INFO, wire.read_info)
-        except Refused as no:
-            raise not_there(no.errno) from None
+        self._find(load=True)
 
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()
+
+    def refresh(self) -> None:
+        """Ask for the information again; after a reload of the module, for the family. Failed (status 2) while there is none."""
+        try:
+            self._info = self._one(GET_INFO, wire.read_info)
+        except Refused:
+            # Who asks for a family by its name has the kernel load the module for it (genetlink.c: ctrl_getfamily).
+            if not os.path.exists(TABLE_FILE):
+                raise not_there(errno.ENOPROTOOPT) from None
+            self._find(load=False)
+
+    def alone(self) -> Lock:
+        """The lock of this network namespace."""
+        from pyipvsadm import files  # noqa: PLC0415  # most requests need none
+
+        try:
+            namespace = os.stat(NAMESPACE).st_ino
+        except OSError as no:
+            raise Failed(f"cannot tell the network namespace by {NAMESPACE}: {no.strerror}") from None
+        return files.shared_lock(f"netns-{namespace}", "another ipvsadm is changing the kernel's table")
 
     def info(self) -> Info:
         """The version and the size of the connection table, as they were when this was opened."""
@@ -128,6 +149,14 @@ class Kernel:
                 return file.read()
         except OSError:
             return b""
+
+    def setting(self, name: str) -> str:
+        """What /proc/sys/net/ipv4/vs/NAME holds, "" where it cannot be read."""
+        try:
+            with open(SETTINGS + name, "rb", buffering=0) as file:
+                return file.read().decode().strip()
+        except OSError:
+            return ""
 
     def timeouts(self) -> Timeouts:
         """The time-outs, seconds."""
@@ -200,8 +229,15 @@ class Kernel:
                 if reply.seq == last:
                     return refused
 
-    def _find_family(self) -> int:
-        for load in (True, False):
+    def _find(self, load: bool) -> None:
+        self._family = self._find_family(load)
+        try:
+            self._info = self._one(GET_INFO, wire.read_info)
+        except Refused as no:
+            raise not_there(no.errno) from None
+
+    def _find_family(self, load: bool) -> int:
+        for again in (load, False):
             self._seq += 1
             self._send(netlink.get_family(self._seq))
             try:
@@ -209,7 +245,7 @@ class Kernel:
             except Refused as no:
                 if no.errno != errno.ENOENT:
                     raise not_there(no.errno) from None
-            if load and not load_module():
+            if not again or not load_module():
                 break
         raise not_there(old_interface_errno())
 

@@ -6,23 +6,41 @@ Owns: the order in which faults are found, and their words. Must never know: val
 from __future__ import annotations
 
 from pyipvsadm.errors import Usage
-from pyipvsadm.options import COMMANDS, SLOTS, TUNNEL_SLOTS
+from pyipvsadm.options import COMMANDS, EXCLUDES, LIST_CONFLICTS, NEEDS, SLOTLESS, SLOTS, TOGETHER, TUNNEL_SLOTS, TUNNEL_TYPES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyipvsadm.options import Option
 
 
 def check_slots(command: str, slots: set[str]) -> None:
     """Hold what was given against the table of combinations (generic_opt_check)."""
-    name = next(row.name for row in COMMANDS if row.long == command)
+    name = next((row.name for row in COMMANDS if row.long == command), command)
     exclusive = ""
     for slot in SLOTS:
         if slot.name not in slots:
             if command in slot.required:
                 raise Usage(f"You need to supply the '{slot.name}' option for the '{name}' command")
         elif command in slot.exclusive:
-            if exclusive:
+            if exclusive and (exclusive, slot.name) not in TOGETHER:
                 raise Usage(f"The option '{slot.name}' conflicts with the '{exclusive}' option in the '{name}' command")
             exclusive = slot.name
         elif command not in slot.optional and command not in slot.required:
             raise Usage(f"Illegal '{slot.name}' option with the '{name}' command")
+
+
+def check_ours(command: str, slots: set[str]) -> None:
+    """Hold options that 1.31 lacks against what they are given with."""
+    for slot, other in NEEDS.items():
+        if slot in slots and other not in slots:
+            raise Usage(f"You need to supply the '{other}' option for the '{slot}' option")
+    if "drain" in slots:  # nothing but the weight is changed
+        check_slots("drain", slots - {"service-address"} | {"real-server"})
+    if command == "list":
+        for slot, others in EXCLUDES.items():
+            for other in others:
+                if slot in slots and other in slots:
+                    raise Usage(f"The option '{slot}' conflicts with the '{other}' option in the 'list' command")
 
 
 def check_tunnel(kind: str, slots: set[str]) -> None:
@@ -38,3 +56,50 @@ def check_tunnel(kind: str, slots: set[str]) -> None:
             exclusive = slot
         elif kind not in demanded:
             raise Usage(f"Illegal '{slot}' option with the '{kind}' tunnel type")
+
+
+def goes_with(option: Option, command: str) -> bool:
+    """Whether the option may be given with the command."""
+    if not option.slot:
+        return command in SLOTLESS.get(option.long, (command,))
+    slot = next(slot for slot in SLOTS if slot.name == option.slot)
+    return command in slot.required | slot.optional | slot.exclusive
+
+
+def list_conflict(slots: set[str]) -> bool:
+    """Whether the list command refuses these together (process_options)."""
+    return any(slots & left and slots & right for left, right in LIST_CONFLICTS)
+
+
+# For completion: not what is wrong with a line, but what could still come.
+
+
+def can_join(option: Option, command: str, slots: set[str]) -> bool:
+    """Whether it can be given beside the slots that are filled, without one of them having to go."""
+    if not goes_with(option, command):
+        return False
+    if not option.slot:
+        return True
+    slot = next(row for row in SLOTS if row.name == option.slot)
+    if slot.name in slots and command not in slot.several:
+        return False
+    filled = [row.name for row in SLOTS if command in row.exclusive and (row.name in slots or row is slot)]
+    if len(filled) > 1 and tuple(filled) not in TOGETHER:
+        return False
+    try:
+        check_ours(command, {*slots, slot.name})
+    except Usage:
+        return False
+    return True
+
+
+def tunnel_types(slots: set[str]) -> list[str]:
+    """The tunnel types that allow these tunnel options, and perhaps demand others."""
+    found = []
+    for kind in TUNNEL_TYPES:
+        try:
+            check_tunnel(kind, slots | {slot for slot, demanded, _ in TUNNEL_SLOTS if kind in demanded})
+        except Usage:
+            continue
+        found.append(kind)
+    return found

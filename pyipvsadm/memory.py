@@ -53,6 +53,7 @@ from pyipvsadm.model import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from typing import NoReturn
 
     from pyipvsadm.model import Change, Row
@@ -96,6 +97,16 @@ def interface_exists(name: str) -> bool:
     return True
 
 
+class _Alone:
+    """What `alone` gives where there is nobody to keep out."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class Table:
     """A table of virtual services in memory: a model.Backend.
 
@@ -104,12 +115,17 @@ class Table:
     table, gives the same table. Records are copied both ways: neither side sees what the other does to its own.
     """
 
+    embedded = True
+
     def __init__(self, interfaces: Callable[[str], bool] | None = None) -> None:
         self.interfaces = interfaces or interface_exists
         self._held: dict[_ServiceKey, _Held] = {}
         self._timeouts = Timeouts(900, 120, 300)
         self._daemons: dict[int, Daemon] = {}
         self._mixed = 0  # servers whose family is not their service's (mixed_address_family_dests)
+
+    def refresh(self) -> None:
+        """Nothing: nobody else has this table."""
 
     def info(self) -> Info:
         """1.2.1, and the size that the connection table has by default."""
@@ -139,6 +155,10 @@ class Table:
         """There is none."""
         return b""
 
+    def setting(self, name: str) -> str:  # noqa: ARG002  # as every backend
+        """There are none."""
+        return ""
+
     def timeouts(self) -> Timeouts:
         """In seconds; 900, 120, 300 in a new table (tcp_timeouts and udp_timeouts of ip_vs_proto_*.c)."""
         return Timeouts(self._timeouts.tcp, self._timeouts.tcp_fin, self._timeouts.udp)
@@ -167,8 +187,42 @@ class Table:
                 refused.append((index, answer.errno))
         return refused
 
+    def alone(self) -> AbstractContextManager[None]:
+        """There is nobody else."""
+        return _Alone()
+
     def close(self) -> None:
         """Nothing is held open."""
+
+    def hold(self, rows: Iterable[tuple[Service, list[Destination]]], timeouts: Timeouts, daemons: Iterable[Daemon]) -> None:
+        """Hold what another table does, servers newest first, unchecked: that it is there shows that it can be."""
+        self._held = {
+            service.key(): (_service(service), {server.key(): _destination(server, server.af) for server in reversed(servers)})
+            for service, servers in rows
+        }
+        self._timeouts = Timeouts(timeouts.tcp, timeouts.tcp_fin, timeouts.udp)
+        self._daemons = {daemon.state: _daemon(daemon) for daemon in daemons}
+        self._mixed = sum(server.af != service.af for service, servers in self._held.values() for server in servers.values())
+
+    # What this machine has, and a copy of another's table does not know.
+
+    def has_scheduler(self, name: str) -> bool:
+        """Whether there is a scheduler of that name."""
+        return name in SCHEDULERS
+
+    def has_engine(self, name: str) -> bool:
+        """Whether there is a persistence engine of that name."""
+        return name in ENGINES
+
+    def is_server_address(self, family: int, addr: bytes) -> bool:
+        """Whether a new server may have that address (ip_vs_new_dest).
+
+        IPv4: neither 0.0.0.0, multicast nor broadcast (fib_frontend.c: inet_addr_type). IPv6: unicast and not link-local,
+        which neither ::, multicast nor a mapped IPv4 address is (addrconf_core.c: __ipv6_addr_type).
+        """
+        if family == AF_INET:
+            return addr not in (b"\0\0\0\0", b"\xff\xff\xff\xff", _LOCAL_BROADCAST) and addr[0] >> 4 != 0xE
+        return addr[0] != 0xFF and not is_link_local(addr) and addr[:12] != _MAPPED and any(addr)
 
     # Each of what follows carries out one operation or raises Refused, looking at things in the kernel's order.
 
@@ -181,7 +235,7 @@ class Table:
         if wanted is None:
             _refuse(op, errno.EINVAL)
         scheduler, engine = wanted.scheduler, wanted.pe
-        unknown = scheduler not in SCHEDULERS and scheduler != "none"
+        unknown = scheduler != "none" and not self.has_scheduler(scheduler)
         if (unknown and _length(scheduler) > _SCHEDULER_MAX) or (engine and _length(engine) > _ENGINE_MAX):
             _refuse(op, errno.EINVAL)
         if wanted.af not in _FAMILIES:
@@ -192,7 +246,7 @@ class Table:
             _refuse(op, errno.EEXIST)
         if op == SET_SERVICE and not held:
             _refuse(op, errno.ESRCH)
-        if unknown or (engine and engine not in ENGINES):
+        if unknown or (engine and not self.has_engine(engine)):
             _refuse(op, errno.ENOENT)
         if wanted.af == AF_INET6 and not 1 <= wanted.netmask <= 128:
             _refuse(op, errno.EINVAL)
@@ -230,7 +284,7 @@ class Table:
         else:
             if key in servers:
                 _refuse(op, errno.EEXIST)
-            if not _is_server_address(family, wanted.addr):
+            if not self.is_server_address(family, wanted.addr):
                 _refuse(op, errno.EINVAL)
             self._mixed += mixed
         servers[key] = _destination(wanted, family)
@@ -254,21 +308,10 @@ class Table:
             _refuse(op, errno.EEXIST)
         if wanted.state not in (MASTER, BACKUP):
             _refuse(op, errno.EINVAL)
-        backup = wanted.state == BACKUP
-        headers = 48 if len(wanted.group) == 16 else 28  # IP and UDP
         # make_send_sock connects; a loopback has no route to IPv6 groups (addrconf.c: init_loopback).
-        if not backup and headers == 48 and wanted.interface == "lo":
+        if wanted.state == MASTER and len(wanted.group) == 16 and wanted.interface == "lo":
             _refuse(op, errno.ENETUNREACH)
-        daemon = _daemon(wanted)
-        if daemon.maxlen:
-            daemon.maxlen = max(daemon.maxlen, 1024 if backup else 1)
-        else:
-            daemon.maxlen = (_MTUS.get(daemon.interface, _MTU) if backup else _MTU) - headers
-        daemon.maxlen = min(daemon.maxlen, _PACKET_MAX - headers)
-        daemon.group = daemon.group or _GROUP
-        daemon.port = daemon.port or _PORT
-        daemon.ttl = daemon.ttl or _TTL
-        self._daemons[daemon.state] = daemon
+        self._daemons[wanted.state] = daemon_in_force(wanted, _MTUS.get(wanted.interface, _MTU))
 
     def _del_daemon(self, change: Change) -> None:
         """DEL_DAEMON: ip_vs_genl_del_daemon, ip_vs_sync.c: stop_sync_thread. Of names that fit, only the state counts."""
@@ -373,6 +416,19 @@ def _daemon(given: Daemon) -> Daemon:
     return Daemon(given.state, given.interface, given.syncid, given.maxlen, given.group, given.port, given.ttl)
 
 
+def daemon_in_force(given: Daemon, mtu: int) -> Daemon:
+    """What a daemon runs with (ip_vs_sync.c: start_sync_thread). mtu: the interface's, which bounds what a backup receives."""
+    daemon = _daemon(given)
+    backup = daemon.state == BACKUP
+    headers = 48 if len(daemon.group) == 16 else 28  # IP and UDP
+    daemon.maxlen = max(daemon.maxlen, 1024 if backup else 1) if daemon.maxlen else (max(mtu, _MTU) if backup else _MTU) - headers
+    daemon.maxlen = min(daemon.maxlen, _PACKET_MAX - headers)
+    daemon.group = daemon.group or _GROUP
+    daemon.port = daemon.port or _PORT
+    daemon.ttl = daemon.ttl or _TTL
+    return daemon
+
+
 def _is_marked(service: Service) -> bool:
     return service.fwmark != 0
 
@@ -382,17 +438,9 @@ def _length(name: str) -> int:
     return len(name.encode("utf-8", "surrogateescape"))
 
 
-def _is_server_address(family: int, addr: bytes) -> bool:
-    """Whether a new server may have that address (ip_vs_new_dest).
-
-    IPv4: neither 0.0.0.0, multicast nor broadcast (fib_frontend.c: inet_addr_type). IPv6: unicast and not link-local,
-    which neither ::, multicast nor a mapped IPv4 address is (addrconf_core.c: __ipv6_addr_type).
-    """
-    if family == AF_INET:
-        return addr not in (b"\0\0\0\0", b"\xff\xff\xff\xff", _LOCAL_BROADCAST) and addr[0] >> 4 != 0xE
-    if addr[0] == 0xFF or (addr[0] == 0xFE and addr[1] & 0xC0 == 0x80):
-        return False
-    return addr[:12] != _MAPPED and any(addr)
+def is_link_local(addr: bytes) -> bool:
+    """Whether an IPv6 address is in fe80::/10."""
+    return addr[0] == 0xFE and addr[1] & 0xC0 == 0x80
 
 
 def _is_group(addr: bytes) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from typing import Any, Protocol
 
     Row = tuple[Any, ...]  # (address: bytes, port: bytes, value, ...)
@@ -70,6 +71,7 @@ GET_INFO = 15
 ZERO = 16
 FLUSH = 17
 
+SETTINGS = "/proc/sys/net/ipv4/vs/"
 CONNECTIONS_FILE = "/proc/net/ip_vs_conn"
 TABLE_FILE = "/proc/net/ip_vs"
 
@@ -295,7 +297,17 @@ if TYPE_CHECKING:
         """A table of virtual services: the kernel's (kernel.Kernel) or the embedded one (memory.Table).
 
         Reads raise errors.Refused (the table said no: operation and errno) or errors.Failed (it could not be asked).
+
+        embedded: it is ours alone. Of the kernel's table, other programs may hold a part, and it knows more than our rules.
         """
+
+        embedded: bool
+
+        def refresh(self) -> None:
+            """Take note of what happened outside since it was opened (the module was loaded anew, the file changed).
+
+            Failed when it cannot be used now; a later refresh may find it again. Never loads a module.
+            """
 
         def info(self) -> Info:
             """The IPVS version and the size of the connection table."""
@@ -318,6 +330,9 @@ if TYPE_CHECKING:
         def table_file(self) -> bytes:
             """The kernel's own listing of its table (/proc/net/ip_vs), b"" where there is none."""
 
+        def setting(self, name: str) -> str:
+            """One of IPVS's own settings (sysctl net.ipv4.vs.NAME), "" where there is none or it cannot be read."""
+
         def timeouts(self) -> Timeouts:
             """The time-outs of connections."""
 
@@ -334,6 +349,12 @@ if TYPE_CHECKING:
             them must stay as they are meanwhile.
 
             Returns (index, errno) of each refused one, ascending. Raises Failed when outcomes could not be learnt.
+            """
+
+        def alone(self) -> AbstractContextManager[None]:
+            """For the time of a `with`, no other holder of this reads what it is about to change. Failed after a wait.
+
+            It keeps out those who ask for it, not single changes.
             """
 
         def close(self) -> None:

@@ -17,17 +17,30 @@ OPTIONAL = 2
 
 
 class Command:
-    """A command: `name` is what the reference calls it in messages, `operands` the bare words it takes."""
+    """A command: `name` is what the reference calls it in messages, `operands` the bare words it takes.
 
-    __slots__ = ("argument", "help", "long", "name", "operands", "short")
+    `ours` marks what 1.31 lacks: the argument of such a one is handed on as an option's of ours is.
+    """
 
-    def __init__(self, long: str, short: str, text: str, argument: int = NONE, operands: str = "", name: str = "") -> None:
+    __slots__ = ("argument", "help", "long", "name", "operands", "ours", "short")
+
+    def __init__(
+        self,
+        long: str,
+        short: str,
+        text: str,
+        argument: int = NONE,
+        operands: str = "",
+        name: str = "",
+        ours: bool = False,
+    ) -> None:
         self.long = long
         self.short = short
         self.help = text
         self.argument = argument
         self.operands = operands
         self.name = name or long
+        self.ours = ours
 
 
 class Slot:
@@ -49,7 +62,8 @@ class Slot:
 class Option:
     """An option: its slot ("" for none: then it may be given again), its argument and that argument's name in help.
 
-    `values` says where completion takes candidates from; `group` where help shows it; `ours` marks what 1.31 lacks: such a one
+    `values` says where completion takes candidates from: a kind that complete.py knows, or the words themselves with `|`
+    between them. `group` is where help shows it; `ours` marks what 1.31 lacks: such a one
     is handed on as it was given (a number when it has `limits`, the least and the most) and does not belong in rules.
     """
 
@@ -89,28 +103,41 @@ COMMANDS = (
     Command("add-server", "a", "add a real server to a virtual service"),
     Command("delete-server", "d", "delete a real server"),
     Command("edit-server", "e", "change a real server"),
-    Command("set", "", "set the time-outs of connections, in seconds (0: unchanged)", operands="tcp tcpfin udp"),
-    Command("start-daemon", "", "start a sync daemon: master or backup", REQUIRED, operands="master|backup"),
-    Command("stop-daemon", "", "stop a sync daemon: master or backup", REQUIRED, operands="master|backup"),
+    Command("set", "", "time-outs in seconds (0: unchanged)", operands="tcp tcpfin udp"),
+    Command("start-daemon", "", "start a sync daemon", REQUIRED, operands="master|backup"),
+    Command("stop-daemon", "", "stop a sync daemon", REQUIRED, operands="master|backup"),
     Command("restore", "R", "read rules from standard input and add them"),
     Command("save", "S", "write the rules to standard output"),
+    Command("apply", "", "bring the table to the rules in FILE, or in standard input", OPTIONAL,
+            operands="[FILE]", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
-    Command("help", "h", "show this text"),
+    Command("help", "h", "help; after a command: on that command"),
     Command("version", "v", "show the version"),
+)  # fmt: skip
+
+# Where help shows a command, in its order; one that is not named here comes last, under "Other".
+COMMAND_GROUPS = (
+    ("Virtual services", "add-service edit-service delete-service clear"),
+    ("Real servers", "add-server edit-server delete-server"),
+    ("Listing and counters", "list zero"),
+    ("Rules as text", "save restore apply"),
+    ("Time-outs and sync daemons", "set start-daemon stop-daemon"),
+    ("Help", "help version"),
 )
 
 _SERVICE = "add-service edit-service"
 _SERVER = "add-server edit-server"
 _NAMED = "add-service edit-service delete-service add-server edit-server delete-server"
+_CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply zero"
 
 SLOTS = (
     Slot("numeric", optional="list save"),
     Slot("connection", exclusive="list"),
-    Slot("service-address", required=_NAMED, optional="zero", exclusive="list", several="list"),
-    Slot("scheduler", optional=_SERVICE),
+    Slot("service-address", required=_NAMED, optional="zero drain apply", exclusive="list", several="list drain apply"),
+    Slot("scheduler", optional=f"{_SERVICE} list"),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
-    Slot("real-server", required="add-server edit-server delete-server"),
+    Slot("real-server", required="add-server edit-server delete-server drain", optional="list"),
     Slot("forwarding-method", optional=_SERVER),
     Slot("weight", optional=_SERVER),
     Slot("u-threshold", optional=_SERVER),
@@ -138,8 +165,56 @@ SLOTS = (
     Slot("tun-nocsum", optional=_SERVER),
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
-    Slot("resolve-timeout", optional="list save"),  # ours
+    Slot("resolve-timeout", optional="list save"),  # ours, and all that follow
+    Slot("json", optional="list version apply"),
+    Slot("empty", optional="list"),
+    Slot("quiesced", optional="list"),
+    Slot("client", optional="list"),
+    Slot("keep", optional="edit-service edit-server"),
+    Slot("drain", optional="delete-service edit-server delete-server drain"),
+    Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
+    Slot("pretty", optional="list"),
+    Slot("watch", optional="list"),
+    Slot("sort-by", optional="list"),
+    Slot("full", optional="save"),
+    Slot("dry-run", optional=_CHANGING),
+    Slot("prune", optional="apply"),
+    Slot("force", optional="apply"),
+    Slot("allow-empty", optional="apply"),
+    Slot("keep-weights", optional="apply"),
 )
+
+# Exclusive slots that go together all the same: the connections of a service.
+TOGETHER = frozenset({("connection", "service-address")})
+
+# What selects rows of a listing. As options of `list` all of them are ours.
+SELECTING = frozenset({"scheduler", "real-server", "empty", "quiesced", "client"})
+
+# Options of ours for `list`, each with what it does not go with there.
+EXCLUDES = {
+    "scheduler": ("connection", "timeout", "daemon"),
+    "real-server": ("timeout", "daemon", "empty"),
+    "empty": ("connection", "timeout", "daemon", "quiesced"),
+    "quiesced": ("connection", "timeout", "daemon"),
+    "client": ("timeout", "daemon"),
+    "pretty": ("json",),
+    "watch": ("connection", "timeout", "daemon"),
+}
+
+# Slots that the list command refuses together, one of the left with one of the right (ipvsadm.c: process_options).
+LIST_CONFLICTS = (
+    ({"connection", "timeout", "daemon"}, {"stats", "rate", "thresholds"}),
+    ({"timeout", "daemon"}, {"persistent-conn"}),
+)
+
+# Commands that an option without a slot is offered with, where not all: it is refused with none.
+SLOTLESS = {
+    "ipv6": frozenset(f"{_NAMED} list zero".split()),
+    "sort": frozenset({"list"}),
+}
+
+# Slots that are nothing without another.
+NEEDS = {"client": "connection", "sort-by": "watch", "drain-inactive": "drain"}
 
 # Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
 TUNNEL_SLOTS = (
@@ -149,13 +224,17 @@ TUNNEL_SLOTS = (
     ("tun-remcsum", (), ("gue",)),
 )
 
+# What --sort-by takes. The first letter of each is its key in --watch.
+SORT_KEYS = ("connections", "rate", "weight")
+
 OPTIONS = (
     Option("tcp-service", "t", "service-address", "TCP service", "HOST[:PORT]", values="service", group="service"),
     Option("udp-service", "u", "service-address", "UDP service", "HOST[:PORT]", values="service", group="service"),
     Option("sctp-service", "", "service-address", "SCTP service", "HOST[:PORT]", values="service", group="service"),
     Option("fwmark-service", "f", "service-address", "firewall mark", "MARK", values="service", group="service"),
     Option("ipv6", "6", "", "the mark's packets are IPv6 (after -f)", group="service"),
-    Option("scheduler", "s", "scheduler", "scheduler (default wlc)", "NAME", values="scheduler", group="service options"),
+    Option("scheduler", "s", "scheduler", "scheduler (default wlc); with -L: only services that have it", "NAME",
+           values="scheduler", group="service options"),
     Option("sched-flags", "b", "sched-flags", "scheduler flags, with commas", "FLAGS", values="flags",
            group="service options"),
     Option("persistent", "p", "persistent", "same server for a client that returns within this time (default 360)",
@@ -164,11 +243,12 @@ OPTIONS = (
            group="service options"),
     Option("pe", "", "pe", "persistence engine", "NAME", values="engine", group="service options"),
     Option("ops", "o", "ops", "one-packet scheduling (UDP)", group="service options"),
-    Option("real-server", "r", "real-server", "the real server", "HOST[:PORT]", values="server", group="server options"),
+    Option("real-server", "r", "real-server", "the real server; with -L: only where it is used", "HOST[:PORT]",
+           values="server", group="server options"),
     Option("gatewaying", "g", "forwarding-method", "direct routing (default)", group="server options"),
     Option("ipip", "i", "forwarding-method", "tunnelling", group="server options"),
     Option("masquerading", "m", "forwarding-method", "masquerading (NAT)", group="server options"),
-    Option("weight", "w", "weight", "weight (default 1)", "N", group="server options"),
+    Option("weight", "w", "weight", "weight (default 1; 0: no new connections)", "N", group="server options"),
     Option("u-threshold", "x", "u-threshold", "upper threshold of connections (0: none)", "N", group="server options"),
     Option("l-threshold", "y", "l-threshold", "lower threshold of connections", "N", group="server options"),
     Option("tun-type", "", "tun-type", "ipip (default), gue or gre", "TYPE", values="tunnel", group="server options"),
@@ -188,6 +268,17 @@ OPTIONS = (
     Option("sort", "", "", "nothing: sorted is the default", group="list options"),
     Option("resolve-timeout", "", "resolve-timeout", "how long all names together may take (default 2; 0: no names)", "SECONDS",
            group="list options", ours=True, limits=(0, 3600)),
+    Option("json", "", "json", "as JSON (-L: all there is; -L -c: a connection a line)", group="other options", ours=True),
+    Option("empty", "", "empty", "only services without real servers", group="list options", ours=True),
+    Option("quiesced", "", "quiesced", "only real servers of weight 0", group="list options", ours=True),
+    Option("client", "", "client", "with -c: only connections of these clients", "ADDRESS[/LENGTH]", group="list options",
+           ours=True),
+    Option("pretty", "", "pretty", "for people: units, shares as bars, nothing cut (IPVSADM_PRETTY=1: whenever on a terminal)",
+           group="list options", ours=True),
+    Option("watch", "", "watch", "again and again, on a terminal in place (q quits), every so many seconds (default 2)",
+           "SECONDS", OPTIONAL, group="list options", ours=True, limits=(1, 3600)),
+    Option("sort-by", "", "sort-by", "with --watch: connections, rate or weight, the greatest first", "KEY",
+           values="|".join(SORT_KEYS), group="list options", ours=True),
     Option("timeout", "", "timeout", "show the time-outs", group="list options"),
     Option("daemon", "", "daemon", "show the sync daemons", group="list options"),
     Option("mcast-interface", "", "mcast-interface", "interface (default eth0)", "NAME", values="interface",
@@ -198,9 +289,47 @@ OPTIONS = (
            group="daemon options"),
     Option("mcast-port", "", "mcast-port", "UDP port (default 8848)", "PORT", group="daemon options"),
     Option("mcast-ttl", "", "mcast-ttl", "time to live, 1 to 255 (default 1)", "N", group="daemon options"),
+    Option("keep", "", "keep", "with -e and -E: what is not given stays as it is", group="options of changes", ours=True),
+    Option("drain", "", "drain", "with -d, -D, -e: weight 0, then wait until no connection is left; alone: in all services",
+           "SECONDS", OPTIONAL, group="options of changes", ours=True, limits=(0, 86400 * 31)),
+    Option("drain-inactive", "", "drain-inactive", "wait for inactive connections of TCP too", group="options of changes",
+           ours=True),
+    Option("prune", "", "prune", "delete services (and stop daemons) that FILE does not name", group="apply options",
+           ours=True),
+    Option("force", "", "force", "prune although keepalived, ldirectord or kube-proxy is here", group="apply options",
+           ours=True),
+    Option("allow-empty", "", "allow-empty", "take a FILE without rules for what it says", group="apply options", ours=True),
+    Option("keep-weights", "", "keep-weights", "servers that exist keep their weights", group="apply options", ours=True),
+    Option("full", "", "full", "-S: also the time-outs and sync daemons, and all that a service has", group="other options",
+           ours=True),
+    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing", group="other options",
+           ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
 )  # fmt: skip
+
+# Options of ours that are the command themselves when none is given.
+ALONE = ("drain",)
+
+# Schedulers and persistence engines to choose from (net/netfilter/ipvs/Kconfig): modules ip_vs_NAME and ip_vs_pe_NAME. The kernel
+# decides by name what there is.
+SCHEDULERS = {
+    "rr": "round robin",
+    "wrr": "weighted round robin",
+    "lc": "least connections",
+    "wlc": "weighted least connections (default)",
+    "lblc": "locality-based least connections",
+    "lblcr": "locality-based least connections with replication",
+    "dh": "destination hashing",
+    "sh": "source hashing",
+    "sed": "shortest expected delay",
+    "nq": "never queue",
+    "fo": "weighted failover",
+    "ovf": "weighted overflow",
+    "mh": "Maglev hashing",
+    "twos": "the better of two at random",
+}
+ENGINES = {"sip": "by the Call-ID of SIP"}
 
 # Scheduler flags: (name, bit, the one scheduler that has it or "").  ipvsadm.c: parse_sched_flags, print_sched_flags.
 SCHEDULER_FLAGS = (

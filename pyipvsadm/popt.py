@@ -19,10 +19,22 @@ _SHORT["l"] = _LONG["list"]
 _SUBSTITUTE = "!#:+"  # popt puts the next bare word in its place (popt.c: expandNextArg)
 
 
+def named(word: str) -> Command | None:
+    """The command that a word names: -a, --add-server or add-server."""
+    name = word.removeprefix("--")
+    row = _SHORT.get(word[1:]) if word[:1] == "-" and name == word else _LONG.get(name)
+    return row if isinstance(row, Command) else None
+
+
+def option_of(name: str) -> Command | Option | None:
+    """The command or option of that long name."""
+    return _LONG.get(name)
+
+
 class Words:
     """popt over a list of words: options in order, bare words aside."""
 
-    __slots__ = ("_cluster", "_next", "_posix", "_rest", "_used", "_words", "bare", "value")
+    __slots__ = ("_cluster", "_next", "_posix", "_rest", "_used", "_words", "bare", "value", "waiting")
 
     def __init__(self, words: Sequence[str], posix: bool) -> None:
         self._words = words
@@ -33,6 +45,7 @@ class Words:
         self._used: set[int] = set()  # words that a substitution has taken
         self.bare: list[str] = []
         self.value: str | None = None  # the argument of the option returned last
+        self.waiting: Command | Option | None = None  # the option that the words end in, whose argument could follow
 
     def bad(self) -> str:
         """The word at fault (poptBadOption): the last one taken, whole."""
@@ -62,8 +75,12 @@ class Words:
                 raise Skipped(f"{self.bad()}: option does not take an argument")
             self.value = None
         else:
-            self.value = self._argument(attached, row.argument == OPTIONAL)
+            self.value = self._argument(attached, row)
         return row
+
+    def left(self) -> list[str]:
+        """The words not looked at yet."""
+        return list(self._words[self._next :])
 
     def _next_option_word(self) -> str | None:
         while self._next < len(self._words):
@@ -80,13 +97,15 @@ class Words:
                 return word
         return None
 
-    def _argument(self, attached: str | None, optional: bool) -> str | None:
+    def _argument(self, attached: str | None, row: Command | Option) -> str | None:
+        optional = row.argument == OPTIONAL
         if attached is not None:
             value = attached
         elif self._cluster:
             value = self._cluster.removeprefix("=")
             self._cluster = ""
         elif self._next == len(self._words):
+            self.waiting = row
             if not optional:
                 raise Skipped(f"{self.bad()}: missing argument")
             return None

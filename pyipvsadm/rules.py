@@ -14,10 +14,16 @@ from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
     BACKUP,
+    DEL_DAEMON,
+    DEL_DEST,
+    DEL_SERVICE,
     GRE,
     IPIP,
     MASQ,
     MASTER,
+    NEW_DAEMON,
+    NEW_DEST,
+    NEW_SERVICE,
     NO_MASK4,
     NO_MASK6,
     ONE_PACKET,
@@ -27,17 +33,24 @@ from pyipvsadm.model import (
     SCHED2,
     SCHED3,
     SCTP,
+    SET_CONFIG,
+    SET_DEST,
+    SET_SERVICE,
     TCP,
     TUNNEL,
     UDP,
+    Change,
+    row,
 )
 from pyipvsadm.options import SCHEDULER_FLAGS, TUNNEL_TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pyipvsadm.model import Backend, Daemon, Row, Service, Timeouts
+    from pyipvsadm.model import Backend, Daemon, Destination, Row, Service, Timeouts
+
+    Rows = Iterable[tuple[Service, list[Destination]]]
 
     # (family, address, port, protocol) -> HOST:PORT
     Endpoint = Callable[[int, bytes, int, int], str]
@@ -47,6 +60,8 @@ _SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
 _FORWARDING = {MASQ: "-m", TUNNEL: "-i", 1: "-g", ROUTE: "-g"}
 ROLES = {MASTER: "master", BACKUP: "backup"}
 _SCHEDULER_FLAGS = SCHED1 | SCHED2 | SCHED3
+_OF_SERVICES = {NEW_SERVICE: "-A", SET_SERVICE: "-E", DEL_SERVICE: "-D"}
+_OF_SERVERS = {NEW_DEST: "-a", SET_DEST: "-e", DEL_DEST: "-d"}
 FORMAT = "# ipvsadm rules, format 1"
 REMEMBERED = 1 << 16  # names, and options; then they are forgotten
 MANY = 1000  # servers of one service
@@ -63,9 +78,9 @@ def lines(text: bytes) -> Iterator[tuple[int, list[str]]]:
     at = 0
     for block in _blocks(text):
         odd = b"\0" in block or b"ipvsadm" in block
-        for row in os.fsdecode(block.translate(_BLANKS)).split("\n"):
+        for line in os.fsdecode(block.translate(_BLANKS)).split("\n"):
             at += 1
-            words = row.split(" ")
+            words = line.split(" ")
             if "" in words:
                 words = [word for word in words if word]
             if odd:
@@ -109,9 +124,9 @@ def scheduler_flags(service: Service) -> str | None:
     return ",".join(name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit)
 
 
-def service_rule(service: Service, named: str, full: bool = False) -> str:
+def service_rule(service: Service, named: str, full: bool = False, command: str = "-A") -> str:
     """The -A line of a service. full: also a netmask without persistence, and flags by names that any scheduler takes."""
-    rule = f"-A {named} -s {service.scheduler}"
+    rule = f"{command} {named} -s {service.scheduler}"
     mask = mask_text(service)
     if service.flags & PERSISTENT:
         rule += f" -p {service.timeout}"
@@ -202,6 +217,11 @@ class ServerRules:
         return "".join([f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)])
 
 
+def destination_rule(d: Destination, named: str, endpoint: str, command: str = "-a") -> str:
+    """The line of one real server."""
+    return f"{command} {named} -r {endpoint}{server_options(*row(d, ServerRules.COLUMNS)[2:])}"
+
+
 def server_options(forward: int, weight: int, tun_type: int, tun_port: bytes, tun_flags: int, upper: int, lower: int) -> str:
     """What follows a server's address in its -a line, the line end included. tun_port: two bytes in network order."""
     rule = f" {_FORWARDING.get(forward, forward)} -w {weight}"
@@ -245,15 +265,44 @@ def numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
     return f"{inet_ntop(family, addr)}:{port}" if family == AF_INET else f"[{inet_ntop(family, addr)}]:{port}"
 
 
-def whole(table: Backend) -> str:
-    """The table as text that loses nothing: time-outs, daemons, services, each one's servers with the oldest first."""
-    parts = [FORMAT, "\n", timeouts_rule(table.timeouts())]
-    parts += [daemon_rule(daemon) for daemon in table.daemons()]
-    servers = ServerRules(numeric)
-    services = table.services(counters=False)
-    for service, rows in zip(services, table.rows(services, servers.COLUMNS), strict=True):
+def change_rule(change: Change) -> str:
+    """What makes the change: the line that -R accepts, where the grammar can say it, in numbers."""
+    service, server, daemon = change.service, change.destination, change.daemon
+    if change.op in _OF_SERVERS and service is not None and server is not None:
+        named, endpoint = selector(service, numeric), numeric(server.af, server.addr, server.port)
+        if change.op == DEL_DEST:
+            return f"-d {named} -r {endpoint}\n"
+        return destination_rule(server, named, endpoint, _OF_SERVERS[change.op])
+    if change.op in _OF_SERVICES and service is not None:
         named = selector(service, numeric)
-        parts.append(service_rule(service, named, full=True))
-        # -g and -i lines take the service's port whatever they say (ipvsadm.c: process_options), so nothing is lost.
-        parts.append(servers.text(service, named, rows[::-1]))
-    return "".join(parts)
+        if change.op == DEL_SERVICE:
+            return f"-D {named}\n"
+        return service_rule(service, named, True, _OF_SERVICES[change.op])
+    if change.op == DEL_DAEMON and daemon is not None:
+        return f"--stop-daemon {ROLES.get(daemon.state, daemon.state)}\n"
+    if change.op == NEW_DAEMON and daemon is not None:
+        return daemon_rule(daemon)
+    assert change.timeouts is not None
+    return timeouts_rule(change.timeouts)
+
+
+def full(rows: Rows, timeouts: Timeouts, daemons: Iterable[Daemon], endpoint: Endpoint) -> Iterator[tuple[Change, str]]:
+    """Lines that lose nothing with what each is to do: time-outs, daemons, services, each one's servers with the oldest first.
+
+    rows: services in the order of their lines, with their servers newest first. -g and -i lines take the service's port
+    whatever they say (ipvsadm.c: process_options).
+    """
+    yield Change(SET_CONFIG, timeouts=timeouts), timeouts_rule(timeouts)
+    for daemon in daemons:
+        yield Change(NEW_DAEMON, daemon=daemon), daemon_rule(daemon)
+    for service, servers in rows:
+        named = selector(service, endpoint)
+        yield Change(NEW_SERVICE, service), service_rule(service, named, full=True)
+        for d in reversed(servers):
+            yield Change(NEW_DEST, service, d), destination_rule(d, named, endpoint(d.af, d.addr, d.port, service.protocol))
+
+
+def whole(table: Backend) -> str:
+    """The table as text that loses nothing, in its own order."""
+    rows = ((service, table.destinations(service)) for service in table.services(counters=False))
+    return "".join([FORMAT, "\n", *(text for _, text in full(rows, table.timeouts(), table.daemons(), numeric))])

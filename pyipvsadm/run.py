@@ -1,30 +1,42 @@
 """One Request, one backend, one world: carried out, to an exit status.
 
-Owns: what each command does, and in which order things are read, written and said. Must never know: netlink, popt, columns.
+Owns: what each command that changes does, and what is said of it. Must never know: netlink, popt, how listings are made.
 """
 
 from __future__ import annotations
 
 from pyipvsadm import rules
-from pyipvsadm.argv import TRY_HELP, Request, Scanner
-from pyipvsadm.endpoint import address_text, endpoint_text
-from pyipvsadm.errors import Failed, Skipped, Usage, sentence
-from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, FLUSH, Change
+from pyipvsadm.argv import Request
+from pyipvsadm.errors import sentence
+from pyipvsadm.model import FLUSH, Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pyipvsadm.model import Backend, Row, Service
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.model import Backend
+    from pyipvsadm.reading import Step
     from pyipvsadm.world import World
 
 REFUSED = 255  # main returns -1
-BLOCK = 1 << 16  # characters written at once
 
 
 def run(request: Request, backend: Backend, world: World) -> int:
     """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in rules)."""
+    if request.command == "apply":
+        from pyipvsadm.change.apply import apply  # noqa: PLC0415  # only what is asked for is imported
+
+        return apply(request, backend, world)
+    if "dry-run" in request.slots:
+        return _try_out(request, backend, world)
+    if "drain" in request.ours:
+        from pyipvsadm.change import drain  # noqa: PLC0415
+
+        return drain.drain(request, backend, world)
+    if "keep" in request.ours:
+        from pyipvsadm.change import keep  # noqa: PLC0415
+
+        return change(keep.change(request, backend), backend, world)
     if request.change is not None:
         return change(request.change, backend, world)
     seconds = request.ours.get("resolve-timeout")
@@ -32,10 +44,13 @@ def run(request: Request, backend: Backend, world: World) -> int:
         world.names.seconds = seconds
     if request.command == "restore":
         return restore(backend, world)
+    from pyipvsadm import listing  # noqa: PLC0415  # commands that change do not pay for it
+
     if request.command == "save":
-        save(backend, world, numeric="numeric" in request.slots)
+        numeric, full = "numeric" in request.slots, "full" in request.slots
+        listing.write(world, [listing.saved(backend, world, numeric, full)])
     else:
-        show(request, backend, world)
+        listing.show(request, backend, world)
     return 0
 
 
@@ -44,146 +59,29 @@ def change(wanted: Change, backend: Backend, world: World) -> int:
     refused = backend.apply([wanted])
     for _, number in refused:
         world.err(sentence(wanted.op, number))
+        if world.error_is_terminal():
+            from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+
+            tell(world, hints.of_refusal(wanted, number, backend))
     return REFUSED if refused else 0
 
 
-# --- listing
+def tell(world: World, hints: Iterable[str]) -> None:
+    """Write hints, a line each. To a person only: scripts get the reference's text and no more."""
+    for hint in hints:
+        world.err(f"hint: {hint}")
 
 
-def show(request: Request, backend: Backend, world: World) -> None:
-    """The list command."""
-    from pyipvsadm.view import classic  # noqa: PLC0415  # commands that change do not pay for it
+def _try_out(request: Request, backend: Backend, world: World) -> int:
+    """Do what was asked to a copy, and say what was not known of it."""
+    from pyipvsadm.change import rehearse, snapshot  # noqa: PLC0415
 
-    shown = request.slots
-    if "connection" in shown:
-        write(world, _connections(backend, world, shown))
-    elif request.services:
-        write(world, _listed(backend, list(map(backend.service, request.services)), world, shown))
-    elif "timeout" in shown:
-        world.out(classic.timeouts(backend.timeouts()))
-    elif "daemon" in shown:
-        write(world, classic.daemons(backend.daemons()))
-    else:
-        world.out(classic.version(backend.info()))
-        write(world, _listing(backend, world, shown))
-
-
-def _listing(backend: Backend, world: World, shown: set[str]) -> Iterable[str]:
-    """The whole table: for the plain view in numbers from the kernel's own listing, where that will do."""
-    from pyipvsadm.view import classic, order  # noqa: PLC0415
-
-    sort = "nosort" not in shown
-    services = backend.services(counters=bool(shown & {"stats", "rate"}))
-    if sort:
-        services = order.services(services)
-    if "numeric" in shown and not classic.view_of(shown):
-        text = backend.table_file()
-        if text:
-            from pyipvsadm.view import procfs  # noqa: PLC0415
-
-            parts = procfs.listing(services, text, sort)
-            if parts is not None:
-                return [classic.title(shown), *parts]
-    return _listed(backend, services, world, shown)
-
-
-def _listed(backend: Backend, services: list[Service], world: World, shown: set[str]) -> Iterator[str]:
-    """The title, then each service with its servers."""
-    from pyipvsadm.view import classic  # noqa: PLC0415
-
-    columns = classic.columns(shown)
-    tables: Iterable[tuple[Service, list[Row]]] = zip(services, backend.rows(services, columns), strict=True)
-    endpoint: Endpoint = rules.numeric
-    if "numeric" not in shown:
-        tables = list(tables)
-        endpoint = naming(tables, world)
-    listing = classic.Listing(shown, endpoint)
-    yield classic.title(shown)
-    for service, rows in tables:
-        yield listing.service(service, rows)
-
-
-def _connections(backend: Backend, world: World, shown: set[str]) -> Iterator[str]:
-    from pyipvsadm import connections  # noqa: PLC0415
-
-    lines = backend.connections()
-    if next(lines, None) is None:
-        raise Failed(f"unexpected input from {CONNECTIONS_FILE}")
-    engine = "persistent-conn" in shown
-    yield connections.TITLE_ENGINE if engine else connections.TITLE
-    if "numeric" in shown:
-        yield from map(connections.Numbers(engine).text, lines)
-        return
-    found = list(map(connections.parse, lines))
-    ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
-    endpoint = _by_name(world, world.names.host_names(ends))
-    for each in found:
-        yield connections.text(each, endpoint, engine)
-
-
-def save(backend: Backend, world: World, numeric: bool) -> None:
-    """The save command: the rules on standard output."""
-    write(world, [saved(backend, world, numeric)])
-
-
-def saved(backend: Backend, world: World, numeric: bool) -> str:
-    """The rules as text. By name only where -R would read the name back as the same address."""
-    from pyipvsadm.view import order  # noqa: PLC0415
-
-    columns = rules.ServerRules.COLUMNS
-    services = order.services(backend.services(counters=False))
-    tables = [(each, order.servers(rows)) for each, rows in zip(services, backend.rows(services, columns), strict=True)]
-    endpoint = rules.numeric if numeric else naming(tables, world, read_back=True)
-    servers = rules.ServerRules(endpoint)
-    parts = []
-    for service, rows in tables:
-        named = rules.selector(service, endpoint)
-        parts.append(rules.service_rule(service, named))
-        parts.append(servers.text(service, named, rows))
-    return "".join(parts)
-
-
-def naming(tables: Iterable[tuple[Service, list[Row]]], world: World, read_back: bool = False) -> Endpoint:
-    """How to write addresses and ports by name, every address looked up once and all of them before."""
-    ends = set()
-    for service, rows in tables:
-        if not service.fwmark:
-            ends.add((service.af, service.addr))
-        ends |= {(AF_INET if len(row[0]) == 4 else AF_INET6, row[0]) for row in rows}
-    import time  # noqa: PLC0415  # listings in numbers need no clock
-
-    deadline = time.monotonic() + world.names.seconds
-    names = world.names.host_names(sorted(ends))
-    if read_back:
-        names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
-    return _by_name(world, names)
-
-
-def _by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
-    ports: dict[tuple[int, int], str] = {}
-
-    def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:
-        host = hosts.get((family, addr)) or address_text(family, addr)
-        if (port, protocol) not in ports:
-            ports[port, protocol] = world.names.port_name(port, protocol) or str(port)
-        return endpoint_text(family, host, ports[port, protocol])
-
-    return endpoint
-
-
-def write(world: World, parts: Iterable[str]) -> None:
-    """Write the parts, many at a time."""
-    waiting: list[str] = []
-    size = 0
-    for part in parts:
-        waiting.append(part)
-        size += len(part)
-        if size > BLOCK:
-            world.out("".join(waiting))
-            waiting.clear()
-            size = 0
-    if waiting:
-        world.out("".join(waiting))
+    copy = rehearse.Rehearsal(backend, snapshot.consistent(backend))
+    request.slots.discard("dry-run")
+    status = run(request, copy, world)
+    for line in copy.assumptions():
+        world.err(line)
+    return status
 
 
 # --- restoring
@@ -195,9 +93,11 @@ def restore(backend: Backend, world: World, clear: bool = False) -> int:
     From a file or a pipe all lines are read before the first takes effect, and none does when 1.31 would end the run at one
     of them (Usage then says which). From a terminal each line takes effect when it is typed.
     """
+    from pyipvsadm import reading  # noqa: PLC0415  # only restoring needs it
+
     if world.input_is_terminal():
         if clear:
-            _carry_out([(0, Change(FLUSH))], backend, world)
+            _apply(_cleared(clear), backend, world)
         return _restore_typed(backend, world)
     text = world.read_input()
     if clear:
@@ -206,9 +106,11 @@ def restore(backend: Backend, world: World, clear: bool = False) -> int:
     try:
         return _apply(_changes(text, world, clear), backend, world)
     except _Mixed:
-        steps: list[tuple[int, Request | Change | Skipped]] = [(0, Change(FLUSH))] if clear else []
-        steps += [(at, _line(at, words, world)) for at, words in rules.lines(text)]
-        return _carry_out(steps, backend, world)
+        return _carry_out([*_cleared(clear), *reading.steps(text, world)], backend, world)
+
+
+def _cleared(clear: bool) -> list[tuple[int, Change]]:
+    return [(0, Change(FLUSH))] if clear else []
 
 
 class _Mixed(Exception):  # not an error: a file of rules that holds more than changes
@@ -217,22 +119,18 @@ class _Mixed(Exception):  # not an error: a file of rules that holds more than c
 
 def _changes(text: bytes, world: World, clear: bool) -> Iterator[tuple[int, Change]]:
     """The changes of a text that holds nothing else, each with its line; _Mixed at the first line that is none."""
-    from pyipvsadm.quick import Rules  # noqa: PLC0415  # only restoring needs it
+    from pyipvsadm import reading  # noqa: PLC0415  # only restoring needs it
 
-    plain = Rules()
-    if clear:
-        yield 0, Change(FLUSH)
-    for at, words in rules.lines(text):
-        wanted = plain.change(words)
-        if wanted is None:
-            step = _line(at, words, world)
-            if isinstance(step, Skipped) or step.change is None:
-                raise _Mixed
-            wanted = step.change
-        yield at, wanted
+    yield from _cleared(clear)
+    for at, step in reading.steps(text, world):
+        if not isinstance(step, Change):
+            raise _Mixed
+        yield at, step
 
 
 def _restore_typed(backend: Backend, world: World) -> int:
+    from pyipvsadm import reading  # noqa: PLC0415
+
     status = 0
     at = 0
     text = b""
@@ -242,38 +140,19 @@ def _restore_typed(backend: Backend, world: World) -> int:
             line, _, text = text.partition(b"\n")
             at += 1
             for _, words in rules.lines(line):
-                status = _carry_out([(at, _line(at, words, world))], backend, world)
+                status = _carry_out([(at, reading.line(at, words, world))], backend, world)
     for _, words in rules.lines(text):
-        status = _carry_out([(at + 1, _line(at + 1, words, world))], backend, world)
+        status = _carry_out([(at + 1, reading.line(at + 1, words, world))], backend, world)
     return status
 
 
-def _line(at: int, words: list[str], world: World) -> Request | Skipped:
-    """What a line of rules asks for. Raises Usage, with the line's number, where 1.31 would end the run."""
-    scanner = Scanner(words, world.names, world.is_posix)
-    try:
-        request = scanner.request()
-        if request.ours:
-            raise Usage(f"--{next(iter(request.ours))} does not belong in rules: give it on the command line")
-        if request.command == "restore":
-            raise Usage(TRY_HELP, REFUSED)
-        if request.command in ("help", "version"):
-            raise Usage(f"--{request.command} ends the rules here: none was applied", 0)
-    except Skipped as bad:
-        return bad
-    except Usage as bad:
-        raise Usage(f"line {at}: {bad}", bad.status) from None
-    return request
-
-
-def _carry_out(steps: list[tuple[int, Request | Change | Skipped]], backend: Backend, world: World) -> int:
+def _carry_out(steps: list[tuple[int, Step]], backend: Backend, world: World) -> int:
     """Lines in order, changes that follow each other as one batch."""
     status = 0
     batch: list[tuple[int, Change]] = []
     for at, step in steps:
-        wanted = step.change if isinstance(step, Request) else step
-        if isinstance(wanted, Change):
-            batch.append((at, wanted))
+        if isinstance(step, Change):
+            batch.append((at, step))
             continue
         _apply(batch, backend, world)
         batch = []

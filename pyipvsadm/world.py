@@ -1,6 +1,6 @@
-"""What surrounds a run: streams, environment, resolver, the opening of a backend. Tests put their own in its place.
+"""What surrounds a run: streams, environment, resolver, clock, signals, opening a backend. Tests put their own in its place.
 
-Owns: file descriptors 0, 1 and 2, the environment. Must never know: what a request means.
+Owns: file descriptors 0, 1 and 2, the environment, the clock, signals that end a program. Must never know: what a request means.
 
 Streams are plain descriptors: what is written is on its way when write returns, and a failure is seen.
 """
@@ -15,9 +15,10 @@ from pyipvsadm.errors import Failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pyipvsadm.model import Backend
+    from pyipvsadm.terminal import Screen
 
 
 class World:
@@ -29,6 +30,7 @@ class World:
         self.is_root = os.geteuid() == 0
         # A descriptor that was closed when we started would be given to the next file or socket we open, and that would
         # get our output: hold its place, and remember.
+        self._held: list[int] = []  # signals
         self._closed = [fd for fd in (0, 1, 2) if not _is_open(fd)]
         for _ in self._closed:
             try:
@@ -52,9 +54,13 @@ class World:
 
     def err(self, line: str) -> None:
         """Write a line to standard error; where that fails there is nobody to tell."""
+        self.draw(line + "\n")
+
+    def draw(self, text: str) -> None:
+        """Write to standard error as it is."""
         try:
             if 2 not in self._closed:
-                _write(2, line + "\n")
+                _write(2, text)
         except OSError:
             pass
 
@@ -75,6 +81,95 @@ class World:
     def input_is_terminal(self) -> bool:
         """Whether a person types the input."""
         return 0 not in self._closed and os.isatty(0)
+
+    def error_is_terminal(self) -> bool:
+        """Whether a person may watch standard error."""
+        return 2 not in self._closed and os.isatty(2)
+
+    def hold_signals(self) -> None:
+        """From here on INT, TERM and HUP come to `wait` alone, and what is written to a closed pipe is lost and nothing else.
+
+        For the rest of the process: what is begun is to be put in order before it ends. What we were started to ignore (nohup)
+        stays ignored: held, it would come.
+        """
+        import _signal  # type: ignore[import-not-found]  # noqa: PLC0415  # beneath `signal`, as in cli.py
+
+        ending = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+        self._held = [number for number in ending if _signal.getsignal(number) != _signal.SIG_IGN]
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
+
+    def wait(self, seconds: float) -> int:
+        """Let the seconds pass: 0, or sooner with the number of a signal that has come and is held."""
+        if self._held:
+            import _signal  # noqa: PLC0415
+
+            came = _signal.sigtimedwait(self._held, seconds)
+            return 0 if came is None else int(came.si_signo)
+        import time  # noqa: PLC0415  # few commands need it
+
+        time.sleep(seconds)
+        return 0
+
+    def output_is_terminal(self) -> bool:
+        """Whether a person reads the output as it comes."""
+        return 1 not in self._closed and os.isatty(1)
+
+    def size(self) -> tuple[int, int]:
+        """Columns and lines of the terminal; where there is none, what COLUMNS and LINES say, or 80 x 24."""
+        try:
+            columns, lines = os.get_terminal_size(1)
+        except OSError:
+            columns = lines = 0
+        return columns or _number(self.environ.get("COLUMNS"), 80), lines or _number(self.environ.get("LINES"), 24)
+
+    def clock(self) -> float:
+        """Seconds since some moment; never goes back."""
+        import time  # noqa: PLC0415  # only what repeats needs a clock
+
+        return time.monotonic()
+
+    def on_screen(self, body: Callable[[Screen], None]) -> None:
+        """Run body with the terminal taken over; it is given back at any end."""
+        from pyipvsadm.terminal import Screen  # noqa: PLC0415
+
+        Screen(self.out).run(body)
+
+    def has_colours(self) -> bool:
+        """Whether standard output is a terminal, and nobody asks for none (https://no-color.org)."""
+        wanted = not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
+        return wanted and self.output_is_terminal()
+
+    def read_file(self, path: str) -> bytes:
+        """A file that must be there."""
+        from pyipvsadm.files import read  # noqa: PLC0415  # only what is used is imported
+
+        if not os.path.exists(path):
+            raise Failed(f"cannot read {path}: {os.strerror(errno.ENOENT)}")
+        return read(path)
+
+    def has_interface(self, name: str) -> bool:
+        """Whether this network namespace has an interface of that name."""
+        from pyipvsadm.memory import interface_exists  # noqa: PLC0415
+
+        return interface_exists(name)
+
+    def programs(self) -> set[str]:
+        """What runs in this network namespace, by the first 15 bytes of its name; also what runs nobody can tell where."""
+        here = _namespace("self")
+        found: set[str] = set()
+        try:
+            entries = os.listdir("/proc")
+        except OSError:
+            return found  # no /proc
+        for pid in entries:
+            if pid.isdecimal() and _namespace(pid) in (here, None):
+                try:
+                    with open(f"/proc/{pid}/comm", "rb") as file:
+                        found.add(os.fsdecode(file.read().rstrip(b"\n")))
+                except OSError:
+                    continue  # it has ended
+        return found
 
     def backend(self, spec: str) -> Backend:
         """Open what spec names: "kernel", "memory" or "memory:FILE"."""
@@ -102,12 +197,23 @@ class World:
         raise Failed(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
 
 
+def _number(text: str | None, default: int) -> int:
+    return (text and text.isascii() and text.isdigit() and len(text) < 5 and int(text)) or default
+
+
 def _is_open(fd: int) -> bool:
     try:
         os.fstat(fd)
     except OSError:
         return False
     return True
+
+
+def _namespace(pid: str) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino
+    except OSError:
+        return None
 
 
 def _write(fd: int, text: str) -> None:

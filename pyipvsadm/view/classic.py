@@ -67,8 +67,13 @@ _VIEWS = ("stats", "rate", "thresholds", "persistent-conn", "tun-info")
 
 def version(info: Info) -> str:
     """The first line of a whole listing."""
+    return f"IP Virtual Server version {version_number(info)} (size={info.size})\n"
+
+
+def version_number(info: Info) -> str:
+    """0x010201 is 1.2.1."""
     number = info.version
-    return f"IP Virtual Server version {number >> 16}.{number >> 8 & 255}.{number & 255} (size={info.size})\n"
+    return f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
 
 
 def view_of(shown: Shown) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeVar
 
-    from pyipvsadm.model import Row, Service
+    from pyipvsadm.model import Destination, Row, Service
 
     Item = TypeVar("Item")
 
@@ -85,3 +85,8 @@ def servers(rows: list[Row]) -> list[Row]:
     if _plain([row[0] for row in rows]):
         return sorted(rows)
     return arranged(rows, lambda row: words(row[0]), lambda row: int.from_bytes(row[1], "big"))
+
+
+def destinations(found: list[Destination]) -> list[Destination]:
+    """The same for records; equals stay as they came."""
+    return [row[3] for row in servers([(d.addr, d.port.to_bytes(2, "big"), at, d) for at, d in enumerate(found)])]

@@ -26,14 +26,22 @@ if TYPE_CHECKING:
 INTERVAL = 0.003  # seconds between samples; what a late one missed it takes with it
 
 # module -> phase, for each kind of work; of a module that is named nowhere here: "other"
-_BOTH = {"cli": "other", "errors": "other", "options": "parse", "argv": "parse", "legal": "parse", "popt": "parse"}
+_BOTH = {
+    "cli": "other",
+    "errors": "other",
+    "options": "parse",
+    "argv": "parse",
+    "legal": "parse",
+    "values": "parse",
+    "popt": "parse",
+}
 PHASES = {
     "restore": _BOTH
-    | dict.fromkeys(("rules", "quick", "endpoint", "model", "run", "world"), "parse")
+    | dict.fromkeys(("rules", "quick", "reading", "endpoint", "model", "run", "world"), "parse")
     | dict.fromkeys(("wire", "kernel"), "encode"),
     "list": _BOTH
     | dict.fromkeys(("wire", "kernel", "dumps", "layout", "model"), "decode")
-    | dict.fromkeys(("rules", "classic", "procfs", "connections", "endpoint", "run"), "format")
+    | dict.fromkeys(("rules", "classic", "json", "procfs", "connections", "selection", "endpoint", "run", "listing"), "format")
     | {"order": "sort", "world": "write"},
 }
 # What reads the kernel's files with no call of os.

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING
 
+from pyipvsadm.command import help_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -39,6 +41,8 @@ MARK = "a firewall mark above 2^31-1 is printed as it is"
 ORDER = "addresses without an order that the reference defines are sorted by number"
 NAMES = "-S by name never cuts a name, and writes a number where -R could not read the name back"
 WORDS = "help is in our own words"
+SELECTING = "-L selects by scheduler and real server, -L -c by service, which the reference refuses"
+HELP = "--help after a command shows that command alone"
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
 ADDRESS = "illegal virtual server address[:port] specified"
@@ -267,8 +271,26 @@ for _step in (7, 8, 9, 10):
         WORDS,
         stderr="ipvsadm-save: Script to save the IPVS table to stdout.\n"
         "   With the -n option, prints out the table in numeric format.\n"
-        "   With -f FILE, replaces FILE with the table, whole or not at all.\n",
+        "   With -f FILE, replaces FILE with the table, whole or not at all.\n"
+        "   With --full, also saves the time-outs and sync daemons, and all that a service has.\n",
     )
+
+# --- help
+
+for _step in (9, 10, 11):  # -L -h, -Lh, -L --help
+    STEPS["second command", _step] = Difference(HELP, status=0, stdout=help_text("list"), stderr="")
+
+# --- selecting
+
+_LISTED = f"TCP  vip.example.com:http rr persistent 60\n  -> {'10.0.1.1:http':28} Route   3      0          {0:<10}\n"
+_CONNECTIONS = "IPVS connection entries\npro expire state       source             virtual            destination\n"
+STEPS["combinations: list with every option", 6] = Difference(SELECTING, status=0, stdout=PLAIN + _LISTED, stderr="")
+STEPS["combinations: list with every option", 9] = Difference(SELECTING, status=0, stdout=PLAIN, stderr="")
+for _step in (3, 6):
+    STEPS["combinations: one thing to list at a time", _step] = Difference(SELECTING, status=0, stdout=_CONNECTIONS, stderr="")
+STEPS["combinations: one thing to list at a time", 15] = Difference(
+    SELECTING, stderr="The option 'timeout' conflicts with the 'service-address' option in the 'list' command\n"
+)
 
 # --- marks
 

@@ -219,6 +219,14 @@ def test_records_given_back_are_the_callers(backend: Backend) -> None:
     assert content(backend) == before
 
 
+def test_refreshed_it_is_the_same_table(backend: Backend) -> None:
+    backend.apply([new(tcp()), add(tcp(), server()), config(1, 2, 3)])
+    before = content(backend)
+    backend.refresh()
+    assert content(backend) == before
+    assert backend.apply([delete(tcp())]) == []
+
+
 def test_one_refused_change_does_not_stop_the_next(backend: Backend) -> None:
     web = tcp()
     sequence = [

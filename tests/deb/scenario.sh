@@ -90,6 +90,7 @@ step aside /sbin/ipvsadm.distrib -v
 step compiled ls /usr/lib/python3/dist-packages/pyipvsadm/__pycache__
 step enabled systemctl is-enabled ipvsadm
 step help-alone ipvsadm --help
+step pretty-alone ipvsadm -L -n --pretty
 step verify dpkg --verify pyipvsadm
 step save service ipvsadm save
 step saved cat /etc/ipvsadm.rules
@@ -122,9 +123,11 @@ step zsh zsh -fc 'autoload -U compinit; compinit -u -d /tmp/zcompdump; echo $_co
 step fish fish -c 'complete -C "ipvsadm --vers"'
 step extras $apt install python3-click python3-pyroute2 python3-rich
 step help ipvsadm --help
+ipvsadm -A -t 10.0.0.1:80 -s rr
+step pretty ipvsadm -L -n --pretty
+step watch sh -c 'timeout 60 ipvsadm -L -n --watch=1 | head -4'
 
 # --- and back
-ipvsadm -A -t 10.0.0.1:80 -s rr
 step remove $apt remove pyipvsadm
 step removed-version /sbin/ipvsadm -v
 step removed-table table

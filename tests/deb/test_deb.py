@@ -119,7 +119,10 @@ def test_apt_is_content(life: dict[str, tuple[int, str]], name: str) -> None:
 
 PARTS = [
     ("help-alone", 1, "this needs the Python package click"),
+    ("pretty-alone", 1, "this needs the Python package rich"),
     ("help", 0, "--add-service"),
+    ("pretty", 0, "10.0.0.1:80"),
+    ("watch", 0, "10.0.0.1:80"),
     ("compiled", 0, "cli.cpython-"),
     ("status", 0, "ipvsadm: restored from /etc/ipvsadm.rules"),
     ("units", 0, "ipvsadm.service enabled"),

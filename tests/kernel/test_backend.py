@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
 import subprocess
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pyipvsadm.cli import main
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import (
     AF_INET,
     BYPASS,
     DEL_DAEMON,
+    FLUSH,
+    MASQ,
     MASTER,
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
+    TABLE_FILE,
     TCP,
     TUNNEL,
+    UDP,
     Change,
     Daemon,
     Destination,
     Service,
 )
 from tests.kernel.netns import run_ours, run_reference
+from tests.unit.worlds import FakeScreen, FakeWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,11 +126,78 @@ def module(*words: str) -> int:
     return subprocess.run(["/sbin/modprobe", *words], capture_output=True, check=False, timeout=60).returncode
 
 
-@pytest.mark.usefixtures("netns")
-def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
+def unload() -> None:
     schedulers = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "pe_sip", "ftp")
     for name in schedulers:
         module("-r", f"ip_vs_{name}")
     assert module("-r", "ip_vs") == 0, "something still uses ip_vs"
+    asked = run_ours(["--complete", "fish", "3", "ipvsadm", "-D", "-t", ""])  # TAB does not bring it back
+    assert (asked.status, asked.stdout, asked.stderr) == (0, b"", b"")
+    assert not os.path.exists(TABLE_FILE)
+
+
+@pytest.mark.usefixtures("netns")
+def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
+    unload()
     assert run_ours(["-A", "-t", "10.0.0.1:80"]).status == 0
     assert run_ours(["-S", "-n"]).stdout == b"-A -t 10.0.0.1:80 -s wlc\n"
+
+
+KEPT = """\
+-A -t 10.0.0.1:80 -s sh -p 60 -M 255.255.255.0 -b sh-port
+-a -t 10.0.0.1:80 -r 10.0.0.2:8080 -m -w 3 -x 10 -y 5
+-a -t 10.0.0.1:80 -r 10.0.0.4:80 -i -w 1 -x 9 --tun-type gue --tun-port 6080 --tun-csum
+-A -f 8 -6 -s rr -p 60 -M 64
+-a -f 8 -6 -r [fd00::2]:0 -g -w 2
+"""
+
+
+@pytest.mark.usefixtures("netns")
+def test_an_edit_that_keeps_changes_what_is_given_alone() -> None:
+    def save() -> list[str]:
+        return run_ours(["-S", "-n"]).stdout.decode().splitlines()
+
+    assert run_ours(["-R"], KEPT.encode()).status == 0
+    before = save()
+    assert sorted(before) == sorted(KEPT.splitlines())
+    for name, servers in (("-t 10.0.0.1:80", ["10.0.0.2", "10.0.0.4"]), ("-f 8 -6", ["[fd00::2]:0"])):
+        for words in [f"-E {name}", *(f"-e {name} -r {server}" for server in servers)]:
+            assert run_ours([*words.split(), "--keep"]).status == 0
+            assert save() == before
+    for words in ("-e -t 10.0.0.1:80 -r 10.0.0.2 -w 0", "-e -f 8 -6 -r [fd00::2]:0 -w 7", "-E -t 10.0.0.1:80 -s wrr"):
+        assert run_ours([*words.split(), "--keep"]).status == 0
+    assert sorted(save()) == sorted(
+        line.replace("-w 3", "-w 0").replace("-w 2", "-w 7").replace("-s sh", "-s wrr").replace("sh-port", "flag-2")
+        for line in before
+    )
+
+
+def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel) -> None:
+    world = FakeWorld(table=table, shows=(100, 12), environ={"TERM": "xterm", "NO_COLOR": "1"})
+    service = Service(AF_INET, UDP, bytes([127, 0, 0, 1]), 9, scheduler="rr")
+    table.apply([Change(NEW_SERVICE, service), Change(NEW_DEST, service, Destination(AF_INET, bytes([127, 0, 0, 2]), 9, MASQ))])
+
+    def traffic() -> None:
+        for _ in range(10):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"x", ("127.0.0.1", 9))
+        deadline = time.monotonic() + 60
+        while table.services()[0].stats[0] < 10:  # the kernel counts every two seconds
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def clear_and_unload() -> None:
+        table.apply([Change(FLUSH)])
+        unload()
+
+    def load() -> None:
+        assert module("ip_vs") == 0
+
+    world.screen = screen = FakeScreen(world, [traffic, clear_and_unload, None, load, ["q"]])
+    assert main(["-L", "-n", "--watch=2"], world) == 0
+    row = next(line.split() for line in screen.frames[1].splitlines() if "127.0.0.2:9" in line)
+    # ten connections of one datagram of 29 bytes in two seconds
+    assert (row[3], row[5:7], row[8:10]) == ("10", ["5", "5"], ["145", "B"])
+    assert ["trying again" in frame for frame in screen.frames] == [False, False, True, True, False]
+    assert "Can't initialize ipvs: Protocol not available" in screen.frames[3]
+    assert "No virtual services." in screen.frames[4]

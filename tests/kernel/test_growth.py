@@ -6,53 +6,28 @@ counted too. What a run costs anyhow falls out, because two sizes are compared.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 
 import pytest
 
 from pyipvsadm.cli import main
 from tests.bench.rows import rules
 from tests.kernel import netns as namespaces
-
-PTRACE_TRACEME = 0  # uapi/linux/ptrace.h
-PTRACE_SYSCALL = 24
-PTRACE_SETOPTIONS = 0x4200
-PTRACE_O_TRACESYSGOOD = 1
-SYSCALL_STOP = signal.SIGTRAP | 0x80
+from tests.kernel.tracer import traced
 
 PER_RULE = 0.05
 PER_SERVICE = 4
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
 
 def calls(argv: list[str], stdin: bytes = b"") -> int:
     """System calls of ours, from its main function on. Its output is thrown away."""
 
-    def traced() -> int:
-        pid = os.fork()
-        if pid == 0:
-            _libc.ptrace(PTRACE_TRACEME, 0, None, None)
-            os.kill(os.getpid(), signal.SIGSTOP)
-            os._exit(main(argv))
-        os.waitpid(pid, 0)
-        _libc.ptrace(PTRACE_SETOPTIONS, pid, None, PTRACE_O_TRACESYSGOOD)
-        stops, passed = 0, 0
-        while True:
-            _libc.ptrace(PTRACE_SYSCALL, pid, None, passed)
-            _, status = os.waitpid(pid, 0)
-            if not os.WIFSTOPPED(status):
-                break
-            stopped = os.WSTOPSIG(status)
-            stops += stopped == SYSCALL_STOP
-            passed = 0 if stopped == SYSCALL_STOP else stopped
+    def counted() -> int:
+        stops, status = traced(lambda: main(argv))
         os.write(2, f"{stops}\n".encode())
         return os.waitstatus_to_exitcode(status)
 
-    done = namespaces.run_child(traced, stdin, timeout=120)
+    done = namespaces.run_child(counted, stdin, timeout=120)
     assert done.status == 0, done
     return int(done.stderr.split()[-1]) // 2  # one stop before a call and one after it
 

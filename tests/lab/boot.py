@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).resolve().parents[2]
 LAB = REPO / ".lab"
-APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables"
+APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables jq"
 
 # Programs the guest needs, by the Debian package that brings them.
-PROGRAMS = {"ipvsadm": "ipvsadm", "modprobe": "kmod", "ip": "iproute2", "iptables": "iptables"}
+PROGRAMS = {"ipvsadm": "ipvsadm", "modprobe": "kmod", "ip": "iproute2", "iptables": "iptables", "jq": "jq"}
 
 
 @dataclass(frozen=True)

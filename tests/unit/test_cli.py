@@ -10,11 +10,12 @@ from click.testing import CliRunner
 
 from pyipvsadm import __version__, cli
 from pyipvsadm.argv import TRY_HELP
-from pyipvsadm.command import ipvsadm
+from pyipvsadm.command import EXAMPLES, FIRST, help_text, ipvsadm
 from pyipvsadm.errors import Failed
+from pyipvsadm.legal import goes_with
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Service
-from pyipvsadm.options import COMMANDS, OPTIONS
+from pyipvsadm.options import COMMAND_GROUPS, COMMANDS, OPTIONS, Command
 from tests.unit.worlds import FakeNames, FakeWorld, FullWorld, apply_all, lines
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ RESTORED: list[tuple[str, str, int, str, tuple[str, ...]]] = [
     ("no option ends it", lines(RULES[0], "now"), 255, f"line 2: {TRY_HELP}\n", ()),
     ("restore in restore", lines(RULES[0], "-R"), 255, f"line 2: {TRY_HELP}\n", ()),
     ("help ends it as it ends 1.31", lines(RULES[0], "-h"), 0, "line 2: --help ends the rules here: none was applied\n", ()),
+    ("help on a command does not belong there", lines(RULES[0], "-A -h"), 2,
+     "line 2: --help does not belong in rules: give it on the command line\n", ()),
     ("our options are for the command line", lines(RULES[0], "-C --backend memory"), 2,
      "line 2: --backend does not belong in rules: give it on the command line\n", ()),
     ("rules after clear", lines(*RULES, "-C", RULES[0]), 0, "", RULES[:1]),
@@ -338,7 +341,7 @@ def test_long_listings_are_written_in_blocks(monkeypatch: pytest.MonkeyPatch) ->
     world = with_rules()
     whole = run(world, "-Ln")[1]
     pieces: list[str] = []
-    monkeypatch.setattr("pyipvsadm.run.BLOCK", 10)
+    monkeypatch.setattr("pyipvsadm.listing.BLOCK", 10)
     monkeypatch.setattr(world, "out", pieces.append)
     run(world, "-Ln")
     assert len(pieces) > 2
@@ -348,14 +351,129 @@ def test_long_listings_are_written_in_blocks(monkeypatch: pytest.MonkeyPatch) ->
 # --- click
 
 
-def test_help_names_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_page_of_the_help_names_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IPVSADM_BACKEND", "memory")
     for word in ("--help", "-h"):
         result = CliRunner().invoke(ipvsadm, [word])
         assert result.exit_code == 0
-        for row in (*COMMANDS, *OPTIONS):
-            assert f"--{row.long}" in result.output
-    assert all(len(line) <= 100 for line in result.output.splitlines())
+        for row in COMMANDS:
+            assert f"--{row.long} " in result.output
+    assert all(len(line) <= 80 for line in result.output.splitlines())
+    assert len(result.output.splitlines()) < 65
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=[row.long for row in COMMANDS])
+def test_the_help_of_a_command_names_the_options_that_go_with_it(row: Command) -> None:
+    page = run(FakeWorld(), f"--help {row.long}")[1]
+    for option in OPTIONS:
+        shown = any(line.split()[:1] == [f"--{option.long}"] or f", --{option.long}" in line for line in page.splitlines())
+        assert shown == (row.long not in ("help", "version") and goes_with(option, row.long)), option.long
+    assert all(len(line) <= 80 for line in page.splitlines())
+    assert page.endswith("\n")
+    assert not page.endswith("\n\n")
+
+
+def test_every_option_is_in_the_help_of_a_command() -> None:
+    for option in OPTIONS:
+        assert any(goes_with(option, row.long) for row in COMMANDS), option.long
+
+
+TOPICS = (
+    ("-a --help", "add-server"),
+    ("-ah", "add-server"),
+    ("-a -t 10.0.0.1:80 -h --nonsense", "add-server"),
+    ("--help -a", "add-server"),
+    ("-h add-server", "add-server"),
+    ("--help --nonsense add-server -D", "add-server"),
+    ("-l --help", "list"),
+    ("--help -l", "list"),
+    ("--set --help", "set"),
+    ("--start-daemon --help", "start-daemon"),
+    ("--start-daemon -h", "start-daemon"),
+    ("--stop-daemon backup --help", "stop-daemon"),
+    ("--help --stop-daemon", "stop-daemon"),
+    ("--help --help", "help"),
+    ("--backend nowhere -C --help", "clear"),
+    ("--help", ""),
+    ("--help -", ""),
+    ("-h -q", ""),
+    ("--help nonsense add-", ""),
+)
+
+
+@pytest.mark.parametrize(("words", "about"), TOPICS)
+def test_what_the_help_is_about(words: str, about: str) -> None:
+    world = FakeWorld()
+    assert run(world, words) == (0, help_text(about), "")
+    assert world.specs == []
+
+
+def test_the_help_of_a_command_whole() -> None:
+    assert run(FakeWorld(), "--stop-daemon --help")[1] == lines(
+        "Usage: ipvsadm --stop-daemon {master|backup} [OPTIONS]",
+        "Stop a sync daemon.",
+        "",
+        "Daemon options:",
+        "      --syncid ID  id of this pair, 0 to 255 (default 0)",
+        "",
+        "Other options:",
+        "      --dry-run       try the change on a copy of the table and send nothing",
+        "      --backend SPEC  kernel, memory (empty, for this command) or memory:FILE",
+        "",
+        "Example:",
+        "  ipvsadm --stop-daemon master",
+    )
+
+
+def test_a_fault_before_it_comes_before_the_help() -> None:
+    assert run(FakeWorld(), "-A -t nonsense --help") == (2, "", "illegal virtual server address[:port] specified\n")
+    assert run(FakeWorld(), "-A --nope --help") == (255, "", "--nope: unknown option\n")
+    assert run(FakeWorld(), "-A -s --help -t 10.0.0.1:80")[0] == 255  # a scheduler by that name
+
+
+@pytest.mark.parametrize("words", [f"{words} --backend memory" for group in EXAMPLES.values() for words in group])
+def test_the_examples_of_the_help_work(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules").write_text("-A -f 9\n")
+    world = FakeWorld(stdin=b"-A -f 9\n", table=Table(interfaces={"eth0"}.__contains__))
+    mode = ("-a", "-E", "-D", "-e", "-d", "-L", "-Z", "-S")
+    if words.startswith(mode):
+        apply_all(world.table, ["-A -t 10.0.0.1:80", "-A -f 7", "-A -f 7 -6"])
+    if words.startswith(("-e", "-d")):
+        apply_all(world.table, ["-a -t 10.0.0.1:80 -r 10.0.0.8:8080 -m"])
+    if words.startswith("--stop"):
+        apply_all(world.table, ["--start-daemon master --mcast-interface eth0"])
+    status, _, stderr = run(world, words.replace("> rules", "").replace("< rules", ""))
+    assert status == ("--dry-run" in words)  # 1: there is something to do
+    assert stderr.endswith("1 added, 0 changed, 0 removed, 0 unchanged\n" if words.startswith("--apply") else "")
+
+
+def test_the_examples_of_the_first_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = run(FakeWorld(), "--help")[1]
+    programs = {"ipvsadm": cli.main, "ipvsadm-save": cli.main_save, "ipvsadm-restore": cli.main_restore}
+    world = FakeWorld()
+    apply_all(world.table, ["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m"])
+    for about, line in FIRST:
+        assert f"  # {about}\n  {line}\n" in page
+        command, _, file = line.partition(" < ")
+        world.stdin = (tmp_path / file).read_bytes() if file else b""
+        program, *words = command.split()
+        assert (programs[program](words, world), world.take()[1]) == (0, ""), line
+    assert run(world, "-S -n")[1] == lines("-A -t 10.0.0.1:80 -s wlc", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m -w 0")
+
+
+def test_commands_stand_in_one_group_of_the_help() -> None:
+    grouped = " ".join(names for _, names in COMMAND_GROUPS).split()
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) <= {row.long for row in COMMANDS}
+    assert EXAMPLES.keys() <= {row.long for row in COMMANDS}
+
+
+def test_a_command_in_no_group_is_in_the_help_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyipvsadm.command.COMMANDS", (*COMMANDS, Command("dance", "", "on the table")))
+    assert "Other:\n      --dance  on the table\n" in help_text()
+    assert help_text("dance").startswith("Usage: ipvsadm --dance\nOn the table.\n")
 
 
 def test_the_click_command_is_the_program(tmp_path: Path) -> None:

@@ -206,6 +206,102 @@ def test_two_commands_that_opened_the_file_both_take_effect(tmp_path: Path) -> N
     assert [each.fwmark for each in FileTable(path).services()] == [1, 2]
 
 
+def test_refreshed_it_is_what_the_file_is_now(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    table = FileTable(str(path))
+    table.refresh()
+    assert table.services() == []
+    path.write_text("-A -f 1\n")
+    assert table.services() == []
+    table.refresh()
+    assert [each.fwmark for each in table.services()] == [1]
+    path.write_text("nonsense\n")
+    for _ in range(2):  # it is read again as long as it is damaged
+        with pytest.raises(Failed, match="this is no rule"):
+            table.refresh()
+    path.unlink()
+    table.refresh()
+    assert table.services() == []
+
+
+def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table"
+    path.write_text("-A -f 1\n")
+    table = FileTable(str(path))
+    monkeypatch.setattr("pyipvsadm.files.read", pytest.fail)
+    table.refresh()
+    assert [each.fwmark for each in table.services()] == [1]
+
+
+def test_alone_with_a_file_nobody_sees_half_of_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.0)
+    path = str(tmp_path / "table")
+    first, second = FileTable(path), FileTable(path)
+    apply_all(second, ["-A -f 1"])
+    with first.alone():
+        assert [each.fwmark for each in first.services()] == [1]  # what the file holds now
+        apply_all(first, ["-A -f 2"])
+        apply_all(first, ["-A -f 3"])
+        assert [each.fwmark for each in FileTable(path).services()] == [1]
+        with pytest.raises(Failed, match="being changed by another command"):
+            second.apply([Change(model.FLUSH)])
+    assert [each.fwmark for each in FileTable(path).services()] == [1, 2, 3]
+
+
+def test_alone_with_a_file_an_exception_stores_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    table = FileTable(str(path))
+
+    def broken() -> None:
+        with table.alone():
+            apply_all(table, ["-A -f 2"])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken()
+    assert path.read_text() == ""  # the lock has made it
+    path.write_text("nonsense\n")
+    with pytest.raises(Failed, match="this is no rule"), table.alone():
+        pass
+    path.unlink()
+    apply_all(table, ["-A -f 1"])  # the lock is free again
+
+
+def test_nobody_is_kept_out_of_a_table_in_memory() -> None:
+    table = Table()
+    with table.alone(), table.alone():
+        apply_all(table, ["-A -f 1"])
+
+
+def test_a_lock_of_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "locks"
+    monkeypatch.setattr(files, "LOCKS", str(folder))
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.0)
+    with files.shared_lock("a", "somebody is there"):
+        with files.shared_lock("b", "busy"):
+            pass
+        with pytest.raises(Failed, match="somebody is there; it did not end in 0 s"), files.shared_lock("a", "somebody is there"):
+            pass
+    with files.shared_lock("a", "busy"):
+        pass
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()} == {0o600}
+    (folder / "c").symlink_to(folder / "a")
+    with pytest.raises(Failed, match="Too many levels of symbolic links"), files.shared_lock("c", "busy"):
+        pass
+    folder.chmod(0o777)
+    with pytest.raises(Failed, match="is not a folder that root alone writes to"):
+        files.shared_lock("a", "busy")
+    monkeypatch.setattr(files, "LOCKS", str(tmp_path / "no" / "such"))
+    with pytest.raises(Failed, match=r"cannot make .* for a lock: No such file or directory"):
+        files.shared_lock("a", "busy")
+    planted = tmp_path / "planted"
+    planted.symlink_to(tmp_path)
+    monkeypatch.setattr(files, "LOCKS", str(planted))
+    with pytest.raises(Failed, match="is not a folder that root alone writes to"):
+        files.shared_lock("a", "busy")
+
+
 def test_a_file_that_is_removed_is_an_empty_table_again(tmp_path: Path) -> None:
     path = tmp_path / "table"
     table = FileTable(str(path))

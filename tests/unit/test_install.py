@@ -28,7 +28,8 @@ def make(target: str, root: Path, *variables: str) -> set[str]:
 
 def expected(prefix: str, python: str, zsh: str) -> set[str]:
     """What is to be installed, from what the tree has."""
-    modules = {f"{python}/{path}" for path in Path("pyipvsadm").rglob("*.py")}
+    found = {path for path in Path("pyipvsadm").rglob("*") if path.is_file()}
+    modules = {f"{python}/{path}" for path in found if not {"programs", "__pycache__"} & set(path.parts)}
     files = {f"{prefix}/sbin/{name}" for name in PROGRAMS} | {
         f"{prefix}/share/man/man8/{page.name}" for page in Path("man").glob("*.8")
     }

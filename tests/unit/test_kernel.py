@@ -362,6 +362,21 @@ def test_a_missing_module_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "MODPROBE_OPTIONS" not in absent.commands[0][2]
 
 
+@pytest.mark.parametrize("table", ["/no/such/file", "/dev/null"])
+def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
+    opened = Kernel()
+    absent.there = False
+    monkeypatch.setattr("pyipvsadm.kernel.TABLE_FILE", table)
+    with pytest.raises(Failed) as failed:
+        opened.refresh()
+    assert (failed.value.status, str(failed.value).split("\n")[0]) == (2, "Can't initialize ipvs: Protocol not available")
+    assert len(absent.commands) == 1
+    absent.there = True
+    opened.refresh()
+    assert opened.info().size == 4096
+
+
 @pytest.mark.parametrize(
     ("loads", "works", "number", "said"),
     [

@@ -56,11 +56,6 @@ def ipv4(number: int, port: int = 80) -> Destination:
     return Destination(AF_INET, (number % CIRCLE).to_bytes(4, "big"), port)
 
 
-def arranged(found: list[Destination]) -> list[Destination]:
-    """The rows are (address, port, place in `found`)."""
-    return [found[row[2]] for row in order.servers([(d.addr, d.port.to_bytes(2, "big"), at) for at, d in enumerate(found)])]
-
-
 def numbers(found: list[Destination]) -> list[int]:
     return [int.from_bytes(d.addr, "big") for d in found]
 
@@ -90,7 +85,7 @@ LISTED: dict[str, list[int]] = {
 @pytest.mark.parametrize("listed", LISTED.values(), ids=LISTED.keys())
 def test_servers(listed: list[int]) -> None:
     for given_in in permutations(listed):
-        assert numbers(arranged([ipv4(number) for number in given_in])) == listed
+        assert numbers(order.destinations([ipv4(number) for number in given_in])) == listed
 
 
 @pytest.mark.parametrize(
@@ -111,7 +106,7 @@ def test_where_the_circle_starts(values: list[int], first: int) -> None:
 
 
 def test_ports_come_last_and_as_numbers() -> None:
-    found = arranged([ipv4(2, 5), ipv4(1, 65535), ipv4(1, 80), ipv4(1, 0), ipv4(2, 0)])
+    found = order.destinations([ipv4(2, 5), ipv4(1, 65535), ipv4(1, 80), ipv4(1, 0), ipv4(2, 0)])
     assert [(number, d.port) for number, d in zip(numbers(found), found, strict=True)] == [
         (1, 0),
         (1, 80),
@@ -136,7 +131,7 @@ def test_ipv6_goes_word_by_word() -> None:
     # Second words 0, ffffffff and 1 start after their widest gap, at ffffffff.
     wanted = [listed[2], listed[0], listed[1], listed[3], listed[4]]
     for given_in in permutations(listed):
-        found = arranged([Destination(AF_INET6, addr, 80) for addr in given_in])
+        found = order.destinations([Destination(AF_INET6, addr, 80) for addr in given_in])
         assert [d.addr for d in found] == wanted
 
 
@@ -145,7 +140,7 @@ def test_servers_of_both_families() -> None:
     four = ipv4(0x20010DB8)
     low, high = Destination(AF_INET6, ipv6(0x20010DB7, 9, 9, 9), 80), Destination(AF_INET6, ipv6(0x20010DB8, 0, 0, 1), 80)
     for given_in in permutations([four, low, high]):
-        assert arranged(list(given_in)) == [low, four, high]
+        assert order.destinations(list(given_in)) == [low, four, high]
 
 
 def test_services() -> None:
@@ -173,7 +168,7 @@ def test_marks_are_on_a_circle_too() -> None:
 
 def test_equals_stay_as_they_came() -> None:
     found = [Destination(AF_INET, bytes([10, 0, 0, last]), 80, weight=at) for at, last in enumerate((2, 1, 2, 1, 2))]
-    assert [d.weight for d in arranged(found)] == [1, 3, 0, 2, 4]
+    assert [d.weight for d in order.destinations(found)] == [1, 3, 0, 2, 4]
 
 
 # --- wherever the reference has an order, ours is the same
@@ -209,7 +204,7 @@ def words_of(d: Destination) -> list[int]:
 
 @given(some_servers())
 def test_servers_as_the_reference_has_them(found: list[Destination]) -> None:
-    assert arranged(found) == sorted(found, key=cmp_to_key(compare_servers))
+    assert order.destinations(found) == sorted(found, key=cmp_to_key(compare_servers))
 
 
 @st.composite
@@ -241,8 +236,8 @@ def test_services_as_the_reference_has_them(found: list[Service]) -> None:
 @given(st.lists(st.integers(0, CIRCLE - 1), unique=True, max_size=8))
 def test_any_addresses_have_one_order(found: list[int]) -> None:
     """However they came, and it is numeric from some address on around the circle, from the least where that is no order."""
-    listed = numbers(arranged([ipv4(number) for number in found]))
-    assert listed == numbers(arranged([ipv4(number) for number in sorted(found, reverse=True)]))
+    listed = numbers(order.destinations([ipv4(number) for number in found]))
+    assert listed == numbers(order.destinations([ipv4(number) for number in sorted(found, reverse=True)]))
     ring = sorted(found)
     at = ring.index(listed[0]) if ring else 0
     assert listed == ring[at:] + ring[:at]

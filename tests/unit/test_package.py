@@ -18,6 +18,7 @@ FILES = (
         "argv",
         "cli",
         "command",
+        "complete",
         "connections",
         "dumps",
         "endpoint",
@@ -25,10 +26,15 @@ FILES = (
         "files",
         "kernel",
         "legal",
+        "listing",
         "memory",
     ),
-    *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "tablefile", "trace", "wire", "world"),
-    *("view/__init__", "view/classic", "view/order", "view/procfs"),
+    *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "shells", "tablefile", "trace", "wire", "world"),
+    *("hints", "reading", "selection", "terminal", "values"),
+    *("change/__init__", "change/apply", "change/carry", "change/desired", "change/drain", "change/keep", "change/plan"),
+    *("change/rehearse", "change/save", "change/snapshot"),
+    *("view/__init__", "view/bar", "view/classic", "view/figures", "view/grid", "view/json", "view/live", "view/order"),
+    *("view/pretty", "view/procfs", "view/progress", "view/watch"),
 )
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}
@@ -51,7 +57,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheels_files(wheel: Path) -> None:
-    expected = {f"pyipvsadm/{name}.py" for name in FILES} | {"pyipvsadm/py.typed"}
+    expected = {f"pyipvsadm/{name}.py" for name in FILES} | {"pyipvsadm/py.typed", "pyipvsadm/schema/ipvsadm-1.json"}
     expected |= {f"pyipvsadm-{__version__}.data/scripts/{name}" for name in PROGRAMS}
     expected |= {f"pyipvsadm-{__version__}.dist-info/{name}" for name in META}
     with zipfile.ZipFile(wheel) as archive:

@@ -49,7 +49,7 @@ from pyipvsadm.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pyipvsadm.model import Backend, Row
 
@@ -315,9 +315,8 @@ class Fixed:
         assert not counters
         return [service for service, _ in self._rows]
 
-    def rows(self, services: Iterable[Service], columns: tuple[str, ...]) -> Iterator[list[Row]]:
-        assert services == [service for service, _ in self._rows]
-        return iter([[row(server, columns) for server in servers] for _, servers in self._rows])
+    def destinations(self, wanted: Service) -> list[Destination]:
+        return next(servers for service, servers in self._rows if service is wanted)
 
 
 def whole(rows: list[tuple[Service, list[Destination]]], daemons: list[Daemon]) -> str:

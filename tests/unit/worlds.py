@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Failed
 from pyipvsadm.memory import Table
+from pyipvsadm.terminal import Screen
 from pyipvsadm.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pyipvsadm.model import Backend
 
@@ -47,28 +48,73 @@ class FakeWorld(World):
         names: Names | None = None,
         terminal: bool = False,
         root: bool = False,
+        seen: bool = False,
+        shows: tuple[int, int] | None = None,
     ) -> None:
         self.stdin = stdin
         self.environ = environ
         self.names = names or FakeNames()
         self.is_root = root
         self.terminal = terminal
+        self.seen = seen
         self.table = table or Table(interfaces={"lo"}.__contains__)
+        self.shows = shows  # columns and lines, where the output is a terminal
+        self.screen: Screen | None = None
         self.specs: list[str] = []
+        self.colours = False
+        self.running: set[str] = set()
+        self.interfaces: set[str] = set()
         self.stdout = ""
         self.stderr = ""
+        # The clock, and what happens while it runs: meanwhile is called with the time after each wait, and gives a signal or 0.
+        self.now = 0.0
+        self.meanwhile: Callable[[float], int] = lambda _: 0
+        self.holds_signals = False
 
     def out(self, data: str) -> None:
         self.stdout += data
 
-    def err(self, line: str) -> None:
-        self.stderr += line + "\n"
+    def draw(self, text: str) -> None:
+        self.stderr += text
+
+    def hold_signals(self) -> None:
+        self.holds_signals = True
+
+    def wait(self, seconds: float) -> int:
+        assert seconds > 0
+        self.now += seconds
+        return self.meanwhile(self.now)
 
     def input_blocks(self) -> Iterator[bytes]:
         yield from self.stdin.splitlines(keepends=True) if self.terminal else (self.stdin,)
 
     def input_is_terminal(self) -> bool:
         return self.terminal
+
+    def error_is_terminal(self) -> bool:
+        return self.seen
+
+    def output_is_terminal(self) -> bool:
+        return self.shows is not None
+
+    def size(self) -> tuple[int, int]:
+        return self.shows or (80, 24)
+
+    def clock(self) -> float:
+        return self.now
+
+    def on_screen(self, body: Callable[[Screen], None]) -> None:
+        assert self.screen is not None
+        body(self.screen)
+
+    def has_colours(self) -> bool:
+        return self.colours
+
+    def programs(self) -> set[str]:
+        return self.running
+
+    def has_interface(self, name: str) -> bool:
+        return name in self.interfaces
 
     def backend(self, spec: str) -> Backend:
         self.specs.append(spec)
@@ -81,6 +127,27 @@ class FakeWorld(World):
         taken = (self.stdout, self.stderr)
         self.stdout = self.stderr = ""
         return taken
+
+
+class FakeScreen(Screen):
+    """Plays what the user does: at each wait for keys a step, which may be keys, nothing (the time is up), or a change."""
+
+    def __init__(self, world: FakeWorld, steps: list[list[str] | Callable[[], object] | None]) -> None:
+        self.world = world
+        self.steps = steps
+        self.frames: list[str] = []
+
+    def show(self, text: str) -> None:
+        self.frames.append(text)
+
+    def keys(self, seconds: float) -> list[str]:
+        step = self.steps.pop(0)
+        if isinstance(step, list):
+            return step
+        if step is not None:
+            step()
+        self.world.now += seconds
+        return []
 
 
 class FullWorld(FakeWorld):

@@ -1,0 +1,191 @@
+"""The apply command: rules in, the table brought to them, a summary out.
+
+Owns: what is read and checked before anything is sent, the guards, what is said. Must never know: how a plan is made (plan.py)
+or carried out (carry.py).
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import rules
+from pyipvsadm.change import desired, plan
+from pyipvsadm.change.carry import Outcome, carry_out, rehearsed
+from pyipvsadm.change.rehearse import Rehearsal
+from pyipvsadm.change.snapshot import consistent
+from pyipvsadm.errors import Failed, Refused, Usage
+from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyipvsadm.argv import Request
+    from pyipvsadm.change.desired import Desired
+    from pyipvsadm.change.plan import Plan, Step
+    from pyipvsadm.model import Backend
+    from pyipvsadm.world import World
+
+REFUSED = 255
+DRIFT = 1
+
+MANAGERS = ("keepalived", "ldirectord", "kube-proxy")  # they may write more than their name into comm: ldirectord does
+KUBE = "kube-ipvs0"
+
+_COLOURS = {NEW_SERVICE: 32, NEW_DEST: 32, NEW_DAEMON: 32, DEL_SERVICE: 31, DEL_DEST: 31, DEL_DAEMON: 31}
+_EDITED = 33
+
+
+def apply(request: Request, backend: Backend, world: World) -> int:
+    """Bring the table to the rules. 0, or 255 when something was refused.
+
+    With --dry-run nothing is sent: 0 when there is nothing to do, 1 when there is. Usage (status 2) for bad input.
+    """
+    try:
+        wanted = desired.read(_text(request, world), world)
+        _check(request, wanted)
+        if "prune" in request.slots and "force" not in request.slots and not backend.embedded:
+            _guard(request, world)
+        if "dry-run" in request.slots:
+            return _Run(request, wanted, backend, world).try_out()
+        with backend.alone():
+            run = _Run(request, wanted, backend, world)
+            outcome = run.carry_out()
+        return run.told(outcome)
+    except Refused as no:  # a reading
+        raise Failed(str(no), REFUSED) from None
+
+
+def _text(request: Request, world: World) -> bytes:
+    path = request.ours["apply"]
+    if path is None:
+        if world.input_is_terminal():
+            world.err("rules come from the terminal: end them with Ctrl-D on a line of its own")
+        return world.read_input()
+    try:
+        return world.read_file(str(path))
+    except Failed as no:
+        raise Usage(str(no)) from None
+
+
+def _check(request: Request, wanted: Desired) -> None:
+    """An input that says nothing is more often a broken generator than a wish."""
+    if wanted.is_empty() and "allow-empty" not in request.slots:
+        raise Usage("there is no rule in the input: nothing was done (--allow-empty takes it for what it says)")
+
+
+def _guard(request: Request, world: World) -> None:
+    """Services that FILE does not name may be a manager's."""
+    programs = world.programs()
+    here = [f"{name} is running" for name in MANAGERS if any(program.startswith(name) for program in programs)]
+    if world.has_interface(KUBE):
+        here.append(f"there is an interface {KUBE}")
+    if not here:
+        return
+    said = f"{' and '.join(here)}: --prune may delete services that are not yours; add --force if you mean it"
+    if "dry-run" not in request.slots:
+        raise Usage(f"{said} (nothing was done)")
+    world.err(said)
+
+
+class _Run:
+    def __init__(self, request: Request, wanted: Desired, backend: Backend, world: World) -> None:
+        self._request = request
+        self._backend = backend
+        self._world = world
+        self._present = consistent(backend)
+        only = frozenset(service.key() for service in request.services) if request.services else None
+        there = {service.key() for service, _ in self._present.rows}
+        for service in request.services:
+            if service.key() not in wanted.services and service.key() not in there:
+                named = rules.selector(service, rules.numeric)
+                raise Usage(f"{named} is neither in the input nor in the table: nothing was done")
+        slots = request.slots
+        if there and not wanted.services and "prune" in slots and "allow-empty" not in slots:
+            raise Usage("there is no service in the input: --prune would delete all there are (--allow-empty lets it)")
+        self._plan = plan.make(wanted, self._present, "prune" in slots, "keep-weights" in slots, only)
+
+    def try_out(self) -> int:
+        """Show the plan, and what of it would be refused."""
+        copy = self._copy()
+        outcome = rehearsed(self._plan, copy)
+        steps = [*self._plan.steps()]
+        if "json" not in self._request.slots:
+            coloured = self._world.has_colours()
+            self._world.out("".join(_shown(step, coloured) for step in steps))
+        self._tell(outcome, [*copy.assumptions()])
+        return REFUSED if outcome.refused else DRIFT if steps else 0
+
+    def carry_out(self) -> Outcome:
+        """Send the plan, unless a copy of the table refuses some of it."""
+        outcome = rehearsed(self._plan, self._copy())
+        if outcome.refused:
+            return outcome
+        try:
+            return carry_out(self._plan, self._backend)
+        except Failed as no:
+            raise Failed(f"{no}; what was sent before stands: the same --apply again does the rest", no.status) from None
+
+    def _copy(self) -> Rehearsal:
+        """Of what the plan is about: a plan is mostly small beside the table."""
+        touched = {step.change.service.key() for step in self._plan.steps() if step.change.service is not None}
+        return Rehearsal(self._backend, self._present, touched)
+
+    def told(self, outcome: Outcome) -> int:
+        """Say what was done."""
+        self._tell(outcome)
+        return REFUSED if outcome.refused else 0
+
+    def _tell(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
+        if "json" in self._request.slots:
+            self._world.out(_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked))
+            return
+        for step, why in outcome.refused:
+            self._world.err(f"{_named(step)}: {why}")
+        for step, why in outcome.stands:
+            self._world.err(f"not undone, it stands: {step.rule().rstrip()}: {why}")
+        self._world.err(self._summary(outcome))
+        for line in unchecked:
+            self._world.err(line)
+
+    def _summary(self, outcome: Outcome) -> str:
+        made = self._plan
+        tried = "dry-run" in self._request.slots
+        if outcome.stands:
+            return f"refused: of what was done before it, {outcome.undone} were undone, {len(outcome.stands)} not"
+        if outcome.refused and not tried:
+            return f"refused: the table is as before{f' ({outcome.undone} undone)' if outcome.undone else ''}"
+        said = f"{made.added} added, {made.changed} changed, {made.removed} removed, {made.unchanged} unchanged"
+        left = f", {made.left} service{'s' * (made.left > 1)} not in the file" if made.left else ""
+        return f"{'dry run: ' if tried else ''}{said}{left}"
+
+
+def _named(step: Step) -> str:
+    return f"line {step.line}" if step.line else step.rule().rstrip()
+
+
+def _shown(step: Step, coloured: bool) -> str:
+    if not coloured:
+        return step.rule()
+    return f"\033[{_COLOURS.get(step.change.op, _EDITED)}m{step.rule().rstrip()}\033[0m\n"
+
+
+def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
+    import json  # noqa: PLC0415  # only who asks for it pays for it
+
+    def entry(step: Step, message: str | None = None) -> dict[str, object]:
+        found: dict[str, object] = {"line": step.line or None, "rule": step.rule().rstrip()}
+        return found | {"message": message} if message else found
+
+    found = {
+        "dry_run": tried,
+        "added": made.added,
+        "changed": made.changed,
+        "removed": made.removed,
+        "unchanged": made.unchanged,
+        "services_not_in_file": made.left,
+        "steps": [entry(step) for step in made.steps()],
+        "refused": [entry(*each) for each in outcome.refused],
+        "undone": outcome.undone,
+        "stands": [entry(*each) for each in outcome.stands],
+        "unchecked": [*unchecked],
+    }
+    return json.dumps(found, indent=2) + "\n"

@@ -1,0 +1,102 @@
+"""Rule text to the table that it describes.
+
+Owns: which lines describe a table, and when two of them cannot both stand. Must never know: what is in the table now.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import reading, rules
+from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Change
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyipvsadm.model import Daemon, Destination, Service, Timeouts
+    from pyipvsadm.world import World
+
+    ServiceKey = tuple[int, int, bytes, int, int]
+    ServerKey = tuple[int, bytes, int]
+
+
+class Wanted:
+    """A service with the line that describes it, and its servers with theirs."""
+
+    __slots__ = ("line", "servers", "service")
+
+    def __init__(self, line: int, service: Service) -> None:
+        self.line = line  # 0 until its -A line is read
+        self.service = service
+        self.servers: dict[ServerKey, tuple[int, Destination]] = {}
+
+
+class Desired:
+    """The table that was described. Records are shared between entries: they must not be changed."""
+
+    __slots__ = ("daemons", "services", "timeouts")
+
+    def __init__(self) -> None:
+        self.services: dict[ServiceKey, Wanted] = {}
+        self.daemons: dict[int, tuple[int, Daemon]] = {}
+        self.timeouts: tuple[int, Timeouts] | None = None
+
+    def is_empty(self) -> bool:
+        """Whether there was no rule at all."""
+        return not (self.services or self.daemons or self.timeouts)
+
+
+def read(text: bytes, world: World) -> Desired:
+    """The table that rule text describes; the order of lines does not matter. Usage (status 2) for what is no such text."""
+    found = Desired()
+    try:
+        for at, step in reading.steps(text, world):
+            if isinstance(step, Skipped):
+                raise Usage(f"line {at}: {step}")
+            _take(found, at, step if isinstance(step, Change) else Change(0))
+    except Usage as bad:
+        raise Usage(str(bad)) from None  # whatever -R would end with
+    for wanted in found.services.values():
+        if not wanted.line:
+            at = min(line for line, _ in wanted.servers.values())
+            raise Usage(f"line {at}: no -A line describes this service: {rules.selector(wanted.service, rules.numeric)}")
+    return found
+
+
+def _take(found: Desired, at: int, change: Change) -> None:
+    """One line."""
+    service, server, daemon, timeouts = change.service, change.destination, change.daemon, change.timeouts
+    if change.op == NEW_DEST and service is not None and server is not None:
+        key = service.key()
+        wanted = found.services.get(key)
+        if wanted is None:
+            wanted = found.services[key] = Wanted(0, service)
+        name = server.key()
+        if name in wanted.servers:
+            first, other = wanted.servers[name]
+            raise _twice(first, at, "server", rules.numeric(*name), other == server)
+        wanted.servers[name] = (at, server)
+    elif change.op == NEW_SERVICE and service is not None:
+        key = service.key()
+        wanted = found.services.get(key)
+        if wanted is None:
+            found.services[key] = Wanted(at, service)
+        elif wanted.line:
+            raise _twice(wanted.line, at, "service", rules.selector(service, rules.numeric), wanted.service == service)
+        else:
+            wanted.line, wanted.service = at, service
+    elif change.op == NEW_DAEMON and daemon is not None:
+        if daemon.state in found.daemons:
+            first, running = found.daemons[daemon.state]
+            raise _twice(first, at, "sync daemon", rules.ROLES[daemon.state], running == daemon)
+        found.daemons[daemon.state] = (at, daemon)
+    elif change.op == SET_CONFIG and timeouts is not None:
+        if found.timeouts:
+            first, given = found.timeouts
+            raise _twice(first, at, "setting", "the time-outs", given == timeouts)
+        found.timeouts = (at, timeouts)
+    else:
+        raise Usage(f"line {at}: only -A, -a, --set and --start-daemon lines describe a table")
+
+
+def _twice(first: int, second: int, kind: str, name: str, same: bool) -> Usage:
+    verb = "name" if same else "contradict each other about"
+    return Usage(f"lines {first} and {second} {verb} the same {kind}: {name}")

@@ -1,0 +1,276 @@
+"""Draining: weight 0, wait until the server has no connection left, then delete what was to be deleted.
+
+Owns: what counts as left, when to stop, putting weights back, what is said meanwhile. Must never know: netlink, the grammar, how
+progress is drawn. Clock, signals and streams are the World's, so that every path runs in a test without waiting.
+
+How it works. The targets are looked up, the lines that undo it are written to standard output, and the weights go to 0. Then
+each second every service is read again: until nothing is left, SECONDS are over, a signal comes, or somebody else meddled.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import rules
+from pyipvsadm.change.keep import REFUSED, TRIES, copy, find_server, find_service, matching
+from pyipvsadm.errors import Failed, Refused, sentence
+from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change
+from pyipvsadm.view.progress import connections, progress_on
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyipvsadm.argv import Request
+    from pyipvsadm.model import Backend, Destination, Service
+    from pyipvsadm.world import World
+
+POLL = 1.0  # seconds between two looks at the table
+NAMES = {1: "HUP", 2: "INT", 15: "TERM"}  # asm-generic/signal.h
+
+
+class Drained:
+    """A service and those of its servers that are drained, as they were before. whole: the service is to go, with all it has."""
+
+    __slots__ = ("servers", "service", "whole")
+
+    def __init__(self, service: Service, servers: list[Destination], whole: bool = False) -> None:
+        self.service = service
+        self.servers = servers
+        self.whole = whole
+
+    def names(self) -> tuple[object, ...]:
+        """What is meant, without how it is."""
+        return (self.service.key(), *(each.key() for each in self.servers))
+
+
+def left(service: Service, server: Destination, inactive: bool) -> int:
+    """How many connections keep this server from being drained.
+
+    TCP: the active ones (the closing ones, that is the inactive, only when asked for). Other protocols: active and inactive,
+    as the kernel counts a UDP flow as inactive however lively it is (ip_vs_conn.c: ip_vs_bind_dest). A firewall mark may stand
+    for any protocol, and its counts do not tell which: both, so that no UDP flow is cut. With persistence, its templates too:
+    while one lives, its client's next connection goes to this server.
+    """
+    count = server.active
+    if inactive or service.protocol != TCP:
+        count += server.inactive
+    if service.flags & PERSISTENT:
+        count += server.persistent
+    return count
+
+
+def trouble(drained: Drained, seen: Sequence[Destination]) -> str:
+    """What somebody else did to the servers, "" for nothing."""
+    now = {each.key(): each for each in seen}
+    for server in drained.servers:
+        found = now.pop(server.key(), None)
+        if found is None:
+            return f"{name(drained.service, server)} is no longer there"
+        if found.weight:
+            return f"the weight of {name(drained.service, server)} is {found.weight} now"
+    if drained.whole and now:
+        return f"{name(drained.service, next(iter(now.values())))} was added"
+    return ""
+
+
+def name(service: Service, server: Destination) -> str:
+    """A server for people: `10.0.0.2:80 of -t 10.0.0.1:80`."""
+    return f"{rules.numeric(server.af, server.addr, server.port)} of {rules.selector(service, rules.numeric)}"
+
+
+def command(backend: str, letter: str, service: Service, server: Destination | None = None, more: str = "") -> str:
+    """An ipvsadm line, with the backend that this one was given."""
+    words = f"ipvsadm{backend} {letter} {rules.selector(service, rules.numeric)}"
+    if server is not None:
+        words += f" -r {rules.numeric(server.af, server.addr, server.port)}"
+    return words + more
+
+
+def drain(request: Request, backend: Backend, world: World) -> int:
+    """Carry out a request with --drain: the exit status. Raises Failed when there is nothing to drain."""
+    spec = request.ours.get("backend")
+    chosen = ""
+    if isinstance(spec, str):
+        from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
+
+        chosen = f" --backend {quote(spec)}"
+    return _Draining(request, backend, world, chosen).run(targets(request, backend))
+
+
+def targets(request: Request, backend: Backend) -> list[Drained]:
+    """What a request is about. Raises Failed when the service or server is not there, or not one."""
+    asked = request.change
+    if request.command == "delete-service":
+        service = find_service(backend, request.services[0], DEL_SERVICE)
+        return [Drained(service, backend.destinations(service), whole=True)]
+    if asked is not None:
+        assert asked.destination is not None
+        service = find_service(backend, request.services[0], asked.op)
+        return [Drained(service, [find_server(backend, service, asked.destination, request.port)])]
+    # A dump leaves out entries when the table changes meanwhile, and one that is not drained would not be missed.
+    found = _having(request, backend)
+    for _ in range(TRIES):
+        before, found = found, _having(request, backend)
+        if [each.names() for each in before] == [each.names() for each in found]:
+            break
+    else:
+        raise Failed("the table changes while it is read: try again")
+    if not found:
+        raise Failed("no service has this real server", REFUSED)
+    return found
+
+
+def _having(request: Request, backend: Backend) -> list[Drained]:
+    """The services, of those that were named if any were, that have the server."""
+    assert request.server is not None
+    among = [find_service(backend, each, SET_DEST) for each in request.services] or backend.services()
+    found = [Drained(each, matching(backend.destinations(each), request.server, request.port)) for each in among]
+    return [each for each in found if each.servers]
+
+
+class _Draining:
+    """One run. `done` are the (service, server as it was) whose weight we have set to 0."""
+
+    def __init__(self, request: Request, backend: Backend, world: World, chosen: str) -> None:
+        seconds = request.ours["drain"]
+        self._seconds = seconds if isinstance(seconds, int) else None
+        self._inactive = "drain-inactive" in request.ours
+        self._deletes = request.change if request.command in ("delete-server", "delete-service") else None
+        self._backend = backend
+        self._world = world
+        self._chosen = chosen
+        self._done: list[tuple[Service, Destination]] = []
+
+    def run(self, found: list[Drained]) -> int:
+        """Drain them: the exit status."""
+        # Before anything is changed: if the lines cannot be written, nothing is.
+        weighty = [(each.service, server) for each in found for server in each.servers if server.weight]
+        if weighty:
+            self._world.out("".join(f"{self._undo(*each)}\n" for each in weighty))
+        self._world.hold_signals()
+        for each in found:
+            self._warn(each.service)
+        try:
+            for service, server in weighty:
+                number = self._weigh(service, server, 0)
+                if number:
+                    self._world.err(f"{name(service, server)}: {sentence(SET_DEST, number)}")
+                    self._put_back()
+                    return REFUSED
+                self._done.append((service, server))
+            what, count, signal = self._watch(found)
+            if what:
+                self._world.err(f"{what}: stopped{self._nothing_deleted}")
+                self._say_what_undoes()
+                return 1
+            if signal:
+                self._world.err(f"{NAMES.get(signal, signal)}: {connections(count)} left{self._nothing_deleted}")
+                self._put_back()
+                return 128 + signal
+            if count:
+                self._over(found[0], count)
+                return 1
+        except (Failed, Refused) as no:
+            self._world.err(f"{no}: stopped{self._nothing_deleted}")
+            for done in weighty:  # the table does not answer: what stands is not known, what undoes it is
+                self._world.err(f"to undo: {self._undo(*done)}")
+            return no.status if isinstance(no, Failed) else REFUSED
+        return self._delete(found[0])
+
+    @property
+    def _nothing_deleted(self) -> str:
+        return ", nothing deleted" if self._deletes else ""
+
+    def _undo(self, service: Service, server: Destination) -> str:
+        return command(self._chosen, "-e", service, server, f" --keep -w {server.weight}")
+
+    def _weigh(self, service: Service, server: Destination, weight: int) -> int:
+        """Give the server, as it is in `server`, another weight: errno, 0 when that was done."""
+        edited = copy(server)
+        edited.weight = weight
+        refused = self._backend.apply([Change(SET_DEST, service, edited)])
+        return refused[0][1] if refused else 0
+
+    def _warn(self, service: Service) -> None:
+        if service.flags & PERSISTENT and self._backend.setting("expire_quiescent_template") == "0":
+            self._world.err(
+                f"warning: {rules.selector(service, rules.numeric)} is persistent, and clients that come back within its"
+                f" {service.timeout} seconds go on to their server at weight 0 too:"
+                " `sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
+            )
+
+    def _watch(self, found: list[Drained]) -> tuple[str, int, int]:
+        """Look each second until there is a reason to stop: (what somebody did or "", connections left, signal or 0)."""
+        world = self._world
+        start = now = world.clock()
+        end = None if self._seconds is None else start + self._seconds
+        progress = progress_on(world)
+        try:
+            while True:
+                what, count = self._look(found)
+                now = world.clock()
+                if what or not count or (end is not None and now >= end):
+                    return what, count, 0
+                progress.show(count, now - start)
+                signal = world.wait(POLL if end is None else min(POLL, end - now))
+                if signal:
+                    return "", count, signal
+        finally:
+            progress.close()
+
+    def _over(self, drained: Drained, count: int) -> None:
+        self._world.err(f"{connections(count)} left after {self._seconds} seconds{self._nothing_deleted}")
+        self._say_what_undoes()
+        if self._deletes:
+            letter, server = ("-D", None) if drained.whole else ("-d", drained.servers[0])
+            self._world.err(f"to delete it all the same: {command(self._chosen, letter, drained.service, server)}")
+
+    def _look(self, found: list[Drained]) -> tuple[str, int]:
+        """(what somebody else has done or "", connections left)."""
+        count = 0
+        for each in found:
+            for _ in range(TRIES):  # what a dump left out is there the next time
+                seen = self._backend.destinations(each.service)
+                what = trouble(each, seen)
+                if not what:
+                    break
+            if what:
+                return what, 0
+            ours = {server.key() for server in each.servers}
+            count += sum(left(each.service, server, self._inactive) for server in seen if server.key() in ours)
+        return "", count
+
+    def _present(self, service: Service, server: Destination) -> Destination | None:
+        for _ in range(TRIES):
+            for each in self._backend.destinations(service):
+                if each.key() == server.key():
+                    return each
+        return None
+
+    def _put_back(self) -> None:
+        """The weights that we took, where they are still 0; say of each what became of it."""
+        for service, server in self._done:
+            found = self._present(service, server)
+            if found is None:
+                said = "is no longer there"
+            elif found.weight:
+                said = f"has the weight {found.weight} from somebody else: left so"
+            else:
+                number = self._weigh(service, found, server.weight)
+                said = f"stays at weight 0: {sentence(SET_DEST, number)}" if number else f"has weight {server.weight} again"
+            self._world.err(f"{name(service, server)} {said}")
+
+    def _say_what_undoes(self) -> None:
+        """Which servers stand at weight 0 because of us, and the lines that change it."""
+        for service, server in self._done:
+            found = self._present(service, server)
+            if found is not None and not found.weight:
+                self._world.err(f"{name(service, server)} stays at weight 0; to undo: {self._undo(service, server)}")
+
+    def _delete(self, drained: Drained) -> int:
+        if self._deletes is None:
+            return 0
+        server = None if drained.whole else drained.servers[0]
+        refused = self._backend.apply([Change(self._deletes.op, drained.service, server)])
+        for _, number in refused:
+            self._world.err(sentence(self._deletes.op, number))
+        return REFUSED if refused else 0

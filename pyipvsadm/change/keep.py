@@ -1,0 +1,140 @@
+"""Edits that keep what is not given: `-e ... --keep`, `-E ... --keep`.
+
+Owns: finding the server that is meant, and laying what was given over what is there. Must never know: how it is sent, netlink.
+
+The kernel's edits replace everything (ip_vs_ctl.c: ip_vs_edit_service, __ip_vs_update_dest), so what is to stay is read first.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from pyipvsadm import rules
+from pyipvsadm.argv import check_server
+from pyipvsadm.errors import Failed, Refused, Usage, sentence
+from pyipvsadm.model import GUE, IPIP, ONE_PACKET, PERSISTENT, SCHED1, SCHED2, SCHED3, SET_DEST, SET_SERVICE, TUNNEL, Change
+from pyipvsadm.options import TUNNEL_TYPES
+from pyipvsadm.values import scheduler_flags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TypeVar
+
+    from pyipvsadm.argv import Request
+    from pyipvsadm.model import Backend, Destination, Record, Service
+
+    Kind = TypeVar("Kind", bound=Record)
+
+# What a slot fills.
+_SERVER = (("weight", "weight"), ("u-threshold", "upper"), ("l-threshold", "lower"), ("forwarding-method", "forward"))
+_SERVICE = (("scheduler", "scheduler"), ("netmask", "netmask"), ("persistent", "timeout"), ("pe", "pe"))
+
+REFUSED = 255  # as when the table itself says no
+TRIES = 3  # a dump leaves out entries when the table changes meanwhile
+
+
+def change(request: Request, backend: Backend) -> Change:
+    """The whole change that an edit with --keep asks for, on the table as it is.
+
+    Raises Usage for options that do not go with what is there, Failed when that is not there or not one.
+    """
+    asked = request.change
+    assert asked is not None
+    assert asked.service is not None
+    present = find_service(backend, asked.service, asked.op)
+    if asked.op == SET_SERVICE:
+        return Change(SET_SERVICE, service(present, asked.service, request.slots, request.flags))
+    assert asked.destination is not None
+    found = find_server(backend, present, asked.destination, request.port)
+    return Change(SET_DEST, present, server(present, found, asked.destination, request.slots))
+
+
+def find_service(backend: Backend, wanted: Service, op: int) -> Service:
+    """The service as it is. Failed with the sentence of `op` when there is none."""
+    try:
+        return backend.service(wanted)
+    except Refused as no:
+        if no.errno != errno.ESRCH:
+            raise
+        raise Failed(sentence(op, no.errno), REFUSED) from None
+
+
+def find_server(backend: Backend, of: Service, wanted: Destination, port: int | None) -> Destination:
+    """The server with wanted's address, and the port if one was given. Failed when there is none, or more than one."""
+    servers: Sequence[Destination] = []
+    for _ in range(TRIES):
+        servers = backend.destinations(of)
+        found = matching(servers, wanted, port)
+        if found:
+            break
+    else:
+        beside = matching(servers, wanted, None)
+        hint = f": there is {_named(beside)}" if beside else ""
+        raise Failed(sentence(SET_DEST, errno.ENOENT) + hint, REFUSED)
+    if len(found) > 1:
+        raise Failed(f"which real server is meant? Give one with its port: {_named(found)}", 2)
+    return found[0]
+
+
+def matching(servers: Iterable[Destination], wanted: Destination, port: int | None) -> list[Destination]:
+    """Those with wanted's address, and with the port unless that is None."""
+    return [each for each in servers if (each.af, each.addr) == (wanted.af, wanted.addr) and port in (None, each.port)]
+
+
+def _named(servers: Iterable[Destination]) -> str:
+    return ", ".join(sorted(rules.numeric(each.af, each.addr, each.port) for each in servers))
+
+
+def server(of: Service, present: Destination, given: Destination, slots: set[str]) -> Destination:
+    """The server as it is to be: `given` where `slots` says so, `present` elsewhere. Raises Usage.
+
+    A method other than tunnelling leaves nothing of a tunnel, another tunnel type nothing of the one before.
+    """
+    edited = copy(present)
+    for slot, field in _SERVER:
+        if slot in slots:
+            setattr(edited, field, getattr(given, field))
+    if "forwarding-method" in slots and given.forward != TUNNEL:
+        edited.tun_type = edited.tun_port = edited.tun_flags = 0
+    if "tun-type" in slots:
+        edited.tun_type = given.tun_type
+        if given.tun_type != present.tun_type or given.tun_type == IPIP:
+            edited.tun_port = edited.tun_flags = 0
+    if "tun-port" in slots:
+        edited.tun_port = given.tun_port
+    if slots & {"tun-nocsum", "tun-csum", "tun-remcsum"}:
+        edited.tun_flags = given.tun_flags
+    if edited.tun_type < len(TUNNEL_TYPES):
+        port = {"tun-port"} if edited.forward == TUNNEL and edited.tun_type == GUE and edited.tun_port else set()
+        check_server(of, edited, slots | port)
+    return edited
+
+
+def service(present: Service, given: Service, slots: set[str], flags: str) -> Service:
+    """The service as it is to be: `given` where `slots` says so, `present` elsewhere. Raises Usage.
+
+    flags: scheduler flags as written; they are the present scheduler's unless one was given.
+    """
+    edited = copy(present)
+    for slot, field in _SERVICE:
+        if slot in slots:
+            setattr(edited, field, getattr(given, field))
+    if "persistent" in slots:
+        edited.flags |= PERSISTENT
+    if "ops" in slots:
+        edited.flags |= ONE_PACKET
+    if "sched-flags" in slots:
+        edited.flags &= ~(SCHED1 | SCHED2 | SCHED3)
+        edited.flags |= scheduler_flags(edited.scheduler, flags)
+    if not (edited.fwmark or edited.port or edited.flags & PERSISTENT):
+        raise Usage("Zero port specified for non-persistent service")
+    return edited
+
+
+def copy(record: Kind) -> Kind:
+    """The same values in a record of their own."""
+    made = record.__class__.__new__(record.__class__)
+    for name in record.__slots__:
+        setattr(made, name, getattr(record, name))
+    return made

@@ -1,0 +1,250 @@
+"""The difference of the table that is wanted and the one that is there, as the fewest changes in a safe order. Pure.
+
+Owns: what is equal, what is edited, the order, how each change is undone. Must never know: backends, how it is shown.
+
+The order: new services with their servers and new servers, then edits, then daemons, then removals of servers and of services:
+what could be refused comes before anything is lost, and wherever it is cut off the rest is a smaller difference. Services
+and servers are edited, never deleted and added. In the kernel sync daemons and servers of another family than their
+service's exclude each other: where such servers go, daemons start after that.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm.change.snapshot import server_settings, service_settings
+from pyipvsadm.errors import Failed, Usage
+from pyipvsadm.memory import daemon_in_force
+from pyipvsadm.model import (
+    DEL_DAEMON,
+    DEL_DEST,
+    DEL_SERVICE,
+    NEW_DAEMON,
+    NEW_DEST,
+    NEW_SERVICE,
+    SET_CONFIG,
+    SET_DEST,
+    SET_SERVICE,
+    Change,
+    Destination,
+    Timeouts,
+)
+from pyipvsadm.rules import ROLES, change_rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pyipvsadm.change.desired import Desired, ServiceKey, Wanted
+    from pyipvsadm.change.snapshot import Snapshot
+    from pyipvsadm.model import Daemon, Service
+
+REFUSED = 255
+
+
+class Step:
+    """A change, the line that asks for it (0: none does) and what undoes it, in order."""
+
+    __slots__ = ("change", "line", "undo")
+
+    def __init__(self, line: int, change: Change, *undo: Change) -> None:
+        self.line = line
+        self.change = change
+        self.undo: Sequence[Change] = undo
+
+    def rule(self) -> str:
+        """The step as a line that -R accepts."""
+        return change_rule(self.change)
+
+
+class Plan:
+    """Steps in phases: where something of one is refused, the next must not begin.
+
+    What is counted are services, servers, daemons and the time-outs; `left`: services that are there and were not asked about.
+    """
+
+    __slots__ = ("added", "changed", "left", "phases", "removed", "unchanged")
+
+    def __init__(self) -> None:
+        self.phases: list[list[Step]] = []
+        self.added = self.changed = self.removed = self.unchanged = self.left = 0
+
+    def steps(self) -> Iterator[Step]:
+        """All of them in order."""
+        for phase in self.phases:
+            yield from phase
+
+
+def make(
+    wanted: Desired,
+    present: Snapshot,
+    prune: bool = False,
+    keep_weights: bool = False,
+    only: frozenset[ServiceKey] | None = None,
+) -> Plan:
+    """What brings `present` to `wanted`.
+
+    prune: services that are not wanted go, and daemons where others are wanted. keep_weights: of servers that are there.
+    only: nothing but these services is compared and changed. Failed (255) or Usage (2: the text alone is at fault) when
+    daemons and servers would exclude each other.
+    """
+    return _Maker(wanted, present, prune, keep_weights, only).plan()
+
+
+class _Maker:
+    def __init__(
+        self, wanted: Desired, present: Snapshot, prune: bool, keep_weights: bool, only: frozenset[ServiceKey] | None
+    ) -> None:
+        self._wanted = wanted
+        self._present = present
+        self._prune = prune
+        self._keep_weights = keep_weights
+        self._only = only
+        self._found = Plan()
+        self._first: list[Step] = []  # time-outs, new services with their servers
+        self._more: list[Step] = []  # new servers of services that are there
+        self._edits: list[Step] = []
+        self._fewer: list[Step] = []
+        self._gone: list[Step] = []
+        self._mixed_now = False  # whether servers of another family are there
+        self._mixed_then = -1  # the line of one that will be; 0: it is there already and no line names it
+
+    def plan(self) -> Plan:
+        services = {key: each for key, each in self._wanted.services.items() if self._only is None or key in self._only}
+        if self._only is None:
+            self._timeouts()
+        for service, servers in self._present.rows:
+            self._mixed_now = self._mixed_now or any(server.af != service.af for server in servers)
+            key = service.key()
+            each = services.pop(key, None)
+            if each is not None:
+                self._service(service, servers, each)
+            elif self._prune and (self._only is None or key in self._only):
+                self._remove(service, servers)
+            else:
+                self._leave(service, servers)
+        for each in services.values():
+            self._new(each)
+        daemons = self._daemons() if self._only is None else []
+        self._exclude()
+        removals = self._fewer + self._gone
+        phases = [self._first + self._more, self._edits, *((removals, daemons) if self._mixed_now else (daemons, removals))]
+        self._found.phases = [phase for phase in phases if phase]
+        return self._found
+
+    def _timeouts(self) -> None:
+        if self._wanted.timeouts is None:
+            return
+        line, given = self._wanted.timeouts
+        now = self._present.timeouts
+        after = Timeouts(given.tcp or now.tcp, given.tcp_fin or now.tcp_fin, given.udp or now.udp)  # 0 leaves as it is
+        if after == now:
+            self._found.unchanged += 1
+        else:
+            self._found.changed += 1
+            self._first.append(Step(line, Change(SET_CONFIG, timeouts=after), Change(SET_CONFIG, timeouts=now)))
+
+    def _new(self, each: Wanted) -> None:
+        self._first.append(Step(each.line, Change(NEW_SERVICE, each.service), Change(DEL_SERVICE, each.service)))
+        self._found.added += 1
+        for line, server in each.servers.values():
+            self._new_server(self._first, each.service, line, server)
+
+    def _new_server(self, steps: list[Step], service: Service, line: int, server: Destination) -> None:
+        steps.append(Step(line, Change(NEW_DEST, service, server), Change(DEL_DEST, service, server)))
+        self._found.added += 1
+        if server.af != service.af:
+            self._mixed_then = line
+
+    def _service(self, service: Service, servers: list[Destination], each: Wanted) -> None:
+        """One that is there and wanted."""
+        if service_settings(service) == service_settings(each.service):
+            self._found.unchanged += 1
+        else:
+            self._found.changed += 1
+            self._edits.append(Step(each.line, Change(SET_SERVICE, each.service), Change(SET_SERVICE, service)))
+        missing = dict(each.servers)
+        for server in servers:
+            line, target = missing.pop(server.key(), (0, None))
+            if target is None:
+                self._found.removed += 1
+                self._fewer.append(Step(0, Change(DEL_DEST, service, server), Change(NEW_DEST, service, server)))
+                continue
+            if server.af != service.af:
+                self._mixed_then = line
+            if self._keep_weights and target.weight != server.weight:
+                target = _weighing(target, server.weight)
+            if server_settings(server) == server_settings(target):
+                self._found.unchanged += 1
+            else:
+                self._found.changed += 1
+                self._edits.append(Step(line, Change(SET_DEST, service, target), Change(SET_DEST, service, server)))
+        for line, server in missing.values():
+            self._new_server(self._more, service, line, server)
+
+    def _remove(self, service: Service, servers: list[Destination]) -> None:
+        """A whole service: its servers go with it."""
+        back = [Change(NEW_DEST, service, server) for server in reversed(servers)]
+        self._gone.append(Step(0, Change(DEL_SERVICE, service), Change(NEW_SERVICE, service), *back))
+        self._found.removed += 1 + len(servers)
+
+    def _leave(self, service: Service, servers: list[Destination]) -> None:
+        if self._only is None or service.key() in self._only:
+            self._found.left += 1
+        if any(server.af != service.af for server in servers):
+            self._mixed_then = max(self._mixed_then, 0)
+
+    def _daemons(self) -> list[Step]:
+        """Nothing where the text names none."""
+        steps: list[Step] = []
+        if not self._wanted.daemons:
+            return steps
+        running = {daemon.state: daemon for daemon in self._present.daemons}
+        for state, (line, given) in self._wanted.daemons.items():
+            now = running.pop(state, None)
+            if now is None:
+                self._found.added += 1
+            elif _in_force(given, now) == now:
+                self._found.unchanged += 1
+                continue
+            else:
+                self._found.changed += 1
+                steps.append(_stop(line, now))
+            steps.append(Step(line, Change(NEW_DAEMON, daemon=given), Change(DEL_DAEMON, daemon=given)))
+        if self._prune:
+            self._found.removed += len(running)
+            steps = [_stop(0, daemon) for daemon in running.values()] + steps
+        return steps
+
+    def _exclude(self) -> None:
+        """Refuse what cannot be: it would stand in the way after something was sent."""
+        wanted = self._wanted.daemons.values() if self._only is None else []
+        running = [(line, daemon) for line, daemon in wanted]
+        if not running or not self._prune:
+            named = {daemon.state for _, daemon in running}
+            running += [(0, daemon) for daemon in self._present.daemons if daemon.state not in named]
+        if self._mixed_then < 0 or not running:
+            return
+        line, daemon = running[0]
+        server = f"of line {self._mixed_then}" if self._mixed_then else "in the table"
+        where = f"of line {line}" if line else "that runs"
+        said = (
+            f"the server {server} whose address family is not its service's and the {ROLES[daemon.state]} sync daemon {where} "
+            "exclude each other in the kernel; nothing was done"
+        )
+        raise Usage(said) if line and self._mixed_then else Failed(said, REFUSED)
+
+
+def _weighing(server: Destination, weight: int) -> Destination:
+    s = server
+    return Destination(s.af, s.addr, s.port, s.forward, weight, s.upper, s.lower, s.tun_type, s.tun_port, s.tun_flags)
+
+
+def _in_force(given: Daemon, now: Daemon) -> Daemon:
+    """What the daemon that is asked for would run with. The length of a backup's messages comes from its interface: as now."""
+    found = daemon_in_force(given, 0)
+    if not given.maxlen:
+        found.maxlen = now.maxlen
+    return found
+
+
+def _stop(line: int, daemon: Daemon) -> Step:
+    return Step(line, Change(DEL_DAEMON, daemon=daemon), Change(NEW_DAEMON, daemon=daemon))

@@ -1,0 +1,109 @@
+"""What to do about an error, for a person at a terminal: lines that follow the reference's own.
+
+Owns: those lines. Must never know: streams, who reads them. Only imported when something went wrong and a person sees it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+
+from pyipvsadm.argv import TRY_HELP
+from pyipvsadm.errors import Failed, Refused
+from pyipvsadm.model import DEL_DEST, MASQ
+from pyipvsadm.options import COMMANDS, ENGINES, OPTIONS, SCHEDULERS, SLOTS
+from pyipvsadm.rules import numeric
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pyipvsadm.errors import Usage
+    from pyipvsadm.model import Backend, Change, Destination, Service
+
+ALIKE = 0.7  # of 1: less is no slip of the fingers
+
+NAMES = tuple(row.long for row in (*COMMANDS, *OPTIONS))
+
+
+def of_usage(fault: Usage, words: Sequence[str]) -> Iterator[str]:
+    """What to do about a command line that is wrong."""
+    named = [word[1:].partition("=")[0] for word in words if word[:1] == "-"]
+    for name in named:
+        if name in NAMES:  # a dash too few makes a cluster of short options of it: -stats is -s tats
+            yield f"did you mean --{name}?"
+            return
+    if fault.__cause__:
+        yield from of_option(fault.__cause__, "")
+    elif str(fault) == TRY_HELP:
+        yield "the command comes first, as in: ipvsadm -L -n"
+
+
+def of_option(fault: BaseException, command: str) -> Iterator[str]:
+    """What may have been meant. fault: popt's (Skipped); command: "" before there is one."""
+    word, unknown, _ = str(fault).partition(": unknown option")
+    name = word.lstrip("-").partition("=")[0].replace("_", "-").lower()
+    if not unknown or (word[:2] != "--" and name not in NAMES):
+        return  # a letter is like every other letter
+    found = likely(name, NAMES, fitting(command))
+    if found:
+        yield f"did you mean --{found}?"
+
+
+def fitting(command: str) -> list[str]:
+    """The long names of what may stand with a command; the commands before there is one."""
+    if not command:
+        return [row.long for row in COMMANDS]
+    slots = {slot.name for slot in SLOTS if command in slot.optional | slot.required | slot.exclusive}
+    return [row.long for row in OPTIONS if row.slot in slots or not row.slot]
+
+
+def likely(name: str, names: Iterable[str], better: Sequence[str] = ()) -> str:
+    """The name most like it, "" when none is. One of the better ones need not be quite as like."""
+
+    def likeness(each: str) -> float:
+        begins = len(name) > 2 and each.startswith(name)
+        return begins + difflib.SequenceMatcher(None, name, each).ratio() + 0.1 * (each in better)
+
+    found = max(names, key=likeness)
+    return found if likeness(found) >= ALIKE else ""
+
+
+def of_refusal(change: Change, number: int, backend: Backend) -> Iterable[str]:
+    """What to do about a change that was refused with that errno."""
+    if number != errno.ENOENT or not change.service:
+        return ()
+    if change.destination:
+        return _ports(change.op, change.service, change.destination, backend)
+    return _names(change.service)
+
+
+def _names(service: Service) -> Iterator[str]:
+    """Of scheduler and engine, which is not known is not said by the kernel: it looks for both in its modules."""
+    scheduler, engine = service.scheduler, service.pe
+    if scheduler not in SCHEDULERS:
+        near = likely(scheduler, SCHEDULERS)
+        yield (f"did you mean -s {near}? " if near else "") + f"schedulers: {' '.join(SCHEDULERS)}"
+    if engine and engine not in ENGINES:
+        yield f"persistence engines: {' '.join(ENGINES)}"
+    yield "each is a module of the kernel; what its loading says: modprobe " + " ".join(
+        [f"ip_vs_{scheduler}", *([f"ip_vs_pe_{engine}"] if engine else [])]
+    )
+
+
+def _ports(op: int, service: Service, wanted: Destination, backend: Backend) -> Iterator[str]:
+    """The same address at another port: -g and -i take the service's port whatever is said, and so does -r without one."""
+    try:
+        servers = backend.destinations(service)
+    except (Failed, Refused):
+        return
+    there = [each for each in servers if (each.af, each.addr) == (wanted.af, wanted.addr)]
+    if not there:
+        return
+    ends = ", ".join(sorted(numeric(each.af, each.addr, each.port) for each in there))
+    if op == DEL_DEST:
+        yield f"the service has {ends}: give the port with -r"
+    elif all(each.forward == MASQ for each in there) and wanted.forward != MASQ:
+        yield f"the service has {ends} (-m): give -m too, or --keep, which leaves what is not given as it is"
+    else:
+        yield f"the service has {ends}: give the port with -r, and its forwarding method or --keep"

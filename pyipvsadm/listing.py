@@ -1,0 +1,363 @@
+"""What the list and save commands read, and which view shows it.
+
+Owns: in which order things are read and written, what is selected, when names are looked up. Must never know: netlink, columns.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import rules
+from pyipvsadm.endpoint import address_text, endpoint_text
+from pyipvsadm.errors import Failed
+from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, row
+from pyipvsadm.options import SELECTING
+from pyipvsadm.view import order
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyipvsadm.argv import Request
+    from pyipvsadm.connections import Connection
+    from pyipvsadm.model import Backend, Destination, Row, Service
+    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.selection import Selection
+    from pyipvsadm.view.json import Names as HostNames
+    from pyipvsadm.world import World
+
+    Tables = Iterable[tuple[Service, list[Row]]]  # rows: their addresses at least
+
+BLOCK = 1 << 16  # characters written at once
+LOOKED_UP = 1 << 10  # connections whose names are looked up at once
+
+
+def show(request: Request, backend: Backend, world: World) -> None:
+    """The list command."""
+    if "watch" in request.ours:
+        _watch(request, backend, world)
+    else:
+        write(world, listed(request, backend, world))
+
+
+def listed(request: Request, backend: Backend, world: World) -> Iterable[str]:
+    """What the list command writes, in parts."""
+    wanted = selected(request, backend, world)
+    if "json" in request.slots:
+        return _json(request, backend, world, wanted)
+    asked = world.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
+    if "pretty" in request.slots or (asked and world.output_is_terminal()):
+        return _pretty(request, backend, world, wanted)
+    return _classic(request, backend, world, wanted)
+
+
+def _classic(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
+    from pyipvsadm.view import classic  # noqa: PLC0415  # saving does without
+
+    shown = request.slots
+    if "connection" in shown:
+        yield from _connections(_connection_lines(backend, wanted), world, shown)
+    elif "timeout" in shown:
+        yield classic.timeouts(backend.timeouts())
+    elif "daemon" in shown:
+        yield from classic.daemons(backend.daemons())
+    else:
+        if not request.services:
+            yield classic.version(backend.info())
+        yield from _listing(request, backend, world, wanted)
+
+
+def _pretty(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
+    """The listing for people."""
+    from pyipvsadm.view import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
+
+    shown = request.slots
+    look = grid.look(world.environ, world.output_is_terminal(), world.size()[0])
+    if "connection" in shown:
+        found, endpoint = _found(_connection_lines(backend, wanted), world, numeric="numeric" in shown)
+        lines = pretty.connections(found, endpoint, look, engine="persistent-conn" in shown)
+    elif "timeout" in shown:
+        lines = pretty.timeouts(backend.timeouts(), look)
+    elif "daemon" in shown:
+        lines = pretty.daemons(backend.daemons(), look)
+    else:
+        rows = list(table(request, backend, wanted))
+        groups = [pretty.Group(*row) for row in rows]
+        lines = [] if request.services else pretty.title(backend.info(), groups, look)
+        lines += pretty.listing(groups, shown, _naming(rows, request, world), look)
+    yield grid.text(lines, look)
+
+
+def _watch(request: Request, backend: Backend, world: World) -> None:
+    """The listing again and again."""
+    from pyipvsadm.view import grid, live, watch  # noqa: PLC0415
+
+    shown = request.slots
+    world.names = watch.Remembered(world.names)
+    seconds = request.ours["watch"]
+    seconds = seconds if isinstance(seconds, int) else watch.SECONDS
+    terminal = world.output_is_terminal()
+
+    def look(width: int) -> grid.Look:
+        return grid.look(world.environ, terminal, width)
+
+    def block() -> str:
+        backend.refresh()
+        text = "".join(listed(request, backend, world))
+        if "json" not in shown:
+            return text + "\f"
+        return text if "connection" in shown else text.replace("\n", "") + "\n"  # a document a line
+
+    def rows() -> list[tuple[Service, list[Destination]]]:
+        backend.refresh()
+        return list(table(request, backend, selected(request, backend, world)))
+
+    if look(0).styled and "json" not in shown:
+        state = live.Live(shown, str(request.ours.get("sort-by") or ""), seconds, look)
+        watch.screen(state, rows, lambda found: _naming(found, request, world), world, seconds)
+    else:
+        watch.blocks(block, world, seconds)
+
+
+def selected(request: Request, backend: Backend, world: World) -> Selection | None:
+    """What is selected, None for all. Raises Usage."""
+    of_services = "connection" in request.slots and request.services
+    if SELECTING.isdisjoint(request.ours) and not of_services:
+        return None
+    from pyipvsadm import selection  # noqa: PLC0415  # plain listings do not pay for it
+
+    wanted = selection.read(request, world.names)
+    if wanted.scheduler:
+        wanted.check(backend.services())
+    return wanted
+
+
+def _services(request: Request, backend: Backend, counters: bool) -> list[Service]:
+    """The services that a request lists, in its order. Refused when one that was named is not there."""
+    if request.services:
+        return list(map(backend.service, request.services))
+    found = backend.services(counters=counters)
+    return found if "nosort" in request.slots else order.services(found)
+
+
+def table(request: Request, backend: Backend, wanted: Selection | None) -> Iterable[tuple[Service, list[Destination]]]:
+    """The services that a request lists, in its order, each read with its servers when its turn comes.
+
+    Refused here when one that was named is not there.
+    """
+    rows = ((each, backend.destinations(each)) for each in _services(request, backend, counters=True))
+    return wanted.rows(rows) if wanted else rows
+
+
+def _json(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterable[str]:
+    """Whatever is listed, as JSON."""
+    from pyipvsadm.view import json  # noqa: PLC0415  # costs more than a start
+
+    shown = request.slots
+    if "connection" in shown:
+        from pyipvsadm.connections import parse  # noqa: PLC0415
+
+        found = map(parse, _connection_lines(backend, wanted))
+        return (json.connection(each, names) for each, names in _with_names(found, world, "numeric" in shown))
+    if "timeout" in shown:
+        return [json.timeouts(backend.timeouts())]
+    if "daemon" in shown:
+        return [json.daemons(backend.daemons())]
+    rows = table(request, backend, wanted)
+    names = None
+    if "numeric" not in shown:
+        rows = held = list(rows)
+        names = _names(world, world.names.host_names(sorted(_ends(_addresses(held)))))
+    return json.table(backend.info(), rows, names, "nosort" not in shown)
+
+
+def _with_names(found: Iterable[Connection], world: World, numeric: bool) -> Iterator[tuple[Connection, HostNames | None]]:
+    """Connections with who knows their names. A block at a time: a listing of any length takes no more memory."""
+    if numeric:
+        yield from ((each, None) for each in found)
+        return
+    import time  # noqa: PLC0415  # numeric listings need no clock
+
+    deadline = time.monotonic() + world.names.seconds
+    hosts: dict[tuple[int, bytes], str] = {}
+    asked: set[tuple[int, bytes]] = set()
+    names = _names(world, hosts)
+    rest = iter(found)
+    while block := [each for _, each in zip(range(LOOKED_UP), rest, strict=False)]:
+        left = deadline - time.monotonic()
+        new = {end[:2] for each in block for end in (each.client, each.virtual, each.server)} - asked
+        if left > 0:
+            asked |= new
+            hosts.update(world.names.host_names(sorted(new), left))
+        yield from ((each, names) for each in block)
+
+
+def _listing(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterable[str]:
+    """Services and servers: all of them in the plain view in numbers from the kernel's own listing, where that will do."""
+    from pyipvsadm.view import classic  # noqa: PLC0415
+
+    shown = request.slots
+    columns = classic.columns(shown)
+    if wanted:
+        return _listed(
+            ((service, [row(each, columns) for each in servers]) for service, servers in table(request, backend, wanted)),
+            world,
+            shown,
+        )
+    services = _services(request, backend, counters=bool(shown & {"stats", "rate"}))
+    if "numeric" in shown and not classic.view_of(shown) and not request.services:
+        text = backend.table_file()
+        if text:
+            from pyipvsadm.view import procfs  # noqa: PLC0415
+
+            parts = procfs.listing(services, text, "nosort" not in shown)
+            if parts is not None:
+                return [classic.title(shown), *parts]
+    return _listed(zip(services, backend.rows(services, columns), strict=True), world, shown)
+
+
+def _listed(tables: Tables, world: World, shown: set[str]) -> Iterator[str]:
+    """The title, then each service with its servers."""
+    from pyipvsadm.view import classic  # noqa: PLC0415
+
+    endpoint: Endpoint = rules.numeric
+    if "numeric" not in shown:
+        tables = list(tables)
+        endpoint = naming(tables, world)
+    listing = classic.Listing(shown, endpoint)
+    yield classic.title(shown)
+    for service, rows in tables:
+        yield listing.service(service, rows)
+
+
+def _connection_lines(backend: Backend, wanted: Selection | None) -> Iterator[bytes]:
+    """The lines of the connections that are selected."""
+    lines = backend.connections()
+    if next(lines, None) is None:
+        raise Failed(f"unexpected input from {CONNECTIONS_FILE}")
+    if wanted is None:
+        return lines
+    from pyipvsadm.connections import parse  # noqa: PLC0415
+
+    return (line for line in lines if wanted.connection(parse(line)))
+
+
+def _connections(lines: Iterator[bytes], world: World, shown: set[str]) -> Iterator[str]:
+    from pyipvsadm import connections  # noqa: PLC0415
+
+    engine = "persistent-conn" in shown
+    yield connections.TITLE_ENGINE if engine else connections.TITLE
+    if "numeric" in shown:
+        yield from map(connections.Numbers(engine).text, lines)
+        return
+    found, endpoint = _found(lines, world, numeric=False)
+    for each in found:
+        yield connections.text(each, endpoint, engine)
+
+
+def _found(lines: Iterator[bytes], world: World, numeric: bool) -> tuple[list[Connection], Endpoint]:
+    """All of these connections, and how to write their addresses."""
+    from pyipvsadm import connections  # noqa: PLC0415
+
+    found = list(map(connections.parse, lines))
+    if numeric:
+        return found, rules.numeric
+    ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
+    return found, _by_name(world, world.names.host_names(ends))
+
+
+def saved(backend: Backend, world: World, numeric: bool, full: bool = False, certain: bool = False) -> str:
+    """The rules as text. By name only where -R would read the name back as the same address.
+
+    full: with time-outs and daemons, and certain. certain: nothing is missing because the table changed meanwhile.
+    """
+    columns = rules.ServerRules.COLUMNS
+    tables: list[tuple[Service, list[Row]]]
+    if full or certain:
+        from pyipvsadm.change import save, snapshot  # noqa: PLC0415  # the plain save does not pay for it
+
+        found = snapshot.consistent(backend)
+        if full:
+            named = rules.numeric if numeric else naming(_addresses(found.rows), world, read_back=True)
+            return save.text(found, named, world)
+        held = {service.key(): [row(each, columns) for each in servers] for service, servers in found.rows}
+        tables = [(each, held[each.key()]) for each in order.services([service for service, _ in found.rows])]
+    else:
+        services = order.services(backend.services(counters=False))
+        tables = list(zip(services, backend.rows(services, columns), strict=True))
+    endpoint: Endpoint = rules.numeric if numeric else naming(tables, world, read_back=True)
+    servers = rules.ServerRules(endpoint)
+    parts = []
+    for service, rows in tables:
+        selector = rules.selector(service, endpoint)
+        parts.append(rules.service_rule(service, selector))
+        parts.append(servers.text(service, selector, order.servers(rows)))
+    return "".join(parts)
+
+
+def naming(tables: Tables, world: World, read_back: bool = False) -> Endpoint:
+    """How to write addresses and ports by name, every address looked up once and all of them before."""
+    import time  # noqa: PLC0415  # listings in numbers need no clock
+
+    deadline = time.monotonic() + world.names.seconds
+    names = world.names.host_names(sorted(_ends(tables)))
+    if read_back:
+        names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
+    return _by_name(world, names)
+
+
+def _naming(found: Iterable[tuple[Service, list[Destination]]], request: Request, world: World) -> Endpoint:
+    """How the listing of these writes addresses and ports."""
+    return rules.numeric if "numeric" in request.slots else naming(_addresses(found), world)
+
+
+def _addresses(found: Iterable[tuple[Service, list[Destination]]]) -> Tables:
+    return ((service, [(each.addr,) for each in servers]) for service, servers in found)
+
+
+def _ends(tables: Tables) -> set[tuple[int, bytes]]:
+    """All addresses in it."""
+    ends = set()
+    for service, rows in tables:
+        if not service.fwmark:
+            ends.add((service.af, service.addr))
+        ends |= {(AF_INET if len(each[0]) == 4 else AF_INET6, each[0]) for each in rows}
+    return ends
+
+
+def _names(world: World, hosts: dict[tuple[int, bytes], str]) -> HostNames:
+    """From these hosts' names, and each port's looked up once."""
+    ports: dict[tuple[int, int], str | None] = {}
+
+    def names(family: int, addr: bytes, port: int, protocol: int) -> tuple[str | None, str | None]:
+        if (port, protocol) not in ports:
+            ports[port, protocol] = world.names.port_name(port, protocol)
+        return hosts.get((family, addr)), ports[port, protocol]
+
+    return names
+
+
+def _by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
+    names = _names(world, hosts)
+
+    def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:
+        host, service = names(family, addr, port, protocol)
+        return endpoint_text(family, host or address_text(family, addr), service or str(port))
+
+    return endpoint
+
+
+def write(world: World, parts: Iterable[str]) -> None:
+    """Write the parts, many at a time; where they fail to come, those that came are written all the same."""
+    waiting: list[str] = []
+    size = 0
+    try:
+        for part in parts:
+            waiting.append(part)
+            size += len(part)
+            if size > BLOCK:
+                text = "".join(waiting)
+                waiting.clear()
+                size = 0
+                world.out(text)
+    finally:
+        if waiting:
+            world.out("".join(waiting))

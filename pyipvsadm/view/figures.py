@@ -1,0 +1,101 @@
+"""Figures for people: numbers with units, spans of time, bars, sparklines, and text that is fit for a terminal.
+
+Owns: how each of them is written. Must never know: records, columns, colours. Pure.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MINUTE = 60.0  # seconds that a sparkline covers
+
+_UNITS = "kMGTPE"
+_SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+# Letters that run from right to left take the digits beside them along; what steers them is not printable anyway.
+_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
+
+
+class Marks:
+    """The characters that bars and sparklines are made of: parts of a full cell, least first, and heights, least first."""
+
+    __slots__ = ("heights", "parts")
+
+    def __init__(self, parts: str, heights: str) -> None:
+        self.parts = parts
+        self.heights = heights
+
+
+BLOCKS = Marks("▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█")
+PLAIN = Marks("#", "_.:-=+*#")
+
+
+def count(value: float, exact: bool = False) -> str:
+    """A number in at most six characters: 0.4, 12, 9999, 12.3 k. exact: all of its digits."""
+    if exact:
+        return str(round(value))
+    if value < 9.95 and value != int(value):
+        return f"{value:.1f}"
+    return f"{value:.0f}" if value < 9999.5 else _scaled(value)
+
+
+def size(value: float, exact: bool = False) -> str:
+    """A number of bytes: 999 B, 1.50 kB (1,500 bytes), 12.3 MB."""
+    return f"{round(value)} B" if exact or value < 999.5 else f"{_scaled(value)}B"
+
+
+def _scaled(value: float) -> str:
+    scaled = value / 1000
+    steps = 0
+    while scaled >= 999.5 and steps < len(_UNITS) - 1:
+        scaled /= 1000
+        steps += 1
+    digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+    return f"{scaled:.{digits}f} {_UNITS[steps]}"
+
+
+def span(seconds: int) -> str:
+    """A length of time in the units it has: 15 min, 1 min 30 s, 31 d."""
+    parts = []
+    for length, unit in _SPANS:
+        whole, seconds = divmod(seconds, length)
+        if whole:
+            parts.append(f"{whole} {unit}")
+    return " ".join(parts) or "0 s"
+
+
+def bar(share: float, width: int, marks: Marks = BLOCKS) -> str:
+    """A bar of up to `width` cells for a share from 0 to 1. Whatever is more than nothing is seen."""
+    steps = len(marks.parts)
+    filled = min(round(share * width * steps), width * steps)
+    if share > 0:
+        filled = max(filled, 1)
+    whole, part = divmod(filled, steps)
+    return marks.parts[-1] * whole + (marks.parts[part - 1] if part else "")
+
+
+def sparkline(samples: Iterable[tuple[float, float, float]], now: float, width: int, marks: Marks = BLOCKS) -> str:
+    """The last minute in `width` cells, the newest at the right; blank where nothing is known.
+
+    samples: (from, until, value), seconds on the clock of `now`; the highest value has the full height.
+    """
+    step = MINUTE / width
+    cells: list[float | None] = [None] * width
+    for start, end, value in samples:
+        first = max(0, int((start - now + MINUTE) / step + 1e-9))
+        last = min(width, -int((now - end) / step + 1e-9) + width)
+        for at in range(first, last):
+            cells[at] = max(value, cells[at] or 0.0)
+    top = max((value for value in cells if value is not None), default=0.0)
+    heights = len(marks.heights) - 1
+    return "".join(" " if value is None else marks.heights[round(value / top * heights) if top else 0] for value in cells)
+
+
+def safe(text: str) -> str:
+    """Text of others without what a terminal would obey or turn around: each such character is shown as `?`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() and unicodedata.bidirectional(c) not in _RIGHT_TO_LEFT else "?" for c in text)

@@ -1,0 +1,195 @@
+r"""The same things as JSON (format 1): documents that hold all there is to know, whichever view was asked for.
+
+Owns: names and shapes of fields. pyipvsadm/schema/ipvsadm-1.json describes them, and a test holds the two together.
+Must never know: backends, where names come from, streams.
+
+What is not there is absent: no null, no zero that means "none". Texts are ASCII with escapes; a byte of the kernel's or the
+resolver's that is no UTF-8 stands as the four characters \xHH, because half a surrogate pair, which Python would write,
+is refused by strict readers. Counters have 64 bits.
+"""
+
+from __future__ import annotations
+
+import json
+from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
+
+from pyipvsadm.endpoint import PROTOCOL_NAMES
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    GUE,
+    HASHED,
+    IPIP,
+    ONE_PACKET,
+    PERSISTENT,
+    SCHED1,
+    SCHED2,
+    SCHED3,
+    TUN_CSUM,
+    TUN_REMCSUM,
+    TUNNEL,
+)
+from pyipvsadm.options import TUNNEL_TYPES
+from pyipvsadm.rules import ROLES, mask_text, scheduler_flags
+from pyipvsadm.view import classic, order
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from pyipvsadm.connections import Connection
+    from pyipvsadm.model import Daemon, Destination, Info, Service, Timeouts
+
+    # (family, address, port, protocol) -> the names of host and port, None where there is none
+    Names = Callable[[int, bytes, int, int], tuple[str | None, str | None]]
+
+FORMAT = 1
+
+_FAMILIES = {AF_INET: "ipv4", AF_INET6: "ipv6"}
+_STATS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
+_FLAGS = PERSISTENT | HASHED | ONE_PACKET | SCHED1 | SCHED2 | SCHED3
+
+# No value holds itself, so nobody has to look for that.
+_encode = json.JSONEncoder(separators=(", ", ": "), check_circular=False).encode
+
+
+def document(**fields: Any) -> str:
+    """A document on one line."""
+    return _encode({"format": FORMAT, **fields}) + "\n"
+
+
+def table(info: Info, rows: Iterable[tuple[Service, list[Destination]]], names: Names | None, sort: bool = True) -> Iterator[str]:
+    """Services with their servers, in pieces: a line a service. names: None for numbers alone."""
+    ipvs = {"version": classic.version_number(info), "connection_table_size": info.size}
+    yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs)}, "services": ['
+    between = "\n"
+    for service, servers in rows:
+        yield between
+        yield _encode(_service(service, order.destinations(servers) if sort else servers, names))
+        between = ",\n"
+    yield "\n]}\n"
+
+
+def _service(found: Service, servers: list[Destination], names: Names | None) -> dict[str, Any]:
+    made: dict[str, Any] = {"family": _FAMILIES[found.af]}
+    if found.fwmark:
+        made["firewall_mark"] = found.fwmark
+    else:
+        made["protocol"] = PROTOCOL_NAMES.get(found.protocol) or str(found.protocol)
+        made |= _end(found.af, found.addr, found.port, found.protocol, names)
+    made["scheduler"] = _text(found.scheduler)
+    flags = _scheduler_flags(found)
+    if flags:
+        made["scheduler_flags"] = flags
+    if found.flags & PERSISTENT:
+        made["persistence_timeout"] = found.timeout
+    mask = mask_text(found)
+    if mask and found.af == AF_INET6:
+        made["persistence_prefix_length"] = found.netmask
+    elif mask:
+        made["persistence_netmask"] = mask
+    if found.pe:
+        made["persistence_engine"] = _text(found.pe)
+    made["one_packet"] = bool(found.flags & ONE_PACKET)
+    if found.flags & ~_FLAGS:
+        made["unknown_flags"] = found.flags & ~_FLAGS
+    made["stats"] = dict(zip(_STATS, found.stats[:5], strict=True))
+    made["rate"] = dict(zip(_STATS, found.stats[5:], strict=True))
+    made["servers"] = [_server(each, found.protocol, names) for each in servers]
+    return made
+
+
+def _scheduler_flags(found: Service) -> list[str]:
+    """By the names its scheduler has for them; sh and mh have none for the third."""
+    flags = [name for name in (scheduler_flags(found) or "").split(",") if name]
+    return [*flags, "flag-3"] if found.flags & SCHED3 and "flag-3" not in flags else flags
+
+
+def _server(found: Destination, protocol: int, names: Names | None) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "family": _FAMILIES[found.af],
+        **_end(found.af, found.addr, found.port, protocol, names),
+        "forwarding": classic.method(found.forward).lower(),
+        "weight": found.weight,
+        "active_connections": found.active,
+        "inactive_connections": found.inactive,
+        "persistent_connections": found.persistent,
+    }
+    if found.upper:
+        made["upper_threshold"] = found.upper
+    if found.lower:
+        made["lower_threshold"] = found.lower
+    if found.forward == TUNNEL:
+        made["tunnel"] = _tunnel(found)
+    made["stats"] = dict(zip(_STATS, found.stats[:5], strict=True))
+    made["rate"] = dict(zip(_STATS, found.stats[5:], strict=True))
+    return made
+
+
+def _tunnel(found: Destination) -> dict[str, Any]:
+    kind = found.tun_type
+    made: dict[str, Any] = {"type": TUNNEL_TYPES[kind] if kind < len(TUNNEL_TYPES) else str(kind)}
+    if kind == GUE:
+        made["port"] = found.tun_port
+    if kind != IPIP:
+        made["checksum"] = bool(found.tun_flags & TUN_CSUM)
+        made["remote_checksum"] = bool(found.tun_flags & TUN_REMCSUM)
+    unknown = found.tun_flags & ~(TUN_CSUM | TUN_REMCSUM)
+    if unknown:
+        made["unknown_flags"] = unknown
+    return made
+
+
+def _end(family: int, addr: bytes, port: int, protocol: int, names: Names | None) -> dict[str, Any]:
+    made: dict[str, Any] = {"address": inet_ntop(family, addr), "port": port}
+    if names:
+        host, service = names(family, addr, port, protocol)
+        if host:
+            made["host_name"] = _text(host)
+        if service:
+            made["port_name"] = _text(service)
+    return made
+
+
+def _text(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def timeouts(found: Timeouts) -> str:
+    """The time-outs of connections, in seconds."""
+    return document(timeouts={"tcp": found.tcp, "tcp_fin": found.tcp_fin, "udp": found.udp})
+
+
+def daemons(found: Iterable[Daemon]) -> str:
+    """The running sync daemons."""
+    return document(daemons=[_daemon(each) for each in found])
+
+
+def _daemon(found: Daemon) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "role": ROLES.get(found.state) or str(found.state),
+        "interface": _text(found.interface),
+        "sync_id": found.syncid,
+    }
+    if found.maxlen:
+        made["maximum_length"] = found.maxlen
+    if found.group:
+        made["multicast_group"] = inet_ntop(AF_INET if len(found.group) == 4 else AF_INET6, found.group)
+    if found.port:
+        made["multicast_port"] = found.port
+    if found.ttl:
+        made["multicast_ttl"] = found.ttl
+    return made
+
+
+def connection(found: Connection, names: Names | None) -> str:
+    """A document for one connection, or for one template of persistence."""
+    ends = {
+        name: {"family": _FAMILIES[family], **_end(family, addr, port, found.number, names)}
+        for name, (family, addr, port) in (("client", found.client), ("virtual", found.virtual), ("server", found.server))
+    }
+    made = {"protocol": _text(found.protocol).lower(), "state": _text(found.state), "expires": found.expires, **ends}
+    if found.engine:
+        made |= {"persistence_engine": _text(found.engine), "persistence_data": _text(found.data)}
+    return document(**made)

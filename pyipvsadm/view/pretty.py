@@ -1,0 +1,314 @@
+"""The listing for people at a terminal: records to lines of a grid, one set of columns a view.
+
+Owns: what each view shows of a record, and what stands out. Must never know: backends, where names come from, streams.
+
+Text that others chose (names, what engines remember) passes figures.safe before it is shown.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pyipvsadm.endpoint import address_text
+from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, HASHED, ONE_PACKET, PERSISTENT, PROTOCOLS, TUN_CSUM, TUNNEL
+from pyipvsadm.options import TUNNEL_TYPES
+from pyipvsadm.rules import ROLES, mask_text, scheduler_flags
+from pyipvsadm.view import classic, order
+from pyipvsadm.view.figures import bar, count, safe, size, span
+from pyipvsadm.view.grid import Cell, Column, Grid, Row, folded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pyipvsadm.connections import Connection
+    from pyipvsadm.model import Daemon, Destination, Info, Service, Timeouts
+    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.view.classic import Shown
+    from pyipvsadm.view.grid import Line, Look
+
+SERVICE = "bold"
+QUIESCED = "magenta"  # ANSI's yellow cannot be read on white
+ALARM = "bold red"
+WEIGHTS = "cyan"
+LOADS = "green"
+FAINT = "dim"
+IPV4 = 21  # the longest 255.255.255.255:65535
+SERVICES = "Service / server"
+
+
+class Group:
+    """A service and its servers, with what their shares are shares of."""
+
+    __slots__ = ("connections", "counted", "rate", "servers", "service", "weight")
+
+    def __init__(self, service: Service, servers: list[Destination]) -> None:
+        self.service = service
+        self.servers = servers
+        self.weight = sum(d.weight for d in servers)
+        self.connections = sum(d.active + d.inactive for d in servers)
+        self.counted = sum(d.stats[0] for d in servers)
+        self.rate = sum(d.stats[5] for d in servers)
+
+
+class View:
+    """Columns, and the cells of a server.
+
+    `service` gives a service's cells, none where there is nothing to count; it is None where its attributes take the line.
+    """
+
+    __slots__ = ("columns", "server", "service")
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        server: Callable[[Group, Destination, bool], list[Cell]],
+        service: Callable[[Group, bool], list[Cell]] | None = None,
+    ) -> None:
+        self.columns = columns
+        self.server = server
+        self.service = service
+
+
+def share(part: float, whole: float, style: str) -> Cell:
+    """A bar."""
+    return Cell("", style, partial(bar, part / whole if whole else 0.0))
+
+
+def weight(group: Group, d: Destination) -> list[Cell]:
+    """Weight, and the server's part of the service's; 0 is a word: it gets no new connections."""
+    if not d.weight:
+        return [Cell("0", QUIESCED), Cell("quiesced", QUIESCED)]
+    return [Cell(str(d.weight)), share(d.weight, group.weight, WEIGHTS)]
+
+
+def load(group: Group, d: Destination) -> list[Cell]:
+    """Connections, and the server's part of the service's (of UDP all are inactive: the two count together)."""
+    return [Cell(str(d.active)), Cell(str(d.inactive)), share(d.active + d.inactive, group.connections, LOADS)]
+
+
+def _plain(group: Group, d: Destination, _: bool) -> list[Cell]:
+    return [Cell(classic.method(d.forward)), *weight(group, d), *load(group, d)]
+
+
+def _persistent(group: Group, d: Destination, _: bool) -> list[Cell]:
+    return [*weight(group, d), Cell(str(d.persistent)), *load(group, d)]
+
+
+def _tunnels(group: Group, d: Destination, _: bool) -> list[Cell]:
+    return [Cell(classic.method(d.forward)), Cell(_tunnel(d)), *weight(group, d), *load(group, d)]
+
+
+def _tunnel(d: Destination) -> str:
+    if d.forward != TUNNEL:
+        return "-"
+    if d.tun_type not in (GUE, GRE):
+        return TUNNEL_TYPES[d.tun_type] if d.tun_type < len(TUNNEL_TYPES) else str(d.tun_type)
+    sums = {0: "no checksum", TUN_CSUM: "checksum", 2: "remote checksum"}.get(d.tun_flags, f"flags {d.tun_flags}")
+    return f"{TUNNEL_TYPES[d.tun_type]} {d.tun_port}, {sums}" if d.tun_type == GUE else f"{TUNNEL_TYPES[d.tun_type]}, {sums}"
+
+
+def _thresholds(_: Group, d: Destination, __: bool) -> list[Cell]:
+    held = d.active + d.inactive  # what the kernel compares (ip_vs_conn.c: ip_vs_dest_totalconns)
+    limits = [Cell(str(value)) if value else Cell("none", FAINT) for value in (d.upper, d.lower)]
+    full = d.upper and held >= d.upper
+    gauge = Cell() if not d.upper else Cell("full", ALARM) if full else share(held, d.upper, LOADS)
+    return [*limits, Cell(str(d.active)), Cell(str(d.inactive)), gauge]
+
+
+def counters(values: Sequence[float], exact: bool) -> list[Cell]:
+    """Connections, packets in and out, bytes in and out."""
+    return [Cell(count(value, exact)) for value in values[:3]] + [Cell(size(value, exact)) for value in values[3:]]
+
+
+def _after_first(cells: list[Cell], more: Cell) -> list[Cell]:
+    return [cells[0], more, *cells[1:]]
+
+
+def _stats(group: Group, d: Destination, exact: bool) -> list[Cell]:
+    return _after_first(counters(d.stats[:5], exact), share(d.stats[0], group.counted, LOADS))
+
+
+def _rate(group: Group, d: Destination, exact: bool) -> list[Cell]:
+    return _after_first(counters(d.stats[5:], exact), share(d.stats[5], group.rate, LOADS))
+
+
+def traffic(unit: str, *drops: int) -> list[Column]:
+    """The columns of packets and bytes, in and out; unit: "/s" or nothing."""
+    heads = (("Packets", "in"), ("Packets", "out"), ("Bytes", "in"), ("Bytes", "out"))
+    return [Column(top, bottom + unit, 7, drop=drop) for (top, bottom), drop in zip(heads, drops or (0,) * 4, strict=True)]
+
+
+_METHOD = Column("Method", left=True)
+_WEIGHT = (Column("Weight"), Column("", bars=True))
+_LOAD = (Column("Active"), Column("InAct"), Column("Share", bars=True))
+
+VIEWS = {
+    "": View((_METHOD, *_WEIGHT, *_LOAD), _plain),
+    "stats": View(
+        (Column("Conns"), Column("", bars=True, drop=1), *traffic("")),
+        _stats,
+        lambda group, exact: _after_first(counters(group.service.stats[:5], exact), Cell()),
+    ),
+    "rate": View(
+        (Column("Conns/s"), Column("", bars=True, drop=1), *traffic("/s")),
+        _rate,
+        lambda group, exact: _after_first(counters(group.service.stats[5:], exact), Cell()),
+    ),
+    "thresholds": View(
+        (Column("Upper"), Column("Lower"), Column("Active"), Column("InAct"), Column("Used", bars=True)), _thresholds
+    ),
+    "persistent-conn": View((*_WEIGHT, Column("Persistent"), *_LOAD), _persistent),
+    "tun-info": View((_METHOD, Column("Tunnel", left=True), *_WEIGHT, *_LOAD), _tunnels),
+}
+
+
+def name(service: Service, endpoint: Endpoint) -> str:
+    """What a service is called."""
+    if service.fwmark:
+        return f"FWM {service.fwmark} IPv6" if service.af == AF_INET6 else f"FWM {service.fwmark}"
+    protocol = PROTOCOLS.get(service.protocol) or str(service.protocol)
+    return f"{protocol} {safe(endpoint(service.af, service.addr, service.port, service.protocol))}"
+
+
+def _attributes(group: Group) -> Line:
+    """What follows the name where there is room for it: scheduler, flags, and what is wrong."""
+    service = group.service
+    words = [(f"  {safe(service.scheduler)}", "")]
+    if service.flags & ~HASHED:
+        flags = scheduler_flags(service)
+        if flags is not None:
+            words.append((f" ({flags})", ""))
+        if service.flags & PERSISTENT:
+            words += [("  persistent", ""), (f" {span(service.timeout)}", "")]
+            mask = mask_text(service)
+            words += [(f"  mask {mask}", "")] if mask else []
+            words += [(f"  engine {safe(service.pe)}", "")] if service.pe else []
+        if service.flags & ONE_PACKET:
+            words.append(("  one packet", ""))
+    return words + fault(group)
+
+
+def fault(group: Group) -> Line:
+    """Why the service serves nobody new, if so."""
+    if not group.servers:
+        return [("  no real servers", ALARM)]
+    return [] if group.weight else [("  all quiesced", ALARM)]
+
+
+def service_row(group: Group, view: View, exact: bool, endpoint: Endpoint) -> Row:
+    """The row of a service."""
+    called = name(group.service, endpoint)
+    if view.service is None:
+        return Row(called, style=SERVICE, words=_attributes(group))
+    wrong = fault(group)
+    cells = view.service(group, exact)
+    if not cells:
+        return Row(called, style=SERVICE, words=wrong)
+    return Row(called + (wrong[0][0] if wrong else ""), cells, style=ALARM if wrong else SERVICE)
+
+
+def server_row(group: Group, d: Destination, cells: Sequence[Cell], endpoint: Endpoint) -> Row:
+    """The row of a server; one with weight 0 stands out."""
+    called = safe(endpoint(d.af, d.addr, d.port, group.service.protocol))
+    return Row(called, cells, indent=2, style="" if d.weight else QUIESCED)
+
+
+def listing(groups: Sequence[Group], shown: Shown, endpoint: Endpoint, look: Look) -> list[Line]:
+    """Services and their servers in the view that is asked for. Servers are sorted unless shown has "nosort"."""
+    if not groups:
+        return [[("No virtual services.", "")]]
+    view = VIEWS[classic.view_of(shown)]
+    exact = "exact" in shown
+    rows: list[Row | None] = []
+    for group in groups:
+        servers = group.servers if "nosort" in shown else order.destinations(group.servers)
+        rows += [None, service_row(group, view, exact, endpoint)]
+        rows += [server_row(group, d, view.server(group, d, exact), endpoint) for d in servers]
+    return _drawn(view.columns, rows, look, SERVICES)
+
+
+def _drawn(columns: Sequence[Column], rows: Sequence[Row | None], look: Look, title: str) -> list[Line]:
+    """Rows under their headings; None is an empty line."""
+    grid = Grid(columns, [row for row in rows if row], look, title)
+    lines: list[Line] = []
+    for row in rows:
+        lines += grid.lines(row) if row else [[]]
+    return [*grid.heading(), *(lines if lines[0] else lines[1:])]
+
+
+def title(info: Info, groups: Sequence[Group], look: Look) -> list[Line]:
+    """The first line of a whole listing."""
+    number = info.version
+    servers = sum(len(group.servers) for group in groups)
+    words = [
+        (f"IPVS {number >> 16}.{number >> 8 & 255}.{number & 255}", ""),
+        (f"  {many(len(groups), 'service')},", ""),
+        (f" {many(servers, 'real server')}", ""),
+        (f"  connection table of {info.size}", FAINT),
+    ]
+    return folded(words, look.width, 2)
+
+
+def many(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def timeouts(found: Timeouts, look: Look) -> list[Line]:
+    """How long connections are kept."""
+    rows = [
+        Row(what, [Cell(span(seconds))], indent=2)
+        for what, seconds in (("TCP, established", found.tcp), ("TCP, after a FIN", found.tcp_fin), ("UDP", found.udp))
+    ]
+    return _drawn([Column("")], rows, look, "Connections are kept for")
+
+
+def daemons(found: Sequence[Daemon], look: Look) -> list[Line]:
+    """The sync daemons that run. What the kernel does not report is `-`."""
+    if not found:
+        return [[("No sync daemon runs.", "")]]
+    columns = (
+        Column("Interface", left=True), Column("Sync ID"), Column("Group", left=True), Column("Port"), Column("TTL"),
+        Column("Message", "at most"),
+    )  # fmt: skip
+    rows = [
+        Row(
+            ROLES.get(d.state) or str(d.state),
+            [
+                Cell(safe(d.interface)),
+                Cell(str(d.syncid)),
+                Cell(address_text(AF_INET if len(d.group) == 4 else AF_INET6, d.group) if d.group else "-"),
+                *(Cell(str(value or "-")) for value in (d.port, d.ttl)),
+                Cell(f"{d.maxlen} B" if d.maxlen else "-"),
+            ],
+            style=SERVICE,
+        )
+        for d in found
+    ]
+    return _drawn(columns, rows, look, "Daemon")
+
+
+def connections(found: Iterable[Connection], endpoint: Endpoint, look: Look, engine: bool) -> list[Line]:
+    """Connections by the service that they came to; engine: with what a persistence engine remembers of each."""
+    groups: dict[tuple[str, tuple[int, bytes, int]], list[Connection]] = {}
+    for each in found:
+        groups.setdefault((each.protocol, each.virtual), []).append(each)
+    if not groups:
+        return [[("No connections.", "")]]
+    columns = [Column("State", left=True), Column("Expires in")]
+    if engine:
+        columns += [Column("Engine", left=True), Column("Its data", left=True)]
+    rows: list[Row | None] = []
+    for (protocol, virtual), members in groups.items():
+        number = members[0].number
+        called = f"{safe(protocol)} {safe(endpoint(*virtual, number))}"
+        rows += [None, Row(called, style=SERVICE, words=[(f"  {many(len(members), 'connection')}", "")])]
+        clients = [safe(endpoint(*each.client, number)) for each in members]
+        wide = max((len(client) for client in clients if len(client) <= IPV4), default=0)
+        for client, each in zip(clients, members, strict=True):
+            cells = [Cell(safe(each.state)), Cell(span(each.expires))]
+            if engine:
+                cells += [Cell(safe(each.engine)), Cell(safe(each.data))]
+            rows.append(Row(f"{client:{wide}} -> {safe(endpoint(*each.server, number))}", cells, indent=2))
+    return _drawn(columns, rows, look, "Service / client -> real server")

@@ -1,0 +1,212 @@
+"""Draining, held against connections that the test opens, holds and closes.
+
+Owns: that the kernel's counts mean what pyipvsadm/change/drain.py takes them for. The networks are in network.py.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyipvsadm import cli
+from tests.kernel.netns import enter, inside, run_ours
+from tests.kernel.network import NAT, PATIENCE, Connection, Network, ask, built, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def ipvsadm(command: str) -> str:
+    """What a successful run on the director printed."""
+    result = run_ours(command.split(), namespace="director")
+    assert (result.status, result.stderr) == (0, b""), (command, result)
+    return result.stdout.decode()
+
+
+class Running:
+    """An ipvsadm on the director that is still at work; what it says comes through a pipe."""
+
+    def __init__(self, command: str) -> None:
+        reading, writing = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 99
+            try:
+                os.dup2(writing, 1)
+                os.dup2(writing, 2)
+                os.closerange(3, 1024)  # a connection is closed only when no copy of it is open
+                enter("director")
+                status = cli.main(command.split())
+            finally:
+                os._exit(status)
+        os.close(writing)
+        self._pipe = reading
+        self.said = ""
+
+    def until(self, text: str) -> None:
+        """Wait until it has said this."""
+        while text not in self.said:
+            assert select.select([self._pipe], [], [], PATIENCE)[0], f"no word of {text!r}: {self.said!r}"
+            piece = os.read(self._pipe, 65536)
+            assert piece, f"it ended without {text!r}: {self.said!r}"
+            self.said += piece.decode()
+
+    def ends(self) -> int:
+        """Its exit status, when it has ended by itself."""
+        while select.select([self._pipe], [], [], PATIENCE)[0]:
+            piece = os.read(self._pipe, 65536)
+            if not piece:
+                status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+                self.pid = 0
+                return status
+            self.said += piece.decode()
+        raise AssertionError(f"it does not end: {self.said!r}")
+
+    def stop(self) -> None:
+        os.close(self._pipe)
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+@contextmanager
+def running(command: str) -> Iterator[Running]:
+    """It, until it has ended or the body has."""
+    run = Running(command)
+    try:
+        yield run
+    finally:
+        run.stop()
+
+
+@pytest.fixture
+def nat() -> Iterator[Network]:
+    with built(NAT, {"tcp": [80, 8080], "udp": [53]}):
+        yield NAT
+
+
+def rows(network: Network, *options: str) -> dict[str, list[str]]:
+    """The words after each real server in the listing."""
+    listing = ipvsadm(" ".join(["-Ln", *options]))
+    found = [line.split() for line in listing.splitlines() if line.startswith("  -> ") and "Remote" not in line]
+    assert all(words[1].startswith(network.real[0][:10]) for words in found)
+    return {words[1]: words[2:] for words in found}
+
+
+def test_a_held_connection_is_waited_for_and_the_server_deleted(nat: Network) -> None:
+    one, web = f"{nat.real[0]}:8080", f"-t {nat.vip}:80"
+    ipvsadm(f"-A {web} -s rr")
+    ipvsadm(f"-a {web} -r {one} -m -w 3")
+    with Connection(nat.vip, 80) as held, running(f"-d {web} -r {nat.real[0]} --drain") as drain:
+        drain.until("1 connection left")
+        assert drain.said.splitlines()[0] == f"ipvsadm -e {web} -r {one} --keep -w 3"
+        ipvsadm(f"-a {web} -r {nat.real[1]} -m")  # somebody adds another server: that is no meddling
+        assert held.again() == "one"
+        assert ask(nat.vip, 80, 3) == ["two"] * 3
+        assert rows(nat)[one] == ["Masq", "0", "1", "0"]
+        held.close()
+        assert drain.ends() == 0, drain.said
+    assert list(rows(nat)) == [f"{nat.real[1]}:80"]
+
+
+def test_inactive_connections_are_waited_for_when_asked(nat: Network) -> None:
+    web = f"-t {nat.vip}:80"
+    ipvsadm("--set 0 4 0")  # how long a closing connection is inactive
+    ipvsadm(f"-A {web} -s rr")
+    ipvsadm(f"-a {web} -r {nat.real[0]} -m")
+    assert ask(nat.vip, 80, 1) == ["one"]
+    eventually(lambda: rows(nat)[f"{nat.real[0]}:80"][2:], ["0", "1"])
+    assert run_ours(f"-e {web} -r {nat.real[0]} --drain=0".split(), namespace="director").status == 0
+    waits = run_ours(f"-e {web} -r {nat.real[0]} --drain=0 --drain-inactive".split(), namespace="director")
+    assert (waits.status, waits.stderr) == (1, b"1 connection left after 0 seconds\n")
+
+
+def test_a_live_udp_flow_is_waited_for(nat: Network) -> None:
+    dns = f"-u {nat.vip}:53"
+    ipvsadm("--set 0 0 2")
+    ipvsadm(f"-A {dns} -s rr")
+    ipvsadm(f"-a {dns} -r {nat.real[0]} -m")
+    with inside("client"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
+        flow.settimeout(PATIENCE)
+        flow.connect((nat.vip, 53))
+
+        def again() -> bytes:
+            flow.send(b"?")
+            return flow.recv(100)
+
+        assert again() == b"one\n"
+        assert rows(nat)[f"{nat.real[0]}:53"] == ["Masq", "1", "0", "1"]
+        with running(f"-d {dns} -r {nat.real[0]} --drain") as drain:
+            drain.until("1 connection left")
+            assert again() == b"one\n"
+            # no packet, no flow: the kernel forgets it after two seconds
+            assert drain.ends() == 0, drain.said
+    assert rows(nat) == {}
+
+
+def test_templates_of_persistence_count_and_are_warned_of(nat: Network) -> None:
+    web = f"-t {nat.vip}:80"
+    setting = Path("/proc/sys/net/ipv4/vs/expire_quiescent_template")
+    ipvsadm(f"-A {web} -s rr -p 3")
+    ipvsadm(f"-a {web} -r {nat.real[0]} -m")
+    with inside("director"):
+        assert setting.read_text() == "0\n"
+    with Connection(nat.vip, 80) as held, running(f"-d {web} -r {nat.real[0]} --drain --drain-inactive") as drain:
+        drain.until("2 connections left")  # the connection and its template
+        assert f"warning: {web} is persistent" in drain.said
+        assert rows(nat, "--persistent-conn")[f"{nat.real[0]}:80"][1] == "1"
+        assert ask(nat.vip, 80, 1) == ["one"]  # that is what it warns of
+        with inside("director"):
+            setting.write_text("1\n")
+        with pytest.raises(ConnectionRefusedError):
+            ask(nat.vip, 80, 1)
+        held.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_puts_the_weight_back(nat: Network, number: signal.Signals) -> None:
+    web = f"-t {nat.vip}:80"
+    ipvsadm(f"-A {web} -s rr")
+    ipvsadm(f"-a {web} -r {nat.real[0]} -m -w 7")
+    with Connection(nat.vip, 80), running(f"-D {web} --drain") as drain:
+        drain.until("1 connection left")
+        assert rows(nat)[f"{nat.real[0]}:80"][1] == "0"
+        os.kill(drain.pid, number)
+        assert drain.ends() == 128 + number, drain.said
+        assert drain.said.splitlines()[-1] == f"{nat.real[0]}:80 of {web} has weight 7 again"
+        assert rows(nat)[f"{nat.real[0]}:80"][:2] == ["Masq", "7"]
+
+
+def test_a_reader_that_has_gone_does_not_end_it(nat: Network) -> None:
+    web = f"-t {nat.vip}:80"
+    ipvsadm(f"-A {web} -s rr")
+    ipvsadm(f"-a {web} -r {nat.real[0]} -m -w 7")
+    with Connection(nat.vip, 80), running(f"-d {web} -r {nat.real[0]} --drain=2") as drain:
+        drain.until("1 connection left")
+        os.close(drain._pipe)
+        drain._pipe = os.open("/dev/null", os.O_RDONLY)
+        assert os.waitstatus_to_exitcode(os.waitpid(drain.pid, 0)[1]) == 1  # its time is over, and nothing else
+        drain.pid = 0
+    assert rows(nat)[f"{nat.real[0]}:80"][1] == "0"
+
+
+def test_a_server_of_several_services_at_once(nat: Network) -> None:
+    web, dns, mark = f"-t {nat.vip}:80", f"-u {nat.vip}:53", "-f 8"
+    for named in (web, dns, mark):
+        ipvsadm(f"-A {named} -s rr")
+        for real in nat.real:
+            ipvsadm(f"-a {named} -r {real} -m -w 2")
+    undo = ipvsadm(f"--drain -r {nat.real[0]}").splitlines()
+    assert sorted(line.split()[2:4] for line in undo) == sorted([web.split(), dns.split(), mark.split()])
+    weights = [line.split()[3] for line in ipvsadm("-Ln").splitlines() if nat.real[0] in line]
+    assert weights == ["0"] * 3
+    for line in undo:
+        ipvsadm(line.removeprefix("ipvsadm "))
+    assert [line.split()[3] for line in ipvsadm("-Ln").splitlines() if "  -> 192" in line] == ["2"] * 6

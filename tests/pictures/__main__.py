@@ -1,0 +1,44 @@
+"""`python -m tests.pictures`: docs/*.svg, and the text snapshots that tests/unit/test_pretty.py holds the views against."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from pyipvsadm.view import grid
+from tests.pictures.draw import PICTURES, SNAPSHOTS, snapshot
+
+if TYPE_CHECKING:
+    from pyipvsadm.view.grid import Line
+
+COLUMNS = 100
+
+
+def picture(name: str) -> str:
+    """An SVG, the same bytes each time (with the same rich)."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="standard", force_terminal=True, _environ={})
+    lines = PICTURES[name](grid.Look(COLUMNS, styled=True, color=True))
+    console.print(grid.Lines(map(apart, lines)), end="", soft_wrap=True)
+    return console.export_svg(title=f"ipvsadm -L -n --{name}", unique_id=name)
+
+
+def apart(line: Line) -> Line:
+    """The line with its longer blanks apart: some viewers drop those at the ends of a text, and misplace the rest."""
+    return [
+        (piece, "not bold" if piece.isspace() else style)
+        for text, style in grid.merged(line)
+        for piece in re.split(r"( {2,}|^ | $)", text)
+        if piece
+    ]
+
+
+if __name__ == "__main__":
+    for name in PICTURES:
+        Path(f"docs/{name}.svg").write_text(picture(name), encoding="utf-8")
+    for path, text in SNAPSHOTS.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(snapshot(*text), encoding="utf-8")

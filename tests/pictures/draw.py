@@ -1,0 +1,80 @@
+"""Each view of the sample, drawn: for the pictures and for the snapshots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyipvsadm.model import Info
+from pyipvsadm.rules import numeric
+from pyipvsadm.view import grid, pretty
+from pyipvsadm.view.figures import BLOCKS, PLAIN
+from pyipvsadm.view.live import Live
+from tests.pictures import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyipvsadm.view.grid import Line, Look
+
+WIDTHS = (60, 80, 140)
+FOLDER = Path(__file__).parent.parent / "unit" / "snapshots"
+LIVE_LINES = 20
+
+
+def listing(*shown: str) -> Callable[[Look], list[Line]]:
+    """A listing of services."""
+
+    def draw(look: Look) -> list[Line]:
+        groups = [pretty.Group(*row) for row in sample.rows()]
+        return [*pretty.title(Info(0x010201, 4096), groups, look), *pretty.listing(groups, set(shown), numeric, look)]
+
+    return draw
+
+
+def watched(seconds: int, *shown: str) -> Live:
+    """A --watch after its first minute."""
+    live = Live(set(shown), "", 2, grid.Look)
+    for at in range(0, seconds + 1, 2):
+        live.take(sample.rows(3600 + at), float(at))
+    return live
+
+
+def watch(*shown: str) -> Callable[[Look], list[Line]]:
+    """A frame of it."""
+
+    def draw(look: Look) -> list[Line]:
+        live = watched(60, *shown)
+        live.look = lambda _: look
+        return live.frame(look.width, LIVE_LINES, lambda _: numeric)
+
+    return draw
+
+
+VIEWS: dict[str, Callable[[Look], list[Line]]] = {
+    "plain": listing(),
+    "stats": listing("stats"),
+    "stats-exact": listing("stats", "exact"),
+    "rate": listing("rate"),
+    "thresholds": listing("thresholds"),
+    "persistent-conn": listing("persistent-conn"),
+    "tun-info": listing("tun-info"),
+    "timeout": lambda look: pretty.timeouts(sample.timeouts(), look),
+    "daemon": lambda look: pretty.daemons(sample.daemons(), look),
+    "connections": lambda look: pretty.connections(sample.connections(), numeric, look, engine=False),
+    "connections-engine": lambda look: pretty.connections(sample.connections(), numeric, look, engine=True),
+    "watch": watch(),
+    "watch-stats": watch("stats"),
+}
+
+# file -> (view, width, whether in plain characters)
+SNAPSHOTS = {FOLDER / f"{view}-{width}.txt": (view, width, False) for view in VIEWS for width in WIDTHS}
+SNAPSHOTS |= {FOLDER / f"{view}-80-plain.txt": (view, 80, True) for view in ("plain", "watch")}
+
+PICTURES = {"pretty": VIEWS["plain"], "watch": VIEWS["watch"]}
+
+
+def snapshot(view: str, width: int, plain: bool) -> str:
+    """A view as text without colours."""
+    look = grid.Look(width, PLAIN if plain else BLOCKS)
+    return grid.text(VIEWS[view](look), look)

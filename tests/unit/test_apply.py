@@ -1,0 +1,518 @@
+"""--apply, --dry-run and -S --full as commands: what is read, refused, said and printed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyipvsadm import cli
+from pyipvsadm.change.desired import read
+from pyipvsadm.errors import Failed, Refused, Usage
+from pyipvsadm.memory import Table
+from pyipvsadm.model import AF_INET, GET_SERVICE, LOCAL, NEW_DEST, NEW_SERVICE, SCTP, TCP, Change, Destination, Info, Service
+from pyipvsadm.world import World
+from tests.unit.worlds import FakeWorld, FullWorld, apply_all, lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+BEFORE = (
+    "-A -t 10.0.0.1:80 -s rr",
+    "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 1",
+    "-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m -w 1",
+    "-A -u 10.0.0.1:53 -s wrr",
+)
+WANTED = lines(
+    "# the web",
+    "-A -t 10.0.0.1:80 -s wrr",
+    "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 1",
+    "-a -t 10.0.0.1:80 -r 10.0.1.3:80 -m -w 5 -x 9",
+    "-A -f 7 -s rr",
+)
+PLAN = lines(
+    "-A -f 7 -s rr",
+    "-a -t 10.0.0.1:80 -r 10.0.1.3:80 -m -w 5 -x 9",
+    "-E -t 10.0.0.1:80 -s wrr",
+    "-d -t 10.0.0.1:80 -r 10.0.1.2:80",
+)
+UNCHECKED = "not checked, for only the kernel can tell: "
+
+
+class Kernelly(Table):
+    """Taken for a kernel's."""
+
+    embedded = False
+
+
+class Willing(Kernelly):
+    """A kernel with every scheduler."""
+
+    def has_scheduler(self, name: str) -> bool:
+        return bool(name)
+
+
+def world(*rules: str, stdin: str = WANTED, table: Table | None = None, **options: Any) -> FakeWorld:
+    made = FakeWorld(stdin=stdin.encode(), table=table, **options)
+    apply_all(made.table, rules or BEFORE)
+    return made
+
+
+def run(made: FakeWorld, words: str) -> tuple[int, str, str]:
+    return (cli.main(words.split(), made), *made.take())
+
+
+def saved(made: FakeWorld) -> str:
+    return run(made, "-S -n")[1]
+
+
+def test_it_brings_the_table_to_the_rules() -> None:
+    made = world()
+    assert run(made, "--apply --dry-run") == (
+        1, PLAN, "dry run: 2 added, 1 changed, 1 removed, 1 unchanged, 1 service not in the file\n",
+    )  # fmt: skip
+    assert saved(made) == lines(*BEFORE)
+    assert run(made, "--apply") == (0, "", "2 added, 1 changed, 1 removed, 1 unchanged, 1 service not in the file\n")
+    assert saved(made) == lines(*WANTED.splitlines()[1:4], BEFORE[3], "-A -f 7 -s rr")
+    assert run(made, "--apply") == (0, "", "0 added, 0 changed, 0 removed, 4 unchanged, 1 service not in the file\n")
+    assert run(made, "--apply --dry-run") == (
+        0, "", "dry run: 0 added, 0 changed, 0 removed, 4 unchanged, 1 service not in the file\n",
+    )  # fmt: skip
+
+
+def test_the_plan_is_rules_that_restore_takes() -> None:
+    made = world()
+    plan = run(made, "--apply --dry-run --prune")[1]
+    other = world(stdin=plan)
+    assert run(other, "-R") == (0, "", "")
+    run(made, "--apply --prune")
+    assert saved(other) == saved(made)
+
+
+def test_a_terminal_shows_the_plan_as_a_difference() -> None:
+    made = world()
+    made.colours = True
+    assert run(made, "--apply --dry-run")[1].splitlines() == [
+        f"\033[{colour}m{line}\033[0m" for colour, line in zip((32, 32, 33, 31), PLAN.splitlines(), strict=True)
+    ]
+
+
+def test_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "rules"
+    path.write_text(WANTED)
+    made = world(stdin="")
+    assert run(made, f"--apply {path}")[0] == 0
+    assert run(made, f"--apply={path} --dry-run")[0] == 0
+    assert run(made, f"--apply {path}.no") == (2, "", f"cannot read {path}.no: No such file or directory\n")
+
+
+def test_who_types_the_rules_is_told_how_to_end_them() -> None:
+    made = world(terminal=True)
+    assert run(made, "--apply --dry-run")[2].startswith(
+        "rules come from the terminal: end them with Ctrl-D on a line of its own\n"
+    )
+
+
+def test_what_other_services_show_to_be_good_is_not_asked() -> None:
+    made = world(*BEFORE, "-A -f 3 -s twos", "-a -f 3 -r 10.0.1.3:80 -m", table=Willing(), stdin=WANTED + "-A -f 9 -s twos\n")
+    assert UNCHECKED not in run(made, "--apply --dry-run")[2]
+
+
+def test_json() -> None:
+    made = world()
+    status, out, err = run(made, "--apply --json --dry-run")
+    assert (status, err) == (1, "")
+    found = json.loads(out)
+    assert [step["rule"] for step in found.pop("steps")] == PLAN.splitlines()
+    assert found == {
+        "dry_run": True, "added": 2, "changed": 1, "removed": 1, "unchanged": 1, "services_not_in_file": 1,
+        "refused": [], "undone": 0, "stands": [], "unchecked": [],
+    }  # fmt: skip
+    made.stdin = b"-A -f 1\n-A -f 2 -s nonsense\n"
+    status, out, err = run(made, "--apply --json")
+    assert (status, err) == (255, "")
+    assert json.loads(out)["refused"] == [
+        {"line": 2, "rule": "-A -f 2 -s nonsense", "message": "Scheduler or persistence engine not found"}
+    ]
+
+
+BAD: list[tuple[str, str, str]] = [
+    ("", "", "there is no rule in the input: nothing was done (--allow-empty takes it for what it says)"),
+    ("", "# nothing\n\n", "there is no rule in the input: nothing was done (--allow-empty takes it for what it says)"),
+    ("--prune", "--set 1 2 3\n", "there is no service in the input: --prune would delete all there are (--allow-empty lets it)"),
+    ("", "-A -f 1\n-A -q\n", "line 2: -q: unknown option"),
+    ("", "-A -f 1\n-A -f 0\n", "line 2: invalid fwmark value `0' specified"),
+    ("", "-A -f 1\n-h\n", "line 2: --help ends the rules here: none was applied"),
+    ("", "-A -f 1\n-R\n", "line 2: Try `ipvsadm -h' or 'ipvsadm --help' for more information."),
+    ("", "--apply x\n", "line 1: --apply does not belong in rules: give it on the command line"),
+    ("", "-A -f 1 --dry-run\n", "line 1: --dry-run does not belong in rules: give it on the command line"),
+    ("", "-C\n", "line 1: only -A, -a, --set and --start-daemon lines describe a table"),
+    ("", "-L\n", "line 1: only -A, -a, --set and --start-daemon lines describe a table"),
+    ("", "-a -f 1 -r 10.0.0.9\n", "line 1: no -A line describes this service: -f 1"),
+    ("", "-A -f 1\n\n-A -f 1\n", "lines 1 and 3 name the same service: -f 1"),
+    ("", "-A -f 1\n-A -f 1 -s rr\n", "lines 1 and 2 contradict each other about the same service: -f 1"),
+    ("", "-A -f 1\n" + "-a -f 1 -r 10.0.0.9:80 -m\n" * 2, "lines 2 and 3 name the same server: 10.0.0.9:80"),
+    ("", "-A -f 1\n-a -f 1 -r 10.0.0.9\n-a -f 1 -r 10.0.0.9 -i\n",
+     "lines 2 and 3 contradict each other about the same server: 10.0.0.9:0"),
+    ("", "--set 1 2 3\n--set 1 2 3\n", "lines 1 and 2 name the same setting: the time-outs"),
+    ("", "--start-daemon master\n--start-daemon master --syncid 1\n",
+     "lines 1 and 2 contradict each other about the same sync daemon: master"),
+    ("-f 9", "-A -f 1\n", "-f 9 is neither in the input nor in the table: nothing was done"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "text", "said"), BAD)
+@pytest.mark.parametrize("dry", ["", " --dry-run"])
+def test_bad_input_changes_nothing(words: str, text: str, said: str, dry: str) -> None:
+    made = world(stdin=text)
+    assert run(made, f"--apply {words}{dry}") == (2, "", f"{said}\n")
+    assert saved(made) == lines(*BEFORE)
+
+
+def test_the_order_of_lines_does_not_matter() -> None:
+    found = read(b"-a -f 1 -r 10.0.0.9\n-A -f 1 -s rr\n", FakeWorld())
+    ((wanted),) = found.services.values()
+    assert (wanted.line, wanted.service.scheduler, len(wanted.servers)) == (2, "rr", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "left"),
+    [
+        ("--prune --allow-empty", "", ""),
+        ("--prune --allow-empty", "--set 1 2 3\n", ""),
+        ("--allow-empty", "", lines(*BEFORE)),
+        ("--prune", "-A -f 1 -s rr\n", "-A -f 1 -s rr\n"),
+        ("--prune -u 10.0.0.1:53", "-A -f 1 -s rr\n", lines(*BEFORE[:3])),
+        ("-t 10.0.0.1:80 -f 7", WANTED + "-A -f 8\n", None),
+    ],
+)
+def test_what_goes(words: str, text: str, left: str | None) -> None:
+    made, plain = world(stdin=text), world()
+    assert run(made, f"--apply {words}")[0] == 0
+    if left is None:
+        run(plain, "--apply")
+        left = saved(plain)
+    assert saved(made) == left
+
+
+@pytest.mark.parametrize(
+    ("running", "interfaces", "said"),
+    [
+        ({"keepalived", "bash"}, (), "keepalived is running"),
+        ({"ldirectord [10.0"}, (), "ldirectord is running"),
+        ({"kube-proxy"}, ("kube-ipvs0",), "kube-proxy is running and there is an interface kube-ipvs0"),
+        (set(), ("kube-ipvs0",), "there is an interface kube-ipvs0"),
+    ],
+)
+def test_prune_asks_where_a_manager_is(running: set[str], interfaces: Iterable[str], said: str) -> None:
+    made = world(table=Kernelly(), stdin="-A -f 1 -s rr\n")
+    made.running, made.interfaces = running, set(interfaces)
+    said += ": --prune may delete services that are not yours; add --force if you mean it"
+    assert run(made, "--apply --prune") == (2, "", f"{said} (nothing was done)\n")
+    assert saved(made) == lines(*BEFORE)
+    assert run(made, "--apply --prune --dry-run")[2].startswith(f"{said}\n")
+    assert run(made, "--apply")[0] == 0
+    assert run(made, "--apply --prune --force")[0] == 0
+    assert saved(made) == "-A -f 1 -s rr\n"
+
+
+@pytest.mark.parametrize(("table", "running"), [(Kernelly(), "bash"), (Table(), "keepalived")])
+def test_prune_asks_nobody_where_no_manager_is(table: Table, running: str) -> None:
+    """The embedded table has none."""
+    made = world(table=table)
+    made.running = {running}
+    assert run(made, "--apply --prune")[0] == 0
+
+
+def test_keep_weights() -> None:
+    made = world(stdin=lines(*BEFORE).replace("-w 1", "-w 9"))
+    assert run(made, "--apply --keep-weights")[2] == "0 added, 0 changed, 0 removed, 4 unchanged\n"
+    assert run(made, "--apply")[2] == "0 added, 2 changed, 0 removed, 2 unchanged\n"
+
+
+def test_a_refusal_that_can_be_foreseen_sends_nothing() -> None:
+    made = world(stdin=WANTED + "-A -f 9 -s nonsense\n")
+    said = "line 6: Scheduler or persistence engine not found\n"
+    assert run(made, "--apply --dry-run")[2].startswith(said)
+    assert run(made, "--apply") == (255, "", f"{said}refused: the table is as before\n")
+    assert saved(made) == lines(*BEFORE)
+
+
+class Refusing(Kernelly):
+    """A kernel that lacks a scheduler."""
+
+    def has_scheduler(self, name: str) -> bool:
+        return name != "lack"
+
+
+def test_a_refusal_by_the_kernel_is_undone() -> None:
+    made = world(table=Refusing(), stdin=WANTED + "-A -f 9 -s lack\n")
+    status, out, err = run(made, "--apply --dry-run")
+    assert (status, out) == (1, PLAN.replace("-s rr\n", "-s rr\n-A -f 9 -s lack\n", 1))
+    assert err == (
+        "dry run: 3 added, 1 changed, 1 removed, 1 unchanged, 1 service not in the file\n"
+        f"{UNCHECKED}scheduler lack\n{UNCHECKED}type of address 10.0.1.3\n"
+    )
+    assert run(made, "--apply") == (
+        255, "",
+        "line 6: Scheduler or persistence engine not found\nrefused: the table is as before (2 undone)\n",
+    )  # fmt: skip
+    assert saved(made) == lines(*BEFORE)
+
+
+def test_what_stands_is_said_exactly() -> None:
+    class Stuck(Refusing):
+        tries = 0
+
+        def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
+            self.tries += 1
+            return super().apply(changes) if self.tries < 3 else [(0, errno.EPERM)]
+
+    table = Stuck()
+    made = world("-A -f 1", table=table, stdin="-A -f 1\n-A -f 2\n-A -f 9 -s lack\n")
+    table.tries = 1
+    assert run(made, "--apply") == (
+        255, "", lines(
+            "line 3: Scheduler or persistence engine not found",
+            "not undone, it stands: -A -f 2 -s wlc: Permission denied (you must be root)",
+            "refused: of what was done before it, 0 were undone, 1 not",
+        ),
+    )  # fmt: skip
+
+
+def test_a_table_that_stops_answering() -> None:
+    class Silent(Kernelly):
+        def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
+            if any(change.service and change.service.fwmark == 7 for change in changes):
+                raise Failed("The kernel did not answer within 10 seconds")
+            return super().apply(changes)
+
+    made = world("-A -f 1", table=Silent())
+    assert run(made, "--apply") == (
+        1, "",
+        "The kernel did not answer within 10 seconds; what was sent before stands: the same --apply again does the rest\n",
+    )  # fmt: skip
+
+
+class Unreadable(Kernelly):
+    def daemons(self) -> Any:
+        raise Refused(GET_SERVICE, errno.EPERM)
+
+
+@pytest.mark.parametrize("words", ["--apply", "--apply --dry-run"])
+def test_a_table_that_cannot_be_read(words: str) -> None:
+    made = world(table=Unreadable())
+    assert run(made, words) == (255, "", "Permission denied (you must be root)\n")
+
+
+def test_no_table_at_all_is_no_drift(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text("nonsense\n")
+    assert run(world(), f"--apply --dry-run --backend memory:{path}")[0] == 255
+    assert run(world(), f"--apply --backend memory:{path}")[0] == 1
+    full = FullWorld(stdin=WANTED.encode())
+    assert cli.main(["--apply", "--dry-run"], full) == 255
+
+
+def test_on_a_table_s_file(tmp_path: Path) -> None:
+    spec = f"memory:{tmp_path / 'table'}"
+    made = world(stdin=lines(*BEFORE))
+    assert run(made, f"--apply --backend {spec}")[2] == "4 added, 0 changed, 0 removed, 0 unchanged\n"
+    assert run(made, f"-S -n --backend {spec}")[1] == lines(*BEFORE)
+    made.stdin = b"-A -f 1\n-A -f 9 -s nonsense\n"
+    assert run(made, f"--apply --backend {spec}")[0] == 255
+    assert run(made, f"-S -n --backend {spec}")[1] == lines(*BEFORE)
+
+
+def test_the_variable_is_warned_of_where_something_is_changed() -> None:
+    made = world(environ={"IPVSADM_BACKEND": "memory"}, root=True)
+    assert "this changes the embedded table" in run(made, "--apply")[2]
+    assert "this changes the embedded table" not in run(made, "--apply --dry-run")[2]
+
+
+# --- dry runs of the other commands
+
+TRIED: list[tuple[str, str, int, str]] = [
+    ("-A -t 10.0.0.1:80", "", 255, "Service already exists\n"),
+    ("-A -t 10.0.0.2:80", "", 0, ""),
+    ("-A -t 10.0.0.2:80 -s twos", "", 0, f"{UNCHECKED}scheduler twos\n"),
+    ("-A -t 10.0.0.2:80 -p --pe mine", "", 0, f"{UNCHECKED}persistence engine mine\n"),
+    ("-E -t 10.0.0.2:80", "", 255, "No such service\n"),
+    ("-D -t 10.0.0.1:80", "", 0, ""),
+    ("-D -t 10.0.0.2:80", "", 255, "No such service\n"),
+    ("-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m", "", 255, "Destination already exists\n"),
+    ("-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m", "", 0, f"{UNCHECKED}type of address 10.0.1.9\n"),
+    ("-a -u 10.0.0.1:53 -r 10.0.1.1:53 -m", "", 0, ""),  # its address is there already
+    ("-a -t 10.0.0.1:80 -r 224.0.0.1:80 -m", "", 255,
+     "Invalid operation.  Possibly wrong module version, address not unicast, ...\n"),
+    ("-e -t 10.0.0.1:80 -r 10.0.1.9:80 -m", "", 255, "No such destination\n"),
+    ("-d -t 10.0.0.1:80 -r 10.0.1.1:80", "", 0, ""),
+    ("-d -t 10.0.0.2:80 -r 10.0.1.1:80", "", 255, "Service not defined\n"),
+    ("-C", "", 0, ""),
+    ("-Z", "", 0, ""),
+    ("-Z -f 1", "", 255, "No such service\n"),
+    ("--set 1 2 3", "", 0, ""),
+    ("--start-daemon master --mcast-interface lo", "", 0, f"{UNCHECKED}route for multicast by interface lo\n"),
+    ("--start-daemon master --mcast-interface none9", "", 255, "No such device\n"),
+    ("--stop-daemon master", "", 255, "No daemon is running\n"),
+    ("-R", "-A -f 1\n-A -f 1\n-D -f 2\n-A -f 2\n", 0, "line 2: Service already exists\nline 3: No such service\n"),
+    ("-R", "".join(f"-a -t 10.0.0.1:80 -r 10.9.0.{n} -m\n" for n in range(1, 6)), 0,
+     f"{UNCHECKED}type of address 10.9.0.1, 10.9.0.2, 10.9.0.3 and 2 more\n"),
+    ("-R", "-A -f 1\n-A -t x\n", 2, "line 2: illegal virtual server address[:port] specified\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "text", "status", "said"), TRIED)
+def test_a_dry_run_refuses_what_the_real_run_would_and_changes_nothing(words: str, text: str, status: int, said: str) -> None:
+    table = Kernelly(interfaces={"lo"}.__contains__)
+    made = world(table=table, stdin=text)
+    before = run(made, "-S -n --full")
+    assert run(made, f"{words} --dry-run") == (status, "", said)
+    assert run(made, "-S -n --full") == before
+
+
+def test_a_dry_run_shows_the_kernel_s_own_version() -> None:
+    class Sized(Kernelly):
+        def info(self) -> Info:
+            return Info(0x010201, 99)
+
+    assert "(size=99)" in run(world(table=Sized(), stdin="-L -n\n"), "-R --dry-run")[1]
+
+
+def test_a_dry_run_sees_what_its_own_lines_did() -> None:
+    made = world(stdin="-A -f 1 -s rr\n-S -n\n-L -n -f 1\n")
+    status, out, _ = run(made, "-R --dry-run")
+    assert status == 0
+    assert "-A -f 1 -s rr\n" in out
+    assert saved(made) == lines(*BEFORE)
+
+
+def test_an_embedded_table_is_known_whole() -> None:
+    assert run(world(), "-A -f 1 -s twos --dry-run") == (255, "", "Scheduler or persistence engine not found\n")
+    assert run(world(), "-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m --dry-run") == (0, "", "")
+
+
+def test_a_link_local_server_may_be_the_directors_own() -> None:
+    made = world("-A -f 1 -6", table=Kernelly())
+    assert run(made, "-a -f 1 -6 -r fe80::1 -m --dry-run") == (0, "", f"{UNCHECKED}type of address fe80::1\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-L --dry-run", "Illegal 'dry-run' option with the 'list' command"),
+        ("-S --prune", "Illegal 'prune' option with the 'save' command"),
+        ("-L --full", "Illegal 'full' option with the 'list' command"),
+        ("--apply x -r 10.0.0.1", "Illegal 'real-server' option with the 'apply' command"),
+        ("--apply x y", "unexpected argument y"),
+        ("--apply x --prune --prune", "multiple 'prune' options specified"),
+    ],
+)
+def test_combinations(words: str, said: str) -> None:
+    assert run(world(), words) == (2, "", f"{said}\n")
+
+
+# --- full saves
+
+FULL = (
+    "--set 900 120 300",
+    "--start-daemon backup --mcast-interface lo --syncid 0 --sync-maxlen 1400 --mcast-group ff02::8 --mcast-port 9 --mcast-ttl 1",
+    "-A -t 10.0.0.1:80 -s sh -p 60 -M 255.255.255.0 --pe sip -b flag-1,flag-2",
+    "-a -t 10.0.0.1:80 -r 10.0.1.2:80 -g -w 1 -x 20 -y 10",
+    "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -i -w 0 --tun-type gue --tun-port 6080 --tun-csum",
+)
+
+
+def test_a_full_save() -> None:
+    made = world(*FULL[1:])
+    assert run(made, "-S -n --full") == (0, lines(*FULL), "")
+    assert (cli.main_save(["-n", "--full"], made), *made.take()) == (0, lines(*FULL), "")
+
+
+def test_a_full_save_by_name() -> None:
+    from tests.unit.worlds import FakeNames  # noqa: PLC0415
+
+    names = FakeNames({"web": (AF_INET, bytes([10, 0, 1, 2]))}, {("http", TCP): 80})
+    made = world("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m", names=names)
+    assert run(made, "-S --full")[1] == lines(FULL[0], "-A -t 10.0.0.1:http -s rr", "-a -t 10.0.0.1:http -r web:http -m -w 1")
+
+
+def test_what_the_grammar_cannot_say_is_named() -> None:
+    made = FakeWorld()
+    odd = Service(AF_INET, 47, b"\x0a\0\0\1", 80, scheduler="rr")
+    good = Service(AF_INET, SCTP, b"\x0a\0\0\1", 80, scheduler="rr")
+    made.table.apply(
+        [
+            Change(NEW_SERVICE, odd),
+            Change(NEW_DEST, odd, Destination(AF_INET, b"\x0a\0\1\1", 80)),
+            Change(NEW_SERVICE, good),
+            Change(NEW_DEST, good, Destination(AF_INET, b"\x0a\0\1\1", 80, LOCAL)),
+            Change(NEW_DEST, good, Destination(AF_INET, b"\x0a\0\1\2", 80, 5)),
+        ]
+    )
+    status, out, err = run(made, "-S -n --full")
+    assert (status, out) == (
+        0,
+        lines(
+            "--set 900 120 300",
+            "# -A --xxx-service 10.0.0.1:80 -s rr",
+            "# -a --xxx-service 10.0.0.1:80 -r 10.0.1.1:80 -g -w 1",
+            "-A --sctp-service 10.0.0.1:80 -s rr",
+            "-a --sctp-service 10.0.0.1:80 -r 10.0.1.1:80 -g -w 1",
+            "# -a --sctp-service 10.0.0.1:80 -r 10.0.1.2:80 5 -w 1",
+        ),
+    )
+    assert err == lines(
+        "not saved as it is: -A --xxx-service 10.0.0.1:80 -s rr: --xxx-service: unknown option",
+        "not saved as it is: -a --sctp-service 10.0.0.1:80 -r 10.0.1.1:80 -g -w 1: forward is 1, -R makes it 3",
+        "not saved as it is: -a --sctp-service 10.0.0.1:80 -r 10.0.1.2:80 5 -w 1: unexpected argument 5",
+    )
+
+
+def test_a_save_to_a_file_rests_on_two_readings(tmp_path: Path) -> None:
+    class Restless(Table):
+        readings = 0
+
+        def services(self, counters: bool = True) -> list[Service]:
+            self.readings += 1
+            return super().services(counters)[self.readings == 1 :]
+
+    table = Restless()
+    made = world(table=table)
+    table.readings = 0
+    assert cli.main_save(["-n", "-f", str(tmp_path / "rules")], made) == 0
+    assert (tmp_path / "rules").read_text() == lines(*BEFORE)
+    assert table.readings == 3
+
+
+# --- what surrounds it
+
+
+def test_colours_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = World()
+    monkeypatch.setattr(os, "isatty", lambda fd: fd == 1)
+    real.environ = {}
+    assert real.has_colours()
+    for variable in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        real.environ = variable
+        assert not real.has_colours()
+
+
+def test_programs_and_interfaces_of_this_machine() -> None:
+    real = World()
+    with open("/proc/self/comm") as file:
+        assert file.read().strip() in real.programs()
+    assert real.has_interface("lo")
+    assert not real.has_interface("none9")
+    with pytest.raises(Failed, match="cannot read /none9"):
+        real.read_file("/none9")
+
+
+def test_a_usage_is_two_whatever_restore_would_end_with() -> None:
+    with pytest.raises(Usage) as no:
+        read(b"-v\n", FakeWorld())
+    assert no.value.status == 2

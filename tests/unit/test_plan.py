@@ -1,0 +1,442 @@
+"""Plans held against a model: tables made of random changes, one brought to the rules of the other.
+
+What a plan is to do is counted independently; what it does is seen on the embedded table.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pyipvsadm import reading
+from pyipvsadm.change import carry, desired, plan, save, snapshot
+from pyipvsadm.change.rehearse import Rehearsal
+from pyipvsadm.errors import Failed, Usage
+from pyipvsadm.memory import Table
+from pyipvsadm.model import (
+    AF_INET,
+    DEL_DEST,
+    DEL_SERVICE,
+    FLUSH,
+    NEW_DAEMON,
+    NEW_DEST,
+    NEW_SERVICE,
+    SET_CONFIG,
+    SET_DEST,
+    TCP,
+    Change,
+    Daemon,
+    Destination,
+    Service,
+    Timeouts,
+)
+from pyipvsadm.rules import numeric
+from tests.contract import strategies
+from tests.contract.backends import content, embedded
+from tests.unit.worlds import FakeWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyipvsadm.model import Backend
+
+
+def table(changes: Iterable[Change]) -> Table:
+    made = embedded()
+    made.apply(changes)
+    return made
+
+
+def text_of(held: Table) -> bytes:
+    """What the full save makes of it; lines that the grammar cannot say are comments there."""
+    return save.text(snapshot.read(held), numeric, FakeWorld()).encode()
+
+
+def said(held: Table) -> tuple[bytes, Table]:
+    """The text of a table and what it describes: the table itself but for what cannot be said."""
+    text = text_of(held)
+    copy = embedded()
+    for found in reading.steps(text, FakeWorld()):
+        assert isinstance(found[1], Change)
+        copy.apply([found[1]])
+    return text, copy
+
+
+def wanted(text: bytes) -> desired.Desired:
+    return desired.read(text, FakeWorld())
+
+
+def entries(held: Backend) -> dict[Any, Any]:
+    """Everything that is configured, each by what names it."""
+    found: dict[Any, Any] = {"timeouts": vars_of(held.timeouts())}
+    for service in held.services():
+        found[service.key()] = snapshot.service_settings(service)
+        for server in held.destinations(service):
+            found[service.key(), server.key()] = snapshot.server_settings(server)
+    for daemon in held.daemons():
+        found[daemon.state] = vars_of(daemon)
+    return found
+
+
+def vars_of(record: Timeouts | Daemon) -> tuple[Any, ...]:
+    return tuple(getattr(record, name) for name in record.__slots__)
+
+
+def read_back(step: plan.Step) -> None:
+    """A step's line asks for the step, unless the grammar has no word for what somebody else's program made."""
+    change = step.change
+    back = reading.line(1, step.rule().split(), FakeWorld())
+    assert isinstance(back, Change)
+    assert back.op == change.op
+    for part in ("service", "destination"):
+        mine, theirs = getattr(change, part), getattr(back, part)
+        assert (mine and mine.key()) == (theirs and theirs.key())
+    assert back.timeouts == change.timeouts
+    assert (back.daemon and back.daemon.state) == (change.daemon and change.daemon.state)
+
+
+tables = st.builds(table, strategies.changes())
+
+
+@given(tables, tables)
+def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(now: Table, other: Table) -> None:
+    text, goal = said(other)
+    before, after = entries(now), entries(goal)
+    if not goal.daemons():  # then the running ones are left
+        after |= {key: value for key, value in before.items() if isinstance(key, int)}
+    try:
+        made = plan.make(wanted(text), snapshot.read(now), prune=True)
+    except Failed:
+        assert now.daemons()
+        assert not goal.daemons()
+        assert any(d.af != s.af for s in goal.services() for d in goal.destinations(s))
+        return
+    steps = [*made.steps()]
+    for step in steps:
+        read_back(step)
+    assert now.apply([step.change for step in steps]) == []
+    assert entries(now) == after
+    # What is equal is not touched, what differs is sent once; a daemon is stopped and started, servers go with their service.
+    differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    restarted = [key for key in differing if isinstance(key, int) and key in before and key in after]
+    gone = {key for key in before if key not in after and not isinstance(key, int)}
+    with_service = [key for key in gone if isinstance(key[0], tuple) and key[0] in gone]
+    assert len(steps) == len(differing) + len(restarted) - len(with_service)
+    assert made.added == len(after.keys() - before.keys())
+    assert made.removed == len(before.keys() - after.keys())
+    assert made.changed == len(differing & before.keys() & after.keys())
+    assert [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()] == []
+
+
+@given(tables, tables, st.data())
+def test_wherever_it_is_cut_off_the_next_plan_converges(now: Table, other: Table, data: st.DataObject) -> None:
+    text, _ = said(other)
+    try:
+        steps = [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()]
+    except Failed:
+        assume(False)
+    cut = data.draw(st.integers(0, len(steps)))
+    assert now.apply([step.change for step in steps[:cut]]) == []
+    rest = [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()]
+    assert len(rest) <= len(steps) - cut + 1  # one more where a daemon was stopped and not yet started: it is new then
+    assert now.apply([step.change for step in rest]) == []
+    assert [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()] == []
+
+
+@given(tables, tables)
+def test_without_prune_what_is_not_named_stays(now: Table, other: Table) -> None:
+    text, goal = said(other)
+    before, after = entries(now), entries(goal)
+    try:
+        made = plan.make(wanted(text), snapshot.read(now))
+    except (Failed, Usage):
+        assume(False)
+    now.apply([step.change for step in made.steps()])
+    names = {service.key() for service in goal.services()}
+    of_others = {key: value for key, value in before.items() if isinstance(key, int) or not names & {key, key[0]}}
+    assert entries(now) == of_others | after
+    assert made.left == len([service for service in now.services() if service.key() not in names])
+
+
+class Stubborn(Table):
+    """Refuses the change of that number, and tells what else it was asked."""
+
+    def __init__(self, held: Table, at: int) -> None:
+        super().__init__(held.interfaces)
+        found = snapshot.read(held)
+        self.hold(found.rows, found.timeouts, found.daemons)
+        self._at = at
+
+    def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
+        refused = []
+        for index, change in enumerate(changes):
+            self._at -= 1
+            refused += [(index, errno.EINVAL)] if self._at == 0 else [(index, number) for _, number in super().apply([change])]
+        return refused
+
+
+@given(tables, tables, st.data())
+def test_after_a_refusal_the_rules_are_as_before(now: Table, other: Table, data: st.DataObject) -> None:
+    text, _ = said(other)
+    try:
+        made = plan.make(wanted(text), snapshot.read(now), prune=True)
+    except Failed:
+        assume(False)
+    steps = [*made.steps()]
+    assume(steps)
+    at = data.draw(st.integers(1, len(steps)))
+    stubborn = Stubborn(now, at)
+    outcome = carry.carry_out(made, stubborn)
+    assert [step for step, _ in outcome.refused][:1] == [steps[at - 1]]
+    assert outcome.stands == []
+    assert entries(stubborn) == entries(now)
+
+
+@given(tables)
+def test_the_plan_of_a_table_s_own_text_is_empty(held: Table) -> None:
+    text, goal = said(held)
+    assert [*plan.make(wanted(text), snapshot.read(goal), prune=True).steps()] == []
+
+
+@given(tables)
+def test_a_full_save_restores_to_the_same_bytes(held: Table) -> None:
+    text, copy = said(held)
+    kept = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
+    assert text_of(copy) == kept
+    assert content(copy).services == content(said(copy)[1]).services  # the order of servers too
+
+
+# --- single cases
+
+S = Service(AF_INET, TCP, b"\x0a\0\0\1", 80, scheduler="rr")
+A = Destination(AF_INET, b"\x0a\0\1\1", 80, 0)
+B = Destination(AF_INET, b"\x0a\0\1\2", 80, 0)
+ADD_S, ADD_A, ADD_B = Change(NEW_SERVICE, S), Change(NEW_DEST, S, A), Change(NEW_DEST, S, B)
+S_RULES = b"-A -t 10.0.0.1:80 -s rr\n"
+A_RULES = S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n"
+
+
+class Meddled(Stubborn):
+    """Refuses the change of that number; somebody else then makes changes of their own."""
+
+    def __init__(self, held: Table, at: int, others: Iterable[Change], then: int = 0) -> None:
+        super().__init__(held, at)
+        self._others = [*others]
+        self._then = then
+        self.calls = 0
+
+    def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
+        self.calls += 1
+        if self.calls == 2 and self._then:
+            return [(0, self._then)]
+        refused = super().apply(changes)
+        if refused:
+            Table.apply(self, self._others)
+            self._others = []
+        return refused
+
+
+HEAVY = Destination(AF_INET, A.addr, 80, 0, 7)
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "at", "others", "stands", "left"),
+    [
+        pytest.param(
+            [], A_RULES + b"-A -f 1\n", 3, [Change(SET_DEST, S, HEAVY)],
+            [("-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 1", "it was changed by somebody else meanwhile"),
+             ("-A -t 10.0.0.1:80 -s rr", "it has servers that came from elsewhere meanwhile")],
+            [ADD_S, Change(NEW_DEST, S, HEAVY)], id="a new server that was edited meanwhile, hence its service",
+        ),
+        pytest.param(
+            [], S_RULES + b"-A -f 1\n", 2, [ADD_B],
+            [("-A -t 10.0.0.1:80 -s rr", "it has servers that came from elsewhere meanwhile")],
+            [ADD_S, ADD_B], id="a new service that got a server meanwhile",
+        ),
+        pytest.param([], S_RULES + b"-A -f 1\n", 2, [Change(FLUSH)], [], [], id="a new service that is gone meanwhile"),
+        pytest.param(
+            [ADD_S, ADD_A, ADD_B], A_RULES + b"-A -f 1\n", 1, [Change(DEL_SERVICE, S)], [], [], id="nothing was done yet",
+        ),
+    ],
+)  # fmt: skip
+def test_only_what_is_still_ours_is_undone(
+    before: list[Change], text: bytes, at: int, others: list[Change], stands: list[tuple[str, str]], left: list[Change]
+) -> None:
+    meddled = Meddled(table(before), at, others)
+    outcome = carry.carry_out(plan.make(wanted(text), snapshot.read(meddled)), meddled)
+    assert [(step.rule().rstrip(), why) for step, why in outcome.stands] == stands
+    assert entries(meddled) == entries(table(left))
+
+
+def test_a_removed_service_comes_back_with_its_servers_in_their_order() -> None:
+    held = table([ADD_S, ADD_B, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
+    stubborn = Stubborn(held, 2)
+    outcome = carry.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), stubborn)
+    assert (outcome.stands, outcome.undone) == ([], 1)
+    assert content(stubborn) == content(held)
+
+
+def test_time_outs_and_daemons_go_back_too() -> None:
+    text = MASTER + b"--set 5 0 0\n--start-daemon backup --mcast-interface none9\n"
+    held = table([Change(SET_CONFIG, timeouts=Timeouts(1, 2, 3)), Change(NEW_DAEMON, daemon=Daemon(1, "lo", 7))])
+    before = entries(held)
+    made = plan.make(wanted(text), snapshot.read(held), prune=True)
+    assert [step.rule() for step in made.steps()] == [
+        "--set 5 2 3\n",
+        "--stop-daemon master\n",
+        "--start-daemon master --mcast-interface lo --syncid 0\n",
+        "--start-daemon backup --mcast-interface none9 --syncid 0\n",
+    ]
+    outcome = carry.carry_out(made, held)
+    assert [why for _, why in outcome.refused] == ["No such device"]
+    assert (outcome.stands, outcome.undone) == ([], 3)
+    assert entries(held) == before
+
+
+def test_what_the_undoing_cannot_do_stands() -> None:
+    meddled = Meddled(embedded(), 2, [], then=errno.EPERM)
+    outcome = carry.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
+    assert [(step.line, why) for step, why in outcome.stands] == [(1, "Permission denied (you must be root)")]
+    assert outcome.undone == 0
+
+
+def test_what_goes_while_it_is_undone_does_not_stand() -> None:
+    meddled = Meddled(embedded(), 2, [], then=errno.ESRCH)
+    outcome = carry.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
+    assert outcome.stands == []
+
+
+def test_what_cannot_be_read_again_is_not_undone() -> None:
+    class Restless(Meddled):
+        def timeouts(self) -> Timeouts:
+            return Timeouts(1, 2, 3) if not self.calls else self._moving()
+
+        def _moving(self) -> Timeouts:
+            self.calls += 1
+            return Timeouts(self.calls, 2, 3)
+
+    meddled = Restless(embedded(), 2, [])
+    outcome = carry.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
+    ((step, why),) = outcome.stands
+    assert step.line == 1
+    assert why.startswith("the table kept changing while it was read (10 times)")
+
+
+def test_a_removal_that_finds_the_thing_gone_is_done_and_not_undone() -> None:
+    made = plan.make(wanted(A_RULES), snapshot.read(table([ADD_S, ADD_A, ADD_B])))
+    now = table([ADD_S, ADD_A])
+    outcome = carry.carry_out(made, now)
+    assert (outcome.refused, outcome.stands, outcome.undone) == ([], [], 0)
+    assert [step.change.op for step in made.steps()] == [DEL_DEST]
+
+
+def test_a_rehearsal_says_what_is_refused() -> None:
+    found = snapshot.read(embedded())
+    made = plan.make(wanted(S_RULES), found)
+    there = table([ADD_S])
+    copy = Rehearsal(there, snapshot.read(there))
+    assert [(step.line, why) for step, why in carry.rehearsed(made, copy).refused] == [(1, "Service already exists")]
+
+
+def test_keep_weights() -> None:
+    held = table([ADD_S, Change(NEW_DEST, S, HEAVY)])
+    other = b"-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m -w 3\n"
+    made = plan.make(wanted(A_RULES + other), snapshot.read(held), keep_weights=True)
+    assert [step.rule().rstrip() for step in made.steps()] == [other.decode().rstrip()]
+    made = plan.make(wanted(S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -x 9\n"), snapshot.read(held), keep_weights=True)
+    assert [step.rule() for step in made.steps()] == ["-e -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 7 -x 9\n"]
+
+
+def test_only_some_services() -> None:
+    held = table([ADD_S, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
+    text = b"--set 1 2 3\n-A -f 1 -s wrr\n-A -f 2\n" + S_RULES
+    made = plan.make(wanted(text), snapshot.read(held), prune=True, only=frozenset({S.key()}))
+    assert [step.rule() for step in made.steps()] == ["-d -t 10.0.0.1:80 -r 10.0.1.1:80\n"]
+    assert made.left == 0
+    made = plan.make(wanted(b"--set 1 2 3\n"), snapshot.read(held), only=frozenset({S.key()}))
+    assert (made.left, [*made.steps()]) == (1, [])
+
+
+MIXED = b"-A -f 1\n-a -f 1 -r [fd00::1]:0 -i\n"
+MASTER = b"--start-daemon master --mcast-interface lo\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "kind", "words"),
+    [
+        (b"", MIXED + MASTER, Usage, "of line 2 whose address family is not its service's and the master sync daemon of line 3 "),
+        (MIXED, MIXED + MASTER, Usage, "the server of line 2 "),
+        (MASTER, MIXED, Failed, "daemon that runs "),
+        (MIXED, MASTER, Failed, "the server in the table "),
+    ],
+)  # fmt: skip
+def test_daemons_and_servers_of_another_family(before: bytes, text: bytes, kind: type[Exception], words: str) -> None:
+    held = table(change for _, change in reading.steps(before, FakeWorld()) if isinstance(change, Change))
+    with pytest.raises(kind) as no:
+        plan.make(wanted(text), snapshot.read(held))
+    assert words in str(no.value)
+    assert str(no.value).endswith("exclude each other in the kernel; nothing was done")
+
+
+def test_where_such_servers_go_daemons_start_after_that() -> None:
+    held = table(change for _, change in reading.steps(MIXED, FakeWorld()) if isinstance(change, Change))
+    steps = [*plan.make(wanted(b"-A -f 1\n" + MASTER), snapshot.read(held)).steps()]
+    assert [step.rule().split()[0] for step in steps] == ["-d", "--start-daemon"]
+
+
+def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs() -> None:
+    running = MASTER.replace(b"\n", b" --sync-maxlen 999 --mcast-port 8848\n")
+    held = table(change for _, change in reading.steps(running, FakeWorld()) if isinstance(change, Change))
+    for text in (MASTER, running):
+        assert [*plan.make(wanted(text), snapshot.read(held)).steps()] == []
+    assert len([*plan.make(wanted(running.replace(b"999", b"998")), snapshot.read(held)).steps()]) == 2
+    steps = [*plan.make(wanted(MASTER.replace(b"\n", b" --syncid 3\n")), snapshot.read(held)).steps()]
+    assert [step.rule() for step in steps] == [
+        "--stop-daemon master\n",
+        "--start-daemon master --mcast-interface lo --syncid 3\n",
+    ]
+
+
+@pytest.mark.parametrize(("prune", "rules"), [(False, []), (True, ["--stop-daemon backup\n"])])
+def test_what_is_as_it_should_be_is_left(prune: bool, rules: list[str]) -> None:
+    text = MASTER + b"--set 900 0 300\n"
+    both = text + MASTER.replace(b"master", b"backup")
+    held = table(change for _, change in reading.steps(both, FakeWorld()) if isinstance(change, Change))
+    made = plan.make(wanted(text), snapshot.read(held), prune=prune)
+    assert ([step.rule() for step in made.steps()], made.unchanged) == (rules, 2)
+
+
+def test_where_daemons_are_pruned_one_that_is_left_still_excludes_servers() -> None:
+    held = table(change for _, change in reading.steps(MASTER, FakeWorld()) if isinstance(change, Change))
+    with pytest.raises(Failed, match="master sync daemon that runs"):
+        plan.make(wanted(MIXED), snapshot.read(held), prune=True)
+    with pytest.raises(Usage, match="master sync daemon of line 3"):
+        plan.make(wanted(MIXED + MASTER), snapshot.read(held), prune=True)
+
+
+def test_readings_that_never_agree() -> None:
+    class Growing(Table):
+        def services(self, counters: bool = True) -> list[Service]:
+            self.apply([Change(NEW_SERVICE, Service(AF_INET, fwmark=len(self._held) + 1, scheduler="rr"))])
+            return super().services(counters)
+
+    with pytest.raises(Failed, match="kept changing while it was read"):
+        snapshot.consistent(Growing())
+
+
+def test_a_reading_that_misses_something_is_not_believed() -> None:
+    class Skipping(Table):
+        readings = 0
+
+        def services(self, counters: bool = True) -> list[Service]:
+            self.readings += 1
+            return super().services(counters)[self.readings == 1 :]
+
+    held = Skipping()
+    held.apply([ADD_S, ADD_A])
+    assert [service.key() for service, _ in snapshot.consistent(held).rows] == [S.key()]
+    assert held.readings == 3

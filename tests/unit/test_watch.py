@@ -1,0 +1,212 @@
+"""The loop of --watch in a world without a terminal or a clock, and what it writes where there is none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyipvsadm import cli
+from pyipvsadm.errors import Failed
+from pyipvsadm.memory import Table
+from pyipvsadm.model import AF_INET, AF_INET6, TCP
+from pyipvsadm.view.watch import Remembered
+from tests.unit.worlds import FakeNames, FakeScreen, FakeWorld, apply_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+RULES = ("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m")
+TERMINAL = {"TERM": "xterm", "LANG": "C.UTF-8", "NO_COLOR": "1"}
+
+
+class Gone(Table):
+    """A table that cannot be read while `gone` says why."""
+
+    gone = ""
+
+    def refresh(self) -> None:
+        if self.gone:
+            raise Failed(self.gone)
+
+
+def world_with_rules(**options: object) -> FakeWorld:
+    world = FakeWorld(table=Gone(lambda _: True), **options)  # type: ignore[arg-type]
+    apply_all(world.table, RULES)
+    return world
+
+
+def ends(after: int) -> Callable[[float], int]:
+    """So many waits pass, the next does not."""
+    left = [0] * after
+    return lambda _: left.pop() if left else 1
+
+
+def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
+    return (cli.main(words.split(), world), *world.take())
+
+
+def watched(words: str, *steps: list[str] | Callable[[], object] | None, world: FakeWorld | None = None) -> list[str]:
+    world = world or world_with_rules(environ=TERMINAL, shows=(80, 12))
+    screen = world.screen = FakeScreen(world, list(steps))
+    assert run(world, words) == (0, "", "")
+    assert not screen.steps
+    return screen.frames
+
+
+def test_it_draws_until_q() -> None:
+    frames = watched("-L -n --watch", None, ["r"], None, ["x", "q"])
+    assert len(frames) == 4
+    assert "every 2 s, by address" in frames[0]
+    assert "10.0.0.2:80" in frames[0]
+    assert "by rate" in frames[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-L -n --watch=7", "every 7 s, by address"),
+        ("-L -n --watch 7 --sort-by weight", "every 7 s, by weight"),
+        ("-L -n --watch --nosort", "every 2 s, by nothing"),
+    ],
+)
+def test_how_often_and_in_which_order(words: str, said: str) -> None:
+    assert said in watched(words, ["q"])[0]
+
+
+def test_the_table_goes_and_comes_again() -> None:
+    world = world_with_rules(environ=TERMINAL, shows=(80, 12))
+    table = world.table
+    assert isinstance(table, Gone)
+
+    def unload() -> None:
+        table.gone = "no IPVS"
+
+    def load() -> None:
+        table.gone = ""
+        apply_all(table, ("-C",))
+
+    frames = watched("-L -n --watch", unload, load, ["q"], world=world)
+    assert ("trying again" in frames[0], "no IPVS; trying again" in frames[1]) == (False, True)
+    assert "10.0.0.2:80" in frames[1]
+    assert "No virtual services." in frames[2]
+
+
+def test_the_window_is_measured_at_each_drawing() -> None:
+    world = world_with_rules(environ=TERMINAL, shows=(80, 12))
+
+    def shrink() -> None:
+        world.shows = (60, 8)
+
+    frames = watched("-L -n --watch", shrink, ["q"], world=world)
+    assert [frame.count("\n") for frame in frames] == [12, 8]
+
+
+def test_a_service_that_is_not_there_at_the_start_is_an_error() -> None:
+    assert run(world_with_rules(environ=TERMINAL, shows=(80, 12)), "-L -t 10.9.9.9:80 --watch") == (1, "", "No such service\n")
+
+
+def test_a_named_service_that_vanishes_is_told() -> None:
+    world = world_with_rules(environ=TERMINAL, shows=(80, 12))
+    frames = watched("-L -n --watch -t 10.0.0.1:80", lambda: apply_all(world.table, ("-C",)), ["q"], world=world)
+    assert "No such service; trying again" in frames[1]
+
+
+def test_names_are_looked_up_once() -> None:
+    class Counting(FakeNames):
+        asked: list[tuple[int, bytes]]
+
+        def host_names(
+            self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None
+        ) -> dict[tuple[int, bytes], str]:
+            new = list(addresses)
+            self.asked += new
+            return super().host_names(new, seconds)
+
+    names = Counting({"web": (AF_INET, bytes([10, 0, 0, 2]))}, {("http", TCP): 80})
+    names.asked = []
+    world = world_with_rules(environ=TERMINAL, shows=(80, 12), names=names)
+    add = "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m"
+    frames = watched("-L --watch", None, lambda: apply_all(world.table, (add,)), ["q"], world=world)
+    assert "web:http" in frames[0]
+    assert "10.0.0.3:http" in frames[2]
+    assert sorted(names.asked) == [(AF_INET, bytes([10, 0, 0, last])) for last in (1, 2, 3)]
+
+
+def test_remembered_names_are_those_asked_for() -> None:
+    names = Remembered(FakeNames({"six": (AF_INET6, bytes(16))}))
+    assert names.host_names([(AF_INET6, bytes(16)), (AF_INET, bytes(4))]) == {(AF_INET6, bytes(16)): "six"}
+    assert names.host_names([(AF_INET, bytes(4))]) == {}
+    assert (names.port_name(80, TCP), names.port_name(80, TCP)) == (None, None)
+
+
+CLASSIC = "".join(
+    f"{line}\n"
+    for line in (
+        "IP Virtual Server version 1.2.1 (size=4096)",
+        "Prot LocalAddress:Port Scheduler Flags",
+        "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
+        "TCP  10.0.0.1:80 rr",
+        "  -> 10.0.0.2:80                  Masq    1      0          0         ",
+    )
+)
+
+
+@pytest.mark.parametrize("options", [{}, {"shows": (80, 12), "environ": {"TERM": "dumb"}}])
+def test_without_a_terminal_it_writes_blocks(options: dict[str, object]) -> None:
+    world = world_with_rules(**options)
+    world.meanwhile = ends(after=2)
+    assert run(world, "-L -n --watch=5") == (0, f"{CLASSIC}\f" * 3, "")
+    assert world.now == 15
+
+
+def test_a_block_that_cannot_be_read_is_told_and_the_next_is_tried() -> None:
+    world = world_with_rules()
+    table = world.table
+    assert isinstance(table, Gone)
+    end = ends(after=2)
+
+    def trouble(now: float) -> int:
+        table.gone = "" if table.gone else "no IPVS"
+        return end(now)
+
+    world.meanwhile = trouble
+    assert run(world, "-L -n --watch -t 10.0.0.1:80")[1:] == (f"{CLASSIC.partition(chr(10))[2]}\f" * 2, "no IPVS\n")
+
+
+def test_as_json_it_writes_a_document_a_line() -> None:
+    world = world_with_rules()
+    world.meanwhile = ends(after=2)
+    status, text, _ = run(world, "-L -n --watch --json")
+    found = [json.loads(line) for line in text.splitlines()]
+    assert (status, len(found), found[0]) == (0, 3, found[2])
+    assert found[0]["services"][0]["address"] == "10.0.0.1"
+    assert run(world_with_rules(), "-L -n --json")[1].replace("\n", "") == text.splitlines()[0]
+
+
+def test_blocks_of_the_pretty_listing() -> None:
+    world = world_with_rules()
+    world.meanwhile = ends(after=0)
+    status, stdout, stderr = run(world, "-L -n --watch --pretty")
+    assert (status, stdout[:4], stdout[-1], stderr) == (0, "IPVS", "\f", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-L --watch=0", "illegal watch specified: `0' is no number from 1 to 3600"),
+        ("-L --watch=3601", "illegal watch specified: `3601' is no number from 1 to 3600"),
+        ("-L --watch=0.5", "illegal watch specified: `0.5' is no number from 1 to 3600"),
+        ("-L --watch=x", "illegal watch specified: `x' is no number from 1 to 3600"),
+        ("-L --watch -c", "The option 'watch' conflicts with the 'connection' option in the 'list' command"),
+        ("-L --watch --timeout", "The option 'watch' conflicts with the 'timeout' option in the 'list' command"),
+        ("-L --pretty --json", "The option 'pretty' conflicts with the 'json' option in the 'list' command"),
+        ("-L --sort-by rate", "You need to supply the 'watch' option for the 'sort-by' option"),
+        ("-L --watch --sort-by size", "illegal sort-by specified: it is connections or rate or weight"),
+        ("-S --watch", "Illegal 'watch' option with the 'save' command"),
+        ("-C --pretty", "Illegal 'pretty' option with the 'flush' command"),
+    ],
+)
+def test_what_does_not_go_together(words: str, said: str) -> None:
+    assert run(world_with_rules(), words) == (2, "", f"{said}\n")
