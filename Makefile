@@ -139,4 +139,4 @@ bench: env bench-packages ## ours and the reference side by side, and where our 
 	$(BIN)/python -m tests.bench $(BENCH)
 
 clean: ## remove the environment and what the tests left
-	rm -rf $(VENV) .lab build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .lab build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
