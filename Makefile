@@ -15,7 +15,36 @@ PURE := argv values legal popt options rules endpoint model errors wire netlink 
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))
 
-.PHONY: help env try test lint unit shells man lab lab-packages record pictures bench bench-packages clean
+# Where `make install` puts things; DESTDIR stands before all of it.
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec/pyipvsadm
+MANDIR ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSCONFDIR ?= /etc
+# A folder of our own outlives an upgrade of Python. Where it is one that the interpreter searches, launchers need not name it.
+PYTHONDIR ?= $(PREFIX)/lib/pyipvsadm
+INTERPRETER ?= /usr/bin/python3
+COMPILE ?= yes
+
+PROGRAMS := ipvsadm ipvsadm-save ipvsadm-restore
+MODULES := $(shell find pyipvsadm -type f ! -path '*/programs/*' ! -path '*/__pycache__/*')
+# The shells look for a command's completion under its name.
+COMPLETIONS := $(if $(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(BASHDIR)/%)) \
+  $(if $(wildcard completions/_ipvsadm),$(ZSHDIR)/_ipvsadm) \
+  $(if $(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(FISHDIR)/%.fish))
+MAN_PAGES := $(patsubst man/%,$(MANDIR)/man8/%,$(wildcard man/*.8))
+INSTALLED := $(PROGRAMS:%=$(SBINDIR)/%) $(LIBEXECDIR)/service $(UNITDIR)/ipvsadm.service $(MAN_PAGES) $(COMPLETIONS)
+FILLED := sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@LIBEXECDIR@|$(LIBEXECDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|'
+
+DEB_PACKAGES := debhelper dpkg-dev
+TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux
+
+.PHONY: help env try test lint unit shells man lab lab-packages install uninstall deb deb-packages test-deb test-deb-packages \
+  record pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -58,6 +87,48 @@ man: env lab-packages ## the tests of the manual pages: how they are shown, and 
 lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
 	$(BIN)/python -m pytest -q tests/lab
 
+install: ## install below PREFIX (/usr/local): commands, man pages, completions, unit (not enabled)
+	install -d $(sort $(dir $(addprefix $(DESTDIR),$(INSTALLED)))) $(sort $(dir $(addprefix $(DESTDIR)$(PYTHONDIR)/,$(MODULES))))
+	for file in $(MODULES); do install -m 644 $$file $(DESTDIR)$(PYTHONDIR)/$$file || exit; done
+	$(if $(COMPILE),$(INTERPRETER) -m compileall -q -s '$(DESTDIR)' $(DESTDIR)$(PYTHONDIR)/pyipvsadm)
+	for name in $(PROGRAMS); do \
+	  sed -e '1s:.*:#!$(INTERPRETER) -I:' \
+	    $(if $(filter %-packages,$(PYTHONDIR)),,-e '1a import sys; sys.path.insert(0, "$(PYTHONDIR)")') \
+	    pyipvsadm/programs/$$name >$(DESTDIR)$(SBINDIR)/$$name && chmod 755 $(DESTDIR)$(SBINDIR)/$$name || exit; done
+	$(FILLED) debian/service.sh >$(DESTDIR)$(LIBEXECDIR)/service
+	chmod 755 $(DESTDIR)$(LIBEXECDIR)/service
+	$(FILLED) debian/ipvsadm.service >$(DESTDIR)$(UNITDIR)/ipvsadm.service
+	$(if $(MAN_PAGES),install -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8)
+	$(if $(wildcard completions/ipvsadm.bash),install -m 644 completions/ipvsadm.bash $(DESTDIR)$(BASHDIR)/ipvsadm)
+	$(if $(wildcard completions/_ipvsadm),install -m 644 completions/_ipvsadm $(DESTDIR)$(ZSHDIR)/_ipvsadm)
+	$(if $(wildcard completions/ipvsadm.fish),install -m 644 completions/ipvsadm.fish $(DESTDIR)$(FISHDIR)/ipvsadm.fish)
+	for name in $(filter-out %/ipvsadm,$(filter $(BASHDIR)/%,$(COMPLETIONS))); do ln -sf ipvsadm $(DESTDIR)$$name || exit; done
+	for name in $(filter-out %/ipvsadm.fish,$(filter %.fish,$(COMPLETIONS))); do ln -sf ipvsadm.fish $(DESTDIR)$$name || exit; done
+
+uninstall: ## remove what `make install` with the same places has put there
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	rm -rf $(DESTDIR)$(PYTHONDIR)/pyipvsadm
+	rmdir $(DESTDIR)$(LIBEXECDIR) $(if $(filter %-packages,$(PYTHONDIR)),,$(DESTDIR)$(PYTHONDIR)) 2>/dev/null || true
+
+deb-packages:
+	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(DEB_PACKAGES) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(DEB_PACKAGES) >/dev/null; fi
+
+deb: deb-packages ## build the Debian package: dist/pyipvsadm_*.deb
+	rm -rf build/deb
+	mkdir -p build/deb/source dist
+	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm debian completions man) build/deb/source
+	find build/deb/source -name __pycache__ -prune -exec rm -r {} +
+	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign
+	mv build/deb/pyipvsadm_*.deb dist
+
+test-deb-packages:
+	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(TEST_DEB_PACKAGES) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(TEST_DEB_PACKAGES) >/dev/null; fi
+
+test-deb: env test-deb-packages ## the Debian package in a booted Debian, beside the reference and ldirectord (root)
+	$(BIN)/python -m pytest -q tests/deb
+
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record
 
@@ -72,4 +143,4 @@ bench: env bench-packages ## ours and the reference side by side, and where our 
 	$(BIN)/python -m tests.bench $(BENCH)
 
 clean: ## remove the environment and what the tests left
-	rm -rf $(VENV) .lab build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .lab build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

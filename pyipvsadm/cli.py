@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
 
 VARIABLE = "IPVSADM_BACKEND"
+EXTRAS = ("click", "pyroute2", "rich")  # what some requests import and Debian's package only recommends, as python3-NAME
 ASK = "--complete"  # the first word of what a shell asks (shells.py); no option, for no person types it
 REFERENCE = "1.31"
 INTERFACE = "1.2.1"  # the version of the IPVS interface that we speak, as 1.31 says of itself
@@ -70,6 +71,12 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
         return no.status
     except Refused as no:  # a listing of what is not there, or not ours to see
         world.err(str(no))
+        return 1
+    except ImportError as no:
+        name = (no.name or "").partition(".")[0]
+        if name not in EXTRAS:
+            raise
+        world.err(f"this needs the Python package {name}: {no}; install it with `apt-get install python3-{name}'")
         return 1
     except MemoryError:
         world.err("Memory allocation problem")

@@ -28,9 +28,12 @@ EVERY = 10  # seconds between two lines, and over which a rate is taken
 def progress_on(world: World) -> Progress:
     """The kind that suits standard error."""
     if world.error_is_terminal() and world.environ.get("TERM", "dumb") != "dumb":
-        from pyipvsadm.view.bar import Bar  # noqa: PLC0415  # rich
-
-        return Bar(world.draw)
+        try:
+            from pyipvsadm.view.bar import Bar  # noqa: PLC0415  # rich
+        except ImportError:
+            pass  # lines do: nobody's draining stops for want of a bar
+        else:
+            return Bar(world.draw)
     return Lines(world.err)
 
 

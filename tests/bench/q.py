@@ -200,7 +200,7 @@ def run(
             "-append", "console=ttyS0 quiet loglevel=3 panic=-1 PYTHONDONTWRITEBYTECODE=1",
             *(("-icount", "shift=3,sleep=off") if counting else ()),
         ]  # fmt: skip
-        log, timed_out = boot._run(words, home, timeout, show, lambda: False)
+        log, timed_out = boot.watched(words, home, timeout, show, lambda: False)
         report = channel.read_text() if channel.exists() else ""
     return Left(token, report or None, log, timed_out, tests_expected=False)
 

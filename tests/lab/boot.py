@@ -106,7 +106,7 @@ def boot(
         ),
     )
     try:
-        log, timed_out = _run(_command_line(run, task.memory), run, task.timeout, show, stopped)
+        log, timed_out = watched(_command_line(run, task.memory), run, task.timeout, show, stopped)
         report = run / "report.json"
         text = report.read_text() if report.exists() else None
         for folder, name in ((run, "console"), (LAB, task.name)):
@@ -135,14 +135,14 @@ def _command_line(run: Path, memory: str) -> list[str]:
     return [f'"{word}"' if " " in word else word for word in words]
 
 
-def _run(
+def watched(
     command: list[str],
     home: Path,
     timeout: float,
     show: Callable[[bytes], object],
     stopped: Callable[[], bool],
 ) -> tuple[str, bool]:
-    """The console of a guest and whether it had to be killed."""
+    """Run a kernel: its console, and whether it had to be killed. home is where it keeps its own files."""
     deadline = time.monotonic() + timeout
     log = bytearray()
     guest = subprocess.Popen(

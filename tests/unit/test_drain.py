@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -452,8 +453,11 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away() -> None:
     assert errors.rindex("\x1b[?25h") > errors.rindex("connections left")  # the cursor is back, after the last of it
 
 
-def test_a_dumb_terminal_gets_lines() -> None:
-    case = Drain(FakeWorld(environ={"TERM": "dumb"}))
+@pytest.mark.parametrize(("term", "has_rich"), [("dumb", True), ("xterm", False)])
+def test_lines_where_no_bar_can_be_drawn(term: str, has_rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_rich:
+        monkeypatch.setitem(sys.modules, "pyipvsadm.view.bar", None)  # its import fails
+    case = Drain(FakeWorld(environ={"TERM": term}))
     case.world.seen = True
     case.table.count(A, 1)
     case.at({1: lambda: case.table.count(A)})

@@ -241,6 +241,15 @@ def test_what_a_plain_request_imports(words: list[str], also: set[str], backend:
     assert ("pyipvsadm.kernel" in imported) == (backend == "kernel" and words != ["-v"])
 
 
+def test_a_package_that_is_missing_is_named() -> None:
+    """Without site-packages there is no click. What is not an extra of ours is a fault of the installation and says so."""
+    script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyipvsadm.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-I", "-S", "-c", script, os.getcwd(), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = "this needs the Python package click: No module named 'click'; install it with `apt-get install python3-click'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
 def test_the_installed_programs(tmp_path: Path) -> None:
     """What `pip install` puts beside the interpreter: three launchers that import nothing but us."""
     folder = Path(sysconfig.get_path("scripts"))

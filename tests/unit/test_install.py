@@ -1,0 +1,249 @@
+"""`make install` and the script behind the service, on an embedded table in a folder of their own; what packagers are told."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pyipvsadm import __version__
+from pyipvsadm.cli import EXTRAS
+from pyipvsadm.options import COMMANDS
+
+PROGRAMS = ("ipvsadm", "ipvsadm-save", "ipvsadm-restore")
+RULES = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 192.168.10.8:80 -m -w 1\n"
+OTHER = "-A -f 7 -s wlc\n"
+REFUSED = f"-D -f 9\n{RULES}"  # by the table; what follows stands
+
+
+def make(target: str, root: Path, *variables: str) -> set[str]:
+    """Run the target: the files below root then. Paths are cut off at root."""
+    subprocess.run(["make", "--silent", target, *variables], check=True, timeout=120, capture_output=True)
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir() and "__pycache__" not in path.parts}
+
+
+def expected(prefix: str, python: str, zsh: str) -> set[str]:
+    """What is to be installed, from what the tree has."""
+    found = {path for path in Path("pyipvsadm").rglob("*") if path.is_file()}
+    modules = {f"{python}/{path}" for path in found if not {"programs", "__pycache__"} & set(path.parts)}
+    files = {f"{prefix}/sbin/{name}" for name in PROGRAMS} | {
+        f"{prefix}/share/man/man8/{page.name}" for page in Path("man").glob("*.8")
+    }
+    if Path("completions").exists():
+        files |= {f"{prefix}/share/bash-completion/completions/{name}" for name in PROGRAMS}
+        files |= {f"{prefix}/share/fish/vendor_completions.d/{name}.fish" for name in PROGRAMS}
+        files |= {f"{prefix}/{zsh}/_ipvsadm"}
+    return modules | files | {f"{prefix}/libexec/pyipvsadm/service"}
+
+
+def test_make_install_and_uninstall(tmp_path: Path) -> None:
+    found = make("install", tmp_path, f"DESTDIR={tmp_path}")
+    unit = "usr/local/lib/systemd/system/ipvsadm.service"
+    assert found == expected("usr/local", "usr/local/lib/pyipvsadm", "share/zsh/site-functions") | {unit}
+    for name in PROGRAMS:
+        first, second = (tmp_path / "usr/local/sbin" / name).read_text().splitlines()[:2]
+        assert first == "#!/usr/bin/python3 -I"
+        assert second == 'import sys; sys.path.insert(0, "/usr/local/lib/pyipvsadm")'
+    for path in (unit, "usr/local/libexec/pyipvsadm/service"):
+        assert not re.search(r"@[A-Z]+@", (tmp_path / path).read_text())
+    assert "ExecStart=/usr/local/libexec/pyipvsadm/service start" in (tmp_path / unit).read_text()
+    assert make("uninstall", tmp_path, f"DESTDIR={tmp_path}") == set()
+    assert not list(tmp_path.rglob("*pyipvsadm*"))
+
+
+def test_make_install_where_the_interpreter_looks_by_itself(tmp_path: Path) -> None:
+    python = "PYTHONDIR=/usr/lib/python3/dist-packages"
+    make("install", tmp_path, f"DESTDIR={tmp_path}", "PREFIX=/usr", python, "COMPILE=")
+    lines = (tmp_path / "usr/sbin/ipvsadm").read_text().splitlines()
+    assert lines[:2] == ["#!/usr/bin/python3 -I", "from pyipvsadm.cli import entry, main"]
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+def test_versions_and_extras_stand_in_one_voice() -> None:
+    assert re.match(r"pyipvsadm \((.*?)\)", Path("debian/changelog").read_text())[1] == __version__  # type: ignore[index]
+    assert Path("CHANGELOG.md").read_text().splitlines()[2].split()[1] == __version__
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    assert sorted(re.split("[>=]", each)[0] for each in project["dependencies"]) == list(EXTRAS)
+    (recommends,) = re.findall("^Recommends: (.*)$", Path("debian/control").read_text(), re.MULTILINE)
+    assert recommends == ", ".join(f"python3-{name}" for name in EXTRAS)
+
+
+class Machine:
+    """An installation with an /etc and an embedded table of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.etc = root / "etc"
+        self.table = root / "table"
+        (self.etc / "default").mkdir(parents=True, exist_ok=True)
+        (self.etc / "sysconfig").mkdir(exist_ok=True)
+
+    def call(self, verb: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            ["/bin/sh", self.root / "libexec/pyipvsadm/service", verb],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"IPVSADM_BACKEND": f"memory:{self.table}"},
+        )
+        spoken = [line for line in done.stderr.splitlines() if "this changes the embedded table" not in line]
+        return done.returncode, done.stdout, "".join(f"{line}\n" for line in spoken)
+
+    def holds(self) -> str:
+        return self.table.read_text() if self.table.exists() else ""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("installed")
+    make("install", root, f"PREFIX={root}", f"SYSCONFDIR={root}/etc")
+    return root
+
+
+@pytest.fixture
+def machine(installed: Path) -> Machine:
+    found = Machine(installed)
+    for path in (found.etc / "default/ipvsadm", found.etc / "ipvsadm.rules", found.etc / "sysconfig/ipvsadm", found.table):
+        path.unlink(missing_ok=True)
+    return found
+
+
+def test_start_restores_and_stop_clears(machine: Machine) -> None:
+    (machine.etc / "ipvsadm.rules").write_text("# saved\n" + RULES)
+    machine.table.write_text(OTHER)
+    assert machine.call("start") == (0, f"ipvsadm: restored from {machine.etc}/ipvsadm.rules\n", "")
+    assert RULES.splitlines()[1] in machine.holds()
+    assert "-f 7" not in machine.holds()
+    status, shown, _ = machine.call("status")
+    assert (status, shown.count("10.0.0.1:80")) == (0, 1)
+    assert machine.call("stop") == (0, "", "")
+    assert "-A" not in machine.holds()
+    assert machine.call("restart")[0] == 0
+    assert "-A -t 10.0.0.1:80" in machine.holds()
+
+
+def test_start_is_best_effort(machine: Machine) -> None:
+    (machine.etc / "ipvsadm.rules").write_text(REFUSED)
+    status, _, err = machine.call("start")
+    assert (status, err) == (0, "line 1: No such service\n")
+    assert "-A -t 10.0.0.1:80" in machine.holds()
+    (machine.etc / "ipvsadm.rules").write_text(RULES + "-D -f 9\n")
+    status, _, err = machine.call("start")
+    path = machine.etc / "ipvsadm.rules"
+    assert (status, err) == (0, f"line 3: No such service\nipvsadm: not every line of {path} took effect: they are named above\n")
+    assert "-A -t 10.0.0.1:80" in machine.holds()
+
+
+@pytest.mark.parametrize("verb", ["start", "load"])
+def test_bad_input_changes_nothing(machine: Machine, verb: str) -> None:
+    path = machine.etc / "ipvsadm.rules"
+    path.write_text(RULES + "-a -t 10.0.0.1:80 -r 192.168.10.9 -w x\n")
+    machine.table.write_text(OTHER)
+    status, out, err = machine.call(verb)
+    assert (status, out) == (2, "")
+    assert err.startswith("line 3: ")
+    assert err.endswith(f"ipvsadm: cannot restore from {path}: nothing was changed\n")
+    assert machine.holds() == OTHER
+
+
+@pytest.mark.parametrize("verb", ["start", "load"])
+def test_without_rules_nothing_is_cleared(machine: Machine, verb: str) -> None:
+    machine.table.write_text(OTHER)
+    status, out, err = machine.call(verb)
+    assert (status, err) == (0, "")
+    assert f"{machine.etc}/ipvsadm.rules is not there" in out
+    assert machine.holds() == OTHER
+
+
+def test_save_is_numeric_and_goes_where_the_rules_are(machine: Machine) -> None:
+    machine.table.write_text(RULES)
+    debian, redhat = machine.etc / "ipvsadm.rules", machine.etc / "sysconfig/ipvsadm"
+    assert machine.call("save") == (0, f"ipvsadm: saved to {debian}\n", "")
+    assert debian.read_text() == RULES
+    debian.unlink()
+    redhat.write_text("# mine\n")
+    assert machine.call("save") == (0, f"ipvsadm: saved to {redhat}\n", "")
+    assert (debian.exists(), redhat.read_text()) == (False, RULES)
+    machine.table.write_text("")
+    assert machine.call("start") == (0, f"ipvsadm: restored from {redhat}\n", "")
+    assert "-A -t 10.0.0.1:80" in machine.holds()
+    debian.write_text(OTHER)
+    assert machine.call("start") == (0, f"ipvsadm: restored from {debian}\n", "")
+
+
+def test_a_save_that_fails_leaves_the_file(machine: Machine) -> None:
+    path = machine.etc / "ipvsadm.rules"
+    path.write_text(RULES)
+    machine.table.write_text("no rule\n")
+    status, out, err = machine.call("save")
+    assert (status != 0, out) == (True, "")
+    assert err
+    assert path.read_text() == RULES
+    assert [each.name for each in machine.etc.iterdir() if each.is_file()] == ["ipvsadm.rules"]
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "reload"])
+@pytest.mark.parametrize("settings", ['AUTO="false"\n', "# AUTO is not said\n"])
+def test_debians_switch_is_honoured(machine: Machine, verb: str, settings: str) -> None:
+    (machine.etc / "default/ipvsadm").write_text(settings)
+    (machine.etc / "ipvsadm.rules").write_text(RULES)
+    machine.table.write_text(OTHER)
+    status, out, err = machine.call(verb)
+    assert (status, err) == (0, "")
+    assert f'AUTO is not "true" in {machine.etc}/default/ipvsadm' in out
+    assert machine.holds() == OTHER
+
+
+@pytest.mark.parametrize(
+    ("settings", "roles"),
+    [
+        ('DAEMON="master"\nIFACE="lo"\nSYNCID="5"\n', [("master", "lo", 5)]),
+        ('DAEMON=both\nIFACE="lo"\n', [("master", "lo", 0), ("backup", "lo", 0)]),
+        ('AUTO="true"\nDAEMON="none"\n', []),
+    ],
+)
+def test_sync_daemons(machine: Machine, settings: str, roles: list[tuple[str, str, int]]) -> None:
+    (machine.etc / "default/ipvsadm").write_text(settings)
+    assert machine.call("start")[0] == 0
+    started = re.findall(r"--start-daemon (\w+) --mcast-interface (\w+) --syncid (\d+)", machine.holds())
+    assert [(role, interface, int(number)) for role, interface, number in started] == roles
+    again, _, err = machine.call("start")
+    assert (again, err.count("Daemon has already run")) == (1 if roles else 0, len(roles))
+    assert machine.call("stop")[0] == 0
+    assert "--start-daemon" not in machine.holds()
+    status, _, err = machine.call("stop")  # what is not there is said and is no failure
+    assert (status, err.count("No daemon is running")) == (0, len(roles))
+
+
+def test_a_daemon_that_is_none(machine: Machine) -> None:
+    (machine.etc / "default/ipvsadm").write_text("AUTO=true\nDAEMON=slave\n")
+    machine.table.write_text(OTHER)
+    path = machine.etc / "default/ipvsadm"
+    for verb in ("start", "stop"):
+        assert machine.call(verb) == (6, "", f"ipvsadm: DAEMON=slave in {path}: it is none, master, backup or both\n")
+    assert machine.holds() == OTHER
+
+
+def test_reload_applies_the_difference(machine: Machine) -> None:
+    with_apply = any(row.long == "apply" for row in COMMANDS)
+    (machine.etc / "ipvsadm.rules").write_text(RULES)
+    machine.table.write_text(OTHER + RULES)
+    assert (machine.call("reload")[0] == 0) == with_apply
+    assert ("-f 7" in machine.holds(), "192.168.10.8" in machine.holds()) == (not with_apply, True)
+    (machine.etc / "ipvsadm.rules").write_text("-A -t nonsense\n")
+    before = machine.holds()
+    assert machine.call("reload")[0] != 0
+    assert machine.holds() == before
+
+
+def test_other_words(machine: Machine) -> None:
+    status, out, err = machine.call("frobnicate")
+    assert (status, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert machine.call("rate")[0] == 0
