@@ -14,7 +14,7 @@ PURE := argv legal popt options rules endpoint model errors wire netlink layout 
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))
 
-.PHONY: help env try test lint unit shells lab lab-packages record pictures bench bench-packages clean
+.PHONY: help env try test lint unit shells lab lab-packages soak record pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -53,6 +53,12 @@ shells: env lab-packages ## the tests of completion in bash, zsh and fish
 
 lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
 	$(BIN)/python -m pytest -q tests/lab
+
+STEPS ?= 10000
+SEED ?= $(shell date +%s)
+soak: env lab-packages ## STEPS random changes (10000) from SEED: the kernel's and the embedded table the same after each (root)
+	IPVSADM_STEPS=$(STEPS) IPVSADM_SEED=$(SEED) $(BIN)/python -m tests.lab --timeout 7200 -- \
+	  -q -s --tb=short tests/contract/test_machine.py
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record
