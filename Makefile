@@ -14,7 +14,7 @@ PURE := argv legal popt options rules endpoint model errors wire netlink layout 
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))
 
-.PHONY: help env try test lint unit shells lab lab-packages soak record pictures bench bench-packages clean
+.PHONY: help env try test lint unit shells lab lab-packages soak fuzz record pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -59,6 +59,10 @@ SEED ?= $(shell date +%s)
 soak: env lab-packages ## STEPS random changes (10000) from SEED: the kernel's and the embedded table the same after each (root)
 	IPVSADM_STEPS=$(STEPS) IPVSADM_SEED=$(SEED) $(BIN)/python -m tests.lab --timeout 7200 -- \
 	  -q -s --tb=short tests/contract/test_machine.py
+
+FUZZ ?= 600
+fuzz: env ## hostile input to every reader for FUZZ seconds (600)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record
