@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm import cli, files
+from pyipvsadm import cli
 from pyipvsadm.kernel import Kernel
 from tests.kernel.netns import Result, run_child, run_ours
 
@@ -137,7 +137,7 @@ def test_a_signal_while_a_file_is_written(
     path = tmp_path / "rules"
     path.write_text("old\n")
     assert run_ours(["-A", "-f", "1", "-s", "wlc"]).status == 0
-    monkeypatch.setattr(files.os, call, lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr(f"pyipvsadm.files.os.{call}", lambda *_: os.kill(os.getpid(), number))
     assert save(path).status == -number
     monkeypatch.undo()
     assert path.read_text() == "old\n"
