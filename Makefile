@@ -44,7 +44,7 @@ DEB_PACKAGES := debhelper dpkg-dev
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux
 
 .PHONY: help env try test lint unit shells man lab lab-packages install uninstall deb deb-packages test-deb test-deb-packages \
-  record pictures bench bench-packages clean
+  soak fuzz record pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -68,6 +68,7 @@ lint: env
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --skip B101 pyipvsadm  # asserts tell mypy what holds, and check no input
 
 unit: env ## the tests that need no kernel, with the branch coverage of the pure modules
 	$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/cases
@@ -128,6 +129,16 @@ test-deb-packages:
 
 test-deb: env test-deb-packages ## the Debian package in a booted Debian, beside the reference and ldirectord (root)
 	$(BIN)/python -m pytest -q tests/deb
+
+STEPS ?= 10000
+SEED ?= $(shell date +%s)
+soak: env lab-packages ## STEPS random changes (10000) from SEED: the kernel's and the embedded table the same after each (root)
+	IPVSADM_STEPS=$(STEPS) IPVSADM_SEED=$(SEED) $(BIN)/python -m tests.lab --timeout 7200 -- \
+	  -q -s --tb=short tests/contract/test_machine.py
+
+FUZZ ?= 600
+fuzz: env ## hostile input to every reader for FUZZ seconds (600)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record

@@ -223,7 +223,7 @@ class Kernel:
             for reply in self._messages(self._receive()):
                 if reply.type != netlink.NLMSG_ERROR or not first <= reply.seq <= last:
                     continue  # the answer of GET_INFO, or to something we no longer wait for
-                number = reply.errno()
+                number = self._decoded(netlink.Message.errno, reply)
                 if number:
                     refused.append((reply.seq - first, number))
                 if reply.seq == last:
@@ -241,7 +241,7 @@ class Kernel:
             self._seq += 1
             self._send(netlink.get_family(self._seq))
             try:
-                return netlink.read_family(self._reply(0))
+                return self._decoded(netlink.read_family, self._reply(0))
             except Refused as no:
                 if no.errno != errno.ENOENT:
                     raise not_there(no.errno) from None
@@ -261,7 +261,7 @@ class Kernel:
                 if reply.seq != self._seq:
                     continue
                 if reply.type == netlink.NLMSG_ERROR:
-                    raise Refused(command, reply.errno())
+                    raise Refused(command, self._decoded(netlink.Message.errno, reply))
                 return reply
 
     def _dump(
@@ -299,7 +299,7 @@ class Kernel:
                     continue
                 interrupted = interrupted or bool(reply.flags & netlink.NLM_F_DUMP_INTR)
                 if reply.type in (netlink.NLMSG_ERROR, netlink.NLMSG_DONE):
-                    number = reply.errno()
+                    number = self._decoded(netlink.Message.errno, reply)
                     if number:
                         raise Refused(command, number)
                     return None if interrupted else found

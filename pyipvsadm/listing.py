@@ -54,7 +54,13 @@ def _classic(request: Request, backend: Backend, world: World, wanted: Selection
 
     shown = request.slots
     if "connection" in shown:
-        yield from _connections(_connection_lines(backend, wanted), world, shown)
+        parts = _connections(_connection_lines(backend, wanted), world, shown)
+        if world.output_is_terminal():
+            from pyipvsadm.view.figures import safe  # noqa: PLC0415
+
+            # What an engine remembers comes from clients' packets (SIP's Call-ID): a terminal is not to obey it.
+            parts = ("\n".join(map(safe, part.split("\n"))) for part in parts)
+        yield from parts
     elif "timeout" in shown:
         yield classic.timeouts(backend.timeouts())
     elif "daemon" in shown:

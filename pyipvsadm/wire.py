@@ -191,7 +191,9 @@ def timeouts(t: Timeouts) -> bytes:
     )
 
 
-_WHOLE = (NEW_SERVICE, SET_SERVICE, NEW_DEST, SET_DEST)  # the others need no more than what names their object
+# The others need no more than what names their object.
+_WHOLE_SERVICE = (NEW_SERVICE, SET_SERVICE)
+_WHOLE_SERVER = (NEW_DEST, SET_DEST)
 
 
 class Encoder:
@@ -217,11 +219,11 @@ class Encoder:
                 return timeouts(change.timeouts)
             return b"" if change.daemon is None else daemon(change.daemon)  # b"": ZERO of all, FLUSH
         if server is None:
-            return _service_id(service, self._rest(service)) if change.op in _WHOLE else service_id(service)
+            return _service_id(service, self._rest(service)) if change.op in _WHOLE_SERVICE else service_id(service)
         if service is not self._service:
             self._service = service
             self._id = service_id(service)
-        if change.op not in _WHOLE:
+        if change.op not in _WHOLE_SERVER:
             return self._id + destination_id(server)
         known = self._servers.get(id(server))
         if known is None:

@@ -54,7 +54,14 @@ class World:
             raise Failed(f"cannot write to standard output: {no.strerror}") from None
 
     def err(self, line: str) -> None:
-        """Write a line to standard error; where that fails there is nobody to tell."""
+        """Write a line (or some) to standard error; where that fails there is nobody to tell.
+
+        It may quote a file or a command line: to a terminal no character goes that it would obey. Scripts get all as it was.
+        """
+        if not line.isprintable() and self.error_is_terminal():
+            from pyipvsadm.view.figures import safe  # noqa: PLC0415  # few lines have such
+
+            line = "\n".join(map(safe, line.split("\n")))
         self.draw(line + "\n")
 
     def draw(self, text: str) -> None:

@@ -81,6 +81,10 @@ def others() -> list[Case]:
             refused(f"operation {op} without a service", errno.EINVAL, Change(op), new(web))
             for op in (NEW_SERVICE, SET_SERVICE, DEL_SERVICE, NEW_DEST, SET_DEST, DEL_DEST)
         ),
+        *(  # of a service, what names it is all that these look at
+            refused(f"operation {op} without a server, names that do not fit", errno.ESRCH, Change(op, tcp(pe="n" * 17)))
+            for op in (NEW_DEST, SET_DEST)
+        ),
         *(
             refused(f"operation {op} writes nothing", errno.EOPNOTSUPP, Change(op), new(web))
             for op in (0, GET_DEST, GET_DAEMON, SET_INFO, 18, 255)

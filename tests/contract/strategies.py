@@ -34,7 +34,7 @@ from pyipvsadm.model import (
     Timeouts,
 )
 from tests.contract.backends import NIC
-from tests.contract.words import SCHEDULERS, U32_MAX, ip
+from tests.contract.words import INT_MAX, SCHEDULERS, U32_MAX, ip
 
 T = TypeVar("T")
 
@@ -114,8 +114,52 @@ _CHANGES = [
 ]
 
 
+# The same over the whole range of each field, but for names and families, of which any other is like one of the above.
+_u8, _u16, _u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
+_s32 = st.integers(-(2**31), 2**31 - 1)
+_addresses = st.sampled_from([(AF_INET, 4), (AF_INET6, 16)]).flatmap(
+    lambda kind: st.tuples(st.just(kind[0]), st.binary(min_size=kind[1], max_size=kind[1]))
+)
+wide_services = st.builds(
+    _service,
+    st.one_of(
+        st.tuples(_addresses, _u16, _u16).map(lambda drawn: (drawn[0][0], drawn[1], drawn[0][1], drawn[2], 0)),
+        st.tuples(st.sampled_from([AF_INET, AF_INET6]), st.just(0), st.just(b""), st.just(0), st.integers(1, U32_MAX)),
+        st.sampled_from(_SERVICES),
+    ),
+    st.sampled_from(SCHEDULERS),
+    _u32,
+    _u32,
+    mostly([1, 64, 128], [0, 129]) | _u32,
+    st.sampled_from(["", "", "sip"]),
+)
+wide_destinations = st.builds(
+    _destination,
+    st.tuples(_addresses, _u16).map(lambda drawn: (*drawn[0], drawn[1])) | st.sampled_from(_SERVERS),
+    _u32,
+    _s32,
+    st.tuples(st.integers(0, INT_MAX), st.integers(0, INT_MAX)),  # above, some kernels refuse
+    st.tuples(_u8, _u16, _u16),
+)
+wide_daemons = st.builds(
+    Daemon,
+    st.sampled_from([MASTER, BACKUP]) | _u32,
+    st.sampled_from(["lo", NIC]),
+    _u32,
+    _u16,
+    st.sampled_from(_GROUPS),
+    _u16,
+    _u8,
+)
+# What no command of ours asks: a part that is missing, an operation that there is not.
+odd_changes = st.builds(
+    Change,
+    st.sampled_from([NEW_SERVICE, SET_SERVICE, DEL_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, NEW_DAEMON, DEL_DAEMON, 0, 18, 255]),
+) | st.builds(Change, st.sampled_from([NEW_DEST, SET_DEST, DEL_DEST]), services)
+
+
 def changes() -> st.SearchStrategy[list[Change]]:
     """Sequences of up to 40 changes."""
     kinds = [kind for share, kind in _CHANGES for _ in range(share)]
-    one = st.sampled_from(range(len(kinds))).flatmap(kinds.__getitem__)  # one_of would count each kind once
+    one = st.sampled_from(range(len(kinds))).flatmap(lambda at: kinds[at])  # one_of would count each kind once
     return st.lists(one, max_size=40)

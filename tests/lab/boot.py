@@ -33,6 +33,8 @@ REPO = Path(__file__).resolve().parents[2]
 LAB = REPO / ".lab"
 APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables jq"
 
+PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES")  # of our environment, to the guest's tests
+
 # Programs the guest needs, by the Debian package that brings them.
 PROGRAMS = {"ipvsadm": "ipvsadm", "modprobe": "kmod", "ip": "iproute2", "iptables": "iptables", "jq": "jq"}
 
@@ -100,7 +102,7 @@ def boot(
                     "IPVSADM_LAB": "1",
                     "LAB_DIR": str(LAB),
                     "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
-                    **{name: value for name, value in os.environ.items() if name == "LAB_TOOL"},
+                    **{name: value for name, value in os.environ.items() if name in PASSED_ON},
                 },
             },
         ),

@@ -337,6 +337,30 @@ def test_connections(words: str, expected: tuple[str, ...]) -> None:
     assert run(world, words) == (0, lines("IPVS connection entries", *expected), "")
 
 
+class Hostile(Table):
+    """A table with a connection whose client has sent an odd Call-ID."""
+
+    def connections(self) -> Any:
+        yield b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+        yield "UDP 0A000063 C002 0A000001 13C4 0A000002 13C4 UDP 65 sip \x1b[31m\u202e!\n".encode()
+
+
+@pytest.mark.parametrize("words", ["-Lnc --persistent-conn", "-Lc --persistent-conn"])
+@pytest.mark.parametrize(("shows", "end"), [((80, 24), "?[31m?!\n"), (None, "\x1b[31m\u202e!\n")])
+def test_what_clients_have_sent_does_not_steer_a_terminal(words: str, shows: tuple[int, int] | None, end: str) -> None:
+    world = FakeWorld(table=Hostile(), shows=shows)
+    assert cli.main(words.split(), world) == 0
+    assert world.stdout.endswith(f"sip                {end}")
+    assert world.stdout.startswith("IPVS connection entries\npro expire")
+
+
+@pytest.mark.parametrize(("seen", "said"), [(True, "--?[31m?: unknown option\n"), (False, "--\x1b[31m\u202e: unknown option\n")])
+def test_what_a_file_says_does_not_steer_a_terminal(seen: bool, said: str) -> None:
+    world = FakeWorld(stdin="-L --\x1b[31m\u202e\n".encode(), seen=seen)
+    assert cli.main(["-R"], world) == 255
+    assert world.stderr == f"line 1: {said}"
+
+
 def test_long_listings_are_written_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     world = with_rules()
     whole = run(world, "-Ln")[1]

@@ -290,6 +290,23 @@ def test_an_answer_without_its_attributes(connect: Any) -> None:
         table.services()
 
 
+@pytest.mark.parametrize("answer", [header(FAMILY, 0, 1, bytes(4)), header(netlink.NLMSG_ERROR, 0, 1, b"")])
+def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    """A family without its id, an error without its errno."""
+    sock = Socket(silent)
+    monkeypatch.setattr(sock, "send", lambda _: sock.queue.append(answer))
+    monkeypatch.setattr("pyipvsadm.kernel._socket.socket", lambda *_: sock)
+    with pytest.raises(Failed, match="The kernel's answer cannot be read"):
+        Kernel()
+
+
+def test_an_error_without_its_errno(connect: Any) -> None:
+    table, _ = connect(lambda request: [header(netlink.NLMSG_ERROR, 0, request[0], b"")])
+    for ask in (table.services, table.timeouts, lambda: table.apply([ADD])):
+        with pytest.raises(Failed, match="an error message without its errno"):
+            ask()
+
+
 def test_a_send_that_fails(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     table, sock = connect(silent)
 

@@ -179,6 +179,29 @@ def test_words_of_the_user_come_back_as_they_were() -> None:
     assert (status, stderr) == (255, b"--\xff\xfe: unknown option\n")
 
 
+HANGS = """
+import _socket, sys, threading
+from pyipvsadm.cli import entry, main
+_socket.gethostbyaddr = lambda _: threading.Event().wait()
+entry(main)
+"""
+
+
+@pytest.mark.parametrize("words", [["-L"], ["-S"], ["-L", "--pretty"], ["-L", "--json"]])
+def test_a_resolver_that_hangs_costs_the_names_and_no_more(words: list[str], tmp_path: Path) -> None:
+    table = tmp_path / "table"
+    table.write_text("-A -t 10.0.0.1:80 -s wlc\n")
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS, "--backend", f"memory:{table}", "--resolve-timeout", "1", *words],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"10.0.0.1" in done.stdout
+
+
 def test_an_unreadable_table_file(tmp_path: Path) -> None:
     path = tmp_path / "loop"
     path.symlink_to(path)

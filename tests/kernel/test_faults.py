@@ -1,0 +1,205 @@
+"""Faults of the machine around a command: signals in its middle, full and read-only disks, no /proc, others at the same time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyipvsadm import cli
+from pyipvsadm.kernel import Kernel
+from tests.kernel.netns import Result, run_child, run_ours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("netns")
+
+COUNT = 2000  # rules: several batches
+RULES = "".join(f"-A -f {mark} -s wlc\n" for mark in range(1, COUNT + 1)).encode()
+
+
+def marks() -> list[int]:
+    with closing(Kernel()) as table:
+        return sorted(service.fwmark for service in table.services())
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two pages that holds a file `rules`."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", tmp_path], check=True)
+    try:
+        (tmp_path / "rules").write_text("-A -f 7 -s wlc\n")
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def save(path: Path) -> Result:
+    return run_child(lambda: cli.main_save(["-n", "-f", str(path)]))
+
+
+def grow(path: Path) -> Result:
+    return run_ours(["--backend", f"memory:{path}", "-R"], RULES.replace(b"-f 7 ", b"-f 9999 "))
+
+
+WRITERS = [pytest.param(save, id="save"), pytest.param(grow, id="embedded table")]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_a_disk_that_takes_nothing_keeps_the_old_file(disk: Path, write: Callable[[Path], Result], state: str) -> None:
+    assert run_ours(["-R"], RULES).status == 0
+    if state == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    found = write(disk / "rules")
+    said = "No space left on device" if state == "full" else "Read-only file system"
+    assert (found.status, found.stdout) == (1, b"")
+    assert found.stderr.decode().startswith("cannot write ")
+    assert found.stderr.decode().endswith(f"{said}\n")
+    assert (disk / "rules").read_text() == "-A -f 7 -s wlc\n"
+    assert [each.name for each in disk.iterdir()] == ["rules"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("-A -f 9", 0, ""),
+        ("-L -n", 0, ""),
+        ("-S -n", 0, ""),
+        ("-L -n -c", 1, "cannot open file /proc/net/ip_vs_conn"),
+        ("--apply", 1, "cannot tell the network namespace by /proc/self/ns/net: No such file or directory"),
+        ("--apply --dry-run --prune", 1, ""),
+        ("--complete fish 3 ipvsadm -D -f", 0, ""),
+    ],
+)
+def test_proc_is_not_mounted(words: str, status: int, said: str) -> None:
+    done = subprocess.run(
+        [
+            "unshare",
+            "-m",
+            "/bin/sh",
+            "-c",
+            'umount -l /proc && exec "$@"',
+            "sh",
+            sys.executable,
+            "-m",
+            "pyipvsadm",
+            *words.split(),
+        ],
+        input=b"-A -f 8\n",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr.decode()) == (status, False), done.stderr
+    if said:
+        assert done.stderr.decode() == said + "\n"
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGKILL]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_between_two_batches_of_a_restore(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends by the signal; what was sent stands, in order, and the rest can follow."""
+    real = Kernel._send
+    sent: list[int] = []
+
+    def send(table: Kernel, data: bytes) -> None:
+        if len(sent) == 4:  # the family, the information, two batches
+            os.kill(os.getpid(), number)
+        sent.append(len(data))
+        real(table, data)
+
+    monkeypatch.setattr(Kernel, "_send", send)
+    assert run_ours(["-R"], RULES) == Result(-number, b"", b"")
+    monkeypatch.undo()
+    there = marks()
+    assert 0 < len(there) < COUNT
+    assert there == list(range(1, len(there) + 1))
+    assert run_ours(["-R"], RULES).stderr.count(b"Service already exists") == len(there)
+    assert marks() == list(range(1, COUNT + 1))
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+def test_a_signal_while_a_file_is_written(
+    number: signal.Signals, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file stays whole; the new one, unfinished, may stay beside it."""
+    path = tmp_path / "rules"
+    path.write_text("old\n")
+    assert run_ours(["-A", "-f", "1", "-s", "wlc"]).status == 0
+    monkeypatch.setattr(f"pyipvsadm.files.os.{call}", lambda *_: os.kill(os.getpid(), number))
+    assert save(path).status == -number
+    monkeypatch.undo()
+    assert path.read_text() == "old\n"
+    assert save(path) == Result(0, b"", b"")
+    assert path.read_text() == "-A -f 1 -s wlc\n"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("words", ["-L -n --stats", "-S -n"])
+def test_a_signal_in_a_listing(number: signal.Signals, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_ours(["-R"], RULES).status == 0
+    real = Kernel._receive
+    received: list[bytes] = []
+
+    def receive(table: Kernel) -> bytes:
+        received.append(real(table))
+        if len(received) == 4:
+            os.kill(os.getpid(), number)
+        return received[-1]
+
+    monkeypatch.setattr(Kernel, "_receive", receive)
+    found = run_ours(words.split())
+    assert (found.status, found.stderr) == (-number, b"")
+
+
+def test_signals_that_are_handled_disturb_nothing() -> None:
+    """EINTR: some thousand of them, while requests are sent and answered."""
+
+    def under_fire(words: list[str]) -> Callable[[], int]:
+        def body() -> int:
+            fired: list[int] = []
+            signal.signal(signal.SIGALRM, lambda number, _: fired.append(number))
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            sys.stdin = open(0)  # noqa: SIM115
+            status = cli.main(words)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return status if fired else 99
+
+        return body
+
+    assert run_child(under_fire(["-R"]), RULES) == Result(0, b"", b"")
+    calm = run_ours(["-L", "-n"])
+    assert calm.stdout.count(b"FWM") == COUNT
+    assert run_child(under_fire(["-L", "-n"])) == calm
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_two_restores_at_once(embedded: bool, tmp_path: Path) -> None:
+    """Nothing is lost: each rule is one's, and the other is told that it is there."""
+    backend = ["--backend", f"memory:{tmp_path / 'table'}"] if embedded else []
+    pids = []
+    for name in ("one", "two"):
+        pid = os.fork()
+        if not pid:
+            found = run_ours([*backend, "-R"], RULES, timeout=100)
+            (tmp_path / name).write_bytes(found.stderr)
+            os._exit(0)
+        pids.append(pid)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    told = [(tmp_path / name).read_text().splitlines() for name in ("one", "two")]
+    assert len(told[0]) + len(told[1]) == COUNT
+    assert all(line.endswith("Service already exists") for lines in told for line in lines)
+    assert len({line for lines in told for line in lines}) == COUNT
+    assert run_ours([*backend, "-S", "-n"]).stdout.count(b"\n") == COUNT

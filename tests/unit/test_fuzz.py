@@ -1,0 +1,82 @@
+"""Some of what `make fuzz` does for minutes, and that no input takes more work than its size allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from pyipvsadm import netlink
+from tests.fuzz import targets
+from tests.fuzz.targets import TARGETS, Endless, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INPUTS = 25
+BASE = 100  # repetitions
+TIMES = 4
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_whatever_comes_it_ends_in_a_sentence(name: str) -> None:
+    target = TARGETS[name]
+
+    @settings(max_examples=INPUTS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(target.inputs)
+    def one(drawn: object) -> None:
+        lines_of(lambda: target.run(drawn))
+
+    one()
+
+
+def test_a_loop_without_an_end_is_found() -> None:
+    with pytest.raises(Endless):
+        lines_of(lambda: targets.rules(b"-A -f 1\n" * 100), 500)
+
+
+def nested(times: int) -> bytes:
+    data = b""
+    for _ in range(times):
+        data = netlink.attribute(1, data)
+    return data
+
+
+def answers(body: Callable[[int], list[Any]]) -> Callable[[int], Any]:
+    return lambda times: (["-L -n"], body(times), True, b"")
+
+
+GROWS: list[tuple[str, str, Callable[[int], Any]]] = [
+    ("netlink", "attributes", answers(lambda times: [[(28, 2, 0, netlink.attribute(9, b"") * times)]])),
+    ("netlink", "nests", answers(lambda times: [[(28, 2, 0, nested(times))]])),
+    ("netlink", "messages", answers(lambda times: [[(28, 2, 1, b"")] * times])),
+    ("netlink", "datagrams", answers(lambda times: [[(28, 2, 1, b"")]] * times)),
+    *(("connections", f"line {at}", lambda times, line=line: ("-Lnc", line * times))
+      for at, line in enumerate(targets.CONNECTIONS)),
+    ("connections", "words", lambda times: ("-Lnc", b"TCP " * times + b"\n")),
+    *(("table_file", f"line {at}", lambda times, line=line: targets.TABLE[0] + line * times)
+      for at, line in enumerate(targets.TABLE)),
+    *(
+        (name, f"rule {at}", lambda times, line=line: line * times)
+        for name in ("rules", "embedded_file")
+        for at, line in enumerate(targets.RULES)
+    ),
+    ("rules", "words", lambda times: b"-A" + b" -n" * times + b"\n"),
+    ("rules", "flags", lambda times: b"-A -f 1 -b " + b"flag-1," * times + b"\n"),
+    ("rules", "a cluster", lambda times: b"-L" + b"n" * times + b"\n"),
+    ("argv", "words", lambda times: ["-L", *["-n"] * times]),
+    ("argv", "services", lambda times: ["-L", *["-f", "5"] * times]),
+    ("argv", "a cluster", lambda times: ["-L" + "n" * times]),
+    ("argv", "a typing error", lambda times: ["-L", "--" + "x" * times]),
+    ("completion", "words", lambda times: ("fish", ["ipvsadm", "-L", *["-n"] * times, ""], times + 2)),
+    ("completion", "a word", lambda times: ("zsh", ["ipvsadm", "-A", "-t", "1" * times], 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "of"), [pytest.param(name, of, id=f"{name}: {what}") for name, what, of in GROWS])
+def test_work_grows_with_the_input_and_no_faster(name: str, of: Callable[[int], Any]) -> None:
+    run = TARGETS[name].run
+    run(of(1))  # imports, and what is worked out once
+    small, large = [lines_of(lambda times=times: run(of(times))) for times in (BASE, BASE * TIMES)]  # type: ignore[misc]
+    assert large <= small * TIMES * 1.2 + 500, (small, large)
