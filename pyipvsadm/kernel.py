@@ -286,14 +286,16 @@ class Kernel:
         """What a dump gives; None when the kernel marks it as interrupted."""
         found: list[Value] = []
         interrupted = False
+        values = reader.values if reader else None
         while True:
             datagram = self._receive()
             if len(datagram) == netlink.DONE and netlink.is_done(datagram, seq):
                 return None if interrupted else found
-            values = reader.values(datagram, seq) if reader else None
-            if values is not None:
-                found += values
-                continue
+            if values:
+                some = values(datagram, seq)
+                if some is not None:
+                    found += some
+                    continue
             for reply in self._messages(datagram):
                 if reply.seq != seq:
                     continue

@@ -216,7 +216,7 @@ def _listing(request: Request, backend: Backend, world: World, wanted: Selection
 
             parts = procfs.listing(services, text, "nosort" not in shown)
             if parts is not None:
-                return [classic.title(shown), *parts]
+                return [classic.title(shown), "".join(parts)]
     return _listed(zip(services, backend.rows(services, columns), strict=True), world, shown)
 
 
