@@ -82,7 +82,7 @@ def _no_tunnels_of_their_own() -> Iterator[None]:
 def plant(fault: Fault) -> None:
     for host, command in fault.plant:
         if command == A_CLIENT_COMES:
-            assert answers(fault.network, times=1) == {"one"}
+            eventually(lambda: answers(fault.network, times=1), {"one"})
             continue
         text = filled(command, fault.network)
         for name in ("director", "one", "two"):
@@ -136,7 +136,7 @@ def test_another_port_without_nat() -> None:
         assert answers(DIRECT) == NOBODY
         carry_out(Fault("port-not-mapped", DIRECT, ()), findings)
         with served("one", socket.AF_INET, WEB):
-            assert answers(DIRECT) == {"one"}
+            eventually(lambda: answers(DIRECT), {"one"})
         assert doctor("director") == (0, [])
 
 
@@ -199,7 +199,7 @@ def test_a_full_table_of_tracked_connections() -> None:
             assert answers(DIRECT, times=2) == NOBODY
             assert findings[0]["mend"] == ["sysctl -w net.netfilter.nf_conntrack_max=6"]
             subprocess.run(shlex.split("sysctl -w net.netfilter.nf_conntrack_max=6"), check=True, capture_output=True)
-            assert answers(DIRECT) == BOTH
+            eventually(lambda: answers(DIRECT), BOTH)
             assert doctor("director") == (0, [])
         finally:
             most.write_text(before)
@@ -231,11 +231,12 @@ def test_a_kernel_without_the_module() -> None:
     with built(DIRECT, WEB):
         for rule in RULES_DIRECT:
             shell("director", "ipvsadm " + filled(rule, DIRECT))
-        assert answers(DIRECT) == BOTH
+        eventually(lambda: answers(DIRECT), BOTH)
 
 
 def test_the_fallback_tunnel_is_brought_up() -> None:
     """As modprobe ipip leaves it: tunl0, for any sender, down."""
+    subprocess.run(["modprobe", "ipip"], check=True, capture_output=True)
     FALLBACK.write_text("0")
     with built(DIRECT, WEB):
         for rule in RULES_TUNNEL[:2]:
@@ -244,7 +245,7 @@ def test_the_fallback_tunnel_is_brought_up() -> None:
         assert (status, [finding["mend"] for finding in findings]) == (2, [["ip link set dev tunl0 up"]])
         assert answers(DIRECT, times=1) == NOBODY
         carry_out(Fault("real-tunnel-down", DIRECT, (), host="one"), findings)
-        assert answers(DIRECT) == {"one"}
+        eventually(lambda: answers(DIRECT), {"one"})
         assert doctor("one", f"--real-server-for {DIRECT.vip} -i") == (0, [])
 
 
@@ -258,7 +259,7 @@ def test_in_a_healthy_cluster_nothing_is_found(health: Health) -> None:
             shell("director", "ipvsadm " + filled(rule, health.network))
         for host, command in health.plant:
             shell(host, filled(command, health.network))
-        assert answers(health.network) == health.right
+        eventually(lambda: answers(health.network), health.right)
         assert doctor("director") == (0, [])
         assert doctor("director", "--probe") == (0, [])
         assert doctor("one", filled(health.words, health.network)) == (0, [])
