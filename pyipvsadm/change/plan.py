@@ -10,6 +10,7 @@ service's exclude each other: where such servers go, daemons start after that.
 
 from __future__ import annotations
 
+from pyipvsadm.change.keep import copy
 from pyipvsadm.change.snapshot import server_settings, service_settings
 from pyipvsadm.errors import Failed, Usage
 from pyipvsadm.memory import daemon_in_force
@@ -171,7 +172,8 @@ class _Maker:
             if server.af != service.af:
                 self._mixed_then = line
             if self._keep_weights and target.weight != server.weight:
-                target = _weighing(target, server.weight)
+                target = copy(target)
+                target.weight = server.weight
             if server_settings(server) == server_settings(target):
                 self._found.unchanged += 1
             else:
@@ -231,11 +233,6 @@ class _Maker:
             "exclude each other in the kernel; nothing was done"
         )
         raise Usage(said) if line and self._mixed_then else Failed(said, REFUSED)
-
-
-def _weighing(server: Destination, weight: int) -> Destination:
-    s = server
-    return Destination(s.af, s.addr, s.port, s.forward, weight, s.upper, s.lower, s.tun_type, s.tun_port, s.tun_flags)
 
 
 def _in_force(given: Daemon, now: Daemon) -> Daemon:

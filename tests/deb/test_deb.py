@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from pyipvsadm import __version__
-from pyipvsadm.options import COMMANDS
 from tests.deb.machine import live, missing
 from tests.unit.test_install import expected
 
@@ -148,12 +147,10 @@ def test_ldirectord_goes_through_ours_as_through_the_reference(life: dict[str, t
 
 
 def test_reload_applies_the_difference(life: dict[str, tuple[int, str]]) -> None:
-    with_apply = any(row.long == "apply" for row in COMMANDS)
-    assert (life["reload"][0] == 0) == with_apply
-    assert life["reloaded"] == (0, TABLE) or not with_apply
+    assert life["reload"][0] == 0
+    assert life["reloaded"] == (0, TABLE)
 
 
-@pytest.mark.skipif(not Path("completions").exists(), reason="the tree has no completions")
 def test_the_shells_find_the_completions(life: dict[str, tuple[int, str]]) -> None:
     for name in ("ipvsadm", "ipvsadm-save", "ipvsadm-restore"):
         assert f"-F _ipvsadm {name}\n" in life["bash"][1]
@@ -162,7 +159,6 @@ def test_the_shells_find_the_completions(life: dict[str, tuple[int, str]]) -> No
     assert "--version" in life["fish"][1]
 
 
-@pytest.mark.skipif(not Path("man").exists(), reason="the tree has no man pages")
 def test_the_man_pages_are_ours(life: dict[str, tuple[int, str]]) -> None:
     status, text = life["pages"]
     assert status == 0
