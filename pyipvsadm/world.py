@@ -144,9 +144,10 @@ class World:
         Screen(self.out).run(body)
 
     def has_colours(self) -> bool:
-        """Whether standard output is a terminal, and nobody asks for none (https://no-color.org)."""
-        wanted = not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
-        return wanted and self.output_is_terminal()
+        """Whether standard output is a terminal with colours."""
+        from pyipvsadm.view.figures import has_colours  # noqa: PLC0415  # few commands draw
+
+        return self.output_is_terminal() and has_colours(self.environ)
 
     def read_file(self, path: str) -> bytes:
         """A file that must be there."""

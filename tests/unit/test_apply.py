@@ -495,9 +495,9 @@ def test_a_save_to_a_file_rests_on_two_readings(tmp_path: Path) -> None:
 def test_colours_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     real = World()
     monkeypatch.setattr(os, "isatty", lambda fd: fd == 1)
-    real.environ = {}
+    real.environ = {"TERM": "xterm", "NO_COLOR": ""}
     assert real.has_colours()
-    for variable in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+    for variable in ({}, {"TERM": ""}, {"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}):
         real.environ = variable
         assert not real.has_colours()
 
