@@ -108,7 +108,7 @@ class World:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
 
     def wait(self, seconds: float) -> int:
-        """Let the seconds pass: 0, or sooner with the number of a signal that has come and is held."""
+        """Let the seconds pass (none: look): 0, or sooner with the number of a signal that has come and is held."""
         if self._held:
             import _signal  # noqa: PLC0415
 

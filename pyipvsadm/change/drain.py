@@ -12,7 +12,7 @@ from __future__ import annotations
 from pyipvsadm import rules
 from pyipvsadm.change.keep import REFUSED, TRIES, copy, find_server, find_service, matching
 from pyipvsadm.change.snapshot import agreed
-from pyipvsadm.errors import Failed, Refused, sentence
+from pyipvsadm.errors import SIGNALS, Failed, Refused, sentence
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change
 from pyipvsadm.view.progress import connections, progress_on
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pyipvsadm.world import World
 
 POLL = 1.0  # seconds between two looks at the table
-NAMES = {1: "HUP", 2: "INT", 15: "TERM"}  # asm-generic/signal.h
 
 
 class Drained:
@@ -158,7 +157,7 @@ class _Draining:
                 self._say_what_undoes()
                 return 1
             if signal:
-                self._world.err(f"{NAMES.get(signal, signal)}: {connections(count)} left{self._nothing_deleted}")
+                self._world.err(f"{SIGNALS[signal]}: {connections(count)} left{self._nothing_deleted}")
                 self._put_back()
                 return 128 + signal
             if count:
