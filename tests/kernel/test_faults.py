@@ -14,6 +14,7 @@ import pytest
 from pyipvsadm import cli, kernel
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import AF_INET, DEL_SERVICE, NEW_SERVICE, Change, Service
+from pyipvsadm.run import run
 from tests.kernel.netns import Result, run_child, run_ours
 
 if TYPE_CHECKING:
@@ -284,13 +285,13 @@ def test_more_errors_than_the_socket_holds(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_a_permission_that_is_dropped(words: str, status: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = cli.run
+    real = run
 
     def unprivileged(*arguments: Any) -> int:
         os.setresuid(65534, 65534, 65534)
         return real(*arguments)
 
-    monkeypatch.setattr(cli, "run", unprivileged)
+    monkeypatch.setattr("pyipvsadm.cli.run", unprivileged)
     found = run_ours(words.split(), b"-A -f 1\n-A -f 2\n")
     assert (found.status, found.stderr.decode()) == (status, said.replace("{}", "Permission denied (you must be root)\n"))
     assert marks() == []
