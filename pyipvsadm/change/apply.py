@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 REFUSED = 255
 DRIFT = 1
+FORMAT = 1  # of the summary for machines: within it fields may be added, none goes or changes its meaning
 
 MANAGERS = ("keepalived", "ldirectord", "kube-proxy")  # they may write more than their name into comm: ldirectord does
 KUBE = "kube-ipvs0"
@@ -178,6 +179,7 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
         return found | {"message": message} if message else found
 
     found = {
+        "format": FORMAT,
         "dry_run": tried,
         "added": made.added,
         "changed": made.changed,

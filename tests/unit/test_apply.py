@@ -130,7 +130,7 @@ def test_json() -> None:
     found = json.loads(out)
     assert [step["rule"] for step in found.pop("steps")] == PLAN.splitlines()
     assert found == {
-        "dry_run": True, "added": 2, "changed": 1, "removed": 1, "unchanged": 1, "services_not_in_file": 1,
+        "format": 1, "dry_run": True, "added": 2, "changed": 1, "removed": 1, "unchanged": 1, "services_not_in_file": 1,
         "refused": [], "signal": None, "undone": 0, "stands": [], "unchecked": [],
     }  # fmt: skip
     made.stdin = b"-A -f 1\n-A -f 2 -s nonsense\n"
