@@ -111,7 +111,8 @@ class _Run:
         steps = [*self._plan.steps()]
         if "json" not in self._request.slots:
             coloured = self._world.has_colours()
-            self._world.out("".join(_shown(step, coloured) for step in steps))
+            shown = _harmless if self._world.output_is_terminal() else str
+            self._world.out("".join(_shown(step.change.op, shown(step.rule()), coloured) for step in steps))
         self._tell(outcome, [*copy.assumptions()])
         return REFUSED if outcome.refused else DRIFT if steps else 0
 
@@ -165,10 +166,14 @@ def _named(step: Step) -> str:
     return f"line {step.line}" if step.line else step.rule().rstrip()
 
 
-def _shown(step: Step, coloured: bool) -> str:
-    if not coloured:
-        return step.rule()
-    return f"\033[{_COLOURS.get(step.change.op, _EDITED)}m{step.rule().rstrip()}\033[0m\n"
+def _shown(op: int, rule: str, coloured: bool) -> str:
+    return f"\033[{_COLOURS.get(op, _EDITED)}m{rule.rstrip()}\033[0m\n" if coloured else rule
+
+
+def _harmless(rule: str) -> str:
+    from pyipvsadm.view.figures import safe  # noqa: PLC0415  # only a terminal would obey what the file says
+
+    return safe(rule.rstrip("\n")) + "\n"
 
 
 def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:

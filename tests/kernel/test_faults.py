@@ -281,7 +281,7 @@ def test_more_errors_than_the_socket_holds(monkeypatch: pytest.MonkeyPatch) -> N
         ("-R", 255, "line 1: {}line 2: {}"),
         ("-L -n", 1, "{}"),
         ("-S -n", 1, "{}"),
-        ("--apply", 255, "{}"),
+        ("--apply --dry-run", 255, "{}"),
     ],
 )
 def test_a_permission_that_is_dropped(words: str, status: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

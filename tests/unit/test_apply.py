@@ -102,6 +102,12 @@ def test_a_terminal_shows_the_plan_as_a_difference() -> None:
     ]
 
 
+@pytest.mark.parametrize(("shows", "said"), [((80, 24), "-A -f 1 -s ?[31m?\n"), (None, "-A -f 1 -s \x1b[31m\u202e\n")])
+def test_the_plan_does_not_steer_a_terminal(shows: tuple[int, int] | None, said: str) -> None:
+    made = world(table=Willing(), stdin="-A -f 1 -s \x1b[31m\u202e\n", shows=shows)
+    assert run(made, "--apply --dry-run")[:2] == (1, said)
+
+
 def test_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "rules"
     path.write_text(WANTED)
