@@ -134,7 +134,7 @@ STEPS ?= 10000
 SEED ?= $(shell date +%s)
 soak: env lab-packages ## STEPS random changes (10000) from SEED: the kernel's and the embedded table the same after each (root)
 	IPVSADM_STEPS=$(STEPS) IPVSADM_SEED=$(SEED) $(BIN)/python -m tests.lab --timeout 7200 -- \
-	  -q -s --tb=short tests/contract/test_machine.py
+	  -q -s --tb=short -o faulthandler_timeout=0 tests/contract/test_machine.py
 
 FUZZ ?= 600
 fuzz: env ## hostile input to every reader for FUZZ seconds (600)
