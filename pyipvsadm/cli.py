@@ -188,11 +188,11 @@ def _save(argv: Sequence[str], world: World) -> int:
             return 1
     backend = _open(world, None)
     try:
-        from pyipvsadm.listing import saved  # noqa: PLC0415  # the door does not pay for it
+        from pyipvsadm import listing  # noqa: PLC0415  # the door does not pay for it
 
-        text = saved(backend, world, numeric, full, certain=path is not None)
+        text = listing.saved(backend, world, numeric, full, certain=path is not None)
         if path is None:
-            world.out(text)
+            listing.write(world, listing.obeyed_by_none([text], world))
         else:
             from pyipvsadm.files import replace  # noqa: PLC0415
 

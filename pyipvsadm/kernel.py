@@ -44,7 +44,7 @@ from pyipvsadm.model import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, TypeVar
+    from typing import Any, NoReturn, TypeVar
 
     from pyipvsadm.files import Lock
     from pyipvsadm.layout import Reader
@@ -100,7 +100,7 @@ class Kernel:
         """Ask for the information again; after a reload of the module, for the family. Failed (status 2) while there is none."""
         try:
             self._info = self._one(GET_INFO, wire.read_info)
-        except Refused:
+        except (Refused, Failed):
             # Who asks for a family by its name has the kernel load the module for it (genetlink.c: ctrl_getfamily).
             if not os.path.exists(TABLE_FILE):
                 raise not_there(errno.ENOPROTOOPT) from None
@@ -209,6 +209,8 @@ class Kernel:
             self._send(messages)
             refused += [(place + at, number) for at, number in self._outcomes(first, last)]
             place += self._batch
+        if any(number == errno.ENOENT for _, number in refused):
+            self._one(GET_INFO, wire.read_info)  # no scheduler or server of that name, or no IPVS?
         return refused
 
     def _closed(self, messages: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
@@ -267,8 +269,14 @@ class Kernel:
                 if reply.seq != self._seq:
                     continue
                 if reply.type == netlink.NLMSG_ERROR:
-                    raise Refused(command, self._decoded(netlink.Message.errno, reply))
+                    self._refuse(command, self._decoded(netlink.Message.errno, reply))
                 return reply
+
+    def _refuse(self, command: int, number: int) -> NoReturn:
+        """No answer to a question. ENOENT: there is no such family any more, for nothing that is asked of IPVS answers it."""
+        if number == errno.ENOENT and command:
+            raise not_there(errno.ENOPROTOOPT)
+        raise Refused(command, number)
 
     def _dump(
         self,
@@ -309,7 +317,7 @@ class Kernel:
                 if reply.type in (netlink.NLMSG_ERROR, netlink.NLMSG_DONE):
                     number = self._decoded(netlink.Message.errno, reply)
                     if number:
-                        raise Refused(command, number)
+                        self._refuse(command, number)
                     return None if interrupted else found
                 found.append(self._decoded(read, reply))
 

@@ -108,7 +108,7 @@ class World:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
 
     def wait(self, seconds: float) -> int:
-        """Let the seconds pass: 0, or sooner with the number of a signal that has come and is held."""
+        """Let the seconds pass (none: look): 0, or sooner with the number of a signal that has come and is held."""
         if self._held:
             import _signal  # noqa: PLC0415
 
@@ -144,9 +144,10 @@ class World:
         Screen(self.out).run(body)
 
     def has_colours(self) -> bool:
-        """Whether standard output is a terminal, and nobody asks for none (https://no-color.org)."""
-        wanted = not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
-        return wanted and self.output_is_terminal()
+        """Whether standard output is a terminal with colours."""
+        from pyipvsadm.view.figures import has_colours  # noqa: PLC0415  # few commands draw
+
+        return self.output_is_terminal() and has_colours(self.environ)
 
     def read_file(self, path: str) -> bytes:
         """A file that must be there."""

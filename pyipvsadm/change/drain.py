@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pyipvsadm import rules
 from pyipvsadm.change.keep import REFUSED, TRIES, copy, find_server, find_service, matching
-from pyipvsadm.errors import Failed, Refused, sentence
+from pyipvsadm.change.snapshot import agreed
+from pyipvsadm.errors import SIGNALS, Failed, Refused, sentence
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change
 from pyipvsadm.view.progress import connections, progress_on
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pyipvsadm.world import World
 
 POLL = 1.0  # seconds between two looks at the table
-NAMES = {1: "HUP", 2: "INT", 15: "TERM"}  # asm-generic/signal.h
 
 
 class Drained:
@@ -107,13 +107,7 @@ def targets(request: Request, backend: Backend) -> list[Drained]:
         service = find_service(backend, request.services[0], asked.op)
         return [Drained(service, [find_server(backend, service, asked.destination, request.port)])]
     # A dump leaves out entries when the table changes meanwhile, and one that is not drained would not be missed.
-    found = _having(request, backend)
-    for _ in range(TRIES):
-        before, found = found, _having(request, backend)
-        if [each.names() for each in before] == [each.names() for each in found]:
-            break
-    else:
-        raise Failed("the table changes while it is read: try again")
+    found = agreed(lambda: _having(request, backend), lambda drained: [each.names() for each in drained])
     if not found:
         raise Failed("no service has this real server", REFUSED)
     return found
@@ -163,7 +157,7 @@ class _Draining:
                 self._say_what_undoes()
                 return 1
             if signal:
-                self._world.err(f"{NAMES.get(signal, signal)}: {connections(count)} left{self._nothing_deleted}")
+                self._world.err(f"{SIGNALS[signal]}: {connections(count)} left{self._nothing_deleted}")
                 self._put_back()
                 return 128 + signal
             if count:

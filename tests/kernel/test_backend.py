@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm.cli import main
+from pyipvsadm.errors import Failed
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import (
     AF_INET,
@@ -148,7 +149,11 @@ def unload() -> None:
 
 @pytest.mark.usefixtures("netns", "without_module")
 def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
-    unload()
+    with closing(Kernel()) as opened:
+        unload()
+        for ask in (opened.services, opened.daemons, opened.timeouts, lambda: opened.apply([Change(FLUSH)])):
+            with pytest.raises(Failed, match="Can't initialize ipvs: Protocol not available"):
+                ask()
     assert run_ours(["-A", "-t", "10.0.0.1:80"]).status == 0
     assert run_ours(["-S", "-n"]).stdout == b"-A -t 10.0.0.1:80 -s wlc\n"
 

@@ -13,6 +13,7 @@ import pytest
 from tests.lab import boot as booting
 from tests.lab.boot import Task, boot, missing, surroundings
 from tests.lab.verdict import PASSED, judge, tail
+from tests.needs import need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +37,8 @@ PLAN = {
 
 @pytest.fixture(scope="session")
 def guests() -> Iterator[dict[str, Future[Left]]]:
-    """All guests of the plan, started together. No lab is a skip on a desk and a failure where CI is set."""
-    if lack := missing():
-        if os.environ.get("CI"):
-            pytest.fail(lack)
-        pytest.skip(lack)
+    """All guests of the plan, started together."""
+    need(missing())
     stop = threading.Event()
     # A guest a processor: packets in one that has to share are late, and tests of networks notice.
     with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:

@@ -171,8 +171,8 @@ def test_each_refusal_is_told_by_its_place(connect: Any) -> None:
 
 
 def test_batches_leave_room_for_an_error_each(connect: Any) -> None:
-    table, sock = connect(refuses((model.NEW_DEST, errno.ENOENT)), buffer=kernel.ERROR_SPACE * 4)
-    assert table.apply([ADD_SERVER] * 10) == [(at, errno.ENOENT) for at in range(10)]
+    table, sock = connect(refuses((model.NEW_DEST, errno.ESRCH)), buffer=kernel.ERROR_SPACE * 4)
+    assert table.apply([ADD_SERVER] * 10) == [(at, errno.ESRCH) for at in range(10)]
     assert [len(batch) for batch in sock.sends[2:]] == [4, 4, 2]
 
 
@@ -188,6 +188,33 @@ def test_a_daemon_stop_whose_answer_is_lost_is_a_stop(connect: Any) -> None:
 def test_a_daemon_stop_that_is_refused(connect: Any) -> None:
     table, _ = connect(refuses((model.DEL_DAEMON, errno.ESRCH)))
     assert table.apply([STOP]) == [(0, errno.ESRCH)]
+
+
+def test_what_is_not_found_is_refused_where_ipvs_is_there(connect: Any) -> None:
+    table, sock = connect(refuses((model.NEW_SERVICE, errno.ENOENT)))
+    assert table.apply([ADD, ADD_SERVER]) == [(0, errno.ENOENT)]
+    assert [[request[3] for request in sent] for sent in sock.sends[2:]] == [
+        [model.NEW_SERVICE, model.NEW_DEST],
+        [model.GET_INFO],
+    ]
+
+
+def test_an_overrun_in_a_later_batch(connect: Any) -> None:
+    """The first was done; of the second, what was refused is not known."""
+
+    def play(request: Request) -> list[Answer]:
+        first = len(sock.sends) <= 3
+        return (
+            silent(request) if first else [error(request[0], errno.EEXIST), OSError(errno.ENOBUFS, "No buffer space available")]
+        )
+
+    table, sock = connect(play, buffer=kernel.ERROR_SPACE * 4)
+    said = (
+        "Cannot read the kernel's answer: No buffer space available; some answers are lost: list the table to see what was done"
+    )
+    with pytest.raises(Failed, match=said):
+        table.apply([ADD_SERVER] * 10)
+    assert [len(batch) for batch in sock.sends[2:]] == [4, 4]
 
 
 def listing(request: Request) -> list[Answer]:
@@ -411,6 +438,22 @@ def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(monke
     absent.there = True
     opened.refresh()
     assert opened.info().size == 4096
+
+
+def test_a_module_that_goes_while_a_command_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOENT is then no missing scheduler or server."""
+    absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
+    table = Kernel()
+    absent.there = False
+    asks: list[Callable[[], object]] = [
+        table.services, table.timeouts, table.daemons, lambda: table.service(SERVICE), lambda: table.destinations(SERVICE),
+        lambda: table.apply([ADD]),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(Failed, match="Can't initialize ipvs: Protocol not available") as failed:
+            ask()
+        assert failed.value.status == 2
+    assert len(absent.commands) == 1
 
 
 @pytest.mark.parametrize(
