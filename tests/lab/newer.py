@@ -2,10 +2,10 @@
 
 Owns: where that kernel comes from, and what it needs to start on an older machine. Must never know: what is run on it.
 
-Debian's later suites (stable, unstable) carry newer `user-mode-linux` packages. They are taken from the mirror that this machine itself is
-set up with, checked by Debian's keys, and unpacked under .lab; nothing is installed. Such a kernel wants a newer C library than
-the machine has. It cannot be handed to that library's loader as an argument (it takes the memory behind itself for its own,
-and there the loader would lie), so a copy of it names that loader instead.
+Debian's later suites (stable, unstable) carry newer `user-mode-linux` packages. They are taken from the mirror that this machine
+itself is set up with, checked by Debian's keys, and unpacked under .lab; nothing is installed. Such a kernel wants a newer C
+library than the machine has. It cannot be handed to that library's loader as an argument (it takes the memory behind itself for
+its own, and there the loader would lie), so a copy of it names that loader instead.
 """
 
 from __future__ import annotations
