@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+import struct
 import subprocess
 import time
 from contextlib import closing
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyipvsadm import netlink, wire
 from pyipvsadm.cli import main
-from pyipvsadm.kernel import Kernel
+from pyipvsadm.kernel import ERROR_SPACE, Kernel
 from pyipvsadm.model import (
     AF_INET,
     BYPASS,
     DEL_DAEMON,
+    DEL_SERVICE,
     FLUSH,
     MASQ,
     MASTER,
@@ -46,6 +49,7 @@ SERVERS = 10
 SERVICE = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, scheduler="rr")
 
 
+SO_MEMINFO = 55  # uapi asm-generic/socket.h
 # What came with the tables that grow.
 STATUS = Path("/proc/net/ip_vs_status") if os.path.exists("/proc/net/ip_vs_status") else None
 
@@ -113,6 +117,12 @@ def test_a_batch_in_which_everything_is_refused(table: Kernel) -> None:
     assert table.apply([wrong] * count) == [(at, errno.ESRCH) for at in range(count)]
     assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
     assert [each.key() for each in table.services()] == [SERVICE.key()]
+
+
+def test_an_error_takes_no_more_of_the_receive_buffer_than_batches_leave_for_it(table: Kernel) -> None:
+    table._send(netlink.message(table._family, DEL_SERVICE, netlink.NLM_F_REQUEST, 99, wire.service_id(SERVICE)))
+    (taken,) = struct.unpack_from("=I", table._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))  # SK_MEMINFO_RMEM_ALLOC
+    assert 0 < taken <= ERROR_SPACE
 
 
 def test_a_daemon_stopped_right_after_its_start(table: Kernel) -> None:

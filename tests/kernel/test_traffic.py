@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.contract.backends import bounds_thresholds
 from tests.kernel.looks import filters, shell
 from tests.kernel.netns import run_ours
 from tests.kernel.network import (
@@ -251,6 +252,20 @@ def test_an_upper_threshold_is_kept_to(nat: Network) -> None:
     connections = [Connection(nat.vip, 80) for _ in range(5)]
     try:
         assert Counter(connection.server for connection in connections) == {"one": 1, "two": 4}
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def test_an_upper_threshold_set_for_a_busy_server(nat: Network) -> None:
+    """Kernels that bound thresholds look at its connections then; those before 2026's do so at its next one."""
+    table(nat, "-t {vip}:80 -s rr", "-r {real} -m")
+    connections = [Connection(nat.vip, 80) for _ in range(4)]
+    try:
+        ipvsadm(f"-e -t {nat.vip}:80 -r {nat.real[0]} -m -x 2")
+        connections += [Connection(nat.vip, 80) for _ in range(4)]
+        found = Counter(connection.server for connection in connections)
+        assert found == ({"one": 2, "two": 6} if bounds_thresholds() else {"one": 3, "two": 5})
     finally:
         for connection in connections:
             connection.close()
