@@ -93,7 +93,7 @@ lab-newer: env lab-packages ## the same on the kernel of Debian's SUITE (unstabl
 	$(BIN)/python -m tests.lab.newer $(SUITE) $(BIN)/python -m pytest -q tests/lab/test_lab.py
 
 load: env lab-packages ## much of everything on a real kernel, with figures: 200,000 rules, 100,000 connections (root)
-	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s tests/kernel/test_load.py
+	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py
 
 install: ## install below PREFIX (/usr/local): commands, man pages, completions, unit (not enabled)
 	install -d $(sort $(dir $(addprefix $(DESTDIR),$(INSTALLED)))) $(sort $(dir $(addprefix $(DESTDIR)$(PYTHONDIR)/,$(MODULES))))
