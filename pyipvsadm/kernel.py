@@ -171,7 +171,9 @@ class Kernel:
     def connections(self) -> Iterator[bytes]:
         """The lines of /proc/net/ip_vs_conn, its heading first. Failed (status 1) when it cannot be read."""
         try:
-            with open(CONNECTIONS_FILE, "rb") as file:
+            # Each read has the kernel walk from the table's start to where the last one ended (ip_vs_conn.c: ip_vs_conn_array).
+            # It gives a page at a time; by default Python would ask for a quarter of that.
+            with open(CONNECTIONS_FILE, "rb", buffering=RECEIVE) as file:
                 yield from file
         except OSError:
             raise Failed(f"cannot open file {CONNECTIONS_FILE}") from None
