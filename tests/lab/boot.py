@@ -37,7 +37,8 @@ APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables jq gcc lib
 AT_MINSIGSTKSZ = 51  # uapi auxvec.h: bytes of a signal's frame, which holds all registers
 AVX512_FRAME = 4096  # more than a frame takes whose registers user-mode Linux 6.1 has room for
 
-PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES")  # of our environment, to the guest's tests
+# Of our environment, to the guest's tests.
+PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES", "IPVSADM_LOAD")
 
 # Programs the guest needs, by the Debian package that brings them.
 PROGRAMS = {"ipvsadm": "ipvsadm", "modprobe": "kmod", "ip": "iproute2", "iptables": "iptables", "jq": "jq"}
