@@ -273,7 +273,9 @@ def test_a_server_as_received() -> None:
 
 def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
     found = wire.read_destination(reply(nest(wire.DEST, *SERVER)), AF_INET)
-    assert (found.af, found.tun_type, found.tun_port, found.stats) == (AF_INET, 0, 0, model.NO_STATS)
+    assert (found.af, found.tun_type, found.tun_port, found.tun_flags, found.stats) == (AF_INET, 0, 0, 0, model.NO_STATS)
+    narrow = nest(wire.DEST_STATS, stats32())
+    assert wire.read_destination(reply(nest(wire.DEST, *SERVER, narrow)), AF_INET).stats == STATS32
 
 
 @pytest.mark.parametrize(
@@ -344,32 +346,50 @@ READERS: list[Any] = [
     netlink.Message.errno,
 ]
 
-INCOMPLETE: list[tuple[str, Any, netlink.Message]] = [
-    ("no generic header", wire.read_service, netlink.Message(28, 0, 1, 0, b"")),
-    ("no service", wire.read_service, reply()),
-    ("service without family", wire.read_service, reply(nest(wire.SERVICE))),
-    ("family too short", wire.read_service, reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\2")))),
+INCOMPLETE: list[tuple[str, Any, netlink.Message, str]] = [
+    ("no generic header", wire.read_service, netlink.Message(28, 0, 1, 0, b""), "a message without its generic netlink header"),
+    ("no service", wire.read_service, reply(), "a reply without its service"),
+    ("no server", lambda message: wire.read_destination(message, AF_INET), reply(), "a reply without its destination"),
+    ("no daemon", wire.read_daemon, reply(), "a reply without its daemon"),
+    ("no version", wire.read_info, reply(), "info without attribute 1"),
+    ("time-outs cut", wire.read_timeouts, reply(netlink.attribute(4, b"\1\0")), "attribute 4 of time-outs with 2 bytes"),
+    ("server without address", lambda message: wire.read_destination(message, AF_INET), reply(nest(wire.DEST)),
+     "attribute 1 of destination with 0 bytes"),
+    ("daemon without state", wire.read_daemon, reply(nest(wire.DAEMON)), "daemon without attribute 1"),
+    ("daemon's group cut", wire.read_daemon, reply(nest(wire.DAEMON, netlink.attribute(wire.DAEMON_MCAST_GROUP6, V6[:15]))),
+     "attribute 6 of daemon with 15 bytes"),
+    ("service without family", wire.read_service, reply(nest(wire.SERVICE)), "service without attribute 1"),
+    ("family too short", wire.read_service, reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\2"))),
+     "attribute 1 of service with 1 bytes"),
     (
         "address too short",
         wire.read_service,
         reply(nest(wire.SERVICE, SERVICE_HEAD[0], SERVICE_HEAD[1], netlink.attribute(wire.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
+        "attribute 3 of service with 3 bytes",
     ),
     (
         "unknown family",
         wire.read_service,
         reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
+        "address family 7",
     ),
-    ("statistics cut", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1")))),
-    ("no id", netlink.read_family, reply()),
-    ("error without errno", netlink.Message.errno, netlink.Message(netlink.NLMSG_ERROR, 0, 1, 0, b"\0")),
-    ("attribute length below its header", wire.read_service, reply(b"\3\0\1\0")),
-    ("attribute length beyond the end", wire.read_service, reply(b"\x09\0\1\0")),
-]
+    ("statistics cut", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1"))),
+     "an attribute header cut after 1 bytes"),
+    ("a counter missing", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12))),
+     "statistics without attribute 1"),
+    ("a narrow counter missing", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(10))),
+     "statistics without attribute 1"),
+    ("no id", netlink.read_family, reply(), "a family without its id"),
+    ("error without errno", netlink.Message.errno, netlink.Message(netlink.NLMSG_ERROR, 0, 1, 0, b"\0"),
+     "an error message without its errno"),
+    ("attribute length below its header", wire.read_service, reply(b"\3\0\1\0"), "an attribute of 3 bytes where 4 are left"),
+    ("attribute length beyond the end", wire.read_service, reply(b"\x09\0\1\0"), "an attribute of 9 bytes where 4 are left"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("read", "message"), [pytest.param(r, m, id=name) for name, r, m in INCOMPLETE])
-def test_incomplete_answers(read: Any, message: netlink.Message) -> None:
-    with pytest.raises(netlink.WireError):
+@pytest.mark.parametrize(("read", "message", "said"), [pytest.param(*row[1:], id=row[0]) for row in INCOMPLETE])
+def test_incomplete_answers(read: Any, message: netlink.Message, said: str) -> None:
+    with pytest.raises(netlink.WireError, match=f"^{said}$"):
         read(message)
 
 
