@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.boot import Task, boot, missing
+from tests.lab.boot import MEASURED, Task, boot, missing
 from tests.lab.verdict import PASSED, judge, tail
 
 if TYPE_CHECKING:
@@ -39,11 +39,14 @@ def guests() -> Iterator[dict[str, Future[Left]]]:
             pytest.fail(lack)
         pytest.skip(lack)
     stop = threading.Event()
+    timeout = 3600 if MEASURED[0] in os.environ else 900
     # A guest a processor: packets in one that has to share are late, and tests of networks notice.
     with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
         try:
             yield {
-                name: pool.submit(boot, Task(name=name, pytest=["--durations=5", *arguments], timeout=900), stopped=stop.is_set)
+                name: pool.submit(
+                    boot, Task(name=name, pytest=["--durations=5", *arguments], timeout=timeout), stopped=stop.is_set
+                )
                 for name, arguments in PLAN.items()
             }
         finally:

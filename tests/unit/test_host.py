@@ -115,7 +115,12 @@ def test_tracked_connections(root: Callable[[str, str], None]) -> None:
 def test_filters_of_each_table(root: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     assert host._filters() == {}
     asked: list[tuple[int, int, str]] = []
-    monkeypatch.setattr(host, "_legacy", lambda *words: asked.append(words) or 2)
+
+    def two(*words: Any) -> int:
+        asked.append(words)
+        return 2
+
+    monkeypatch.setattr(host, "_legacy", two)
     root("/proc/net/ip_tables_names", "nat\nfilter\n")
     root("/proc/net/ip6_tables_names", "mangle\n")
     assert host._filters() == {"iptables nat": 2, "iptables filter": 2, "ip6tables mangle": 2}

@@ -117,6 +117,28 @@ SENT: list[tuple[str, Change, str]] = [
         ),  # L_THRESH
     ),
     (
+        "edit a server",
+        Change(
+            model.SET_DEST,
+            Service(AF_INET, fwmark=0xFFFFFFFF),
+            Destination(AF_INET6, V6, 0, TUNNEL, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFE, GRE, 0, 0x8001),
+        ),
+        (
+            "14000100 06000100 02000000 08000500 ffffffff"
+            "60000200"
+            "06000b00 0a000000"
+            "14000100 20010db8 00000000 00000000 00000001"
+            "06000200 00000000"
+            "08000300 02000000"
+            "08000400 ffffff7f"
+            "05000d00 02000000"
+            "06000e00 00000000"
+            "06000f00 01800000"
+            "08000500 ffffffff"  # thresholds have no sign
+            "08000600 feffffff"
+        ),
+    ),
+    (
         "delete a server of a mark",
         Change(model.DEL_DEST, Service(AF_INET, fwmark=1), Destination(AF_INET, bytes([10, 0, 0, 2]), 0)),
         (
@@ -192,6 +214,25 @@ def test_what_an_encoder_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     assert max(len(encoder._rests), len(encoder._servers)) <= 3
 
 
+def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def counted(name: str) -> None:
+        real = getattr(wire, name)
+        monkeypatch.setattr(wire, name, lambda *words: (made.append(name), real(*words))[1])
+
+    for name in ("service_id", "_service_rest", "destination_full"):
+        counted(name)
+    encoder = wire.Encoder()
+    services = [Service(AF_INET, TCP, V4, port) for port in (80, 81)]
+    server = Destination(AF_INET, V4, 80)
+    for service in services:
+        encoder.payload(Change(model.NEW_SERVICE, service))
+        for _ in range(3):
+            encoder.payload(Change(model.NEW_DEST, service, server))
+    assert sorted(made) == ["_service_rest", "destination_full", "service_id", "service_id"]
+
+
 def test_a_whole_request() -> None:
     assert netlink.message(28, model.FLUSH, netlink.NLM_F_REQUEST | netlink.NLM_F_ACK, 9, b"").hex(" ") == (
         "14 00 00 00 1c 00 05 00 09 00 00 00 00 00 00 00 11 01 00 00"
@@ -241,7 +282,7 @@ def test_a_service_of_an_old_kernel_has_32_bit_statistics() -> None:
 
 def test_a_mark_as_received() -> None:
     head = (SERVICE_HEAD[0], netlink.attribute(wire.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)))
-    pe = netlink.attribute(wire.SVC_PE_NAME, b"sip\0")
+    pe = netlink.attribute(wire.SVC_PE_NAME, b"sip\0left\0over")
     found = wire.read_service(reply(nest(wire.SERVICE, *head, pe, *SERVICE_TAIL)))
     assert found.key() == (AF_INET, 0, b"", 0, 0xFFFFFFFF)
     assert (found.pe, found.stats) == ("sip", model.NO_STATS)
