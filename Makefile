@@ -44,7 +44,7 @@ DEB_PACKAGES := debhelper dpkg-dev
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
 
 .PHONY: help env try test lint unit shells man lab lab-newer load lab-packages install uninstall \
-  deb deb-packages test-deb test-deb-packages soak fuzz record record-replies pictures bench bench-packages clean
+  deb deb-packages test-deb test-deb-packages soak fuzz coverage mutation record record-replies pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -146,6 +146,22 @@ soak: env lab-packages ## STEPS random changes (10000) from SEED: the kernel's a
 FUZZ ?= 600
 fuzz: env ## hostile input to every reader for FUZZ seconds (600)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+# coverage.py starts by itself in every process of the environment's Python, in the guests too (tests/coverage.toml).
+MEASURED := $(CURDIR)/.lab/coverage
+coverage: export COVERAGE_PROCESS_START = $(CURDIR)/tests/coverage.toml
+coverage: export COVERAGE_FILE = $(MEASURED)/data
+coverage: env lab-packages ## lines and branches of the whole package that any test runs (root, about half an hour)
+	rm -rf $(MEASURED)
+	mkdir -p $(MEASURED)
+	$(BIN)/python -m pytest -q tests/unit tests/contract tests/cases tests/shells tests/man tests/lab
+	unset COVERAGE_PROCESS_START; $(BIN)/coverage combine --quiet --rcfile=tests/coverage.toml $(MEASURED)
+	unset COVERAGE_PROCESS_START; $(BIN)/coverage report --rcfile=tests/coverage.toml --fail-under=97 --skip-covered
+
+mutation: env ## small faults in the program, one at a time, each of which a test must find (MODULES; about half an hour)
+	@$(BIN)/python -c 'import mutmut' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,mutation]'
+	$(BIN)/python -m tests.mutation $(MODULES)
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record

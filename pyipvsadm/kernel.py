@@ -249,7 +249,7 @@ class Kernel:
             raise not_there(no.errno) from None
 
     def _find_family(self, load: bool) -> int:
-        for again in (load, False):
+        while True:
             self._seq += 1
             self._send(netlink.get_family(self._seq))
             try:
@@ -257,9 +257,9 @@ class Kernel:
             except Refused as no:
                 if no.errno != errno.ENOENT:
                     raise not_there(no.errno) from None
-            if not again or not load_module():
-                break
-        raise not_there(old_interface_errno())
+            if not load or not load_module():
+                raise not_there(old_interface_errno())
+            load = False
 
     def _one(self, command: int, read: Callable[[netlink.Message], Value], payload: bytes = b"") -> Value:
         """A request with one answer."""
