@@ -25,17 +25,21 @@ SYNC_PORT = 8848
 NOBODY = {""}
 
 
-def shell(host: str, command: str) -> None:
-    """A command of a person on that host: our ipvsadm, anything else by the shell. nf_tables has no IPv4 in the guest."""
+def shell(host: str, command: str) -> str:
+    """A command of a person on that host: what it prints. Our ipvsadm, anything else by the shell.
+
+    nf_tables has no IPv4 in the guest.
+    """
     if command.startswith("ipvsadm "):
         result = run_ours(shlex.split(command)[1:], namespace=host)
         assert (result.status, result.stderr) == (0, b""), (command, result)
-        return
+        return result.stdout.decode()
     with inside(host):
         done = subprocess.run(
             re.sub(r"^(ip6?tables) ", r"\1-legacy ", command), shell=True, capture_output=True, text=True, timeout=30, check=False
         )
     assert done.returncode == 0, (host, command, done.stderr)
+    return done.stdout
 
 
 def answers(network: Network, port: int = 80, times: int = 2, source: str = "") -> set[str]:
