@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
-LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq gcc libc6-dev bash zsh fish mandoc man-db
+LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables keepalived curl jq gcc libc6-dev bash zsh fish mandoc man-db
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
 	selection hints complete \

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).resolve().parents[2]
 LAB = REPO / ".lab"
-APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables jq gcc libc6-dev"
+APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iputils-arping iptables keepalived jq gcc libc6-dev"
 
 AT_MINSIGSTKSZ = 51  # uapi auxvec.h: bytes of a signal's frame, which holds all registers
 AVX512_FRAME = 4096  # more than a frame takes whose registers user-mode Linux 6.1 has room for
@@ -42,7 +42,15 @@ PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES", "I
 MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")  # to all of its processes: coverage.py starts in each by itself
 
 # Programs the guest needs, by the Debian package that brings them.
-PROGRAMS = {"ipvsadm": "ipvsadm", "modprobe": "kmod", "ip": "iproute2", "iptables": "iptables", "jq": "jq"}
+PROGRAMS = {
+    "ipvsadm": "ipvsadm",
+    "modprobe": "kmod",
+    "ip": "iproute2",
+    "arping": "iputils-arping",
+    "iptables": "iptables",
+    "keepalived": "keepalived",
+    "jq": "jq",
+}
 
 
 @dataclass(frozen=True)
