@@ -71,6 +71,7 @@ def _director(world: World, spec: str, opened: Callable[[], Backend], *, probe: 
         {vip_of(service) for service, _ in table.services} - {""},
         {service.scheduler for service, _ in table.services} - {"", "none"},
     )
+    facts.programs = world.programs()
     if probe:
         host.probe(
             facts, [(host_of(server), director.probe_port(service, server)) for service, server in servers if server.weight]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +38,19 @@ def with_rules(**options: Any) -> FakeWorld:
 
 def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
     return (cli.main(words.split(), world), *world.take())
+
+
+def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pyipvsadm.command")
+    monkeypatch.delattr("pyipvsadm.command")
+    monkeypatch.setitem(sys.modules, "click", None)
+    status, out, err = run(FakeWorld(), "--help")
+    assert (status, out) == (1, "")
+    assert err.startswith("this needs the Python package click: ")
+    assert err.endswith("; install it with `apt-get install python3-click'\n")
+    monkeypatch.setitem(sys.modules, "pyipvsadm.command", None)
+    with pytest.raises(ImportError, match=r"pyipvsadm\.command"):
+        run(FakeWorld(), "--help")
 
 
 def test_alone_it_lists() -> None:
