@@ -110,6 +110,15 @@ def test_a_report_as_json() -> None:
     assert finding["mend"] == ["sysctl -w net.ipv4.ip_forward=1"]
 
 
+def test_what_mends_another_namespace_is_run_there() -> None:
+    world = Surgery(sick(), HEALTHY["NAT"].rules)
+    enter = "    # nsenter --net=/run/netns/blue sysctl -w"
+    assert run(world, "--doctor --netns blue") == (2, NAT_OFF.replace("    # sysctl -w", enter), "")
+    (finding,) = json.loads(run(world, "--doctor --json --netns 42")[1])["findings"]
+    assert finding["mend"] == ["nsenter --net=/proc/42/ns/net sysctl -w net.ipv4.ip_forward=1"]
+    assert world.places == ["blue", "", "42", ""]
+
+
 def test_a_warning_alone() -> None:
     world = Surgery(rules=("-A -t 172.16.100.1:80 -s rr -M 255.0.0.0", *DIRECT.rules[1:]))
     status, text, _ = run(world, "--doctor")
