@@ -53,6 +53,7 @@ def play(folder: Path, directors: Mapping[str, Mapping[str, object]], task: Mapp
         | {
             "ANSIBLE_COLLECTIONS_PATH": str(REPO),
             "ANSIBLE_HOME": str(folder / "ansible"),
+            "ANSIBLE_REMOTE_TEMP": str(folder),
             "ANSIBLE_PIPELINING": "1",  # a module comes by standard input, not by a file
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",

@@ -39,8 +39,7 @@ def places(netns: None) -> Iterator[None]:  # noqa: ARG001
         ip(["link set lo up"], "green")
         (Path(SETTINGS) / "expire_quiescent_template").write_text("0")
         with inside("blue"):
-            ip(["link set lo up"], "green")
-        (Path(SETTINGS) / "expire_quiescent_template").write_text("1")
+            (Path(SETTINGS) / "expire_quiescent_template").write_text("1")
         assert run_ours(["-R"], OWN).stderr == b""
         yield
         assert run_ours(["-S", "-n", "--full"]).stdout.endswith(b"\n" + OWN)
@@ -198,6 +197,7 @@ def test_the_caller_is_where_it_was() -> None:
         with inside("blue"):
             assert look() == within
         assert all(mine != its for mine, its in zip(before, within, strict=True))
+        assert (before[2], within[2]) == ("0\n", "1\n")
         assert cli.main(["-A", "-f", "7", "--netns", "blue"]) == 0
         assert cli.main(["-L", "--nope", "--netns", "blue"]) == 255
         assert look() == before

@@ -6,11 +6,6 @@ It is copied to the director and runs by itself there: it imports nothing of the
 
 from __future__ import annotations
 
-import json
-import tempfile
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: ipvs_rules
 short_description: Bring the table of Linux Virtual Server (IPVS) to a set of rules
@@ -116,6 +111,11 @@ unchecked:
   elements: str
 """
 
+import json
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
 SUMMARY = ("added", "changed", "removed", "unchanged", "services_not_in_file")
 FLAGS = ("prune", "force", "allow_empty", "keep_weights")
 
@@ -152,7 +152,8 @@ def main() -> None:
         if given["src"] is None:
             file.write(given["rules"])
             file.flush()
-        status, out, err = module.run_command([*command, f"--apply={file.name if given['src'] is None else given['src']}"])
+        command += [f"--apply={file.name if given['src'] is None else given['src']}"]
+        status, out, err = module.run_command(command)
     try:
         told = json.loads(out)
     except ValueError:
