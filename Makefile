@@ -23,6 +23,7 @@ MANDIR ?= $(PREFIX)/share/man
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+ANSIBLEDIR ?= $(PREFIX)/share/ansible/collections
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSCONFDIR ?= /etc
 # A folder of our own outlives an upgrade of Python. Where it is one that the interpreter searches, launchers need not name it.
@@ -36,8 +37,11 @@ MODULES := $(shell find pyipvsadm -type f ! -path '*/programs/*' ! -path '*/__py
 COMPLETIONS := $(if $(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(BASHDIR)/%)) \
   $(if $(wildcard completions/_ipvsadm),$(ZSHDIR)/_ipvsadm) \
   $(if $(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(FISHDIR)/%.fish))
+# For machines from which Ansible runs; those that it is for need none of it.
+COLLECTION := $(shell find ansible_collections -type f ! -path '*/__pycache__/*' 2>/dev/null)
 MAN_PAGES := $(patsubst man/%,$(MANDIR)/man8/%,$(wildcard man/*.8))
-INSTALLED := $(PROGRAMS:%=$(SBINDIR)/%) $(LIBEXECDIR)/service $(UNITDIR)/ipvsadm.service $(MAN_PAGES) $(COMPLETIONS)
+INSTALLED := $(PROGRAMS:%=$(SBINDIR)/%) $(LIBEXECDIR)/service $(UNITDIR)/ipvsadm.service $(MAN_PAGES) $(COMPLETIONS) \
+  $(COLLECTION:%=$(ANSIBLEDIR)/%)
 FILLED := sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@LIBEXECDIR@|$(LIBEXECDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|'
 
 DEB_PACKAGES := debhelper dpkg-dev
@@ -68,7 +72,7 @@ lint: env
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
-	$(BIN)/bandit --quiet --recursive --skip B101 pyipvsadm  # asserts tell mypy what holds, and check no input
+	$(BIN)/bandit --quiet --recursive --skip B101 pyipvsadm ansible_collections  # asserts tell mypy what holds, and check no input
 
 unit: env ## the tests that need no kernel, with the branch coverage of the pure modules
 	$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/cases
@@ -97,6 +101,7 @@ load: env lab-packages ## much of everything on a real kernel, with figures: 200
 
 install: ## install below PREFIX (/usr/local): commands, man pages, completions, unit (not enabled)
 	install -d $(sort $(dir $(addprefix $(DESTDIR),$(INSTALLED)))) $(sort $(dir $(addprefix $(DESTDIR)$(PYTHONDIR)/,$(MODULES))))
+	for file in $(COLLECTION); do install -m 644 $$file $(DESTDIR)$(ANSIBLEDIR)/$$file || exit; done
 	for file in $(MODULES); do install -m 644 $$file $(DESTDIR)$(PYTHONDIR)/$$file || exit; done
 	$(if $(COMPILE),$(INTERPRETER) -m compileall -q -s '$(DESTDIR)' $(DESTDIR)$(PYTHONDIR)/pyipvsadm)
 	for name in $(PROGRAMS); do \
@@ -115,8 +120,8 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 
 uninstall: ## remove what `make install` with the same places has put there
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	rm -rf $(DESTDIR)$(PYTHONDIR)/pyipvsadm
-	rmdir $(DESTDIR)$(LIBEXECDIR) $(if $(filter %-packages,$(PYTHONDIR)),,$(DESTDIR)$(PYTHONDIR)) 2>/dev/null || true
+	rm -rf $(DESTDIR)$(PYTHONDIR)/pyipvsadm $(addprefix $(DESTDIR)$(ANSIBLEDIR)/,$(sort $(dir $(COLLECTION))))
+	rmdir $(DESTDIR)$(ANSIBLEDIR)/ansible_collections/pyipvsadm $(DESTDIR)$(LIBEXECDIR) $(if $(filter %-packages,$(PYTHONDIR)),,$(DESTDIR)$(PYTHONDIR)) 2>/dev/null || true
 
 deb-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(DEB_PACKAGES) >/dev/null 2>&1; then \
@@ -125,7 +130,7 @@ deb-packages:
 deb: deb-packages ## build the Debian package: dist/pyipvsadm_*.deb
 	rm -rf build/deb
 	mkdir -p build/deb/source dist
-	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm debian completions man) build/deb/source
+	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm ansible_collections debian completions man) build/deb/source
 	find build/deb/source -name __pycache__ -prune -exec rm -r {} +
 	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign
 	mv build/deb/pyipvsadm_*.deb dist

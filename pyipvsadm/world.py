@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.doctor.host import Host
     from pyipvsadm.model import Backend
+    from pyipvsadm.netns import Inside
     from pyipvsadm.terminal import Screen
 
 
@@ -204,6 +205,12 @@ class World:
 
             return FileTable(path)
         raise Failed(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
+
+    def inside(self, place: str) -> Inside:
+        """The network of another namespace, as --netns names it, for the time of a `with`."""
+        from pyipvsadm.netns import Inside  # noqa: PLC0415
+
+        return Inside(place, self)
 
     def host(self) -> Host:
         """The machine around the table, for the doctor to look at."""

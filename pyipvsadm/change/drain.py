@@ -77,9 +77,9 @@ def name(service: Service, server: Destination) -> str:
     return f"{rules.numeric(server.af, server.addr, server.port)} of {rules.selector(service, rules.numeric)}"
 
 
-def command(backend: str, letter: str, service: Service, server: Destination | None = None, more: str = "") -> str:
-    """An ipvsadm line, with the backend that this one was given."""
-    words = f"ipvsadm{backend} {letter} {rules.selector(service, rules.numeric)}"
+def command(chosen: str, letter: str, service: Service, server: Destination | None = None, more: str = "") -> str:
+    """An ipvsadm line, with the backend and the network namespace that this one was given."""
+    words = f"ipvsadm{chosen} {letter} {rules.selector(service, rules.numeric)}"
     if server is not None:
         words += f" -r {rules.numeric(server.af, server.addr, server.port)}"
     return words + more
@@ -87,12 +87,13 @@ def command(backend: str, letter: str, service: Service, server: Destination | N
 
 def drain(request: Request, backend: Backend, world: World) -> int:
     """Carry out a request with --drain: the exit status. Raises Failed when there is nothing to drain."""
-    spec = request.ours.get("backend")
     chosen = ""
-    if isinstance(spec, str):
-        from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
+    for option in ("backend", "netns"):
+        value = request.ours.get(option)
+        if isinstance(value, str):
+            from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
 
-        chosen = f" --backend {quote(spec)}"
+            chosen += f" --{option} {quote(value)}"
     return _Draining(request, backend, world, chosen).run(targets(request, backend))
 
 
@@ -132,6 +133,7 @@ class _Draining:
         self._backend = backend
         self._world = world
         self._chosen = chosen
+        self._place = request.ours.get("netns")
         self._done: list[tuple[Service, Destination]] = []
 
     def run(self, found: list[Drained]) -> int:
@@ -186,10 +188,15 @@ class _Draining:
 
     def _warn(self, service: Service) -> None:
         if service.flags & PERSISTENT and self._backend.setting("expire_quiescent_template") == "0":
+            there = ""
+            if self._place is not None:
+                from pyipvsadm.netns import entering  # noqa: PLC0415  # few need it
+
+                there = entering(str(self._place))
             self._world.err(
                 f"warning: {rules.selector(service, rules.numeric)} is persistent, and clients that come back within its"
                 f" {service.timeout} seconds go on to their server at weight 0 too:"
-                " `sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
+                f" `{there}sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
             )
 
     def _watch(self, found: list[Drained]) -> tuple[str, int, int]:

@@ -18,7 +18,7 @@ import pytest
 from pyipvsadm import netlink, wire
 from pyipvsadm.cli import main
 from pyipvsadm.errors import Failed
-from pyipvsadm.kernel import ERROR_SPACE, Kernel
+from pyipvsadm.kernel import ERROR_SPACE, NETLINK_GENERIC, Kernel
 from pyipvsadm.model import (
     AF_INET,
     BYPASS,
@@ -269,3 +269,18 @@ def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel
     assert ["trying again" in frame for frame in screen.frames] == [False, False, True, True, False]
     assert "Can't initialize ipvs: Protocol not available" in screen.frames[3]
     assert "No virtual services." in screen.frames[4]
+
+
+def test_nobody_but_the_kernel_can_answer(table: Kernel) -> None:
+    """A stranger's message to our port id is refused on its own side, as our socket is connected to the kernel."""
+    (port_id, _) = table._socket.getsockname()
+    end = struct.pack("=IHHIIi", 20, netlink.NLMSG_DONE, netlink.NLM_F_MULTI, table._seq + 1, 0, 0)
+    with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)) as stranger:
+        with pytest.raises(ConnectionRefusedError):
+            stranger.sendto(end, (port_id, 0))
+        other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+        with closing(other):
+            other.bind((0, 0))
+            assert stranger.sendto(end, other.getsockname()) == len(end)  # so it would go otherwise
+    assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
+    assert [service.key() for service in table.services()] == [SERVICE.key()]

@@ -83,8 +83,8 @@ COMPLETED: list[tuple[str, str]] = [
     ('ipvsadm-save -f "FOLDER/a', 'ipvsadm-save -f "FOLDER/a b" '),
     ("ipvsadm-save -f ~/et", "ipvsadm-save -f ~/etc/"),
     ("ipvsadm-save -f ~/tab", "ipvsadm-save -f ~/table "),
-    ("ipvsadm-save -n -", "ipvsadm-save -n -f "),
-    ("ipvsadm-restore ", "ipvsadm-restore "),
+    ("ipvsadm-save -n --fu", "ipvsadm-save -n --full "),
+    ("ipvsadm-restore ", "ipvsadm-restore --netns "),
 ]
 
 # (line, the candidates with their descriptions, what is not among them). Of a beginning that all have fish shows little.

@@ -471,6 +471,8 @@ def test_the_help_of_a_command_whole() -> None:
         "Other options:",
         "      --dry-run       try the change on a copy of the table and send nothing",
         "      --backend SPEC  kernel, memory (empty, for this command) or memory:FILE",
+        "      --netns NAME    in another network namespace: NAME (of `ip netns'), PID or",
+        "                      PATH",
         "",
         "Example:",
         "  ipvsadm --stop-daemon master",

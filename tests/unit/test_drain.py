@@ -123,6 +123,8 @@ B_ON_WEB = f"{B} of {WEB}"
         (f"--drain -r 10.0.0.2 {DNS} {WEB}", [UNDO_DNS, UNDO_A], {ON_WEB: 0, ON_DNS: 0}),
         (f"--drain -r 10.0.0.2 {DNS}", [UNDO_DNS], {ON_DNS: 0}),
         (f"--drain=9 {MARK} -r 10.0.0.3", [UNDO_MARK], {ON_MARK: 0}),
+        (f"-d {WEB} -r {A} --drain --netns blue",
+         [f"ipvsadm --netns blue -e {WEB} -r {A} --keep -w 3"], {ON_WEB: None}),
         (f"-d {WEB} -r {A} --drain --backend memory",
          [f"ipvsadm --backend memory -e {WEB} -r {A} --keep -w 3"], {ON_WEB: None}),
     ],
@@ -434,7 +436,11 @@ def test_persistence_that_feeds_the_server_is_warned_of(words: str, setting: str
     case = Drain()
     case.table.quiescent = setting
     status, _, errors = case.run(words)
-    assert (status, "expire_quiescent_template" in errors) == (0, warned)
+    assert (status, "`sysctl net.ipv4.vs.expire_quiescent_template=1'" in errors) == (0, warned)
+    case = Drain()
+    case.table.quiescent = setting
+    there = "`nsenter --net=/run/netns/blue sysctl net.ipv4.vs.expire_quiescent_template=1'"
+    assert (there in case.run(f"{words} --netns blue")[2]) == warned
 
 
 def test_a_variable_that_leaked_is_named() -> None:
