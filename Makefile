@@ -48,7 +48,7 @@ DEB_PACKAGES := debhelper dpkg-dev
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
 
 .PHONY: help env try test lint unit shells man lab lab-newer load lab-packages install uninstall \
-  deb deb-packages test-deb test-deb-packages soak fuzz coverage mutation record record-replies pictures bench bench-packages clean
+  deb deb-packages test-deb test-deb-packages soak fuzz guided-fuzz coverage mutation record record-replies pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -146,7 +146,7 @@ STEPS ?= 10000
 SEED ?= $(shell date +%s)
 soak: env lab-packages ## STEPS random changes (10000) from SEED: the kernel's and the embedded table the same after each (root)
 	IPVSADM_STEPS=$(STEPS) IPVSADM_SEED=$(SEED) $(BIN)/python -m tests.lab --timeout 7200 -- \
-	  -q -s --tb=short tests/contract/test_machine.py
+	  -q -s --tb=short -o faulthandler_timeout=0 tests/contract/test_machine.py
 
 FUZZ ?= 600
 fuzz: env ## hostile input to every reader for FUZZ seconds (600)
@@ -167,6 +167,10 @@ mutation: env ## small faults in the program, one at a time, each of which a tes
 	@$(BIN)/python -c 'import mutmut' 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,mutation]'
 	$(BIN)/python -m tests.mutation $(MODULES)
+
+guided-fuzz: env ## the same on inputs that are made by what of the code they reach (atheris, which it installs; x86_64)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python -m tests.fuzz.guided $(FUZZ)
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record

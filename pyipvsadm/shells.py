@@ -215,4 +215,8 @@ _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 def _end(text: str) -> tuple[int, bytes, int]:
     host, _, port = text.rpartition(":")
-    return AF_INET6 if host[0] == "[" else AF_INET, bytes.fromhex(host.strip("[]").replace(":", "")), int(port, 16)
+    family = AF_INET6 if host[0] == "[" else AF_INET
+    addr = bytes.fromhex(host.strip("[]").replace(":", ""))
+    if len(addr) != (4 if family == AF_INET else 16):
+        raise ValueError("no address")
+    return family, addr, int(port, 16)

@@ -39,11 +39,11 @@ from pyipvsadm.model import (
     Destination,
     Service,
 )
-from tests.kernel.netns import run_ours, run_reference
+from tests.kernel.netns import Result, run_ours, run_reference
 from tests.unit.worlds import FakeScreen, FakeWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SERVICES = 400
 SERVERS = 10
@@ -109,6 +109,16 @@ def test_the_kernels_own_order_is_shown() -> None:
     kinds = [line[:3] for line in run_ours(["-L", "-n", "--nosort"]).stdout.splitlines() if line[:3] in (b"TCP", b"FWM")]
     assert sorted(kinds) == [b"FWM"] * 100 + [b"TCP"] * 100
     assert (kinds == [b"TCP"] * 100 + [b"FWM"] * 100) is (STATUS is None)
+
+
+@pytest.mark.usefixtures("netns")
+@pytest.mark.parametrize("file", ["saved", "saved-full"])
+@pytest.mark.parametrize("tool", [run_ours, run_reference])
+def test_what_the_first_release_saved_is_read_by_both_tools(file: str, tool: Callable[..., Result]) -> None:
+    folder = Path("tests/releases/0.1")
+    assert tool(["-R"], (folder / file).read_bytes()) == Result(0, b"", b"")
+    again = run_ours(["-S", "-n", *(["--full"] if file == "saved-full" else [])])
+    assert sorted(again.stdout.splitlines()) == sorted((folder / file).read_bytes().splitlines())
 
 
 def test_a_batch_in_which_everything_is_refused(table: Kernel) -> None:

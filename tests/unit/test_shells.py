@@ -281,6 +281,18 @@ def test_without_the_module_the_kernel_has_no_table() -> None:
     assert shells.kernel_rows("/no/such/file") == []
 
 
+@pytest.mark.parametrize(
+    "odd", ["TCP  5A0000:0050 wlc  ", "TCP  [fd00:0001]:0050 wlc  ", "TCP  0A000001:0050 wlc  \n  -> 0A00:0050 Masq 1 0 0"]
+)
+def test_an_address_of_another_length_is_none(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ip_vs"
+    file.write_bytes(b"one\ntwo\nthree\nTCP  0A000009:0050 wlc  \n" + odd.encode())
+    monkeypatch.setattr(shells, "TABLE_FILE", str(file))
+    assert "10.0.0.9:80" in services(FakeWorld())
+    line = ["ipvsadm", "-a", "-t", "10.0.0.9:80", "-r", ""]
+    assert cli.main(["--complete", "fish", str(len(line) - 1), *line], FakeWorld()) == 0
+
+
 @given(st.integers(0, 700), st.binary(max_size=40))
 def test_a_kernel_s_file_of_another_form_is_read_as_far_as_it_goes(
     tmp_path_factory: pytest.TempPathFactory, at: int, odd: bytes

@@ -6,6 +6,7 @@ kernel, and while a file is written, is in tests/kernel/test_faults.py; what it 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -63,6 +64,7 @@ class Running:
         assert self.child.stdout
         assert self.child.stderr
         self.input, self.output, self.errors = self.child.stdin, self.child.stdout, self.child.stderr
+        fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, 4096)  # a page: a listing does not fit into it
         self.said = {self.output: b"", self.errors: b""}
 
     def feed(self, data: bytes) -> None:
