@@ -214,7 +214,7 @@ LIST_CONFLICTS = (
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
 SLOTLESS = {
-    "ipv6": frozenset(f"{_NAMED} list zero".split()),
+    "ipv6": frozenset(f"{_NAMED} list zero apply".split()),
     "sort": frozenset({"list"}),
 }
 
