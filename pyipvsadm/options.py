@@ -201,7 +201,6 @@ EXCLUDES = {
     "real-server": ("timeout", "daemon", "empty"),
     "empty": ("connection", "timeout", "daemon", "quiesced"),
     "quiesced": ("connection", "timeout", "daemon"),
-    "client": ("timeout", "daemon"),
     "pretty": ("json",),
     "watch": ("connection", "timeout", "daemon"),
 }
