@@ -165,3 +165,8 @@ def test_a_group_of_help_has_several_options() -> None:
 def test_a_mark_may_be_one_of_ipv6_wherever_there_is_one() -> None:
     of = {row.long: {command.long for command in COMMANDS if goes_with(row, command.long)} for row in OPTIONS}
     assert of["ipv6"] == of["fwmark-service"]
+
+
+def test_a_dry_run_goes_with_all_that_changes_something() -> None:
+    row = next(row for row in OPTIONS if row.long == "dry-run")
+    assert {each.long for each in COMMANDS if not goes_with(row, each.long)} == {"list", "save", "doctor", "help", "version"}
