@@ -201,7 +201,6 @@ EXCLUDES = {
     "real-server": ("timeout", "daemon", "empty"),
     "empty": ("connection", "timeout", "daemon", "quiesced"),
     "quiesced": ("connection", "timeout", "daemon"),
-    "client": ("timeout", "daemon"),
     "pretty": ("json",),
     "watch": ("connection", "timeout", "daemon"),
 }
@@ -214,7 +213,7 @@ LIST_CONFLICTS = (
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
 SLOTLESS = {
-    "ipv6": frozenset(f"{_NAMED} list zero".split()),
+    "ipv6": frozenset(f"{_NAMED} list zero apply".split()),
     "sort": frozenset({"list"}),
 }
 

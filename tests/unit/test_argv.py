@@ -743,3 +743,49 @@ def test_any_words_end_in_a_request_or_a_fault(words: list[str], posix: bool) ->
         found = bad
         assert str(bad)  # noqa: PT017  # either way is right
     assert isinstance(found, Request | Usage | Skipped)
+
+
+# What selects or shows rows of a listing, with what it is refused beside: all of these pairs are tried.
+BESIDE = {
+    "connection": "-c",
+    "timeout": "--timeout",
+    "daemon": "--daemon",
+    "json": "--json",
+    "empty": "--empty",
+    "quiesced": "--quiesced",
+}
+REFUSED = {
+    ("scheduler", "-s rr"): {"connection", "timeout", "daemon"},
+    ("real-server", "-r 10.0.0.2"): {"timeout", "daemon", "empty"},
+    ("empty", "--empty"): {"connection", "timeout", "daemon", "quiesced", "empty"},
+    ("quiesced", "--quiesced"): {"connection", "timeout", "daemon", "empty", "quiesced"},
+    ("client", "-c --client 10.9.0.0/16"): {"connection", "timeout", "daemon", "empty", "quiesced"},
+    ("pretty", "--pretty"): {"json"},
+    ("watch", "--watch"): {"connection", "timeout", "daemon"},
+}
+
+
+@pytest.mark.parametrize(("slot", "words"), REFUSED)
+@pytest.mark.parametrize("other", BESIDE)
+def test_what_a_selection_goes_with(slot: str, words: str, other: str) -> None:
+    if other not in REFUSED[slot, words]:
+        assert scan(f"-L {words} {BESIDE[other]}").slots >= {slot, other}
+        return
+    said, status = fault(f"-L {words} {BESIDE[other]}")
+    assert status == 2
+    if slot != "client":  # what that needs is what most of them do not go with
+        expected = (
+            {f"multiple '{slot}' options specified"}
+            if slot == other
+            else {
+                f"The option '{a}' conflicts with the '{b}' option in the 'list' command"
+                for a, b in ((slot, other), (other, slot))
+            }
+        )
+        assert said in expected
+
+
+def test_a_file_of_rules_need_not_be_named() -> None:
+    assert scan("--apply").ours == {"apply": None}
+    assert scan("--apply --prune").ours == {"apply": None, "prune": None}
+    assert scan("--apply rules").ours == {"apply": "rules"}
