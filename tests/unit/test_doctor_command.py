@@ -120,6 +120,15 @@ def test_beside_keepalived_an_address_may_be_the_other_director_s() -> None:
     assert "keepalived runs here" in text
 
 
+def test_what_mends_another_namespace_is_run_there() -> None:
+    world = Surgery(sick(), HEALTHY["NAT"].rules)
+    enter = "    # nsenter --net=/run/netns/blue sysctl -w"
+    assert run(world, "--doctor --netns blue") == (2, NAT_OFF.replace("    # sysctl -w", enter), "")
+    (finding,) = json.loads(run(world, "--doctor --json --netns 42")[1])["findings"]
+    assert finding["mend"] == ["nsenter --net=/proc/42/ns/net sysctl -w net.ipv4.ip_forward=1"]
+    assert world.places == ["blue", "", "42", ""]
+
+
 def test_a_warning_alone() -> None:
     world = Surgery(rules=("-A -t 172.16.100.1:80 -s rr -M 255.0.0.0", *DIRECT.rules[1:]))
     status, text, _ = run(world, "--doctor")
