@@ -55,7 +55,7 @@ def test_what_a_person_runs_there() -> None:
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    """Nothing but regular files is even opened: a pipe would wait, a device might act. The rest is the kernel's to say."""
+    """Nothing but regular files is even opened: a pipe would wait, a device might act. The rest is for the kernel to say."""
     pipe, loop = tmp_path / "pipe", tmp_path / "loop"
     os.mkfifo(pipe)
     loop.symlink_to(loop)
