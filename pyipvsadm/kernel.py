@@ -149,14 +149,14 @@ class Kernel:
 
     def overview(self) -> Overview | None:
         """/proc/net/ip_vs and what it lacks; None where it cannot be read: the dumps have it all."""
-        found: list[Any] = self._dump(GET_SERVICE, b"", wire.read_service, dumps.overview_reader(self._family))
-        others = [each for each in found if each.__class__ is Service]
-        plain = [each for each in found if each.__class__ is not Service] if others else found
         try:
             with open(TABLE_FILE, "rb", buffering=0) as file:
-                return Overview(file.read(), plain, others)
+                text = file.read()
         except OSError:
             return None
+        found: list[Any] = self._dump(GET_SERVICE, b"", wire.read_service, dumps.overview_reader(self._family))
+        others = [each for each in found if each.__class__ is Service]
+        return Overview(text, [each for each in found if each.__class__ is not Service] if others else found, others)
 
     def setting(self, name: str) -> str:
         """What /proc/sys/net/ipv4/vs/NAME holds, "" where it cannot be read."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _NLMSGHDR = Struct("=IHHII")
 _NLATTR = Struct("=HH")
-_SHAPES = 8  # a table with more kinds of records than that is walked
+_SHAPES = 16  # a table with more kinds of records than that is walked
 
 
 class Layout:
