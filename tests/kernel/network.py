@@ -38,7 +38,10 @@ PACKET_HOST = 0  # uapi/linux/if_packet.h
 
 @dataclass(frozen=True)
 class Network:
-    """vip and real are addresses as in a rule. setup is `ip -batch` text, sysctls are values, both by host."""
+    """vip and real are addresses as in a rule. setup is `ip -batch` text, sysctls are values, both by host.
+
+    Where the wires are more than one bridge, the switch has lines of its own: they come first.
+    """
 
     vip: str
     real: tuple[str, str]
@@ -50,7 +53,7 @@ class Network:
         return Network(
             self.vip,
             self.real,
-            {host: f"{self.setup[host]}\n{more.get(host, '')}" for host in HOSTS},
+            {host: f"{lines}\n{more.get(host, '')}" for host, lines in self.setup.items()},
             self.sysctls,
         )
 
@@ -140,7 +143,7 @@ def ip(lines: Iterable[str], namespace: str | None = None) -> None:
 
 @contextmanager
 def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
-    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}. All of it is gone afterwards."""
+    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}; none: no server. All is gone afterwards."""
     with ExitStack() as stack:
         stack.callback(ip, [f"netns del {name}" for name in NAMESPACES])
         ip(
@@ -151,25 +154,29 @@ def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
             ["link add name lan type bridge", "link set lan up"] + [f"link set {host} master lan up" for host in HOSTS],
             "switch",
         )
-        for host in HOSTS:
+        if "switch" in network.setup:
+            ip([network.setup["switch"]], "switch")
+        for host in NAMESPACES:
             with inside(host):
                 for name, value in network.sysctls.get(host, {}).items():
                     Path("/proc/sys", name).write_text(value)
+        for host in HOSTS:
             ip(["link set lo up", "link set eth0 up", network.setup[host]], host)
         family = socket.AF_INET6 if network.vip.startswith("[") else socket.AF_INET
-        for host in SERVERS:
+        for host in SERVERS if ports else ():
             stack.enter_context(served(host, family, ports))
         yield
 
 
 @contextmanager
 def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None]:
-    """A real server in a forked child: whoever connects, and every datagram, gets the host's name.
+    """A real server in a forked child: whoever connects, and every datagram, gets the host's name. It dies with the body.
 
-    A connection stays open until the client closes it; each thing it sends is answered with the name again.
+    A connection stays open until the client closes it; each thing it sends is answered with the name again. One of "http"
+    is given a page with the name when it asks, and closed.
     """
     with inside(host):
-        sockets = [_listening(family, kind, port) for kind in ports for port in ports[kind]]
+        sockets = [(kind, _listening(family, kind, port)) for kind in ports for port in ports[kind]]
     pid = os.fork()
     if pid == 0:
         try:
@@ -178,7 +185,7 @@ def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None
             _serve(host.encode() + b"\n", sockets)
         finally:
             os._exit(1)
-    for sock in sockets:
+    for _, sock in sockets:
         sock.close()
     try:
         yield
@@ -192,14 +199,15 @@ def _listening(family: int, kind: str, port: int) -> socket.socket:
 
     A UDP answer comes from the host's own address, whichever was asked: good for translation, not for direct routing.
     """
-    sock = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    sock = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that comes back
     sock.bind(("", port))
-    if kind == "tcp":
+    if kind != "udp":
         sock.listen(64)
     return sock
 
 
-def _serve(name: bytes, sockets: list[socket.socket]) -> None:
+def _serve(name: bytes, sockets: list[tuple[str, socket.socket]]) -> None:
     """Answer for ever."""
     with selectors.DefaultSelector() as selector:
 
@@ -221,9 +229,19 @@ def _serve(name: bytes, sockets: list[socket.socket]) -> None:
             with suppress(ConnectionError):
                 sock.sendto(name, sock.recvfrom(65536)[1])
 
-        for sock in sockets:
-            handler = accept if sock.type == socket.SOCK_STREAM else answer_datagram
-            selector.register(sock, selectors.EVENT_READ, handler)
+        def accept_http(sock: socket.socket) -> None:
+            selector.register(sock.accept()[0], selectors.EVENT_READ, answer_http)
+
+        def answer_http(sock: socket.socket) -> None:
+            with suppress(ConnectionError):
+                if sock.recv(65536):  # a request is small: it comes in one piece
+                    sock.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + name)
+            selector.unregister(sock)
+            sock.close()
+
+        handlers = {"tcp": accept, "udp": answer_datagram, "http": accept_http}
+        for kind, sock in sockets:
+            selector.register(sock, selectors.EVENT_READ, handlers[kind])
         while True:
             for key, _ in selector.select():
                 key.data(key.fileobj)
@@ -283,6 +301,22 @@ def ask_udp(host: str, port: int, times: int, data: bytes = b"?") -> list[str]:
     return names
 
 
+def browse(host: str, port: int, times: int, patience: float = PATIENCE) -> list[str]:
+    """Ask for a page that often, one after the other: the names of the servers; "" where none came within patience."""
+    names = []
+    for _ in range(times):
+        page = b""
+        with suppress(OSError):
+            with inside("client"):
+                sock = socket.create_connection((host, port), patience)
+            with sock:
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                while piece := sock.recv(1000):
+                    page += piece
+        names.append(page.rpartition(b"\r\n\r\n")[2].decode().strip())
+    return names
+
+
 @contextmanager
 def listened(host: str) -> Iterator[set[str]]:
     """The kinds of packet that this host is sent during the body: filled in at its end."""
@@ -311,9 +345,9 @@ def kind_of(packet: bytes) -> str:
     return {4: "ipip", 6: "tcp", 41: "ipv6", 58: "icmp6"}.get(protocol, f"protocol {protocol}")
 
 
-def eventually(read: Callable[[], object], wanted: object) -> None:
+def eventually(read: Callable[[], object], wanted: object, patience: float = PATIENCE) -> None:
     """Read until it gives what is wanted; the last thing read is what a failure shows."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while (found := read()) != wanted and time.monotonic() < deadline:
         time.sleep(0.1)
     assert found == wanted

@@ -31,12 +31,23 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).resolve().parents[2]
 LAB = REPO / ".lab"
-APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables jq"
+APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables jq curl ldirectord net-tools procps systemd"
 
 PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES")  # of our environment, to the guest's tests
 
 # Programs the guest needs, by the Debian package that brings them.
-PROGRAMS = {"ipvsadm": "ipvsadm", "modprobe": "kmod", "ip": "iproute2", "iptables": "iptables", "jq": "jq"}
+PROGRAMS = {
+    "ipvsadm": "ipvsadm",
+    "modprobe": "kmod",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "jq": "jq",
+    "curl": "curl",
+    "ldirectord": "ldirectord",
+    "ifconfig": "net-tools",
+    "sysctl": "procps",
+    "systemctl": "systemd",
+}
 
 
 @dataclass(frozen=True)
