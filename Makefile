@@ -5,7 +5,8 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
-LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq ldirectord net-tools procps systemd bash zsh fish mandoc man-db
+LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq ldirectord net-tools procps systemd gcc libc6-dev \
+	bash zsh fish mandoc man-db
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
 	selection hints complete \
@@ -43,7 +44,7 @@ INSTALLED := $(PROGRAMS:%=$(SBINDIR)/%) $(LIBEXECDIR)/service $(UNITDIR)/ipvsadm
 FILLED := sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@LIBEXECDIR@|$(LIBEXECDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|'
 
 DEB_PACKAGES := debhelper dpkg-dev
-TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux
+TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
 
 .PHONY: help env try test lint unit shells man lab lab-packages install uninstall deb deb-packages test-deb test-deb-packages \
   soak fuzz record pictures bench bench-packages clean

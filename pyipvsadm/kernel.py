@@ -34,6 +34,7 @@ from pyipvsadm.model import (
     Daemon,
     Destination,
     Info,
+    Overview,
     Service,
     Timeouts,
     destination,
@@ -43,7 +44,7 @@ from pyipvsadm.model import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from pyipvsadm.files import Lock
     from pyipvsadm.layout import Reader
@@ -62,6 +63,7 @@ MODPROBE = "/sbin/modprobe"
 TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
 TRIES = 10  # dumps that were interrupted before we give up
 RECEIVE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
+MSG_TRUNC = 32  # receive tells a datagram's own size, whatever the buffer's
 ERROR_SPACE = 832  # bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK (measured)
 
 
@@ -82,7 +84,8 @@ class Kernel:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
             # As an option of the socket, so that a receive stays one system call.
             self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", TIMEOUT, 0))
-            self._socket.bind((0, 0))
+            # Connected, only the kernel (port id 0) can send to us: af_netlink.c, netlink_getsockbyportid. This binds as well.
+            self._socket.connect((0, 0))
         except OSError:  # a sandbox without netlink
             raise not_there(old_interface_errno()) from None
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
@@ -142,13 +145,16 @@ class Kernel:
             family = service.af
             yield self._dump(GET_DEST, wire.service_id(service), read, reader)
 
-    def table_file(self) -> bytes:
-        """/proc/net/ip_vs, whole; b"" where it cannot be read: the dumps have it all."""
+    def overview(self) -> Overview | None:
+        """/proc/net/ip_vs and what it lacks; None where it cannot be read: the dumps have it all."""
+        found: list[Any] = self._dump(GET_SERVICE, b"", wire.read_service, dumps.overview_reader(self._family))
+        others = [each for each in found if each.__class__ is Service]
+        plain = [each for each in found if each.__class__ is not Service] if others else found
         try:
             with open(TABLE_FILE, "rb", buffering=0) as file:
-                return file.read()
+                return Overview(file.read(), plain, others)
         except OSError:
-            return b""
+            return None
 
     def setting(self, name: str) -> str:
         """What /proc/sys/net/ipv4/vs/NAME holds, "" where it cannot be read."""
@@ -286,13 +292,13 @@ class Kernel:
         """What a dump gives; None when the kernel marks it as interrupted."""
         found: list[Value] = []
         interrupted = False
-        values = reader.values if reader else None
+        receive = self._receive
         while True:
-            datagram = self._receive()
+            datagram = receive()
             if len(datagram) == netlink.DONE and netlink.is_done(datagram, seq):
                 return None if interrupted else found
-            if values:
-                some = values(datagram, seq)
+            if reader:
+                some = reader.values(datagram, seq)
                 if some is not None:
                     found += some
                     continue
@@ -321,28 +327,25 @@ class Kernel:
         except OSError as no:
             raise Failed(f"Cannot send to the kernel: {no.strerror}") from None
 
-    def _receive(self) -> bytes:
-        """One datagram from the kernel."""
-        while True:
-            try:
-                size, (port_id, _) = self._socket.recvfrom_into(self._buffer, 0, _socket.MSG_TRUNC)
-            except BlockingIOError:
-                raise Failed(f"The kernel did not answer within {TIMEOUT} seconds") from None
-            except OSError as no:
-                hint = "; some answers are lost: list the table to see what was done" if no.errno == errno.ENOBUFS else ""
-                raise Failed(f"Cannot read the kernel's answer: {no.strerror}{hint}") from None
-            if port_id == 0:  # another process may send to our port id; the kernel's is 0
-                break
+    def _receive(self) -> memoryview:
+        """One datagram from the kernel; the next one overwrites it."""
+        try:
+            size = self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
+        except BlockingIOError:
+            raise Failed(f"The kernel did not answer within {TIMEOUT} seconds") from None
+        except OSError as no:
+            hint = "; some answers are lost: list the table to see what was done" if no.errno == errno.ENOBUFS else ""
+            raise Failed(f"Cannot read the kernel's answer: {no.strerror}{hint}") from None
         if size > RECEIVE:
             raise Failed(f"The kernel sent {size} bytes at once, where {RECEIVE} were expected")
-        data = self._buffer[:size].tobytes()
+        data = self._buffer[:size]
         if self._trace:
-            self._trace("received", data)
+            self._trace("received", data.tobytes())
         return data
 
-    def _messages(self, datagram: bytes) -> list[netlink.Message]:
+    def _messages(self, datagram: memoryview) -> list[netlink.Message]:
         try:
-            return list(netlink.messages(datagram))
+            return list(netlink.messages(datagram.tobytes()))
         except netlink.WireError as bad:
             raise not_understood(bad) from None
 

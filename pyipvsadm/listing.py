@@ -208,15 +208,15 @@ def _listing(request: Request, backend: Backend, world: World, wanted: Selection
             world,
             shown,
         )
-    services = _services(request, backend, counters=bool(shown & {"stats", "rate"}))
     if "numeric" in shown and not classic.view_of(shown) and not request.services:
-        text = backend.table_file()
-        if text:
+        overview = backend.overview()
+        if overview:
             from pyipvsadm.view import procfs  # noqa: PLC0415
 
-            parts = procfs.listing(services, text, "nosort" not in shown)
+            parts = procfs.listing(overview, "nosort" not in shown)
             if parts is not None:
                 return [classic.title(shown), "".join(parts)]
+    services = _services(request, backend, counters=bool(shown & {"stats", "rate"}))
     return _listed(zip(services, backend.rows(services, columns), strict=True), world, shown)
 
 

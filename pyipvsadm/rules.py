@@ -155,6 +155,11 @@ class Hosts:
         self._shapes = shapes
         self._known: dict[int, _Known] = {}
 
+    def one(self, protocol: int, row: Row) -> str:
+        """The text of a service's only server."""
+        known = self._known.get(protocol)
+        return (known or self._protocol(protocol))[row[0] + row[1]]
+
     def of(self, protocol: int, rows: list[Row]) -> list[str]:
         """A text a row."""
         if len(rows) > MANY and self._endpoint is numeric and {len(row[0]) for row in rows} == {4}:
@@ -162,10 +167,25 @@ class Hosts:
             shape = self._shapes[AF_INET]
             ports = _Ports()
             return [shape % (inet_ntop(AF_INET, row[0]) + ports[row[1]]) for row in rows]
-        known = self._known.get(protocol)
-        if known is None:
-            known = self._known[protocol] = _Known(self._endpoint, protocol, self._shapes)
+        known = self._known.get(protocol) or self._protocol(protocol)
         return [known[row[0] + row[1]] for row in rows]
+
+    def _protocol(self, protocol: int) -> _Known:
+        return self._known.setdefault(protocol, _Known(self._endpoint, protocol, self._shapes))
+
+
+class _Networks(dict[bytes, str]):
+    """Three bytes of an IPv4 address as text: many addresses have the same, and inet_ntop costs three times a look-up."""
+
+    def __missing__(self, network: bytes) -> str:
+        if len(self) > REMEMBERED:
+            self.clear()
+        first, second, third = network
+        text = self[network] = f"{first}.{second}.{third}."
+        return text
+
+
+_NETWORKS = _Networks()
 
 
 class _Ports(dict[bytes, str]):
@@ -211,9 +231,11 @@ class ServerRules:
 
     def text(self, service: Service, named: str, rows: list[Row]) -> str:
         """A line a server of the service, which is `named` in each."""
-        hosts = self._hosts.of(service.protocol, rows)
         options = self._options
         start = f"-a {named} -r "
+        if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
+            return f"{start}{self._hosts.one(service.protocol, rows[0])}{options[rows[0][2:]]}"
+        hosts = self._hosts.of(service.protocol, rows)
         return "".join([f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)])
 
 
@@ -262,7 +284,7 @@ def daemon_rule(daemon: Daemon) -> str:
 
 def numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
     """HOST:PORT in numbers."""
-    return f"{inet_ntop(family, addr)}:{port}" if family == AF_INET else f"[{inet_ntop(family, addr)}]:{port}"
+    return f"{_NETWORKS[addr[:3]]}{addr[3]}:{port}" if family == AF_INET else f"[{inet_ntop(family, addr)}]:{port}"
 
 
 def change_rule(change: Change) -> str:

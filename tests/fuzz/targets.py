@@ -25,10 +25,10 @@ from pyipvsadm import cli, model, netlink, shells, wire
 from pyipvsadm.errors import Failed
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.memory import Table
-from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Daemon, Destination, Service, Timeouts
+from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Daemon, Destination, Overview, Service, Timeouts
 from pyipvsadm.options import COMMANDS, OPTIONS
 from tests.unit.test_kernel import FAMILY, Socket, header
-from tests.unit.worlds import FakeWorld
+from tests.unit.worlds import FakeWorld, overview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -110,8 +110,8 @@ class Kernelly(Table):
     file = b""
     lines: tuple[bytes, ...] = ()
 
-    def table_file(self) -> bytes:
-        return self.file
+    def overview(self) -> Overview:  # type: ignore[override]  # the embedded table has none
+        return overview(self.file, self.services())
 
     def connections(self) -> Iterator[bytes]:
         return iter(self.lines)

@@ -150,9 +150,9 @@ def test_a_signal_while_a_file_is_written(
 def test_a_signal_in_a_listing(number: signal.Signals, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_ours(["-R"], RULES).status == 0
     real = Kernel._receive
-    received: list[bytes] = []
+    received: list[memoryview] = []
 
-    def receive(table: Kernel) -> bytes:
+    def receive(table: Kernel) -> memoryview:
         received.append(real(table))
         if len(received) == 4:
             os.kill(os.getpid(), number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.boot import Task, boot, missing
+from tests.lab import boot as booting
+from tests.lab.boot import Task, boot, missing, surroundings
 from tests.lab.verdict import PASSED, judge, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.lab.verdict import Left
 
@@ -64,3 +67,14 @@ def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LAB_KERNEL", "/no/such/kernel")
     assert "user-mode-linux" in missing()
     assert "apt-get install user-mode-linux" in missing()
+
+
+def test_what_a_processor_with_more_registers_needs_is_made_on_any(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(booting, "LAB", tmp_path)
+    monkeypatch.setattr(booting, "has_more_registers", lambda: True)
+    for _ in range(2):  # made once, then found
+        assert surroundings() == {"LD_PRELOAD": str(tmp_path / "registers.so")}
+    ctypes.CDLL(str(tmp_path / "registers.so"))
+    assert [path.name for path in tmp_path.iterdir()] == ["registers.so"]
+    monkeypatch.setattr(booting, "has_more_registers", lambda: False)
+    assert surroundings() == {}

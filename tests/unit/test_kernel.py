@@ -7,20 +7,24 @@ import errno
 import struct
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyipvsadm import kernel, model, netlink, wire
 from pyipvsadm.errors import Failed, Refused
 from pyipvsadm.kernel import Kernel
-from pyipvsadm.model import AF_INET, TCP, Change, Daemon, Destination, Service, Timeouts
+from pyipvsadm.model import AF_INET, HASHED, TCP, Change, Daemon, Destination, Service, Timeouts
+from tests.unit.worlds import overview
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FAMILY = 28
 # A request as the kernel sees it: (sequence number, type, flags, command, attributes)
 Request = tuple[int, int, int, int, dict[int, bytes]]
-# Datagrams in answer to a request; a tuple is (port id of the sender, datagram); an OSError is raised by the receive.
-Answer = bytes | tuple[int, bytes] | OSError
+# Datagrams in answer to a request; an OSError is raised by the receive.
+Answer = bytes | OSError
 Player = Callable[[Request], list[Answer]]
 
 
@@ -71,8 +75,8 @@ class Socket:
     def getsockopt(self, *_: Any) -> int:
         return self.buffer
 
-    def bind(self, address: tuple[int, int]) -> None:
-        assert address == (0, 0)
+    def connect(self, address: tuple[int, int]) -> None:
+        assert address == (0, 0)  # so that nobody but the kernel can send to it
 
     def close(self) -> None:
         self.closed = True
@@ -87,17 +91,16 @@ class Socket:
             # netlink_rcv_skb: an error always answers, success only when it was asked for
             self.queue += opening(request) or self.play(request)
 
-    def recvfrom_into(self, buffer: memoryview, size: int, flags: int) -> tuple[int, tuple[int, int]]:
-        assert (size, bool(flags)) == (0, True)
+    def recv_into(self, buffer: memoryview, size: int, flags: int) -> int:
+        assert (size, flags) == (0, _socket.MSG_TRUNC)
         if not self.queue:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         answer = self.queue.pop(0)
         if isinstance(answer, OSError):
             raise answer
-        port, data = answer if isinstance(answer, tuple) else (0, answer)
-        kept = data[: len(buffer)]
+        kept = answer[: len(buffer)]
         buffer[: len(kept)] = kept
-        return len(data), (port, 0)
+        return len(answer)
 
 
 @pytest.fixture
@@ -209,9 +212,25 @@ def test_reading(connect: Any) -> None:
     table, _ = connect(listing)
     assert table.services() == [SERVICE, SERVICE, SERVICE]
     assert table.service(SERVICE) == SERVICE
+    assert table.overview() is None  # no file here
     assert table.destinations(SERVICE) == [SERVER]
     assert table.daemons() == [Daemon(model.MASTER, "lo", 1)]
     assert table.timeouts() == Timeouts(900, 120, 300)
+
+
+def test_the_kernels_own_listing_and_what_it_lacks(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "ip_vs"
+    file.write_bytes(b"a text")
+    monkeypatch.setattr(kernel, "TABLE_FILE", str(file))
+    services = [Service(AF_INET, TCP, bytes([10, 0, 0, at]), 80, flags=flags) for at, flags in ((1, HASHED), (2, 9), (3, HASHED))]
+    marked = Service(AF_INET, fwmark=7, flags=HASHED)
+
+    def play(request: Request) -> list[Answer]:
+        payloads = [wire.Encoder().payload(Change(model.NEW_SERVICE, each)) for each in (*services, marked)]
+        return [*(part(request[0], payload) for payload in payloads), done(request[0])]
+
+    table, _ = connect(play)
+    assert table.overview() == overview(b"a text", [*services, marked])
 
 
 def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
@@ -253,13 +272,13 @@ def test_a_service_that_is_not_there(connect: Any) -> None:
 
 
 def strangers(request: Request) -> list[Answer]:
-    """The right answer, after those of another sender and of an earlier request."""
+    """The right answer, after those to an earlier request."""
     seq = request[0]
     right = listing(request)
-    return [(4711, done(seq)), part(seq - 1, b""), error(seq - 1, errno.EPERM), *right]
+    return [part(seq - 1, b""), error(seq - 1, errno.EPERM), done(seq - 1), *right]
 
 
-def test_answers_of_others_are_passed_over(connect: Any) -> None:
+def test_answers_to_others_are_passed_over(connect: Any) -> None:
     table, _ = connect(strangers)
     assert table.services() == [SERVICE, SERVICE, SERVICE]
     assert table.service(SERVICE) == SERVICE

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from sys import byteorder
 from typing import TYPE_CHECKING
 
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Failed
 from pyipvsadm.memory import Table
+from pyipvsadm.model import AF_INET, HASHED, Overview
 from pyipvsadm.terminal import Screen
 from pyipvsadm.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pyipvsadm.model import Backend
+    from pyipvsadm.model import Backend, Service
+
+
+def overview(text: bytes, services: Iterable[Service]) -> Overview:
+    """What the kernel's backend makes of the file and a dump of these services."""
+    found = Overview(text, [], [])
+    for s in services:
+        if s.fwmark or s.af != AF_INET or s.flags & ~HASHED:
+            found.others.append(s)
+        else:
+            found.plain.append((s.protocol.to_bytes(2, byteorder), s.addr, s.port.to_bytes(2, "big")))
+    return found
 
 
 class FakeNames(Names):
