@@ -44,7 +44,7 @@ from pyipvsadm.model import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, TypeVar
+    from typing import Any, NoReturn, TypeVar
 
     from pyipvsadm.files import Lock
     from pyipvsadm.layout import Reader
@@ -64,7 +64,9 @@ TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
 TRIES = 10  # dumps that were interrupted before we give up
 RECEIVE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
 MSG_TRUNC = 32  # receive tells a datagram's own size, whatever the buffer's
-ERROR_SPACE = 832  # bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK (measured)
+# Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were measured on 6.1, 896 on 7.2; a
+# kernel built for the most fragments a packet (CONFIG_MAX_SKB_FRAGS 45) adds 28 of 16.
+ERROR_SPACE = 1408
 
 
 class Kernel:
@@ -100,7 +102,7 @@ class Kernel:
         """Ask for the information again; after a reload of the module, for the family. Failed (status 2) while there is none."""
         try:
             self._info = self._one(GET_INFO, wire.read_info)
-        except Refused:
+        except (Refused, Failed):
             # Who asks for a family by its name has the kernel load the module for it (genetlink.c: ctrl_getfamily).
             if not os.path.exists(TABLE_FILE):
                 raise not_there(errno.ENOPROTOOPT) from None
@@ -117,7 +119,7 @@ class Kernel:
         return files.shared_lock(f"netns-{namespace}", "another ipvsadm is changing the kernel's table")
 
     def info(self) -> Info:
-        """The version and the size of the connection table, as they were when this was opened."""
+        """The version and the size of the connection table, as they were when this was opened (from 7.1 on, a table grows)."""
         return self._info
 
     def services(self, counters: bool = True) -> list[Service]:
@@ -175,7 +177,9 @@ class Kernel:
     def connections(self) -> Iterator[bytes]:
         """The lines of /proc/net/ip_vs_conn, its heading first. Failed (status 1) when it cannot be read."""
         try:
-            with open(CONNECTIONS_FILE, "rb") as file:
+            # Each read has the kernel walk from the table's start to where the last one ended (ip_vs_conn.c: ip_vs_conn_array).
+            # It gives a page at a time; by default Python would ask for a quarter of that.
+            with open(CONNECTIONS_FILE, "rb", buffering=RECEIVE) as file:
                 yield from file
         except OSError:
             raise Failed(f"cannot open file {CONNECTIONS_FILE}") from None
@@ -209,6 +213,8 @@ class Kernel:
             self._send(messages)
             refused += [(place + at, number) for at, number in self._outcomes(first, last)]
             place += self._batch
+        if any(number == errno.ENOENT for _, number in refused):
+            self._one(GET_INFO, wire.read_info)  # no scheduler or server of that name, or no IPVS?
         return refused
 
     def _closed(self, messages: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
@@ -243,7 +249,7 @@ class Kernel:
             raise not_there(no.errno) from None
 
     def _find_family(self, load: bool) -> int:
-        for again in (load, False):
+        while True:
             self._seq += 1
             self._send(netlink.get_family(self._seq))
             try:
@@ -251,9 +257,9 @@ class Kernel:
             except Refused as no:
                 if no.errno != errno.ENOENT:
                     raise not_there(no.errno) from None
-            if not again or not load_module():
-                break
-        raise not_there(old_interface_errno())
+            if not load or not load_module():
+                raise not_there(old_interface_errno())
+            load = False
 
     def _one(self, command: int, read: Callable[[netlink.Message], Value], payload: bytes = b"") -> Value:
         """A request with one answer."""
@@ -267,8 +273,14 @@ class Kernel:
                 if reply.seq != self._seq:
                     continue
                 if reply.type == netlink.NLMSG_ERROR:
-                    raise Refused(command, self._decoded(netlink.Message.errno, reply))
+                    self._refuse(command, self._decoded(netlink.Message.errno, reply))
                 return reply
+
+    def _refuse(self, command: int, number: int) -> NoReturn:
+        """No answer to a question. ENOENT: there is no such family any more, for nothing that is asked of IPVS answers it."""
+        if number == errno.ENOENT and command:
+            raise not_there(errno.ENOPROTOOPT)
+        raise Refused(command, number)
 
     def _dump(
         self,
@@ -309,7 +321,7 @@ class Kernel:
                 if reply.type in (netlink.NLMSG_ERROR, netlink.NLMSG_DONE):
                     number = self._decoded(netlink.Message.errno, reply)
                     if number:
-                        raise Refused(command, number)
+                        self._refuse(command, number)
                     return None if interrupted else found
                 found.append(self._decoded(read, reply))
 

@@ -62,7 +62,8 @@ ROLES = {MASTER: "master", BACKUP: "backup"}
 _SCHEDULER_FLAGS = SCHED1 | SCHED2 | SCHED3
 _OF_SERVICES = {NEW_SERVICE: "-A", SET_SERVICE: "-E", DEL_SERVICE: "-D"}
 _OF_SERVERS = {NEW_DEST: "-a", SET_DEST: "-e", DEL_DEST: "-d"}
-FORMAT = "# ipvsadm rules, format 1"
+FORMAT = 1  # of rule text; a line that ever comes to mean something else makes it 2
+HEADING = "# ipvsadm rules, format "
 REMEMBERED = 1 << 16  # names, and options; then they are forgotten
 MANY = 1000  # servers of one service
 BLOCK = 1 << 18  # bytes of rule text taken apart at once
@@ -99,6 +100,14 @@ def _blocks(text: bytes) -> Iterator[bytes]:
     if last.endswith(b"  "):
         last = last[: last.rfind(b"\n") + 1]
     yield last
+
+
+def newer(text: bytes) -> str:
+    """What to say of text whose first line names a format that this release does not know; "" where there is none."""
+    digits = text[len(HEADING) : text.find(b"\n")].strip()[:9] if text.startswith(HEADING.encode()) else b""
+    if not digits.isdigit() or int(digits) <= FORMAT:
+        return ""
+    return f"line 1: rules of format {int(digits)}, and this release knows {FORMAT} and no later one: a newer ipvsadm reads them"
 
 
 def selector(service: Service, endpoint: Endpoint) -> str:
@@ -327,4 +336,4 @@ def full(rows: Rows, timeouts: Timeouts, daemons: Iterable[Daemon], endpoint: En
 def whole(table: Backend) -> str:
     """The table as text that loses nothing, in its own order."""
     rows = ((service, table.destinations(service)) for service in table.services(counters=False))
-    return "".join([FORMAT, "\n", *(text for _, text in full(rows, table.timeouts(), table.daemons(), numeric))])
+    return "".join([f"{HEADING}{FORMAT}\n", *(text for _, text in full(rows, table.timeouts(), table.daemons(), numeric))])

@@ -47,7 +47,8 @@ HELP = "--help after a command shows that command alone"
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
 ADDRESS = "illegal virtual server address[:port] specified"
 
-VERSION = "IP Virtual Server version 1.2.1 (size=4096)\n"
+SIZE = "(size=4096)"  # of the connection table, everywhere but where it grows: from 7.1 on
+VERSION = f"IP Virtual Server version 1.2.1 {SIZE}\n"
 PLAIN = f"""{VERSION}Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 """

@@ -7,12 +7,14 @@ Nothing here reaches the machine: the kernel is a function, files and tables sta
 from __future__ import annotations
 
 import _socket
+import gc
 import importlib
 import os
 import pkgutil
 import struct
 import sys
 import tempfile
+import tracemalloc
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -75,7 +77,7 @@ TABLE = (
 
 
 class Endless(Exception):
-    """More steps than any input of this size may take."""
+    """More steps, or more memory, than any input of this size may take."""
 
 
 class _Enough(Exception):
@@ -139,6 +141,19 @@ def lines_of(body: Callable[[], object], most: int = MOST_LINES) -> int:
     finally:
         sys.settrace(before)
     return count
+
+
+def memory_of(body: Callable[[], object]) -> tuple[int, int]:
+    """Run it; the most bytes that it held, and how many are left of them when it has ended."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        body()
+        _, peak = tracemalloc.get_traced_memory()
+        gc.collect()
+        return peak, tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
 
 
 def _ran(words: Sequence[str], world: FakeWorld, program: Callable[[Sequence[str], FakeWorld], int] = cli.main) -> None:

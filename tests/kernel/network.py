@@ -1,4 +1,4 @@
-"""Small networks for real packets: a client, a director and two real servers on one bridge.
+"""Small networks for real packets: a client, one or two directors and two real servers on bridges.
 
 Owns: the namespaces and their addresses, the servers that answer with their name, the client's sockets. Must never know:
 IPVS and its tools. Namespaces are made with `ip -batch`: one process for many links (pyroute2 takes seconds to import
@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 SERVERS = ("one", "two")
-HOSTS = ("client", "director", *SERVERS)
-NAMESPACES = ("switch", *HOSTS)
 
 PATIENCE = 10.0  # seconds for one answer, or for something to become true
 SERVER_LIFE = 120  # seconds after which a forgotten server ends by itself
@@ -40,22 +38,26 @@ PACKET_HOST = 0  # uapi/linux/if_packet.h
 class Network:
     """vip and real are addresses as in a rule. setup is `ip -batch` text, sysctls are values, both by host.
 
-    Where the wires are more than one bridge, the switch has lines of its own: they come first.
+    wires: the bridges that a host's eth0, eth1 and so on are plugged into, where that is not eth0 into lan.
     """
 
     vip: str
     real: tuple[str, str]
     setup: dict[str, str]
     sysctls: dict[str, dict[str, str]] = field(default_factory=dict)
+    wires: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def but(self, **more: str) -> Network:
         """The same network with more lines of set-up."""
-        return Network(
-            self.vip,
-            self.real,
-            {host: f"{lines}\n{more.get(host, '')}" for host, lines in self.setup.items()},
-            self.sysctls,
-        )
+        return replace(self, setup={host: f"{text}\n{more.get(host, '')}" for host, text in self.setup.items()})
+
+    def links(self, *hosts: str) -> list[tuple[str, str, str, str]]:
+        """Of these hosts, or of all: host, its link, the port of the switch at the other end, the bridge of that."""
+        return [
+            (host, f"eth{at}", f"{host}{at or ''}", bridge)
+            for host in hosts or self.setup
+            for at, bridge in enumerate(self.wires.get(host, ("lan",)))
+        ]
 
 
 # The link of each host is eth0. With NAT the answers must pass the director: the client is in another subnet, and a
@@ -145,23 +147,23 @@ def ip(lines: Iterable[str], namespace: str | None = None) -> None:
 def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
     """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}; none: no server. All is gone afterwards."""
     with ExitStack() as stack:
-        stack.callback(ip, [f"netns del {name}" for name in NAMESPACES])
+        namespaces = ("switch", *network.setup)
+        links = network.links()
+        stack.callback(ip, [f"netns del {name}" for name in namespaces])
         ip(
-            [f"netns add {name}" for name in NAMESPACES]
-            + [f"link add {host} netns switch type veth peer name eth0 netns {host}" for host in HOSTS],
+            [f"netns add {name}" for name in namespaces]
+            + [f"link add {port} netns switch type veth peer name {link} netns {host}" for host, link, port, _ in links],
         )
         ip(
-            ["link add name lan type bridge", "link set lan up"] + [f"link set {host} master lan up" for host in HOSTS],
+            [f"link add name {bridge} up type bridge" for bridge in dict.fromkeys(bridge for *_, bridge in links)]
+            + [f"link set {port} master {bridge} up" for *_, port, bridge in links],
             "switch",
         )
-        if "switch" in network.setup:
-            ip([network.setup["switch"]], "switch")
-        for host in NAMESPACES:
+        for host in network.setup:
             with inside(host):
                 for name, value in network.sysctls.get(host, {}).items():
                     Path("/proc/sys", name).write_text(value)
-        for host in HOSTS:
-            ip(["link set lo up", "link set eth0 up", network.setup[host]], host)
+            ip(["link set lo up", *(f"link set {link} up" for _, link, *_ in network.links(host)), network.setup[host]], host)
         family = socket.AF_INET6 if network.vip.startswith("[") else socket.AF_INET
         for host in SERVERS if ports else ():
             stack.enter_context(served(host, family, ports))
@@ -200,7 +202,8 @@ def _listening(family: int, kind: str, port: int) -> socket.socket:
     A UDP answer comes from the host's own address, whichever was asked: good for translation, not for direct routing.
     """
     sock = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that comes back
+    if kind != "udp":  # a server that comes back finds connections of its predecessor closing
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("", port))
     if kind != "udp":
         sock.listen(64)

@@ -30,7 +30,7 @@ NOTEBOOK = Path(__file__).with_name("notebook")
 SHORT = 2.0  # seconds for a page that may never come
 LONG = 60.0  # seconds for what a check every few seconds makes of several tries
 
-# What Debian's systemd sets at boot. The router is this network's own and checks nothing.
+# What Debian's systemd sets at boot.
 LOOSE = {"net/ipv4/conf/default/rp_filter": "2", "net/ipv4/conf/eth0/rp_filter": "2"}
 SYSCTLS = {"director": LOOSE, "one": LOOSE, "two": LOOSE}
 
@@ -39,14 +39,13 @@ BETWEEN = Network(
     VIP,
     ("192.168.10.8", "192.168.10.9"),
     {
-        "switch": "link add back type bridge\nlink set back up\nlink set one master back\nlink set two master back\n"
-        "link add inner type veth peer name eth1 netns director\nlink set inner master back up",
         "client": "addr add 172.16.100.10/24 dev eth0",
-        "director": "addr add 192.168.10.7/24 dev eth1\nlink set eth1 up",
+        "director": "addr add 192.168.10.7/24 dev eth1",
         "one": "addr add 192.168.10.8/24 dev eth0",
         "two": "addr add 192.168.10.9/24 dev eth0",
     },
     SYSCTLS,
+    {"client": ("front",), "director": ("front", "back"), **dict.fromkeys(SERVERS, ("back",))},
 )
 
 
@@ -59,22 +58,19 @@ def beside(vip: str, director: str, real: tuple[str, str]) -> Network:
 
 BESIDE = beside(VIP, "172.16.100.2", ("172.16.100.7", "172.16.100.8"))
 
-# Each server is elsewhere; the switch is the router between them.
+# Each server is elsewhere.
 APART = Network(
     VIP,
     ("192.0.2.7", "198.51.100.8"),
     {
-        "switch": "addr add 172.16.100.254/24 dev lan\nlink set one nomaster\naddr add 192.0.2.254/24 dev one\n"
-        "link set two nomaster\naddr add 198.51.100.254/24 dev two",
+        "router": "addr add 172.16.100.254/24 dev eth0\naddr add 192.0.2.254/24 dev eth1\naddr add 198.51.100.254/24 dev eth2",
         "client": "addr add 172.16.100.10/24 dev eth0\nroute add default via 172.16.100.254",
         "director": "addr add 172.16.100.2/24 dev eth0\nroute add default via 172.16.100.254",
         "one": "addr add 192.0.2.7/24 dev eth0\nroute add default via 192.0.2.254",
         "two": "addr add 198.51.100.8/24 dev eth0\nroute add default via 198.51.100.254",
     },
-    {
-        **SYSCTLS,
-        "switch": {"net/ipv4/ip_forward": "1"},
-    },
+    {**SYSCTLS, "router": {"net/ipv4/ip_forward": "1"}},
+    {"router": ("lan", "here", "there"), "one": ("here",), "two": ("there",)},
 )
 
 NETWORKS = {"nat": BETWEEN, "direct-routing": BESIDE, "tunnel-ipip": APART, "tunnel-gre": APART, "tunnel-gue": APART}

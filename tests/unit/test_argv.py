@@ -171,6 +171,7 @@ def test_requests_that_change_nothing(line: str, command: str, slots: set[str]) 
 def test_the_services_to_list(line: str, keys: list[tuple[int, int, bytes, int, int]]) -> None:
     request = scan(line)
     assert [service.key() for service in request.services] == keys
+    assert {service.scheduler for service in request.services} == {""}  # not named
     assert request.change is None
 
 
@@ -205,6 +206,8 @@ SERVICES: dict[str, Service] = {
     "-A -u 10.0.0.1:53 --pe sip": Service(AF_INET, UDP, V4, 53, pe="sip"),
     "-A -u 10.0.0.1:53 --pe 12345678901234567": Service(AF_INET, UDP, V4, 53, pe="1234567890123456"),
     "-A -u 10.0.0.1:53 -o": Service(AF_INET, UDP, V4, 53, flags=ONE_PACKET),
+    "-A -u 10.0.0.1:53 -p 5 -o": Service(AF_INET, UDP, V4, 53, flags=PERSISTENT | ONE_PACKET, timeout=5),
+    "-A -u 10.0.0.1:53 -o -p 5": Service(AF_INET, UDP, V4, 53, flags=PERSISTENT | ONE_PACKET, timeout=5),
     "-A -f 5 --ops": Service(AF_INET, fwmark=5, flags=ONE_PACKET),
     "-A -t 10.0.0.1:80 -b flag-1": Service(AF_INET, TCP, V4, 80, flags=SCHED1),
     "-A -t 10.0.0.1:80 -b flag-1,flag-2,flag-3": Service(AF_INET, TCP, V4, 80, flags=SCHED1 | SCHED2 | SCHED3),

@@ -38,6 +38,9 @@ def expected(prefix: str, python: str, zsh: str) -> set[str]:
         files |= {f"{prefix}/share/bash-completion/completions/{name}" for name in PROGRAMS}
         files |= {f"{prefix}/share/fish/vendor_completions.d/{name}.fish" for name in PROGRAMS}
         files |= {f"{prefix}/{zsh}/_ipvsadm"}
+    files |= {
+        f"{prefix}/share/ansible/collections/{path}" for path in Path("ansible_collections").rglob("*.*") if path.suffix != ".pyc"
+    }
     return modules | files | {f"{prefix}/libexec/pyipvsadm/service"}
 
 

@@ -171,8 +171,8 @@ def test_each_refusal_is_told_by_its_place(connect: Any) -> None:
 
 
 def test_batches_leave_room_for_an_error_each(connect: Any) -> None:
-    table, sock = connect(refuses((model.NEW_DEST, errno.ENOENT)), buffer=kernel.ERROR_SPACE * 4)
-    assert table.apply([ADD_SERVER] * 10) == [(at, errno.ENOENT) for at in range(10)]
+    table, sock = connect(refuses((model.NEW_DEST, errno.ESRCH)), buffer=kernel.ERROR_SPACE * 4)
+    assert table.apply([ADD_SERVER] * 10) == [(at, errno.ESRCH) for at in range(10)]
     assert [len(batch) for batch in sock.sends[2:]] == [4, 4, 2]
 
 
@@ -188,6 +188,33 @@ def test_a_daemon_stop_whose_answer_is_lost_is_a_stop(connect: Any) -> None:
 def test_a_daemon_stop_that_is_refused(connect: Any) -> None:
     table, _ = connect(refuses((model.DEL_DAEMON, errno.ESRCH)))
     assert table.apply([STOP]) == [(0, errno.ESRCH)]
+
+
+def test_what_is_not_found_is_refused_where_ipvs_is_there(connect: Any) -> None:
+    table, sock = connect(refuses((model.NEW_SERVICE, errno.ENOENT)))
+    assert table.apply([ADD, ADD_SERVER]) == [(0, errno.ENOENT)]
+    assert [[request[3] for request in sent] for sent in sock.sends[2:]] == [
+        [model.NEW_SERVICE, model.NEW_DEST],
+        [model.GET_INFO],
+    ]
+
+
+def test_an_overrun_in_a_later_batch(connect: Any) -> None:
+    """The first was done; of the second, what was refused is not known."""
+
+    def play(request: Request) -> list[Answer]:
+        first = len(sock.sends) <= 3
+        return (
+            silent(request) if first else [error(request[0], errno.EEXIST), OSError(errno.ENOBUFS, "No buffer space available")]
+        )
+
+    table, sock = connect(play, buffer=kernel.ERROR_SPACE * 4)
+    said = (
+        "Cannot read the kernel's answer: No buffer space available; some answers are lost: list the table to see what was done"
+    )
+    with pytest.raises(Failed, match=said):
+        table.apply([ADD_SERVER] * 10)
+    assert [len(batch) for batch in sock.sends[2:]] == [4, 4]
 
 
 def listing(request: Request) -> list[Answer]:
@@ -362,7 +389,12 @@ def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Absent:
-    """A kernel where the family appears with the `loads`th load of the module, and the old interface answers `number`."""
+    """A kernel where the family appears when the module is loaded, if it `loads`.
+
+    The controller answers `refusal` until then; the old interface answers `number`, 0 where it is there.
+    """
+
+    refusal = errno.ENOENT
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int) -> None:
         self.commands: list[Any] = []
@@ -372,7 +404,7 @@ class Absent:
         def send(data: bytes) -> None:
             (message,) = netlink.messages(data)
             answer = opening((message.seq, message.type, 0, message.body[0], {})) if self.there else None
-            sock.queue += answer or [error(message.seq, errno.ENOENT)]
+            sock.queue += answer or [error(message.seq, self.refusal)]
 
         def spawn(path: str, command: list[str], environ: dict[str, str]) -> int:
             self.commands.append((path, command, environ))
@@ -382,7 +414,9 @@ class Absent:
             return 1
 
         def old(*_: Any) -> int:
-            raise OSError(number, "no")
+            if number:
+                raise OSError(number, "no")
+            return 0
 
         monkeypatch.setattr(sock, "send", send)
         raw = types.SimpleNamespace(getsockopt=old, close=lambda: None)
@@ -413,12 +447,29 @@ def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(monke
     assert opened.info().size == 4096
 
 
+def test_a_module_that_goes_while_a_command_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOENT is then no missing scheduler or server."""
+    absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
+    table = Kernel()
+    absent.there = False
+    asks: list[Callable[[], object]] = [
+        table.services, table.timeouts, table.daemons, lambda: table.service(SERVICE), lambda: table.destinations(SERVICE),
+        lambda: table.apply([ADD]),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(Failed, match="Can't initialize ipvs: Protocol not available") as failed:
+            ask()
+        assert failed.value.status == 2
+    assert len(absent.commands) == 1
+
+
 @pytest.mark.parametrize(
     ("loads", "works", "number", "said"),
     [
         (False, True, errno.ENOPROTOOPT, "Protocol not available"),
         (False, True, errno.EPERM, "Permission denied (you must be root)"),
         (False, False, errno.ENOPROTOOPT, "Protocol not available"),
+        (False, True, 0, "Protocol not available"),  # the old interface alone is there
     ],
 )
 def test_no_module_at_all(monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int, said: str) -> None:
@@ -431,6 +482,43 @@ def test_no_module_at_all(monkeypatch: pytest.MonkeyPatch, loads: bool, works: b
         "Are you sure that IP Virtual Server is built in the kernel or as module?"
     )  # fmt: skip
     assert len(absent.commands) == 1
+
+
+def test_a_module_that_brings_no_family_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Absent(monkeypatch, loads=False, works=True, number=errno.ENOPROTOOPT)
+    monkeypatch.setattr("pyipvsadm.kernel.os.waitpid", lambda *_: (1, 0))
+    with pytest.raises(Failed, match="Protocol not available"):
+        Kernel()
+    assert len(absent.commands) == 1
+
+
+def test_the_controller_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For another reason than that there is no such family: no module is loaded."""
+    absent = Absent(monkeypatch, loads=True, works=True, number=0)
+    absent.refusal = errno.EPERM
+    with pytest.raises(Failed, match="Permission denied"):
+        Kernel()
+    assert absent.commands == []
+
+
+def test_a_sandbox_without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(family: int, *_: Any) -> Any:
+        if family != AF_INET:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("pyipvsadm.kernel._socket.socket", opened)
+    with pytest.raises(Failed) as failed:
+        Kernel()
+    assert failed.value.status == 2
+    assert str(failed.value).startswith("Can't initialize ipvs: Permission denied (you must be root)\n")
+
+
+def test_a_setting_is_a_files_text_or_nothing(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    table, _ = connect(silent)
+    monkeypatch.setattr(kernel, "SETTINGS", f"{tmp_path}/")
+    (tmp_path / "conn_reuse_mode").write_text("1\n")
+    assert (table.setting("conn_reuse_mode"), table.setting("none")) == ("1", "")
 
 
 def test_connections_are_the_files_lines(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -205,7 +205,23 @@ def test_interfaces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError
 
     monkeypatch.setattr(shells, "if_nameindex", denied)
-    assert shells.Surroundings(FakeWorld(), str).interfaces() == []
+    assert shells.Surroundings(FakeWorld(), str).interfaces(None) == []
+
+
+# --- other network namespaces
+
+
+def test_what_is_asked_of_another_namespace_is_found_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = f"memory:{tmp_path / 'table'}"
+    assert cli.main(["--backend", table, "-A", "-t", "10.0.0.1:80"], FakeWorld()) == 0
+    world = FakeWorld()
+    around = shells.Surroundings(world, lambda spec: spec or table)
+    assert [service.port for service, _ in around.rows(None, "blue")] == [80]
+    assert "lo" in around.interfaces("blue")
+    assert world.places == ["blue", ""] * 2
+    assert (around.rows(None, "gone"), around.interfaces("gone")) == ([], [])
+    monkeypatch.setattr("pyipvsadm.netns.NAMED", str(tmp_path))
+    assert around.namespaces() == ["table"]
 
 
 # --- tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from sys import byteorder
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ class FakeWorld(World):
         self.colours = False
         self.running: set[str] = set()
         self.interfaces: set[str] = set()
+        self.places: list[str] = []  # network namespaces entered, "" for coming back
         self.stdout = ""
         self.stderr = ""
         # The clock, and what happens while it runs: meanwhile is called with the time after each wait, and gives a signal or 0.
@@ -94,7 +96,7 @@ class FakeWorld(World):
         self.holds_signals = True
 
     def wait(self, seconds: float) -> int:
-        assert seconds > 0
+        assert seconds >= 0
         self.now += seconds
         return self.meanwhile(self.now)
 
@@ -128,6 +130,16 @@ class FakeWorld(World):
 
     def has_interface(self, name: str) -> bool:
         return name in self.interfaces
+
+    @contextmanager
+    def inside(self, place: str) -> Iterator[None]:  # type: ignore[override]  # one that goes nowhere
+        if place == "gone":
+            raise Failed("cannot open the network namespace", 2)
+        self.places.append(place)
+        try:
+            yield
+        finally:
+            self.places.append("")
 
     def backend(self, spec: str) -> Backend:
         self.specs.append(spec)
