@@ -5,7 +5,8 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
-LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables keepalived curl jq gcc libc6-dev bash zsh fish mandoc man-db
+LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq \
+  gcc libc6-dev bash zsh fish mandoc man-db
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
 	selection hints complete \
@@ -20,6 +21,7 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 LIBEXECDIR ?= $(PREFIX)/libexec/pyipvsadm
 MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/pyipvsadm
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
@@ -40,7 +42,8 @@ COMPLETIONS := $(if $(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(BASHDIR)
 # For machines from which Ansible runs; those that it is for need none of it.
 COLLECTION := $(shell find ansible_collections -type f ! -path '*/__pycache__/*' 2>/dev/null)
 MAN_PAGES := $(patsubst man/%,$(MANDIR)/man8/%,$(wildcard man/*.8))
-INSTALLED := $(PROGRAMS:%=$(SBINDIR)/%) $(LIBEXECDIR)/service $(UNITDIR)/ipvsadm.service $(MAN_PAGES) $(COMPLETIONS) \
+RECIPES := $(patsubst docs/%,$(DOCDIR)/%,$(wildcard docs/recipes/*.sh))
+INSTALLED := $(PROGRAMS:%=$(SBINDIR)/%) $(LIBEXECDIR)/service $(UNITDIR)/ipvsadm.service $(MAN_PAGES) $(RECIPES) $(COMPLETIONS) \
   $(COLLECTION:%=$(ANSIBLEDIR)/%)
 FILLED := sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@LIBEXECDIR@|$(LIBEXECDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|'
 
@@ -112,6 +115,7 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 	chmod 755 $(DESTDIR)$(LIBEXECDIR)/service
 	$(FILLED) debian/ipvsadm.service >$(DESTDIR)$(UNITDIR)/ipvsadm.service
 	$(if $(MAN_PAGES),install -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8)
+	install -m 644 docs/recipes/*.sh $(DESTDIR)$(DOCDIR)/recipes
 	$(if $(wildcard completions/ipvsadm.bash),install -m 644 completions/ipvsadm.bash $(DESTDIR)$(BASHDIR)/ipvsadm)
 	$(if $(wildcard completions/_ipvsadm),install -m 644 completions/_ipvsadm $(DESTDIR)$(ZSHDIR)/_ipvsadm)
 	$(if $(wildcard completions/ipvsadm.fish),install -m 644 completions/ipvsadm.fish $(DESTDIR)$(FISHDIR)/ipvsadm.fish)
@@ -121,7 +125,8 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 uninstall: ## remove what `make install` with the same places has put there
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	rm -rf $(DESTDIR)$(PYTHONDIR)/pyipvsadm $(addprefix $(DESTDIR)$(ANSIBLEDIR)/,$(sort $(dir $(COLLECTION))))
-	rmdir $(DESTDIR)$(ANSIBLEDIR)/ansible_collections/pyipvsadm $(DESTDIR)$(LIBEXECDIR) $(if $(filter %-packages,$(PYTHONDIR)),,$(DESTDIR)$(PYTHONDIR)) 2>/dev/null || true
+	rmdir $(DESTDIR)$(ANSIBLEDIR)/ansible_collections/pyipvsadm $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(DOCDIR)/recipes $(DESTDIR)$(DOCDIR) \
+	  $(if $(filter %-packages,$(PYTHONDIR)),,$(DESTDIR)$(PYTHONDIR)) 2>/dev/null || true
 
 deb-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(DEB_PACKAGES) >/dev/null 2>&1; then \
@@ -130,7 +135,7 @@ deb-packages:
 deb: deb-packages ## build the Debian package: dist/pyipvsadm_*.deb
 	rm -rf build/deb
 	mkdir -p build/deb/source dist
-	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm ansible_collections debian completions man) build/deb/source
+	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm ansible_collections debian completions man docs) build/deb/source
 	find build/deb/source -name __pycache__ -prune -exec rm -r {} +
 	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign
 	mv build/deb/pyipvsadm_*.deb dist

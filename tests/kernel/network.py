@@ -145,7 +145,7 @@ def ip(lines: Iterable[str], namespace: str | None = None) -> None:
 
 @contextmanager
 def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
-    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}. All of it is gone afterwards."""
+    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}; none: no server. All is gone afterwards."""
     with ExitStack() as stack:
         namespaces = ("switch", *network.setup)
         links = network.links()
@@ -165,19 +165,20 @@ def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
                     Path("/proc/sys", name).write_text(value)
             ip(["link set lo up", *(f"link set {link} up" for _, link, *_ in network.links(host)), network.setup[host]], host)
         family = socket.AF_INET6 if network.vip.startswith("[") else socket.AF_INET
-        for host in SERVERS:
+        for host in SERVERS if ports else ():
             stack.enter_context(served(host, family, ports))
         yield
 
 
 @contextmanager
 def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None]:
-    """A real server in a forked child: whoever connects, and every datagram, gets the host's name.
+    """A real server in a forked child: whoever connects, and every datagram, gets the host's name. It dies with the body.
 
-    A connection stays open until the client closes it; each thing it sends is answered with the name again.
+    A connection stays open until the client closes it; each thing it sends is answered with the name again. One of "http"
+    is given a page with the name when it asks, and closed.
     """
     with inside(host):
-        sockets = [_listening(family, kind, port) for kind in ports for port in ports[kind]]
+        sockets = [(kind, _listening(family, kind, port)) for kind in ports for port in ports[kind]]
     pid = os.fork()
     if pid == 0:
         try:
@@ -186,7 +187,7 @@ def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None
             _serve(host.encode() + b"\n", sockets)
         finally:
             os._exit(1)
-    for sock in sockets:
+    for _, sock in sockets:
         sock.close()
     try:
         yield
@@ -200,16 +201,16 @@ def _listening(family: int, kind: str, port: int) -> socket.socket:
 
     A UDP answer comes from the host's own address, whichever was asked: good for translation, not for direct routing.
     """
-    sock = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
-    if kind == "tcp":  # a server that comes back finds connections of its predecessor closing
+    sock = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    if kind != "udp":  # a server that comes back finds connections of its predecessor closing
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("", port))
-    if kind == "tcp":
+    if kind != "udp":
         sock.listen(64)
     return sock
 
 
-def _serve(name: bytes, sockets: list[socket.socket]) -> None:
+def _serve(name: bytes, sockets: list[tuple[str, socket.socket]]) -> None:
     """Answer for ever."""
     with selectors.DefaultSelector() as selector:
 
@@ -231,9 +232,19 @@ def _serve(name: bytes, sockets: list[socket.socket]) -> None:
             with suppress(ConnectionError):
                 sock.sendto(name, sock.recvfrom(65536)[1])
 
-        for sock in sockets:
-            handler = accept if sock.type == socket.SOCK_STREAM else answer_datagram
-            selector.register(sock, selectors.EVENT_READ, handler)
+        def accept_http(sock: socket.socket) -> None:
+            selector.register(sock.accept()[0], selectors.EVENT_READ, answer_http)
+
+        def answer_http(sock: socket.socket) -> None:
+            with suppress(ConnectionError):
+                if sock.recv(65536):  # a request is small: it comes in one piece
+                    sock.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + name)
+            selector.unregister(sock)
+            sock.close()
+
+        handlers = {"tcp": accept, "udp": answer_datagram, "http": accept_http}
+        for kind, sock in sockets:
+            selector.register(sock, selectors.EVENT_READ, handlers[kind])
         while True:
             for key, _ in selector.select():
                 key.data(key.fileobj)
@@ -290,6 +301,22 @@ def ask_udp(host: str, port: int, times: int, data: bytes = b"?") -> list[str]:
             sock.connect((host.strip("[]"), port))
             sock.send(data)
             names.append(sock.recv(100).decode().strip())
+    return names
+
+
+def browse(host: str, port: int, times: int, patience: float = PATIENCE) -> list[str]:
+    """Ask for a page that often, one after the other: the names of the servers; "" where none came within patience."""
+    names = []
+    for _ in range(times):
+        page = b""
+        with suppress(OSError):
+            with inside("client"):
+                sock = socket.create_connection((host, port), patience)
+            with sock:
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                while piece := sock.recv(1000):
+                    page += piece
+        names.append(page.rpartition(b"\r\n\r\n")[2].decode().strip())
     return names
 
 

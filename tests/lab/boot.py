@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).resolve().parents[2]
 LAB = REPO / ".lab"
-APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iputils-arping iptables keepalived jq gcc libc6-dev"
+PACKAGES = "ipvsadm kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq gcc libc6-dev"
+APT = f"apt-get install user-mode-linux {PACKAGES}"
 
 AT_MINSIGSTKSZ = 51  # uapi auxvec.h: bytes of a signal's frame, which holds all registers
 AVX512_FRAME = 4096  # more than a frame takes whose registers user-mode Linux 6.1 has room for
@@ -50,6 +51,11 @@ PROGRAMS = {
     "iptables": "iptables",
     "keepalived": "keepalived",
     "jq": "jq",
+    "curl": "curl",
+    "ldirectord": "ldirectord",
+    "ifconfig": "net-tools",
+    "sysctl": "procps",
+    "systemctl": "systemd",
 }
 
 

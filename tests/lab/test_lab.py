@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from tests.lab.verdict import Left
 
 # What each guest runs. Comparing with the reference takes long, as it starts hundreds of processes; so does the doctor, whose
-# patients do not answer.
+# patients do not answer; the recipes call it, too.
 PLAN = {
     "reference": ["tests/kernel/test_reference.py"],
     "traffic": [
         "tests/kernel",
         "--ignore=tests/kernel/test_reference.py",
         "--ignore=tests/kernel/test_doctor.py",
+        "--ignore=tests/kernel/test_recipes.py",
         "tests/contract",
     ],
-    "doctor": ["tests/kernel/test_doctor.py"],
+    "doctor": ["tests/kernel/test_doctor.py", "tests/kernel/test_recipes.py"],
 }
 
 
