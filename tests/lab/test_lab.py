@@ -1,4 +1,4 @@
-"""The tests that need a kernel, seen from the host: three guests, one a processor, one test for the verdict on each."""
+"""The tests that need a kernel, seen from the host: four guests, one a processor, one test for the verdict on each."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ if TYPE_CHECKING:
 
     from tests.lab.verdict import Left
 
-# What each guest runs. Comparing with the reference takes long, as it starts hundreds of processes; so does the doctor, whose
-# patients do not answer; the recipes call it, too.
+# What has a guest of its own, by its files: what takes long, as it starts hundreds of processes, or its patients do not answer.
+# All the rest is in one more, which takes longest and starts first.
+KERNEL = "tests/kernel"
+APART = {
+    "doctor": ["test_doctor.py"],
+    "clusters": ["test_recipes.py", "test_failover.py", "test_keepalived.py", "test_netns.py", "test_ansible.py"],
+    "reference": ["test_reference.py"],
+}
 PLAN = {
-    "reference": ["tests/kernel/test_reference.py"],
-    "traffic": [
-        "tests/kernel",
-        "--ignore=tests/kernel/test_reference.py",
-        "--ignore=tests/kernel/test_doctor.py",
-        "--ignore=tests/kernel/test_recipes.py",
-        "tests/contract",
-    ],
-    "doctor": ["tests/kernel/test_doctor.py", "tests/kernel/test_recipes.py"],
+    "traffic": [KERNEL, "tests/contract", *(f"--ignore={KERNEL}/{file}" for files in APART.values() for file in files)],
+    **{name: [f"{KERNEL}/{file}" for file in files] for name, files in APART.items()},
 }
 
 
