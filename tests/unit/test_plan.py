@@ -378,6 +378,7 @@ def test_daemons_and_servers_of_another_family(before: bytes, text: bytes, kind:
     held = table(change for _, change in reading.steps(before, FakeWorld()) if isinstance(change, Change))
     with pytest.raises(kind) as no:
         plan.make(wanted(text), snapshot.read(held))
+    assert isinstance(no.value, Failed | Usage)
     assert words in str(no.value)
     assert str(no.value).endswith("exclude each other in the kernel; nothing was done")
     assert no.value.status == (2 if kind is Usage else 255)

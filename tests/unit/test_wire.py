@@ -219,7 +219,12 @@ def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyP
 
     def counted(name: str) -> None:
         real = getattr(wire, name)
-        monkeypatch.setattr(wire, name, lambda *words: (made.append(name), real(*words))[1])
+
+        def make(*words: Any) -> Any:
+            made.append(name)
+            return real(*words)
+
+        monkeypatch.setattr(wire, name, make)
 
     for name in ("service_id", "_service_rest", "destination_full"):
         counted(name)
