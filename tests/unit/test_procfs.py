@@ -188,3 +188,26 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     table: Table = [(VIP, [Destination(AF_INET, bytes([10, 0, 0, last]), 80) for last in range(9)])]
     found = procfs.listing(overview(kernel_text(table), [VIP]), sort=True)
     assert "".join(found or []) == classic_text(table, sort=True)
+
+
+@pytest.mark.parametrize("sort", [True, False])
+def test_addresses_more_than_half_the_space_apart(sort: bool) -> None:
+    ends = [
+        (TCP, 192, 80),
+        (UDP, 10, 53),
+        (TCP, 10, 443),
+        (SCTP, 200, 5),
+        (TCP, 10, 80),
+        (UDP, 192, 53),
+        (SCTP, 9, 5),
+        (TCP, 100, 1),
+    ]
+    table: Table = [
+        (Service(AF_INET, protocol, bytes([first, 0, 0, 1]), port, scheduler="rr", flags=HASHED), [])
+        for protocol, first, port in ends
+    ]
+    found = procfs.listing(overview(kernel_text(table), [service for service, _ in table]), sort)
+    assert found is not None
+    assert "".join(found) == classic_text(table, sort)
+    if sort:  # of the two UDP services' addresses, the widest gap lies between them
+        assert [line for line in "".join(found).split("\n") if "UDP" in line] == ["UDP  192.0.0.1:53 rr", "UDP  10.0.0.1:53 rr"]
