@@ -317,6 +317,8 @@ OPTIONS = (
     Option("explain", "", "explain", "what a finding means (all: every one)", "CODE", group="doctor options", ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
+    Option("netns", "", "", "in another network namespace: NAME (of `ip netns'), PID or PATH", "NAME", values="netns",
+           group="other options", ours=True),
 )  # fmt: skip
 
 # Options of ours that are the command themselves when none is given.

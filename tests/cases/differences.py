@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING
 
+from pyipvsadm.cli import SAVE_HELP
 from pyipvsadm.command import help_text
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ HELP = "--help after a command shows that command alone"
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
 ADDRESS = "illegal virtual server address[:port] specified"
 
-VERSION = "IP Virtual Server version 1.2.1 (size=4096)\n"
+SIZE = "(size=4096)"  # of the connection table, everywhere but where it grows: from 7.1 on
+VERSION = f"IP Virtual Server version 1.2.1 {SIZE}\n"
 PLAIN = f"""{VERSION}Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 """
@@ -269,10 +271,7 @@ _lines(
 for _step in (7, 8, 9, 10):
     STEPS["ipvsadm-save", _step] = Difference(
         WORDS,
-        stderr="ipvsadm-save: Script to save the IPVS table to stdout.\n"
-        "   With the -n option, prints out the table in numeric format.\n"
-        "   With -f FILE, replaces FILE with the table, whole or not at all.\n"
-        "   With --full, also saves the time-outs and sync daemons, and all that a service has.\n",
+        stderr=SAVE_HELP + "\n",
     )
 
 # --- help

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -29,26 +28,10 @@ def inside() -> None:
     print(f"{len(cases)} cases, {sum(len(case.steps) for case in cases.values())} steps, {time.monotonic() - began:.0f} s")
 
 
-def outside() -> int:
-    from tests.lab.boot import LAB, REPO, Task, boot, missing  # noqa: PLC0415  # not in the guest
-    from tests.lab.verdict import judge  # noqa: PLC0415
-
-    if lack := missing():
-        print(lack, file=sys.stderr)
-        return 69  # EX_UNAVAILABLE
-    made = LAB / MADE
-    made.unlink(missing_ok=True)
-    command = shlex.join(["env", f"PYTHONPATH={REPO}", sys.executable, "-m", "tests.cases.record", "inside"])
-    verdict = judge(boot(Task(name="record", command=command), lambda piece: sys.stdout.write(piece.decode(errors="replace"))))
-    if made.exists() and not verdict.exit_status():
-        recording.FILE.write_text(made.read_text())
-        made.unlink()
-    print(f"record: {verdict}", file=sys.stderr)
-    return verdict.exit_status()
-
-
 if __name__ == "__main__":
     if sys.argv[1:] == ["inside"]:
         inside()
     else:
-        sys.exit(outside())
+        from tests.lab.made import made  # not in the guest
+
+        recording.FILE.write_text(made("tests.cases.record", MADE))

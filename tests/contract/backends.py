@@ -6,15 +6,28 @@ Must never know: the cases.
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import subprocess
 import time
 from contextlib import closing, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyipvsadm import memory
-from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Change, Daemon, Destination, Service, Timeouts
+from pyipvsadm.model import (
+    AF_INET,
+    NEW_DAEMON,
+    NEW_DEST,
+    NEW_SERVICE,
+    SET_CONFIG,
+    TCP,
+    Change,
+    Daemon,
+    Destination,
+    Service,
+    Timeouts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,23 +41,6 @@ NIC = "net0"
 
 # Ticks a second. The coarse clock (CLOCK_MONOTONIC_COARSE of uapi/linux/time.h) moves once a tick.
 HZ = round(1 / time.clock_getres(6)) if LAB else memory.HZ
-
-# The releases from which a stable series refuses upper thresholds above INT_MAX; mainline does from 7.3.
-_BOUNDED = {(6, 1): 183, (6, 12): 104}
-
-
-def bounds_thresholds(release: str, version: str) -> bool:
-    """Whether a kernel (uname's release and version) refuses upper thresholds above INT_MAX.
-
-    Debian's own kernels name an ABI in the release (6.1.0-44-amd64) and the real one in the version.
-    """
-    named = re.search(r"Debian (\d+)\.(\d+)\.(\d+)", version) or re.match(r"(\d+)\.(\d+)\.(\d+)", release)
-    assert named, (release, version)
-    major, minor, patch = map(int, named.groups())
-    return (major, minor) >= (7, 3) or patch >= _BOUNDED.get((major, minor), patch + 1)
-
-
-BOUNDS_THRESHOLDS = not LAB or bounds_thresholds(os.uname().release, os.uname().version)
 
 
 class Content(NamedTuple):
@@ -91,6 +87,15 @@ def opened() -> Iterator[Backend]:
         fresh()
         with closing(Kernel()) as kernel:
             yield kernel
+
+
+@cache
+def bounds_thresholds() -> bool:
+    """Whether the table refuses upper thresholds above INT_MAX, as the embedded one does. Kernels before 2026's did not."""
+    web = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80)
+    server = Destination(AF_INET, bytes([10, 0, 0, 2]), 80, upper=1 << 31)
+    with opened() as table:
+        return table.apply([Change(NEW_SERVICE, web), Change(NEW_DEST, web, server)]) == [(1, errno.EINVAL)]
 
 
 def plug_in() -> None:

@@ -27,7 +27,6 @@ from pyipvsadm.model import (
     row,
 )
 from tests.contract.backends import (
-    BOUNDS_THRESHOLDS,
     LAB,
     Content,
     bounds_thresholds,
@@ -108,7 +107,7 @@ def test_case(case: Case, backend: Backend) -> None:
         plug_in()
     assert backend.apply(case.setup) == []
     before = content(backend)
-    if case.unbounded is not None and not BOUNDS_THRESHOLDS:
+    if case.unbounded is not None and not bounds_thresholds():
         assert backend.apply([case.change]) == ([(0, case.unbounded)] if case.unbounded else [])
         return  # the embedded table is a later kernel's
     assert backend.apply([case.change]) == ([(0, case.errno)] if case.errno else [])
@@ -284,23 +283,6 @@ def test_mh_begins_with_no_more_servers_than_its_table_holds(backend: Backend) -
     # One that is bound already takes more, and is edited.
     assert backend.apply([add(web, servers[0]), edit(maglev)]) == []
     assert len(backend.destinations(web)) == MH_TABLE + 1
-
-
-@pytest.mark.parametrize(
-    ("release", "version", "bounds"),
-    [
-        ("6.1.176", "#1 Debian 6.1um4", False),
-        ("6.1.183", "", True),
-        ("6.1.0-44-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.170-1 (2026-05-01)", False),
-        ("6.1.0-45-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-10-01)", True),
-        ("6.12.103", "", False),
-        ("6.12.117+deb12-amd64", "", True),
-        ("6.6.100", "", False),
-        ("7.3.4", "", True),
-    ],
-)
-def test_which_kernels_bound_thresholds(release: str, version: str, bounds: bool) -> None:
-    assert bounds_thresholds(release, version) is bounds
 
 
 def test_addresses_are_told_apart_by_family(backend: Backend) -> None:

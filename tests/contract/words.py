@@ -189,7 +189,7 @@ def running(*daemons: Daemon) -> Held:
 class Case:
     """After `setup`, `change` is answered with `errno` (then nothing has changed) or the table holds `after`.
 
-    unbounded: the answer of kernels before the bound of upper thresholds (backends.BOUNDS_THRESHOLDS), where it differs.
+    unbounded: the answer of kernels before the bound of upper thresholds (backends.bounds_thresholds), where it differs.
     """
 
     name: str

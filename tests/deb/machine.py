@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.lab.boot import LAB, kernel, modules, watched
+from tests.lab.boot import LAB, kernel, modules, surroundings, watched
 
 SUITE = "bookworm"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -106,7 +106,7 @@ def live(package: Path) -> tuple[dict[str, tuple[int, str]], str]:
             *(str(kernel()), "rootfstype=hostfs", f"rootflags={root}", "rw", "mem=1G", "con=null", "con0=fd:0,fd:1"),
             *("quiet", "loglevel=3", "panic=-1", "selinux=0", "init=/lib/systemd/systemd"),
         ]
-        console, timed_out = watched(command, root / "lab", 900, lambda _piece: None, lambda: False)
+        console, timed_out = watched(command, root / "lab", 900, lambda _piece: None, lambda: False, surroundings())
         log = console + (root / "lab/log").read_text(errors="replace") + ("\nkilled after its time-out\n" if timed_out else "")
         results = {}
         for path in (root / "lab/results").glob("*.status"):

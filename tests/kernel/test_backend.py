@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
+import struct
 import subprocess
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pyipvsadm import netlink, wire
 from pyipvsadm.cli import main
-from pyipvsadm.kernel import Kernel
+from pyipvsadm.errors import Failed
+from pyipvsadm.kernel import ERROR_SPACE, NETLINK_GENERIC, Kernel
 from pyipvsadm.model import (
     AF_INET,
     BYPASS,
     DEL_DAEMON,
+    DEL_SERVICE,
     FLUSH,
     MASQ,
     MASTER,
@@ -33,15 +39,20 @@ from pyipvsadm.model import (
     Destination,
     Service,
 )
-from tests.kernel.netns import run_ours, run_reference
+from tests.kernel.netns import Result, run_ours, run_reference
 from tests.unit.worlds import FakeScreen, FakeWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SERVICES = 400
 SERVERS = 10
 SERVICE = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, scheduler="rr")
+
+
+SO_MEMINFO = 55  # uapi asm-generic/socket.h
+# What came with the tables that grow.
+STATUS = Path("/proc/net/ip_vs_status") if os.path.exists("/proc/net/ip_vs_status") else None
 
 
 @pytest.fixture
@@ -74,6 +85,42 @@ def test_thousands_of_rules_there_and_back() -> None:
     assert again.stderr.splitlines()[0] == b"line 1: Service already exists"
 
 
+@pytest.mark.usefixtures("netns")
+def test_the_size_of_the_connection_table_is_what_the_kernel_says() -> None:
+    """Up to 7.0 it is one number; from 7.1 on each namespace's table is nothing until its first service, and grows later."""
+    sizes = []
+    for words in ("-Z", "-A -f 1", "-C"):
+        assert run_ours(words.split()).status == 0
+        listing = run_ours(["-L", "-n"])
+        assert listing == run_reference(["-L", "-n"])
+        sizes.append(json.loads(run_ours(["-L", "-n", "--json"]).stdout)["ipvs"]["connection_table_size"])
+        assert f"(size={sizes[-1]})".encode() in listing.stdout
+        assert STATUS is None or f"Conn buckets:\t{sizes[-1]} ".encode() in STATUS.read_bytes()
+    assert sizes == ([4096] * 3 if STATUS is None else [0, 256, 256])
+
+
+@pytest.mark.usefixtures("netns")
+def test_the_kernels_own_order_is_shown() -> None:
+    """From 7.1 on it is random, marks among addresses, and another once the table has grown."""
+    text = rules(100, 2) + "".join(f"-A -f {at} -s rr\n-a -f {at} -r 10.2.0.1 -g\n" for at in range(1, 101))
+    assert run_ours(["-R"], text.encode()).status == 0
+    for words in ("-L -n --nosort", "-L -n --nosort --stats"):
+        assert run_ours(words.split()) == run_reference(words.split())
+    kinds = [line[:3] for line in run_ours(["-L", "-n", "--nosort"]).stdout.splitlines() if line[:3] in (b"TCP", b"FWM")]
+    assert sorted(kinds) == [b"FWM"] * 100 + [b"TCP"] * 100
+    assert (kinds == [b"TCP"] * 100 + [b"FWM"] * 100) is (STATUS is None)
+
+
+@pytest.mark.usefixtures("netns")
+@pytest.mark.parametrize("file", ["saved", "saved-full"])
+@pytest.mark.parametrize("tool", [run_ours, run_reference])
+def test_what_the_first_release_saved_is_read_by_both_tools(file: str, tool: Callable[..., Result]) -> None:
+    folder = Path("tests/releases/0.1")
+    assert tool(["-R"], (folder / file).read_bytes()) == Result(0, b"", b"")
+    again = run_ours(["-S", "-n", *(["--full"] if file == "saved-full" else [])])
+    assert sorted(again.stdout.splitlines()) == sorted((folder / file).read_bytes().splitlines())
+
+
 def test_a_batch_in_which_everything_is_refused(table: Kernel) -> None:
     """More errors than a receive buffer would hold if they were all sent at once."""
     count = 3000
@@ -81,6 +128,12 @@ def test_a_batch_in_which_everything_is_refused(table: Kernel) -> None:
     assert table.apply([wrong] * count) == [(at, errno.ESRCH) for at in range(count)]
     assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
     assert [each.key() for each in table.services()] == [SERVICE.key()]
+
+
+def test_an_error_takes_no_more_of_the_receive_buffer_than_batches_leave_for_it(table: Kernel) -> None:
+    table._send(netlink.message(table._family, DEL_SERVICE, netlink.NLM_F_REQUEST, 99, wire.service_id(SERVICE)))
+    (taken,) = struct.unpack_from("=I", table._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))  # SK_MEMINFO_RMEM_ALLOC
+    assert 0 < taken <= ERROR_SPACE
 
 
 def test_a_daemon_stopped_right_after_its_start(table: Kernel) -> None:
@@ -148,7 +201,11 @@ def unload() -> None:
 
 @pytest.mark.usefixtures("netns", "without_module")
 def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
-    unload()
+    with closing(Kernel()) as opened:
+        unload()
+        for ask in (opened.services, opened.daemons, opened.timeouts, lambda: opened.apply([Change(FLUSH)])):
+            with pytest.raises(Failed, match="Can't initialize ipvs: Protocol not available"):
+                ask()
     assert run_ours(["-A", "-t", "10.0.0.1:80"]).status == 0
     assert run_ours(["-S", "-n"]).stdout == b"-A -t 10.0.0.1:80 -s wlc\n"
 
@@ -212,3 +269,18 @@ def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel
     assert ["trying again" in frame for frame in screen.frames] == [False, False, True, True, False]
     assert "Can't initialize ipvs: Protocol not available" in screen.frames[3]
     assert "No virtual services." in screen.frames[4]
+
+
+def test_nobody_but_the_kernel_can_answer(table: Kernel) -> None:
+    """A stranger's message to our port id is refused on its own side, as our socket is connected to the kernel."""
+    (port_id, _) = table._socket.getsockname()
+    end = struct.pack("=IHHIIi", 20, netlink.NLMSG_DONE, netlink.NLM_F_MULTI, table._seq + 1, 0, 0)
+    with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)) as stranger:
+        with pytest.raises(ConnectionRefusedError):
+            stranger.sendto(end, (port_id, 0))
+        other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+        with closing(other):
+            other.bind((0, 0))
+            assert stranger.sendto(end, other.getsockname()) == len(end)  # so it would go otherwise
+    assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
+    assert [service.key() for service in table.services()] == [SERVICE.key()]

@@ -5,6 +5,9 @@ Each tool has a network namespace of its own; what is in the kernel at the end i
 
 from __future__ import annotations
 
+import os
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +18,7 @@ from pyipvsadm.kernel import Kernel
 from pyipvsadm.view import classic, order  # noqa: F401
 from tests.cases import differences, ours, recording, reference
 from tests.cases.compare import check_recording, expected
+from tests.cases.recording import Recorded
 from tests.cases.table import CASES
 from tests.cases.table_recipes import CASES as RECIPES
 from tests.kernel import netns
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 RECORDED = recording.load()
 NAMES = Names()
+# From 7.1 on a connection table grows from nothing: what was recorded of its size on 6.1 is not what is to be seen there.
+GROWS = os.path.exists("/proc/net/ip_vs_status")
 
 
 @pytest.fixture(autouse=True)
@@ -40,12 +46,13 @@ def test_both(name: str) -> None:
     case = CASES[name]
     check_recording(case, RECORDED.get(name))
     live = reference.record(case)
-    assert live == RECORDED[name], "the reference answers otherwise than recorded"
+    assert fitted(live, RECORDED[name]) == RECORDED[name], "the reference answers otherwise than recorded"
     steps, left = expected(name, live, differences.KERNEL)
     netns.fresh()
     run = answer if case.connections is None else as_process
-    assert [(str(step), run(step, case.connections)) for step in case.steps] == steps
-    assert reference.look() == left
+    right = Recorded(steps, left)
+    ours = [(str(step), run(step, case.connections)) for step in case.steps]
+    assert fitted(Recorded(ours, reference.look()), right) == right
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -53,8 +60,22 @@ def test_as_processes(name: str) -> None:
     """The same from outside: real streams and exit statuses."""
     steps, left = expected(name, RECORDED[name], differences.KERNEL)
     netns.fresh()
-    assert [(str(step), as_process(step)) for step in CASES[name].steps] == steps
-    assert reference.look() == left
+    right = Recorded(steps, left)
+    ours = [(str(step), as_process(step)) for step in CASES[name].steps]
+    assert fitted(Recorded(ours, reference.look()), right) == right
+
+
+def fitted(found: Recorded, right: Recorded) -> Recorded:
+    """The same with the size that 6.1's tables have wherever that is the right one, on a kernel whose tables grow."""
+
+    def fit(text: str, like: str) -> str:
+        return re.sub(r"\(size=\d+\)", differences.SIZE, text) if GROWS and differences.SIZE in like else text
+
+    steps = [
+        (step, replace(seen, stdout=fit(seen.stdout, like[1].stdout)))
+        for (step, seen), like in zip(found.steps, right.steps, strict=True)
+    ]
+    return Recorded(steps, fit(found.table, right.table))
 
 
 def answer(step: Step, _connections: bytes | None) -> Answer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import ctypes
 import json
 import os
 import secrets
@@ -31,13 +32,31 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).resolve().parents[2]
 LAB = REPO / ".lab"
-APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables jq"
+PACKAGES = "ipvsadm kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq gcc libc6-dev"
+APT = f"apt-get install user-mode-linux {PACKAGES}"
 
-PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES")  # of our environment, to the guest's tests
+AT_MINSIGSTKSZ = 51  # uapi auxvec.h: bytes of a signal's frame, which holds all registers
+AVX512_FRAME = 4096  # more than a frame takes whose registers user-mode Linux 6.1 has room for
+
+# Of our environment, to the guest's tests.
+PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES", "IPVSADM_LOAD")
 MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")  # to all of its processes: coverage.py starts in each by itself
 
 # Programs the guest needs, by the Debian package that brings them.
-PROGRAMS = {"ipvsadm": "ipvsadm", "modprobe": "kmod", "ip": "iproute2", "iptables": "iptables", "jq": "jq"}
+PROGRAMS = {
+    "ipvsadm": "ipvsadm",
+    "modprobe": "kmod",
+    "ip": "iproute2",
+    "arping": "iputils-arping",
+    "iptables": "iptables",
+    "keepalived": "keepalived",
+    "jq": "jq",
+    "curl": "curl",
+    "ldirectord": "ldirectord",
+    "ifconfig": "net-tools",
+    "sysctl": "procps",
+    "systemctl": "systemd",
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,26 @@ def modules() -> Path:
     return found[-1] if found else Path("/usr/lib/uml/modules")
 
 
+def has_more_registers() -> bool:
+    """Whether this processor has more registers than user-mode Linux 6.1 keeps of a process (AMX)."""
+    value = ctypes.CDLL(None).getauxval
+    value.restype, value.argtypes = ctypes.c_ulong, (ctypes.c_ulong,)
+    return bool(value(AT_MINSIGSTKSZ) > AVX512_FRAME)
+
+
+def surroundings() -> dict[str, str]:
+    """What the guest's kernel needs in its environment here: where a processor has too many registers, registers.c."""
+    if not has_more_registers():
+        return {}
+    LAB.mkdir(exist_ok=True)
+    source, library = Path(__file__).with_name("registers.c"), LAB / "registers.so"
+    if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
+        new = library.with_suffix(f".{secrets.token_hex(8)}")  # guests start side by side
+        subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", new, source], check=True, timeout=60)
+        new.rename(library)
+    return {"LD_PRELOAD": str(library)}
+
+
 def missing() -> str:
     """Why no guest can be booted on this machine, with the remedy; "" when one can."""
     lacks = []
@@ -77,6 +116,8 @@ def missing() -> str:
         lacks.append("user-mode-linux (kernel and modules)")
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     lacks += [package for program, package in PROGRAMS.items() if not shutil.which(program, path=path)]
+    if has_more_registers() and not shutil.which("cc"):
+        lacks.append("gcc")
     return f"the lab needs {', '.join(lacks)}; as root: {APT}" if lacks else ""
 
 
@@ -109,7 +150,7 @@ def boot(
         ),
     )
     try:
-        log, timed_out = watched(_command_line(run, task.memory), run, task.timeout, show, stopped)
+        log, timed_out = watched(_command_line(run, task.memory), run, task.timeout, show, stopped, surroundings())
         report = run / "report.json"
         text = report.read_text() if report.exists() else None
         for folder, name in ((run, "console"), (LAB, task.name)):
@@ -145,6 +186,7 @@ def watched(
     timeout: float,
     show: Callable[[bytes], object],
     stopped: Callable[[], bool],
+    environment: dict[str, str] | None = None,
 ) -> tuple[str, bool]:
     """Run a kernel: its console, and whether it had to be killed. home is where it keeps its own files."""
     deadline = time.monotonic() + timeout
@@ -154,7 +196,7 @@ def watched(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"HOME": str(home)},  # where user-mode Linux keeps its .uml
+        env=os.environ | {"HOME": str(home)} | (environment or {}),  # HOME: where user-mode Linux keeps its .uml
         start_new_session=True,
     )
     assert guest.stdout

@@ -10,7 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import dumps, layout, netlink, wire
-from pyipvsadm.model import AF_INET, AF_INET6, COLUMNS, NEW_SERVICE, NO_STATS, TCP, Change, Destination, Service, destination, row
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    COLUMNS,
+    HASHED,
+    NEW_SERVICE,
+    NO_STATS,
+    TCP,
+    Change,
+    Destination,
+    Service,
+    destination,
+    row,
+)
+from tests.unit.worlds import overview
 
 FAMILY = 28
 SEQ = 3
@@ -100,6 +114,21 @@ def test_services_without_counters(batches: list[list[Service]]) -> None:
         for service in batch:
             service.stats = NO_STATS
         assert found in (batch, None)
+
+
+@given(st.lists(st.lists(services(), max_size=6), max_size=4))
+def test_services_beside_the_kernels_own_listing(batches: list[list[Service]]) -> None:
+    reader = dumps.overview_reader(FAMILY)
+    for batch in batches:
+        for service in batch:  # the fewest would be plain by chance
+            service.flags = HASHED if service.flags & 1 else service.flags | HASHED
+        found = reader.values(b"".join(map(service_record, batch)), SEQ)
+        if found is not None:
+            wanted = overview(b"", batch)
+            assert [each for each in found if isinstance(each, tuple)] == wanted.plain
+            for service in wanted.others:
+                service.stats = NO_STATS
+            assert [each for each in found if isinstance(each, Service)] == wanted.others
 
 
 columns = st.sets(st.sampled_from(COLUMNS)).map(lambda some: tuple(name for name in COLUMNS if name in some))

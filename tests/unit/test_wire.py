@@ -220,11 +220,11 @@ def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyP
     def counted(name: str) -> None:
         real = getattr(wire, name)
 
-        def make(*words: Any) -> Any:
+        def count(*words: object) -> object:
             made.append(name)
             return real(*words)
 
-        monkeypatch.setattr(wire, name, make)
+        monkeypatch.setattr(wire, name, count)
 
     for name in ("service_id", "_service_rest", "destination_full"):
         counted(name)

@@ -1,0 +1,114 @@
+"""A newer kernel for the lab: `python -m tests.lab.newer SUITE COMMAND...` runs COMMAND with the kernel of another Debian suite.
+
+Owns: where that kernel comes from, and what it needs to start on an older machine. Must never know: what is run on it.
+
+Debian's later suites (stable, unstable) carry newer `user-mode-linux` packages. They are taken from the mirror that this machine
+itself is set up with, checked by Debian's keys, and unpacked under .lab; nothing is installed. Such a kernel wants a newer C
+library than the machine has. It cannot be handed to that library's loader as an argument (it takes the memory behind itself for
+its own, and there the loader would lie), so a copy of it names that loader instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.lab.boot import LAB
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+PACKAGES = ("user-mode-linux", "libc6")
+LOADER = "ld-linux-x86-64.so.2"
+PT_INTERP = 3  # elf.h
+
+
+def fetched(suite: str) -> Path:
+    """The folder of a suite's kernel: `linux` to start it, `modules`. Made once; remove it to have a newer one."""
+    place = LAB / f"kernel-{suite}"
+    if not place.exists():
+        LAB.mkdir(exist_ok=True)
+        new = LAB / f"kernel-{suite}.new"
+        shutil.rmtree(new, ignore_errors=True)
+        _unpack(suite, new)
+        _startable(new, place)
+        (modules,) = (new / "root/usr/lib/uml/modules").iterdir()
+        (new / "modules").symlink_to(f"root/usr/lib/uml/modules/{modules.name}")
+        new.rename(place)
+    return place
+
+
+def _mirror() -> str:
+    """Where this machine gets its Debian from."""
+    wanted = ["Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"]
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+    if not found:
+        sys.exit("this machine's apt sources have no Debian (or it has no lists: apt-get update)")
+    return found[0]
+
+
+def _unpack(suite: str, place: Path) -> None:
+    """The suite's packages, unpacked below place/root, by an apt with lists of its own."""
+    for folder in ("apt/lists/partial", "apt/cache/archives/partial", "root"):
+        (place / folder).mkdir(parents=True)
+    (place / "apt/sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} {suite} main\n")
+    options = {
+        "Dir::Etc::SourceList": place / "apt/sources.list",
+        "Dir::Etc::SourceParts": "-",
+        "Dir::State::Lists": place / "apt/lists",
+        "Dir::State::Status": "/dev/null",
+        "Dir::Cache": place / "apt/cache",
+        "APT::Sandbox::User": "root",
+    }
+    apt = ["apt-get", "--quiet=2", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
+    for words in (["update"], ["download", *PACKAGES]):
+        subprocess.run([*apt, *words], check=True, cwd=place / "apt", timeout=600)
+    for package in (place / "apt").glob("*.deb"):
+        subprocess.run(["dpkg-deb", "--extract", package, place / "root"], check=True, timeout=600)
+    shutil.rmtree(place / "apt")
+
+
+def _startable(new: Path, place: Path) -> None:
+    """new/linux: starts the kernel with the C library that came along, once new has become place."""
+    (library,) = new.glob(f"root/usr/lib/*/{LOADER}")
+    folder = place / library.parent.relative_to(new)
+    kernel = new / "linux.uml"
+    kernel.write_bytes(with_loader((new / "root/usr/bin/linux.uml").read_bytes(), str(folder / LOADER)))
+    start = new / "linux"
+    start.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{folder}" exec "{place / kernel.name}" "$@"\n')
+    for program in (kernel, start):
+        program.chmod(0o755)
+
+
+def with_loader(program: bytes, loader: str) -> bytes:
+    """A program (ELF, 64 bits) that asks for another loader, whose name stands behind all else in its file."""
+    name = os.fsencode(loader) + b"\0"
+    changed = bytearray(program)
+    (headers,) = struct.unpack_from("=Q", program, 32)  # e_phoff
+    size, count = struct.unpack_from("=HH", program, 54)  # e_phentsize, e_phnum
+    for at in range(headers, headers + size * count, size):
+        if struct.unpack_from("=I", program, at) == (PT_INTERP,):
+            struct.pack_into("=Q", changed, at + 8, len(program))  # p_offset
+            struct.pack_into("=Q", changed, at + 32, len(name))  # p_filesz
+    return bytes(changed) + name
+
+
+def main() -> None:
+    if len(sys.argv) < 3:
+        sys.exit("usage: python -m tests.lab.newer SUITE COMMAND...")
+    suite, *command = sys.argv[1:]
+    place = fetched(suite)
+    kernel, modules = place / "linux", (place / "modules").resolve()
+    print(f"lab: {suite}'s kernel, Linux {modules.name}", flush=True)
+    os.environ.update(LAB_KERNEL=str(kernel), LAB_MODULES=str(modules))
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

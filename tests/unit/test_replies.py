@@ -1,0 +1,144 @@
+"""What kernels have answered (tests/replies/recorded) read by both ways of decoding: the reference's own listings come out."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import types
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyipvsadm import layout
+from pyipvsadm.kernel import Kernel
+from tests.cases import ours
+from tests.cases.recording import Answer
+from tests.replies import recording, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cases.case import Step
+
+KERNELS = sorted(file.stem for file in recording.FOLDER.glob("*.json"))
+RECORDED = {kernel: recording.load(recording.FOLDER / f"{kernel}.json") for kernel in KERNELS}
+TABLES = [(kernel, name) for kernel in KERNELS for name in table.STEPS]
+# The three sources of a listing: whole datagrams at once (dumps.py), attribute by attribute (wire.py), /proc/net/ip_vs.
+QUICK, WALK, FILE = WAYS = ("quick", "walk", "file")
+
+
+class Replay:
+    """A netlink socket behind which a recording answers."""
+
+    def __init__(self, exchanges: dict[bytes, list[bytes]]) -> None:
+        self.exchanges = exchanges
+        self.queue: list[bytes] = []
+
+    def setsockopt(self, *_: Any) -> None:
+        return
+
+    def getsockopt(self, *_: Any) -> int:
+        return 212992
+
+    def connect(self, _address: tuple[int, int]) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    def send(self, data: bytes) -> None:
+        first = recording.first_number(data)
+        sent = recording.numbered(data, -first)
+        assert sent in self.exchanges, f"never asked of that kernel (make record-replies): {sent.hex()}"
+        self.queue += [recording.numbered(answer, first) for answer in self.exchanges[sent]]
+
+    def recv_into(self, buffer: memoryview, _size: int, _flags: int) -> int:
+        if not self.queue:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        data = self.queue.pop(0)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[recording.Table, str], Kernel]:
+    """A Kernel that a recording answers, and which reads it in one of WAYS."""
+    monkeypatch.setattr("pyipvsadm.kernel.load_module", lambda: False)
+    quick = layout.Reader.values
+    file = tmp_path / "ip_vs"
+
+    def values(reader: layout.Reader, datagram: bytes, seq: int) -> list[Any]:
+        found = quick(reader, datagram, seq)
+        assert found is not None, f"left to the walk: {datagram.hex()}"
+        return found
+
+    def opened(recorded: recording.Table, way: str) -> Kernel:
+        sock = Replay(recorded.exchanges)
+        names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
+        monkeypatch.setattr("pyipvsadm.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
+        monkeypatch.setattr(layout.Reader, "values", (lambda *_: None) if way == WALK else values)
+        if way == FILE:
+            file.write_bytes(recorded.file)
+        monkeypatch.setattr("pyipvsadm.kernel.TABLE_FILE", str(file))  # else there is none
+        return Kernel()
+
+    return opened
+
+
+def run(step: Step, kernel: Kernel) -> Answer:
+    return ours.answer(step, ours.FileNames(), lambda: kernel)
+
+
+def test_there_are_recordings_of_a_fixed_and_of_a_growing_table() -> None:
+    assert {b"(size=4096)" in RECORDED[kernel]["empty"].file for kernel in KERNELS} == {True, False}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("kernel", "name"), TABLES)
+def test_the_listings_are_the_references(replayed: Any, kernel: str, name: str, way: str) -> None:
+    recorded = RECORDED[kernel][name]
+    steps = table.STEPS[name]
+    assert [str(step) for step in steps] == [step for step, _ in recorded.answers], "recorded otherwise: make record-replies"
+    for step, (_, right) in zip(steps, recorded.answers, strict=True):
+        found = run(step, replayed(recorded, way))
+        if step.stdin:  # ours names the line
+            right = Answer(right.status, right.stdout, "".join(NUMBERED[line] for line in right.stderr.splitlines()))  # noqa: PLW2901
+        assert found == right, step
+
+
+NUMBERED = {
+    "Service already exists": "line 1: Service already exists\n",
+    "Service not defined": "line 2: Service not defined\n",
+    "No such service": "line 3: No such service\n",
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_both_ways_give_the_same_records(replayed: Any, kernel: str) -> None:
+    recorded = RECORDED[kernel]["full"]
+    found = []
+    for way in (QUICK, WALK):
+        opened = replayed(recorded, way)
+        services = opened.services()
+        found.append([(service, opened.destinations(service)) for service in services])
+    assert found[0] == found[1]
+    services = [service for service, _ in found[0]]
+    assert len(services) == table.RULES.count("-A ")
+    assert sum(len(servers) for _, servers in found[0]) == table.RULES.count("-a ")
+    # All there is to tell apart has been recorded, and was counted.
+    assert {(service.af, bool(service.fwmark), bool(service.pe)) for service in services} == {
+        (2, False, False), (10, False, False), (2, True, False), (10, True, False), (2, False, True),
+    }  # fmt: skip
+    assert {service.stats[0] for service in services} >= {0, *table.DATAGRAMS.values()}
+    assert any(service.stats[5] for service in services)
+    servers = [server for _, group in found[0] for server in group]
+    assert {server.tun_type for server in servers} == {0, 1, 2}
+    assert sum(server.active for server in servers) == len(table.CLIENTS)
+    assert sum(server.persistent for server in servers) == 1
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_some_answers_come_in_several_datagrams(kernel: str) -> None:
+    exchanges = [answers for each in RECORDED[kernel].values() for answers in each.exchanges.values()]
+    assert max(map(len, exchanges)) > 2
