@@ -184,6 +184,11 @@ def test_a_name_ends_at_its_first_zero() -> None:
     assert dumps._Names()[b"wlc\0left\0over"] == "wlc"
 
 
+def test_a_netmask_is_a_number_in_its_order() -> None:
+    assert dumps._Masks("big")[bytes([255, 255, 0, 0])] == 0xFFFF0000
+    assert dumps._Masks("little")[bytes([64, 1, 0, 0])] == 0x140
+
+
 SERVICE = Service(AF_INET, TCP, V4, 80, scheduler="rr")
 GOOD = service_record(SERVICE)
 SERVER = Destination(AF_INET, V4, 80)
