@@ -24,7 +24,8 @@ PROSE = {"Command": 2, "Option": 3}  # which argument is a line of help
 EXPLAINED = {"SCHEDULERS", "ENGINES"}  # names to explanations, which are prose
 TITLED = {"COMMAND_GROUPS"}  # a title, which is prose, and what stands under it
 INSTEAD = {"OPTIONAL": "REQUIRED", "REQUIRED": "OPTIONAL", "True": "False", "False": "True"}
-LAYOUT = {"=": ">", ">": "<", **{code: code.swapcase() for code in "bBhHiIqQ"}}  # of a Struct: another order, sign or the other's
+# Of a Struct: another order, or sign. Values of 16 bits are lengths, kinds and families, all small: their sign is nothing.
+LAYOUT = {"=": ">", ">": "<", **{code: code.swapcase() for code in "bBiIqQ"}}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Owns: processes, the order of tests, when a trial has taken too long. Must never
 
 A trial is a fork, so that nothing of it stays. A fault in a function is put into a process that has collected the tests already,
 and only the tests that run that function are tried; one in a table is there before the package is imported, and all are. The test
-that has found the last fault comes first. A trial that takes ten times the processor's time of all tests hangs: found, too.
+that has found the last fault comes first. What the package remembers between tests is there before the fault, as everything is: a
+cache is tested as a thing of its own. A trial that takes ten times the processor's time of all tests hangs: found, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections import defaultdict
 from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.util import spec_from_loader
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,7 +149,11 @@ class _Warm(_Plugin):
         killers: dict[str, int] = {}
         for at, mutant in enumerate(self.mutants):
             items = _sorted(reached[mutant.module, mutant.where], killers)
-            killer = _fork(partial(self._trial, mutant, items), limit) if items else ""
+            try:
+                killer = _fork(partial(self._trial, mutant, items), limit) if items else ""
+            except RuntimeError as fault:  # which pytest would keep for itself
+                self.say(str(fault).replace("\n", "; "))
+                return True
             killers[killer] = at + 1
             self.say(_word(killer))
         return True
@@ -185,12 +191,14 @@ def _put(mutant: Mutant) -> str:
     for part in mutant.where.split("."):
         target = getattr(target, part)
     made: dict[str, Any] = {}
+    name = mutant.where.rpartition(".")[2]
+    # Within a function, for super() looks for the class where a method was written.
+    code = f"from __future__ import annotations\ndef _made(__class__):\n{indent(mutant.function, '    ')}\n    return {name}\n"
     try:
-        code = f"from __future__ import annotations\n{mutant.function}"
         exec(compile(code, module.__file__ or "", "exec"), module.__dict__, made)
+        function = made["_made"](object)
     except Exception:  # noqa: BLE001  # a default that cannot be made ends every run
         return "import"
-    function = made[mutant.where.rpartition(".")[2]]
     target.__code__ = function.__code__
     target.__defaults__ = function.__defaults__
     target.__kwdefaults__ = function.__kwdefaults__
