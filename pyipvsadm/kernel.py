@@ -14,6 +14,7 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import time
 from struct import pack
 
 from pyipvsadm import dumps, netlink, wire
@@ -61,6 +62,9 @@ NAMESPACE = "/proc/self/ns/net"
 MODPROBE = "/sbin/modprobe"
 TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
 TRIES = 10  # dumps that were interrupted before we give up
+KEPT_CHANGING = f"The table kept changing while it was read ({TRIES} times); try again"
+DATAGRAM = 8  # services that surely come in one datagram (11 fill the first)
+STATUS_FILE = "/proc/net/ip_vs_status"  # came with the tables that grow
 RECEIVE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
 # Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were measured on 6.1, 896 on 7.2; a
 # kernel built for the most fragments a packet (CONFIG_MAX_SKB_FRAGS 45) adds 28 of 16.
@@ -121,7 +125,15 @@ class Kernel:
 
     def services(self, counters: bool = True) -> list[Service]:
         """All services, in the order of the kernel's hash tables."""
-        return self._dump(GET_SERVICE, b"", wire.read_service, dumps.service_reader(self._family, counters))
+        reader = dumps.service_reader(self._family, counters)
+        for again in range(TRIES):
+            found = self._dump(GET_SERVICE, b"", wire.read_service, reader)
+            # From 7.1 on, a table that is given another size while it is dumped is in another order from one datagram to the
+            # next: a service that comes twice stands for one that is missing. The kernel does not mark such a dump.
+            if len(found) < DATAGRAM or not os.path.exists(STATUS_FILE) or len({each.key() for each in found}) == len(found):
+                return found
+            time.sleep(0.01 * again)
+        raise Failed(KEPT_CHANGING)
 
     def service(self, wanted: Service) -> Service:
         """One service. Refused: ESRCH when it is not there."""
@@ -282,7 +294,7 @@ class Kernel:
             found = self._answers(command, seq, read, reader)
             if found is not None:
                 return found
-        raise Failed(f"The table kept changing while it was read ({TRIES} times); try again")
+        raise Failed(KEPT_CHANGING)
 
     def _answers(
         self, command: int, seq: int, read: Callable[[netlink.Message], Value], reader: Reader | None
