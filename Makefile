@@ -5,7 +5,8 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
-LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iptables curl jq gcc libc6-dev bash zsh fish mandoc man-db
+LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq \
+  gcc libc6-dev bash zsh fish mandoc man-db
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
 	selection hints complete \
@@ -20,9 +21,11 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 LIBEXECDIR ?= $(PREFIX)/libexec/pyipvsadm
 MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/pyipvsadm
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+ANSIBLEDIR ?= $(PREFIX)/share/ansible/collections
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSCONFDIR ?= /etc
 # A folder of our own outlives an upgrade of Python. Where it is one that the interpreter searches, launchers need not name it.
@@ -36,15 +39,19 @@ MODULES := $(shell find pyipvsadm -type f ! -path '*/programs/*' ! -path '*/__py
 COMPLETIONS := $(if $(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(BASHDIR)/%)) \
   $(if $(wildcard completions/_ipvsadm),$(ZSHDIR)/_ipvsadm) \
   $(if $(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(FISHDIR)/%.fish))
+# For machines from which Ansible runs; those that it is for need none of it.
+COLLECTION := $(shell find ansible_collections -type f ! -path '*/__pycache__/*' 2>/dev/null)
 MAN_PAGES := $(patsubst man/%,$(MANDIR)/man8/%,$(wildcard man/*.8))
-INSTALLED := $(PROGRAMS:%=$(SBINDIR)/%) $(LIBEXECDIR)/service $(UNITDIR)/ipvsadm.service $(MAN_PAGES) $(COMPLETIONS)
+RECIPES := $(patsubst docs/%,$(DOCDIR)/%,$(wildcard docs/recipes/*.sh))
+INSTALLED := $(PROGRAMS:%=$(SBINDIR)/%) $(LIBEXECDIR)/service $(UNITDIR)/ipvsadm.service $(MAN_PAGES) $(RECIPES) $(COMPLETIONS) \
+  $(COLLECTION:%=$(ANSIBLEDIR)/%)
 FILLED := sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@LIBEXECDIR@|$(LIBEXECDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|'
 
 DEB_PACKAGES := debhelper dpkg-dev
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
 
 .PHONY: help env try test lint unit shells man lab lab-newer load lab-packages install uninstall \
-  deb deb-packages test-deb test-deb-packages soak fuzz record record-replies pictures bench bench-packages clean
+  deb deb-packages test-deb test-deb-packages soak fuzz guided-fuzz coverage mutation record record-replies pictures bench bench-packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -68,7 +75,7 @@ lint: env
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
-	$(BIN)/bandit --quiet --recursive --skip B101 pyipvsadm  # asserts tell mypy what holds, and check no input
+	$(BIN)/bandit --quiet --recursive --skip B101 pyipvsadm ansible_collections  # asserts tell mypy what holds, and check no input
 
 unit: env ## the tests that need no kernel, with the branch coverage of the pure modules
 	$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/cases
@@ -97,6 +104,7 @@ load: env lab-packages ## much of everything on a real kernel, with figures: 200
 
 install: ## install below PREFIX (/usr/local): commands, man pages, completions, unit (not enabled)
 	install -d $(sort $(dir $(addprefix $(DESTDIR),$(INSTALLED)))) $(sort $(dir $(addprefix $(DESTDIR)$(PYTHONDIR)/,$(MODULES))))
+	for file in $(COLLECTION); do install -m 644 $$file $(DESTDIR)$(ANSIBLEDIR)/$$file || exit; done
 	for file in $(MODULES); do install -m 644 $$file $(DESTDIR)$(PYTHONDIR)/$$file || exit; done
 	$(if $(COMPILE),$(INTERPRETER) -m compileall -q -s '$(DESTDIR)' $(DESTDIR)$(PYTHONDIR)/pyipvsadm)
 	for name in $(PROGRAMS); do \
@@ -107,6 +115,7 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 	chmod 755 $(DESTDIR)$(LIBEXECDIR)/service
 	$(FILLED) debian/ipvsadm.service >$(DESTDIR)$(UNITDIR)/ipvsadm.service
 	$(if $(MAN_PAGES),install -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8)
+	install -m 644 docs/recipes/*.sh $(DESTDIR)$(DOCDIR)/recipes
 	$(if $(wildcard completions/ipvsadm.bash),install -m 644 completions/ipvsadm.bash $(DESTDIR)$(BASHDIR)/ipvsadm)
 	$(if $(wildcard completions/_ipvsadm),install -m 644 completions/_ipvsadm $(DESTDIR)$(ZSHDIR)/_ipvsadm)
 	$(if $(wildcard completions/ipvsadm.fish),install -m 644 completions/ipvsadm.fish $(DESTDIR)$(FISHDIR)/ipvsadm.fish)
@@ -115,8 +124,9 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 
 uninstall: ## remove what `make install` with the same places has put there
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	rm -rf $(DESTDIR)$(PYTHONDIR)/pyipvsadm
-	rmdir $(DESTDIR)$(LIBEXECDIR) $(if $(filter %-packages,$(PYTHONDIR)),,$(DESTDIR)$(PYTHONDIR)) 2>/dev/null || true
+	rm -rf $(DESTDIR)$(PYTHONDIR)/pyipvsadm $(addprefix $(DESTDIR)$(ANSIBLEDIR)/,$(sort $(dir $(COLLECTION))))
+	rmdir $(DESTDIR)$(ANSIBLEDIR)/ansible_collections/pyipvsadm $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(DOCDIR)/recipes $(DESTDIR)$(DOCDIR) \
+	  $(if $(filter %-packages,$(PYTHONDIR)),,$(DESTDIR)$(PYTHONDIR)) 2>/dev/null || true
 
 deb-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(DEB_PACKAGES) >/dev/null 2>&1; then \
@@ -125,7 +135,7 @@ deb-packages:
 deb: deb-packages ## build the Debian package: dist/pyipvsadm_*.deb
 	rm -rf build/deb
 	mkdir -p build/deb/source dist
-	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm debian completions man) build/deb/source
+	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm ansible_collections debian completions man docs) build/deb/source
 	find build/deb/source -name __pycache__ -prune -exec rm -r {} +
 	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign
 	mv build/deb/pyipvsadm_*.deb dist
@@ -141,11 +151,31 @@ STEPS ?= 10000
 SEED ?= $(shell date +%s)
 soak: env lab-packages ## STEPS random changes (10000) from SEED: the kernel's and the embedded table the same after each (root)
 	IPVSADM_STEPS=$(STEPS) IPVSADM_SEED=$(SEED) $(BIN)/python -m tests.lab --timeout 7200 -- \
-	  -q -s --tb=short tests/contract/test_machine.py
+	  -q -s --tb=short -o faulthandler_timeout=0 tests/contract/test_machine.py
 
 FUZZ ?= 600
 fuzz: env ## hostile input to every reader for FUZZ seconds (600)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+# coverage.py starts by itself in every process of the environment's Python, in the guests too (tests/coverage.toml).
+MEASURED := $(CURDIR)/.lab/coverage
+coverage: export COVERAGE_PROCESS_START = $(CURDIR)/tests/coverage.toml
+coverage: export COVERAGE_FILE = $(MEASURED)/data
+coverage: env lab-packages ## lines and branches of the whole package that any test runs (root, about half an hour)
+	rm -rf $(MEASURED)
+	mkdir -p $(MEASURED)
+	$(BIN)/python -m pytest -q tests/unit tests/contract tests/cases tests/shells tests/man tests/lab
+	unset COVERAGE_PROCESS_START; $(BIN)/coverage combine --quiet --rcfile=tests/coverage.toml $(MEASURED)
+	unset COVERAGE_PROCESS_START; $(BIN)/coverage report --rcfile=tests/coverage.toml --fail-under=97 --skip-covered
+
+mutation: env ## small faults in the program, one at a time, each of which a test must find (MODULES; about half an hour)
+	@$(BIN)/python -c 'import mutmut' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,mutation]'
+	$(BIN)/python -m tests.mutation $(MODULES)
+
+guided-fuzz: env ## the same on inputs that are made by what of the code they reach (atheris, which it installs; x86_64)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python -m tests.fuzz.guided $(FUZZ)
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tests.cases.record

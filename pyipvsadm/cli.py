@@ -33,7 +33,8 @@ SAVE_HELP = """\
 ipvsadm-save: Script to save the IPVS table to stdout.
    With the -n option, prints out the table in numeric format.
    With -f FILE, replaces FILE with the table, whole or not at all.
-   With --full, also saves the time-outs and sync daemons, and all that a service has."""
+   With --full, also saves the time-outs and sync daemons, and all that a service has.
+   With --netns NAME, in another network namespace (NAME, PID or PATH)."""
 
 
 def main(argv: Sequence[str], world: World | None = None) -> int:
@@ -42,12 +43,12 @@ def main(argv: Sequence[str], world: World | None = None) -> int:
 
 
 def main_save(argv: Sequence[str], world: World | None = None) -> int:
-    """`ipvsadm-save [-n] [-f FILE]`."""
+    """`ipvsadm-save [-n] [-f FILE] [--full] [--netns NAME]`."""
     return _guarded(_save, argv, world)
 
 
 def main_restore(argv: Sequence[str], world: World | None = None) -> int:
-    """`ipvsadm-restore`: clear the table, then the rules from standard input, which are read and checked before."""
+    """`ipvsadm-restore [--netns NAME]`: clear the table, then the rules of standard input, read and checked before."""
     return _guarded(_restore, argv, world)
 
 
@@ -112,16 +113,19 @@ def _main(argv: Sequence[str], world: World) -> int:
             else:
                 world.out(VERSION + "\n")
             return 0
-    given = scanner.ours.get("backend")
+    given, place = (scanner.ours.get(name) for name in ("backend", "netns"))
     spec = None if given is None else str(given)
-    if scanner.asked == "doctor":  # a real server need not have IPVS
-        return _doctor(world, spec, bad or request)
-    # The reference opens the table before it reads its arguments: without one, that is what it says.
+    # The reference opens the table before it reads its arguments: without one, that is what it says. The doctor needs none.
+    carry_out = _doctor if scanner.asked == "doctor" else _with_backend
     try:
-        status = _with_backend(world, spec, bad or request)
+        status = _there(world, None if place is None else str(place), lambda: carry_out(world, spec, bad or request))
     except Failed as no:
         if request is not None and request.command == "apply" and "dry-run" in request.slots:
             no.status = REFUSED  # 1 and 2 say something else of this one: that there is something to do, or bad input
+        elif request is not None and request.command == "doctor":
+            from pyipvsadm.doctor.report import UNKNOWN  # noqa: PLC0415
+
+            no.status = UNKNOWN  # as 1 and 2 say that something was found
         raise
     if isinstance(bad, Skipped) and world.error_is_terminal():
         from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
@@ -172,9 +176,10 @@ def _warn(world: World, spec: str | None) -> None:
 
 
 def _save(argv: Sequence[str], world: World) -> int:
+    words = list(argv)
+    place = _taken_place(words)
     path = None
     numeric = full = False
-    words = list(argv)
     while words:
         word = words.pop(0)
         if word == "-n":
@@ -186,29 +191,60 @@ def _save(argv: Sequence[str], world: World) -> int:
         elif word[:1] == "-":
             world.err(SAVE_HELP)
             return 1
-    backend = _open(world, None)
-    try:
-        from pyipvsadm.listing import saved  # noqa: PLC0415  # the door does not pay for it
 
-        text = saved(backend, world, numeric, full, certain=path is not None)
-        if path is None:
-            world.out(text)
-        else:
-            from pyipvsadm.files import replace  # noqa: PLC0415
+    def write() -> int:
+        backend = _open(world, None)
+        try:
+            from pyipvsadm import listing  # noqa: PLC0415  # the door does not pay for it
 
-            replace(path, text)
-    finally:
-        backend.close()
-    return 0
+            text = listing.saved(backend, world, numeric, full, certain=path is not None)
+            if path is None:
+                listing.write(world, listing.obeyed_by_none([text], world))
+            else:
+                from pyipvsadm.files import replace  # noqa: PLC0415
+
+                replace(path, text)
+        finally:
+            backend.close()
+        return 0
+
+    return _there(world, place, write)
 
 
-def _restore(_: Sequence[str], world: World) -> int:
-    backend = _open(world, None)
-    try:
-        _warn(world, None)
-        return restore(backend, world, clear=True)
-    finally:
-        backend.close()
+def _restore(argv: Sequence[str], world: World) -> int:
+    """1.31 passes over all words; a namespace that was named is not to be passed over."""
+
+    def put() -> int:
+        backend = _open(world, None)
+        try:
+            _warn(world, None)
+            return restore(backend, world, clear=True)
+        finally:
+            backend.close()
+
+    return _there(world, _taken_place(list(argv)), put)
+
+
+def _taken_place(words: list[str]) -> str | None:
+    """Take --netns out of the words of ipvsadm-save or ipvsadm-restore: what it names."""
+    place = None
+    for at in range(len(words) - 1, -1, -1):
+        name, equals, value = words[at].partition("=")
+        if name == "--netns":
+            if not equals and at + 1 == len(words):
+                raise Usage("--netns: missing argument")
+            place = value if equals else words.pop(at + 1)
+            del words[at]
+            break
+    return place
+
+
+def _there(world: World, place: str | None, body: Callable[[], int]) -> int:
+    """The body's status; place: the network namespace that it is to be in, None for ours."""
+    if place is None:
+        return body()
+    with world.inside(place):
+        return body()
 
 
 def entry(program: Callable[[Sequence[str]], int]) -> None:

@@ -46,20 +46,29 @@ if TYPE_CHECKING:
     class Around(Protocol):
         """What completion may ask. Nothing here raises: what cannot be known is empty."""
 
-        def rows(self, backend: str | None) -> Rows:
-            """The services of a table, each with its servers. backend: as --backend names it, None when it was not given."""
+        def rows(self, backend: str | None, place: str | None) -> Rows:
+            """The services of a table, each with its servers. backend, place: as --backend and --netns say, or None."""
 
         def folder(self, path: str) -> list[str]:
             """The names in a folder ("" for the current one), those of folders with a slash at their end."""
 
-        def interfaces(self) -> list[str]:
-            """The machine's network interfaces."""
+        def interfaces(self, place: str | None) -> list[str]:
+            """The network interfaces of this network namespace, or of the one that --netns names."""
+
+        def namespaces(self) -> list[str]:
+            """The network namespaces that have names."""
 
 
-SAVE_OPTIONS = (
-    ("-n", "addresses and ports as numbers"),
-    ("-f", "replace FILE with the table, whole or not at all"),
-)
+_ELSEWHERE = ("--netns", "in another network namespace")
+SCRIPTS = {
+    "ipvsadm-save": (
+        ("-n", "addresses and ports as numbers"),
+        ("-f", "replace FILE with the table, whole or not at all"),
+        ("--full", "also the time-outs and sync daemons"),
+        _ELSEWHERE,
+    ),
+    "ipvsadm-restore": (_ELSEWHERE,),
+}
 GOES_ON = ("/", ":", ",", "=")
 _FORWARDING = {MASQ: "NAT", TUNNEL: "tunnel"}
 
@@ -72,18 +81,19 @@ def complete(words: Sequence[str], cursor: int, around: Around) -> list[tuple[st
     program = words[0].rpartition("/")[2] if words else ""
     prefix = words[cursor] if 0 < cursor < len(words) else ""
     before, after = words[1:cursor], words[cursor + 1 :]
-    if program == "ipvsadm-restore":
-        return []
-    if program == "ipvsadm-save":
-        return list(_save(before, after, prefix, around))
+    if program in SCRIPTS:
+        return list(_script(SCRIPTS[program], before, after, prefix, around))
     return list(_Line(before, after, around).candidates(prefix))
 
 
-def _save(before: Sequence[str], after: Sequence[str], prefix: str, around: Around) -> Candidates:
-    if before and before[-1] == "-f":
-        return _files(prefix, around)
+def _script(
+    options: Sequence[tuple[str, str]], before: Sequence[str], after: Sequence[str], prefix: str, around: Around
+) -> Candidates:
+    find = {"-f": _files, "--netns": _namespaces}.get(before[-1]) if before else None
+    if find is not None and any(before[-1] == name for name, _ in options):
+        return find(prefix, around)
     given = {*before, *after}
-    return _starting(prefix, (row for row in SAVE_OPTIONS if row[0] not in given))
+    return _starting(prefix, (row for row in options if row[0] not in given))
 
 
 class _Line:
@@ -192,6 +202,10 @@ class _Line:
         """The option that has filled a slot, "" when none has."""
         return next((row.long for row, _ in self._given if row.slot == slot), "")
 
+    def _last(self, option: str) -> str | None:
+        """What an option without a slot says, which may be given again."""
+        return next((value for row, value in reversed(self._given) if row.long == option), None)
+
     def _value(self, slot: str) -> str:
         return next((value for row, value in self._given if row.slot == slot), "")
 
@@ -254,8 +268,7 @@ class _Line:
 
     def _rows(self) -> Rows:
         """The table, in the order of the listing."""
-        spec = next((value for row, value in reversed(self._given) if row.long == "backend"), None)
-        rows = self._around.rows(spec)
+        rows = self._around.rows(self._last("backend"), self._last("netns"))
         servers = {service.key(): order.destinations(found) for service, found in rows}
         return [(service, servers[service.key()]) for service in order.services([service for service, _ in rows])]
 
@@ -340,7 +353,10 @@ class _Line:
         return [(kind, "") for kind in TUNNEL_TYPES if kind in types]
 
     def _of_interfaces(self, *_: object) -> Candidates:
-        return [(name, "") for name in self._around.interfaces()]
+        return [(name, "") for name in self._around.interfaces(self._last("netns"))]
+
+    def _of_namespaces(self, _: Command | Option, prefix: str) -> Candidates:
+        return _namespaces(prefix, self._around)
 
     def _of_backends(self, *_: object) -> Candidates:
         return [
@@ -359,11 +375,17 @@ class _Line:
         "tunnel": _of_tunnels,
         "interface": _of_interfaces,
         "backend": _of_backends,
+        "netns": _of_namespaces,
     }
 
 
 def _starting(prefix: str, found: Candidates) -> Iterator[tuple[str, str]]:
     return (each for each in found if each[0].startswith(prefix))
+
+
+def _namespaces(prefix: str, around: Around) -> Candidates:
+    """Names, and paths once there is a slash."""
+    return _files(prefix, around) if "/" in prefix else _starting(prefix, ((name, "") for name in around.namespaces()))
 
 
 def _files(prefix: str, around: Around) -> Candidates:

@@ -12,7 +12,7 @@ from struct import Struct
 from sys import byteorder
 
 from pyipvsadm.layout import Layout, Reader
-from pyipvsadm.model import AF_INET, AF_INET6, NO_STATS, Service
+from pyipvsadm.model import AF_INET, AF_INET6, HASHED, NO_STATS, Service
 from pyipvsadm.netlink import NLM_F_MULTI
 from pyipvsadm.wire import (
     DEST,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pyipvsadm.layout import Field
 
 _U16 = Struct("=H")
+_NO_FLAGS = Struct("=II").pack(HASHED, 0xFFFFFFFF)  # and their mask, as the kernel writes them
 _SERVICE_NESTS = ((SERVICE,), (SERVICE, SVC_STATS64))
 _BY_MARK: tuple[Field, ...] = (((SERVICE, SVC_FWMARK), "I"),)
 _NAME: Field = ((SERVICE, SVC_SCHED_NAME), "s")
@@ -94,31 +95,45 @@ class _Names(dict[bytes, str]):
         return text
 
 
+class _Masks(dict[bytes, int]):
+    """Netmasks as numbers, of which there are few too. order: of the bytes; IPv6: of a prefix length."""
+
+    def __init__(self, order: Literal["big", "little"]) -> None:
+        super().__init__()
+        self._order = order
+
+    def __missing__(self, data: bytes) -> int:
+        number = self[data] = int.from_bytes(data, self._order)
+        return number
+
+
 _NAMES = _Names()
+_MASKS = {AF_INET: _Masks("big"), AF_INET6: _Masks(byteorder)}
 
 
-def _builder(af: int, marked: bool, engine: bool) -> Callable[[tuple[Any, ...]], Service]:
-    """What makes a service of its fields, in their order: head, name, (engine), _REST, and _COUNTERS where they are wanted."""
-    order: Literal["big", "little"] = "big" if af == AF_INET else byteorder  # of the netmask, IPv6: the prefix length
+def _builder(af: int, marked: bool, engine: bool) -> Callable[[list[tuple[Any, ...]]], list[Service]]:
+    """What makes services of their fields, in their order: head, name, (engine), _REST, and _COUNTERS where they are wanted."""
+    names, masks = _NAMES, _MASKS[af]
 
-    def address(row: tuple[Any, ...]) -> Service:
-        return Service(
-            af, row[0], row[1], ntohs(row[2]), 0, _NAMES[row[3]], row[4], row[5], int.from_bytes(row[6], order), "",
-            row[7:] or NO_STATS,
-        )  # fmt: skip
+    def by_address(rows: list[tuple[Any, ...]]) -> list[Service]:
+        return [
+            Service(af, row[0], row[1], ntohs(row[2]), 0, names[row[3]], row[4], row[5], masks[row[6]], "", row[7:] or NO_STATS)
+            for row in rows
+        ]
 
-    def mark(row: tuple[Any, ...]) -> Service:
-        return Service(
-            af, 0, b"", 0, row[0], _NAMES[row[1]], row[2], row[3], int.from_bytes(row[4], order), "", row[5:] or NO_STATS
-        )  # fmt: skip
+    def by_mark(rows: list[tuple[Any, ...]]) -> list[Service]:
+        return [
+            Service(af, 0, b"", 0, row[0], names[row[1]], row[2], row[3], masks[row[4]], "", row[5:] or NO_STATS) for row in rows
+        ]
 
-    plain = mark if marked else address
+    plain = by_mark if marked else by_address
     at = 2 if marked else 4  # where the engine's name stands: after the scheduler's
 
-    def with_engine(row: tuple[Any, ...]) -> Service:
-        service = plain(row[:at] + row[at + 1 :])
-        service.pe = _NAMES[row[at]]
-        return service
+    def with_engine(rows: list[tuple[Any, ...]]) -> list[Service]:
+        found = plain([row[:at] + row[at + 1 :] for row in rows])
+        for service, row in zip(found, rows, strict=True):
+            service.pe = names[row[at]]
+        return found
 
     return with_engine if engine else plain
 
@@ -140,6 +155,18 @@ def _learn_service(counters: tuple[Field, ...]) -> Callable[[bytes], Layout | No
         return None
 
     return learn
+
+
+def _learn_known(record: bytes) -> Layout | None:
+    """Of a service of which the kernel's own listing says all, what names it; the others whole."""
+    fields: tuple[Field, ...] = (
+        ((SERVICE, SVC_PROTOCOL), "2s"), ((SERVICE, SVC_ADDR), "4s"), ((SERVICE, SVC_PORT), "2s")
+    )  # fmt: skip
+    known = [((SERVICE, SVC_AF), _U16.pack(AF_INET)), ((SERVICE, SVC_FLAGS), _NO_FLAGS)]
+    try:
+        return Layout(record, fields, _SERVICE_NESTS, ((SERVICE, SVC_SCHED_NAME),), given=known)
+    except LookupError:
+        return _learn_service(())(record)
 
 
 def _learn_row(columns: tuple[str, ...]) -> Callable[[bytes], Layout | None]:
@@ -164,6 +191,11 @@ def service_reader(family: int, counters: bool) -> Reader:
     Without counters, the services have none.
     """
     return Reader((family, NLM_F_MULTI), _learn_service(_COUNTERS if counters else ()))
+
+
+def overview_reader(family: int) -> Reader:
+    """The same, but a service by an IPv4 address without flags is the tuple that model.Overview has of it."""
+    return Reader((family, NLM_F_MULTI), _learn_known)
 
 
 def row_reader(family: int, columns: tuple[str, ...]) -> Reader:

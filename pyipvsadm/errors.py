@@ -58,6 +58,9 @@ _SENTENCES_OF_ANY = {
 }
 
 
+SIGNALS = {1: "HUP", 2: "INT", 15: "TERM"}  # those that a run may put things in order for (asm-generic/signal.h)
+
+
 def sentence(op: int, number: int) -> str:
     """Say what errno `number` means after operation `op`; `op` 0 stands for the opening of the table."""
     found = _SENTENCES.get((op, number)) or _SENTENCES_OF_ANY.get(number)

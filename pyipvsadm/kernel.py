@@ -35,6 +35,7 @@ from pyipvsadm.model import (
     Daemon,
     Destination,
     Info,
+    Overview,
     Service,
     Timeouts,
     destination,
@@ -44,7 +45,7 @@ from pyipvsadm.model import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import TypeVar
+    from typing import Any, NoReturn, TypeVar
 
     from pyipvsadm.files import Lock
     from pyipvsadm.layout import Reader
@@ -66,6 +67,7 @@ KEPT_CHANGING = f"The table kept changing while it was read ({TRIES} times); try
 DATAGRAM = 8  # services that surely come in one datagram (11 fill the first)
 STATUS_FILE = "/proc/net/ip_vs_status"  # came with the tables that grow
 RECEIVE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
+MSG_TRUNC = 32  # receive tells a datagram's own size, whatever the buffer's
 # Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were measured on 6.1, 896 on 7.2; a
 # kernel built for the most fragments a packet (CONFIG_MAX_SKB_FRAGS 45) adds 28 of 16.
 ERROR_SPACE = 1408
@@ -88,7 +90,8 @@ class Kernel:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
             # As an option of the socket, so that a receive stays one system call.
             self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", TIMEOUT, 0))
-            self._socket.bind((0, 0))
+            # Connected, only the kernel (port id 0) can send to us: af_netlink.c, netlink_getsockbyportid. This binds as well.
+            self._socket.connect((0, 0))
         except OSError:  # a sandbox without netlink
             raise not_there(old_interface_errno()) from None
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
@@ -103,7 +106,7 @@ class Kernel:
         """Ask for the information again; after a reload of the module, for the family. Failed (status 2) while there is none."""
         try:
             self._info = self._one(GET_INFO, wire.read_info)
-        except Refused:
+        except (Refused, Failed):
             # Who asks for a family by its name has the kernel load the module for it (genetlink.c: ctrl_getfamily).
             if not os.path.exists(TABLE_FILE):
                 raise not_there(errno.ENOPROTOOPT) from None
@@ -130,7 +133,7 @@ class Kernel:
             found = self._dump(GET_SERVICE, b"", wire.read_service, reader)
             # From 7.1 on, a table that is given another size while it is dumped is in another order from one datagram to the
             # next: a service that comes twice stands for one that is missing. The kernel does not mark such a dump.
-            if len(found) < DATAGRAM or not os.path.exists(STATUS_FILE) or len({each.key() for each in found}) == len(found):
+            if not can_grow(found) or len({each.key() for each in found}) == len(found):
                 return found
             time.sleep(0.01 * again)
         raise Failed(KEPT_CHANGING)
@@ -156,13 +159,17 @@ class Kernel:
             family = service.af
             yield self._dump(GET_DEST, wire.service_id(service), read, reader)
 
-    def table_file(self) -> bytes:
-        """/proc/net/ip_vs, whole; b"" where it cannot be read: the dumps have it all."""
+    def overview(self) -> Overview | None:
+        """/proc/net/ip_vs and what it lacks; None where it cannot be read: the dumps have it all."""
         try:
             with open(TABLE_FILE, "rb", buffering=0) as file:
-                return file.read()
+                text = file.read()
         except OSError:
-            return b""
+            return None
+        found: list[Any] = self._dump(GET_SERVICE, b"", wire.read_service, dumps.overview_reader(self._family))
+        others = [each for each in found if each.__class__ is Service]
+        plain = [each for each in found if each.__class__ is not Service] if others else found
+        return None if can_grow(plain) and len(set(plain)) < len(plain) else Overview(text, plain, others)
 
     def setting(self, name: str) -> str:
         """What /proc/sys/net/ipv4/vs/NAME holds, "" where it cannot be read."""
@@ -219,6 +226,8 @@ class Kernel:
             self._send(messages)
             refused += [(place + at, number) for at, number in self._outcomes(first, last)]
             place += self._batch
+        if any(number == errno.ENOENT for _, number in refused):
+            self._one(GET_INFO, wire.read_info)  # no scheduler or server of that name, or no IPVS?
         return refused
 
     def _closed(self, messages: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
@@ -253,7 +262,7 @@ class Kernel:
             raise not_there(no.errno) from None
 
     def _find_family(self, load: bool) -> int:
-        for again in (load, False):
+        while True:
             self._seq += 1
             self._send(netlink.get_family(self._seq))
             try:
@@ -261,9 +270,9 @@ class Kernel:
             except Refused as no:
                 if no.errno != errno.ENOENT:
                     raise not_there(no.errno) from None
-            if not again or not load_module():
-                break
-        raise not_there(old_interface_errno())
+            if not load or not load_module():
+                raise not_there(old_interface_errno())
+            load = False
 
     def _one(self, command: int, read: Callable[[netlink.Message], Value], payload: bytes = b"") -> Value:
         """A request with one answer."""
@@ -277,8 +286,14 @@ class Kernel:
                 if reply.seq != self._seq:
                     continue
                 if reply.type == netlink.NLMSG_ERROR:
-                    raise Refused(command, self._decoded(netlink.Message.errno, reply))
+                    self._refuse(command, self._decoded(netlink.Message.errno, reply))
                 return reply
+
+    def _refuse(self, command: int, number: int) -> NoReturn:
+        """No answer to a question. ENOENT: there is no such family any more, for nothing that is asked of IPVS answers it."""
+        if number == errno.ENOENT and command:
+            raise not_there(errno.ENOPROTOOPT)
+        raise Refused(command, number)
 
     def _dump(
         self,
@@ -302,13 +317,13 @@ class Kernel:
         """What a dump gives; None when the kernel marks it as interrupted."""
         found: list[Value] = []
         interrupted = False
-        values = reader.values if reader else None
+        receive = self._receive
         while True:
-            datagram = self._receive()
+            datagram = receive()
             if len(datagram) == netlink.DONE and netlink.is_done(datagram, seq):
                 return None if interrupted else found
-            if values:
-                some = values(datagram, seq)
+            if reader:
+                some = reader.values(datagram, seq)
                 if some is not None:
                     found += some
                     continue
@@ -319,7 +334,7 @@ class Kernel:
                 if reply.type in (netlink.NLMSG_ERROR, netlink.NLMSG_DONE):
                     number = self._decoded(netlink.Message.errno, reply)
                     if number:
-                        raise Refused(command, number)
+                        self._refuse(command, number)
                     return None if interrupted else found
                 found.append(self._decoded(read, reply))
 
@@ -337,30 +352,32 @@ class Kernel:
         except OSError as no:
             raise Failed(f"Cannot send to the kernel: {no.strerror}") from None
 
-    def _receive(self) -> bytes:
-        """One datagram from the kernel."""
-        while True:
-            try:
-                size, (port_id, _) = self._socket.recvfrom_into(self._buffer, 0, _socket.MSG_TRUNC)
-            except BlockingIOError:
-                raise Failed(f"The kernel did not answer within {TIMEOUT} seconds") from None
-            except OSError as no:
-                hint = "; some answers are lost: list the table to see what was done" if no.errno == errno.ENOBUFS else ""
-                raise Failed(f"Cannot read the kernel's answer: {no.strerror}{hint}") from None
-            if port_id == 0:  # another process may send to our port id; the kernel's is 0
-                break
+    def _receive(self) -> memoryview:
+        """One datagram from the kernel; the next one overwrites it."""
+        try:
+            size = self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
+        except BlockingIOError:
+            raise Failed(f"The kernel did not answer within {TIMEOUT} seconds") from None
+        except OSError as no:
+            hint = "; some answers are lost: list the table to see what was done" if no.errno == errno.ENOBUFS else ""
+            raise Failed(f"Cannot read the kernel's answer: {no.strerror}{hint}") from None
         if size > RECEIVE:
             raise Failed(f"The kernel sent {size} bytes at once, where {RECEIVE} were expected")
-        data = self._buffer[:size].tobytes()
+        data = self._buffer[:size]
         if self._trace:
-            self._trace("received", data)
+            self._trace("received", data.tobytes())
         return data
 
-    def _messages(self, datagram: bytes) -> list[netlink.Message]:
+    def _messages(self, datagram: memoryview) -> list[netlink.Message]:
         try:
-            return list(netlink.messages(datagram))
+            return list(netlink.messages(datagram.tobytes()))
         except netlink.WireError as bad:
             raise not_understood(bad) from None
+
+
+def can_grow(found: list[Any]) -> bool:
+    """Whether the table can have grown while this was dumped: from 7.1 on, where several datagrams were needed."""
+    return len(found) >= DATAGRAM and os.path.exists(STATUS_FILE)
 
 
 def not_understood(bad: netlink.WireError) -> Failed:

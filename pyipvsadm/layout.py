@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    Bytes = bytes | memoryview
+
     # (attribute numbers from the outermost nest inwards, struct code or "s" for as many bytes as came)
     Path = tuple[int, ...]
     Field = tuple[Path, str]
 
 _NLMSGHDR = Struct("=IHHII")
 _NLATTR = Struct("=HH")
-_SEQ = Struct("=I")
-_SHAPES = 8  # a table with more kinds of records than that is walked
+_SHAPES = 16  # a table with more kinds of records than that is walked
 
 
 class Layout:
     """The shape of one record (a whole message): `size` bytes, and its fields in the order they stand in."""
 
-    __slots__ = ("_after", "_before", "_build", "_marks", "_shape", "_struct", "size")
+    __slots__ = ("_after", "_before", "_build", "_shape", "_struct", "size")
 
     def __init__(
         self,
@@ -43,13 +44,13 @@ class Layout:
         fields: Iterable[Field],
         nests: Iterable[Path],
         moving: Iterable[Path],
-        build: Callable[[tuple[Any, ...]], Any] | None = None,
+        build: Callable[[list[tuple[Any, ...]]], list[Any]] | None = None,
         given: Iterable[tuple[Path, bytes]] = (),
     ) -> None:
         """moving: the attributes that can move the rest. given: values that belong to the shape.
 
-        build: makes a value of the fields, which else stay the tuple they are. LookupError when a field is missing, too short,
-        or out of its order, or a given value is another.
+        build: makes values of many records' fields, which else stay the tuples they are. LookupError when a field is missing,
+        too short, or out of its order, or a given value is another.
         """
         self.size = len(record)
         self._build = build
@@ -63,13 +64,15 @@ class Layout:
                 raise LookupError(path)
             marks.append((at - 4, at + length))
         marks.sort()
-        shape = f"={HEADER}s"
+        shape = f"=8sI{HEADER - 12}s"  # the sequence number stands at byte 8
         end = HEADER
         for at, after in marks:
             shape += f"{at - end}x{after - at}s"
             end = after
         self._shape = Struct(f"{shape}{self.size - end}x")
-        self._marks = self._shape.unpack(record)[1:]
+        head = self._shape.unpack(record)
+        self._before = head[0]
+        self._after = head[2:]
         code = "="
         end = 0
         for path, kind in fields:
@@ -81,19 +84,22 @@ class Layout:
             code += f"{at - end}x{layout}"
             end = at + width
         self._struct = Struct(f"{code}{self.size - end}x")
-        self._before = record[:8]  # the sequence number follows
-        self._after = record[12:HEADER]
 
-    def values(self, datagram: bytes, seq: int) -> list[Any] | None:
+    def values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """What its records are, None when one of them has another shape or sequence number."""
-        if len(datagram) % self.size:
+        shape = (self._before, seq, *self._after)
+        if len(datagram) == self.size:  # so it is where a service has one server: thousands of times
+            if self._shape.unpack(datagram) != shape:
+                return None
+            found = [self._struct.unpack(datagram)]
+        elif len(datagram) % self.size:
             return None
-        shapes = list(self._shape.iter_unpack(datagram))
-        if shapes.count((self._before + _SEQ.pack(seq) + self._after, *self._marks)) != len(shapes):
-            return None
-        if self._build is None:
-            return list(self._struct.iter_unpack(datagram))
-        return list(map(self._build, self._struct.iter_unpack(datagram)))
+        else:
+            shapes = list(self._shape.iter_unpack(datagram))
+            if shapes.count(shape) != len(shapes):
+                return None
+            found = list(self._struct.iter_unpack(datagram))
+        return self._build(found) if self._build else found
 
 
 class Reader:
@@ -109,7 +115,7 @@ class Reader:
         self._learn = learn
         self._layouts: list[Layout] = []
 
-    def values(self, datagram: bytes, seq: int) -> list[Any] | None:
+    def values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """The values of all records; None when anything in it is not a record of that dump whose shape can be learnt."""
         for layout in self._layouts:
             found = layout.values(datagram, seq)
@@ -118,7 +124,7 @@ class Reader:
         found = []
         at = 0
         while at < len(datagram):
-            record = datagram[at : at + self._size(datagram, at, seq)]
+            record = bytes(datagram[at : at + self._size(datagram, at, seq)])
             at += len(record)
             one = self._value(record, seq) if record else None
             if one is None:
@@ -126,7 +132,7 @@ class Reader:
             found += one
         return found
 
-    def _size(self, datagram: bytes, at: int, seq: int) -> int:
+    def _size(self, datagram: Bytes, at: int, seq: int) -> int:
         """Of the record there; 0 when it is not one of this dump."""
         if len(datagram) - at < HEADER:
             return 0

@@ -46,7 +46,19 @@ def listed(request: Request, backend: Backend, world: World) -> Iterable[str]:
     asked = world.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
     if "pretty" in request.slots or (asked and world.output_is_terminal()):
         return _pretty(request, backend, world, wanted)
-    return _classic(request, backend, world, wanted)
+    return obeyed_by_none(_classic(request, backend, world, wanted), world)
+
+
+def obeyed_by_none(parts: Iterable[str], world: World) -> Iterable[str]:
+    """The same; for a terminal without what it would obey.
+
+    Clients' packets choose some of it (SIP's Call-ID, which an engine remembers), and who wrote a table's file the rest.
+    """
+    if not world.output_is_terminal():
+        return parts
+    from pyipvsadm.view.figures import safe  # noqa: PLC0415  # a pipe gets the bytes as they are
+
+    return ("\n".join(map(safe, part.split("\n"))) for part in parts)
 
 
 def _classic(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
@@ -54,13 +66,7 @@ def _classic(request: Request, backend: Backend, world: World, wanted: Selection
 
     shown = request.slots
     if "connection" in shown:
-        parts = _connections(_connection_lines(backend, wanted), world, shown)
-        if world.output_is_terminal():
-            from pyipvsadm.view.figures import safe  # noqa: PLC0415
-
-            # What an engine remembers comes from clients' packets (SIP's Call-ID): a terminal is not to obey it.
-            parts = ("\n".join(map(safe, part.split("\n"))) for part in parts)
-        yield from parts
+        yield from _connections(_connection_lines(backend, wanted), world, shown)
     elif "timeout" in shown:
         yield classic.timeouts(backend.timeouts())
     elif "daemon" in shown:
@@ -208,15 +214,15 @@ def _listing(request: Request, backend: Backend, world: World, wanted: Selection
             world,
             shown,
         )
-    services = _services(request, backend, counters=bool(shown & {"stats", "rate"}))
     if "numeric" in shown and not classic.view_of(shown) and not request.services:
-        text = backend.table_file()
-        if text:
+        overview = backend.overview()
+        if overview:
             from pyipvsadm.view import procfs  # noqa: PLC0415
 
-            parts = procfs.listing(services, text, "nosort" not in shown)
+            parts = procfs.listing(overview, "nosort" not in shown)
             if parts is not None:
                 return [classic.title(shown), "".join(parts)]
+    services = _services(request, backend, counters=bool(shown & {"stats", "rate"}))
     return _listed(zip(services, backend.rows(services, columns), strict=True), world, shown)
 
 

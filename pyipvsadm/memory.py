@@ -151,9 +151,8 @@ class Table:
         for service in services:
             yield [row(server, columns) for server in self.destinations(service)]
 
-    def table_file(self) -> bytes:
-        """There is none."""
-        return b""
+    def overview(self) -> None:
+        """There is no listing but ours."""
 
     def setting(self, name: str) -> str:  # noqa: ARG002  # as every backend
         """There are none."""

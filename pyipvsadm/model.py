@@ -268,6 +268,21 @@ class Info(Record):
         self.size = size
 
 
+class Overview(Record):
+    """The kernel's own listing of its table (text: /proc/net/ip_vs), and what is to be known beside it.
+
+    plain: the services of which the text says all (by an IPv4 address, no flags), each as its protocol in the machine's order,
+    its address and its port in network order (2, 4 and 2 bytes). others: the rest of the services, their stats need not be true.
+    """
+
+    __slots__ = ("others", "plain", "text")
+
+    def __init__(self, text: bytes, plain: list[tuple[bytes, bytes, bytes]], others: list[Service]) -> None:
+        self.text = text
+        self.plain = plain
+        self.others = others
+
+
 class Change(Record):
     """One thing asked of a backend: an operation that writes, and what it is about.
 
@@ -327,8 +342,8 @@ if TYPE_CHECKING:
             A service's servers are read when their turn comes.
             """
 
-        def table_file(self) -> bytes:
-            """The kernel's own listing of its table (/proc/net/ip_vs), b"" where there is none."""
+        def overview(self) -> Overview | None:
+            """The kernel's own listing of its table, and what it lacks; None where there is none."""
 
         def setting(self, name: str) -> str:
             """One of IPVS's own settings (sysctl net.ipv4.vs.NAME), "" where there is none or it cannot be read."""

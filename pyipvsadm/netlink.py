@@ -41,7 +41,7 @@ _NLATTR = Struct("=HH")
 _U16 = Struct("=H")
 _S32 = Struct("=i")
 
-_DONE = Struct("=IHHIIi")
+_DONE = Struct("=IHHI4xi")  # without the port id
 
 HEADER = _HEADER.size  # 20
 DONE = _DONE.size  # 20
@@ -115,10 +115,9 @@ def messages(datagram: bytes) -> Iterator[Message]:
         at += size + 3 & ~3
 
 
-def is_done(datagram: bytes, seq: int) -> bool:
+def is_done(datagram: bytes | memoryview, seq: int) -> bool:
     """Whether DONE bytes are the good end of a dump: no errno, not interrupted. What is not is left to `messages`."""
-    size, kind, flags, number, _, result = _DONE.unpack(datagram)
-    return kind == NLMSG_DONE and number == seq and size == DONE and not result and not flags & NLM_F_DUMP_INTR
+    return _DONE.unpack(datagram) == (DONE, NLMSG_DONE, NLM_F_MULTI, seq, 0)
 
 
 def attributes(data: bytes) -> dict[int, bytes]:

@@ -201,7 +201,6 @@ EXCLUDES = {
     "real-server": ("timeout", "daemon", "empty"),
     "empty": ("connection", "timeout", "daemon", "quiesced"),
     "quiesced": ("connection", "timeout", "daemon"),
-    "client": ("timeout", "daemon"),
     "pretty": ("json",),
     "watch": ("connection", "timeout", "daemon"),
 }
@@ -214,7 +213,7 @@ LIST_CONFLICTS = (
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
 SLOTLESS = {
-    "ipv6": frozenset(f"{_NAMED} list zero".split()),
+    "ipv6": frozenset(f"{_NAMED} list zero apply".split()),
     "sort": frozenset({"list"}),
 }
 
@@ -317,6 +316,8 @@ OPTIONS = (
     Option("probe", "", "probe", "also ask every server: neighbour and TCP connect", group="doctor options", ours=True),
     Option("explain", "", "explain", "what a finding means (all: every one)", "CODE", group="doctor options", ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
+           group="other options", ours=True),
+    Option("netns", "", "", "in another network namespace: NAME (of `ip netns'), PID or PATH", "NAME", values="netns",
            group="other options", ours=True),
 )  # fmt: skip
 

@@ -28,6 +28,8 @@ def steps(text: bytes, world: World) -> Iterator[tuple[int, Step]]:
 
     Raises Usage, with the line's number, where 1.31 would end the run.
     """
+    if said := rules.newer(text):
+        raise Usage(said)
     plain = Rules()
     for at, words in rules.lines(text):
         yield at, plain.change(words) or line(at, words, world)

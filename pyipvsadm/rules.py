@@ -62,7 +62,8 @@ ROLES = {MASTER: "master", BACKUP: "backup"}
 _SCHEDULER_FLAGS = SCHED1 | SCHED2 | SCHED3
 _OF_SERVICES = {NEW_SERVICE: "-A", SET_SERVICE: "-E", DEL_SERVICE: "-D"}
 _OF_SERVERS = {NEW_DEST: "-a", SET_DEST: "-e", DEL_DEST: "-d"}
-FORMAT = "# ipvsadm rules, format 1"
+FORMAT = 1  # of rule text; a line that ever comes to mean something else makes it 2
+HEADING = "# ipvsadm rules, format "
 REMEMBERED = 1 << 16  # names, and options; then they are forgotten
 MANY = 1000  # servers of one service
 BLOCK = 1 << 18  # bytes of rule text taken apart at once
@@ -99,6 +100,14 @@ def _blocks(text: bytes) -> Iterator[bytes]:
     if last.endswith(b"  "):
         last = last[: last.rfind(b"\n") + 1]
     yield last
+
+
+def newer(text: bytes) -> str:
+    """What to say of text whose first line names a format that this release does not know; "" where there is none."""
+    digits = text[len(HEADING) : text.find(b"\n")].strip()[:9] if text.startswith(HEADING.encode()) else b""
+    if not digits.isdigit() or int(digits) <= FORMAT:
+        return ""
+    return f"line 1: rules of format {int(digits)}, and this release knows {FORMAT} and no later one: a newer ipvsadm reads them"
 
 
 def selector(service: Service, endpoint: Endpoint) -> str:
@@ -155,6 +164,11 @@ class Hosts:
         self._shapes = shapes
         self._known: dict[int, _Known] = {}
 
+    def one(self, protocol: int, row: Row) -> str:
+        """The text of a service's only server."""
+        known = self._known.get(protocol)
+        return (known or self._protocol(protocol))[row[0] + row[1]]
+
     def of(self, protocol: int, rows: list[Row]) -> list[str]:
         """A text a row."""
         if len(rows) > MANY and self._endpoint is numeric and {len(row[0]) for row in rows} == {4}:
@@ -162,10 +176,25 @@ class Hosts:
             shape = self._shapes[AF_INET]
             ports = _Ports()
             return [shape % (inet_ntop(AF_INET, row[0]) + ports[row[1]]) for row in rows]
-        known = self._known.get(protocol)
-        if known is None:
-            known = self._known[protocol] = _Known(self._endpoint, protocol, self._shapes)
+        known = self._known.get(protocol) or self._protocol(protocol)
         return [known[row[0] + row[1]] for row in rows]
+
+    def _protocol(self, protocol: int) -> _Known:
+        return self._known.setdefault(protocol, _Known(self._endpoint, protocol, self._shapes))
+
+
+class _Networks(dict[bytes, str]):
+    """Three bytes of an IPv4 address as text: many addresses have the same, and inet_ntop costs three times a look-up."""
+
+    def __missing__(self, network: bytes) -> str:
+        if len(self) > REMEMBERED:
+            self.clear()
+        first, second, third = network
+        text = self[network] = f"{first}.{second}.{third}."
+        return text
+
+
+_NETWORKS = _Networks()
 
 
 class _Ports(dict[bytes, str]):
@@ -211,9 +240,11 @@ class ServerRules:
 
     def text(self, service: Service, named: str, rows: list[Row]) -> str:
         """A line a server of the service, which is `named` in each."""
-        hosts = self._hosts.of(service.protocol, rows)
         options = self._options
         start = f"-a {named} -r "
+        if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
+            return f"{start}{self._hosts.one(service.protocol, rows[0])}{options[rows[0][2:]]}"
+        hosts = self._hosts.of(service.protocol, rows)
         return "".join([f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)])
 
 
@@ -262,7 +293,7 @@ def daemon_rule(daemon: Daemon) -> str:
 
 def numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
     """HOST:PORT in numbers."""
-    return f"{inet_ntop(family, addr)}:{port}" if family == AF_INET else f"[{inet_ntop(family, addr)}]:{port}"
+    return f"{_NETWORKS[addr[:3]]}{addr[3]}:{port}" if family == AF_INET else f"[{inet_ntop(family, addr)}]:{port}"
 
 
 def change_rule(change: Change) -> str:
@@ -305,4 +336,4 @@ def full(rows: Rows, timeouts: Timeouts, daemons: Iterable[Daemon], endpoint: En
 def whole(table: Backend) -> str:
     """The table as text that loses nothing, in its own order."""
     rows = ((service, table.destinations(service)) for service in table.services(counters=False))
-    return "".join([FORMAT, "\n", *(text for _, text in full(rows, table.timeouts(), table.daemons(), numeric))])
+    return "".join([f"{HEADING}{FORMAT}\n", *(text for _, text in full(rows, table.timeouts(), table.daemons(), numeric))])

@@ -48,7 +48,7 @@ def run(request: Request, backend: Backend, world: World) -> int:
 
     if request.command == "save":
         numeric, full = "numeric" in request.slots, "full" in request.slots
-        listing.write(world, [listing.saved(backend, world, numeric, full)])
+        listing.write(world, listing.obeyed_by_none([listing.saved(backend, world, numeric, full)], world))
     else:
         listing.show(request, backend, world)
     return 0

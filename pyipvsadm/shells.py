@@ -23,9 +23,12 @@ from pyipvsadm.view.classic import METHODS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from pyipvsadm.complete import Around, Rows
     from pyipvsadm.world import World
+
+    Found = TypeVar("Found")
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,=+@%")
 _NUMBERS = {name: number for number, name in METHODS.items()}
@@ -122,9 +125,11 @@ class Surroundings:
         self._world = world
         self._chosen = chosen
 
-    def rows(self, backend: str | None) -> Rows:
+    def rows(self, backend: str | None, place: str | None) -> Rows:
         """The services of a table with their servers; none where it cannot be read, for whatever reason."""
-        spec = self._chosen(backend)
+        return self._there(place, lambda: self._rows(self._chosen(backend)))
+
+    def _rows(self, spec: str) -> Rows:
         if spec == "kernel":
             return kernel_rows(TABLE_FILE)
         path = spec.partition(":")[2]
@@ -147,11 +152,31 @@ class Surroundings:
         except (OSError, ValueError):
             return []
 
-    def interfaces(self) -> list[str]:
-        """Those of this network namespace."""
+    def interfaces(self, place: str | None) -> list[str]:
+        """Those of a network namespace."""
+
+        def found() -> list[str]:
+            try:
+                return [name for _, name in if_nameindex()]
+            except OSError:
+                return []
+
+        return self._there(place, found)
+
+    def namespaces(self) -> list[str]:
+        """Those of `ip netns`."""
+        from pyipvsadm.netns import names  # noqa: PLC0415
+
+        return names()
+
+    def _there(self, place: str | None, find: Callable[[], list[Found]]) -> list[Found]:
+        """What is found in that network namespace; nothing where one may not go."""
+        if place is None:
+            return find()
         try:
-            return [name for _, name in if_nameindex()]
-        except OSError:
+            with self._world.inside(place):
+                return find()
+        except Failed:
             return []
 
 
@@ -190,4 +215,8 @@ _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 def _end(text: str) -> tuple[int, bytes, int]:
     host, _, port = text.rpartition(":")
-    return AF_INET6 if host[0] == "[" else AF_INET, bytes.fromhex(host.strip("[]").replace(":", "")), int(port, 16)
+    family = AF_INET6 if host[0] == "[" else AF_INET
+    addr = bytes.fromhex(host.strip("[]").replace(":", ""))
+    if len(addr) != (4 if family == AF_INET else 16):
+        raise ValueError("no address")
+    return family, addr, int(port, 16)

@@ -87,7 +87,10 @@ class FileTable(Table):
         self._seen = None  # until it is read
         state = self._state()
         plain = Rules()
-        steps = [(at, plain.change(words) or self._change(at, words)) for at, words in rules.lines(files.read(self._path))]
+        text = files.read(self._path)
+        if said := rules.newer(text):
+            raise Failed(f"{self._path}: {said} (the file is left as it is)")
+        steps = [(at, plain.change(words) or self._change(at, words)) for at, words in rules.lines(text)]
         machine = self.interfaces
         # A daemon may have been started where its interface was; whatever was held before is forgotten.
         super().__init__(lambda _: True)

@@ -11,6 +11,7 @@ walked, since a newer kernel may add attributes anywhere. Whatever the bytes are
 from __future__ import annotations
 
 import os
+from _socket import htons  # the C module beneath `socket`; this is arithmetic, not I/O
 from struct import Struct, error
 
 from pyipvsadm.model import (
@@ -96,9 +97,9 @@ _NET32 = Struct(">I")
 
 REMEMBERED = 1 << 10  # servers, and services without their names, whose bytes an Encoder keeps
 
-# A service's attributes: heads (length, type), values between them, and padding.
-_SERVICE_BY_ADDRESS = Struct("=4s4sHxx4sHxx4s16s4s2sxx")
-_SERVICE_BY_MARK = Struct("=4s4sHxx4sI")
+# A service's attributes: the nest's length and type, heads (the same), values between them, and padding.
+_SERVICE_BY_ADDRESS = Struct("=HH4sHxx4sHxx4s16s4sHxx")
+_SERVICE_BY_MARK = Struct("=HH4sHxx4sI")
 _AF_HEAD = _NLATTR.pack(6, SVC_AF)
 _PROTOCOL_HEAD = _NLATTR.pack(6, SVC_PROTOCOL)
 _VIP_HEAD = _NLATTR.pack(20, SVC_ADDR)
@@ -143,14 +144,12 @@ def _service_rest(service: Service) -> bytes:
     return names + tail
 
 
-def _service_id(service: Service, rest: bytes) -> bytes:
-    if service.fwmark:
-        head = _NLATTR.pack(_SERVICE_BY_MARK.size + len(rest), SERVICE)
-        return _SERVICE_BY_MARK.pack(head, _AF_HEAD, service.af, _MARK_HEAD, service.fwmark) + rest
-    head = _NLATTR.pack(_SERVICE_BY_ADDRESS.size + len(rest), SERVICE)
+def _service_id(s: Service, rest: bytes) -> bytes:
+    if s.fwmark:
+        return _SERVICE_BY_MARK.pack(_SERVICE_BY_MARK.size + len(rest), SERVICE, _AF_HEAD, s.af, _MARK_HEAD, s.fwmark) + rest
     return _SERVICE_BY_ADDRESS.pack(
-        head, _AF_HEAD, service.af, _PROTOCOL_HEAD, service.protocol, _VIP_HEAD, service.addr, _VPORT_HEAD,
-        _NET16.pack(service.port),
+        _SERVICE_BY_ADDRESS.size + len(rest), SERVICE, _AF_HEAD, s.af, _PROTOCOL_HEAD, s.protocol, _VIP_HEAD, s.addr,
+        _VPORT_HEAD, htons(s.port),
     ) + rest  # fmt: skip
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.doctor.host import Host
     from pyipvsadm.model import Backend
+    from pyipvsadm.netns import Inside
     from pyipvsadm.terminal import Screen
 
 
@@ -108,7 +109,7 @@ class World:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
 
     def wait(self, seconds: float) -> int:
-        """Let the seconds pass: 0, or sooner with the number of a signal that has come and is held."""
+        """Let the seconds pass (none: look): 0, or sooner with the number of a signal that has come and is held."""
         if self._held:
             import _signal  # noqa: PLC0415
 
@@ -144,9 +145,10 @@ class World:
         Screen(self.out).run(body)
 
     def has_colours(self) -> bool:
-        """Whether standard output is a terminal, and nobody asks for none (https://no-color.org)."""
-        wanted = not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
-        return wanted and self.output_is_terminal()
+        """Whether standard output is a terminal with colours."""
+        from pyipvsadm.view.figures import has_colours  # noqa: PLC0415  # few commands draw
+
+        return self.output_is_terminal() and has_colours(self.environ)
 
     def read_file(self, path: str) -> bytes:
         """A file that must be there."""
@@ -203,6 +205,12 @@ class World:
 
             return FileTable(path)
         raise Failed(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
+
+    def inside(self, place: str) -> Inside:
+        """The network of another namespace, as --netns names it, for the time of a `with`."""
+        from pyipvsadm.netns import Inside  # noqa: PLC0415
+
+        return Inside(place, self)
 
     def host(self) -> Host:
         """The machine around the table, for the doctor to look at."""

@@ -11,7 +11,7 @@ from pyipvsadm.change import desired, plan
 from pyipvsadm.change.carry import Outcome, carry_out, rehearsed
 from pyipvsadm.change.rehearse import Rehearsal
 from pyipvsadm.change.snapshot import consistent
-from pyipvsadm.errors import Failed, Refused, Usage
+from pyipvsadm.errors import SIGNALS, Failed, Refused, Usage
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 REFUSED = 255
 DRIFT = 1
+FORMAT = 1  # of the summary for machines: within it fields may be added, none goes or changes its meaning
 
 MANAGERS = ("keepalived", "ldirectord", "kube-proxy")  # they may write more than their name into comm: ldirectord does
 KUBE = "kube-ipvs0"
@@ -35,7 +36,7 @@ _EDITED = 33
 
 
 def apply(request: Request, backend: Backend, world: World) -> int:
-    """Bring the table to the rules. 0, or 255 when something was refused.
+    """Bring the table to the rules. 0; 255 when something was refused; 128 and its number when a signal has stopped it.
 
     With --dry-run nothing is sent: 0 when there is nothing to do, 1 when there is. Usage (status 2) for bad input.
     """
@@ -110,7 +111,8 @@ class _Run:
         steps = [*self._plan.steps()]
         if "json" not in self._request.slots:
             coloured = self._world.has_colours()
-            self._world.out("".join(_shown(step, coloured) for step in steps))
+            shown = _harmless if self._world.output_is_terminal() else str
+            self._world.out("".join(_shown(step.change.op, shown(step.rule()), coloured) for step in steps))
         self._tell(outcome, [*copy.assumptions()])
         return REFUSED if outcome.refused else DRIFT if steps else 0
 
@@ -119,8 +121,9 @@ class _Run:
         outcome = rehearsed(self._plan, self._copy())
         if outcome.refused:
             return outcome
+        self._world.hold_signals()
         try:
-            return carry_out(self._plan, self._backend)
+            return carry_out(self._plan, self._backend, lambda: self._world.wait(0))
         except Failed as no:
             raise Failed(f"{no}; what was sent before stands: the same --apply again does the rest", no.status) from None
 
@@ -132,7 +135,7 @@ class _Run:
     def told(self, outcome: Outcome) -> int:
         """Say what was done."""
         self._tell(outcome)
-        return REFUSED if outcome.refused else 0
+        return 128 + outcome.signal if outcome.signal else REFUSED if outcome.refused else 0
 
     def _tell(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
         if "json" in self._request.slots:
@@ -149,10 +152,11 @@ class _Run:
     def _summary(self, outcome: Outcome) -> str:
         made = self._plan
         tried = "dry-run" in self._request.slots
+        why = SIGNALS[outcome.signal] if outcome.signal else "refused"
         if outcome.stands:
-            return f"refused: of what was done before it, {outcome.undone} were undone, {len(outcome.stands)} not"
-        if outcome.refused and not tried:
-            return f"refused: the table is as before{f' ({outcome.undone} undone)' if outcome.undone else ''}"
+            return f"{why}: of what was done before it, {outcome.undone} were undone, {len(outcome.stands)} not"
+        if outcome.signal or (outcome.refused and not tried):
+            return f"{why}: the table is as before{f' ({outcome.undone} undone)' if outcome.undone else ''}"
         said = f"{made.added} added, {made.changed} changed, {made.removed} removed, {made.unchanged} unchanged"
         left = f", {made.left} service{'s' * (made.left > 1)} not in the file" if made.left else ""
         return f"{'dry run: ' if tried else ''}{said}{left}"
@@ -162,10 +166,14 @@ def _named(step: Step) -> str:
     return f"line {step.line}" if step.line else step.rule().rstrip()
 
 
-def _shown(step: Step, coloured: bool) -> str:
-    if not coloured:
-        return step.rule()
-    return f"\033[{_COLOURS.get(step.change.op, _EDITED)}m{step.rule().rstrip()}\033[0m\n"
+def _shown(op: int, rule: str, coloured: bool) -> str:
+    return f"\033[{_COLOURS.get(op, _EDITED)}m{rule.rstrip()}\033[0m\n" if coloured else rule
+
+
+def _harmless(rule: str) -> str:
+    from pyipvsadm.view.figures import safe  # noqa: PLC0415  # only a terminal would obey what the file says
+
+    return safe(rule.rstrip("\n")) + "\n"
 
 
 def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
@@ -176,6 +184,7 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
         return found | {"message": message} if message else found
 
     found = {
+        "format": FORMAT,
         "dry_run": tried,
         "added": made.added,
         "changed": made.changed,
@@ -184,6 +193,7 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
         "services_not_in_file": made.left,
         "steps": [entry(step) for step in made.steps()],
         "refused": [entry(*each) for each in outcome.refused],
+        "signal": SIGNALS.get(outcome.signal),
         "undone": outcome.undone,
         "stands": [entry(*each) for each in outcome.stands],
         "unchecked": [*unchecked],

@@ -3,7 +3,8 @@
 Owns: when to stop, what may be undone, what then stands. Must never know: why the plan is as it is, how it is told.
 
 Phases go out one after the other: within one, what follows a refused change is done all the same (Backend.apply), but no later
-phase begins. Undoing looks at the table again: only what is still as we made it goes back to what it was.
+phase begins. Nor does one when a signal has come: who interrupts a change wants the table that was there before. Undoing looks at
+the table again: only what is still as we made it goes back to what it was.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_SERVICE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyipvsadm.change.plan import Plan, Step
     from pyipvsadm.memory import Table
@@ -33,12 +34,16 @@ _GONE = {
 
 
 class Outcome:
-    """refused: steps and what was answered. undone: how many changes went back. stands: steps that did not, and why."""
+    """refused: steps and what was answered. signal: what stopped it, or 0.
 
-    __slots__ = ("refused", "stands", "undone")
+    Then undone: how many changes went back; stands: steps that did not, and why.
+    """
+
+    __slots__ = ("refused", "signal", "stands", "undone")
 
     def __init__(self) -> None:
         self.refused: list[tuple[Step, str]] = []
+        self.signal = 0
         self.undone = 0
         self.stands: list[tuple[Step, str]] = []
 
@@ -51,11 +56,18 @@ def rehearsed(plan: Plan, copy: Table) -> Outcome:
     return outcome
 
 
-def carry_out(plan: Plan, backend: Backend) -> Outcome:
-    """Carry a plan out, or have it undone. Failed when the table does not answer: what was sent by then may stand."""
+def carry_out(plan: Plan, backend: Backend, signalled: Callable[[], int] = lambda: 0) -> Outcome:
+    """Carry a plan out, or have it undone. Failed when the table does not answer: what was sent by then may stand.
+
+    signalled: whether a signal has come that is to stop it: its number, or 0.
+    """
     outcome = Outcome()
     done: list[Step] = []
-    for phase in plan.phases:
+    for phase in filter(None, plan.phases):
+        outcome.signal = signalled()
+        if outcome.signal:
+            _undo(done, backend, outcome)
+            break
         answers = dict(backend.apply(step.change for step in phase))
         done += [step for index, step in enumerate(phase) if index not in answers]
         outcome.refused = _refused(phase, answers)

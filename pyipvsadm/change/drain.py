@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pyipvsadm import rules
 from pyipvsadm.change.keep import REFUSED, TRIES, copy, find_server, find_service, matching
-from pyipvsadm.errors import Failed, Refused, sentence
+from pyipvsadm.change.snapshot import agreed
+from pyipvsadm.errors import SIGNALS, Failed, Refused, sentence
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change
 from pyipvsadm.view.progress import connections, progress_on
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pyipvsadm.world import World
 
 POLL = 1.0  # seconds between two looks at the table
-NAMES = {1: "HUP", 2: "INT", 15: "TERM"}  # asm-generic/signal.h
 
 
 class Drained:
@@ -77,9 +77,9 @@ def name(service: Service, server: Destination) -> str:
     return f"{rules.numeric(server.af, server.addr, server.port)} of {rules.selector(service, rules.numeric)}"
 
 
-def command(backend: str, letter: str, service: Service, server: Destination | None = None, more: str = "") -> str:
-    """An ipvsadm line, with the backend that this one was given."""
-    words = f"ipvsadm{backend} {letter} {rules.selector(service, rules.numeric)}"
+def command(chosen: str, letter: str, service: Service, server: Destination | None = None, more: str = "") -> str:
+    """An ipvsadm line, with the backend and the network namespace that this one was given."""
+    words = f"ipvsadm{chosen} {letter} {rules.selector(service, rules.numeric)}"
     if server is not None:
         words += f" -r {rules.numeric(server.af, server.addr, server.port)}"
     return words + more
@@ -87,12 +87,13 @@ def command(backend: str, letter: str, service: Service, server: Destination | N
 
 def drain(request: Request, backend: Backend, world: World) -> int:
     """Carry out a request with --drain: the exit status. Raises Failed when there is nothing to drain."""
-    spec = request.ours.get("backend")
     chosen = ""
-    if isinstance(spec, str):
-        from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
+    for option in ("backend", "netns"):
+        value = request.ours.get(option)
+        if isinstance(value, str):
+            from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
 
-        chosen = f" --backend {quote(spec)}"
+            chosen += f" --{option} {quote(value)}"
     return _Draining(request, backend, world, chosen).run(targets(request, backend))
 
 
@@ -107,13 +108,7 @@ def targets(request: Request, backend: Backend) -> list[Drained]:
         service = find_service(backend, request.services[0], asked.op)
         return [Drained(service, [find_server(backend, service, asked.destination, request.port)])]
     # A dump leaves out entries when the table changes meanwhile, and one that is not drained would not be missed.
-    found = _having(request, backend)
-    for _ in range(TRIES):
-        before, found = found, _having(request, backend)
-        if [each.names() for each in before] == [each.names() for each in found]:
-            break
-    else:
-        raise Failed("the table changes while it is read: try again")
+    found = agreed(lambda: _having(request, backend), lambda drained: [each.names() for each in drained])
     if not found:
         raise Failed("no service has this real server", REFUSED)
     return found
@@ -138,6 +133,7 @@ class _Draining:
         self._backend = backend
         self._world = world
         self._chosen = chosen
+        self._place = request.ours.get("netns")
         self._done: list[tuple[Service, Destination]] = []
 
     def run(self, found: list[Drained]) -> int:
@@ -163,7 +159,7 @@ class _Draining:
                 self._say_what_undoes()
                 return 1
             if signal:
-                self._world.err(f"{NAMES.get(signal, signal)}: {connections(count)} left{self._nothing_deleted}")
+                self._world.err(f"{SIGNALS[signal]}: {connections(count)} left{self._nothing_deleted}")
                 self._put_back()
                 return 128 + signal
             if count:
@@ -192,10 +188,15 @@ class _Draining:
 
     def _warn(self, service: Service) -> None:
         if service.flags & PERSISTENT and self._backend.setting("expire_quiescent_template") == "0":
+            there = ""
+            if self._place is not None:
+                from pyipvsadm.netns import entering  # noqa: PLC0415  # few need it
+
+                there = entering(str(self._place))
             self._world.err(
                 f"warning: {rules.selector(service, rules.numeric)} is persistent, and clients that come back within its"
                 f" {service.timeout} seconds go on to their server at weight 0 too:"
-                " `sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
+                f" `{there}sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
             )
 
     def _watch(self, found: list[Drained]) -> tuple[str, int, int]:

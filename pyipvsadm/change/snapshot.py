@@ -16,10 +16,12 @@ from pyipvsadm.model import HASHED, NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFI
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeVar
 
     from pyipvsadm.model import Backend, Daemon, Destination, Service, Timeouts
+
+    Found = TypeVar("Found")
 
 TRIES = 10  # readings before we give up
 
@@ -71,11 +73,16 @@ def read(backend: Backend) -> Snapshot:
 
 
 def consistent(backend: Backend) -> Snapshot:
-    """The last of two readings in a row that agree. Failed when none do in TRIES."""
-    before = read(backend).configured()
+    """The table, in the last of two readings in a row that agree. Failed when none do in TRIES."""
+    return agreed(lambda: read(backend), Snapshot.configured)
+
+
+def agreed(look: Callable[[], Found], seen: Callable[[Found], object]) -> Found:
+    """The last of two looks in a row at which the same is seen. Failed when there are none in TRIES."""
+    before = seen(look())
     for _ in range(TRIES - 1):
-        found = read(backend)
-        now = found.configured()
+        found = look()
+        now = seen(found)
         if now == before:
             return found
         before = now

@@ -38,8 +38,8 @@ CODES = (
          "Give at least one server a weight (-e ... -w)."),
     Code("vip-missing", ERROR, "a virtual address is not this host's",
          "IPVS only sees packets that are for this host: requests for the address pass it by, or never come here.",
-         "Add the address to the interface that faces the clients. Not looked at where a backup sync daemon runs without"
-         " a master: there the address comes with the failover."),
+         "Add the address to the interface that faces the clients. Said, but not judged, where a backup sync daemon or"
+         " keepalived runs: there the address comes with the failover."),
     Code("vip-interface-down", ERROR, "the interface of a virtual address is down",
          "No request for the address can come in through it.",
          "Bring the interface up; without a carrier, look at the cable or the switch."),

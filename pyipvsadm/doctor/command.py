@@ -12,6 +12,7 @@ from pyipvsadm.doctor.facts import OUTSIDE, Table, family_of, host_of, vip_of
 from pyipvsadm.endpoint import address_text, parse
 from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.model import TCP
+from pyipvsadm.netns import entering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ KERNEL = "kernel"
 def run(request: Request, world: World, spec: str, opened: Callable[[], Backend]) -> int:
     """Examine a director, or with --real-server-for a real server. opened: opens the backend that spec names.
 
-    The status is 0, 1 or 2 by the worst finding, 3 when what is needed could not be read.
+    The status is 0, 1 or 2 by the worst finding, 3 when what is needed could not be read. What mends a finding of another network
+    namespace is a command to be run there.
     """
     ours = request.ours
     if "explain" in ours:
@@ -49,6 +51,9 @@ def run(request: Request, world: World, spec: str, opened: Callable[[], Backend]
             findings, aside = _director(world, spec, opened, probe="probe" in ours)
     except (Failed, Refused) as no:
         raise Failed(str(no), report.UNKNOWN) from None
+    if "netns" in ours:
+        enter = entering(str(ours["netns"]))
+        findings = [each._replace(mends=tuple(enter + mend for mend in each.mends)) for each in findings]
     world.out((report.as_json if "json" in ours else report.text)(findings, aside))
     return report.status(findings)
 
@@ -71,6 +76,7 @@ def _director(world: World, spec: str, opened: Callable[[], Backend], *, probe: 
         {vip_of(service) for service, _ in table.services} - {""},
         {service.scheduler for service, _ in table.services} - {"", "none"},
     )
+    facts.programs = world.programs()
     if probe:
         host.probe(
             facts, [(host_of(server), director.probe_port(service, server)) for service, server in servers if server.weight]

@@ -61,20 +61,31 @@ def _vips(table: Table) -> dict[str, list[Service]]:
     return found
 
 
+def _is_away(vip: str, facts: Facts) -> bool:
+    """Whether an address is known not to be this host's."""
+    route = facts.routes.get(vip)
+    return facts.link_of(vip) is None and route is not None and route.kind != "local"
+
+
+def _standing_by(table: Table, facts: Facts) -> str:
+    """What lets addresses come and go with a failover; "" where nothing does."""
+    if BACKUP in table.daemons:
+        return "a backup sync daemon"
+    return "keepalived" if any(name.startswith("keepalived") for name in facts.programs) else ""
+
+
 def vips(table: Table, facts: Facts) -> Iterator[Finding]:
     """Each virtual address is this host's, or comes with a failover."""
-    waiting = BACKUP in table.daemons and MASTER not in table.daemons
     for vip in _vips(table):
-        route = facts.routes.get(vip)
         link = facts.link_of(vip)
         # an address of an interface that is down stays this host's (IPv4), and may be asked for by another one
         if link is not None and not link.silent and not (link.up and link.carrier):
             what = f"{vip} is on {link.name}, which is {'up, but has no carrier' if link.up else 'down'}."
             mends = () if link.up else (command("ip link set dev {link} up", link=link.name),)
             yield Finding("vip-interface-down", vip, what, mends)
-        elif link is None and route is not None and route.kind != "local" and not waiting:
+        elif _is_away(vip, facts) and not _standing_by(table, facts):
             wires = [each.name for each in facts.links.values() if each.up and not each.silent]
-            where = route.link or (wires[0] if wires else "DEVICE")
+            where = facts.routes[vip].link or (wires[0] if wires else "DEVICE")
             what = f"{vip} is on no interface, and no route of type local has it."
             yield Finding("vip-missing", vip, what, (command("ip address add {vip} dev {link}", vip=single(vip), link=where),))
 
@@ -346,6 +357,12 @@ def not_judged(table: Table, facts: Facts) -> Iterator[str]:
     for name, number in (facts.filters or {}).items():
         if number:
             yield f"{name}: {count(number, 'rule')}; what they match is not read."
+    away = [vip for vip in _vips(table) if _is_away(vip, facts)]
+    if away and (why := _standing_by(table, facts)):
+        yield (
+            f"{some(away)} {'are' if len(away) > 1 else 'is'} not this host's: right while the other director is at work "
+            f"({why} runs here), wrong otherwise."
+        )
     if facts.unprobed:
         yield f"{count(facts.unprobed, 'server')} could not be probed in time."
     narrow: dict[tuple[str, int, int, int], set[str]] = {}

@@ -112,6 +112,7 @@ class Facts:
     conntrack: tuple[int, int] | None = None  # entries, and the most there may be
     answers: dict[tuple[str, int], Answer] = field(default_factory=dict)  # (address, TCP port or 0)
     unprobed: int = 0  # servers for which there was no time
+    programs: set[str] = field(default_factory=set)  # that run in this network namespace: the first 15 bytes of their names
 
     def local(self, address: str) -> bool:
         """Whether packets to the address are for this host."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyipvsadm.doctor.codes import Finding
 
 WIDTH = 100
+FORMAT = 1  # of the report for programs: within it fields may be added, none goes or changes its meaning
 UNKNOWN = 3  # what could not be read: the number that monitoring systems give to it
 
 
@@ -59,7 +60,8 @@ def as_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
         }
         for each in findings
     ]
-    return json.dumps({"findings": rows, "not_judged": list(not_judged), "status": status(findings)}, indent=2) + "\n"
+    found = {"format": FORMAT, "findings": rows, "not_judged": list(not_judged), "status": status(findings)}
+    return json.dumps(found, indent=2) + "\n"
 
 
 def _wrapped(sentence: str) -> str:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class Bar:
     """Full when nothing is left; gone from the terminal when it is closed."""
 
-    def __init__(self, draw: Callable[[str], None]) -> None:
+    def __init__(self, draw: Callable[[str], None], coloured: bool) -> None:
         self._told = Told()
         self._progress = Progress(
             BarColumn(20),
             TextColumn("{task.description}", markup=False),
-            console=Console(file=_File(draw), force_terminal=True),
+            # The environment is the world's to read.
+            console=Console(file=_File(draw), force_terminal=True, no_color=not coloured, _environ={}),
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,

@@ -7,8 +7,6 @@ Owns: columns, widths, scaling, truncation. Must never know: backends, where nam
 
 from __future__ import annotations
 
-from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
-
 from pyipvsadm.endpoint import address_text
 from pyipvsadm.model import (
     AF_INET,
@@ -26,7 +24,7 @@ from pyipvsadm.model import (
     TUNNEL,
 )
 from pyipvsadm.options import TUNNEL_TYPES
-from pyipvsadm.rules import ROLES, Hosts, mask_text, numeric, scheduler_flags
+from pyipvsadm.rules import ROLES, Hosts, mask_text, scheduler_flags
 from pyipvsadm.view import order
 
 TYPE_CHECKING = False
@@ -120,19 +118,17 @@ class Listing:
             text = f"{_name(found, self._endpoint):33}{self._sums(found.stats[self._half])}"
         else:
             text = heading(found, self._endpoint)
-        if self._sort and len(rows) > 1:
-            rows = order.servers(rows)
         line = self._line
+        if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
+            return f"{text}{self._hosts.one(found.protocol, rows[0])}{line(rows[0][2:])}"
+        if self._sort:
+            rows = order.servers(rows)
         hosts = self._hosts.of(found.protocol, rows)
         return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows, strict=True)])
 
 
 def heading(found: Service, endpoint: Endpoint) -> str:
     """A service's line in the views without counters."""
-    if endpoint is numeric and found.af == AF_INET and not found.fwmark and not found.flags & ~HASHED:
-        # What nearly all services are, in one step; an address of this family is never too long.
-        name = _PROTOCOLS.get(found.protocol, "?    ")
-        return f"{name}{inet_ntop(AF_INET, found.addr)}:{found.port} {found.scheduler}\n"
     return f"{_name(found, endpoint)} {found.scheduler}{attributes(found)}\n"
 
 
@@ -145,6 +141,8 @@ def _name(found: Service, endpoint: Endpoint) -> str:
 
 def attributes(found: Service) -> str:
     """What follows the scheduler's name."""
+    if found.flags == HASHED:  # as nearly all have it
+        return ""
     text = ""
     flags = scheduler_flags(found)
     if flags is not None:
@@ -225,13 +223,13 @@ def _tunnels(values: Values, _: bool) -> str:
 
 def _small(template: str, rest: Callable[[Values, bool], str]) -> Line:
     """What makes lines of values that are mostly small: a template costs half of what an f-string or a call a value does."""
-    idle = template % ((0,) * template.count("%"))
+    zeros = (0,) * template.count("%")
+    idle = template % zeros
 
     def line(values: Values) -> str:
-        largest = max(values)
-        if not largest:
+        if values == zeros:
             return idle
-        return template % values if largest < SCALED else rest(values, False)
+        return template % values if max(values) < SCALED else rest(values, False)
 
     return line
 

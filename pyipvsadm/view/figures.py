@@ -1,6 +1,7 @@
 """Figures for people: numbers with units, spans of time, bars, sparklines, and text that is fit for a terminal.
 
-Owns: how each of them is written. Must never know: records, columns, colours. Pure.
+Owns: how each of them is written, and what the environment says of a terminal. Must never know: records, columns, which colours.
+Pure.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import unicodedata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 MINUTE = 60.0  # seconds that a sparkline covers
 
@@ -27,6 +28,16 @@ class Marks:
     def __init__(self, parts: str, heights: str) -> None:
         self.parts = parts
         self.heights = heights
+
+
+def has_styles(environ: Mapping[str, str]) -> bool:
+    """Whether a terminal there does more than to show characters: TERM names a kind that does."""
+    return environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def has_colours(environ: Mapping[str, str]) -> bool:
+    """The same of colours, which its reader may not want (https://no-color.org)."""
+    return has_styles(environ) and not environ.get("NO_COLOR")
 
 
 BLOCKS = Marks("▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█")

@@ -18,7 +18,7 @@ from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.style import Style
 
-from pyipvsadm.view.figures import BLOCKS, PLAIN, Marks
+from pyipvsadm.view.figures import BLOCKS, PLAIN, Marks, has_colours, has_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,11 +46,9 @@ class Look:
 def look(environ: Mapping[str, str], terminal: bool, width: int) -> Look:
     """What to draw with. NO_COLOR leaves bold and dim; a pipe gets no style at all; a locale without UTF-8, plain characters."""
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
-    kind = environ.get("TERM", "")
     # The Linux console's font has few of the blocks.
-    blocks = locale.lower().replace("-", "").endswith("utf8") and kind != "linux"
-    styled = terminal and kind not in ("", "dumb", "unknown")
-    return Look(width, BLOCKS if blocks else PLAIN, styled, styled and not environ.get("NO_COLOR"))
+    blocks = locale.lower().replace("-", "").endswith("utf8") and environ.get("TERM") != "linux"
+    return Look(width, BLOCKS if blocks else PLAIN, terminal and has_styles(environ), terminal and has_colours(environ))
 
 
 class Cell:

@@ -3,19 +3,27 @@
 Owns: that file's lines (ip_vs_ctl.c: ip_vs_info_seq_show). Must never know: backends, who reads the file.
 
 The file has the servers of the plain listing, and from its column of methods on, a server's line is the reference's own text.
-What it lacks or shows otherwise (families of marks, flags of schedulers, seconds) is taken from the services. Where the two do
-not fit together the answer is "cannot", and the dumps serve. A method that the kernel itself has no name for is Masq there.
+Of most services, those by an IPv4 address and without flags, it says all there is too. What it lacks of the others or shows
+otherwise (families of marks, flags of schedulers, seconds) comes from their records. Where all this does not fit together the
+answer is "cannot", and the dumps serve. A method that the kernel itself has no name for is Masq there.
+
+How it works. A service's lines become one text, its block; blocks sort as the listing does. What is done for each of thousands of
+blocks is slicing, and looking up what was made for the same slice before.
 """
 
 from __future__ import annotations
 
-from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS
+from sys import byteorder
+
+from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 from pyipvsadm.rules import REMEMBERED, numeric
 from pyipvsadm.view import classic, order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyipvsadm.model import Service
+    from collections.abc import Callable
+
+    from pyipvsadm.model import Overview, Service
 
 _HEADINGS = [
     "Prot LocalAddress:Port Scheduler Flags",
@@ -23,96 +31,181 @@ _HEADINGS = [
 ]
 _METHODS = frozenset(f"{name:7}" for name in classic.METHODS.values())
 _ARROW = "  -> "
-_V4 = 24  # the column of the method in a line whose server is IPv4: arrow, 8 digits, colon, 4 digits, 6 blanks
-_V6 = 57  # the same for [IPv6]
+_SERVER = "\0"  # in a block, stands for a line end and an arrow
+_NAMES = {TCP: "TCP  ", UDP: "UDP  ", SCTP: "ZZZ  "}  # of protocols in blocks: of one length, and in the order of the numbers
+
+# "TCP  0A0001F6:0050 wlc  ": protocol, address, port; the rest starts with the scheduler.
+_ADDRESS = 5
+_NETWORK = 11
+_COLON = 13
+_START = 18
+# "C0A80001:1F90      Masq   ": where the method ends, with [IPv6] further on.
+_V4 = 26
+_V6 = 59
 
 
-def listing(services: list[Service], text: bytes, sort: bool) -> list[str] | None:
-    """The lines of the services and their servers as classic.Listing shows them, None for "cannot". sort: the servers."""
+def listing(overview: Overview, sort: bool) -> list[str] | None:
+    """Services with their servers as classic.Listing shows them, in parts; None for "cannot".
+
+    sort: in the reference's order; else in the file's, which is the dumps'.
+    """
     try:
-        return _listing(services, text, sort)
+        return _listing(overview, sort)
     except (ValueError, IndexError):  # digits that are none, lines that end early
         return None
 
 
-def _listing(services: list[Service], text: bytes, sort: bool) -> list[str] | None:
-    found = _servers(text)
-    if found is None or len(found) != len(services):
-        return None
-    starts = _Starts()
+def _listing(overview: Overview, sort: bool) -> list[str] | None:
+    if any(each.fwmark >= order.HALF or (not each.fwmark and each.protocol not in _NAMES) for each in overview.others):
+        return None  # a large mark may come before all others
+    blocks = _blocks(overview.text)
+    others = {_start(service): service for service in overview.others}
+    plain = [block for block in blocks if _name(block) not in others] if others else blocks
+    if len(others) != len(overview.others) or len(plain) + len(others) != len(blocks) or not _same(plain, overview.plain):
+        return None  # they differ, or a mark is there in both families, which the file does not tell apart
+    if sort:
+        blocks = _arranged(blocks, others)
+    networks, places, tails, servers = _Made(_network), _Made(_place), _Made(_tail), _Made(_server)
+    service = None
     parts = []
-    for service in services:
-        servers = found.get(_key(service))
-        if servers is None:
-            return None
-        if sort and len(servers) > 1:
-            servers = _sorted(servers)
-        parts.append(classic.heading(service, numeric))
-        for line in servers:
-            at = _V6 if line[5] == "[" else _V4
-            if line[at : at + 7] not in _METHODS:
-                return None
-            parts.append(f"{starts[line[5 : at - 6]]}{line[at:]}\n")
+    for block in blocks:
+        head, arrow, line = block.partition(_SERVER)
+        if others:
+            service = others.get(_name(head))
+        if service:
+            text = classic.heading(service, numeric)
+        else:
+            text = f"{networks[head[:_NETWORK]]}{places[head[_NETWORK:_START]]}{tails[head[_START:]]}"
+        if not arrow:
+            parts.append(text)
+        elif _SERVER not in line and line[:1] != "[":  # so it is thousands of times in tables with thousands of services
+            parts.append(f"{text}{servers[line[:_V4]]}{line[_V4:]}\n")
+        else:
+            parts.append(text)
+            lines = line.split(_SERVER)
+            for line in _sorted(lines) if sort else lines:
+                end = _V6 if line[:1] == "[" else _V4
+                parts.append(f"{servers[line[:end]]}{line[end:]}\n")
     return parts
 
 
-def _servers(text: bytes) -> dict[str, list[str]] | None:
-    """The server lines by the start of their service's line."""
-    lines = text.decode("ascii", "replace").split("\n")
-    if lines[1:3] != _HEADINGS or lines.pop():
-        return None
-    found: dict[str, list[str]] = {}
-    servers: list[str] = []
-    for line in lines[3:]:
-        if line[:5] == _ARROW:
-            servers.append(line)
-        else:
-            # "TCP  0A000001:0050 ": the commonest by its columns, the others by their second gap
-            end = 18 if line[13:14] == ":" and line[18:19] == " " else line.find(" ", line.find(" ") + 2)
-            found[line[:end]] = servers = []
-    # A service that stands there twice (one mark in two families) would be one short here.
+def _blocks(text: bytes) -> list[str]:
+    """A text a service, in the file's order. ValueError when the file is another."""
+    lines = text.decode("ascii", "replace").split("\n", 3)
+    if lines[1:3] != _HEADINGS or _SERVER in lines[3]:
+        raise ValueError(lines[:3])
+    rest = "\n" + lines[3]
+    if rest[-1] != "\n":
+        raise ValueError(rest[-80:])
+    if "SCTP" in rest:
+        rest = rest.replace("\nSCTP  ", f"\n{_NAMES[SCTP]}")
+    first, *blocks = rest[:-1].replace("\n" + _ARROW, _SERVER).split("\n")
+    if first:  # servers of nobody
+        raise ValueError(first)
+    return blocks
+
+
+def _name(block: str) -> str:
+    """What names the service of a block: all before the scheduler."""
+    return block[:_START] if block[_COLON] == ":" else block[: block.find(" ", _ADDRESS)]
+
+
+def _start(service: Service) -> str:
+    """What names it in its block."""
+    if service.fwmark:
+        return f"FWM  {service.fwmark:08X}"
+    protocol = _NAMES[service.protocol]
+    digits = service.addr.hex()
+    if service.af == AF_INET:
+        return f"{protocol}{digits.upper()}:{service.port:04X}"
+    return f"{protocol}[{':'.join([digits[at : at + 4] for at in range(0, 32, 4)])}]:{service.port:04X}"
+
+
+def _same(blocks: list[str], plain: list[tuple[bytes, bytes, bytes]]) -> bool:
+    """Whether the blocks are those of just these services."""
+    digits = "".join(sorted([block[:_START] for block in blocks])).replace(":", "")
+    for number, name in _NAMES.items():
+        digits = digits.replace(name, number.to_bytes(2, byteorder).hex().upper())
+    return digits == b"".join(sorted(map(b"".join, plain))).hex().upper()
+
+
+def _arranged(blocks: list[str], others: dict[str, Service]) -> list[str]:
+    """In the reference's order: by IPv4 addresses, by IPv6 addresses, by marks."""
+    rest = [service for service in others.values() if service.fwmark or service.af != AF_INET]
+    if rest:
+        apart = {_name(block): block for block in blocks if block[_COLON] != ":"}
+        blocks = [block for block in blocks if block[_COLON] == ":"]
+        return [*_arranged(blocks, {}), *(apart[_start(service)] for service in order.services(rest))]
+    blocks = sorted(blocks)
+    addresses = [block[_ADDRESS:_COLON] for block in blocks]
+    if not blocks or int(max(addresses), 16) - int(min(addresses), 16) < order.HALF:
+        return blocks
+    found = []
+    for name in _NAMES.values():
+        some = [block for block in blocks if block.startswith(name)]
+        # Among equal addresses the ports stay in order.
+        found += order.arranged(some, lambda block: (int(block[_ADDRESS:_COLON], 16),), lambda _: 0)
     return found
 
 
-def _key(service: Service) -> str:
-    """How its line starts: up to the scheduler."""
-    if service.fwmark:
-        return f"FWM  {service.fwmark:08X}"
-    protocol = PROTOCOLS.get(service.protocol) or ("IP" if not service.protocol else f"IP_{service.protocol}")
-    if service.af == AF_INET:
-        return f"{protocol}  {service.addr.hex().upper()}:{service.port:04X}"
-    digits = service.addr.hex()
-    return f"{protocol}  [{':'.join([digits[at : at + 4] for at in range(0, 32, 4)])}]:{service.port:04X}"
+class _Made(dict[str, str]):
+    """A slice of the file -> what stands for it in the listing, made once; ValueError from `make` for "cannot"."""
 
+    def __init__(self, make: Callable[[str], str]) -> None:
+        super().__init__()
+        self._make = make
 
-class _Starts(dict[str, str]):
-    """A server's place in the file -> its line up to its method: arrow, address and port in 28 columns, a blank."""
-
-    def __missing__(self, place: str) -> str:
+    def __missing__(self, text: str) -> str:
         if len(self) > REMEMBERED:
             self.clear()
-        if place[0] == "[":
-            end = numeric(AF_INET6, bytes.fromhex(place[1:40].replace(":", "")), int(place[42:], 16))
-        else:
-            end = numeric(AF_INET, bytes.fromhex(place[:8]), int(place[9:], 16))
-        text = self[place] = f"{_ARROW}{end:28} "
-        return text
+        made = self[text] = self._make(text)
+        return made
+
+
+def _network(text: str) -> str:
+    """TCP  0A0001 -> "TCP  10.0.1."."""
+    protocol = "SCTP " if text.startswith(_NAMES[SCTP]) else text[:_ADDRESS]
+    first, second, third = bytes.fromhex(text[_ADDRESS:])
+    return f"{protocol}{first}.{second}.{third}."
+
+
+def _place(text: str) -> str:
+    """F6:0050 -> "246:80"."""
+    return f"{int(text[:2], 16)}:{int(text[3:], 16)}"
+
+
+def _tail(text: str) -> str:
+    """What follows the address of a service without flags: its scheduler."""
+    (scheduler,) = text.split()
+    return f" {scheduler}\n"
+
+
+def _server(text: str) -> str:
+    """A server's place and method -> its line up to there: arrow, address and port in 28 columns, method."""
+    place, method = text[:-13], text[-7:]
+    if method not in _METHODS:
+        raise ValueError(method)
+    if place[0] == "[":
+        end = numeric(AF_INET6, bytes.fromhex(place[1:40].replace(":", "")), int(place[42:], 16))
+    else:
+        end = numeric(AF_INET, bytes.fromhex(place[:8]), int(place[9:], 16))
+    return f"{_ARROW}{end:28} {method}"
 
 
 def _sorted(lines: list[str]) -> list[str]:
     """In the reference's order. Digits sort as their numbers do, where no two are half the space apart."""
     lines = sorted(lines)
-    if lines[-1][5] != "[" and int(lines[-1][5:13], 16) - int(lines[0][5:13], 16) < order.HALF:
+    if lines[-1][0] != "[" and int(lines[-1][:8], 16) - int(lines[0][:8], 16) < order.HALF:
         return lines
     return order.arranged(lines, _words, _port)
 
 
 def _words(line: str) -> tuple[int, ...]:
-    if line[5] == "[":
-        digits = line[6:45].replace(":", "")
+    if line[0] == "[":
+        digits = line[1:40].replace(":", "")
         return tuple(int(digits[at : at + 8], 16) for at in (0, 8, 16, 24))
-    return (int(line[5:13], 16),)
+    return (int(line[:8], 16),)
 
 
 def _port(line: str) -> int:
-    return int(line[47:51] if line[5] == "[" else line[14:18], 16)
+    return int(line[42:46] if line[0] == "[" else line[9:13], 16)

@@ -5,6 +5,8 @@ Owns: the words of both. Must never know: services, backends, what is waited for
 
 from __future__ import annotations
 
+from pyipvsadm.view.figures import has_colours, has_styles
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +29,13 @@ EVERY = 10  # seconds between two lines, and over which a rate is taken
 
 def progress_on(world: World) -> Progress:
     """The kind that suits standard error."""
-    if world.error_is_terminal() and world.environ.get("TERM", "dumb") != "dumb":
+    if world.error_is_terminal() and has_styles(world.environ):
         try:
             from pyipvsadm.view.bar import Bar  # noqa: PLC0415  # rich
         except ImportError:
             pass  # lines do: nobody's draining stops for want of a bar
         else:
-            return Bar(world.draw)
+            return Bar(world.draw, has_colours(world.environ))
     return Lines(world.err)
 
 

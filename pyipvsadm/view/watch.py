@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyipvsadm.world import World
 
 SECONDS = 2
+REMEMBERED = 1 << 16  # hosts' names; then they are forgotten: clients come and go for as long as it runs
 
 
 class Remembered(Names):
@@ -33,6 +34,8 @@ class Remembered(Names):
     def host_names(self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None) -> dict[tuple[int, bytes], str]:
         """The names of addresses; those are asked for that are new."""
         wanted = list(addresses)
+        if len(self._hosts) > REMEMBERED:
+            self._hosts.clear()
         new = [each for each in wanted if each not in self._hosts]
         if new:
             self._hosts |= dict.fromkeys(new) | self._names.host_names(new, seconds)

@@ -45,7 +45,7 @@ PHASES = {
     | {"order": "sort", "world": "write"},
 }
 # What reads the kernel's files with no call of os.
-READERS = frozenset(("Kernel.table_file", "Kernel.connections"))
+READERS = frozenset(("Kernel.overview", "Kernel.connections"))
 
 kind = sys.argv[1]
 timed: dict[str, float] = defaultdict(float)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING
 
+from pyipvsadm.cli import SAVE_HELP
 from pyipvsadm.command import help_text
 
 if TYPE_CHECKING:
@@ -270,10 +271,7 @@ _lines(
 for _step in (7, 8, 9, 10):
     STEPS["ipvsadm-save", _step] = Difference(
         WORDS,
-        stderr="ipvsadm-save: Script to save the IPVS table to stdout.\n"
-        "   With the -n option, prints out the table in numeric format.\n"
-        "   With -f FILE, replaces FILE with the table, whole or not at all.\n"
-        "   With --full, also saves the time-outs and sync daemons, and all that a service has.\n",
+        stderr=SAVE_HELP + "\n",
     )
 
 # --- help

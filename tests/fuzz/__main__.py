@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 import traceback
@@ -9,17 +10,27 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.targets import TARGETS, lines_of
+from tests.fuzz.targets import TARGETS, Endless, lines_of
 
 if TYPE_CHECKING:
     from tests.fuzz.targets import Target
 
 ROUND = 200  # inputs from one seed
+MOST_MEMORY = 64  # MiB that the process may grow by from the end of a target's first round: for one input, or left by many
 
 
-def tried(target: Target, seconds: float, first: int) -> tuple[int, int, int]:
-    """How many inputs, the most lines that one took, the next seed. Raises what one of them raises."""
+def most_memory() -> int:
+    """The most that this process has ever held, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10  # KiB
+
+
+def tried(target: Target, seconds: float, first: int) -> tuple[int, int, int, int]:
+    """How many inputs, the most lines that one took, how much the process has grown, the next seed.
+
+    Raises what one of them raises.
+    """
     count = most = 0
+    grown = before = 0
     until = time.monotonic() + seconds
 
     def one(drawn: object) -> None:
@@ -37,7 +48,11 @@ def tried(target: Target, seconds: float, first: int) -> tuple[int, int, int]:
     while time.monotonic() < until:
         seed(first)(chosen(given(target.inputs)(one)))()
         first += 1
-    return count, most, first
+        before = before or most_memory()
+        grown = most_memory() - before
+        if grown > MOST_MEMORY:
+            raise Endless(f"the process has grown by {grown} MiB")
+    return count, most, grown, first
 
 
 def main() -> int:
@@ -47,13 +62,16 @@ def main() -> int:
     status = 0
     for name in names:
         try:
-            count, most, after = tried(TARGETS[name], seconds / len(names), start)
+            count, most, grown, after = tried(TARGETS[name], seconds / len(names), start)
         except Exception:  # noqa: BLE001  # the next target has its turn
             traceback.print_exc()
             print(f"{name}: FAILED, seeds from {start}", flush=True)
             status = 1
             continue
-        print(f"{name}: {count} inputs, seeds {start} to {after - 1}, at most {most} lines of ours for one", flush=True)
+        print(
+            f"{name}: {count} inputs, seeds {start} to {after - 1}, at most {most} lines of ours for one, grown by {grown} MiB",
+            flush=True,
+        )
     return status
 
 

@@ -7,12 +7,14 @@ Nothing here reaches the machine: the kernel is a function, files and tables sta
 from __future__ import annotations
 
 import _socket
+import gc
 import importlib
 import os
 import pkgutil
 import struct
 import sys
 import tempfile
+import tracemalloc
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,10 +27,10 @@ from pyipvsadm import cli, model, netlink, shells, wire
 from pyipvsadm.errors import Failed
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.memory import Table
-from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Daemon, Destination, Service, Timeouts
+from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Daemon, Destination, Overview, Service, Timeouts
 from pyipvsadm.options import COMMANDS, OPTIONS
 from tests.unit.test_kernel import FAMILY, Socket, header
-from tests.unit.worlds import FakeWorld
+from tests.unit.worlds import FakeWorld, overview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +77,7 @@ TABLE = (
 
 
 class Endless(Exception):
-    """More steps than any input of this size may take."""
+    """More steps, or more memory, than any input of this size may take."""
 
 
 class _Enough(Exception):
@@ -110,8 +112,8 @@ class Kernelly(Table):
     file = b""
     lines: tuple[bytes, ...] = ()
 
-    def table_file(self) -> bytes:
-        return self.file
+    def overview(self) -> Overview:  # type: ignore[override]  # the embedded table has none
+        return overview(self.file, self.services())
 
     def connections(self) -> Iterator[bytes]:
         return iter(self.lines)
@@ -139,6 +141,19 @@ def lines_of(body: Callable[[], object], most: int = MOST_LINES) -> int:
     finally:
         sys.settrace(before)
     return count
+
+
+def memory_of(body: Callable[[], object]) -> tuple[int, int]:
+    """Run it; the most bytes that it held, and how many are left of them when it has ended."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        body()
+        _, peak = tracemalloc.get_traced_memory()
+        gc.collect()
+        return peak, tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
 
 
 def _ran(words: Sequence[str], world: FakeWorld, program: Callable[[Sequence[str], FakeWorld], int] = cli.main) -> None:

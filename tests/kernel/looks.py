@@ -36,15 +36,16 @@ def filters() -> bool:
     return done.returncode == 0
 
 
-def shell(host: str, command: str) -> None:
-    """A command of a person on that host: our ipvsadm, anything else by the shell. nf_tables has no IPv4 in the guest.
+def shell(host: str, command: str) -> str:
+    """A command of a person on that host: what it prints. Our ipvsadm, anything else by the shell.
 
-    A test whose host has no packet filter ends there: newer user-mode Linux is built without iptables' old interface as well.
+    nf_tables has no IPv4 in the guest. A test whose host has no packet filter ends there: newer user-mode Linux is built without
+    iptables' old interface as well.
     """
     if command.startswith("ipvsadm "):
         result = run_ours(shlex.split(command)[1:], namespace=host)
         assert (result.status, result.stderr) == (0, b""), (command, result)
-        return
+        return result.stdout.decode()
     if command.startswith(("iptables ", "ip6tables ")) and not filters():
         pytest.skip("this kernel is built without packet filters for IPv4 and IPv6")
     with inside(host):
@@ -52,6 +53,7 @@ def shell(host: str, command: str) -> None:
             re.sub(r"^(ip6?tables) ", r"\1-legacy ", command), shell=True, capture_output=True, text=True, timeout=30, check=False
         )
     assert done.returncode == 0, (host, command, done.stderr)
+    return done.stdout
 
 
 def answers(network: Network, port: int = 80, times: int = 2, source: str = "") -> set[str]:

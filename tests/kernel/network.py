@@ -1,4 +1,4 @@
-"""Small networks for real packets: a client, a director and two real servers on one bridge.
+"""Small networks for real packets: a client, one or two directors and two real servers on bridges.
 
 Owns: the namespaces and their addresses, the servers that answer with their name, the client's sockets. Must never know:
 IPVS and its tools. Namespaces are made with `ip -batch`: one process for many links (pyroute2 takes seconds to import
@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 SERVERS = ("one", "two")
-HOSTS = ("client", "director", *SERVERS)
-NAMESPACES = ("switch", *HOSTS)
 
 PATIENCE = 10.0  # seconds for one answer, or for something to become true
 SERVER_LIFE = 120  # seconds after which a forgotten server ends by itself
@@ -38,21 +36,28 @@ PACKET_HOST = 0  # uapi/linux/if_packet.h
 
 @dataclass(frozen=True)
 class Network:
-    """vip and real are addresses as in a rule. setup is `ip -batch` text, sysctls are values, both by host."""
+    """vip and real are addresses as in a rule. setup is `ip -batch` text, sysctls are values, both by host.
+
+    wires: the bridges that a host's eth0, eth1 and so on are plugged into, where that is not eth0 into lan.
+    """
 
     vip: str
     real: tuple[str, str]
     setup: dict[str, str]
     sysctls: dict[str, dict[str, str]] = field(default_factory=dict)
+    wires: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def but(self, **more: str) -> Network:
         """The same network with more lines of set-up."""
-        return Network(
-            self.vip,
-            self.real,
-            {host: f"{self.setup[host]}\n{more.get(host, '')}" for host in HOSTS},
-            self.sysctls,
-        )
+        return replace(self, setup={host: f"{text}\n{more.get(host, '')}" for host, text in self.setup.items()})
+
+    def links(self, *hosts: str) -> list[tuple[str, str, str, str]]:
+        """Of these hosts, or of all: host, its link, the port of the switch at the other end, the bridge of that."""
+        return [
+            (host, f"eth{at}", f"{host}{at or ''}", bridge)
+            for host in hosts or self.setup
+            for at, bridge in enumerate(self.wires.get(host, ("lan",)))
+        ]
 
 
 # The link of each host is eth0. With NAT the answers must pass the director: the client is in another subnet, and a
@@ -140,36 +145,40 @@ def ip(lines: Iterable[str], namespace: str | None = None) -> None:
 
 @contextmanager
 def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
-    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}. All of it is gone afterwards."""
+    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}; none: no server. All is gone afterwards."""
     with ExitStack() as stack:
-        stack.callback(ip, [f"netns del {name}" for name in NAMESPACES])
+        namespaces = ("switch", *network.setup)
+        links = network.links()
+        stack.callback(ip, [f"netns del {name}" for name in namespaces])
         ip(
-            [f"netns add {name}" for name in NAMESPACES]
-            + [f"link add {host} netns switch type veth peer name eth0 netns {host}" for host in HOSTS],
+            [f"netns add {name}" for name in namespaces]
+            + [f"link add {port} netns switch type veth peer name {link} netns {host}" for host, link, port, _ in links],
         )
         ip(
-            ["link add name lan type bridge", "link set lan up"] + [f"link set {host} master lan up" for host in HOSTS],
+            [f"link add name {bridge} up type bridge" for bridge in dict.fromkeys(bridge for *_, bridge in links)]
+            + [f"link set {port} master {bridge} up" for *_, port, bridge in links],
             "switch",
         )
-        for host in HOSTS:
+        for host in network.setup:
             with inside(host):
                 for name, value in network.sysctls.get(host, {}).items():
                     Path("/proc/sys", name).write_text(value)
-            ip(["link set lo up", "link set eth0 up", network.setup[host]], host)
+            ip(["link set lo up", *(f"link set {link} up" for _, link, *_ in network.links(host)), network.setup[host]], host)
         family = socket.AF_INET6 if network.vip.startswith("[") else socket.AF_INET
-        for host in SERVERS:
+        for host in SERVERS if ports else ():
             stack.enter_context(served(host, family, ports))
         yield
 
 
 @contextmanager
 def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None]:
-    """A real server in a forked child: whoever connects, and every datagram, gets the host's name.
+    """A real server in a forked child: whoever connects, and every datagram, gets the host's name. It dies with the body.
 
-    A connection stays open until the client closes it; each thing it sends is answered with the name again.
+    A connection stays open until the client closes it; each thing it sends is answered with the name again. One of "http"
+    is given a page with the name when it asks, and closed.
     """
     with inside(host):
-        sockets = [_listening(family, kind, port) for kind in ports for port in ports[kind]]
+        sockets = [(kind, _listening(family, kind, port)) for kind in ports for port in ports[kind]]
     pid = os.fork()
     if pid == 0:
         try:
@@ -178,7 +187,7 @@ def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None
             _serve(host.encode() + b"\n", sockets)
         finally:
             os._exit(1)
-    for sock in sockets:
+    for _, sock in sockets:
         sock.close()
     try:
         yield
@@ -192,14 +201,16 @@ def _listening(family: int, kind: str, port: int) -> socket.socket:
 
     A UDP answer comes from the host's own address, whichever was asked: good for translation, not for direct routing.
     """
-    sock = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    sock = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    if kind != "udp":  # a server that comes back finds connections of its predecessor closing
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("", port))
-    if kind == "tcp":
+    if kind != "udp":
         sock.listen(64)
     return sock
 
 
-def _serve(name: bytes, sockets: list[socket.socket]) -> None:
+def _serve(name: bytes, sockets: list[tuple[str, socket.socket]]) -> None:
     """Answer for ever."""
     with selectors.DefaultSelector() as selector:
 
@@ -221,9 +232,19 @@ def _serve(name: bytes, sockets: list[socket.socket]) -> None:
             with suppress(ConnectionError):
                 sock.sendto(name, sock.recvfrom(65536)[1])
 
-        for sock in sockets:
-            handler = accept if sock.type == socket.SOCK_STREAM else answer_datagram
-            selector.register(sock, selectors.EVENT_READ, handler)
+        def accept_http(sock: socket.socket) -> None:
+            selector.register(sock.accept()[0], selectors.EVENT_READ, answer_http)
+
+        def answer_http(sock: socket.socket) -> None:
+            with suppress(ConnectionError):
+                if sock.recv(65536):  # a request is small: it comes in one piece
+                    sock.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + name)
+            selector.unregister(sock)
+            sock.close()
+
+        handlers = {"tcp": accept, "udp": answer_datagram, "http": accept_http}
+        for kind, sock in sockets:
+            selector.register(sock, selectors.EVENT_READ, handlers[kind])
         while True:
             for key, _ in selector.select():
                 key.data(key.fileobj)
@@ -283,6 +304,22 @@ def ask_udp(host: str, port: int, times: int, data: bytes = b"?") -> list[str]:
     return names
 
 
+def browse(host: str, port: int, times: int, patience: float = PATIENCE) -> list[str]:
+    """Ask for a page that often, one after the other: the names of the servers; "" where none came within patience."""
+    names = []
+    for _ in range(times):
+        page = b""
+        with suppress(OSError):
+            with inside("client"):
+                sock = socket.create_connection((host, port), patience)
+            with sock:
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                while piece := sock.recv(1000):
+                    page += piece
+        names.append(page.rpartition(b"\r\n\r\n")[2].decode().strip())
+    return names
+
+
 @contextmanager
 def listened(host: str) -> Iterator[set[str]]:
     """The kinds of packet that this host is sent during the body: filled in at its end."""
@@ -311,9 +348,9 @@ def kind_of(packet: bytes) -> str:
     return {4: "ipip", 6: "tcp", 41: "ipv6", 58: "icmp6"}.get(protocol, f"protocol {protocol}")
 
 
-def eventually(read: Callable[[], object], wanted: object) -> None:
+def eventually(read: Callable[[], object], wanted: object, patience: float = PATIENCE) -> None:
     """Read until it gives what is wanted; the last thing read is what a failure shows."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while (found := read()) != wanted and time.monotonic() < deadline:
         time.sleep(0.1)
     assert found == wanted

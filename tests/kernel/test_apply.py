@@ -370,7 +370,7 @@ class Meddled(Kernel):
         receive = super()._receive
         datagrams = 0
 
-        def meddling() -> bytes:
+        def meddling() -> memoryview:
             nonlocal datagrams
             datagram = receive()
             datagrams += 1

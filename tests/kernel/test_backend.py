@@ -17,7 +17,8 @@ import pytest
 
 from pyipvsadm import netlink, wire
 from pyipvsadm.cli import main
-from pyipvsadm.kernel import ERROR_SPACE, Kernel
+from pyipvsadm.errors import Failed
+from pyipvsadm.kernel import ERROR_SPACE, NETLINK_GENERIC, Kernel
 from pyipvsadm.model import (
     AF_INET,
     BYPASS,
@@ -38,12 +39,12 @@ from pyipvsadm.model import (
     Destination,
     Service,
 )
-from tests.kernel.netns import run_ours, run_reference
+from tests.kernel.netns import Result, run_ours, run_reference
 from tests.kernel.network import eventually
 from tests.unit.worlds import FakeScreen, FakeWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SERVICES = 400
 SERVERS = 10
@@ -118,6 +119,16 @@ def test_no_service_is_missed_while_a_table_grows(table: Kernel, turn: int) -> N
     assert table.apply(Change(NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks) == []
     for _ in range(3):
         assert sorted(service.fwmark for service in table.services()) == marks
+
+
+@pytest.mark.usefixtures("netns")
+@pytest.mark.parametrize("file", ["saved", "saved-full"])
+@pytest.mark.parametrize("tool", [run_ours, run_reference])
+def test_what_the_first_release_saved_is_read_by_both_tools(file: str, tool: Callable[..., Result]) -> None:
+    folder = Path("tests/releases/0.1")
+    assert tool(["-R"], (folder / file).read_bytes()) == Result(0, b"", b"")
+    again = run_ours(["-S", "-n", *(["--full"] if file == "saved-full" else [])])
+    assert sorted(again.stdout.splitlines()) == sorted((folder / file).read_bytes().splitlines())
 
 
 def test_a_batch_in_which_everything_is_refused(table: Kernel) -> None:
@@ -200,7 +211,11 @@ def unload() -> None:
 
 @pytest.mark.usefixtures("netns", "without_module")
 def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
-    unload()
+    with closing(Kernel()) as opened:
+        unload()
+        for ask in (opened.services, opened.daemons, opened.timeouts, lambda: opened.apply([Change(FLUSH)])):
+            with pytest.raises(Failed, match="Can't initialize ipvs: Protocol not available"):
+                ask()
     assert run_ours(["-A", "-t", "10.0.0.1:80"]).status == 0
     assert run_ours(["-S", "-n"]).stdout == b"-A -t 10.0.0.1:80 -s wlc\n"
 
@@ -264,3 +279,18 @@ def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel
     assert ["trying again" in frame for frame in screen.frames] == [False, False, True, True, False]
     assert "Can't initialize ipvs: Protocol not available" in screen.frames[3]
     assert "No virtual services." in screen.frames[4]
+
+
+def test_nobody_but_the_kernel_can_answer(table: Kernel) -> None:
+    """A stranger's message to our port id is refused on its own side, as our socket is connected to the kernel."""
+    (port_id, _) = table._socket.getsockname()
+    end = struct.pack("=IHHIIi", 20, netlink.NLMSG_DONE, netlink.NLM_F_MULTI, table._seq + 1, 0, 0)
+    with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)) as stranger:
+        with pytest.raises(ConnectionRefusedError):
+            stranger.sendto(end, (port_id, 0))
+        other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+        with closing(other):
+            other.bind((0, 0))
+            assert stranger.sendto(end, other.getsockname()) == len(end)  # so it would go otherwise
+    assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
+    assert [service.key() for service in table.services()] == [SERVICE.key()]

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pyroute2.nftables.expressions import verdict
+from pyroute2.nftables.main import NFTables
 
-import pyipvsadm.doctor.command
-import pyipvsadm.doctor.host  # noqa: F401  # takes seconds in the guest: once is enough, all runs of the doctor fork from here
+import pyipvsadm.doctor.command  # noqa: F401  # with the next, takes seconds in the guest: all runs fork from here
+from pyipvsadm.doctor.host import Host
 from pyipvsadm.model import AF_INET, NEW_DEST, ROUTE, TCP, Change, Destination, Service
 from tests.kernel.looks import NOBODY, SHORT, answers, link_address, passive, shell
-from tests.kernel.netns import enter, inside, run_child, run_ours
+from tests.kernel.netns import Result, enter, fresh, inside, run_child, run_ours
 from tests.kernel.network import DIRECT, NAT, SERVER_LIFE, built, eventually, served
 from tests.kernel.patients import (
     A_CLIENT_COMES,
@@ -30,6 +32,7 @@ from tests.kernel.patients import (
     FAULTS,
     HEALTHY,
     RULES_DIRECT,
+    RULES_NAT,
     RULES_TUNNEL,
     SYNC,
     WEB,
@@ -235,6 +238,33 @@ def test_a_kernel_without_the_module() -> None:
         eventually(lambda: answers(DIRECT), BOTH)
 
 
+def test_rules_of_nftables_are_counted() -> None:
+    """Not asked before the module is there: the doctor loads none. Of its families the lab's kernel has bridge alone."""
+
+    def counted() -> dict[str, int]:
+        filters = Host().facts((), (), ()).filters
+        assert filters is not None
+        return {name: number for name, number in filters.items() if name.startswith("nftables")}
+
+    def body() -> int:
+        fresh()
+        assert counted() == {}
+        assert not Path("/sys/module/nf_tables").exists()
+        with NFTables(nfgen_family=socket.AF_BRIDGE) as tables:
+            for table, rules in (("web", 2), ("nat", 1)):
+                tables.table("add", name=table)
+                tables.chain("add", table=table, name="lab")
+                for _ in range(rules):
+                    tables.rule("add", table=table, chain="lab", expressions=(verdict(code=1),))
+        assert counted() == {"nftables web": 2, "nftables nat": 1}
+        return 0
+
+    try:
+        assert run_child(body, timeout=60) == Result(0, b"", b"")
+    finally:
+        eventually(lambda: subprocess.run(["modprobe", "-r", "nf_tables"], check=False, capture_output=True).returncode, 0)
+
+
 def test_the_fallback_tunnel_is_brought_up() -> None:
     """As modprobe ipip leaves it: tunl0, for any sender, down."""
     subprocess.run(["modprobe", "ipip"], check=True, capture_output=True)
@@ -264,3 +294,19 @@ def test_in_a_healthy_cluster_nothing_is_found(health: Health) -> None:
         assert doctor("director") == (0, [])
         assert doctor("director", "--probe") == (0, [])
         assert doctor("one", filled(health.words, health.network)) == (0, [])
+
+
+def test_another_namespace_is_examined_and_mended_from_here() -> None:
+    """With --netns all that is read is of that namespace, and what is printed works where it is read."""
+    with built(NAT, {"tcp": [80]}):
+        for rule in RULES_NAT:
+            shell("director", "ipvsadm " + filled(rule, NAT))
+        with inside("director"):
+            Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+        status, findings = doctor(None, "--netns director")
+        assert (status, [finding["code"] for finding in findings]) == (2, ["nat-forwarding-off"])
+        mend = "nsenter --net=/run/netns/director sysctl -w net.ipv4.ip_forward=1"
+        assert findings[0]["mend"] == [mend]
+        subprocess.run(mend.split(), check=True, capture_output=True)
+        assert doctor(None, "--netns director --probe") == (0, [])
+        assert answers(NAT) == BOTH

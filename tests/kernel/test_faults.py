@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyipvsadm import cli
+from pyipvsadm import cli, kernel
 from pyipvsadm.kernel import Kernel
+from pyipvsadm.model import AF_INET, DEL_SERVICE, NEW_SERVICE, Change, Service
+from pyipvsadm.run import run
 from tests.kernel.netns import Result, run_child, run_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("netns")
@@ -150,9 +152,9 @@ def test_a_signal_while_a_file_is_written(
 def test_a_signal_in_a_listing(number: signal.Signals, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_ours(["-R"], RULES).status == 0
     real = Kernel._receive
-    received: list[bytes] = []
+    received: list[memoryview] = []
 
-    def receive(table: Kernel) -> bytes:
+    def receive(table: Kernel) -> memoryview:
         received.append(real(table))
         if len(received) == 4:
             os.kill(os.getpid(), number)
@@ -161,6 +163,138 @@ def test_a_signal_in_a_listing(number: signal.Signals, words: str, monkeypatch: 
     monkeypatch.setattr(Kernel, "_receive", receive)
     found = run_ours(words.split())
     assert (found.status, found.stderr) == (-number, b"")
+
+
+BEFORE = "-A -f 1 -s rr\n-a -f 1 -r 10.0.0.2:80 -m -w 1\n-A -f 2 -s rr\n"
+AFTER = b"-A -f 1 -s wrr\n-A -f 3 -s rr\n--set 100 20 30\n--start-daemon backup --mcast-interface lo\n"
+APPLY = ["--apply", "--prune", "--force"]  # in four phases: more, edits, a daemon, less
+
+
+def whole() -> str:
+    return run_ours(["-S", "-n", "--full"]).stdout.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_an_apply_reads(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends by the signal, and nothing was sent."""
+    assert run_ours(["-R"], BEFORE.encode()).status == 0
+    before = whole()
+    real = Kernel.services
+
+    def services(table: Kernel, counters: bool = True) -> list[Service]:
+        os.kill(os.getpid(), number)
+        return real(table, counters)
+
+    monkeypatch.setattr(Kernel, "services", services)
+    assert run_ours(APPLY, AFTER) == Result(-number, b"", b"")
+    monkeypatch.undo()
+    assert whole() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "phase", "undone"),
+    [
+        (signal.SIGINT, 2, 3),
+        (signal.SIGTERM, 1, 2),
+        (signal.SIGTERM, 3, 4),
+        (signal.SIGTERM, 4, 0),
+        (signal.SIGHUP, 2, 3),
+        (signal.SIGPIPE, 1, 0),
+    ],
+)
+def test_a_signal_while_an_apply_sends(number: signal.Signals, phase: int, undone: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the last of it is sent, it is undone; then it is done. That nobody reads what it says changes nothing."""
+    assert run_ours(["-R"], BEFORE.encode()).status == 0
+    before = whole()
+    real = Kernel.apply
+    calls = 0
+
+    def apply(table: Kernel, changes: Iterable[Change]) -> list[tuple[int, int]]:
+        nonlocal calls
+        calls += 1
+        if calls == phase:
+            os.kill(os.getpid(), number)
+        return real(table, changes)
+
+    monkeypatch.setattr(Kernel, "apply", apply)
+    found = run_ours(APPLY, AFTER)
+    monkeypatch.undo()
+    if undone:
+        said = f"{number.name[3:]}: the table is as before ({undone} undone)\n"
+        assert found == Result(128 + number, b"", said.encode())
+        assert whole() == before
+    else:
+        assert found == Result(0, b"", b"2 added, 2 changed, 2 removed, 0 unchanged\n")
+        assert run_ours(APPLY, AFTER).stderr == b"0 added, 0 changed, 0 removed, 4 unchanged\n"
+
+
+MORE = Change(NEW_SERVICE, Service(AF_INET, fwmark=3, scheduler="rr"))
+GONE = [Change(DEL_SERVICE, Service(AF_INET, fwmark=mark)) for mark in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("others", "status", "said", "left"),
+    [
+        pytest.param(
+            MORE, 255, "line 2: Service already exists\nrefused: the table is as before (1 undone)\n", [1, 2, 3], id="new"
+        ),
+        pytest.param(GONE[0], 255, "line 1: No such service\nrefused: the table is as before (2 undone)\n", [2], id="edited"),
+        pytest.param(GONE[1], 0, "2 added, 2 changed, 2 removed, 0 unchanged\n", [1, 3], id="removed"),
+    ],
+)
+def test_another_process_between_reading_and_sending(
+    others: Change, status: int, said: str, left: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To what is new, edited or removed by us: what they have done stays, what we have done goes."""
+    assert run_ours(["-R"], BEFORE.encode()).status == 0
+    real = Kernel.apply
+    met: list[Change] = []
+
+    def apply(table: Kernel, changes: Iterable[Change]) -> list[tuple[int, int]]:
+        if not met:
+            met.append(others)
+            with closing(Kernel()) as other:
+                assert real(other, met) == []
+        return real(table, changes)
+
+    monkeypatch.setattr(Kernel, "apply", apply)
+    assert run_ours(APPLY, AFTER) == Result(status, b"", said.encode())
+    assert marks() == left
+
+
+def test_more_errors_than_the_socket_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOBUFS in the middle of a batch: what was done of it is not known, and that is said."""
+    monkeypatch.setattr(kernel, "ERROR_SPACE", 32)  # the kernel's errors take more
+    assert run_ours(["-R"], RULES).status == 0
+    found = run_ours(["-R"], RULES)
+    assert (found.status, found.stdout) == (1, b"")
+    assert found.stderr == (
+        b"Cannot read the kernel's answer: No buffer space available; "
+        b"some answers are lost: list the table to see what was done\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("-A -f 1", 255, "{}"),
+        ("-R", 255, "line 1: {}line 2: {}"),
+        ("-L -n", 1, "{}"),
+        ("-S -n", 1, "{}"),
+        ("--apply --dry-run", 255, "{}"),
+    ],
+)
+def test_a_permission_that_is_dropped(words: str, status: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = run
+
+    def unprivileged(*arguments: Any) -> int:
+        os.setresuid(65534, 65534, 65534)
+        return real(*arguments)
+
+    monkeypatch.setattr("pyipvsadm.cli.run", unprivileged)
+    found = run_ours(words.split(), b"-A -f 1\n-A -f 2\n")
+    assert (found.status, found.stderr.decode()) == (status, said.replace("{}", "Permission denied (you must be root)\n"))
+    assert marks() == []
 
 
 def test_signals_that_are_handled_disturb_nothing() -> None:

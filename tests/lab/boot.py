@@ -32,16 +32,31 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).resolve().parents[2]
 LAB = REPO / ".lab"
-APT = "apt-get install user-mode-linux ipvsadm kmod iproute2 iptables jq gcc libc6-dev"
+PACKAGES = "ipvsadm kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq gcc libc6-dev"
+APT = f"apt-get install user-mode-linux {PACKAGES}"
 
 AT_MINSIGSTKSZ = 51  # uapi auxvec.h: bytes of a signal's frame, which holds all registers
 AVX512_FRAME = 4096  # more than a frame takes whose registers user-mode Linux 6.1 has room for
 
 # Of our environment, to the guest's tests.
 PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES", "IPVSADM_LOAD")
+MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")  # to all of its processes: coverage.py starts in each by itself
 
 # Programs the guest needs, by the Debian package that brings them.
-PROGRAMS = {"ipvsadm": "ipvsadm", "modprobe": "kmod", "ip": "iproute2", "iptables": "iptables", "jq": "jq"}
+PROGRAMS = {
+    "ipvsadm": "ipvsadm",
+    "modprobe": "kmod",
+    "ip": "iproute2",
+    "arping": "iputils-arping",
+    "iptables": "iptables",
+    "keepalived": "keepalived",
+    "jq": "jq",
+    "curl": "curl",
+    "ldirectord": "ldirectord",
+    "ifconfig": "net-tools",
+    "sysctl": "procps",
+    "systemctl": "systemd",
+}
 
 
 @dataclass(frozen=True)
@@ -157,7 +172,8 @@ def _command_line(run: Path, memory: str) -> list[str]:
     words = [
         str(kernel()), "rootfstype=hostfs", "rootflags=/", "rw", f"mem={memory}", "con=null", "con0=fd:0,fd:1",
         "quiet", "loglevel=3", "panic=-1", "selinux=0", "init=/bin/sh",
-        f"LAB_MODULES={modules()}", "PYTHONDONTWRITEBYTECODE=1", "--",
+        f"LAB_MODULES={modules()}", "PYTHONDONTWRITEBYTECODE=1",
+        *(f"{name}={os.environ[name]}" for name in MEASURED if name in os.environ), "--",
         str(Path(__file__).with_name("init.sh")), str(REPO), str(run), sys.executable, sys.prefix, sys.base_prefix,
     ]  # fmt: skip
     # The kernel splits its command line at blanks, but not within double quotes.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.man.pages import FOLDER, PAGES, literals, section
+from tests.needs import need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,18 +24,13 @@ READERS = {
 PACKAGES = {"mandoc": "mandoc", "man": "man-db", "jq": "jq"}
 
 
-def need(program: str) -> None:
-    """What is missing is a skip on a desk, and a failure for root and where CI is set."""
-    if shutil.which(program) is None:
-        lack = f"no {program} here: apt-get install {PACKAGES[program]}"
-        if os.environ.get("CI") or os.geteuid() == 0:
-            pytest.fail(lack)
-        pytest.skip(lack)
+def need_program(program: str) -> None:
+    need("" if shutil.which(program) else f"no {program} here: apt-get install {PACKAGES[program]}")
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_mandoc_finds_no_fault(name: str) -> None:
-    need("mandoc")
+    need_program("mandoc")
     # References to pages that this machine has not are no fault; they go to standard error.
     done = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "style", FOLDER / f"{name}.8"], check=False, capture_output=True, text=True, timeout=60
@@ -45,7 +41,7 @@ def test_mandoc_finds_no_fault(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("reader", READERS)
 def test_shown_in_80_columns(reader: str, name: str) -> None:
-    need(reader)
+    need_program(reader)
     environ = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "MANWIDTH": "80", "TERM": "dumb"}
     command = [*READERS[reader], str(FOLDER / f"{name}.8")]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=True)
@@ -71,7 +67,7 @@ APPLIED = "0 added, 1 changed, 0 removed, 7 unchanged"
 @pytest.mark.parametrize("name", PAGES)
 def test_examples_work(name: str, tmp_path: Path) -> None:
     """All of a page's examples in a row, on a table in a file as the page says, by a shell that ends at the first that fails."""
-    need("jq")
+    need_program("jq")
     environ = {
         "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
         "IPVSADM_BACKEND": f"memory:{tmp_path / 'table'}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -101,6 +102,12 @@ def test_a_terminal_shows_the_plan_as_a_difference() -> None:
     ]
 
 
+@pytest.mark.parametrize(("shows", "said"), [((80, 24), "-A -f 1 -s ?[31m?\n"), (None, "-A -f 1 -s \x1b[31m\u202e\n")])
+def test_the_plan_does_not_steer_a_terminal(shows: tuple[int, int] | None, said: str) -> None:
+    made = world(table=Willing(), stdin="-A -f 1 -s \x1b[31m\u202e\n", shows=shows)
+    assert run(made, "--apply --dry-run")[:2] == (1, said)
+
+
 def test_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "rules"
     path.write_text(WANTED)
@@ -129,8 +136,8 @@ def test_json() -> None:
     found = json.loads(out)
     assert [step["rule"] for step in found.pop("steps")] == PLAN.splitlines()
     assert found == {
-        "dry_run": True, "added": 2, "changed": 1, "removed": 1, "unchanged": 1, "services_not_in_file": 1,
-        "refused": [], "undone": 0, "stands": [], "unchecked": [],
+        "format": 1, "dry_run": True, "added": 2, "changed": 1, "removed": 1, "unchanged": 1, "services_not_in_file": 1,
+        "refused": [], "signal": None, "undone": 0, "stands": [], "unchecked": [],
     }  # fmt: skip
     made.stdin = b"-A -f 1\n-A -f 2 -s nonsense\n"
     status, out, err = run(made, "--apply --json")
@@ -295,6 +302,52 @@ def test_a_table_that_stops_answering() -> None:
     assert run(made, "--apply") == (
         1, "",
         "The kernel did not answer within 10 seconds; what was sent before stands: the same --apply again does the rest\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("phase", "undone"),
+    [
+        pytest.param(1, "", id="before anything is sent"),
+        pytest.param(2, " (2 undone)", id="after the additions"),
+        pytest.param(3, " (3 undone)", id="after the edits"),
+    ],
+)
+def test_a_signal_before_the_last_of_it_is_sent_undoes_the_rest(number: signal.Signals, phase: int, undone: str) -> None:
+    for words in ("--apply", "--apply --json"):
+        made = world()
+        looks = iter(range(1, 9))
+        made.meanwhile = lambda _, looks=looks: number if next(looks) == phase else 0  # type: ignore[misc]
+        status, out, err = run(made, words)
+        assert status == 128 + number
+        assert made.holds_signals
+        assert saved(made) == lines(*BEFORE)
+        if out:
+            found = json.loads(out)
+            assert (found["signal"], found["undone"], found["stands"]) == (number.name[3:], phase - 1 + (phase > 1), [])
+        else:
+            assert err == f"{number.name[3:]}: the table is as before{undone}\n"
+
+
+def test_a_signal_whose_undoing_fails_is_told_with_what_stands() -> None:
+    class Stuck(Kernelly):
+        tries = 0
+
+        def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
+            self.tries += 1
+            return super().apply(changes) if self.tries < 3 else [(0, errno.EPERM)]
+
+    table = Stuck()
+    made = world("-A -f 1 -s rr", table=table, stdin="-A -f 1 -s wlc\n-A -f 2\n")
+    table.tries = 1
+    looks = iter((0, signal.SIGTERM))
+    made.meanwhile = lambda _: next(looks)
+    assert run(made, "--apply") == (
+        143, "", lines(
+            "not undone, it stands: -A -f 2 -s wlc: Permission denied (you must be root)",
+            "TERM: of what was done before it, 0 were undone, 1 not",
+        ),
     )  # fmt: skip
 
 
@@ -495,9 +548,9 @@ def test_a_save_to_a_file_rests_on_two_readings(tmp_path: Path) -> None:
 def test_colours_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     real = World()
     monkeypatch.setattr(os, "isatty", lambda fd: fd == 1)
-    real.environ = {}
+    real.environ = {"TERM": "xterm", "NO_COLOR": ""}
     assert real.has_colours()
-    for variable in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+    for variable in ({}, {"TERM": ""}, {"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}):
         real.environ = variable
         assert not real.has_colours()
 

@@ -171,6 +171,7 @@ def test_requests_that_change_nothing(line: str, command: str, slots: set[str]) 
 def test_the_services_to_list(line: str, keys: list[tuple[int, int, bytes, int, int]]) -> None:
     request = scan(line)
     assert [service.key() for service in request.services] == keys
+    assert {service.scheduler for service in request.services} == {""}  # not named
     assert request.change is None
 
 
@@ -205,6 +206,8 @@ SERVICES: dict[str, Service] = {
     "-A -u 10.0.0.1:53 --pe sip": Service(AF_INET, UDP, V4, 53, pe="sip"),
     "-A -u 10.0.0.1:53 --pe 12345678901234567": Service(AF_INET, UDP, V4, 53, pe="1234567890123456"),
     "-A -u 10.0.0.1:53 -o": Service(AF_INET, UDP, V4, 53, flags=ONE_PACKET),
+    "-A -u 10.0.0.1:53 -p 5 -o": Service(AF_INET, UDP, V4, 53, flags=PERSISTENT | ONE_PACKET, timeout=5),
+    "-A -u 10.0.0.1:53 -o -p 5": Service(AF_INET, UDP, V4, 53, flags=PERSISTENT | ONE_PACKET, timeout=5),
     "-A -f 5 --ops": Service(AF_INET, fwmark=5, flags=ONE_PACKET),
     "-A -t 10.0.0.1:80 -b flag-1": Service(AF_INET, TCP, V4, 80, flags=SCHED1),
     "-A -t 10.0.0.1:80 -b flag-1,flag-2,flag-3": Service(AF_INET, TCP, V4, 80, flags=SCHED1 | SCHED2 | SCHED3),
@@ -740,3 +743,49 @@ def test_any_words_end_in_a_request_or_a_fault(words: list[str], posix: bool) ->
         found = bad
         assert str(bad)  # noqa: PT017  # either way is right
     assert isinstance(found, Request | Usage | Skipped)
+
+
+# What selects or shows rows of a listing, with what it is refused beside: all of these pairs are tried.
+BESIDE = {
+    "connection": "-c",
+    "timeout": "--timeout",
+    "daemon": "--daemon",
+    "json": "--json",
+    "empty": "--empty",
+    "quiesced": "--quiesced",
+}
+REFUSED = {
+    ("scheduler", "-s rr"): {"connection", "timeout", "daemon"},
+    ("real-server", "-r 10.0.0.2"): {"timeout", "daemon", "empty"},
+    ("empty", "--empty"): {"connection", "timeout", "daemon", "quiesced", "empty"},
+    ("quiesced", "--quiesced"): {"connection", "timeout", "daemon", "empty", "quiesced"},
+    ("client", "-c --client 10.9.0.0/16"): {"connection", "timeout", "daemon", "empty", "quiesced"},
+    ("pretty", "--pretty"): {"json"},
+    ("watch", "--watch"): {"connection", "timeout", "daemon"},
+}
+
+
+@pytest.mark.parametrize(("slot", "words"), REFUSED)
+@pytest.mark.parametrize("other", BESIDE)
+def test_what_a_selection_goes_with(slot: str, words: str, other: str) -> None:
+    if other not in REFUSED[slot, words]:
+        assert scan(f"-L {words} {BESIDE[other]}").slots >= {slot, other}
+        return
+    said, status = fault(f"-L {words} {BESIDE[other]}")
+    assert status == 2
+    if slot != "client":  # what that needs is what most of them do not go with
+        expected = (
+            {f"multiple '{slot}' options specified"}
+            if slot == other
+            else {
+                f"The option '{a}' conflicts with the '{b}' option in the 'list' command"
+                for a, b in ((slot, other), (other, slot))
+            }
+        )
+        assert said in expected
+
+
+def test_a_file_of_rules_need_not_be_named() -> None:
+    assert scan("--apply").ours == {"apply": None}
+    assert scan("--apply --prune").ours == {"apply": None, "prune": None}
+    assert scan("--apply rules").ours == {"apply": "rules"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +38,19 @@ def with_rules(**options: Any) -> FakeWorld:
 
 def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
     return (cli.main(words.split(), world), *world.take())
+
+
+def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pyipvsadm.command")
+    monkeypatch.delattr("pyipvsadm.command")
+    monkeypatch.setitem(sys.modules, "click", None)
+    status, out, err = run(FakeWorld(), "--help")
+    assert (status, out) == (1, "")
+    assert err.startswith("this needs the Python package click: ")
+    assert err.endswith("; install it with `apt-get install python3-click'\n")
+    monkeypatch.setitem(sys.modules, "pyipvsadm.command", None)
+    with pytest.raises(ImportError, match=r"pyipvsadm\.command"):
+        run(FakeWorld(), "--help")
 
 
 def test_alone_it_lists() -> None:
@@ -354,6 +368,20 @@ def test_what_clients_have_sent_does_not_steer_a_terminal(words: str, shows: tup
     assert world.stdout.startswith("IPVS connection entries\npro expire")
 
 
+@pytest.mark.parametrize("words", ["-L --daemon", "-S -n --full", "save -n --full"])
+@pytest.mark.parametrize(("shows", "name"), [((80, 24), "?[31m?"), (None, "\x1b[31m\u202e")])
+def test_what_a_table_s_file_names_does_not_steer_a_terminal(
+    words: str, shows: tuple[int, int] | None, name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "table"
+    path.write_text("--start-daemon master --mcast-interface \x1b[31m\u202e\n")
+    world = FakeWorld(environ={"IPVSADM_BACKEND": f"memory:{path}"}, shows=shows)
+    program = cli.main_save if words.startswith("save") else cli.main
+    assert (program(words.removeprefix("save ").split(), world), world.stderr) == (0, "")
+    assert name in world.stdout
+    assert ("\x1b" in world.stdout) == (shows is None)
+
+
 @pytest.mark.parametrize(("seen", "said"), [(True, "--?[31m?: unknown option\n"), (False, "--\x1b[31m\u202e: unknown option\n")])
 def test_what_a_file_says_does_not_steer_a_terminal(seen: bool, said: str) -> None:
     world = FakeWorld(stdin="-L --\x1b[31m\u202e\n".encode(), seen=seen)
@@ -443,6 +471,8 @@ def test_the_help_of_a_command_whole() -> None:
         "Other options:",
         "      --dry-run       try the change on a copy of the table and send nothing",
         "      --backend SPEC  kernel, memory (empty, for this command) or memory:FILE",
+        "      --netns NAME    in another network namespace: NAME (of `ip netns'), PID or",
+        "                      PATH",
         "",
         "Example:",
         "  ipvsadm --stop-daemon master",

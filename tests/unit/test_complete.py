@@ -47,22 +47,29 @@ FOLDERS = {"": ["rules", "etc/", ".hidden"], "etc/": ["a b", "table"], "/": ["et
 
 
 class Here:
-    """A machine with a table, another one under the name memory:other, a few files and interfaces."""
+    """A machine with a table, others under the name memory:other and in another network namespace, a few files and interfaces."""
 
     def __init__(self) -> None:
-        self.tables: dict[str | None, memory.Table] = {None: memory.Table(), "memory:other": memory.Table()}
-        apply_all(self.tables[None], RULES)
-        apply_all(self.tables["memory:other"], ["-A -t 10.9.9.9:9"])
+        self.tables: dict[tuple[str | None, str | None], memory.Table] = {}
+        for name, rules in (
+            ((None, None), RULES),
+            (("memory:other", None), ["-A -t 10.9.9.9:9"]),
+            ((None, "blue"), ["-A -t 10.8.8.8:8"]),
+        ):
+            apply_all(self.tables.setdefault(name, memory.Table()), rules)
 
-    def rows(self, backend: str | None) -> Rows:
-        table = self.tables.get(backend)
+    def rows(self, backend: str | None, place: str | None) -> Rows:
+        table = self.tables.get((backend, place))
         return [(service, table.destinations(service)) for service in table.services()] if table else []
 
     def folder(self, path: str) -> list[str]:
         return FOLDERS.get(path, [])
 
-    def interfaces(self) -> list[str]:
-        return ["lo", "eth0", "eth1"]
+    def interfaces(self, place: str | None) -> list[str]:
+        return ["lo", "blue0"] if place == "blue" else ["lo", "eth0", "eth1"]
+
+    def namespaces(self) -> list[str]:
+        return ["blue", "green"]
 
 
 HERE = Here()
@@ -197,6 +204,15 @@ OFFERED: list[tuple[str, str]] = [
     ("--backend=memory:etc/", "--backend=memory:etc/a_b --backend=memory:etc/table"),
     ("--backend memory:.", "memory:.hidden"),
     ("--backend memory:/no/", ""),
+    ("--netns ", "blue green"),
+    ("--netns=b", "--netns=blue"),
+    ("-L --netns blue --netns g", "green"),
+    ("--netns etc/", "etc/a_b etc/table"),
+    ("--netns /no/", ""),
+    ("--netns blue -D -t ", "10.8.8.8:8"),
+    ("-D -t ^ --netns=blue", "10.8.8.8:8"),
+    ("--netns blue --netns green -D -t ", ""),
+    ("--start-daemon master --netns blue --mcast-interface ", "lo blue0"),
 ]  # fmt: skip
 
 
@@ -216,13 +232,18 @@ def test_offered(line: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("program", "line", "expected"),
     [
-        ("ipvsadm-save", "", "-n -f"),
-        ("/usr/sbin/ipvsadm-save", "-n ", "-f"),
+        ("ipvsadm-save", "", "-n -f --full --netns"),
+        ("/usr/sbin/ipvsadm-save", "-n ", "-f --full --netns"),
+        ("ipvsadm-save", "-n --n", "--netns"),
+        ("ipvsadm-save", "--netns ", "blue green"),
+        ("ipvsadm-save", "--netns etc/", "etc/a_b etc/table"),
         ("ipvsadm-save", "-n -f ", "etc/ rules"),
         ("ipvsadm-save", "-f ru", "rules"),
         ("ipvsadm-save", "-f etc/", "etc/a_b etc/table"),
-        ("ipvsadm-save", "-f x ^ -n", ""),
-        ("ipvsadm-restore", "", ""),
+        ("ipvsadm-save", "-f x ^ -n", "--full --netns"),
+        ("ipvsadm-restore", "", "--netns"),
+        ("ipvsadm-restore", "-f ", "--netns"),
+        ("ipvsadm-restore", "--netns g", "green"),
         ("./ipvsadm", "-D -u ", "10.0.0.1:53"),
     ],
 )
@@ -259,7 +280,7 @@ def test_a_kind_of_values_may_be_the_words_themselves(monkeypatch: pytest.Monkey
         monkeypatch.setattr("pyipvsadm.complete.OPTIONS", (*OPTIONS, row))
         monkeypatch.setattr("pyipvsadm.popt._LONG", {row.long: row for row in (*COMMANDS, *OPTIONS, row)})
         assert [value for value, _ in offered("-C --new ")] == expected
-        assert [value for value, _ in offered("-C --n")] == ["--new"]
+        assert [value for value, _ in offered("-C --new")] == ["--new"]
 
 
 def test_the_embedded_table_s_schedulers_and_engines_are_offered() -> None:

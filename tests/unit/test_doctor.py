@@ -206,7 +206,10 @@ CASES = [
     Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": Route("unreachable")}, "links": down(ETH0)},
          mends=("ip address add 172.16.100.1/32 dev DEVICE",)),
     Case("DR", None, {"addresses": []}),  # a route of type local has it
-    Case("backup", "vip-missing", rules=(*BACKUP, "--start-daemon master --mcast-interface eth0")),
+    Case("backup", None, rules=(*BACKUP, "--start-daemon master --mcast-interface eth0")),  # both on both: this one stands by
+    Case("backup", "vip-missing", rules=(*DIRECT.rules, "--start-daemon master --mcast-interface eth0")),
+    Case("backup", None, {"programs": {"keepalived", "bash"}}, rules=DIRECT.rules),
+    Case("backup", "vip-missing", {"programs": {"bash"}}, rules=DIRECT.rules),
     Case("DR", "vip-interface-down", {"links": down(ETH0)}, mends=("ip link set dev eth0 up",)),
     Case("DR", None, {"addresses": [Address("172.16.100.1", 32, "d0")], "links": down(DUMMY)}),
     Case("DR", "vip-interface-down", {"links": {"eth0": replace(ETH0, carrier=False)}}, mends=(), says="up, but has no carrier"),
@@ -386,10 +389,13 @@ def test_errors_come_before_warnings() -> None:
     ]
 
 
+AWAY = "172.16.100.1 is not this host's: right while the other director is at work ({} runs here), wrong otherwise."
 ASIDE = [
     ("mark", {}, ["iptables mangle: 1 rule; what they match is not read."]),
     ("DR", {"filters": {"iptables filter": 0, "nftables web": 2}}, ["nftables web: 2 rules; what they match is not read."]),
     ("DR", {"unprobed": 3}, ["3 servers could not be probed in time."]),
+    ("DR", {"programs": {"keepalived"}}, []),
+    ("backup", {}, [AWAY.format("a backup sync daemon")]),
 ]
 
 
@@ -397,6 +403,12 @@ ASIDE = [
 def test_what_cannot_be_judged_is_named(kind: str, changes: dict[str, Any], lines: list[str]) -> None:
     cluster = HEALTHY[kind]
     assert list(director.not_judged(table_of(cluster.rules), changed(cluster.facts, changes))) == lines
+
+
+def test_addresses_that_may_come_with_keepalived_are_named() -> None:
+    facts = changed(HEALTHY["backup"].facts, {"programs": {"keepalived"}, "routes": {"172.16.100.9": ON_LINK}})
+    lines = list(director.not_judged(table_of((*DIRECT.rules, "-A -t 172.16.100.9:80")), facts))
+    assert lines == [AWAY.format("keepalived").replace(".1 is", ".1, 172.16.100.9 are")]
 
 
 def test_full_sized_packets_and_tunnels() -> None:

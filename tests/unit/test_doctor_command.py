@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import socket
@@ -108,6 +109,24 @@ def test_a_report_as_json() -> None:
     assert list(finding) == ["code", "severity", "subject", "title", "what", "why", "mend"]
     assert finding["code"] == "nat-forwarding-off"
     assert finding["mend"] == ["sysctl -w net.ipv4.ip_forward=1"]
+
+
+def test_beside_keepalived_an_address_may_be_the_other_director_s() -> None:
+    world = Surgery(copy.deepcopy(HEALTHY["backup"].facts), DIRECT.rules)
+    assert run(world, "--doctor")[0] == 2
+    world.running = {"keepalived"}
+    status, text, _ = run(world, "--doctor")
+    assert status == 0
+    assert "keepalived runs here" in text
+
+
+def test_what_mends_another_namespace_is_run_there() -> None:
+    world = Surgery(sick(), HEALTHY["NAT"].rules)
+    enter = "    # nsenter --net=/run/netns/blue sysctl -w"
+    assert run(world, "--doctor --netns blue") == (2, NAT_OFF.replace("    # sysctl -w", enter), "")
+    (finding,) = json.loads(run(world, "--doctor --json --netns 42")[1])["findings"]
+    assert finding["mend"] == ["nsenter --net=/proc/42/ns/net sysctl -w net.ipv4.ip_forward=1"]
+    assert world.places == ["blue", "", "42", ""]
 
 
 def test_a_warning_alone() -> None:

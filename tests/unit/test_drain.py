@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,8 @@ B_ON_WEB = f"{B} of {WEB}"
         (f"--drain -r 10.0.0.2 {DNS} {WEB}", [UNDO_DNS, UNDO_A], {ON_WEB: 0, ON_DNS: 0}),
         (f"--drain -r 10.0.0.2 {DNS}", [UNDO_DNS], {ON_DNS: 0}),
         (f"--drain=9 {MARK} -r 10.0.0.3", [UNDO_MARK], {ON_MARK: 0}),
+        (f"-d {WEB} -r {A} --drain --netns blue",
+         [f"ipvsadm --netns blue -e {WEB} -r {A} --keep -w 3"], {ON_WEB: None}),
         (f"-d {WEB} -r {A} --drain --backend memory",
          [f"ipvsadm --backend memory -e {WEB} -r {A} --keep -w 3"], {ON_WEB: None}),
     ],
@@ -364,7 +367,11 @@ def test_a_table_that_never_rests_is_not_drained() -> None:
     whole = case.table.services()
     orders = [whole, whole[:1]] * 9
     case.table.services = lambda counters=True: orders.pop()  # type: ignore[method-assign]  # noqa: ARG005
-    assert case.run("--drain -r 10.0.0.2") == (1, "", lines("the table changes while it is read: try again"))
+    assert case.run("--drain -r 10.0.0.2") == (
+        1,
+        "",
+        lines("the table kept changing while it was read (10 times); nothing was done, try again"),
+    )
     assert case.table.changes == 0
 
 
@@ -429,7 +436,11 @@ def test_persistence_that_feeds_the_server_is_warned_of(words: str, setting: str
     case = Drain()
     case.table.quiescent = setting
     status, _, errors = case.run(words)
-    assert (status, "expire_quiescent_template" in errors) == (0, warned)
+    assert (status, "`sysctl net.ipv4.vs.expire_quiescent_template=1'" in errors) == (0, warned)
+    case = Drain()
+    case.table.quiescent = setting
+    there = "`nsenter --net=/run/netns/blue sysctl net.ipv4.vs.expire_quiescent_template=1'"
+    assert (there in case.run(f"{words} --netns blue")[2]) == warned
 
 
 def test_a_variable_that_leaked_is_named() -> None:
@@ -437,8 +448,10 @@ def test_a_variable_that_leaked_is_named() -> None:
     assert "this changes the embedded table, not the kernel" in case.run("--drain -r 10.0.0.2")[2]
 
 
-def test_on_a_terminal_a_bar_is_drawn_and_taken_away() -> None:
-    case = Drain(FakeWorld(environ={"TERM": "xterm"}))
+@pytest.mark.parametrize("plain", ["", "1"])
+def test_on_a_terminal_a_bar_is_drawn_and_taken_away(plain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "" if plain else "1")  # of our own process: only the world's environment counts
+    case = Drain(FakeWorld(environ={"TERM": "xterm", "NO_COLOR": plain}))
     case.world.seen = True
     case.table.count(A, 4)
     case.at({1: lambda: case.table.count(A, 3), 2: lambda: case.table.count(A, 5), 4: lambda: case.table.count(A)})
@@ -451,9 +464,10 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away() -> None:
     ):
         assert text in errors
     assert errors.rindex("\x1b[?25h") > errors.rindex("connections left")  # the cursor is back, after the last of it
+    assert bool(re.search(r"\x1b\[[39]\dm", errors)) == (plain == "")
 
 
-@pytest.mark.parametrize(("term", "has_rich"), [("dumb", True), ("xterm", False)])
+@pytest.mark.parametrize(("term", "has_rich"), [("dumb", True), ("", True), ("xterm", False)])
 def test_lines_where_no_bar_can_be_drawn(term: str, has_rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not has_rich:
         monkeypatch.setitem(sys.modules, "pyipvsadm.view.bar", None)  # its import fails

@@ -274,6 +274,7 @@ def test_ports_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         (("b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher", [], []), "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher"),
         (("", [], []), None),
         (("www\x1b[31m", [], []), None),  # a name is not to steer the terminal
+        (("www\u202e.example", [], []), None),
         (("two\nlines", [], []), None),
         (_socket.herror(1, "Unknown host"), None),
         (_socket.gaierror(-3, "Temporary failure in name resolution"), None),

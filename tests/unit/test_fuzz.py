@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from pyipvsadm import netlink
 from tests.fuzz import targets
-from tests.fuzz.targets import TARGETS, Endless, lines_of
+from tests.fuzz.targets import TARGETS, Endless, lines_of, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,9 +74,28 @@ GROWS: list[tuple[str, str, Callable[[int], Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "of"), [pytest.param(name, of, id=f"{name}: {what}") for name, what, of in GROWS])
+GROWING = pytest.mark.parametrize(("name", "of"), [pytest.param(name, of, id=f"{name}: {what}") for name, what, of in GROWS])
+
+
+@GROWING
 def test_work_grows_with_the_input_and_no_faster(name: str, of: Callable[[int], Any]) -> None:
     run = TARGETS[name].run
     run(of(1))  # imports, and what is worked out once
     small, large = [lines_of(lambda times=times: run(of(times))) for times in (BASE, BASE * TIMES)]  # type: ignore[misc]
     assert large <= small * TIMES * 1.2 + 500, (small, large)
+
+
+@GROWING
+def test_memory_grows_with_the_input_and_no_faster(name: str, of: Callable[[int], Any]) -> None:
+    run = TARGETS[name].run
+    run(of(1))
+    small, large = [memory_of(lambda times=times: run(of(times)))[0] for times in (BASE // 2, BASE // 2 * TIMES)]  # type: ignore[misc]
+    assert large <= small * TIMES * 1.2 + 10_000, (small, large)
+
+
+@GROWING
+def test_the_same_again_and_again_leaves_nothing(name: str, of: Callable[[int], Any]) -> None:
+    run, drawn = TARGETS[name].run, of(10)
+    run(drawn)
+    once, often = [memory_of(lambda times=times: [run(drawn) for _ in range(times)])[1] for times in (1, 11)]  # type: ignore[misc]
+    assert often - once < 1000, (once, often)

@@ -33,10 +33,14 @@ def expected(prefix: str, python: str, zsh: str) -> set[str]:
     files = {f"{prefix}/sbin/{name}" for name in PROGRAMS} | {
         f"{prefix}/share/man/man8/{page.name}" for page in Path("man").glob("*.8")
     }
+    files |= {f"{prefix}/share/doc/pyipvsadm/recipes/{recipe.name}" for recipe in Path("docs/recipes").glob("*.sh")}
     if Path("completions").exists():
         files |= {f"{prefix}/share/bash-completion/completions/{name}" for name in PROGRAMS}
         files |= {f"{prefix}/share/fish/vendor_completions.d/{name}.fish" for name in PROGRAMS}
         files |= {f"{prefix}/{zsh}/_ipvsadm"}
+    files |= {
+        f"{prefix}/share/ansible/collections/{path}" for path in Path("ansible_collections").rglob("*.*") if path.suffix != ".pyc"
+    }
     return modules | files | {f"{prefix}/libexec/pyipvsadm/service"}
 
 

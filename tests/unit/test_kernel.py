@@ -7,20 +7,24 @@ import errno
 import struct
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyipvsadm import kernel, model, netlink, wire
 from pyipvsadm.errors import Failed, Refused
 from pyipvsadm.kernel import Kernel
-from pyipvsadm.model import AF_INET, TCP, Change, Daemon, Destination, Service, Timeouts
+from pyipvsadm.model import AF_INET, HASHED, TCP, Change, Daemon, Destination, Service, Timeouts
+from tests.unit.worlds import overview
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FAMILY = 28
 # A request as the kernel sees it: (sequence number, type, flags, command, attributes)
 Request = tuple[int, int, int, int, dict[int, bytes]]
-# Datagrams in answer to a request; a tuple is (port id of the sender, datagram); an OSError is raised by the receive.
-Answer = bytes | tuple[int, bytes] | OSError
+# Datagrams in answer to a request; an OSError is raised by the receive.
+Answer = bytes | OSError
 Player = Callable[[Request], list[Answer]]
 
 
@@ -71,8 +75,8 @@ class Socket:
     def getsockopt(self, *_: Any) -> int:
         return self.buffer
 
-    def bind(self, address: tuple[int, int]) -> None:
-        assert address == (0, 0)
+    def connect(self, address: tuple[int, int]) -> None:
+        assert address == (0, 0)  # so that nobody but the kernel can send to it
 
     def close(self) -> None:
         self.closed = True
@@ -87,17 +91,16 @@ class Socket:
             # netlink_rcv_skb: an error always answers, success only when it was asked for
             self.queue += opening(request) or self.play(request)
 
-    def recvfrom_into(self, buffer: memoryview, size: int, flags: int) -> tuple[int, tuple[int, int]]:
-        assert (size, bool(flags)) == (0, True)
+    def recv_into(self, buffer: memoryview, size: int, flags: int) -> int:
+        assert (size, flags) == (0, _socket.MSG_TRUNC)
         if not self.queue:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         answer = self.queue.pop(0)
         if isinstance(answer, OSError):
             raise answer
-        port, data = answer if isinstance(answer, tuple) else (0, answer)
-        kept = data[: len(buffer)]
+        kept = answer[: len(buffer)]
         buffer[: len(kept)] = kept
-        return len(data), (port, 0)
+        return len(answer)
 
 
 @pytest.fixture
@@ -168,8 +171,8 @@ def test_each_refusal_is_told_by_its_place(connect: Any) -> None:
 
 
 def test_batches_leave_room_for_an_error_each(connect: Any) -> None:
-    table, sock = connect(refuses((model.NEW_DEST, errno.ENOENT)), buffer=kernel.ERROR_SPACE * 4)
-    assert table.apply([ADD_SERVER] * 10) == [(at, errno.ENOENT) for at in range(10)]
+    table, sock = connect(refuses((model.NEW_DEST, errno.ESRCH)), buffer=kernel.ERROR_SPACE * 4)
+    assert table.apply([ADD_SERVER] * 10) == [(at, errno.ESRCH) for at in range(10)]
     assert [len(batch) for batch in sock.sends[2:]] == [4, 4, 2]
 
 
@@ -185,6 +188,33 @@ def test_a_daemon_stop_whose_answer_is_lost_is_a_stop(connect: Any) -> None:
 def test_a_daemon_stop_that_is_refused(connect: Any) -> None:
     table, _ = connect(refuses((model.DEL_DAEMON, errno.ESRCH)))
     assert table.apply([STOP]) == [(0, errno.ESRCH)]
+
+
+def test_what_is_not_found_is_refused_where_ipvs_is_there(connect: Any) -> None:
+    table, sock = connect(refuses((model.NEW_SERVICE, errno.ENOENT)))
+    assert table.apply([ADD, ADD_SERVER]) == [(0, errno.ENOENT)]
+    assert [[request[3] for request in sent] for sent in sock.sends[2:]] == [
+        [model.NEW_SERVICE, model.NEW_DEST],
+        [model.GET_INFO],
+    ]
+
+
+def test_an_overrun_in_a_later_batch(connect: Any) -> None:
+    """The first was done; of the second, what was refused is not known."""
+
+    def play(request: Request) -> list[Answer]:
+        first = len(sock.sends) <= 3
+        return (
+            silent(request) if first else [error(request[0], errno.EEXIST), OSError(errno.ENOBUFS, "No buffer space available")]
+        )
+
+    table, sock = connect(play, buffer=kernel.ERROR_SPACE * 4)
+    said = (
+        "Cannot read the kernel's answer: No buffer space available; some answers are lost: list the table to see what was done"
+    )
+    with pytest.raises(Failed, match=said):
+        table.apply([ADD_SERVER] * 10)
+    assert [len(batch) for batch in sock.sends[2:]] == [4, 4]
 
 
 def listing(request: Request) -> list[Answer]:
@@ -209,9 +239,25 @@ def test_reading(connect: Any) -> None:
     table, _ = connect(listing)
     assert table.services() == [SERVICE, SERVICE, SERVICE]
     assert table.service(SERVICE) == SERVICE
+    assert table.overview() is None  # no file here
     assert table.destinations(SERVICE) == [SERVER]
     assert table.daemons() == [Daemon(model.MASTER, "lo", 1)]
     assert table.timeouts() == Timeouts(900, 120, 300)
+
+
+def test_the_kernels_own_listing_and_what_it_lacks(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "ip_vs"
+    file.write_bytes(b"a text")
+    monkeypatch.setattr(kernel, "TABLE_FILE", str(file))
+    services = [Service(AF_INET, TCP, bytes([10, 0, 0, at]), 80, flags=flags) for at, flags in ((1, HASHED), (2, 9), (3, HASHED))]
+    marked = Service(AF_INET, fwmark=7, flags=HASHED)
+
+    def play(request: Request) -> list[Answer]:
+        payloads = [wire.Encoder().payload(Change(model.NEW_SERVICE, each)) for each in (*services, marked)]
+        return [*(part(request[0], payload) for payload in payloads), done(request[0])]
+
+    table, _ = connect(play)
+    assert table.overview() == overview(b"a text", [*services, marked])
 
 
 def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
@@ -286,13 +332,13 @@ def test_a_service_that_is_not_there(connect: Any) -> None:
 
 
 def strangers(request: Request) -> list[Answer]:
-    """The right answer, after those of another sender and of an earlier request."""
+    """The right answer, after those to an earlier request."""
     seq = request[0]
     right = listing(request)
-    return [(4711, done(seq)), part(seq - 1, b""), error(seq - 1, errno.EPERM), *right]
+    return [part(seq - 1, b""), error(seq - 1, errno.EPERM), done(seq - 1), *right]
 
 
-def test_answers_of_others_are_passed_over(connect: Any) -> None:
+def test_answers_to_others_are_passed_over(connect: Any) -> None:
     table, _ = connect(strangers)
     assert table.services() == [SERVICE, SERVICE, SERVICE]
     assert table.service(SERVICE) == SERVICE
@@ -376,7 +422,12 @@ def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Absent:
-    """A kernel where the family appears with the `loads`th load of the module, and the old interface answers `number`."""
+    """A kernel where the family appears when the module is loaded, if it `loads`.
+
+    The controller answers `refusal` until then; the old interface answers `number`, 0 where it is there.
+    """
+
+    refusal = errno.ENOENT
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int) -> None:
         self.commands: list[Any] = []
@@ -386,7 +437,7 @@ class Absent:
         def send(data: bytes) -> None:
             (message,) = netlink.messages(data)
             answer = opening((message.seq, message.type, 0, message.body[0], {})) if self.there else None
-            sock.queue += answer or [error(message.seq, errno.ENOENT)]
+            sock.queue += answer or [error(message.seq, self.refusal)]
 
         def spawn(path: str, command: list[str], environ: dict[str, str]) -> int:
             self.commands.append((path, command, environ))
@@ -396,7 +447,9 @@ class Absent:
             return 1
 
         def old(*_: Any) -> int:
-            raise OSError(number, "no")
+            if number:
+                raise OSError(number, "no")
+            return 0
 
         monkeypatch.setattr(sock, "send", send)
         raw = types.SimpleNamespace(getsockopt=old, close=lambda: None)
@@ -427,12 +480,29 @@ def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(monke
     assert opened.info().size == 4096
 
 
+def test_a_module_that_goes_while_a_command_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOENT is then no missing scheduler or server."""
+    absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
+    table = Kernel()
+    absent.there = False
+    asks: list[Callable[[], object]] = [
+        table.services, table.timeouts, table.daemons, lambda: table.service(SERVICE), lambda: table.destinations(SERVICE),
+        lambda: table.apply([ADD]),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(Failed, match="Can't initialize ipvs: Protocol not available") as failed:
+            ask()
+        assert failed.value.status == 2
+    assert len(absent.commands) == 1
+
+
 @pytest.mark.parametrize(
     ("loads", "works", "number", "said"),
     [
         (False, True, errno.ENOPROTOOPT, "Protocol not available"),
         (False, True, errno.EPERM, "Permission denied (you must be root)"),
         (False, False, errno.ENOPROTOOPT, "Protocol not available"),
+        (False, True, 0, "Protocol not available"),  # the old interface alone is there
     ],
 )
 def test_no_module_at_all(monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int, said: str) -> None:
@@ -445,6 +515,43 @@ def test_no_module_at_all(monkeypatch: pytest.MonkeyPatch, loads: bool, works: b
         "Are you sure that IP Virtual Server is built in the kernel or as module?"
     )  # fmt: skip
     assert len(absent.commands) == 1
+
+
+def test_a_module_that_brings_no_family_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Absent(monkeypatch, loads=False, works=True, number=errno.ENOPROTOOPT)
+    monkeypatch.setattr("pyipvsadm.kernel.os.waitpid", lambda *_: (1, 0))
+    with pytest.raises(Failed, match="Protocol not available"):
+        Kernel()
+    assert len(absent.commands) == 1
+
+
+def test_the_controller_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For another reason than that there is no such family: no module is loaded."""
+    absent = Absent(monkeypatch, loads=True, works=True, number=0)
+    absent.refusal = errno.EPERM
+    with pytest.raises(Failed, match="Permission denied"):
+        Kernel()
+    assert absent.commands == []
+
+
+def test_a_sandbox_without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(family: int, *_: Any) -> Any:
+        if family != AF_INET:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("pyipvsadm.kernel._socket.socket", opened)
+    with pytest.raises(Failed) as failed:
+        Kernel()
+    assert failed.value.status == 2
+    assert str(failed.value).startswith("Can't initialize ipvs: Permission denied (you must be root)\n")
+
+
+def test_a_setting_is_a_files_text_or_nothing(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    table, _ = connect(silent)
+    monkeypatch.setattr(kernel, "SETTINGS", f"{tmp_path}/")
+    (tmp_path / "conn_reuse_mode").write_text("1\n")
+    assert (table.setting("conn_reuse_mode"), table.setting("none")) == ("1", "")
 
 
 def test_connections_are_the_files_lines(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import dumps, layout, netlink, wire
-from pyipvsadm.model import AF_INET, AF_INET6, COLUMNS, NEW_SERVICE, NO_STATS, TCP, Change, Destination, Service, destination, row
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    COLUMNS,
+    HASHED,
+    NEW_SERVICE,
+    NO_STATS,
+    TCP,
+    Change,
+    Destination,
+    Service,
+    destination,
+    row,
+)
+from tests.unit.worlds import overview
 
 FAMILY = 28
 SEQ = 3
@@ -32,11 +47,13 @@ def record(payload: bytes, flags: int = netlink.NLM_F_MULTI, seq: int = SEQ, fam
     return netlink.message(family, 1, flags, seq, payload)
 
 
-def service_record(service: Service, **options: int) -> bytes:
-    """As ip_vs_genl_fill_service writes it."""
+def service_record(service: Service, pad: int = 0, more: bytes | None = None, **options: int) -> bytes:
+    """As ip_vs_genl_fill_service writes it. more: what a newer kernel might put before the counters."""
     values = netlink.attributes(netlink.attributes(wire.Encoder().payload(Change(NEW_SERVICE, service)))[wire.SERVICE])
-    values[wire.SVC_STATS64] = statistics(service.stats)
-    order = (1, 5, 2, 3, 4, 6, 11, 7, 8, 9, 12)
+    values[wire.SVC_STATS64] = statistics(service.stats, pad)
+    if more is not None:
+        values[99] = more
+    order = (1, 5, 2, 3, 4, 6, 11, 7, 8, 9, 99, 12)
     return record(nested(wire.SERVICE, values, order), **options)
 
 
@@ -99,6 +116,21 @@ def test_services_without_counters(batches: list[list[Service]]) -> None:
         assert found in (batch, None)
 
 
+@given(st.lists(st.lists(services(), max_size=6), max_size=4))
+def test_services_beside_the_kernels_own_listing(batches: list[list[Service]]) -> None:
+    reader = dumps.overview_reader(FAMILY)
+    for batch in batches:
+        for service in batch:  # the fewest would be plain by chance
+            service.flags = HASHED if service.flags & 1 else service.flags | HASHED
+        found = reader.values(b"".join(map(service_record, batch)), SEQ)
+        if found is not None:
+            wanted = overview(b"", batch)
+            assert [each for each in found if isinstance(each, tuple)] == wanted.plain
+            for service in wanted.others:
+                service.stats = NO_STATS
+            assert [each for each in found if isinstance(each, Service)] == wanted.others
+
+
 columns = st.sets(st.sampled_from(COLUMNS)).map(lambda some: tuple(name for name in COLUMNS if name in some))
 
 
@@ -123,6 +155,33 @@ def test_a_pad_at_another_place_is_another_shape() -> None:
     wanted = [row(server, ("totals",)) for server in (first, first, second)]
     assert reader.values(one + one + other, SEQ) == wanted
     assert len(reader._layouts) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"pad": 1}, {"pad": 2}),
+        ({"pe": "sip"}, {"more": b"four"}),
+        ({"scheduler": "a"}, {"scheduler": "abc"}),
+        ({"pe": "sip-5", "scheduler": "wlc"}, {"pe": "s", "scheduler": "wlc-5"}),
+    ],
+)
+def test_services_of_one_size_and_other_shapes(one: dict[str, Any], other: dict[str, Any]) -> None:
+    def made(options: dict[str, Any], at: int) -> tuple[Service, bytes]:
+        names = {name: options[name] for name in ("scheduler", "pe") if name in options}
+        rest = {name: options[name] for name in ("pad", "more") if name in options}
+        service = Service(AF_INET, TCP, V4, at, timeout=at, stats=tuple(range(at, at + 10)), **names)
+        return service, service_record(service, **rest)
+
+    (first, data), (second, more) = made(one, 1), made(other, 1 << 10)
+    assert len(data) == len(more)
+    reader = dumps.service_reader(FAMILY, counters=True)
+    assert reader.values(data + data + more, SEQ) == [first, first, second]
+    assert reader.values(more + data, SEQ) == [second, first]
+
+
+def test_a_name_ends_at_its_first_zero() -> None:
+    assert dumps._Names()[b"wlc\0left\0over"] == "wlc"
 
 
 SERVICE = Service(AF_INET, TCP, V4, 80, scheduler="rr")

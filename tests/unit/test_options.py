@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from pyipvsadm.legal import goes_with
 from pyipvsadm.model import SCHED1, SCHED2, SCHED3
 from pyipvsadm.options import (
     ALONE,
@@ -153,3 +154,19 @@ def test_scheduler_flags() -> None:
 
 def test_tunnel_types_stand_at_their_numbers() -> None:
     assert TUNNEL_TYPES == ("ipip", "gue", "gre")
+
+
+def test_a_group_of_help_has_several_options() -> None:
+    """One alone is a group that was written otherwise than the rest of it."""
+    groups = [row.group for row in OPTIONS]
+    assert {group for group in groups if groups.count(group) < 3} == set()
+
+
+def test_a_mark_may_be_one_of_ipv6_wherever_there_is_one() -> None:
+    of = {row.long: {command.long for command in COMMANDS if goes_with(row, command.long)} for row in OPTIONS}
+    assert of["ipv6"] == of["fwmark-service"]
+
+
+def test_a_dry_run_goes_with_all_that_changes_something() -> None:
+    row = next(row for row in OPTIONS if row.long == "dry-run")
+    assert {each.long for each in COMMANDS if not goes_with(row, each.long)} == {"list", "save", "doctor", "help", "version"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -30,7 +32,7 @@ FILES = (
         "memory",
     ),
     *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "shells", "tablefile", "trace", "wire", "world"),
-    *("hints", "reading", "selection", "terminal", "values"),
+    *("hints", "netns", "reading", "selection", "terminal", "values"),
     *("change/__init__", "change/apply", "change/carry", "change/desired", "change/drain", "change/keep", "change/plan"),
     *("change/rehearse", "change/save", "change/snapshot"),
     *("view/__init__", "view/bar", "view/classic", "view/figures", "view/grid", "view/json", "view/live", "view/order"),
@@ -38,7 +40,10 @@ FILES = (
     *("doctor/__init__", "doctor/codes", "doctor/command", "doctor/director", "doctor/facts", "doctor/host", "doctor/mends"),
     *("doctor/probe", "doctor/realserver", "doctor/report", "doctor/services"),
 )
+COLLECTION = "ansible_collections/pyipvsadm/lvs"
+PAPERS = {"README.md", "galaxy.yml", "meta/runtime.yml", "plugins/modules/ipvs_rules.py"}
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
+ASK = "import sys; sys.path.insert(0, sys.argv.pop(1)); from ansible.cli.doc import main; main(['ansible-doc', *sys.argv[1:]])"
 META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}
 
 
@@ -60,6 +65,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheels_files(wheel: Path) -> None:
     expected = {f"pyipvsadm/{name}.py" for name in FILES} | {"pyipvsadm/py.typed", "pyipvsadm/schema/ipvsadm-1.json"}
+    expected |= {f"{COLLECTION}/{name}" for name in PAPERS}
     expected |= {f"pyipvsadm-{__version__}.data/scripts/{name}" for name in PROGRAMS}
     expected |= {f"pyipvsadm-{__version__}.dist-info/{name}" for name in META}
     with zipfile.ZipFile(wheel) as archive:
@@ -78,5 +84,11 @@ def test_installed_it_gives_the_commands(wheel: Path, tmp_path: Path) -> None:
     ):
         done = subprocess.run([binaries / program, *words], capture_output=True, text=True, check=True, timeout=60)
         assert (done.stdout, done.stderr) == (expected, "")
+    # Ansible looks for collections where Python looks for packages: here that of the wheel, and no other.
+    (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    environ = os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_HOME": str(tmp_path)}
+    ask: list[str | Path] = [sys.executable, "-I", "-c", ASK, packages, "--json", "pyipvsadm.lvs.ipvs_rules"]
+    told = json.loads(subprocess.run(ask, env=environ, cwd=tmp_path, capture_output=True, check=True, timeout=60).stdout)
+    assert told["pyipvsadm.lvs.ipvs_rules"]["doc"]["filename"] == str(packages / COLLECTION / "plugins/modules/ipvs_rules.py")
     for program in PROGRAMS:
         assert (binaries / program).read_text().startswith(f"#!{binaries}/python")

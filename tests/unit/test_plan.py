@@ -374,12 +374,14 @@ MASTER = b"--start-daemon master --mcast-interface lo\n"
         (MIXED, MASTER, Failed, "the server in the table "),
     ],
 )  # fmt: skip
-def test_daemons_and_servers_of_another_family(before: bytes, text: bytes, kind: type[Exception], words: str) -> None:
+def test_daemons_and_servers_of_another_family(before: bytes, text: bytes, kind: type[Failed | Usage], words: str) -> None:
     held = table(change for _, change in reading.steps(before, FakeWorld()) if isinstance(change, Change))
-    with pytest.raises(kind) as no:
+    with pytest.raises((Failed, Usage)) as no:
         plan.make(wanted(text), snapshot.read(held))
+    assert type(no.value) is kind
     assert words in str(no.value)
     assert str(no.value).endswith("exclude each other in the kernel; nothing was done")
+    assert no.value.status == (2 if kind is Usage else 255)
 
 
 def test_where_such_servers_go_daemons_start_after_that() -> None:
@@ -388,16 +390,18 @@ def test_where_such_servers_go_daemons_start_after_that() -> None:
     assert [step.rule().split()[0] for step in steps] == ["-d", "--start-daemon"]
 
 
-def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs() -> None:
-    running = MASTER.replace(b"\n", b" --sync-maxlen 999 --mcast-port 8848\n")
+@pytest.mark.parametrize("role", ["master", "backup"])
+def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs(role: str) -> None:
+    start = MASTER.replace(b"master", role.encode())
+    running = start.replace(b"\n", b" --sync-maxlen 1099 --mcast-port 8848\n")
     held = table(change for _, change in reading.steps(running, FakeWorld()) if isinstance(change, Change))
-    for text in (MASTER, running):
+    for text in (start, running):
         assert [*plan.make(wanted(text), snapshot.read(held)).steps()] == []
-    assert len([*plan.make(wanted(running.replace(b"999", b"998")), snapshot.read(held)).steps()]) == 2
-    steps = [*plan.make(wanted(MASTER.replace(b"\n", b" --syncid 3\n")), snapshot.read(held)).steps()]
-    assert [step.rule() for step in steps] == [
-        "--stop-daemon master\n",
-        "--start-daemon master --mcast-interface lo --syncid 3\n",
+    assert len([*plan.make(wanted(running.replace(b"1099", b"1098")), snapshot.read(held)).steps()]) == 2
+    steps = [*plan.make(wanted(b"#\n" + start.replace(b"\n", b" --syncid 3\n")), snapshot.read(held)).steps()]
+    assert [(step.line, step.rule()) for step in steps] == [
+        (2, f"--stop-daemon {role}\n"),
+        (2, f"--start-daemon {role} --mcast-interface lo --syncid 3\n"),
     ]
 
 

@@ -17,6 +17,7 @@ from tests.replies import recording, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.cases.case import Step
 
@@ -40,7 +41,7 @@ class Replay:
     def getsockopt(self, *_: Any) -> int:
         return 212992
 
-    def bind(self, _address: tuple[int, int]) -> None:
+    def connect(self, _address: tuple[int, int]) -> None:
         return
 
     def close(self) -> None:
@@ -52,19 +53,20 @@ class Replay:
         assert sent in self.exchanges, f"never asked of that kernel (make record-replies): {sent.hex()}"
         self.queue += [recording.numbered(answer, first) for answer in self.exchanges[sent]]
 
-    def recvfrom_into(self, buffer: memoryview, _size: int, _flags: int) -> tuple[int, tuple[int, int]]:
+    def recv_into(self, buffer: memoryview, _size: int, _flags: int) -> int:
         if not self.queue:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         data = self.queue.pop(0)
         buffer[: len(data)] = data
-        return len(data), (0, 0)
+        return len(data)
 
 
 @pytest.fixture
-def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[[recording.Table, str], Kernel]:
+def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[recording.Table, str], Kernel]:
     """A Kernel that a recording answers, and which reads it in one of WAYS."""
     monkeypatch.setattr("pyipvsadm.kernel.load_module", lambda: False)
     quick = layout.Reader.values
+    file = tmp_path / "ip_vs"
 
     def values(reader: layout.Reader, datagram: bytes, seq: int) -> list[Any]:
         found = quick(reader, datagram, seq)
@@ -76,7 +78,9 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[[recording.Table, str]
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
         monkeypatch.setattr("pyipvsadm.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
         monkeypatch.setattr(layout.Reader, "values", (lambda *_: None) if way == WALK else values)
-        monkeypatch.setattr(Kernel, "table_file", lambda _: recorded.file if way == FILE else b"")
+        if way == FILE:
+            file.write_bytes(recorded.file)
+        monkeypatch.setattr("pyipvsadm.kernel.TABLE_FILE", str(file))  # else there is none
         return Kernel()
 
     return opened

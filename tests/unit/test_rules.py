@@ -506,6 +506,8 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts = rules.Hosts(rules.numeric)
     assert hosts.of(TCP, numbered(9)) == [rules.numeric(AF_INET, addr, int.from_bytes(port, "big")) for addr, port in numbered(9)]
     assert all(len(known) <= 4 for known in hosts._known.values())
+    assert [rules.numeric(AF_INET, bytes([0, 0, at, 1]), 80) for at in range(9)] == [f"0.0.{at}.1:80" for at in range(9)]
+    assert len(rules._NETWORKS) <= 4
     servers = rules.ServerRules(rules.numeric)
     rows = [row(Destination(AF_INET, bytes(4), 80, weight=weight), servers.COLUMNS) for weight in range(9)]
     wanted = "".join(f"-a A -r 0.0.0.0:80 -g -w {weight}\n" for weight in range(9))

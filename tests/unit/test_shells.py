@@ -205,7 +205,23 @@ def test_interfaces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError
 
     monkeypatch.setattr(shells, "if_nameindex", denied)
-    assert shells.Surroundings(FakeWorld(), str).interfaces() == []
+    assert shells.Surroundings(FakeWorld(), str).interfaces(None) == []
+
+
+# --- other network namespaces
+
+
+def test_what_is_asked_of_another_namespace_is_found_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = f"memory:{tmp_path / 'table'}"
+    assert cli.main(["--backend", table, "-A", "-t", "10.0.0.1:80"], FakeWorld()) == 0
+    world = FakeWorld()
+    around = shells.Surroundings(world, lambda spec: spec or table)
+    assert [service.port for service, _ in around.rows(None, "blue")] == [80]
+    assert "lo" in around.interfaces("blue")
+    assert world.places == ["blue", ""] * 2
+    assert (around.rows(None, "gone"), around.interfaces("gone")) == ([], [])
+    monkeypatch.setattr("pyipvsadm.netns.NAMED", str(tmp_path))
+    assert around.namespaces() == ["table"]
 
 
 # --- tables
@@ -263,6 +279,18 @@ def test_the_kernel_s_table_is_read_from_its_file(tmp_path: Path, monkeypatch: p
 
 def test_without_the_module_the_kernel_has_no_table() -> None:
     assert shells.kernel_rows("/no/such/file") == []
+
+
+@pytest.mark.parametrize(
+    "odd", ["TCP  5A0000:0050 wlc  ", "TCP  [fd00:0001]:0050 wlc  ", "TCP  0A000001:0050 wlc  \n  -> 0A00:0050 Masq 1 0 0"]
+)
+def test_an_address_of_another_length_is_none(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ip_vs"
+    file.write_bytes(b"one\ntwo\nthree\nTCP  0A000009:0050 wlc  \n" + odd.encode())
+    monkeypatch.setattr(shells, "TABLE_FILE", str(file))
+    assert "10.0.0.9:80" in services(FakeWorld())
+    line = ["ipvsadm", "-a", "-t", "10.0.0.9:80", "-r", ""]
+    assert cli.main(["--complete", "fish", str(len(line) - 1), *line], FakeWorld()) == 0
 
 
 @given(st.integers(0, 700), st.binary(max_size=40))

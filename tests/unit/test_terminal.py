@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 30.0  # seconds, for a machine that is busy
+MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # by `make coverage`
 
 # What a shell does for a job: the terminal at its output becomes the session's own.
 OWN_TERMINAL = """\
@@ -85,7 +86,7 @@ class Session:
             stdin=self.slave if stdin is None else stdin,
             stdout=self.slave,
             stderr=self.slave,
-            env={"TERM": "xterm", "LANG": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd()},
+            env={"TERM": "xterm", "LANG": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), **MEASURED},
             start_new_session=True,
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from pyipvsadm import cli
 from pyipvsadm.errors import Failed
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP
+from pyipvsadm.view import watch
 from pyipvsadm.view.watch import Remembered
 from tests.unit.worlds import FakeNames, FakeScreen, FakeWorld, apply_all
 
@@ -139,6 +142,50 @@ def test_remembered_names_are_those_asked_for() -> None:
     assert names.host_names([(AF_INET6, bytes(16)), (AF_INET, bytes(4))]) == {(AF_INET6, bytes(16)): "six"}
     assert names.host_names([(AF_INET, bytes(4))]) == {}
     assert (names.port_name(80, TCP), names.port_name(80, TCP)) == (None, None)
+
+
+def test_not_all_names_are_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "REMEMBERED", 2)
+    names = Remembered(FakeNames({"six": (AF_INET6, bytes(16))}))
+    for last in range(9):
+        both = [(AF_INET6, bytes(16)), (AF_INET, bytes([10, 0, 0, last]))]
+        assert names.host_names(both) == {(AF_INET6, bytes(16)): "six"}
+    assert len(names._hosts) <= 4
+
+
+@pytest.mark.parametrize("words", ["-L --watch", "-L --watch --pretty", "-L --watch --json", "-L --watch --stats"])
+@pytest.mark.parametrize("environ", [TERMINAL, {}])
+def test_watching_for_ever_takes_no_more_memory(words: str, environ: dict[str, str]) -> None:
+    """As a program it runs without a collector of cycles (cli.entry)."""
+    world = world_with_rules(environ=environ, shows=(80, 12) if environ else None)
+    world.out = lambda _: None  # type: ignore[assignment,method-assign]
+    held: list[int] = []
+
+    def seen() -> bool:
+        held.append(tracemalloc.get_traced_memory()[0])
+        return len(held) == 200
+
+    class Endless(FakeScreen):
+        def show(self, text: str) -> None:
+            pass
+
+        def keys(self, seconds: float) -> list[str]:
+            self.world.now += seconds
+            return ["q"] if seen() else []
+
+    world.screen = Endless(world, [])
+    world.meanwhile = lambda _: int(seen())
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        assert cli.main(words.split(), world) == 0
+    finally:
+        tracemalloc.stop()
+        if collects:
+            gc.enable()
+    assert held[-1] - held[99] < 20_000, held[::20]  # what a frame takes is some 30,000
 
 
 CLASSIC = "".join(

@@ -117,6 +117,28 @@ SENT: list[tuple[str, Change, str]] = [
         ),  # L_THRESH
     ),
     (
+        "edit a server",
+        Change(
+            model.SET_DEST,
+            Service(AF_INET, fwmark=0xFFFFFFFF),
+            Destination(AF_INET6, V6, 0, TUNNEL, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFE, GRE, 0, 0x8001),
+        ),
+        (
+            "14000100 06000100 02000000 08000500 ffffffff"
+            "60000200"
+            "06000b00 0a000000"
+            "14000100 20010db8 00000000 00000000 00000001"
+            "06000200 00000000"
+            "08000300 02000000"
+            "08000400 ffffff7f"
+            "05000d00 02000000"
+            "06000e00 00000000"
+            "06000f00 01800000"
+            "08000500 ffffffff"  # thresholds have no sign
+            "08000600 feffffff"
+        ),
+    ),
+    (
         "delete a server of a mark",
         Change(model.DEL_DEST, Service(AF_INET, fwmark=1), Destination(AF_INET, bytes([10, 0, 0, 2]), 0)),
         (
@@ -192,6 +214,30 @@ def test_what_an_encoder_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     assert max(len(encoder._rests), len(encoder._servers)) <= 3
 
 
+def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def counted(name: str) -> None:
+        real = getattr(wire, name)
+
+        def count(*words: object) -> object:
+            made.append(name)
+            return real(*words)
+
+        monkeypatch.setattr(wire, name, count)
+
+    for name in ("service_id", "_service_rest", "destination_full"):
+        counted(name)
+    encoder = wire.Encoder()
+    services = [Service(AF_INET, TCP, V4, port) for port in (80, 81)]
+    server = Destination(AF_INET, V4, 80)
+    for service in services:
+        encoder.payload(Change(model.NEW_SERVICE, service))
+        for _ in range(3):
+            encoder.payload(Change(model.NEW_DEST, service, server))
+    assert sorted(made) == ["_service_rest", "destination_full", "service_id", "service_id"]
+
+
 def test_a_whole_request() -> None:
     assert netlink.message(28, model.FLUSH, netlink.NLM_F_REQUEST | netlink.NLM_F_ACK, 9, b"").hex(" ") == (
         "14 00 00 00 1c 00 05 00 09 00 00 00 00 00 00 00 11 01 00 00"
@@ -241,7 +287,7 @@ def test_a_service_of_an_old_kernel_has_32_bit_statistics() -> None:
 
 def test_a_mark_as_received() -> None:
     head = (SERVICE_HEAD[0], netlink.attribute(wire.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)))
-    pe = netlink.attribute(wire.SVC_PE_NAME, b"sip\0")
+    pe = netlink.attribute(wire.SVC_PE_NAME, b"sip\0left\0over")
     found = wire.read_service(reply(nest(wire.SERVICE, *head, pe, *SERVICE_TAIL)))
     assert found.key() == (AF_INET, 0, b"", 0, 0xFFFFFFFF)
     assert (found.pe, found.stats) == ("sip", model.NO_STATS)
@@ -273,7 +319,9 @@ def test_a_server_as_received() -> None:
 
 def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
     found = wire.read_destination(reply(nest(wire.DEST, *SERVER)), AF_INET)
-    assert (found.af, found.tun_type, found.tun_port, found.stats) == (AF_INET, 0, 0, model.NO_STATS)
+    assert (found.af, found.tun_type, found.tun_port, found.tun_flags, found.stats) == (AF_INET, 0, 0, 0, model.NO_STATS)
+    narrow = nest(wire.DEST_STATS, stats32())
+    assert wire.read_destination(reply(nest(wire.DEST, *SERVER, narrow)), AF_INET).stats == STATS32
 
 
 @pytest.mark.parametrize(
@@ -344,32 +392,50 @@ READERS: list[Any] = [
     netlink.Message.errno,
 ]
 
-INCOMPLETE: list[tuple[str, Any, netlink.Message]] = [
-    ("no generic header", wire.read_service, netlink.Message(28, 0, 1, 0, b"")),
-    ("no service", wire.read_service, reply()),
-    ("service without family", wire.read_service, reply(nest(wire.SERVICE))),
-    ("family too short", wire.read_service, reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\2")))),
+INCOMPLETE: list[tuple[str, Any, netlink.Message, str]] = [
+    ("no generic header", wire.read_service, netlink.Message(28, 0, 1, 0, b""), "a message without its generic netlink header"),
+    ("no service", wire.read_service, reply(), "a reply without its service"),
+    ("no server", lambda message: wire.read_destination(message, AF_INET), reply(), "a reply without its destination"),
+    ("no daemon", wire.read_daemon, reply(), "a reply without its daemon"),
+    ("no version", wire.read_info, reply(), "info without attribute 1"),
+    ("time-outs cut", wire.read_timeouts, reply(netlink.attribute(4, b"\1\0")), "attribute 4 of time-outs with 2 bytes"),
+    ("server without address", lambda message: wire.read_destination(message, AF_INET), reply(nest(wire.DEST)),
+     "attribute 1 of destination with 0 bytes"),
+    ("daemon without state", wire.read_daemon, reply(nest(wire.DAEMON)), "daemon without attribute 1"),
+    ("daemon's group cut", wire.read_daemon, reply(nest(wire.DAEMON, netlink.attribute(wire.DAEMON_MCAST_GROUP6, V6[:15]))),
+     "attribute 6 of daemon with 15 bytes"),
+    ("service without family", wire.read_service, reply(nest(wire.SERVICE)), "service without attribute 1"),
+    ("family too short", wire.read_service, reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\2"))),
+     "attribute 1 of service with 1 bytes"),
     (
         "address too short",
         wire.read_service,
         reply(nest(wire.SERVICE, SERVICE_HEAD[0], SERVICE_HEAD[1], netlink.attribute(wire.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
+        "attribute 3 of service with 3 bytes",
     ),
     (
         "unknown family",
         wire.read_service,
         reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
+        "address family 7",
     ),
-    ("statistics cut", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1")))),
-    ("no id", netlink.read_family, reply()),
-    ("error without errno", netlink.Message.errno, netlink.Message(netlink.NLMSG_ERROR, 0, 1, 0, b"\0")),
-    ("attribute length below its header", wire.read_service, reply(b"\3\0\1\0")),
-    ("attribute length beyond the end", wire.read_service, reply(b"\x09\0\1\0")),
-]
+    ("statistics cut", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1"))),
+     "an attribute header cut after 1 bytes"),
+    ("a counter missing", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12))),
+     "statistics without attribute 1"),
+    ("a narrow counter missing", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(10))),
+     "statistics without attribute 1"),
+    ("no id", netlink.read_family, reply(), "a family without its id"),
+    ("error without errno", netlink.Message.errno, netlink.Message(netlink.NLMSG_ERROR, 0, 1, 0, b"\0"),
+     "an error message without its errno"),
+    ("attribute length below its header", wire.read_service, reply(b"\3\0\1\0"), "an attribute of 3 bytes where 4 are left"),
+    ("attribute length beyond the end", wire.read_service, reply(b"\x09\0\1\0"), "an attribute of 9 bytes where 4 are left"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("read", "message"), [pytest.param(r, m, id=name) for name, r, m in INCOMPLETE])
-def test_incomplete_answers(read: Any, message: netlink.Message) -> None:
-    with pytest.raises(netlink.WireError):
+@pytest.mark.parametrize(("read", "message", "said"), [pytest.param(*row[1:], id=row[0]) for row in INCOMPLETE])
+def test_incomplete_answers(read: Any, message: netlink.Message, said: str) -> None:
+    with pytest.raises(netlink.WireError, match=f"^{said}$"):
         read(message)
 
 

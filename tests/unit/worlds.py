@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from sys import byteorder
 from typing import TYPE_CHECKING
 
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Failed
 from pyipvsadm.memory import Table
+from pyipvsadm.model import AF_INET, HASHED, Overview
 from pyipvsadm.terminal import Screen
 from pyipvsadm.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pyipvsadm.model import Backend
+    from pyipvsadm.model import Backend, Service
+
+
+def overview(text: bytes, services: Iterable[Service]) -> Overview:
+    """What the kernel's backend makes of the file and a dump of these services."""
+    found = Overview(text, [], [])
+    for s in services:
+        if s.fwmark or s.af != AF_INET or s.flags & ~HASHED:
+            found.others.append(s)
+        else:
+            found.plain.append((s.protocol.to_bytes(2, byteorder), s.addr, s.port.to_bytes(2, "big")))
+    return found
 
 
 class FakeNames(Names):
@@ -64,6 +78,7 @@ class FakeWorld(World):
         self.colours = False
         self.running: set[str] = set()
         self.interfaces: set[str] = set()
+        self.places: list[str] = []  # network namespaces entered, "" for coming back
         self.stdout = ""
         self.stderr = ""
         # The clock, and what happens while it runs: meanwhile is called with the time after each wait, and gives a signal or 0.
@@ -81,7 +96,7 @@ class FakeWorld(World):
         self.holds_signals = True
 
     def wait(self, seconds: float) -> int:
-        assert seconds > 0
+        assert seconds >= 0
         self.now += seconds
         return self.meanwhile(self.now)
 
@@ -115,6 +130,16 @@ class FakeWorld(World):
 
     def has_interface(self, name: str) -> bool:
         return name in self.interfaces
+
+    @contextmanager
+    def inside(self, place: str) -> Iterator[None]:  # type: ignore[override]  # one that goes nowhere
+        if place == "gone":
+            raise Failed("cannot open the network namespace", 2)
+        self.places.append(place)
+        try:
+            yield
+        finally:
+            self.places.append("")
 
     def backend(self, spec: str) -> Backend:
         self.specs.append(spec)

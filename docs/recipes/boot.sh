@@ -1,0 +1,28 @@
+# At boot: rules, addresses and settings that are there again
+#
+# First: direct-routing.sh
+# What is in /etc/sysctl.d is set at boot as it is. Addresses stand here as systemd-networkd has them (ifupdown,
+# NetworkManager and others have files of their own); other settings of the interface stay in the same file.
+
+### on the director
+service ipvsadm save            # again after each change that is to stay
+[ ! -e /etc/default/ipvsadm ] || sed -i 's/^AUTO=.*/AUTO="true"/' /etc/default/ipvsadm    # Debian's switch
+systemctl -q enable ipvsadm
+cat >/etc/systemd/network/eth0.network <<END
+[Match]
+Name=eth0
+[Network]
+Address=172.16.100.2/24
+Address=172.16.100.1/32
+END
+
+### on each real server
+cat >/etc/systemd/network/lo.network <<END
+[Match]
+Name=lo
+[Network]
+Address=172.16.100.1/32
+END
+
+# `service ipvsadm save' writes /etc/ipvsadm.rules, whole or not at all; at boot the unit gives it to ipvsadm-restore.
+# Without the unit: ipvsadm-save -n -f FILE, and ipvsadm-restore <FILE.

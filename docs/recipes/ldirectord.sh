@@ -1,0 +1,23 @@
+# Health checks by ldirectord: it makes the service, and gives servers that fail weight 0
+#
+# First: direct-routing.sh
+# The service is ldirectord's from then on: it brings it to what its file says, and removes it when it is stopped.
+
+### on the director
+cat >/etc/ha.d/ldirectord.cf <<END
+checkinterval=5
+checktimeout=3
+quiescent=yes
+virtual=172.16.100.1:80
+        real=172.16.100.7:80 gate 2
+        real=172.16.100.8:80 gate 1
+        service=http
+        checktype=negotiate
+        request="/"
+        scheduler=wlc
+        protocol=tcp
+END
+sed -i 's:^.*CONFIG_FILE=.*:CONFIG_FILE=/etc/ha.d/ldirectord.cf:' /etc/default/ldirectord
+service ldirectord start
+
+# quiescent=no removes a server that fails, and so ends what persistence holds there. /var/log/ldirectord.log says when.

@@ -1,0 +1,25 @@
+# NAT: the director translates requests and answers, ports too
+#
+# Director: eth0 towards the clients, virtual address 172.16.100.1; eth1 towards the servers, 192.168.10.7.
+# Real servers: 192.168.10.8 and 192.168.10.9, with any operating system. Clients must not be in their network.
+# Each part is for the machines that are named over it.
+
+### on the director
+ip address replace 172.16.100.1/24 dev eth0
+echo net.ipv4.ip_forward=1 >/etc/sysctl.d/60-lvs.conf
+sysctl -q -p /etc/sysctl.d/60-lvs.conf
+ipvsadm -A -t 172.16.100.1:80 -s rr
+ipvsadm -a -t 172.16.100.1:80 -r 192.168.10.8 -m
+ipvsadm -a -t 172.16.100.1:80 -r 192.168.10.9:8080 -m
+
+# With one interface for both networks, in /etc/sysctl.d/60-lvs.conf also net.ipv4.conf.all.send_redirects=0 and
+# net.ipv4.conf.eth0.send_redirects=0: or the servers would be told the short way to the clients.
+
+### on each real server
+ip route replace default via 192.168.10.7
+
+### on the director: is all well?
+ipvsadm --doctor
+
+### on each real server: is all well?
+ipvsadm --doctor --real-server-for 172.16.100.1 -m --director 192.168.10.7

@@ -1,0 +1,19 @@
+# Persistence by firewall mark: chosen ports, and no others, lead one client to one server
+#
+# First: direct-routing.sh
+# The packet filter marks what belongs together; the service is the mark. A mark comes before an address.
+
+### on the director
+iptables -t mangle -A PREROUTING -i eth0 -d 172.16.100.1 -p tcp --dport 80 -j MARK --set-mark 8
+iptables -t mangle -A PREROUTING -i eth0 -d 172.16.100.1 -p tcp --dport 443 -j MARK --set-mark 8
+ipvsadm -A -f 8 -s rr -p 600
+ipvsadm -a -f 8 -r 172.16.100.7 -g
+ipvsadm -a -f 8 -r 172.16.100.8 -g
+
+# The same by nftables, in /etc/nftables.conf:
+#   table ip lvs {
+#       chain services {
+#           type filter hook prerouting priority mangle
+#           iifname eth0 ip daddr 172.16.100.1 tcp dport { 80, 443 } meta mark set 8
+#       }
+#   }

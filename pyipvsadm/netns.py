@@ -1,0 +1,167 @@
+"""Network namespaces: which one --netns names, going there, and coming back.
+
+Owns: what a name, a process's number and a path stand for, the system call, the way names are asked meanwhile.
+Must never know: what is done there. Only imported when another namespace is asked for.
+
+How it works. setns(2) moves one thread. Whoever is asked to go to a namespace does so in the first thread, before anything is
+opened: netlink sockets belong to the namespace of the thread that makes them, /proc/net is that of the first thread (a link to
+self/net; fs/proc/proc_net.c), /proc/sys/net that of the thread that looks (net/sysctl_net.c), and threads and children that are
+started later are born there. Only the look-up of names goes back: their servers are in the network that the command was started
+in, and a namespace with virtual addresses in it seldom reaches any.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from pyipvsadm.endpoint import Names
+from pyipvsadm.errors import Failed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from pyipvsadm.world import World
+
+    Answer = TypeVar("Answer")
+
+NAMED = "/run/netns"  # where `ip netns` keeps its own, a file each
+OURS = "/proc/self/ns/net"
+CLONE_NEWNET = 0x40000000  # uapi/linux/sched.h
+REGULAR = 0o100000  # S_IFREG: opening such a file has no effect; devices and pipes are not touched
+
+
+def names() -> list[str]:
+    """Those of `ip netns`; none where nothing can be read."""
+    try:
+        return sorted(os.listdir(NAMED))
+    except OSError:
+        return []
+
+
+def path_of(place: str) -> str:
+    """The file of a namespace: `place` with a slash is its path, all digits a process, anything else a name below /run/netns.
+
+    Failed for a word that would lead elsewhere.
+    """
+    if "/" in place and "\0" not in place:
+        return place
+    if place in ("", ".", "..") or "\0" in place:
+        raise Failed(f"`{place}' is no network namespace: it is NAME (a file of {NAMED}), PID, or PATH (with a slash)", 2)
+    return f"/proc/{place}/ns/net" if place.isascii() and place.isdigit() else f"{NAMED}/{place}"
+
+
+def entering(place: str) -> str:
+    """What stands before a command that a person is to run there."""
+    from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
+
+    return f"nsenter --net={quote(path_of(place))} "
+
+
+class Inside:
+    """The network of a namespace for the time of a `with`. Failed (status 2) when it cannot be entered."""
+
+    def __init__(self, place: str, world: World) -> None:
+        self._path = path_of(place)
+        self._world = world
+        self._names = world.names
+        self._home: _File | None = None
+
+    def __enter__(self) -> None:
+        there = _File(self._path)
+        self._home = _File(OURS)
+        _enter(there)
+        self._world.names = NamesAtHome(self._names, self._home, there)
+
+    def __exit__(self, *_: object) -> None:
+        assert self._home is not None
+        self._world.names = self._names
+        try:  # noqa: SIM105  # contextlib costs more than all of this
+            _enter(self._home)
+        except Failed:
+            pass  # a container may have no right to its own network: what was to be done there is done
+
+
+class NamesAtHome(Names):
+    """What resolves names, asked from the network that the command was started in."""
+
+    def __init__(self, resolver: Names, home: _File, there: _File) -> None:
+        self.seconds = resolver.seconds
+        self._resolver = resolver
+        self._home = home
+        self._there = there
+
+    def host(self, name: str) -> bytes | None:
+        """As the resolver's own."""
+        return self._asked(lambda: self._resolver.host(name))
+
+    def port(self, name: str, protocol: int) -> int | None:
+        """As the resolver's own: a file, for which nobody needs to go anywhere."""
+        return self._resolver.port(name, protocol)
+
+    def port_name(self, port: int, protocol: int) -> str | None:
+        """As the resolver's own."""
+        return self._resolver.port_name(port, protocol)
+
+    def host_name(self, family: int, addr: bytes) -> str | None:
+        """As the resolver's own."""
+        return self._asked(lambda: self._resolver.host_name(family, addr))
+
+    def _asked(self, look_up: Callable[[], Answer | None]) -> Answer | None:
+        """In whichever thread this is: it alone goes home. None where it may not."""
+        try:
+            _enter(self._home)
+        except Failed:
+            return None
+        try:
+            return look_up()
+        finally:
+            _enter(self._there)
+
+
+class _File:
+    """A namespace's file, open until nobody needs it: a look-up that hangs outlives the visit."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = -1
+        self.path = path
+        try:
+            if os.stat(path).st_mode & 0o170000 != REGULAR:
+                raise Failed(f"{path} is no network namespace", 2)
+            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError as no:
+            raise Failed(f"cannot open the network namespace {path}: {no.strerror}", 2) from None
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+def _enter(file: _File) -> None:
+    """Move this thread."""
+    try:
+        _setns(file.fd)
+    except OSError as no:
+        if no.errno == errno.EINVAL:  # a file of another kind; one of /run/netns whose namespace went without `ip netns delete'
+            raise Failed(f"{file.path} is no network namespace", 2) from None
+        why = f"{os.strerror(no.errno or 0)}{' (it takes root)' if no.errno == errno.EPERM else ''}"
+        raise Failed(f"cannot enter the network namespace {file.path}: {why}", 2) from None
+
+
+if sys.version_info >= (3, 12):
+
+    def _setns(fd: int) -> None:
+        os.setns(fd, CLONE_NEWNET)
+
+else:
+
+    def _setns(fd: int) -> None:
+        import ctypes  # noqa: PLC0415  # 2 ms, where pyroute2.netns costs 150 and starts programs to find the C library
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(fd, CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))

@@ -1,0 +1,52 @@
+"""The recipes (docs/recipes) as tests read them.
+
+Owns: the form of a recipe's file. Must never know: what it is to bring about (test_recipes.py).
+
+A file is shell for people to read and to copy from. Its first line is its name for people; `# First: OTHER.sh` says what
+it goes on from; `### on the director` or `### on each real server` stands over what is to be typed there, and says after
+a comma when, if not at once. What stands under `: is all well?` finds nothing wrong afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+FOLDER = Path(__file__).parents[2] / "docs" / "recipes"
+ROLES = {"the director": ("director",), "each real server": ("one", "two")}
+WELL = "is all well?"
+
+_HEADING = re.compile(r"^### on (the director|each real server)(?:[,:] (.*))?$", re.MULTILINE)
+
+
+class Part(NamedTuple):
+    """hosts: where it is to be run, one after the other; when: "" at once."""
+
+    hosts: tuple[str, ...]
+    when: str
+    text: str
+
+
+class Recipe(NamedTuple):
+    """first: the recipe that it goes on from, "" none. A recipe that is a program has no parts."""
+
+    title: str
+    first: str
+    parts: tuple[Part, ...]
+
+    def then(self, when: str) -> list[Part]:
+        """The parts for that time."""
+        found = [part for part in self.parts if part.when == when]
+        assert found, when
+        return found
+
+
+def read(name: str) -> Recipe:
+    """The recipe in NAME.sh."""
+    text = (FOLDER / f"{name}.sh").read_text()
+    title = next(line for line in text.splitlines() if not line.startswith("#!")).removeprefix("# ")
+    head, *rest = _HEADING.split(text)
+    first = re.search(r"^# First: (\S+)\.sh$", head, re.MULTILINE)
+    parts = (Part(ROLES[role], when or "", body) for role, when, body in zip(*[iter(rest)] * 3, strict=True))
+    return Recipe(title, first[1] if first else "", tuple(parts))

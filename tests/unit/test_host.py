@@ -1,0 +1,162 @@
+"""The doctor's reading of the host, where this machine need not have what is read: folders and answers are given."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from pyipvsadm.doctor import host
+from pyipvsadm.doctor.facts import Facts
+from pyipvsadm.doctor.host import SOL_IP, Host
+from pyipvsadm.model import AF_INET, AF_INET6
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RELEASE = os.uname().release
+
+
+@pytest.fixture
+def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
+    """All that is read of /proc, /sys and /lib is below a folder, into which what is returned writes a file."""
+
+    def write(path: str, text: str) -> None:
+        file = tmp_path / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    monkeypatch.setattr(host, "NET", tmp_path / "proc/net")
+    monkeypatch.setattr(host, "SYS", tmp_path / "proc/sys")
+    monkeypatch.setattr(host, "Path", lambda *parts: tmp_path / str(Path(*parts)).lstrip("/"))
+    return write
+
+
+class Answer(dict[str, Any]):
+    """A message of pyroute2's: fields, and attributes by name."""
+
+    def __init__(self, attributes: dict[str, Any], **fields: Any) -> None:
+        super().__init__(fields)
+        self.attributes = attributes
+
+    def get_attr(self, name: str) -> Any:
+        return self.attributes.get(name)
+
+
+def test_whether_the_module_is_there(root: Callable[[str, str], None]) -> None:
+    assert not Host().has_ipvs()
+    root("/proc/net/ip_vs", "")
+    assert Host().has_ipvs()
+
+
+def test_addresses_of_other_families_are_passed_over() -> None:
+    given = [
+        Answer({}, family=socket.AF_PACKET, prefixlen=0, index=1, flags=0),
+        Answer(
+            {"IFA_LOCAL": "10.0.0.1", "IFA_ADDRESS": "10.0.0.9", "IFA_FLAGS": 0x20},
+            family=AF_INET,
+            prefixlen=32,
+            index=2,
+            flags=0,
+        ),
+        Answer({"IFA_ADDRESS": "fd00::1"}, family=AF_INET6, prefixlen=64, index=3, flags=0x20),
+    ]
+    found = Facts()
+    route: Any = types.SimpleNamespace(get_addr=lambda: given)
+    host._addresses(route, found, {2: "eth0"})
+    assert [(each.text, each.prefix, each.link, each.deprecated) for each in found.addresses] == [
+        ("10.0.0.1", 32, "eth0", True),
+        ("fd00::1", 64, "", True),
+    ]
+
+
+def test_rules_of_the_other_family_are_not_taken_twice() -> None:
+    """A kernel without IPv6 answers with its IPv4 rules when it is asked for those of IPv6."""
+    rule = Answer({"FRA_FWMARK": 7}, family=AF_INET, table=100, src_len=0)
+    route: Any = types.SimpleNamespace(
+        get_rules=lambda **_: [rule],
+        get_routes=lambda **_: [Answer({}, table=100, type=2)],
+    )
+    (found,) = host._rules(route)
+    assert (found.family, found.table, found.mark, found.mask, found.brings, found.empty) == (
+        AF_INET,
+        100,
+        7,
+        0xFFFFFFFF,
+        True,
+        False,
+    )
+
+
+def test_schedulers_are_loaded_or_known_to_the_folder_of_modules(root: Callable[[str, str], None]) -> None:
+    root("/sys/module/ip_vs_rr/version", "")
+    assert host._schedulers(["rr"]) == {"rr"}
+    assert host._schedulers(["rr", "wlc"]) is None  # no list of modules: nobody can tell
+    root(
+        f"/lib/modules/{RELEASE}/modules.dep", "kernel/net/netfilter/ipvs/ip_vs_wlc.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz"
+    )
+    assert host._schedulers(["wlc"]) is None
+    root(f"/lib/modules/{RELEASE}/modules.builtin", "kernel/net/netfilter/ipvs/ip_vs_sh.ko")
+    assert host._schedulers(["rr", "wlc", "sh", "nq", "w"]) == {"rr", "wlc", "sh"}
+
+
+def test_tracked_connections(root: Callable[[str, str], None]) -> None:
+    root("/proc/sys/net/netfilter/nf_conntrack_count", "3\n")
+    assert host._conntrack() is None
+    root("/proc/sys/net/netfilter/nf_conntrack_max", "65536\n")
+    assert host._conntrack() == (3, 65536)
+
+
+def test_filters_of_each_table(root: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert host._filters() == {}
+    asked: list[tuple[int, int, str]] = []
+
+    def two(*words: Any) -> int:
+        asked.append(words)
+        return 2
+
+    monkeypatch.setattr(host, "_legacy", two)
+    root("/proc/net/ip_tables_names", "nat\nfilter\n")
+    root("/proc/net/ip6_tables_names", "mangle\n")
+    assert host._filters() == {"iptables nat": 2, "iptables filter": 2, "ip6tables mangle": 2}
+    assert asked == [(socket.AF_INET, 0, "nat"), (socket.AF_INET, 0, "filter"), (socket.AF_INET6, 41, "mangle")]
+
+
+def test_filters_that_are_not_ours_to_see(root: Callable[[str, str], None]) -> None:
+    root("/proc/net/ip_tables_names/it", "cannot be read: it is a folder")
+    assert host._filters() is None
+
+
+def test_a_table_that_the_kernel_does_not_tell(root: Callable[[str, str], None]) -> None:
+    """Really asked: there is no such table, or it is not ours to ask."""
+    root("/proc/net/ip_tables_names", "nonesuch\n")
+    with pytest.raises(OSError, match=r"nonesuch|Operation not permitted"):
+        host._legacy(socket.AF_INET, SOL_IP, "nonesuch")
+    assert host._filters() is None
+
+
+def test_rules_of_nftables(root: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tables:
+        def __init__(self, nfgen_family: int) -> None:
+            assert nfgen_family == 0  # all of them
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def get_rules(self) -> list[Answer]:
+            return [Answer({"NFTA_RULE_TABLE": name}) for name in ("web", "nat", "web")]
+
+    made: Any = types.ModuleType("pyroute2.nftables.main")
+    made.NFTables = Tables
+    monkeypatch.setitem(sys.modules, "pyroute2.nftables.main", made)
+    assert host._filters() == {}  # it is not loaded: not asked
+    root("/sys/module/nf_tables/version", "")
+    assert host._filters() == {"nftables web": 2, "nftables nat": 1}

@@ -1,0 +1,203 @@
+"""`--netns` without a kernel's help: what a word stands for, what is refused, the way there and back, who passes it on."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyipvsadm import cli, netns
+from pyipvsadm.errors import Failed
+from pyipvsadm.netns import Inside, entering, path_of
+from pyipvsadm.options import COMMANDS
+from tests.unit.worlds import FakeNames, FakeWorld, lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+IS_NONE = "is no network namespace: it is NAME (a file of /run/netns), PID, or PATH (with a slash)"
+
+
+@pytest.mark.parametrize(
+    ("place", "path"),
+    [
+        ("blue", "/run/netns/blue"),
+        ("a b", "/run/netns/a b"),
+        ("...", "/run/netns/..."),
+        ("-n", "/run/netns/-n"),
+        ("\udcff", "/run/netns/\udcff"),
+        ("1x", "/run/netns/1x"),
+        ("\u0661", "/run/netns/\u0661"),  # a digit elsewhere
+        ("1", "/proc/1/ns/net"),
+        ("0042", "/proc/0042/ns/net"),
+        ("/run/docker/netns/ingress_sbox", "/run/docker/netns/ingress_sbox"),
+        ("./7", "./7"),
+        ("../netns", "../netns"),
+    ],
+)
+def test_what_a_word_stands_for(place: str, path: str) -> None:
+    assert path_of(place) == path
+
+
+@pytest.mark.parametrize("place", ["", ".", "..", "\0", "blue\0", "/run/netns/blue\0", "..\0/"])
+def test_a_name_does_not_lead_out_of_its_folder(place: str) -> None:
+    with pytest.raises(Failed) as refused:
+        path_of(place)
+    assert (str(refused.value), refused.value.status) == (f"`{place}' {IS_NONE}", 2)
+
+
+def test_what_a_person_runs_there() -> None:
+    assert entering("blue") == "nsenter --net=/run/netns/blue "
+    assert entering("/tmp/a b") == "nsenter --net='/tmp/a b' "
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    """Nothing but regular files is even opened: a pipe would wait, a device might act. The rest is for the kernel to say."""
+    pipe, loop = tmp_path / "pipe", tmp_path / "loop"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    for path, said in (
+        (pipe, f"{pipe} is no network namespace"),
+        (tmp_path, f"{tmp_path} is no network namespace"),
+        (Path("/dev/null"), "/dev/null is no network namespace"),
+        (loop, f"cannot open the network namespace {loop}: Too many levels of symbolic links"),
+        (tmp_path / "gone", f"cannot open the network namespace {tmp_path}/gone: No such file or directory"),
+        (Path("/proc/4194305/ns/net"), "cannot open the network namespace /proc/4194305/ns/net: No such file or directory"),
+    ):
+        with pytest.raises(Failed) as refused, Inside(str(path), FakeWorld()):
+            pass
+        assert (str(refused.value), refused.value.status) == (said, 2)
+
+
+class Kernel:
+    """Moves a thread by taking notice of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, refuse: Callable[[str], int] = lambda _: 0) -> None:
+        self.went: list[str] = []
+        self.refuse = refuse
+        monkeypatch.setattr(netns, "_setns", self.setns)
+
+    def setns(self, fd: int) -> None:
+        where = "home" if os.fstat(fd).st_ino == os.stat(netns.OURS).st_ino else "there"
+        number = self.refuse(where)
+        if number:
+            raise OSError(number, os.strerror(number))
+        self.went.append(where)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    (tmp_path / "sandbox").touch()
+    return str(tmp_path / "sandbox")
+
+
+def test_there_and_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(monkeypatch)
+    world = FakeWorld(names=FakeNames({"web": (2, bytes([10, 0, 0, 1]))}, {("http", 6): 80}))
+    names = world.names
+    names.seconds = 7.0
+    with Inside(place, world):
+        assert kernel.went == ["there"]
+        assert world.names.seconds == 7.0
+        assert world.names.port("http", 6) == 80
+        assert world.names.port_name(80, 6) == "http"
+        assert kernel.went == ["there"]  # a port's name is in a file
+        assert world.names.host("web") == bytes([10, 0, 0, 1])
+        assert kernel.went == ["there", "home", "there"]
+        assert world.names.host_names([(2, bytes([10, 0, 0, 1])), (2, bytes(4))]) == {(2, bytes([10, 0, 0, 1])): "web"}
+        assert sorted(kernel.went[3:]) == ["home", "home", "there", "there"]
+    assert (kernel.went[-1], world.names) == ("home", names)
+    with pytest.raises(KeyError), Inside(place, world):
+        raise KeyError
+    assert (kernel.went[-1], world.names) == ("home", names)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EINVAL, "{} is no network namespace"),
+        (errno.EPERM, "cannot enter the network namespace {}: Operation not permitted (it takes root)"),
+        (errno.ENOMEM, "cannot enter the network namespace {}: Cannot allocate memory"),
+    ],
+)
+def test_what_the_kernel_refuses(number: int, said: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Kernel(monkeypatch, lambda _: number)
+    with pytest.raises(Failed) as refused, Inside(place, FakeWorld()):
+        pass
+    assert str(refused.value) == said.format(place)
+
+
+def test_without_a_way_back_names_have_no_answer(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(monkeypatch, lambda where: errno.EPERM if where == "home" else 0)
+    world = FakeWorld(names=FakeNames({"web": (2, bytes(4))}))
+    with Inside(place, world):
+        assert world.names.host("web") is None
+        assert world.names.host_name(2, bytes(4)) is None
+    assert kernel.went == ["there"]
+
+
+def test_names_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netns, "NAMED", str(tmp_path))
+    for name in ("green", "blue"):
+        (tmp_path / name).touch()
+    assert netns.names() == ["blue", "green"]
+    monkeypatch.setattr(netns, "NAMED", str(tmp_path / "gone"))
+    assert netns.names() == []
+
+
+# --- who passes it on
+
+LINES = {
+    "set": "--set 1 2 3",
+    "start-daemon": "--start-daemon master --mcast-interface lo",
+    "stop-daemon": "--stop-daemon master",
+}
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=[row.long for row in COMMANDS])
+def test_every_command_goes_there_and_comes_back(row: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = getattr(row, "long", "")
+    words = LINES.get(name, f"--{name}").split()
+    if name == "doctor":
+        monkeypatch.setattr(FakeWorld, "host", lambda _: (_ for _ in ()).throw(Failed("no host")))
+    for line in (["--netns", "blue", *words], [*words, "--netns=blue"], [*words, "--netns", "green", "--netns", "blue"]):
+        world = FakeWorld()
+        cli.main(line, world)
+        assert world.places == ([] if name in ("help", "version") else ["blue", ""]), line
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [("-L", 2), ("-A -t nonsense", 2), ("-L --nope", 2), ("--apply", 2), ("--apply --dry-run", 255), ("--doctor", 3)],
+)
+def test_one_that_cannot_be_entered(words: str, status: int) -> None:
+    world = FakeWorld()
+    assert cli.main(["--netns", "gone", *words.split()], world) == status
+    assert (world.take(), world.specs) == (("", "cannot open the network namespace\n"), [])
+
+
+@pytest.mark.parametrize("words", [["--netns", "blue"], ["--netns=blue"], ["-n", "--netns", "blue"]])
+def test_saving_and_restoring(words: Sequence[str]) -> None:
+    world = FakeWorld(b"-A -f 1\n")
+    assert cli.main_restore(words, world) == 0
+    assert cli.main_save(words, world) == 0
+    assert world.take() == (lines("-A -f 1 -s wlc"), "")
+    assert world.places == ["blue", ""] * 2
+
+
+def test_saving_and_restoring_what_is_not_there() -> None:
+    for program in (cli.main_save, cli.main_restore):
+        world = FakeWorld()
+        assert program(["--netns", "gone"], world) == 2
+        assert program(["--netns"], world) == 2
+        assert world.take()[1] == lines("cannot open the network namespace", "--netns: missing argument")
+        assert world.specs == []
+
+
+def test_it_does_not_belong_in_rules() -> None:
+    world = FakeWorld(b"-A -f 1\n-A -f 2 --netns blue\n")
+    assert cli.main(["-R"], world) == 2
+    assert world.stderr == "line 2: --netns does not belong in rules: give it on the command line\n"

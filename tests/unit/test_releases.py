@@ -1,0 +1,136 @@
+"""What earlier releases have written is read for ever, and what they have promised to programs holds.
+
+tests/releases/ has a folder a release, which is never recorded anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from pyipvsadm import cli, memory
+from pyipvsadm.errors import Failed
+from pyipvsadm.tablefile import FileTable
+from tests.contract.backends import content
+from tests.releases.record import HERE, WRITTEN, Table, statuses, written
+from tests.unit.worlds import FakeWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RELEASES = sorted(each for each in HERE.iterdir() if (each / "table").exists())
+PROSE = {"title", "why", "pyipvsadm"}  # what a value may say in other words
+SCHEMA = Draft202012Validator(json.loads(Path("pyipvsadm/schema/ipvsadm-1.json").read_text()))
+
+of_each_release = pytest.mark.parametrize("release", RELEASES, ids=[each.name for each in RELEASES])
+
+
+def documents(text: str) -> list[Any]:
+    """One, or one a line."""
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def lost(before: Any, now: Any, where: str = "") -> Iterable[str]:
+    """What of a document of then is not in that of now."""
+    if isinstance(before, dict):
+        for name, value in before.items():
+            if not isinstance(now, dict) or name not in now:
+                yield f"{where}.{name}"
+            elif name not in PROSE:
+                yield from lost(value, now[name], f"{where}.{name}")
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for at, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from lost(one, other, f"{where}[{at}]")
+    elif before != now:
+        yield f"{where}: {before} was, {now} is"
+
+
+def restored(text: bytes, words: str = "-R") -> memory.Table:
+    world = FakeWorld(stdin=text, table=memory.Table({"lo"}.__contains__))
+    assert (cli.main(words.split(), world), world.stdout) == (0, "")
+    return world.table  # type: ignore[return-value]
+
+
+def test_there_is_a_first_release() -> None:
+    assert [each.name for each in RELEASES][:1] == ["0.1"]
+
+
+@of_each_release
+def test_its_rules_are_read(release: Path) -> None:
+    """The table of an embedded table's file, of -S --full, and of either by -R and --apply, are one; -S keeps what it kept."""
+    table = FileTable(str(release / "table"))
+    held = content(table)
+    for file in ("table", "saved-full"):
+        for words in ("-R", "--apply"):
+            assert content(restored((release / file).read_bytes(), words)) == held
+        world = FakeWorld(stdin=(release / file).read_bytes(), table=Table(release / "table"))
+        assert cli.main(["--apply", "--prune", "--dry-run"], world) == 0, world.stdout
+    plain = content(restored((release / "saved").read_bytes()))
+    key = [(service, sorted(servers, key=lambda each: each.key())) for service, servers in held.services]
+    assert [(service, sorted(servers, key=lambda each: each.key())) for service, servers in plain.services] == key
+
+
+@of_each_release
+def test_what_it_wrote_is_written_today(release: Path) -> None:
+    """Rule text to the byte; documents with all their fields, to which others may have come."""
+    today = written(release / "table")
+    recorded = {each.name: each.read_text() for each in release.iterdir() if each.name not in ("table", "statuses")}
+    for name, text in recorded.items():
+        if not name.endswith(".json"):
+            assert today[name] == text, name
+            continue
+        then, now = documents(text), documents(today[name])
+        assert list(lost(then, now)) == [], name
+        assert all("format" in each for each in then), name
+        if name in WRITTEN and name != "apply.json":
+            for each in then:
+                SCHEMA.validate(each)
+
+
+@of_each_release
+def test_its_exit_statuses_hold(release: Path) -> None:
+    recorded = (release / "statuses").read_text()
+    commands = [line.partition(" ")[2] for line in recorded.splitlines()]
+    assert len(commands) >= 40
+    assert statuses(release / "table", commands) == recorded
+
+
+def test_a_lost_field_is_found() -> None:
+    assert list(lost({"a": 1, "why": "x"}, {"a": 1, "why": "y", "b": 2})) == []
+    assert list(lost({"a": 1, "why": "x"}, {"a": 2})) == [".a: 1 was, 2 is", ".why"]
+    assert list(lost([{"a": [1]}], [{"a": [1, 2]}])) == ["[0].a: [1] was, [1, 2] is"]
+    assert list(lost({"a": {"b": 1}}, {"a": 1})) == [".a.b"]
+
+
+NEWER = "line 1: rules of format 2, and this release knows 1 and no later one: a newer ipvsadm reads them"
+
+
+@pytest.mark.parametrize("words", ["-R", "-R --dry-run", "--apply", "--apply --dry-run"])
+def test_rules_of_a_later_format_are_refused_whole(words: str) -> None:
+    world = FakeWorld(stdin=b"# ipvsadm rules, format 2\n-A -f 1\n")
+    assert (cli.main(words.split(), world), world.stderr) == (2, f"{NEWER}\n")
+    assert world.table.services() == []
+
+
+def test_a_table_of_a_later_format_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text("# ipvsadm rules, format 2\n--new-thing\n")
+    world = FakeWorld()
+    assert cli.main(["--backend", f"memory:{path}", "-A", "-f", "1"], world) == 1
+    assert world.stderr == f"{path}: {NEWER} (the file is left as it is)\n"
+    assert path.read_text() == "# ipvsadm rules, format 2\n--new-thing\n"
+    with pytest.raises(Failed, match="rules of format 2"):
+        FileTable(str(path))
+
+
+@pytest.mark.parametrize("line", ["", "# ipvsadm rules, format 1", "# ipvsadm rules, format x", "# ipvsadm rules, format ", "#"])
+def test_other_first_lines_are_comments(line: str) -> None:
+    assert len(restored(f"{line}\n-A -f 1\n".encode()).services()) == 1
+    assert restored(line.encode()).services() == []

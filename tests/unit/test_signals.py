@@ -1,0 +1,186 @@
+"""Signals in the middle of whatever takes long, as a process: how it ends, what it says, what is left of the table.
+
+The table is a file's, whose servers are busy and whose connections have no end. What a signal does between two messages to a
+kernel, and while a file is written, is in tests/kernel/test_faults.py; what it does to a terminal in test_terminal.py.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyipvsadm import rules
+from pyipvsadm.tablefile import FileTable
+from tests.unit.worlds import apply_all, lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATIENCE = 60.0
+INT, TERM, HUP, KILL, PIPE = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGPIPE
+
+PLAY = """
+from pyipvsadm import cli, tablefile
+
+class Busy(tablefile.FileTable):
+    def connections(self):
+        yield b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\\n"
+        while True:
+            yield b"TCP 0A000063 C001 0A000001 0050 0A000002 0050 ESTABLISHED     899\\n"
+
+    def destinations(self, service):
+        found = super().destinations(service)
+        for each in found:
+            each.active = 2
+        return found
+
+tablefile.FileTable = Busy
+cli.entry(cli.main)
+"""
+TABLE = ("-A -f 1 -s rr", "-a -f 1 -r 10.0.0.2:0 -m -w 3", *(f"-A -f {mark} -s wlc" for mark in range(2, 6000)))
+FED = b"-A -f 7000\n" * (1 << 18)  # more than a pipe holds: when all is taken, reading is on its way
+UNDO = "ipvsadm --backend memory:{} -e -f 1 -r 10.0.0.2:0 --keep -w 3\n"
+
+
+class Running:
+    """The program, at work on the table; what it writes to either stream is what it `said`."""
+
+    def __init__(self, path: Path, words: str) -> None:
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", PLAY, "--backend", f"memory:{path}", *words.split()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.getcwd()},
+        )
+        assert self.child.stdin
+        assert self.child.stdout
+        assert self.child.stderr
+        self.input, self.output, self.errors = self.child.stdin, self.child.stdout, self.child.stderr
+        fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, 4096)  # a page: a listing does not fit into it
+        self.said = {self.output: b"", self.errors: b""}
+
+    def feed(self, data: bytes) -> None:
+        self.input.write(data)
+        self.input.flush()
+
+    def until(self, text: bytes) -> None:
+        while not any(text in said for said in self.said.values()):
+            ready, _, _ = select.select(list(self.said), [], [], PATIENCE)
+            assert ready, f"no word of {text!r}"
+            for stream in ready:
+                piece = os.read(stream.fileno(), 1024)
+                assert piece, self.said
+                self.said[stream] += piece
+
+    def end(self) -> tuple[int, bytes, bytes]:
+        """Its status, and all that it said."""
+        out, err = self.child.communicate(timeout=PATIENCE)
+        return self.child.returncode, self.said[self.output] + out, self.said[self.errors] + err
+
+    def abandon(self) -> int:
+        """Read it no more: its status in the end."""
+        for stream in (self.input, self.output, self.errors):
+            stream.close()
+        return self.child.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    table = FileTable(str(tmp_path_factory.mktemp("signals") / "table"))
+    with table.alone():
+        apply_all(table, TABLE)
+    return rules.whole(table)
+
+
+@pytest.fixture
+def path(text: str, tmp_path: Path) -> Path:
+    place = tmp_path / "table"
+    place.write_text(text)
+    return place
+
+
+LONG = [
+    pytest.param("-L -n -c", b"", b"10.0.0.99", id="connections"),
+    pytest.param("-L -n", b"", b"FWM", id="a listing"),
+    pytest.param("-S -n", b"", b"-A", id="a save"),
+    pytest.param("-L -n --watch=1", b"", b"FWM", id="watching"),
+    pytest.param("-R", FED, b"", id="restoring"),
+    pytest.param("--apply", FED, b"", id="applying"),
+]
+
+
+@pytest.mark.parametrize("number", [INT, TERM, HUP, KILL])
+@pytest.mark.parametrize(("words", "fed", "word"), LONG)
+def test_what_changes_nothing_yet_ends_silently_by_the_signal(
+    words: str, fed: bytes, word: bytes, number: signal.Signals, path: Path
+) -> None:
+    before = path.read_bytes()
+    run = Running(path, words)
+    run.feed(fed)
+    run.until(word)
+    run.child.send_signal(number)
+    status, _, errors = run.end()
+    assert (status, errors) == (-number, b"")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("words", "fed", "word"), [row for row in LONG if not row.values[1]])
+def test_where_the_reader_has_gone_it_ends_silently(words: str, fed: bytes, word: bytes, path: Path) -> None:
+    run = Running(path, words)
+    run.feed(fed)
+    run.until(word)
+    assert run.abandon() == -PIPE
+
+
+def test_an_apply_is_done_though_nobody_reads_what_it_says(path: Path) -> None:
+    run = Running(path, "--apply")
+    run.output.close()
+    run.errors.close()
+    run.feed(b"-A -f 1 -s wlc\n")
+    run.input.close()
+    assert run.child.wait(PATIENCE) == 0
+    assert "-A -f 1 -s wlc\n" in path.read_text()
+
+
+@pytest.mark.parametrize("number", [INT, TERM, HUP])
+def test_a_draining_puts_the_weight_back(number: signal.Signals, path: Path) -> None:
+    before = path.read_bytes()
+    run = Running(path, "-d -f 1 -r 10.0.0.2 --drain")
+    run.until(b"2 connections left")
+    assert path.read_bytes() != before
+    run.child.send_signal(number)
+    status, out, errors = run.end()
+    assert (status, out.decode()) == (128 + number, UNDO.format(path))
+    assert errors.decode() == lines(
+        "2 connections left",
+        f"{number.name[3:]}: 2 connections left, nothing deleted",
+        "10.0.0.2:0 of -f 1 has weight 3 again",
+    )
+    assert path.read_bytes() == before
+
+
+def test_a_killed_draining_has_said_before_how_to_undo_it(path: Path) -> None:
+    before = path.read_bytes()
+    run = Running(path, "-d -f 1 -r 10.0.0.2 --drain")
+    run.until(b"2 connections left")
+    run.child.kill()
+    status, out, _ = run.end()
+    assert (status, out.decode()) == (-KILL, UNDO.format(path))
+    assert path.read_bytes() == before.replace(b" -w 3", b" -w 0")
+    apply_all(FileTable(str(path)), [out.decode().removeprefix("ipvsadm ")])
+    assert path.read_bytes() == before
+
+
+def test_a_draining_goes_on_though_nobody_reads_what_it_says(path: Path) -> None:
+    run = Running(path, "-d -f 1 -r 10.0.0.2 --drain=1")
+    run.until(b"2 connections left")
+    assert run.abandon() == 1  # its time is over, and nothing else
+    assert b" -w 0\n" in path.read_bytes()

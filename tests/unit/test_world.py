@@ -1,0 +1,62 @@
+"""The real world: what it does where the machine lacks something."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import NoReturn
+
+import pytest
+
+from pyipvsadm import world
+from pyipvsadm.errors import Failed
+from pyipvsadm.world import World
+
+
+def refused(*_: object) -> NoReturn:
+    raise OSError(errno.ENOENT, "No such file or directory")
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three streams were closed when we started."""
+    monkeypatch.setattr(world, "_is_open", lambda _: False)
+
+
+@pytest.mark.usefixtures("closed")
+def test_the_place_of_a_closed_stream_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[object, ...]] = []
+    monkeypatch.setattr("pyipvsadm.world.os.open", lambda *words: opened.append(words))
+    World()
+    assert opened == [("/dev/null", os.O_RDWR)] * 3
+
+
+@pytest.mark.usefixtures("closed")
+def test_without_dev_a_closed_stream_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyipvsadm.world.os.open", refused)
+    made = World()
+    monkeypatch.undo()
+    made.err("nobody reads it")
+    with pytest.raises(Failed, match="cannot write to standard output: Bad file descriptor"):
+        made.out("nor this")
+    with pytest.raises(Failed, match="cannot read standard input: Bad file descriptor"):
+        made.read_input()
+
+
+def test_without_proc_no_program_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyipvsadm.world.os.listdir", refused)
+    assert World().programs() == set()
+
+
+def test_a_program_that_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyipvsadm.world.os.listdir", lambda _: ["self", "0", str(os.getpid())])  # there is no process 0
+    with open("/proc/self/comm") as file:
+        assert World().programs() == {file.read().strip()}
+
+
+def test_it_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    assert World().wait(2.5) == 0
+    assert slept == [2.5]
