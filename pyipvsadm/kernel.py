@@ -14,6 +14,7 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import time
 from struct import pack
 
 from pyipvsadm import dumps, netlink, wire
@@ -62,6 +63,9 @@ NAMESPACE = "/proc/self/ns/net"
 MODPROBE = "/sbin/modprobe"
 TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
 TRIES = 10  # dumps that were interrupted before we give up
+KEPT_CHANGING = f"The table kept changing while it was read ({TRIES} times); try again"
+DATAGRAM = 8  # services that surely come in one datagram (11 fill the first)
+STATUS_FILE = "/proc/net/ip_vs_status"  # came with the tables that grow
 RECEIVE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
 MSG_TRUNC = 32  # receive tells a datagram's own size, whatever the buffer's
 # Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were measured on 6.1, 896 on 7.2; a
@@ -124,7 +128,15 @@ class Kernel:
 
     def services(self, counters: bool = True) -> list[Service]:
         """All services, in the order of the kernel's hash tables."""
-        return self._dump(GET_SERVICE, b"", wire.read_service, dumps.service_reader(self._family, counters))
+        reader = dumps.service_reader(self._family, counters)
+        for again in range(TRIES):
+            found = self._dump(GET_SERVICE, b"", wire.read_service, reader)
+            # From 7.1 on, a table that is given another size while it is dumped is in another order from one datagram to the
+            # next: a service that comes twice stands for one that is missing. The kernel does not mark such a dump.
+            if not can_grow(found) or len({each.key() for each in found}) == len(found):
+                return found
+            time.sleep(0.01 * again)
+        raise Failed(KEPT_CHANGING)
 
     def service(self, wanted: Service) -> Service:
         """One service. Refused: ESRCH when it is not there."""
@@ -156,7 +168,8 @@ class Kernel:
             return None
         found: list[Any] = self._dump(GET_SERVICE, b"", wire.read_service, dumps.overview_reader(self._family))
         others = [each for each in found if each.__class__ is Service]
-        return Overview(text, [each for each in found if each.__class__ is not Service] if others else found, others)
+        plain = [each for each in found if each.__class__ is not Service] if others else found
+        return None if can_grow(plain) and len(set(plain)) < len(plain) else Overview(text, plain, others)
 
     def setting(self, name: str) -> str:
         """What /proc/sys/net/ipv4/vs/NAME holds, "" where it cannot be read."""
@@ -296,7 +309,7 @@ class Kernel:
             found = self._answers(command, seq, read, reader)
             if found is not None:
                 return found
-        raise Failed(f"The table kept changing while it was read ({TRIES} times); try again")
+        raise Failed(KEPT_CHANGING)
 
     def _answers(
         self, command: int, seq: int, read: Callable[[netlink.Message], Value], reader: Reader | None
@@ -360,6 +373,11 @@ class Kernel:
             return list(netlink.messages(datagram.tobytes()))
         except netlink.WireError as bad:
             raise not_understood(bad) from None
+
+
+def can_grow(found: list[Any]) -> bool:
+    """Whether the table can have grown while this was dumped: from 7.1 on, where several datagrams were needed."""
+    return len(found) >= DATAGRAM and os.path.exists(STATUS_FILE)
 
 
 def not_understood(bad: netlink.WireError) -> Failed:

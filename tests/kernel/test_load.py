@@ -184,7 +184,7 @@ def test_many_connections(tmp_path: Path) -> None:
             text = measured(f"{CONNECTIONS:,} connections", OURS, "-L -n", tmp_path).decode()
             # Each read makes the kernel walk the table from its start: one a page of the file will do, beside some imports.
             pages = len(Path("/proc/net/ip_vs_conn").read_bytes()) / 4096
-            assert calls(["-L", "-n", "-c"]) - calls(["-L", "--timeout"]) < 2 * pages + 100
+            assert calls(["-L", "-n", "-c"]) - calls(["-L", "--timeout"]) < 3 * pages + 100
         counted = [line.split()[-2:] for line in text.splitlines() if "->" in line][1:]
         assert [sum(map(int, column)) for column in zip(*counted, strict=True)] == [CONNECTIONS // 2] * 2
 

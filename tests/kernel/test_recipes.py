@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.kernel import recipes
-from tests.kernel.looks import arp_answers
+from tests.kernel.looks import arp_answers, need_filters
 from tests.kernel.machine import done, machines, running
 from tests.kernel.network import SERVERS, Connection, Network, ask, browse, built, eventually, listened, served
 from tests.kernel.test_doctor import doctor
@@ -212,6 +212,7 @@ def test_persistence_for_each_client() -> None:
 
 
 def test_persistence_by_mark() -> None:
+    need_filters()
     with cluster("persistence-mark", {"tcp": [80, 443]}):
         stays(80, [443])
         with pytest.raises(ConnectionRefusedError):

@@ -274,6 +274,39 @@ def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
     assert len(times) == 3
 
 
+@pytest.mark.parametrize(("grows", "dumps"), [(True, 3), (False, 1)])
+def test_where_tables_grow_a_dump_with_a_service_twice_is_taken_again(
+    connect: Any, monkeypatch: pytest.MonkeyPatch, grows: bool, dumps: int
+) -> None:
+    """It was in two orders: what is there twice stands for what is missing."""
+    marks = [[*range(1, 20), 3], [*range(2, 20), 4, 4], list(range(1, 21))]
+    times: list[int] = []
+    pauses: list[float] = []
+
+    def play(request: Request) -> list[Answer]:
+        seq = request[0]
+        found = [Change(model.NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks[len(times)]]
+        times.append(seq)
+        return [*(part(seq, wire.Encoder().payload(each)) for each in found), done(seq)]
+
+    monkeypatch.setattr("pyipvsadm.kernel.os.path.exists", lambda path: grows and path == kernel.STATUS_FILE)
+    monkeypatch.setattr("pyipvsadm.kernel.time.sleep", pauses.append)
+    table, _ = connect(play)
+    assert [each.fwmark for each in table.services()] == marks[dumps - 1]
+    assert (len(times), len(pauses)) == (dumps, dumps - 1)
+
+
+def test_where_every_dump_has_a_service_twice_it_is_given_up(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def play(request: Request) -> list[Answer]:
+        return [*(part(request[0], wire.Encoder().payload(ADD)) for _ in range(20)), done(request[0])]
+
+    monkeypatch.setattr("pyipvsadm.kernel.os.path.exists", lambda path: path == kernel.STATUS_FILE)
+    monkeypatch.setattr("pyipvsadm.kernel.time.sleep", lambda _: None)
+    table, _ = connect(play)
+    with pytest.raises(Failed, match="kept changing"):
+        table.services()
+
+
 def test_a_dump_that_is_always_interrupted_is_given_up(connect: Any) -> None:
     def play(request: Request) -> list[Answer]:
         return [header(netlink.NLMSG_DONE, netlink.NLM_F_DUMP_INTR, request[0], bytes(4))]
