@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _in_the_guest() -> None:
     """A file that is named on the command line is collected all the same: its tests fail."""
     assert GUEST, REMEDY
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """What holds signals (World.hold_signals) does so to its process's end; here that is all tests' and their children's."""
+    held, pipe = signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGPIPE)
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    signal.signal(signal.SIGPIPE, pipe)
 
 
 @pytest.fixture
