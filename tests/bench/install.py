@@ -21,7 +21,7 @@ OURS = str(VENV / "bin" / "ipvsadm")
 REFERENCE = "/usr/sbin/ipvsadm"
 
 # What a wheel is made of.
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "pyipvsadm")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "pyipvsadm", "ansible_collections")
 
 
 def installed() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 from pyipvsadm import connections
 from pyipvsadm.cli import main
 from pyipvsadm.model import TCP
-from tests.bench import names, report, rows
+from tests.bench import install, names, report, rows
 from tests.bench.archive import Archive
 from tests.unit.worlds import FakeWorld
 
@@ -108,3 +109,9 @@ def test_the_name_server_answers_what_it_was_asked() -> None:
     assert reply.startswith(b"id\x81\x80\0\1\0\1")
     assert reply.endswith(b"\x0chost-1-2-3-4\7example\0")
     assert b"options" not in reply
+
+
+def test_what_is_measured_is_built_of_all_that_a_wheel_is_made_of() -> None:
+    project = tomllib.loads((install.REPO / "pyproject.toml").read_text())
+    folders = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    assert folders <= set(install.SOURCES)
