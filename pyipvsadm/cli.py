@@ -249,7 +249,8 @@ def _there(world: World, place: str | None, body: Callable[[], int]) -> int:
 
 def entry(program: Callable[[Sequence[str]], int]) -> None:
     """Run one of the programs above on this process's arguments and end it."""
-    # Records hold no cycles, and looking for some costs a large table a fifth of its time.
+    # Records hold no cycles, and looking for some costs a large table a fifth of its time. It costs the imports as much: the
+    # programs do this before they import us, too.
     gc.disable()
     # What we write is written when write returns, so nothing is left to tidy: the interpreter's own end costs milliseconds.
     os._exit(program(sys.argv[1:]))

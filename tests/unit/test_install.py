@@ -63,7 +63,8 @@ def test_make_install_where_the_interpreter_looks_by_itself(tmp_path: Path) -> N
     python = "PYTHONDIR=/usr/lib/python3/dist-packages"
     make("install", tmp_path, f"DESTDIR={tmp_path}", "PREFIX=/usr", python, "COMPILE=")
     lines = (tmp_path / "usr/sbin/ipvsadm").read_text().splitlines()
-    assert lines[:2] == ["#!/usr/bin/python3 -I", "from pyipvsadm.cli import entry, main"]
+    assert lines[:2] == ["#!/usr/bin/python3 -I", "import gc"]
+    assert "from pyipvsadm.cli import entry, main" in lines
     assert not list(tmp_path.rglob("__pycache__"))
 
 
