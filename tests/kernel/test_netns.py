@@ -292,7 +292,7 @@ def test_the_module_is_loaded_from_there_and_not_by_completion() -> None:
     unload()
     assert run_ours(["--complete", "fish", "5", "ipvsadm", "--netns", "blue", "-D", "-t", ""]).stdout == b""
     assert not Path(TABLE_FILE).exists()
-    assert there("-L -n").startswith(HEAD)
+    assert there("-L -n").startswith(HEAD.partition("size=")[0])  # newer kernels have no connection table before a service
     assert Path(TABLE_FILE).exists()
     run_ours(["-R"], OWN)  # what the fixture looks for
 
