@@ -23,6 +23,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "pyipvsadm"
 PROSE = {"Command": 2, "Option": 3}  # which argument is a line of help
 EXPLAINED = {"SCHEDULERS", "ENGINES"}  # names to explanations, which are prose
 TITLED = {"COMMAND_GROUPS"}  # a title, which is prose, and what stands under it
+AT_IMPORT = {"options"}  # whose functions make the rows of tables, and are never called again
 INSTEAD = {"OPTIONAL": "REQUIRED", "REQUIRED": "OPTIONAL", "True": "False", "False": "True"}
 # Of a Struct: another order, or sign. Values of 16 bits are lengths, kinds and families, all small: their sign is nothing.
 LAYOUT = {"=": ">", ">": "<", **{code: code.swapcase() for code in "bBiIqQ"}}
@@ -51,7 +52,13 @@ def mutants(module: str) -> Iterator[Mutant]:
         prefix = f"{statement.name.value}." if isinstance(statement, cst.ClassDef) else ""
         for each in inner:
             if isinstance(each, cst.FunctionDef) and not each.decorators:
-                yield from _of_function(module, prefix + each.name.value, each.with_changes(leading_lines=()))
+                where = prefix + each.name.value
+                if module in AT_IMPORT:
+                    for old, new in _in_code(each):
+                        after = tree.deep_replace(old, new).code
+                        yield Mutant(module, where, _difference(tree.code, after), source=after)
+                else:
+                    yield from _of_function(module, where, each.with_changes(leading_lines=()))
             elif isinstance(each, cst.SimpleStatementLine) and isinstance(each.body[0], cst.Assign | cst.AnnAssign):
                 yield from _of_table(module, tree, each)
 
