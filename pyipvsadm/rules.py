@@ -72,13 +72,15 @@ BLOCK = 1 << 18  # bytes of rule text taken apart at once
 def lines(text: bytes) -> Iterator[tuple[int, list[str]]]:
     """The words of each line that has any, with its number (from 1).
 
-    As config_stream_read takes them: blank, tab and CR part words, the word `ipvsadm` is dropped wherever it stands, a
-    word ends at a NUL, and a last line without its line end is not seen when it ends in two blanks. Ours: a line whose
-    first word starts with `#` is a comment.
+    As config_stream_read takes them: blank, tab and CR part words, the word `ipvsadm` is dropped wherever it stands, and a
+    word ends at a NUL. Ours: no line is passed over, the last one neither (that forgets it where it ends in two blanks and
+    no line end); a line whose first word starts with `#` is a comment, unless a CR within it could hide a rule.
     """
     at = 0
     for block in _blocks(text):
         odd = b"\0" in block or b"ipvsadm" in block
+        raw = block.split(b"\n") if b"\r" in block and b"#" in block else None
+        first = at + 1
         for line in os.fsdecode(block.translate(_BLANKS)).split("\n"):
             at += 1
             words = line.split(" ")
@@ -86,7 +88,7 @@ def lines(text: bytes) -> Iterator[tuple[int, list[str]]]:
                 words = [word for word in words if word]
             if odd:
                 words = [word for word in [word.partition("\0")[0] for word in words] if word != "ipvsadm"]
-            if words and words[0][:1] != "#":
+            if words and (words[0][:1] != "#" or (raw and b"\r" in raw[at - first].strip(b" \t\r"))):
                 yield at, words
 
 
@@ -96,15 +98,14 @@ def _blocks(text: bytes) -> Iterator[bytes]:
     while (end := text.find(b"\n", start + BLOCK)) >= 0:
         yield text[start:end]
         start = end + 1
-    last = text[start:].translate(_BLANKS)
-    if last.endswith(b"  "):
-        last = last[: last.rfind(b"\n") + 1]
-    yield last
+    yield text[start:]
 
 
 def newer(text: bytes) -> str:
     """What to say of text whose first line names a format that this release does not know; "" where there is none."""
-    digits = text[len(HEADING) : text.find(b"\n")].strip()[:9] if text.startswith(HEADING.encode()) else b""
+    end = text.find(b"\n")
+    first = text[len(HEADING) : len(text) if end < 0 else end] if text.startswith(HEADING.encode()) else b""
+    digits = first.strip()[:9]
     if not digits.isdigit() or int(digits) <= FORMAT:
         return ""
     return f"line 1: rules of format {int(digits)}, and this release knows {FORMAT} and no later one: a newer ipvsadm reads them"

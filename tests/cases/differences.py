@@ -38,6 +38,7 @@ THRESHOLDS = "-S keeps thresholds"
 WHOLE = "-R finds a line that would end the run before anything is applied, and says which line it is"
 NUMBERED = "-R says which line it is that was refused or has an unknown option"
 COMMENT = "-R takes lines that start with # for comments"
+LAST = "-R takes a last line that ends in blanks and no line end"
 MARK = "a firewall mark above 2^31-1 is printed as it is"
 ORDER = "addresses without an order that the reference defines are sorted by number"
 NAMES = "-S by name never cuts a name, and writes a number where -R could not read the name back"
@@ -178,6 +179,21 @@ _table(
 )
 STEPS["ipvsadm-restore: a comment that is indented", 2] = Difference(COMMENT, status=0, stderr="")
 _table("ipvsadm-restore: a comment that is indented", COMMENT, ["TCP  10.0.0.2:80 rr", "TCP  10.0.0.3:80 rr"])
+
+# --- restoring: a last line that the reference has read and forgets
+
+for _step in (2, 6):  # one blank, which the reference takes too
+    _numbered("restore: no final line end behind blanks", _step, (1, "Service already exists"))
+for _step in (3, 4, 5, 7):
+    STEPS["restore: no final line end behind blanks", _step] = Difference(
+        LAST, status=0, stderr=_said([(1, "Service already exists")])
+    )
+_table(
+    "restore: no final line end behind blanks",
+    LAST,
+    ["TCP  10.0.0.1:80 rr"],
+    [f"10.0.1.{_server}:80" for _server in range(1, 8)],
+)
 
 # --- saving
 

@@ -50,6 +50,10 @@ CASES: Cases = {
         restore("-A -t 10.0.0.1:87 -s rr   \n-A -t 10.0.0.1:88 -s rr   "),
         restore("-C"),
     ],
+    "restore: no final line end behind blanks": [
+        restore(f"-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.0.1.{at}:80 -m{end}")
+        for at, end in enumerate(("", " ", "  ", "\t\t", " \r", "\r", "\t \t"), 1)
+    ],
     "restore: the word ipvsadm": [
         restore("ipvsadm -A -t 10.0.0.1:80 -s rr\n"),
         restore("  ipvsadm   -A -t 10.0.0.1:81 -s rr\n"),

@@ -160,6 +160,7 @@ RESTORED: list[tuple[str, str, int, str, tuple[str, ...]]] = [
     ("what save writes", lines(*RULES), 0, "", RULES),
     ("nothing", "", 0, "", ()),
     ("comments, blanks, no final line end", "# rules\n\n\t\r\n" + RULES[0] + "\r\n" + RULES[1], 0, "", RULES[:2]),
+    ("a last line that ends in blanks", lines(RULES[0]) + RULES[1] + " \t\r ", 0, "", RULES[:2]),
     (
         "a refused line is passed over, and the last line's status counts",
         lines(RULES[0], RULES[0], RULES[1]),
@@ -209,13 +210,13 @@ def test_a_listing_of_what_is_missing_ends_the_restore() -> None:
 
 
 def test_typed_rules_take_effect_line_by_line() -> None:
-    world = FakeWorld(stdin=lines(RULES[0], RULES[0], "-C now", RULES[1]).encode(), terminal=True)
+    world = FakeWorld(stdin=lines(f"{RULES[0]}  ", RULES[0], "-C now", RULES[1]).encode(), terminal=True)
     assert run(world, "-R") == (2, "", "line 2: Service already exists\nline 3: unexpected argument now\n")
     assert run(world, "-S -n") == (0, lines(RULES[0]), "")
 
 
 def test_typed_rules_without_a_last_line_end() -> None:
-    world = FakeWorld(stdin=RULES[0].encode(), terminal=True)
+    world = FakeWorld(stdin=RULES[0].encode() + b"  ", terminal=True)
     assert run(world, "-R") == (0, "", "")
     assert run(world, "-S -n") == (0, lines(RULES[0]), "")
 

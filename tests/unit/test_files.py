@@ -189,6 +189,13 @@ def test_reading_makes_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("end", ["", "  ", "\t\t", " \r", " \r\n"])
+def test_a_last_line_written_by_hand_counts(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "table"
+    path.write_text(f"-A -f 1 -s wlc\n-A -f 2 -s wlc{end}", newline="")
+    assert [service.fwmark for service in FileTable(str(path)).services()] == [1, 2]
+
+
 def test_a_refused_change_leaves_the_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_text("-A -f 1 -s wlc # by hand\n".replace(" # by hand", "") + "# by hand\n")
