@@ -130,6 +130,8 @@ class Scanner:
         if self._options():
             return self._help(command)
         timeouts = self._timeouts() if command == "set" else None
+        if command == "apply":
+            self._take_file()
         if self._words.bare:
             raise Usage(f"unexpected argument {self._words.bare[0]}")
         if self._flags and ("keep" not in self.ours or "scheduler" in self._slots):
@@ -312,6 +314,15 @@ class Scanner:
 
     def _take_maxlen(self, _: str, value: str) -> None:
         self._daemon.maxlen = within(value, 1, 65535 - 20 - 8, "illegal sync-maxlen specified")
+
+    def _take_file(self) -> None:
+        """The single bare word of --apply is its FILE, wherever it stands; `-` is standard input, as none is."""
+        attached = self.ours["apply"]
+        words = [*([] if attached is None else [str(attached)]), *self._words.bare]
+        if len(words) > 1:
+            raise Usage(f"--apply takes one FILE: is it {' or '.join(words)}?")
+        self._words.bare.clear()
+        self.ours["apply"] = words[0] if words and words[0] != "-" else None
 
     def _timeouts(self) -> Timeouts:
         bare = self._words.bare

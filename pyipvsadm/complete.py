@@ -103,6 +103,7 @@ class _Line:
         self._around = around
         self._command: Command | None = None
         self._given: list[tuple[Option, str]] = []
+        self._bare: list[str] = []  # words that are no option's, and what was given to --apply
         self._over = "--" in before  # no option is expected any more
         self._waiting = self._read(before)
         self._early = len(self._given)  # of what was given, this much stands before the cursor
@@ -120,8 +121,9 @@ class _Line:
             if row is None:
                 break
             self._note(row, found.value)
-        if found.waiting is not None:
+        if found.waiting is not None and found.waiting.argument != OPTIONAL:  # that was an option already
             self._note(found.waiting, None)
+        self._bare += found.bare
         return found.waiting
 
     def _note(self, row: Command | Option, value: str | None) -> None:
@@ -129,19 +131,24 @@ class _Line:
             self._given.append((row, value or ""))
         elif self._command is None:
             self._command = row
+            self._bare += [value] if value else []
         else:  # help, where all ends, or a mistake
             self._over = True
 
     def candidates(self, prefix: str) -> Candidates:
         """What the word at the cursor could become."""
         waiting = self._waiting
-        if waiting is not None and (waiting.argument != OPTIONAL or prefix[:1] != "-"):
+        command = self._command.long if self._command else ""
+        if command == "apply" and waiting in (None, self._command) and not self._over and prefix[:1] != "-":
+            if not self._bare:  # its FILE stands anywhere
+                yield from _files(prefix, self._around)
+        elif waiting is not None and (waiting.argument != OPTIONAL or prefix[:1] != "-"):
             yield from self._values(waiting, prefix)
             if waiting.argument != OPTIONAL:
                 return
-        if self._over or (self._command and self._command.long == "version"):
+        if self._over or command == "version":
             return
-        if self._command and self._command.long == "help":
+        if command == "help":
             yield from _starting(prefix, self._topics(prefix))
         elif prefix[:2] == "--" and "=" in prefix:
             name, _, value = prefix[2:].partition("=")
@@ -259,7 +266,7 @@ class _Line:
         kind = row.operands if isinstance(row, Command) else row.values
         if "|" in kind:
             return _starting(prefix, ((word, "") for word in kind.split("|")))
-        if kind == "file":
+        if kind in ("file", "[FILE]"):
             return _files(prefix, self._around)
         if kind == "backend" and prefix[:7] == "memory:":
             return [(f"memory:{path}", about) for path, about in _files(prefix[7:], self._around)]

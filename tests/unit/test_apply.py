@@ -114,6 +114,7 @@ def test_from_a_file(tmp_path: Path) -> None:
     made = world(stdin="")
     assert run(made, f"--apply {path}")[0] == 0
     assert run(made, f"--apply={path} --dry-run")[0] == 0
+    assert run(made, f"--apply --dry-run {path}")[0] == 0
     assert run(made, f"--apply {path}.no") == (2, "", f"cannot read {path}.no: No such file or directory\n")
 
 
@@ -461,7 +462,7 @@ def test_a_link_local_server_may_be_the_directors_own() -> None:
         ("-S --prune", "Illegal 'prune' option with the 'save' command"),
         ("-L --full", "Illegal 'full' option with the 'list' command"),
         ("--apply x -r 10.0.0.1", "Illegal 'real-server' option with the 'apply' command"),
-        ("--apply x y", "unexpected argument y"),
+        ("--apply x y", "--apply takes one FILE: is it x or y?"),
         ("--apply x --prune --prune", "multiple 'prune' options specified"),
     ],
 )

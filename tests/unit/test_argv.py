@@ -785,7 +785,37 @@ def test_what_a_selection_goes_with(slot: str, words: str, other: str) -> None:
         assert said in expected
 
 
-def test_a_file_of_rules_need_not_be_named() -> None:
-    assert scan("--apply").ours == {"apply": None}
-    assert scan("--apply --prune").ours == {"apply": None, "prune": None}
-    assert scan("--apply rules").ours == {"apply": "rules"}
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        ("--apply", None),
+        ("--apply --prune", None),
+        ("--apply -", None),
+        ("--apply=-", None),
+        ("--apply --prune -", None),
+        ("--apply rules", "rules"),
+        ("--apply=rules", "rules"),
+        ("--apply rules --prune", "rules"),
+        ("--apply --prune rules", "rules"),
+        ("--apply --dry-run rules --json", "rules"),
+        ("--json --apply -t 10.0.0.1:80 rules", "rules"),
+        ("--apply -- --rules", "--rules"),
+    ],
+)
+def test_the_file_of_apply_stands_anywhere(words: str, file: str | None) -> None:
+    assert scan(words).ours["apply"] == file
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--apply a b", "--apply takes one FILE: is it a or b?"),
+        ("--apply=a --prune b", "--apply takes one FILE: is it a or b?"),
+        ("--apply --prune a b c", "--apply takes one FILE: is it a or b or c?"),
+        ("--apply - a", "--apply takes one FILE: is it - or a?"),
+    ],
+)
+def test_apply_takes_one_file(words: str, said: str) -> None:
+    with pytest.raises(Usage) as no:
+        scan(words)
+    assert (str(no.value), no.value.status) == (said, 2)

@@ -79,6 +79,7 @@ ALL_COMMANDS = " ".join(f"--{row.long}" for row in COMMANDS)
 TUNNEL = "--tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum"
 LIMITS = "--weight --u-threshold --l-threshold"
 LISTED = "--numeric --exact --tun-info --nosort --sort --resolve-timeout --syncid --backend --help"
+APPLY = f"{SERVICES} --backend --help"
 
 # (line, the candidates in their order). `^` is the cursor, the end where there is none.
 OFFERED: list[tuple[str, str]] = [
@@ -212,6 +213,22 @@ OFFERED: list[tuple[str, str]] = [
     ("--netns blue -D -t ", "10.8.8.8:8"),
     ("-D -t ^ --netns=blue", "10.8.8.8:8"),
     ("--netns blue --netns green -D -t ", ""),
+    # the file of --apply
+    ("--apply ", f"etc/ rules {APPLY}"),
+    ("--apply e", "etc/"),
+    ("--apply etc/", "etc/a_b etc/table"),
+    ("--apply=r", "--apply=rules"),
+    ("--apply --prune ", f"etc/ rules {APPLY}"),
+    ("--apply --prune r", "rules"),
+    ("--apply --prune --", APPLY),
+    ("--apply -t ", "10.0.0.1:80 10.0.0.1:443 10.0.0.2:80 [2001:db8::1]:80"),
+    ("--apply -t 10.0.0.1:80 r", "rules"),
+    ("--apply rules ", APPLY),
+    ("--apply=rules r", ""),
+    ("--apply - r", ""),
+    ("--apply ^ rules", APPLY),
+    ("--apply --prune ^ rules", APPLY),
+    ("--apply -- r", ""),
     ("--start-daemon master --netns blue --mcast-interface ", "lo blue0"),
 ]  # fmt: skip
 
