@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyipvsadm.argv import Request
     from pyipvsadm.change.desired import Desired
     from pyipvsadm.change.plan import Plan, Step
+    from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.model import Backend
     from pyipvsadm.world import World
 
@@ -30,6 +31,7 @@ FORMAT = 1  # of the summary for machines: within it fields may be added, none g
 
 MANAGERS = ("keepalived", "ldirectord", "kube-proxy")  # they may write more than their name into comm: ldirectord does
 KUBE = "kube-ipvs0"
+NAMED = 3  # services in a message; of more their number is said
 
 _COLOURS = {NEW_SERVICE: 32, NEW_DEST: 32, NEW_DAEMON: 32, DEL_SERVICE: 31, DEL_DEST: 31, DEL_DAEMON: 31}
 _EDITED = 33
@@ -81,10 +83,36 @@ def _guard(request: Request, world: World) -> None:
         here.append(f"there is an interface {KUBE}")
     if not here:
         return
-    said = f"{' and '.join(here)}: --prune may delete services that are not yours; add --force if you mean it"
+    _demand_force(f"{' and '.join(here)}: --prune may delete services that are not yours", request, world)
+
+
+def _guard_servers(request: Request, wanted: Desired, present: Snapshot, world: World) -> None:
+    """A service that is named and loses most of its servers at once is more often a file cut short than a wish.
+
+    More than half of those that are there: so of one or two it takes all. Others that come in their place do not count.
+    """
+    asked = {service.key() for service in request.services}
+    fewer = []
+    for service, servers in present.rows:
+        key = service.key()
+        named = wanted.services.get(key)
+        if named is None or (asked and key not in asked):
+            continue
+        gone = sum(server.key() not in named.servers for server in servers)
+        if 2 * gone > len(servers):
+            fewer.append(f"{gone} of {len(servers)} of {rules.selector(service, rules.numeric)}")
+    if not fewer:
+        return
+    more = len(fewer) - NAMED
+    said = ", ".join(fewer[:NAMED]) + (f", and of {more} more service{'s' * (more > 1)}" if more > 0 else "")
+    _demand_force(f"more than half of a service's servers would go ({said}): is the input whole?", request, world)
+
+
+def _demand_force(said: str, request: Request, world: World) -> None:
+    """Usage (status 2); a dry run says it and goes on to show the plan."""
     if "dry-run" not in request.slots:
-        raise Usage(f"{said} (nothing was done)")
-    world.err(said)
+        raise Usage(f"{said}; add --force if you mean it (nothing was done)")
+    world.err(f"{said}; without --force this ends with status 2, and nothing is done")
 
 
 class _Run:
@@ -102,6 +130,8 @@ class _Run:
         slots = request.slots
         if there and not wanted.services and "prune" in slots and "allow-empty" not in slots:
             raise Usage("there is no service in the input: --prune would delete all there are (--allow-empty lets it)")
+        if "force" not in slots:
+            _guard_servers(request, wanted, self._present, world)
         self._plan = plan.make(wanted, self._present, "prune" in slots, "keep-weights" in slots, only)
 
     def try_out(self) -> int:

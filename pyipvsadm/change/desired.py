@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     ServerKey = tuple[int, bytes, int]
 
 
+REPORTED = 3  # lines that say the same again; of more their number is said
+
+
 class Wanted:
     """A service with the line that describes it, and its servers with theirs."""
 
@@ -45,24 +48,35 @@ class Desired:
 
 
 def read(text: bytes, world: World) -> Desired:
-    """The table that rule text describes; the order of lines does not matter. Usage (status 2) for what is no such text."""
+    """The table that rule text describes; the order of lines does not matter. Usage (status 2) for what is no such text.
+
+    A line that says again what another has said is passed over, with a word on standard error.
+    """
     found = Desired()
+    again: list[str] = []
     try:
         for at, step in reading.steps(text, world):
             if isinstance(step, Skipped):
                 raise Usage(f"line {at}: {step}")
-            _take(found, at, step if isinstance(step, Change) else Change(0))
+            twice = _take(found, at, step if isinstance(step, Change) else Change(0))
+            if twice:
+                again.append(twice)
     except Usage as bad:
         raise Usage(str(bad)) from None  # whatever -R would end with
     for wanted in found.services.values():
         if not wanted.line:
             at = min(line for line, _ in wanted.servers.values())
             raise Usage(f"line {at}: no -A line describes this service: {rules.selector(wanted.service, rules.numeric)}")
+    for twice in again[:REPORTED]:
+        world.err(twice)
+    if len(again) > REPORTED:
+        more = len(again) - REPORTED
+        world.err(f"{more} more line{'s' * (more > 1)} said again what others had said: passed over")
     return found
 
 
-def _take(found: Desired, at: int, change: Change) -> None:
-    """One line."""
+def _take(found: Desired, at: int, change: Change) -> str:
+    """One line; what there is to say of it where it is passed over, else ""."""
     service, server, daemon, timeouts = change.service, change.destination, change.daemon, change.timeouts
     if change.op == NEW_DEST and service is not None and server is not None:
         key = service.key()
@@ -72,7 +86,7 @@ def _take(found: Desired, at: int, change: Change) -> None:
         name = server.key()
         if name in wanted.servers:
             first, other = wanted.servers[name]
-            raise _twice(first, at, "server", rules.numeric(*name), other == server)
+            return _twice(first, at, "server", rules.numeric(*name), other == server)
         wanted.servers[name] = (at, server)
     elif change.op == NEW_SERVICE and service is not None:
         key = service.key()
@@ -80,23 +94,26 @@ def _take(found: Desired, at: int, change: Change) -> None:
         if wanted is None:
             found.services[key] = Wanted(at, service)
         elif wanted.line:
-            raise _twice(wanted.line, at, "service", rules.selector(service, rules.numeric), wanted.service == service)
+            return _twice(wanted.line, at, "service", rules.selector(service, rules.numeric), wanted.service == service)
         else:
             wanted.line, wanted.service = at, service
     elif change.op == NEW_DAEMON and daemon is not None:
         if daemon.state in found.daemons:
             first, running = found.daemons[daemon.state]
-            raise _twice(first, at, "sync daemon", rules.ROLES[daemon.state], running == daemon)
+            return _twice(first, at, "sync daemon", rules.ROLES[daemon.state], running == daemon)
         found.daemons[daemon.state] = (at, daemon)
     elif change.op == SET_CONFIG and timeouts is not None:
         if found.timeouts:
             first, given = found.timeouts
-            raise _twice(first, at, "setting", "the time-outs", given == timeouts)
+            return _twice(first, at, "setting", "the time-outs", given == timeouts)
         found.timeouts = (at, timeouts)
     else:
         raise Usage(f"line {at}: only -A, -a, --set and --start-daemon lines describe a table")
+    return ""
 
 
-def _twice(first: int, second: int, kind: str, name: str, same: bool) -> Usage:
-    verb = "name" if same else "contradict each other about"
-    return Usage(f"lines {first} and {second} {verb} the same {kind}: {name}")
+def _twice(first: int, second: int, kind: str, name: str, same: bool) -> str:
+    """What is said of a second line about the same. Usage where the two cannot both stand."""
+    if same:
+        return f"lines {first} and {second} name the same {kind}: {name}: the second is passed over"
+    raise Usage(f"lines {first} and {second} contradict each other about the same {kind}: {name}")

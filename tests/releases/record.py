@@ -61,8 +61,8 @@ COMMANDS = (
     "-a -f 1 -r 10.0.1.2", "-a -f 2 -r 10.0.1.9", "-e -f 1 -r 10.0.1.2", "-e -f 1 -r 10.0.1.9", "-d -f 1 -r 10.0.1.2",
     "-d -f 1 -r 10.0.1.9", "-C", "-Z", "-Z -f 2", "--set 1 2 3", "--set 1", "--start-daemon master --mcast-interface lo",
     "--stop-daemon backup", "--start-daemon master --mcast-interface nonesuch", "-L", "-L -n", "-L -f 2", "-L -n -c",
-    "-L --timeout", "-L --daemon", "-S -n", "-R", "--apply", "--apply --dry-run", "--apply /nonexistent", "-v", "--help",
-    "-A --help", "-q", "-L --nope", "-L word", "", "-L --backend nonesuch", "-e -f 1 -r 10.0.1.9 -w 1 --keep",
+    "-L --timeout", "-L --daemon", "-S -n", "-R", "--apply", "--apply --force", "--apply --dry-run", "--apply /nonexistent", "-v",
+    "--help", "-A --help", "-q", "-L --nope", "-L word", "", "-L --backend nonesuch", "-e -f 1 -r 10.0.1.9 -w 1 --keep",
     "-d -f 1 -r 10.0.1.2 --drain=0", "--drain -r 10.9.9.9", "-A -f 1 --dry-run", "-A -f 2 --dry-run", "-L --json -n",
     "--doctor --explain all", "--doctor --explain nonesuch",
 )  # fmt: skip

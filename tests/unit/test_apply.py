@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from pyipvsadm.change.desired import Desired
+
 BEFORE = (
     "-A -t 10.0.0.1:80 -s rr",
     "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 1",
@@ -161,12 +163,10 @@ BAD: list[tuple[str, str, str]] = [
     ("", "-C\n", "line 1: only -A, -a, --set and --start-daemon lines describe a table"),
     ("", "-L\n", "line 1: only -A, -a, --set and --start-daemon lines describe a table"),
     ("", "-a -f 1 -r 10.0.0.9\n", "line 1: no -A line describes this service: -f 1"),
-    ("", "-A -f 1\n\n-A -f 1\n", "lines 1 and 3 name the same service: -f 1"),
     ("", "-A -f 1\n-A -f 1 -s rr\n", "lines 1 and 2 contradict each other about the same service: -f 1"),
-    ("", "-A -f 1\n" + "-a -f 1 -r 10.0.0.9:80 -m\n" * 2, "lines 2 and 3 name the same server: 10.0.0.9:80"),
     ("", "-A -f 1\n-a -f 1 -r 10.0.0.9\n-a -f 1 -r 10.0.0.9 -i\n",
      "lines 2 and 3 contradict each other about the same server: 10.0.0.9:0"),
-    ("", "--set 1 2 3\n--set 1 2 3\n", "lines 1 and 2 name the same setting: the time-outs"),
+    ("", "--set 1 2 3\n--set 1 2 4\n", "lines 1 and 2 contradict each other about the same setting: the time-outs"),
     ("", "--start-daemon master\n--start-daemon master --syncid 1\n",
      "lines 1 and 2 contradict each other about the same sync daemon: master"),
     ("-f 9", "-A -f 1\n", "-f 9 is neither in the input nor in the table: nothing was done"),
@@ -179,6 +179,94 @@ def test_bad_input_changes_nothing(words: str, text: str, said: str, dry: str) -
     made = world(stdin=text)
     assert run(made, f"--apply {words}{dry}") == (2, "", f"{said}\n")
     assert saved(made) == lines(*BEFORE)
+
+
+SAYS_IT_AGAIN: list[tuple[str, tuple[str, ...]]] = [
+    ("-A -f 1\n\n-A -f 1 -s wlc\n", ("lines 1 and 3 name the same service: -f 1: the second is passed over",)),
+    ("-A -f 1\n" + "-a -f 1 -r 10.0.0.9:80 -m\n-a -f 1 -r 10.0.0.9:80 -m -w 1\n",
+     ("lines 2 and 3 name the same server: 10.0.0.9:80: the second is passed over",)),
+    ("--set 1 2 3\n--set 1 2 3\n", ("lines 1 and 2 name the same setting: the time-outs: the second is passed over",)),
+    ("--start-daemon master\n--start-daemon master\n",
+     ("lines 1 and 2 name the same sync daemon: master: the second is passed over",)),
+    ("-A -f 1\n" * 4, tuple(f"lines 1 and {at} name the same service: -f 1: the second is passed over" for at in (2, 3, 4))),
+    ("-A -f 1\n" * 5, (*(f"lines 1 and {at} name the same service: -f 1: the second is passed over" for at in (2, 3, 4)),
+                       "1 more line said again what others had said: passed over")),
+    ("-A -f 1\n" * 6, (*(f"lines 1 and {at} name the same service: -f 1: the second is passed over" for at in (2, 3, 4)),
+                       "2 more lines said again what others had said: passed over")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), SAYS_IT_AGAIN)
+def test_a_line_that_says_the_same_again_is_passed_over(text: str, said: tuple[str, ...]) -> None:
+    made, once = FakeWorld(), FakeWorld()
+    assert vars_of(read(text.encode(), made)) == vars_of(read("".join(dict.fromkeys(text.splitlines(True))).encode(), once))
+    assert made.stderr == lines(*said)
+
+
+def vars_of(found: Desired) -> tuple[object, ...]:
+    services = [(key, wanted.line, wanted.service, wanted.servers) for key, wanted in found.services.items()]
+    return (services, found.daemons, found.timeouts)
+
+
+def test_the_doublet_does_not_stop_an_apply() -> None:
+    made = world(stdin=WANTED + WANTED)
+    status, out, err = run(made, "--apply --json")
+    assert (status, json.loads(out)["added"]) == (0, 2)
+    assert err.startswith("lines 2 and 7 name the same service: -t 10.0.0.1:80: the second is passed over\n")
+
+
+# (of how many servers, how many stay, how many come): whether it takes --force
+MOST = [
+    (1, 1, 0, False), (1, 1, 3, False), (1, 0, 0, True), (1, 0, 1, True), (2, 1, 0, False), (2, 0, 0, True), (2, 0, 2, True),
+    (3, 2, 0, False), (3, 1, 0, True), (3, 1, 9, True), (4, 2, 0, False), (4, 1, 0, True), (100, 50, 0, False),
+    (100, 49, 0, True), (0, 0, 0, False), (0, 0, 2, False),
+]  # fmt: skip
+
+
+def with_servers(mark: int, *servers: int) -> list[str]:
+    return [f"-A -f {mark} -s rr", *(f"-a -f {mark} -r 10.0.{server >> 8}.{server & 255}:80 -m -w 1" for server in servers)]
+
+
+@pytest.mark.parametrize(("have", "stay", "come", "refused"), MOST)
+def test_most_of_a_service_s_servers_go_by_force_only(have: int, stay: int, come: int, refused: bool) -> None:
+    before = with_servers(1, *range(1, have + 1))
+    made = world(*before, stdin=lines(*with_servers(1, *range(1, stay + 1), *range(501, 501 + come))))
+    said = f"more than half of a service's servers would go ({have - stay} of {have} of -f 1): is the input whole?"
+    status, _, err = run(made, "--apply --dry-run")
+    assert status == (1 if have - stay or come else 0)
+    assert err.startswith(f"{said}; without --force this ends with status 2, and nothing is done\ndry run: ") == refused
+    status, out, err = run(made, "--apply --json")
+    if refused:
+        assert (status, out, err) == (2, "", f"{said}; add --force if you mean it (nothing was done)\n")
+        assert saved(made) == lines(*before)
+        assert run(made, "--apply --force --dry-run")[2].startswith("dry run: ")
+        assert run(made, "--apply --force")[0] == 0
+    else:
+        assert (status, err) == (0, "")
+    assert saved(made).count("-a ") == stay + come
+
+
+def test_a_few_services_are_named_and_the_rest_counted() -> None:
+    before = [line for mark in range(1, 6) for line in with_servers(mark, 1, 2)]
+    left = [line for mark in range(1, 6) for line in with_servers(mark)]
+    made = world(*before, stdin=lines(*left))
+    named = ", ".join(f"2 of 2 of -f {mark}" for mark in (1, 2, 3))
+    assert f"({named}, and of 2 more services)" in run(made, "--apply")[2]
+    made.stdin = lines(*left[1:], before[0], before[1]).encode()
+    assert (
+        f"({named.replace('-f 3', '-f 4').replace('-f 2', '-f 3').replace('-f 1', '-f 2')}, and of 1 more service)"
+        in (run(made, "--apply")[2])
+    )
+
+
+def test_only_services_that_are_named_are_guarded() -> None:
+    """--prune says itself that the others may go; with services on the command line the rest is not looked at."""
+    made = world(*with_servers(1, 1, 2), *with_servers(2, 1, 2), stdin=lines(*with_servers(1), *with_servers(2, 1, 2)))
+    assert run(made, "--apply -f 2")[0] == 0
+    assert run(made, "--apply -f 1")[0] == 2
+    made.stdin = lines(*with_servers(1, 1, 2)).encode()
+    assert run(made, "--apply --prune")[0] == 0
+    assert saved(made) == lines(*with_servers(1, 1, 2))
 
 
 def test_the_order_of_lines_does_not_matter() -> None:
@@ -219,10 +307,12 @@ def test_what_goes(words: str, text: str, left: str | None) -> None:
 def test_prune_asks_where_a_manager_is(running: set[str], interfaces: Iterable[str], said: str) -> None:
     made = world(table=Kernelly(), stdin="-A -f 1 -s rr\n")
     made.running, made.interfaces = running, set(interfaces)
-    said += ": --prune may delete services that are not yours; add --force if you mean it"
-    assert run(made, "--apply --prune") == (2, "", f"{said} (nothing was done)\n")
+    said += ": --prune may delete services that are not yours"
+    assert run(made, "--apply --prune") == (2, "", f"{said}; add --force if you mean it (nothing was done)\n")
     assert saved(made) == lines(*BEFORE)
-    assert run(made, "--apply --prune --dry-run")[2].startswith(f"{said}\n")
+    assert run(made, "--apply --prune --dry-run")[2].startswith(
+        f"{said}; without --force this ends with status 2, and nothing is done\n"
+    )
     assert run(made, "--apply")[0] == 0
     assert run(made, "--apply --prune --force")[0] == 0
     assert saved(made) == "-A -f 1 -s rr\n"

@@ -141,7 +141,7 @@ def test_where_the_reader_has_gone_it_ends_silently(words: str, fed: bytes, word
 
 
 def test_an_apply_is_done_though_nobody_reads_what_it_says(path: Path) -> None:
-    run = Running(path, "--apply")
+    run = Running(path, "--apply --force")
     run.output.close()
     run.errors.close()
     run.feed(b"-A -f 1 -s wlc\n")
