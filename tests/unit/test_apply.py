@@ -16,6 +16,7 @@ from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, GET_SERVICE, LOCAL, NEW_DEST, NEW_SERVICE, SCTP, TCP, Change, Destination, Info, Service
 from pyipvsadm.world import World
+from tests.contract.damaged import KINDS, check_damaged_files
 from tests.unit.worlds import FakeWorld, FullWorld, apply_all, lines
 
 if TYPE_CHECKING:
@@ -244,6 +245,19 @@ def test_most_of_a_service_s_servers_go_by_force_only(have: int, stay: int, come
     else:
         assert (status, err) == (0, "")
     assert saved(made).count("-a ") == stay + come
+
+
+def test_a_damaged_file_takes_no_more_than_is_promised() -> None:
+    made = FakeWorld()
+
+    def ask(words: str, text: bytes) -> tuple[int, str]:
+        made.stdin = text
+        return run(made, words)[:2]
+
+    seen = check_damaged_files(ask, 100)
+    assert seen.total() == 200
+    for kind in KINDS[1:]:
+        assert seen[f"{kind}: refused"], kind
 
 
 def test_a_few_services_are_named_and_the_rest_counted() -> None:
