@@ -105,7 +105,7 @@ def _guard_servers(request: Request, wanted: Desired, present: Snapshot, world: 
         return
     more = len(fewer) - NAMED
     said = ", ".join(fewer[:NAMED]) + (f", and of {more} more service{'s' * (more > 1)}" if more > 0 else "")
-    _demand_force(f"more than half of a service's servers would go ({said}): is the input whole?", request, world)
+    _demand_force(f"more than half of a service's servers would go ({said}), as with a file cut short", request, world)
 
 
 def _demand_force(said: str, request: Request, world: World) -> None:

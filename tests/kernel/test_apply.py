@@ -316,7 +316,7 @@ def test_daemons_and_servers_of_another_family() -> None:
     refused = ours("--apply", mixed + daemon)
     assert refused.status == 2
     assert b"exclude each other" in refused.stderr
-    assert ours("--apply", "-A -f 1 -s rr\n" + daemon).status == 0
+    assert ours("--apply --force", "-A -f 1 -s rr\n" + daemon).status == 0
     assert "--start-daemon master --mcast-interface lo --syncid 3 " in saved()
     assert ours("--apply", mixed).status == 255
     # Another interface or id: stopped and started.

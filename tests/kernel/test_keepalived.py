@@ -150,15 +150,16 @@ def test_its_table_is_read_and_left_alone(tmp_path: Path) -> None:
         # nothing of it is deleted by the way
         (tmp_path / "ipvsadm.rules").write_text("-A -f 7 -s rr\n")
         apply = ["--apply", str(tmp_path / "ipvsadm.rules"), "--prune"]
-        no = b"keepalived is running: --prune may delete services that are not yours; add --force if you mean it"
+        no = b"keepalived is running: --prune may delete services that are not yours; "
+        told = no + b"add --force if you mean it (nothing was done)\n"
         refused = run_ours(apply, namespace="director")
-        assert (refused.status, refused.stdout, refused.stderr) == (2, b"", no + b" (nothing was done)\n")
+        assert (refused.status, refused.stdout, refused.stderr) == (2, b"", told)
         with inside("director"):
             reload = subprocess.run([*service_script(tmp_path), "reload"], capture_output=True, timeout=60, check=False)
-        assert (reload.returncode, reload.stdout, reload.stderr) == (2, b"", no + b" (nothing was done)\n")
+        assert (reload.returncode, reload.stdout, reload.stderr) == (2, b"", told)
         tried = run_ours([*apply, "--dry-run"], namespace="director")
         assert tried.status == 1
-        assert tried.stderr.startswith(no + b"\n")
+        assert tried.stderr.startswith(no + b"without --force this ends with status 2, and nothing is done\n")
         assert saved("director") == TABLE
         assert run_ours(apply[:2], namespace="director").status == 0
         assert saved("director") == TABLE + "-A -f 7 -s rr\n"

@@ -232,7 +232,7 @@ def with_servers(mark: int, *servers: int) -> list[str]:
 def test_most_of_a_service_s_servers_go_by_force_only(have: int, stay: int, come: int, refused: bool) -> None:
     before = with_servers(1, *range(1, have + 1))
     made = world(*before, stdin=lines(*with_servers(1, *range(1, stay + 1), *range(501, 501 + come))))
-    said = f"more than half of a service's servers would go ({have - stay} of {have} of -f 1): is the input whole?"
+    said = f"more than half of a service's servers would go ({have - stay} of {have} of -f 1), as with a file cut short"
     status, _, err = run(made, "--apply --dry-run")
     assert status == (1 if have - stay or come else 0)
     assert err.startswith(f"{said}; without --force this ends with status 2, and nothing is done\ndry run: ") == refused
