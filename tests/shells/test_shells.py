@@ -84,7 +84,7 @@ COMPLETED: list[tuple[str, str]] = [
     ("ipvsadm-save -f ~/et", "ipvsadm-save -f ~/etc/"),
     ("ipvsadm-save -f ~/tab", "ipvsadm-save -f ~/table "),
     ("ipvsadm-save -n --fu", "ipvsadm-save -n --full "),
-    ("ipvsadm-restore ", "ipvsadm-restore --netns "),
+    ("ipvsadm-restore --ne", "ipvsadm-restore --netns "),
 ]
 
 # (line, the candidates with their descriptions, what is not among them). Of a beginning that all have fish shows little.
