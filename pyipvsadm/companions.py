@@ -37,7 +37,7 @@ SAVE = Companion(
     "Write the IPVS table as rules to standard output.",
     (
         Option("", "n", "", "addresses and ports as numbers"),
-        Option("", "f", "", "replace FILE with the table, whole or not at all (-: standard output)", "FILE", values="file"),
+        Option("", "f", "", "replace FILE, whole or not at all (-: standard output)", "FILE", values="file"),
         Option("full", "", "", "also the time-outs and sync daemons, and all that a service has"),
     ),
     "to write to a file, give -f FILE or > FILE",
