@@ -9,7 +9,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables ke
   gcc libc6-dev bash zsh fish mandoc man-db
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
-	selection hints complete \
+	selection hints complete companions \
 	change/keep change/drain change/plan change/desired change/carry change/rehearse change/save change/snapshot reading \
 	doctor/codes doctor/command doctor/director doctor/facts doctor/mends doctor/probe doctor/realserver doctor/report doctor/services \
 	view/*

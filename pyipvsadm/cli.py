@@ -14,27 +14,24 @@ import sys
 from pyipvsadm import __version__
 from pyipvsadm.argv import Request, Scanner
 from pyipvsadm.errors import Failed, Refused, Skipped, Usage
-from pyipvsadm.run import REFUSED, restore, run, tell
+from pyipvsadm.run import REFUSED, replace_table, run, tell
 from pyipvsadm.world import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pyipvsadm.companions import Companion
     from pyipvsadm.model import Backend
 
 VARIABLE = "IPVSADM_BACKEND"
 EXTRAS = ("click", "pyroute2", "rich")  # what some requests import and Debian's package only recommends, as python3-NAME
 ASK = "--complete"  # the first word of what a shell asks (shells.py); no option, for no person types it
+# What a command does to the table that it opens.
+CHANGES, SAVES, READS = "changes", "saves", "reads"
 REFERENCE = "1.31"
 INTERFACE = "1.2.1"  # the version of the IPVS interface that we speak, as 1.31 says of itself
-VERSION = f"ipvsadm v{REFERENCE} (pyipvsadm {__version__}, IPVS v{INTERFACE})"
-SAVE_HELP = """\
-ipvsadm-save: Script to save the IPVS table to stdout.
-   With the -n option, prints out the table in numeric format.
-   With -f FILE, replaces FILE with the table, whole or not at all.
-   With --full, also saves the time-outs and sync daemons, and all that a service has.
-   With --netns NAME, in another network namespace (NAME, PID or PATH)."""
+VERSION = f"v{REFERENCE} (pyipvsadm {__version__}, IPVS v{INTERFACE})"
 
 
 def main(argv: Sequence[str], world: World | None = None) -> int:
@@ -43,12 +40,12 @@ def main(argv: Sequence[str], world: World | None = None) -> int:
 
 
 def main_save(argv: Sequence[str], world: World | None = None) -> int:
-    """`ipvsadm-save [-n] [-f FILE] [--full] [--netns NAME]`."""
+    """`ipvsadm-save ARGV...` (companions.SAVE): write the table as rules."""
     return _guarded(_save, argv, world)
 
 
 def main_restore(argv: Sequence[str], world: World | None = None) -> int:
-    """`ipvsadm-restore [--netns NAME]`: clear the table, then the rules of standard input, read and checked before."""
+    """`ipvsadm-restore ARGV...` (companions.RESTORE): put rules in the place of the table, all read and checked before."""
     return _guarded(_restore, argv, world)
 
 
@@ -111,7 +108,7 @@ def _main(argv: Sequence[str], world: World) -> int:
 
                 world.out(json.document(version={"ipvsadm": REFERENCE, "pyipvsadm": __version__, "ipvs": INTERFACE}))
             else:
-                world.out(VERSION + "\n")
+                world.out(f"ipvsadm {VERSION}\n")
             return 0
     given, place = (scanner.ours.get(name) for name in ("backend", "netns"))
     spec = None if given is None else str(given)
@@ -142,8 +139,7 @@ def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skip
         if not isinstance(wanted, Request):
             world.err(str(wanted))
             return REFUSED
-        if (wanted.change is not None or wanted.command in ("restore", "drain", "apply")) and "dry-run" not in wanted.slots:
-            _warn(world, spec)
+        _announce_backend(world, spec, _effect_of(wanted))
         return run(wanted, backend, world)
     finally:
         backend.close()
@@ -155,6 +151,7 @@ def _doctor(world: World, spec: str | None, wanted: Request | Usage | Skipped | 
     if not isinstance(wanted, Request):
         world.err(str(wanted))
         return REFUSED
+    _announce_backend(world, spec, READS)
     from pyipvsadm.doctor.command import run as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
 
     return examine(wanted, world, _chosen(world, spec), lambda: _open(world, spec))
@@ -168,75 +165,78 @@ def _open(world: World, spec: str | None) -> Backend:
     return world.backend(_chosen(world, spec))
 
 
-def _warn(world: World, spec: str | None) -> None:
-    """A variable that leaked into a root script must not make it believe that it changed the kernel."""
+def _effect_of(request: Request) -> str:
+    """Return what a request does to the table."""
+    if "dry-run" in request.slots:
+        return READS
+    if request.change is not None or request.command in ("restore", "drain", "apply"):
+        return CHANGES
+    return SAVES if request.command == "save" else READS
+
+
+def _announce_backend(world: World, spec: str | None, effect: str) -> None:
+    """Tell root on standard error when a variable, not the command line, leads away from the kernel.
+
+    It may have leaked into a shell or a script. What only reads says so to a person: scripts get 1.31's bytes.
+    """
     chosen = _chosen(world, None)
-    if spec is None and world.is_root and chosen != "kernel":
-        world.err(f"ipvsadm: {VARIABLE}={chosen}: this changes the embedded table, not the kernel")
+    if spec is None and world.is_root and chosen != "kernel" and (effect != READS or world.error_is_terminal()):
+        world.err(f"ipvsadm: {VARIABLE}={chosen}: this {effect} the embedded table, not the kernel")
 
 
 def _save(argv: Sequence[str], world: World) -> int:
-    words = list(argv)
-    place = _taken_place(words)
-    path = None
-    numeric = full = False
-    while words:
-        word = words.pop(0)
-        if word == "-n":
-            numeric = True
-        elif word == "--full":
-            full = True
-        elif word == "-f" and words:
-            path = words.pop(0)
-        elif word[:1] == "-":
-            world.err(SAVE_HELP)
-            return 1
+    from pyipvsadm.companions import SAVE  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    def write() -> int:
-        backend = _open(world, None)
-        try:
-            from pyipvsadm import listing  # noqa: PLC0415  # the door does not pay for it
-
-            text = listing.saved(backend, world, numeric, full, certain=path is not None)
-            if path is None:
-                listing.write(world, listing.obeyed_by_none([text], world))
-            else:
-                from pyipvsadm.files import replace  # noqa: PLC0415
-
-                replace(path, text)
-        finally:
-            backend.close()
-        return 0
-
-    return _there(world, place, write)
+    return _run_companion(SAVE, SAVES, argv, world, _save_table)
 
 
 def _restore(argv: Sequence[str], world: World) -> int:
-    """1.31 passes over all words; a namespace that was named is not to be passed over."""
+    from pyipvsadm.companions import RESTORE  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    def put() -> int:
-        backend = _open(world, None)
+    return _run_companion(RESTORE, CHANGES, argv, world, _replace_table)
+
+
+def _run_companion(
+    program: Companion, effect: str, argv: Sequence[str], world: World, body: Callable[[Backend, World, dict[str, str]], int]
+) -> int:
+    from pyipvsadm.companions import format_help, parse_words  # noqa: PLC0415  # ipvsadm itself does not pay for it
+
+    given = parse_words(program, argv)
+    if "help" in given:
+        world.out(format_help(program))
+        return 0
+    if "version" in given:
+        world.out(f"{program.name} {VERSION}\n")
+        return 0
+    spec = given.get("backend")
+
+    def carry_out() -> int:
+        backend = _open(world, spec)
         try:
-            _warn(world, None)
-            return restore(backend, world, clear=True)
+            _announce_backend(world, spec, READS if "dry-run" in given else effect)
+            return body(backend, world, given)
         finally:
             backend.close()
 
-    return _there(world, _taken_place(list(argv)), put)
+    return _there(world, given.get("netns"), carry_out)
 
 
-def _taken_place(words: list[str]) -> str | None:
-    """Take --netns out of the words of ipvsadm-save or ipvsadm-restore: what it names."""
-    place = None
-    for at in range(len(words) - 1, -1, -1):
-        name, equals, value = words[at].partition("=")
-        if name == "--netns":
-            if not equals and at + 1 == len(words):
-                raise Usage("--netns: missing argument")
-            place = value if equals else words.pop(at + 1)
-            del words[at]
-            break
-    return place
+def _save_table(backend: Backend, world: World, given: dict[str, str]) -> int:
+    from pyipvsadm import listing  # noqa: PLC0415  # the door does not pay for it
+
+    path = given.get("f", "-")
+    text = listing.saved(backend, world, "n" in given, "full" in given, certain=path != "-")
+    if path == "-":
+        listing.write(world, listing.obeyed_by_none([text], world))
+    else:
+        from pyipvsadm.files import replace  # noqa: PLC0415
+
+        replace(path, text)
+    return 0
+
+
+def _replace_table(backend: Backend, world: World, given: dict[str, str]) -> int:
+    return replace_table(backend, world, given.get("f", "-"), "dry-run" in given)
 
 
 def _there(world: World, place: str | None, body: Callable[[], int]) -> int:

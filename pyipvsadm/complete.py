@@ -12,6 +12,7 @@ stands for the whole word at the cursor. One that ends in `/`, `:`, `,` or `=` i
 from __future__ import annotations
 
 from pyipvsadm.argv import Scanner
+from pyipvsadm.companions import COMPANIONS
 from pyipvsadm.endpoint import NoNames, parse
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.legal import can_join, list_conflict, tunnel_types
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import ClassVar, Protocol
 
+    from pyipvsadm.companions import Companion
     from pyipvsadm.model import Destination, Service
 
     Rows = list[tuple[Service, list[Destination]]]
@@ -59,16 +61,6 @@ if TYPE_CHECKING:
             """The network namespaces that have names."""
 
 
-_ELSEWHERE = ("--netns", "in another network namespace")
-SCRIPTS = {
-    "ipvsadm-save": (
-        ("-n", "addresses and ports as numbers"),
-        ("-f", "replace FILE with the table, whole or not at all"),
-        ("--full", "also the time-outs and sync daemons"),
-        _ELSEWHERE,
-    ),
-    "ipvsadm-restore": (_ELSEWHERE,),
-}
 GOES_ON = ("/", ":", ",", "=")
 _FORWARDING = {MASQ: "NAT", TUNNEL: "tunnel"}
 
@@ -81,19 +73,9 @@ def complete(words: Sequence[str], cursor: int, around: Around) -> list[tuple[st
     program = words[0].rpartition("/")[2] if words else ""
     prefix = words[cursor] if 0 < cursor < len(words) else ""
     before, after = words[1:cursor], words[cursor + 1 :]
-    if program in SCRIPTS:
-        return list(_script(SCRIPTS[program], before, after, prefix, around))
+    if program in COMPANIONS:
+        return list(_Line((), (), around).complete_companion(COMPANIONS[program], before, after, prefix))
     return list(_Line(before, after, around).candidates(prefix))
-
-
-def _script(
-    options: Sequence[tuple[str, str]], before: Sequence[str], after: Sequence[str], prefix: str, around: Around
-) -> Candidates:
-    find = {"-f": _files, "--netns": _namespaces}.get(before[-1]) if before else None
-    if find is not None and any(before[-1] == name for name, _ in options):
-        return find(prefix, around)
-    given = {*before, *after}
-    return _starting(prefix, (row for row in options if row[0] not in given))
 
 
 class _Line:
@@ -199,6 +181,18 @@ class _Line:
     def _attached(self, row: Command | Option, prefix: str, value: str) -> Candidates:
         head = prefix[: len(prefix) - len(value)]
         return [(head + found, about) for found, about in self._values(row, value)]
+
+    def complete_companion(self, program: Companion, before: Sequence[str], after: Sequence[str], prefix: str) -> Candidates:
+        """Return the options of ipvsadm-save or ipvsadm-restore that are not given, or the values of the one at the cursor."""
+        rows = {f"--{row.long}" if row.long else f"-{row.short}": row for row in program.options}
+        waiting = rows.get(before[-1]) if before else None
+        if waiting is not None and waiting.argument:
+            return self._values(waiting, prefix)
+        name, equals, value = prefix.partition("=")
+        if equals and name in rows and rows[name].argument:
+            return self._attached(rows[name], prefix, value)
+        given = {word.partition("=")[0] for word in (*before, *after)}
+        return _starting(prefix, ((name, row.help) for name, row in rows.items() if name not in given))
 
     # --- which options fit
 

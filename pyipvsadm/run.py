@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pyipvsadm import rules
 from pyipvsadm.argv import Request
-from pyipvsadm.errors import sentence
+from pyipvsadm.errors import Failed, sentence
 from pyipvsadm.model import FLUSH, Change
 
 TYPE_CHECKING = False
@@ -28,7 +28,8 @@ def run(request: Request, backend: Backend, world: World) -> int:
 
         return apply(request, backend, world)
     if "dry-run" in request.slots:
-        return _try_out(request, backend, world)
+        request.slots.discard("dry-run")
+        return _try_out(backend, world, lambda copy: run(request, copy, world))
     if "drain" in request.ours:
         from pyipvsadm.change import drain  # noqa: PLC0415
 
@@ -72,13 +73,12 @@ def tell(world: World, hints: Iterable[str]) -> None:
         world.err(f"hint: {hint}")
 
 
-def _try_out(request: Request, backend: Backend, world: World) -> int:
-    """Do what was asked to a copy, and say what was not known of it."""
+def _try_out(backend: Backend, world: World, body: Callable[[Backend], int]) -> int:
+    """Run body on a copy of the table, and say what was not known of it."""
     from pyipvsadm.change import rehearse, snapshot  # noqa: PLC0415
 
     copy = rehearse.Rehearsal(backend, snapshot.consistent(backend))
-    request.slots.discard("dry-run")
-    status = run(request, copy, world)
+    status = body(copy)
     for line in copy.assumptions():
         world.err(line)
     return status
@@ -87,22 +87,47 @@ def _try_out(request: Request, backend: Backend, world: World) -> int:
 # --- restoring
 
 
-def restore(backend: Backend, world: World, clear: bool = False) -> int:
-    """The rules from standard input; clear: after clearing the table (ipvsadm-restore). The status is the last line's.
+def restore(backend: Backend, world: World) -> int:
+    """Add the rules from standard input (-R). Return the last line's status.
 
     From a file or a pipe all lines are read before the first takes effect, and none does when 1.31 would end the run at one
     of them (Usage then says which). From a terminal each line takes effect when it is typed.
     """
+    if world.input_is_terminal():
+        return _restore_typed(backend, world)
+    return _restore_text(world.read_input(), backend, world, clear=False)
+
+
+def replace_table(backend: Backend, world: World, path: str, is_dry_run: bool) -> int:
+    """Clear the table and add the rules of a file, or of standard input for "-" (ipvsadm-restore). Return the last line's status.
+
+    All lines are read and checked before the table is cleared, from a terminal too.
+    """
+    text = _read_all_typed(world) if path == "-" and world.input_is_terminal() else _read_rules(world, path)
+    # The script that is replaced hands the lines on with echo: they end in one line end.
+    text = text.rstrip(b"\n") + b"\n"
+    if is_dry_run:
+        return _try_out(backend, world, lambda copy: _restore_text(text, copy, world, clear=True))
+    return _restore_text(text, backend, world, clear=True)
+
+
+def _read_rules(world: World, path: str) -> bytes:
+    return world.read_input() if path == "-" else world.read_file(path)
+
+
+def _read_all_typed(world: World) -> bytes:
+    world.err("reading rules from the terminal: Ctrl-D puts them in the place of the table, Ctrl-C leaves it as it is")
+    text = world.read_input()
+    # A terminal that hangs up looks like the end of the input to a program that ignores SIGHUP (drivers/tty/tty_io.c:
+    # hung_up_tty_read).
+    if not world.input_is_terminal():
+        raise Failed("the terminal is gone before the end of the rules: nothing was changed")
+    return text
+
+
+def _restore_text(text: bytes, backend: Backend, world: World, clear: bool) -> int:
     from pyipvsadm import reading  # noqa: PLC0415  # only restoring needs it
 
-    if world.input_is_terminal():
-        if clear:
-            _apply(_cleared(clear), backend, world)
-        return _restore_typed(backend, world)
-    text = world.read_input()
-    if clear:
-        # The script that is replaced hands the lines on with echo: they end in one line end.
-        text = text.rstrip(b"\n") + b"\n"
     try:
         return _apply(_changes(text, world, clear), backend, world)
     except _Mixed:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING
 
-from pyipvsadm.cli import SAVE_HELP
 from pyipvsadm.command import help_text
+from pyipvsadm.companions import SAVE, format_help
+from tests.cases import recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,6 +45,8 @@ ORDER = "addresses without an order that the reference defines are sorted by num
 NAMES = "-S by name never cuts a name, and writes a number where -R could not read the name back"
 WORDS = "help is in our own words"
 SELECTING = "-L selects by scheduler and real server, -L -c by service, which the reference refuses"
+WORD = "ipvsadm-save and ipvsadm-restore refuse words that they do not know"
+CLUSTER = "ipvsadm-save takes options in one word"
 HELP = "--help after a command shows that command alone"
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
@@ -255,9 +258,9 @@ _lines(
 )
 _lines(THRESHOLDS, "list: everything by name", 10, lines=_EVERYTHING)
 _lines(THRESHOLDS, "restore: everything, saved and restored again", 2, lines=_EVERYTHING)
-_lines(THRESHOLDS, "ipvsadm-save", 2, 4, 6, lines=_EVERYTHING)
+_lines(THRESHOLDS, "ipvsadm-save", 2, 4, lines=_EVERYTHING)
 _lines(f"{THRESHOLDS}; {NAMES}", "list: everything by name", 9, lines=_EVERYTHING_BY_NAME)
-_lines(f"{THRESHOLDS}; {NAMES}", "ipvsadm-save", 3, 5, lines=_EVERYTHING_BY_NAME)
+_lines(f"{THRESHOLDS}; {NAMES}", "ipvsadm-save", 3, lines=_EVERYTHING_BY_NAME)
 _lines(
     NAMES,
     "save: names that are too long",
@@ -284,11 +287,24 @@ _lines(
     2,
     lines={"-a -f 5 -6 -r [web1-six.example.com]:0 -g -w 1": "-a -f 5 -6 -r [2001:db8::11]:0 -g -w 1"},
 )
-for _step in (7, 8, 9, 10):
+_UNKNOWN = "ipvsadm-save: {}; {}; nothing was saved\n"
+for _step in (5, 6):  # file, -n file
     STEPS["ipvsadm-save", _step] = Difference(
-        WORDS,
-        stderr=SAVE_HELP + "\n",
+        WORD,
+        status=2,
+        stdout="",
+        stderr=_UNKNOWN.format("unexpected argument file", "to write to a file, give -f FILE or > FILE"),
     )
+for _step in (7, 10):  # -x, -n -x
+    STEPS["ipvsadm-save", _step] = Difference(
+        WORD, status=2, stderr=_UNKNOWN.format("-x: unknown option", "see ipvsadm-save --help")
+    )
+# -nn: as -n, which the reference answers in its step 2.
+_NUMERIC = recording.load()["ipvsadm-save"].steps[1][1].stdout.splitlines()
+STEPS["ipvsadm-save", 9] = Difference(
+    CLUSTER, status=0, stdout="".join(f"{_EVERYTHING.get(line, line)}\n" for line in _NUMERIC), stderr=""
+)
+STEPS["ipvsadm-save", 8] = Difference(WORDS, status=0, stdout=format_help(SAVE), stderr="")
 
 # --- help
 

@@ -84,7 +84,7 @@ COMPLETED: list[tuple[str, str]] = [
     ("ipvsadm-save -f ~/et", "ipvsadm-save -f ~/etc/"),
     ("ipvsadm-save -f ~/tab", "ipvsadm-save -f ~/table "),
     ("ipvsadm-save -n --fu", "ipvsadm-save -n --full "),
-    ("ipvsadm-restore ", "ipvsadm-restore --netns "),
+    ("ipvsadm-restore --ne", "ipvsadm-restore --netns "),
 ]
 
 # (line, the candidates with their descriptions, what is not among them). Of a beginning that all have fish shows little.
@@ -97,7 +97,9 @@ SHOWN: list[tuple[str, list[tuple[str, str]], list[str]]] = [
     ("ipvsadm -d -t 10.0.0.1:80 -r ", [("92.168.0.8:8080", "NAT, weight 3"), ("92.168.0.9:8080", "NAT, weight 1")], ["2001"]),
     ("ipvsadm -A -s w", [("wlc", "weighted least connections (default)"), ("wrr", "weighted round robin")], ["lblc"]),
     ("ipvsadm --backend ", [("kernel", "the kernel's table (default)"), ("memory:", "a table in a file")], []),
-    ("ipvsadm-save ", [("-n", "addresses and ports as numbers"), ("-f", "replace FILE with the table, whole or not at all")], []),
+    ("ipvsadm-save ",
+     [("-n", "addresses and ports as numbers"), ("-f", "replace FILE, whole or not at all (-: standard output)")],
+     []),
 ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from pyipvsadm.options import COMMAND_GROUPS, COMMANDS, OPTIONS, Command
 from tests.unit.worlds import FakeNames, FakeWorld, FullWorld, apply_all, lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 RULES = ("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 1", "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m -w 1")
@@ -38,6 +39,13 @@ def with_rules(**options: Any) -> FakeWorld:
 
 def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
     return (cli.main(words.split(), world), *world.take())
+
+
+def call(world: FakeWorld, line: str) -> tuple[int, str, str]:
+    """Run ipvsadm, or ipvsadm-save or ipvsadm-restore where `save` or `restore` is the first word."""
+    words = line.split()
+    program = {"save": cli.main_save, "restore": cli.main_restore}.get(words[0] if words else "", cli.main)
+    return (program(words if program is cli.main else words[1:], world), *world.take())
 
 
 def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,23 +116,45 @@ def test_the_backend_that_is_opened(words: str, environ: dict[str, str], opened:
     assert world.specs == [opened]
 
 
-WARNING = "ipvsadm: IPVSADM_BACKEND=memory: this changes the embedded table, not the kernel\n"
+WARNING = "ipvsadm: IPVSADM_BACKEND=memory: this {} the embedded table, not the kernel\n"
 
 
 @pytest.mark.parametrize(
-    ("words", "root", "warned"),
+    ("words", "root", "seen", "effect"),
     [
-        ("-C", True, True),
-        ("-R", True, True),
-        ("-L", True, False),
-        ("-S", True, False),
-        ("-C", False, False),
-        ("-C --backend memory", True, False),
+        ("-C", True, False, "changes"),
+        ("-R", True, False, "changes"),
+        ("-Z --dry-run", True, False, ""),
+        ("-Z --dry-run", True, True, "reads"),
+        ("-L", True, False, ""),
+        ("-L", True, True, "reads"),
+        ("", True, True, "reads"),
+        ("-S", True, False, "saves"),
+        ("-C", False, True, ""),
+        ("-L", False, True, ""),
+        ("-S", False, True, ""),
+        ("-v", True, True, ""),
+        ("-L --backend memory", True, True, ""),
+        ("-C --backend memory", True, True, ""),
+        ("save -n", True, False, "saves"),
+        ("save -n", False, True, ""),
+        ("save -n --backend memory", True, True, ""),
+        ("save --help", True, True, ""),
+        ("restore", True, False, "changes"),
+        ("restore --dry-run", True, False, ""),
+        ("restore --dry-run", True, True, "reads"),
+        ("restore --backend memory", True, True, ""),
     ],
 )
-def test_a_variable_does_not_silently_turn_root_from_the_kernel(words: str, root: bool, warned: bool) -> None:
-    world = FakeWorld(environ={"IPVSADM_BACKEND": "memory"}, root=root)
-    assert run(world, words)[2] == (WARNING if warned else "")
+def test_a_variable_does_not_silently_turn_root_from_the_kernel(words: str, root: bool, seen: bool, effect: str) -> None:
+    world = FakeWorld(environ={"IPVSADM_BACKEND": "memory"}, root=root, seen=seen)
+    assert call(world, words)[2] == (WARNING.format(effect) if effect else "")
+
+
+def test_the_doctor_says_where_a_variable_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyipvsadm.doctor.command.run", lambda *_: 0)
+    world = FakeWorld(environ={"IPVSADM_BACKEND": "memory"}, root=True, seen=True)
+    assert run(world, "--doctor") == (0, "", WARNING.format("reads"))
 
 
 def test_no_table_is_said_before_a_bad_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,28 +273,139 @@ def test_restore_program_checks_before_it_clears() -> None:
     assert run(world, "-S -n")[1] == lines(*RULES)
 
 
-def test_restore_program_from_a_terminal() -> None:
-    world = with_rules(stdin=lines("-A -f 1").encode(), terminal=True)
-    assert cli.main_restore([], world) == 0
+TYPING = "reading rules from the terminal: Ctrl-D puts them in the place of the table, Ctrl-C leaves it as it is\n"
+
+
+class Typist(FakeWorld):
+    """A terminal at which these lines are typed: `seen_while_typing` notes the table before each of them and at their end."""
+
+    def __init__(self, *typed: str, hangs_up: bool = False) -> None:
+        super().__init__(terminal=True)
+        apply_all(self.table, RULES)
+        self.typed = typed
+        self.hangs_up = hangs_up
+        self.seen_while_typing: list[str] = []
+
+    def input_blocks(self) -> Iterator[bytes]:
+        for block in (*self.typed, ""):
+            self.seen_while_typing.append(run(FakeWorld(table=self.table), "-S -n")[1])
+            yield block.encode()
+        self.terminal = not self.hangs_up
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "stderr", "rules"),
+    [
+        ([], 0, "", ()),
+        (["-A -f 1\n"], 0, "", ("-A -f 1 -s wlc",)),
+        (["-A -f", " 1\n-A", " -f 2"], 0, "", ("-A -f 1 -s wlc", "-A -f 2 -s wlc")),
+        (["-A -f 1\n", "-A -t x\n"], 2, "line 2: illegal virtual server address[:port] specified\n", RULES),
+        (["-A -f 1\n", "-A -f 1\n"], 255, "line 2: Service already exists\n", ("-A -f 1 -s wlc",)),
+    ],
+)
+@pytest.mark.parametrize("words", ["restore", "restore -f -"])
+def test_restore_program_reads_all_that_is_typed_before_it_clears(
+    words: str, typed: list[str], status: int, stderr: str, rules: tuple[str, ...]
+) -> None:
+    world = Typist(*typed)
+    assert call(world, words) == (status, "", TYPING + stderr)
+    assert world.seen_while_typing == [lines(*RULES)] * (len(typed) + 1)
+    assert run(world, "-S -n")[1] == lines(*rules)
+
+
+def test_restore_program_and_a_terminal_that_hangs_up() -> None:
+    world = Typist("-A -f 1\n", hangs_up=True)
+    said = "the terminal is gone before the end of the rules: nothing was changed\n"
+    assert call(world, "restore") == (1, "", TYPING + said)
+    assert run(world, "-S -n")[1] == lines(*RULES)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_restore_program_reads_a_file(tmp_path: Path, terminal: bool) -> None:
+    (tmp_path / "rules").write_text("-A -f 1\n")
+    world = with_rules(stdin=b"-A -f 2\n", terminal=terminal)
+    assert call(world, f"restore -f {tmp_path}/rules") == (0, "", "")
     assert run(world, "-S -n")[1] == "-A -f 1 -s wlc\n"
 
 
-def test_restore_program_says_where_a_variable_leads() -> None:
-    world = FakeWorld(environ={"IPVSADM_BACKEND": "memory"}, root=True)
-    assert (cli.main_restore([], world), *world.take()) == (0, "", WARNING)
-
-
-@pytest.mark.parametrize("words", [["-x"], ["-f"], ["--help"]])
-def test_save_program_help(words: list[str]) -> None:
+@pytest.mark.parametrize(("name", "why"), [("", "Is a directory"), ("gone", "No such file or directory")])
+def test_restore_program_cannot_read_a_file(tmp_path: Path, name: str, why: str) -> None:
+    path = tmp_path / name
     world = with_rules()
-    assert cli.main_save(words, world) == 1
-    assert world.stdout == ""
-    assert world.stderr.startswith("ipvsadm-save: Script to save the IPVS table to stdout.\n   With the -n option")
+    assert call(world, f"restore -f {path}") == (1, "", f"cannot read {path}: {why}\n")
+    assert run(world, "-S -n")[1] == lines(*RULES)
+
+
+@pytest.mark.parametrize(
+    ("stdin", "status", "stderr"),
+    [
+        ("-A -f 1\n", 0, ""),
+        ("", 0, ""),
+        ("-A -f 1\n-A -f 1\n", 255, "line 2: Service already exists\n"),
+        ("-A -t x\n", 2, "line 1: illegal virtual server address[:port] specified\n"),
+    ],
+)
+def test_restore_program_tries_out(stdin: str, status: int, stderr: str) -> None:
+    world = with_rules(stdin=stdin.encode())
+    assert call(world, "restore --dry-run") == (status, "", stderr)
+    assert run(world, "-S -n")[1] == lines(*RULES)
+
+
+def test_both_programs_use_the_backend_that_is_named(tmp_path: Path) -> None:
+    table = f"memory:{tmp_path}/table"
+    world = with_rules(stdin=b"-A -f 1\n")
+    assert call(world, f"restore --backend {table}") == (0, "", "")
+    assert call(world, f"save -n --backend={table}") == (0, "-A -f 1 -s wlc\n", "")
+    assert run(world, "-S -n")[1] == lines(*RULES)
+    assert world.specs == [table, table, "kernel"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "restore /etc/ipvsadm.rules",
+        "restore --backend",
+        "restore --backend memory --prune",
+        "restore --full",
+        "restore -f",
+        "restore -nx",
+        "save rules",
+        "save -x",
+        "save --dry-run",
+        "save -f",
+    ],
+)
+def test_a_word_that_a_program_does_not_know_is_refused_and_nothing_is_done(words: str) -> None:
+    world = with_rules()
+    status, stdout, stderr = call(world, words)
+    assert (status, stdout) == (2, "")
+    assert (stderr.startswith(f"ipvsadm-{words.split(maxsplit=1)[0]}: "), stderr.count("\n")) == (True, 1)
+    assert world.specs == []
+    assert run(world, "-S -n")[1] == lines(*RULES)
+
+
+@pytest.mark.parametrize("program", ["save", "restore"])
+def test_help_and_version_of_both_programs_need_no_table(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = FakeWorld()
+    monkeypatch.setattr(world, "backend", None)
+    for words in ("-h", "--help", "-n --help"):
+        status, stdout, stderr = call(world, f"{program} {words}")
+        assert (status, stdout.splitlines()[0][: len(program) + 18], stderr) == (0, f"Usage: ipvsadm-{program} [-", "")
+    for words in ("-v", "--version"):
+        shown = f"ipvsadm-{program} v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n"
+        assert call(world, f"{program} {words}") == (0, shown, "")
+
+
+def test_save_program_to_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in ("save -n -f -", "save -nf -", "save -nf-"):
+        assert call(with_rules(), words) == (0, lines(*RULES), "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_save_program_cannot_write(tmp_path: Path) -> None:
     world = with_rules()
-    assert cli.main_save(["ignored", "-f", str(tmp_path / "no" / "rules")], world) == 1
+    assert cli.main_save(["-f", str(tmp_path / "no" / "rules")], world) == 1
     assert "No such file or directory" in world.stderr
 
 

@@ -20,6 +20,7 @@ FILES = (
         "argv",
         "cli",
         "command",
+        "companions",
         "complete",
         "connections",
         "dumps",

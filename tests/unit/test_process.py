@@ -49,6 +49,7 @@ STREAMS: list[tuple[str, str, int, bytes]] = [
     ("output full", "$P -L >/dev/full", 1, b"cannot write to standard output: No space left on device\n"),
     ("output read-only", "$P -L >&- 1</dev/null", 1, b"cannot write to standard output: Bad file descriptor\n"),
     ("input closed", "$P -R <&-", 1, b"cannot read standard input: Bad file descriptor\n"),
+    ("input write-only", "$P -R 0>/dev/null", 1, b"cannot read standard input: Bad file descriptor\n"),
     ("errors closed", "$P -q 2>&-", 255, b""),
     ("errors full", "$P -q 2>/dev/full", 255, b""),
     ("all closed", "exec <&- >&- 2>&-; $P -L", 1, b""),
@@ -260,7 +261,9 @@ def test_what_a_plain_request_imports(words: list[str], also: set[str], backend:
     imported = set(done.stderr.decode().splitlines()[-1].split())
     assert {name for name in imported if not name.startswith("pyipvsadm")} <= ALLOWED | also
     assert "pyipvsadm.cli" in imported
-    assert imported.isdisjoint({"pyipvsadm.command", "pyipvsadm.hints", "pyipvsadm.selection", "pyipvsadm.view.json"})
+    assert imported.isdisjoint(
+        {"pyipvsadm.command", "pyipvsadm.companions", "pyipvsadm.hints", "pyipvsadm.selection", "pyipvsadm.view.json"}
+    )
     assert ("pyipvsadm.kernel" in imported) == (backend == "kernel" and words != ["-v"])
 
 

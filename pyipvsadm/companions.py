@@ -1,0 +1,112 @@
+"""The command lines of ipvsadm-save and ipvsadm-restore: their options, their help, their faults.
+
+Owns: one table of options for each program and the rules by which words are read (those of getopt, without abbreviations).
+Must never know: what an option does. Only imported when one of the two programs runs, or completes.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm.errors import Failed
+from pyipvsadm.options import OPTIONS, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MARGIN = 17
+_OURS = {row.long: row for row in OPTIONS}
+_ENDING = (Option("help", "h", "", "show this help"), Option("version", "v", "", "show the version"))
+
+
+class Companion:
+    """A program: what it does, its options, and what to say of a word that is none."""
+
+    __slots__ = ("about", "example", "name", "options", "stray", "untouched")
+
+    def __init__(self, name: str, about: str, options: tuple[Option, ...], stray: str, untouched: str, example: str) -> None:
+        self.name = name
+        self.about = about
+        self.options = (*options, _OURS["backend"], _OURS["netns"], *_ENDING)
+        self.stray = stray
+        self.untouched = untouched
+        self.example = example
+
+
+SAVE = Companion(
+    "ipvsadm-save",
+    "Write the IPVS table as rules to standard output.",
+    (
+        Option("", "n", "", "addresses and ports as numbers"),
+        Option("", "f", "", "replace FILE, whole or not at all (-: standard output)", "FILE", values="file"),
+        Option("full", "", "", "also the time-outs and sync daemons, and all that a service has"),
+    ),
+    "to write to a file, give -f FILE or > FILE",
+    "nothing was saved",
+    "ipvsadm-save -n -f /etc/ipvsadm.rules",
+)
+RESTORE = Companion(
+    "ipvsadm-restore",
+    "Replace the IPVS table by rules from standard input. All of them are read and\nchecked before the table is cleared.",
+    (
+        Option("", "n", "", "no effect: numbers and names are both understood"),
+        Option("", "f", "", "read the rules from FILE (-: standard input)", "FILE", values="file"),
+        Option("dry-run", "", "", "try the rules on a copy of the table and change nothing"),
+    ),
+    "to read rules from a file, give -f FILE or < FILE",
+    "nothing was changed",
+    "ipvsadm-restore -f /etc/ipvsadm.rules",
+)
+COMPANIONS = {each.name: each for each in (SAVE, RESTORE)}
+
+
+def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
+    """Return the options given, by long name (short where it has none), each with its argument ("" where it takes none).
+
+    Raises Failed, status 2, at the first word that the program does not understand.
+    """
+    rows = {f"--{row.long}": row for row in program.options if row.long}
+    rows |= {f"-{row.short}": row for row in program.options if row.short}
+    given: dict[str, str] = {}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word[:1] != "-" or word == "-":
+            raise _fault(program, f"unexpected argument {word}", program.stray)
+        if word[:2] == "--":
+            name, equals, value = word.partition("=")
+        else:
+            name, value = word[:2], word[2:]
+            equals = value
+        row = rows.get(name)
+        if row is None:
+            raise _fault(program, f"{name}: unknown option")
+        if not row.argument and equals:
+            if name[:2] == "--" or value[:1] == "-":
+                raise _fault(program, f"{word}: {name} takes no argument")
+            left.insert(0, f"-{value}")  # a cluster, such as -nf FILE
+        if row.argument:
+            if not equals and left and (left[0][:1] != "-" or left[0] == "-"):
+                value = left.pop(0)
+            if not value:
+                raise _fault(program, f"{name}: missing argument ({row.metavar})")
+            if (row.long or row.short) in given:
+                raise _fault(program, f"{name}: given twice")
+        given[row.long or row.short] = value if row.argument else ""
+    return given
+
+
+def _fault(program: Companion, what: str, hint: str = "") -> Failed:
+    return Failed(f"{program.name}: {what}; {hint or f'see {program.name} --help'}; {program.untouched}", 2)
+
+
+def format_help(program: Companion) -> str:
+    """Return the text of --help."""
+    shown = [row for row in program.options if row not in _ENDING]
+    usage = " ".join(f"[{_format_names(row)}]" for row in shown)
+    rows = "".join(f"  {_format_names(row):<{_MARGIN}}{row.help}\n" for row in program.options)
+    return f"Usage: {program.name} {usage}\n{program.about}\n\n{rows}\nExample:\n  {program.example}\n"
+
+
+def _format_names(row: Option) -> str:
+    names = [f"-{row.short}"] * bool(row.short) + [f"--{row.long}"] * bool(row.long)
+    return f"{', '.join(names)} {row.metavar}".rstrip()
