@@ -35,17 +35,28 @@ COMPILE ?= yes
 
 PROGRAMS := ipvsadm ipvsadm-save ipvsadm-restore
 MODULES := $(shell find pyipvsadm -type f ! -path '*/programs/*' ! -path '*/__pycache__/*')
-# The shells look for a command's completion under its name.
-COMPLETIONS := $(if $(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(BASHDIR)/%)) \
-  $(if $(wildcard completions/_ipvsadm),$(ZSHDIR)/_ipvsadm) \
-  $(if $(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(FISHDIR)/%.fish))
 # For machines from which Ansible runs; those that it is for need none of it.
 COLLECTION := $(shell find ansible_collections -type f ! -path '*/__pycache__/*' 2>/dev/null)
-MAN_PAGES := $(patsubst man/%,$(MANDIR)/man8/%,$(wildcard man/*.8))
-RECIPES := $(patsubst docs/%,$(DOCDIR)/%,$(wildcard docs/recipes/*.sh))
-INSTALLED := $(PROGRAMS:%=$(SBINDIR)/%) $(LIBEXECDIR)/service $(UNITDIR)/ipvsadm.service $(MAN_PAGES) $(RECIPES) $(COMPLETIONS) \
-  $(COLLECTION:%=$(ANSIBLEDIR)/%)
-FILLED := sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@LIBEXECDIR@|$(LIBEXECDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|'
+# Each file that is installed as it is, FILE:FOLDER/NAME, where FOLDER is one of the variables above; then what is made for its
+# place, FOLDER/NAME. The shells look for a command's completion under its name.
+COPIED := \
+  $(foreach file,$(MODULES),$(file):PYTHONDIR/$(file)) \
+  $(foreach file,$(COLLECTION),$(file):ANSIBLEDIR/$(file)) \
+  $(foreach file,$(wildcard man/*.8),$(file):MANDIR/man8/$(notdir $(file))) \
+  $(foreach file,$(wildcard docs/recipes/*.sh),$(file):DOCDIR/$(file:docs/%=%)) \
+  $(foreach file,$(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(file):BASHDIR/%)) \
+  $(foreach file,$(wildcard completions/_ipvsadm),$(file):ZSHDIR/_ipvsadm) \
+  $(foreach file,$(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(file):FISHDIR/%.fish))
+MADE := $(PROGRAMS:%=SBINDIR/%) LIBEXECDIR/service UNITDIR/ipvsadm.service
+FOLDERS := SBINDIR LIBEXECDIR MANDIR DOCDIR BASHDIR ZSHDIR FISHDIR ANSIBLEDIR UNITDIR SYSCONFDIR PYTHONDIR
+# The shell gets the folders as they are, blanks and quotes included. What is written into scripts and units, or removed, is an
+# absolute path that means the same in all of them.
+SHELL_FOLDERS = set -eu; $(foreach name,DESTDIR INTERPRETER $(FOLDERS),$(name)='$(subst ','\'',$($(name)))';) \
+  for name in INTERPRETER $(FOLDERS); do eval "value=\$$$$name"; case $$value in \
+    [!/]* | '') echo "$$name=$$value: it must be an absolute path" >&2; exit 1 ;; \
+    *[[:space:]\"\'\\\$$\`%\|\&\;\<\>\(\)]*) echo "$$name=$$value: a path without blanks, quotes and the like" >&2; exit 1 ;; \
+  esac; done; \
+  place() { eval "echo \"\$$DESTDIR\$$$${1%%/*}/\$${1\#*/}\""; }
 
 DEB_PACKAGES := debhelper dpkg-dev
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
@@ -58,7 +69,7 @@ help: ## list the targets
 
 env: $(VENV)/.stamp ## build the environment (.venv)
 
-$(VENV)/.stamp: pyproject.toml
+$(VENV)/.stamp: pyproject.toml $(wildcard pyipvsadm/programs/*)
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -qq -y python3-venv; \
 	  else echo "Python cannot make environments here: apt-get install python3-venv"; exit 1; fi; }
@@ -103,30 +114,26 @@ load: env lab-packages ## much of everything on a real kernel, with figures: 200
 	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py
 
 install: ## install below PREFIX (/usr/local): commands, man pages, completions, unit (not enabled)
-	install -d $(sort $(dir $(addprefix $(DESTDIR),$(INSTALLED)))) $(sort $(dir $(addprefix $(DESTDIR)$(PYTHONDIR)/,$(MODULES))))
-	for file in $(COLLECTION); do install -m 644 $$file $(DESTDIR)$(ANSIBLEDIR)/$$file || exit; done
-	for file in $(MODULES); do install -m 644 $$file $(DESTDIR)$(PYTHONDIR)/$$file || exit; done
-	$(if $(COMPILE),$(INTERPRETER) -m compileall -q -s '$(DESTDIR)' $(DESTDIR)$(PYTHONDIR)/pyipvsadm)
+	@$(SHELL_FOLDERS); umask 022; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
+	put() { \
+	  to=$$(place "$$3"); [ -d "$${to%/*}" ] || install -d -m 755 "$${to%/*}"; \
+	  install -m "$$1" "$$2" "$$to.new"; mv -fT "$$to.new" "$$to"; \
+	}; \
+	for each in $(COPIED); do put 644 "$${each%%:*}" "$${each#*:}"; done; \
+	$(if $(COMPILE),"$$INTERPRETER" -Im compileall -q -s "$$DESTDIR" "$$DESTDIR$$PYTHONDIR/pyipvsadm";) \
 	for name in $(PROGRAMS); do \
-	  sed -e '1s:.*:#!$(INTERPRETER) -I:' \
-	    $(if $(filter %-packages,$(PYTHONDIR)),,-e '1a import sys; sys.path.insert(0, "$(PYTHONDIR)")') \
-	    pyipvsadm/programs/$$name >$(DESTDIR)$(SBINDIR)/$$name && chmod 755 $(DESTDIR)$(SBINDIR)/$$name || exit; done
-	$(FILLED) debian/service.sh >$(DESTDIR)$(LIBEXECDIR)/service
-	chmod 755 $(DESTDIR)$(LIBEXECDIR)/service
-	$(FILLED) debian/ipvsadm.service >$(DESTDIR)$(UNITDIR)/ipvsadm.service
-	$(if $(MAN_PAGES),install -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8)
-	install -m 644 docs/recipes/*.sh $(DESTDIR)$(DOCDIR)/recipes
-	$(if $(wildcard completions/ipvsadm.bash),install -m 644 completions/ipvsadm.bash $(DESTDIR)$(BASHDIR)/ipvsadm)
-	$(if $(wildcard completions/_ipvsadm),install -m 644 completions/_ipvsadm $(DESTDIR)$(ZSHDIR)/_ipvsadm)
-	$(if $(wildcard completions/ipvsadm.fish),install -m 644 completions/ipvsadm.fish $(DESTDIR)$(FISHDIR)/ipvsadm.fish)
-	for name in $(filter-out %/ipvsadm,$(filter $(BASHDIR)/%,$(COMPLETIONS))); do ln -sf ipvsadm $(DESTDIR)$$name || exit; done
-	for name in $(filter-out %/ipvsadm.fish,$(filter %.fish,$(COMPLETIONS))); do ln -sf ipvsadm.fish $(DESTDIR)$$name || exit; done
+	  sed -e "1s|.*|#!$$INTERPRETER -IS|" -e "s|^from pyipvsadm|import sys; sys.path.append(\"$$PYTHONDIR\")\n&|" \
+	    "pyipvsadm/programs/$$name" >"$$new/$$name"; put 755 "$$new/$$name" "SBINDIR/$$name"; done; \
+	filled() { sed -e "s|@SBINDIR@|$$SBINDIR|; s|@LIBEXECDIR@|$$LIBEXECDIR|; s|@SYSCONFDIR@|$$SYSCONFDIR|" "debian/$$1" >"$$new/$$1"; }; \
+	filled service.sh; put 755 "$$new/service.sh" LIBEXECDIR/service; \
+	filled ipvsadm.service; put 644 "$$new/ipvsadm.service" UNITDIR/ipvsadm.service
 
 uninstall: ## remove what `make install` with the same places has put there
-	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	rm -rf $(DESTDIR)$(PYTHONDIR)/pyipvsadm $(addprefix $(DESTDIR)$(ANSIBLEDIR)/,$(sort $(dir $(COLLECTION))))
-	rmdir $(DESTDIR)$(ANSIBLEDIR)/ansible_collections/pyipvsadm $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(DOCDIR)/recipes $(DESTDIR)$(DOCDIR) \
-	  $(if $(filter %-packages,$(PYTHONDIR)),,$(DESTDIR)$(PYTHONDIR)) 2>/dev/null || true
+	@$(SHELL_FOLDERS); \
+	for each in $(COPIED) $(MADE); do rm -f "$$(place "$${each#*:}")"; done; \
+	rm -rf "$$(place PYTHONDIR/pyipvsadm)" "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm/lvs)"; \
+	rmdir "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm)" "$$(place DOCDIR/recipes)" "$$DESTDIR$$LIBEXECDIR" "$$DESTDIR$$DOCDIR" \
+	  $(if $(filter %-packages,$(PYTHONDIR)),,"$$DESTDIR$$PYTHONDIR") 2>/dev/null || true
 
 deb-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(DEB_PACKAGES) >/dev/null 2>&1; then \

@@ -49,9 +49,9 @@ def test_make_install_and_uninstall(tmp_path: Path) -> None:
     unit = "usr/local/lib/systemd/system/ipvsadm.service"
     assert found == expected("usr/local", "usr/local/lib/pyipvsadm", "share/zsh/site-functions") | {unit}
     for name in PROGRAMS:
-        first, second = (tmp_path / "usr/local/sbin" / name).read_text().splitlines()[:2]
-        assert first == "#!/usr/bin/python3 -I"
-        assert second == 'import sys; sys.path.insert(0, "/usr/local/lib/pyipvsadm")'
+        lines = (tmp_path / "usr/local/sbin" / name).read_text().splitlines()
+        assert lines[:2] == ["#!/usr/bin/python3 -IS", "import _signal"]
+        assert lines[-4] == 'import sys; sys.path.append("/usr/local/lib/pyipvsadm")'
     for path in (unit, "usr/local/libexec/pyipvsadm/service"):
         assert not re.search(r"@[A-Z]+@", (tmp_path / path).read_text())
     assert "ExecStart=/usr/local/libexec/pyipvsadm/service start" in (tmp_path / unit).read_text()
@@ -59,13 +59,36 @@ def test_make_install_and_uninstall(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*pyipvsadm*"))
 
 
-def test_make_install_where_the_interpreter_looks_by_itself(tmp_path: Path) -> None:
-    python = "PYTHONDIR=/usr/lib/python3/dist-packages"
-    make("install", tmp_path, f"DESTDIR={tmp_path}", "PREFIX=/usr", python, "COMPILE=")
+def test_make_install_as_a_package_does(tmp_path: Path) -> None:
+    make("install", tmp_path, f"DESTDIR={tmp_path}", "PREFIX=/usr", "PYTHONDIR=/usr/lib/python3/dist-packages", "COMPILE=")
     lines = (tmp_path / "usr/sbin/ipvsadm").read_text().splitlines()
-    assert lines[:2] == ["#!/usr/bin/python3 -I", "import gc"]
-    assert "from pyipvsadm.cli import entry, main" in lines
+    assert lines[0] == "#!/usr/bin/python3 -IS"
+    assert 'import sys; sys.path.append("/usr/lib/python3/dist-packages")' in lines  # -S: the interpreter does not look there
     assert not list(tmp_path.rglob("__pycache__"))
+
+
+def test_make_install_replaces_links_and_takes_any_destdir(tmp_path: Path) -> None:
+    tool = tmp_path / "the C tool"
+    tool.write_text("kept")
+    root = tmp_path / "a 'quoted' root"
+    (root / "usr/local/sbin").mkdir(parents=True)
+    (root / "usr/local/sbin/ipvsadm").symlink_to(tool)
+    make("install", root, f"DESTDIR={root}")
+    assert tool.read_text() == "kept"
+    assert not (root / "usr/local/sbin/ipvsadm").is_symlink()
+    assert not [path for path in root.rglob("*") if path.stat().st_mode & 0o022 or path.suffix == ".new"]
+    assert make("uninstall", root, f"DESTDIR={root}") == set()
+    assert tool.read_text() == "kept"
+
+
+@pytest.mark.parametrize("target", ["install", "uninstall"])
+@pytest.mark.parametrize("variable", ["PREFIX=rel", "PREFIX={}/a x", "PYTHONDIR=lib", "SBINDIR=/s;x", "INTERPRETER=python3"])
+def test_make_refuses_other_folders(target: str, variable: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("kept")
+    words = ["make", "--silent", target, variable.format(tmp_path), f"DESTDIR={tmp_path}"]
+    done = subprocess.run(words, check=False, timeout=120, capture_output=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_versions_and_extras_stand_in_one_voice() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -92,6 +93,7 @@ world.out("alive\\n")
         ("", [signal.SIGHUP], signal.SIGHUP),
         ("", [signal.SIGTERM], signal.SIGTERM),
         ("HUP", [signal.SIGHUP, signal.SIGTERM], signal.SIGTERM),  # as under nohup
+        ("INT", [signal.SIGINT, signal.SIGTERM], signal.SIGTERM),  # as behind `&' in a script
     ],
 )
 def test_signals_that_are_held_come_where_it_waits(ignored: str, sent: list[signal.Signals], taken: signal.Signals) -> None:
@@ -227,44 +229,125 @@ def test_no_permission() -> None:
     ]
 
 
-# What a plain request may import (beside what the interpreter has loaded by itself).
+# What a plain request may import (beside what the interpreter has loaded by itself), and nothing else.
 # gc is part of the interpreter and costs nothing; __future__ comes with the annotations that are never evaluated.
-ALLOWED = {"__future__", "gc", "sys", "os", "_socket", "struct", "_struct", "errno", "fcntl", "time", "_signal"}
+STANDARD = {"__future__", "gc", "sys", "os", "_socket", "struct", "_struct", "errno", "fcntl", "time", "_signal"}
+ALWAYS = {
+    "",
+    ".argv",
+    ".cli",
+    ".endpoint",
+    ".errors",
+    ".legal",
+    ".model",
+    ".options",
+    ".popt",
+    ".rules",
+    ".run",
+    ".values",
+    ".world",
+}
+BACKENDS = {
+    "memory": {".memory"},
+    "memory:{}/table": {".files", ".memory", ".quick", ".tablefile"},
+    "kernel": {".dumps", ".kernel", ".layout", ".netlink", ".wire"},
+}
+LISTED = {".listing", ".view", ".view.order", ".view.procfs"}
+REQUESTS: list[tuple[list[str], set[str]]] = [
+    (["-L", "-n"], LISTED | {".view.classic"}),
+    (["-A", "-t", "10.0.0.1:80"], set()),
+    (["-R"], {".quick", ".reading"}),
+    (["-S", "-n"], LISTED),
+    (["-q"], set()),
+    (["-v"], set()),
+]
 
 
-@pytest.mark.parametrize(
-    ("words", "also"),
-    [
-        (["-L", "-n"], set()),
-        (["-A", "-t", "10.0.0.1:80"], set()),
-        (["-R"], set()),
-        (["-S", "-n"], set()),
-        (["-q"], set()),
-        (["-v"], set()),
-    ],
-)
-@pytest.mark.parametrize("backend", ["memory", "memory:{}/table", "kernel"])
+def named(modules: set[str]) -> set[str]:
+    return {f"pyipvsadm{name}" for name in modules}
+
+
+@pytest.mark.parametrize(("words", "also"), REQUESTS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_what_a_plain_request_imports(words: list[str], also: set[str], backend: str, tmp_path: Path) -> None:
     script = (
         "import os, sys; before = set(sys.modules); sys.path.insert(0, sys.argv.pop(1))\n"
-        "from pyipvsadm.cli import main\n"
-        "main(sys.argv[1:])\n"
-        "print(*sorted(set(sys.modules) - before), file=sys.stderr)"
+        "from pyipvsadm.cli import entry, main\n"
+        "os._exit = lambda _: print(*sorted(set(sys.modules) - before), file=sys.stderr)\n"
+        "entry(main)"
     )
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script, os.getcwd(), "--backend", backend.format(tmp_path), *words],
+        [sys.executable, "-IS", "-c", script, os.getcwd(), "--backend", backend.format(tmp_path), *words],
         input=b"-A -f 1\n",
         capture_output=True,
         timeout=60,
         check=False,
     )
     imported = set(done.stderr.decode().splitlines()[-1].split())
-    assert {name for name in imported if not name.startswith("pyipvsadm")} <= ALLOWED | also
-    assert "pyipvsadm.cli" in imported
-    assert imported.isdisjoint(
-        {"pyipvsadm.command", "pyipvsadm.companions", "pyipvsadm.hints", "pyipvsadm.selection", "pyipvsadm.view.json"}
-    )
+    opened = BACKENDS[backend] if words != ["-v"] else set()
+    assert imported - STANDARD - named(ALWAYS | also | opened) == set()
     assert ("pyipvsadm.kernel" in imported) == (backend == "kernel" and words != ["-v"])
+
+
+def test_what_may_be_imported_is_there() -> None:
+    """A name that no module has any more would allow nothing and look as if it did."""
+    allowed = ALWAYS.union(*BACKENDS.values(), *(also for _, also in REQUESTS))
+    assert {name for name in named(allowed) if importlib.util.find_spec(name) is None} == set()
+
+
+LAUNCHED = """
+import sys
+sys.addaudithook(lambda event, args: event == "import" and args[0] == "site" and sys.stderr.write("site\\n"))
+sys.path.append(sys.argv.pop(1))
+from pyipvsadm.cli import entry, main
+entry(main)
+"""
+
+
+@pytest.mark.parametrize(("words", "runs"), [(["--help"], True), (["-L"], False), (["-A", "-f", "1"], False)])
+def test_site_runs_where_a_package_is_needed(words: list[str], runs: bool) -> None:
+    """The installed programs start without it; its folders are where click is found."""
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", LAUNCHED, os.getcwd(), "--backend", "memory", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "site\n" if runs else "")
+    assert done.stdout.startswith("Usage: ") == runs
+
+
+# As the programs are run, but a signal comes with the first import that is ours.
+EARLY = """
+import os, sys
+class Finder:
+    @staticmethod
+    def find_spec(name, *_):
+        if name in ("gc", "pyipvsadm"):
+            os.kill(os.getpid(), 2)
+sys.meta_path.insert(0, Finder)
+program = sys.argv[1]
+sys.argv[:2] = [program]
+sys.path.append(os.environ["CHECKOUT"])
+exec(compile(open(program).read(), program, "exec"))
+"""
+
+
+@pytest.mark.parametrize(("handler", "status"), [(signal.SIG_DFL, -signal.SIGINT), (signal.SIG_IGN, 0)])
+@pytest.mark.parametrize("program", ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"])
+def test_an_interrupt_before_our_first_import(program: str, handler: signal.Handlers, status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", EARLY, f"pyipvsadm/programs/{program}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
+        env=os.environ | {"CHECKOUT": os.getcwd(), "IPVSADM_BACKEND": "memory"},
+    )
+    said = [line for line in done.stderr.splitlines() if b"embedded table" not in line]
+    assert (done.returncode, said) == (status, [])
 
 
 def test_a_package_that_is_missing_is_named() -> None:
@@ -297,7 +380,8 @@ def test_the_installed_programs(tmp_path: Path) -> None:
     assert call("ipvsadm-restore", stdin=b"# saved\n-A -f 2\n") == (0, b"")
     assert call("ipvsadm", "-Sn") == (0, b"-A -f 2 -s wlc\n")
     for program in ("ipvsadm", "ipvsadm-save", "ipvsadm-restore"):
-        text = (folder / program).read_text()
-        assert text.splitlines()[1:5] == ["import gc", "", "gc.disable()  # see cli.entry", ""]
-        assert text.splitlines()[5].startswith("from pyipvsadm.cli import entry, main")
-        assert "import re" not in text
+        ours = Path("pyipvsadm/programs", program).read_text().splitlines()
+        assert (folder / program).read_text().splitlines()[1:] == ours[1:]
+        imports = [line for line in ours if line.startswith(("import", "from"))]
+        assert imports[:2] == ["import _signal", "import gc"]
+        assert [line.rpartition(" ")[0] for line in imports[2:]] == ["from pyipvsadm.cli import entry,"]

@@ -52,13 +52,14 @@ UNDO = "ipvsadm --backend memory:{} -e -f 1 -r 10.0.0.2:0 --keep -w 3\n"
 class Running:
     """The program, at work on the table; what it writes to either stream is what it `said`."""
 
-    def __init__(self, path: Path, words: str) -> None:
+    def __init__(self, path: Path, words: str, ignored: tuple[signal.Signals, ...] = ()) -> None:
         self.child = subprocess.Popen(
             [sys.executable, "-c", PLAY, "--backend", f"memory:{path}", *words.split()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.getcwd()},
+            preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in ignored],  # noqa: PLW1509  # no threads here
         )
         assert self.child.stdin
         assert self.child.stdout
@@ -130,6 +131,32 @@ def test_what_changes_nothing_yet_ends_silently_by_the_signal(
     status, _, errors = run.end()
     assert (status, errors) == (-number, b"")
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "fed", "word"), [*LONG, pytest.param("-d -f 1 -r 10.0.0.2 --drain", b"", b"left", id="draining")]
+)
+def test_an_interrupt_that_the_caller_ignores_stays_ignored(words: str, fed: bytes, word: bytes, path: Path) -> None:
+    run = Running(path, words, ignored=(INT,))
+    run.feed(fed)
+    run.until(word)
+    for _ in range(2):  # what is pending when the second is sent has been passed over
+        run.child.send_signal(INT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.child.wait(0.1)
+    run.child.kill()
+    status, _, errors = run.end()
+    assert (status, b"INT" in errors, b"Traceback" in errors) == (-KILL, False, False)
+
+
+def test_a_restore_that_ignores_the_interrupt_is_done(path: Path) -> None:
+    run = Running(path, "-R", ignored=(INT,))
+    run.feed(b"\n" * (1 << 18))  # more than a pipe holds: it is past its start
+    run.child.send_signal(INT)
+    run.feed(b"-A -f 9000 -s rr\n")
+    status, _, errors = run.end()
+    assert (status, errors) == (0, b"")
+    assert b"-A -f 9000 -s rr\n" in path.read_bytes()
 
 
 @pytest.mark.parametrize(("words", "fed", "word"), [row for row in LONG if not row.values[1]])
