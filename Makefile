@@ -151,7 +151,7 @@ test-deb-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(TEST_DEB_PACKAGES) >/dev/null 2>&1; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(TEST_DEB_PACKAGES) >/dev/null; fi
 
-test-deb: env test-deb-packages ## the Debian package in a booted Debian, beside the reference and ldirectord (root)
+test-deb: env test-deb-packages ## the Debian package in booted Debians (12, 13), beside the reference and ldirectord (root)
 	$(BIN)/python -m pytest -q tests/deb
 
 STEPS ?= 10000

@@ -12,6 +12,21 @@
 # Description:       Restores the saved rules and starts the sync daemons.
 ### END INIT INFO
 
+say() {
+    echo "ipvsadm: $*"
+}
+
+# The Debian package ipvsadm starts, stops and restarts the service of this name when it comes and goes, through systemd mostly,
+# which does not hand on its environment. What runs goes on running.
+case ${1-} in
+start | stop | restart | try-restart | reload | force-reload | load)
+    if [ "${DPKG_MAINTSCRIPT_PACKAGE-}" = ipvsadm ] || grep -qsz '^DPKG_MAINTSCRIPT_PACKAGE=ipvsadm$' /proc/[0-9]*/environ; then
+        say "everything is left as it is: the package ipvsadm comes or goes"
+        exit 0
+    fi
+    ;;
+esac
+
 # Whoever calls it as an init script means the unit: systemd has to know what was started. It calls us by another name.
 case $0 in
 /etc/init.d/*)
@@ -30,8 +45,14 @@ settings=@SYSCONFDIR@/default/ipvsadm
 rules=@SYSCONFDIR@/ipvsadm.rules
 redhat_rules=@SYSCONFDIR@/sysconfig/ipvsadm
 
-say() {
-    echo "ipvsadm: $*"
+# Print what the file of settings assigns, a line each. It runs in a shell of its own: `set -e', `exit' and the like end only
+# that. Carriage returns, which an editor elsewhere has left, are dropped.
+assigned() {
+    (
+        AUTO='' DAEMON=none IFACE=eth0 SYNCID=0
+        trap 'printf "%s\n" "$AUTO" "$DAEMON" "$IFACE" "$SYNCID" >&3' EXIT
+        eval "$1"
+    ) 3>&1 >&2
 }
 
 # Debian's file of settings has a switch of its own: where the file is, nothing is touched unless it says AUTO="true".
@@ -40,11 +61,21 @@ DAEMON=none
 IFACE=eth0
 SYNCID=0
 if [ -f "$settings" ]; then
-    AUTO=
-    # shellcheck source=/dev/null
-    . "$settings"
+    text=$(tr -d '\r' <"$settings") || exit 6
+    if ! printf '%s\n' "$text" | sh -n; then
+        say "cannot read $settings: it is no shell script" >&2
+        exit 6
+    fi
+    {
+        read -r AUTO
+        read -r DAEMON
+        read -r IFACE
+        read -r SYNCID
+    } <<END
+$(assigned "$text")
+END
 fi
-if [ ! -e "$rules" ] && [ -e "$redhat_rules" ]; then
+if [ ! -e "$rules" ] && [ -f "$redhat_rules" ]; then
     rules=$redhat_rules
 fi
 
@@ -71,6 +102,10 @@ load() {
         say "no rules are restored: $rules is not there (\`service ipvsadm save' writes it)"
         return 0
     fi
+    if [ ! -f "$rules" ]; then
+        say "cannot restore from $rules: it is no regular file; nothing was changed" >&2
+        return 1
+    fi
     "$program-restore" <"$rules"
     status=$?
     case $status in
@@ -89,6 +124,10 @@ start() {
         load || failed=$?
     fi
     for role in $roles; do
+        if running=$("$program" -L --daemon | grep "^$role sync daemon "); then
+            say "left as it is: $running"
+            continue
+        fi
         "$program" --start-daemon "$role" --mcast-interface "$IFACE" --syncid "${SYNCID:-0}" || failed=1
     done
     return "$failed"
@@ -104,6 +143,22 @@ stop() {
     fi
 }
 
+save() {
+    "$program-save" -n -f "$rules" || return
+    say "saved to $rules"
+    [ "$AUTO" = true ] || say "they are not restored at boot: AUTO is not \"true\" in $settings"
+}
+
+# Show the table. As LSB has it: 0 when it holds anything or a sync daemon runs, 3 when there is neither, 4 when it cannot be told.
+status() {
+    "$program" -L -n | awk '{ print } END { exit NR > 3 ? 0 : NR ? 3 : 4 }'
+    status=$?
+    [ $status = 3 ] || return $status
+    running=$("$program" -L --daemon) || return 4
+    [ -n "$running" ] || return 3
+    printf '%s\n' "$running"
+}
+
 case ${1-} in
 start) start ;;
 stop) stop ;;
@@ -117,8 +172,8 @@ reload | force-reload)
     fi
     ;;
 load) load ;;
-save) "$program-save" -n -f "$rules" && say "saved to $rules" ;;
-status) "$program" -L -n ;;
+save) save ;;
+status) status ;;
 rate) "$program" -L -n --rate ;;
 *)
     echo "Usage: $0 {start|stop|restart|try-restart|reload|force-reload|status|rate|load|save}" >&2

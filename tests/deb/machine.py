@@ -1,29 +1,34 @@
 """A Debian to install the package on: a tree made from this machine's own apt sources, booted with systemd and IPVS.
 
-Owns: the tree (made once, below .lab), the copy of it that is booted, where the results lie. Must never know: what they mean.
+Owns: the trees (made once, below .lab), the copies that are booted, where results lie. Must never know: what they mean.
 
-The kernel is the lab's user-mode Linux, and the copy is all of the host's files that it sees.
+The kernel is the lab's user-mode Linux, and the copy is all of the host's files that it sees. The trees are of the release that
+this machine has and of others, whose packages come from the same mirrors.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.lab.boot import LAB, kernel, modules, surroundings, watched
 
-SUITE = "bookworm"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-PACKAGES = (
-    *("systemd-sysv", "ipvsadm", "ldirectord", "python3", "man-db", "bash-completion", "kmod", "iproute2", "procps"),
-    *("zsh", "fish"),
-)
+SUITES = ("bookworm", "trixie")
+PACKAGES = ("systemd-sysv", "ipvsadm", "python3", "kmod", "iproute2", "procps")
+MORE = ("ldirectord", "man-db", "bash-completion", "zsh", "fish")  # for scenario.sh, on the first
 # What the steps install has to be there: the machine has no network.
 LATER = ("python3-click", "python3-pyroute2", "python3-rich")
-SCENARIO = Path(__file__).with_name("scenario.sh")
 UNIT = """\
 [Unit]
 After=multi-user.target
@@ -31,7 +36,7 @@ After=multi-user.target
 Type=simple
 StandardOutput=file:/lab/log
 StandardError=inherit
-ExecStart=/bin/sh /lab/scenario.sh
+ExecStart=/bin/sh /lab/script.sh
 ExecStopPost=/bin/sh -c 'echo o >/proc/sysrq-trigger'
 """
 REMEDY = "apt-get install mmdebstrap debhelper lintian user-mode-linux"
@@ -48,38 +53,40 @@ def missing() -> str:
     return f"the package's tests need {', '.join(lacks)}; as root: {REMEDY}" if lacks else ""
 
 
-def sources() -> str:
-    """Lines of sources.list for the suite: wherever this machine itself gets its Debian from."""
+def sources(suite: str) -> str:
+    """Lines of sources.list for a suite: wherever this machine itself gets its Debian from."""
+    own = platform.freedesktop_os_release()["VERSION_CODENAME"]
     form = f"deb [signed-by={KEYRING}] $(REPO_URI) $(RELEASE) $(COMPONENT)"
     command = ["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
-    found = [line for line in lines if line.split()[3].startswith(SUITE)]
-    assert found, f"this machine's apt sources have no Debian {SUITE} (or it has no lists: apt-get update)"
+    found = [line.replace(f" {own}", f" {suite}") for line in lines if line.split()[3].startswith(own)]
+    assert found, f"this machine's apt sources have no Debian {own} (or it has no lists: apt-get update)"
     return "\n".join(found) + "\n"
 
 
-def tree() -> Path:
-    """A clean system with the reference and ldirectord. Made once for each list of packages and sources."""
-    given = sources()
-    key = hashlib.sha256(repr((given, PACKAGES, LATER)).encode()).hexdigest()[:12]
-    place = LAB / f"debian-{key}"
+def tree(suite: str) -> Path:
+    """Return a clean system with the reference. It is made once for each list of packages and sources."""
+    given = sources(suite)
+    packages, later = ((*PACKAGES, *MORE), LATER) if suite == SUITES[0] else (PACKAGES, ())
+    key = hashlib.sha256(repr((given, packages, later)).encode()).hexdigest()[:12]
+    place = LAB / f"debian-{suite}-{key}"
     if place.exists():
         return place
     LAB.mkdir(exist_ok=True)
-    for old in LAB.glob("debian-*"):
+    for old in LAB.glob(f"debian-{suite}-*"):
         shutil.rmtree(old)
-    new = LAB / f"debian-{key}.new"
+    new = place.with_suffix(".new")
     hooks = [
         f'--customize-hook=chroot "$1" {command}'
         for command in (
             "apt-get clean",
-            f"apt-get install --yes --download-only {' '.join(LATER)}",
+            f"apt-get install --yes --download-only {' '.join(later)}",
             "apt-get install --yes --download-only --reinstall ipvsadm",
         )
     ]
     command = [
         *("mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt,cleanup/reproducible"),
-        *(f"--include={','.join(PACKAGES)}", *hooks, SUITE, str(new), "-"),
+        *(f"--include={','.join(packages)}", *hooks, suite, str(new), "-"),
     ]
     done = subprocess.run(command, input=given, text=True, capture_output=True, check=False, timeout=900)
     assert done.returncode == 0, f"mmdebstrap failed:\n{done.stderr[-4000:]}"
@@ -87,31 +94,76 @@ def tree() -> Path:
     return place
 
 
-def live(package: Path) -> tuple[dict[str, tuple[int, str]], str]:
-    """Boot a copy of the tree and go through the steps: each one's status and output, and the whole log."""
-    root = LAB / f"machine-{os.getpid()}"
+def reference(suite_tree: Path) -> Path:
+    """Return the reference's package of that tree."""
+    (found,) = (suite_tree / "var/cache/apt/archives").glob("ipvsadm_*.deb")
+    return found
+
+
+def newer(package: Path, folder: Path) -> Path:
+    """Return the package once more in folder, under a higher version."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    subprocess.run(["dpkg-deb", "--raw-extract", package, folder / "content"], check=True, timeout=60)
+    control = folder / "content/DEBIAN/control"
+    control.write_text(re.sub("^(Version: .*)$", r"\1.9", control.read_text(), flags=re.MULTILINE))
+    subprocess.run(["dpkg-deb", "--build", folder / "content", folder], check=True, capture_output=True, timeout=60)
+    (found,) = folder.glob("*.deb")
+    return found
+
+
+@contextmanager
+def copied(name: str, suite_tree: Path, script: str, lab: dict[str, Path | str]) -> Iterator[Path]:
+    """Yield the root of a copy of the tree. Its /lab has the script, as script.sh, and what is given: files, or their text."""
+    root = LAB / f"machine-{name}-{os.getpid()}"
     shutil.rmtree(root, ignore_errors=True)
     try:
-        subprocess.run(["cp", "-a", "--reflink=auto", tree(), root], check=True, timeout=300)
-        shutil.copytree(modules(), root / "lib/modules" / modules().name)
-        (root / "lab").mkdir()
-        shutil.copy(package, root / "lab/pyipvsadm.deb")
-        shutil.copy(SCENARIO, root / "lab/scenario.sh")
-        (root / "etc/fstab").write_text("")
-        (root / "etc/systemd/system/lab.service").write_text(UNIT)
-        wants = root / "etc/systemd/system/multi-user.target.wants"
-        (wants / "lab.service").symlink_to("../lab.service")
-        (wants / "ldirectord.service").unlink()  # the steps start it
-        command = [
-            *(str(kernel()), "rootfstype=hostfs", f"rootflags={root}", "rw", "mem=1G", "con=null", "con0=fd:0,fd:1"),
-            *("quiet", "loglevel=3", "panic=-1", "selinux=0", "init=/lib/systemd/systemd"),
-        ]
-        console, timed_out = watched(command, root / "lab", 900, lambda _piece: None, lambda: False, surroundings())
-        log = console + (root / "lab/log").read_text(errors="replace") + ("\nkilled after its time-out\n" if timed_out else "")
-        results = {}
-        for path in (root / "lab/results").glob("*.status"):
-            results[path.stem] = int(path.read_text()), path.with_suffix(".out").read_text(errors="replace")
-        (LAB / "machine.log").write_text(log + "".join(f"== {name}: {each}\n" for name, each in results.items()))
-        return results, log
+        subprocess.run(["cp", "-a", "--reflink=auto", suite_tree, root], check=True, timeout=300)
+        (root / "lab/results").mkdir(parents=True)
+        for file, content in {"script.sh": Path(__file__).with_name(script), **lab}.items():
+            if isinstance(content, str):
+                (root / "lab" / file).write_text(content)
+            else:
+                shutil.copy(content, root / "lab" / file)
+        yield root
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def boot(name: str, root: Path, times: int = 1) -> str:
+    """Boot the copy, so many times one after the other: the script runs in each. Return the whole log, which .lab keeps."""
+    shutil.copytree(modules(), root / "lib/modules" / modules().name)
+    (root / "etc/fstab").write_text("")
+    (root / "etc/systemd/system/lab.service").write_text(UNIT)
+    (root / "etc/systemd/system/multi-user.target.wants/lab.service").symlink_to("../lab.service")
+    command = [
+        *(str(kernel()), "rootfstype=hostfs", f"rootflags={root}", "rw", "mem=1G", "con=null", "con0=fd:0,fd:1"),
+        *("quiet", "loglevel=3", "panic=-1", "selinux=0", "init=/lib/systemd/systemd"),
+    ]
+    log = ""
+    for _ in range(times):
+        console, timed_out = watched(command, root / "lab", 900, lambda _piece: None, lambda: False, surroundings())
+        log += console + (root / "lab/log").read_text(errors="replace") + ("\nkilled after its time-out\n" if timed_out else "")
+    (LAB / f"machine-{name}.log").write_text(log)
+    return log
+
+
+def results(root: Path) -> dict[str, tuple[int, str]]:
+    """Return each step's status and output."""
+    found = {}
+    for path in (root / "lab/results").glob("*.status"):
+        found[path.stem] = int(path.read_text()), path.with_suffix(".out").read_text(errors="replace")
+    return found
+
+
+def run_unbooted(root: Path, environment: dict[str, str]) -> str:
+    """Run the script in the copy as it is, with processes of its own. Return what it printed."""
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={root}/proc", "chroot", str(root)]
+    command += ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in environment.items()), "/bin/sh", "/lab/script.sh"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    return done.stdout + done.stderr
+
+
+def texts(root: Path) -> dict[str, str]:
+    """Return what each file of the results holds."""
+    return {path.stem: path.read_text(errors="replace") for path in (root / "lab/results").glob("*.out")}

@@ -1,18 +1,32 @@
-"""The package: what is in it, what lintian says, and what happened on the machine, step by step (scenario.sh)."""
+"""The package: what is in it, what lintian says, and what happened on the machines (scenario.sh, orders.sh)."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pyipvsadm import __version__
-from tests.deb.machine import live, missing
+from tests.deb.machine import (
+    SUITES,
+    boot,
+    copied,
+    missing,
+    newer,
+    reference,
+    results,
+    run_unbooted,
+    texts,
+    tree,
+)
+from tests.lab.boot import LAB
 from tests.needs import need
 from tests.unit.test_install import expected
 
+RELEASES = {"12": "bookworm", "13": "trixie"}
 OURS = f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n"
 REFERENCE = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n"
 TITLE = """\
@@ -37,7 +51,7 @@ def test_the_packages_files(package: Path) -> None:
     found = {line.split()[5][2:] for line in lines if line[0] != "d"}
     wanted = expected("usr", "usr/lib/python3/dist-packages", "share/zsh/vendor-completions")
     wanted = {f"{path}.gz" if path.endswith(".8") else path for path in wanted}
-    wanted |= {"etc/init.d/ipvsadm", "lib/systemd/system/ipvsadm.service", "usr/share/lintian/overrides/pyipvsadm"}
+    wanted |= {"etc/init.d/ipvsadm", "usr/lib/systemd/system/ipvsadm.service", "usr/share/lintian/overrides/pyipvsadm"}
     wanted |= {f"usr/share/doc/pyipvsadm/{name}" for name in ("README.md.gz", "changelog.gz", "changelog.Debian.gz", "copyright")}
     assert found == wanted
 
@@ -53,11 +67,103 @@ def test_a_second_build_gives_the_same_bytes(package: Path, tmp_path: Path) -> N
     assert package.read_bytes() == (tmp_path / "first").read_bytes()
 
 
+# What the two packages do in turn; `theirs` is the suite's, -12 and -13 are Debian's releases, -next has a higher version.
+ORDERS = {
+    "theirs-first": ["theirs", "ours", "start", "remove-theirs", "remove-ours"],
+    "ours-first": ["ours", "enable", "start", "theirs", "remove-ours"],
+    "upgrades": ["theirs", "ours", "start", "ours-next", "theirs-next", "remove-ours"],
+    "release-upgrade": ["theirs-12", "ours", "start", "theirs-13", "remove-theirs", "purge-theirs", "purge-ours"],
+    "purges": ["ours", "theirs", "start", "purge-theirs", "remove-ours", "purge-ours"],
+}
+
+# Booting costs minutes: these there, all of them without. The boots that follow see a purge.
+BOOTED = ("theirs-first", "upgrades", "release-upgrade")
+
+
+def expected_lines(actions: list[str]) -> list[str]:
+    """Return what each action is to leave: nothing fails, nothing changes, who is there restores the rules at boot."""
+    ours = theirs = enabled = False
+    lines = []
+    for action in actions:
+        verb, _, package = (
+            action.rpartition("-") if action.startswith(("remove", "purge")) else ("", "", action.partition("-")[0])
+        )
+        ours = not verb if package == "ours" else ours
+        theirs = not verb if package == "theirs" else theirs
+        enabled = enabled or theirs or action == "enable"
+        who = "neither" if not enabled else "ours" if ours else "theirs" if theirs else "neither"
+        lines.append(f"{action}: status 0, at boot {who}")
+    return lines
+
+
+class Lives:
+    """What happened on the machines, two of which run at a time."""
+
+    def __init__(self, package: Path, folder: Path) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            trees = dict(zip(SUITES, pool.map(tree, SUITES), strict=True))
+            self.first = trees[SUITES[0]]
+            debs: dict[str, Path | str] = {"ours.deb": package, "ours-next.deb": newer(package, folder / "ours")}
+            debs |= {f"theirs-{number}.deb": reference(trees[suite]) for number, suite in RELEASES.items()}
+            orders = {name: f"{name} {' '.join(actions)}\n" for name, actions in ORDERS.items()}
+            scenario = pool.submit(self._scenario, package)
+            booted, chrooted = {}, {}
+            for suite in SUITES:
+                theirs = reference(trees[suite])
+                lab = debs | {"theirs.deb": theirs, "theirs-next.deb": newer(theirs, folder / suite)}
+                booted[suite] = pool.submit(
+                    self._booted, suite, trees[suite], lab | {"orders": "".join(orders[name] for name in BOOTED)}
+                )
+                chrooted[suite] = pool.submit(self._chrooted, suite, trees[suite], lab | {"orders": "".join(orders.values())})
+            self.scenario, self.scenario_log = scenario.result()
+            self.orders = {f"{suite}, booted": each.result() for suite, each in booted.items()}
+            self.orders |= {f"{suite}, not booted": each.result() for suite, each in chrooted.items()}
+
+    def _scenario(self, package: Path) -> tuple[dict[str, tuple[int, str]], str]:
+        with copied("scenario", self.first, "scenario.sh", {"pyipvsadm.deb": package}) as root:
+            (root / "etc/systemd/system/multi-user.target.wants/ldirectord.service").unlink()  # the steps start it
+            log = boot("scenario", root)
+            return results(root), log
+
+    def _booted(self, suite: str, suite_tree: Path, lab: dict[str, Path | str]) -> dict[str, str]:
+        with copied(f"{suite}-booted", suite_tree, "orders.sh", lab) as root:
+            boot(f"{suite}-booted", root, times=4)
+            return texts(root)
+
+    def _chrooted(self, suite: str, suite_tree: Path, lab: dict[str, Path | str]) -> dict[str, str]:
+        with copied(suite, suite_tree, "orders.sh", lab) as root:
+            log = run_unbooted(root, {"IPVSADM_BACKEND": "memory:/table"})
+            (LAB / f"machine-{suite}.log").write_text(log)
+            return texts(root)
+
+
 @pytest.fixture(scope="session")
-def life(package: Path) -> dict[str, tuple[int, str]]:
-    results, log = live(package)
-    assert results.get("end") == (0, ""), f"the machine did not come to the end (.lab/machine.log):\n{log[-4000:]}"
-    return results
+def lives(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Lives:
+    return Lives(package, tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture(scope="session")
+def life(lives: Lives) -> dict[str, tuple[int, str]]:
+    log = lives.scenario_log
+    assert lives.scenario.get("end") == (0, ""), (
+        f"the machine did not come to the end (.lab/machine-scenario.log):\n{log[-4000:]}"
+    )
+    return lives.scenario
+
+
+WAYS = [(f"{suite}, booted", name) for suite in SUITES for name in BOOTED]
+WAYS += [(f"{suite}, not booted", name) for suite in SUITES for name in ORDERS]
+
+
+@pytest.mark.parametrize(("machine", "order"), WAYS)
+def test_packages_come_and_go_in_any_order(lives: Lives, machine: str, order: str) -> None:
+    assert lives.orders[machine].get(order, "").splitlines() == expected_lines(ORDERS[order])
+
+
+@pytest.mark.parametrize("boot_number", [2, 3, 4], ids=["both", "ours", "theirs"])
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_next_boot_restores_the_rules(lives: Lives, suite: str, boot_number: int) -> None:
+    assert lives.orders[f"{suite}, booted"].get(f"boot-{boot_number}") == f"{SAVED}active\n"
 
 
 STEPS: list[tuple[str, int, str]] = [

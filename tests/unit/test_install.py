@@ -54,7 +54,7 @@ def test_make_install_and_uninstall(tmp_path: Path) -> None:
         assert lines[-4] == 'import sys; sys.path.append("/usr/local/lib/pyipvsadm")'
     for path in (unit, "usr/local/libexec/pyipvsadm/service"):
         assert not re.search(r"@[A-Z]+@", (tmp_path / path).read_text())
-    assert "ExecStart=/usr/local/libexec/pyipvsadm/service start" in (tmp_path / unit).read_text()
+    assert "ExecStart=/bin/sh /usr/local/libexec/pyipvsadm/service start" in (tmp_path / unit).read_text()
     assert make("uninstall", tmp_path, f"DESTDIR={tmp_path}") == set()
     assert not list(tmp_path.rglob("*pyipvsadm*"))
 
@@ -110,7 +110,7 @@ class Machine:
         (self.etc / "default").mkdir(parents=True, exist_ok=True)
         (self.etc / "sysconfig").mkdir(exist_ok=True)
 
-    def call(self, verb: str) -> tuple[int, str, str]:
+    def call(self, verb: str, environment: dict[str, str] | None = None) -> tuple[int, str, str]:
         done = subprocess.run(
             ["/bin/sh", self.root / "libexec/pyipvsadm/service", verb],
             capture_output=True,
@@ -118,7 +118,7 @@ class Machine:
             timeout=60,
             check=False,
             stdin=subprocess.DEVNULL,
-            env=os.environ | {"IPVSADM_BACKEND": f"memory:{self.table}"},
+            env=os.environ | {"IPVSADM_BACKEND": f"memory:{self.table}"} | (environment or {}),
         )
         spoken = [line for line in done.stderr.splitlines() if "this changes the embedded table" not in line]
         return done.returncode, done.stdout, "".join(f"{line}\n" for line in spoken)
@@ -241,12 +241,106 @@ def test_sync_daemons(machine: Machine, settings: str, roles: list[tuple[str, st
     assert machine.call("start")[0] == 0
     started = re.findall(r"--start-daemon (\w+) --mcast-interface (\w+) --syncid (\d+)", machine.holds())
     assert [(role, interface, int(number)) for role, interface, number in started] == roles
-    again, _, err = machine.call("start")
-    assert (again, err.count("Daemon has already run")) == (1 if roles else 0, len(roles))
+    again, out, err = machine.call("start")  # what runs already is said and is no failure
+    assert (again, re.findall("left as it is: (\\w+) sync daemon", out), err) == (0, [role for role, _, _ in roles], "")
     assert machine.call("stop")[0] == 0
     assert "--start-daemon" not in machine.holds()
     status, _, err = machine.call("stop")  # what is not there is said and is no failure
     assert (status, err.count("No daemon is running")) == (0, len(roles))
+
+
+@pytest.mark.parametrize(
+    ("settings", "saved_rules_start"),
+    [
+        ('AUTO="true"\r\nDAEMON="none"\r\n', True),
+        ("AUTO=false\r\nDAEMON=none\r\n", False),
+        ("set -e\nAUTO=true\nDAEMON=none\n", True),
+        ("AUTO=true\nset -e\nfalse\nAUTO=false\n", True),
+        ("AUTO=true\nexit 0\n", True),
+        ("AUTO=true; PATH=/nowhere; program=/nowhere; rules=/nowhere\n", True),
+        ("set -u -f\nAUTO=true\n", True),
+        ("AUTO=true\ntrap 'exit 9' EXIT INT\n", False),  # then its assignments are not known
+    ],
+)
+def test_settings_say_no_more_than_their_values(machine: Machine, settings: str, *, saved_rules_start: bool) -> None:
+    (machine.etc / "default/ipvsadm").write_bytes(settings.encode())
+    (machine.etc / "ipvsadm.rules").write_text(REFUSED)  # one line fails: -e would end the script there
+    assert machine.call("start")[0] == 0
+    assert ("-A -t 10.0.0.1:80" in machine.holds()) == saved_rules_start
+    assert machine.call("stop")[0] == 0
+
+
+def test_settings_that_are_no_shell_script(machine: Machine) -> None:
+    path = machine.etc / "default/ipvsadm"
+    path.write_text('AUTO="true\n')
+    machine.table.write_text(OTHER)
+    for verb in ("start", "stop"):
+        status, out, err = machine.call(verb)
+        assert (status, out) == (6, "")
+        assert err.endswith(f"ipvsadm: cannot read {path}: it is no shell script\n")
+    assert machine.holds() == OTHER
+
+
+@pytest.mark.parametrize("name", ["ipvsadm.rules", "sysconfig/ipvsadm"])
+def test_rules_that_are_no_file(machine: Machine, name: str) -> None:
+    path = machine.etc / name
+    path.mkdir()
+    machine.table.write_text(OTHER)
+    try:
+        status, out, err = machine.call("start")
+    finally:
+        path.rmdir()
+    rules = machine.etc / "ipvsadm.rules"
+    if path == rules:
+        wanted = (1, "", f"ipvsadm: cannot restore from {rules}: it is no regular file; nothing was changed\n")
+    else:
+        wanted = (0, f"ipvsadm: no rules are restored: {rules} is not there (`service ipvsadm save' writes it)\n", "")
+    assert (status, out, err) == wanted
+    assert machine.holds() == OTHER
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["its own environment", "another process's"])
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "try-restart", "reload", "force-reload", "load"])
+def test_the_other_package_comes_and_goes(machine: Machine, verb: str, *, own: bool) -> None:
+    (machine.etc / "default/ipvsadm").write_text("AUTO=true\nDAEMON=slave\n")  # not even a fault there fails a removal
+    (machine.etc / "ipvsadm.rules").write_text(RULES)
+    machine.table.write_text(OTHER)
+    script = {"DPKG_MAINTSCRIPT_PACKAGE": "ipvsadm"}
+    said = (0, "ipvsadm: everything is left as it is: the package ipvsadm comes or goes\n", "")
+    if own:
+        assert machine.call(verb, script) == said
+    else:
+        with subprocess.Popen(["sleep", "60"], env=os.environ | script) as sleeping:
+            assert machine.call(verb) == said
+            sleeping.kill()
+    assert machine.holds() == OTHER
+    assert machine.call(verb)[0] == 6
+
+
+@pytest.mark.parametrize(
+    ("table", "status"),
+    [
+        ("", 3),
+        (RULES, 0),
+        ("-A -f 7 -s wlc\n", 0),
+        ("--start-daemon master --mcast-interface lo --syncid 0\n", 0),
+        ("no rule\n", 4),
+    ],
+)
+def test_status_is_that_of_lsb(machine: Machine, table: str, status: int) -> None:
+    machine.table.write_text(table)
+    found, out, _ = machine.call("status")
+    assert (found, "IP Virtual Server" in out, "master sync daemon" in out) == (status, status != 4, "daemon" in table)
+
+
+def test_save_says_that_the_rules_are_not_for_the_boot(machine: Machine) -> None:
+    settings, rules = machine.etc / "default/ipvsadm", machine.etc / "ipvsadm.rules"
+    settings.write_text("AUTO=false\n")
+    assert machine.call("save") == (
+        0,
+        f'ipvsadm: saved to {rules}\nipvsadm: they are not restored at boot: AUTO is not "true" in {settings}\n',
+        "",
+    )
 
 
 def test_a_daemon_that_is_none(machine: Machine) -> None:
