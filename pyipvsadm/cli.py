@@ -79,6 +79,9 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
             raise
         world.err(f"this needs the Python package {name}: {no}; install it with `apt-get install python3-{name}'")
         return 1
+    except OSError as exc:  # of what should have said it better
+        world.err(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc.strerror or exc))
+        return 1
     except MemoryError:
         world.err("Memory allocation problem")
         return 1
