@@ -305,14 +305,15 @@ def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
 
 def _create_beside(path: str, what: str) -> tuple[int, str]:
     """A file of our own in path's folder, with a name that nobody can have put there before: it and its descriptor."""
-    for again in range(NAMES):
+    tries = NAMES
+    while True:
+        tries -= 1
         beside = f"{path}.{os.urandom(4).hex()}.{what}"
         try:
             return os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), beside
         except FileExistsError:
-            if again == NAMES - 1:
+            if not tries:
                 raise
-    raise AssertionError
 
 
 def _keep_attributes(fd: int, path: str, old: os.stat_result) -> None:
