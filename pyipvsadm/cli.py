@@ -78,9 +78,17 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
             raise
         world.err(f"this needs the Python package {name}: {no}; install it with `apt-get install python3-{name}'")
         return 1
+    except OSError as exc:
+        world.err(str(_failure(exc)))
+        return 1
     except MemoryError:
         world.err("Memory allocation problem")
         return 1
+
+
+def _failure(exc: OSError) -> Failed:
+    """Say what the system refused to code that did not expect it."""
+    return Failed(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc.strerror or exc))
 
 
 def _main(argv: Sequence[str], world: World) -> int:
@@ -118,14 +126,15 @@ def _main(argv: Sequence[str], world: World) -> int:
     carry_out = _doctor if scanner.asked == "doctor" else _with_backend
     try:
         status = _there(world, None if place is None else str(place), lambda: carry_out(world, spec, bad or request))
-    except Failed as no:
+    except (Failed, OSError) as exc:
+        no = exc if isinstance(exc, Failed) else _failure(exc)
         if request is not None and request.command == "apply" and "dry-run" in request.slots:
             no.status = REFUSED  # 1 and 2 say something else of this one: that there is something to do, or bad input
         elif request is not None and request.command == "doctor":
             from pyipvsadm.doctor.report import UNKNOWN  # noqa: PLC0415
 
             no.status = UNKNOWN  # as 1 and 2 say that something was found
-        raise
+        raise no from None
     if isinstance(bad, Skipped) and world.error_is_terminal():
         from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
 

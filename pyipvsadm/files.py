@@ -1,118 +1,140 @@
 """Files replaced whole: the new text beside the old, synced, then renamed over it, so that a reader sees one or the other.
 
-Owns: that sequence, the lock on such a file, and where locks stand that belong to no file. Must never know: what is in it.
+Owns: that sequence, what of the old file the new one keeps, and locks: on a file that is replaced, and on a network namespace.
+Must never know: what is in a file.
+
+How it works. Only a regular file is replaced, or nothing. Links are resolved once, so all names of a file stay names of one file
+(hard links part: the others keep the old text). What is no file but takes bytes (a FIFO, /dev/stdout, a terminal) is written to.
+A file that cannot be renamed over, because something is mounted on its name, is written in place, beside a copy.
 """
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import os
-import time
 
 from pyipvsadm.errors import Failed
 
-LOCK_SECONDS = 10.0
-LOCKS = "/run/ipvsadm"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Every network namespace has this file, and its administrators alone can open it: mode 0600, open to euid 0 and to who has
+# CAP_NET_ADMIN in the namespace (sysctl_net.c: net_ctl_permissions). It is locked, never read. /proc/self/ns/net would do as
+# well, but anybody may open that, and flock asks for no right to write: any user could keep all of us waiting.
+NAMESPACE_LOCK = "/proc/sys/net/ipv4/tcp_fastopen_key"
+MOMENT = 1.0  # seconds of waiting that nobody needs to hear of
+NAMES = 100  # random ones, tried one after the other
+
+_ACL = "system.posix_acl_access"
+_OF_CONTENT = ("security.ima", "security.evm", "security.capability")  # what was said of the old bytes
+_KINDS = {0o040000: "a folder", 0o060000: "a block device", 0o140000: "a socket"}  # S_IFDIR, S_IFBLK, S_IFSOCK
+_REGULAR = 0o100000  # S_IFREG
 
 
 def replace(path: str, text: str) -> None:
-    """Put text in the place of path's content, mode 0600. Failed when it cannot be done; path is then as it was."""
-    beside = f"{path}.{os.getpid()}.new"
+    """Put text in the place of path's content. Failed when that cannot be; path is as it was, or the message says where that is.
+
+    A new file has mode 0600. An old one keeps its owner, mode, ACLs and extended attributes; where we may not give it one of
+    them, fewer can read it than before, never more.
+    """
+    data = os.fsencode(text)
+    named = path
     try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as no:
-        raise Failed(f"cannot write {beside}: {no.strerror}") from None
-    try:
-        try:
-            data = memoryview(os.fsencode(text))
-            while data:
-                data = data[os.write(fd, data) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(beside, path)
-    except OSError as no:
-        os.unlink(beside)
-        raise Failed(f"cannot write {path}: {no.strerror}") from None
-    # The rename itself is on disk only when the folder is.
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    except OSError:
-        pass  # some file systems do not sync folders; the file itself is whole either way
-    finally:
-        os.close(folder)
+        descriptor = _own_descriptor(path)
+        old = _find(path) if descriptor is None else None
+        if descriptor is not None:
+            _send(os.dup(descriptor), data)
+        elif old is not None and _kind(old) != _REGULAR:
+            _write_through(path, data, old)
+        else:
+            target = os.path.realpath(path) if os.path.islink(path) else path
+            named = path if target == path else f"{path} -> {target}"
+            _replace_file(target, data, old)
+    except OSError as exc:
+        raise Failed(f"cannot write {named}: {exc.strerror}") from None
 
 
 def read(path: str) -> bytes:
-    """A file's bytes, none when it is not there. Failed when it cannot be read."""
+    """Read a file of any kind to its end. Failed when it is not there or cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return _read_all(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY))
+    except OSError as exc:
+        raise Failed(f"cannot read {path}: {exc.strerror}") from None
+
+
+def read_if_exists(path: str) -> bytes:
+    """Read a regular file, nothing when it is not there. Failed when it is of another kind (no FIFO is waited for) or refused."""
+    try:
+        return _read_all(_open_regular(path, os.O_RDONLY))
     except FileNotFoundError:
         return b""
-    except OSError as no:
-        raise Failed(f"cannot read {path}: {no.strerror}") from None
-    blocks = []
-    try:
-        while block := os.read(fd, 1 << 20):
-            blocks.append(block)
-    except OSError as no:
-        raise Failed(f"cannot read {path}: {no.strerror}") from None
-    finally:
-        os.close(fd)
-    return b"".join(blocks)
+    except OSError as exc:
+        raise Failed(f"cannot read {path}: {exc.strerror}") from None
 
 
-def shared_lock(name: str, busy: str) -> Lock:
-    """The lock of that name, among all processes of this machine. Failed when nobody but root could be kept from holding it."""
-    try:
-        os.mkdir(LOCKS, 0o700)
-    except FileExistsError:
-        pass
-    except OSError as no:
-        raise Failed(f"cannot make {LOCKS} for a lock: {no.strerror}") from None
-    found = os.lstat(LOCKS)
-    if not _is_folder(found.st_mode) or found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-        raise Failed(f"{LOCKS} is not a folder that root alone writes to: remove it")
-    return Lock(f"{LOCKS}/{name}", busy, os.O_NOFOLLOW)
+def lock_namespace(tell: Callable[[str], None], busy: str) -> Lock:
+    """Make the lock of this network namespace, among all processes that see the same /proc; for nobody but its administrators.
 
-
-def _is_folder(mode: int) -> bool:
-    return mode & 0o170000 == 0o040000  # S_ISDIR
+    Where there is no such file, or it may not be opened, `tell` is called and there is no lock: it guards against two runs at
+    once, and one run is not to fail for want of it.
+    """
+    return Lock(NAMESPACE_LOCK, tell, busy, os.O_RDONLY, needed=False)
 
 
 class Lock:
-    """The one writer of a file, for the time of a `with`. Failed after LOCK_SECONDS of waiting: `busy` says for whom."""
+    """The one writer of a file, for the time of a `with`. Whoever comes later waits, as long as it takes: a signal ends that.
 
-    def __init__(self, path: str, busy: str = "", flags: int = 0) -> None:
+    tell gets a sentence when it has waited for more than a MOMENT: what for, and for which process. busy: what for.
+    Whoever may read the file can take its lock, and keep us waiting.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        tell: Callable[[str], None] = lambda _: None,
+        busy: str = "",
+        flags: int = os.O_RDWR | os.O_CREAT,
+        needed: bool = True,
+    ) -> None:
         self._path = path
+        self._tell = tell
         self._busy = busy or f"{path} is being changed by another command"
-        self._flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags
+        self._flags = flags
+        self._needed = needed
         self._fd = -1
 
     def __enter__(self) -> None:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                self._fd = os.open(self._path, self._flags, 0o600)
-            except OSError as no:
-                raise Failed(f"cannot write {self._path}: {no.strerror}") from None
-            if self._taken() and self._is_current():
-                return
-            os.close(self._fd)
-            if time.monotonic() > deadline:
-                raise Failed(f"{self._busy}; it did not end in {LOCK_SECONDS:.0f} s")
-            time.sleep(0.01)
+        notice: _Notice | None = None
+        try:
+            while True:
+                self._fd = _open_regular(self._path, self._flags)
+                if not self._is_free():
+                    notice = notice or _Notice(lambda: self._tell(f"{self._busy}{self._holder()}: waiting for its end"))
+                    fcntl.flock(self._fd, fcntl.LOCK_EX)
+                if self._is_current():
+                    return
+                self.__exit__()
+        except OSError as exc:
+            verb = "write" if self._fd < 0 else "lock"
+            self.__exit__()
+            if self._needed:
+                raise Failed(f"cannot {verb} {self._path}: {exc.strerror}") from None
+            self._tell(f"no lock keeps a second run out: {self._path}: {exc.strerror}")
+        except BaseException:
+            self.__exit__()
+            raise
+        finally:
+            if notice is not None:
+                notice.stop()
 
-    def _taken(self) -> bool:
+    def _is_free(self) -> bool:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as no:
-            if no.errno in (errno.EAGAIN, errno.EACCES):
-                return False
-            os.close(self._fd)
-            raise Failed(f"cannot lock {self._path}: {no.strerror}") from None
+        except BlockingIOError:
+            return False
         return True
 
     def _is_current(self) -> bool:
@@ -120,9 +142,265 @@ class Lock:
         ours = os.fstat(self._fd)
         try:
             there = os.stat(self._path)
-        except OSError:
+        except FileNotFoundError:
             return False
         return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
+    def _holder(self) -> str:
+        """The process that holds the lock, as /proc/locks has it; "" where that does not say."""
+        try:
+            found = os.fstat(self._fd)
+            file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+            rows = [row.split() for row in read("/proc/locks").decode("ascii", "replace").splitlines()]
+        except (OSError, Failed):
+            return ""
+        return next((f" (process {row[4]})" for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5] == file), "")
+
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class _Notice:
+    """Says something when a MOMENT has passed, unless stopped by then. A thread: the one that it is about waits in the kernel."""
+
+    def __init__(self, say: Callable[[], None]) -> None:
+        self._stopped = _thread.allocate_lock()
+        self._ended = _thread.allocate_lock()
+        self._stopped.acquire()
+        self._say = say
+        try:
+            _thread.start_new_thread(self._run, ())
+        except RuntimeError:  # no more threads for this user: nothing is said
+            return
+        self._ended.acquire()
+
+    def _run(self) -> None:
+        try:
+            if not self._stopped.acquire(timeout=MOMENT):
+                self._say()
+        finally:
+            self._ended.release()
+
+    def stop(self) -> None:
+        """Say nothing from now on."""
+        self._stopped.release()
+        self._ended.acquire()
+
+
+def _kind(found: os.stat_result) -> int:
+    return found.st_mode & 0o170000  # S_IFMT
+
+
+def _find(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        if not os.path.basename(path):  # "" and "folder/" name no file that could be made
+            raise
+        return None
+
+
+def _own_descriptor(path: str) -> int | None:
+    """Find the open file of ours that path leads to (/dev/stdout, /dev/fd/N): it is gone on with: it is no name to replace."""
+    own = os.path.realpath("/proc/self/fd")
+    for _ in range(40):  # as many links as the kernel follows
+        folder, name = os.path.split(path)
+        if os.path.realpath(folder) == own and name.isdecimal():
+            return int(name)
+        if not os.path.islink(path):
+            break
+        path = os.path.join(folder, os.readlink(path))
+    return None
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a regular file, and nothing else: no device, and no FIFO to wait for, even where one takes its place meanwhile."""
+    flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        kind = _kind(os.stat(path))
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+        kind = _REGULAR
+    if kind == _REGULAR:
+        fd = os.open(path, flags, 0o600)
+        kind = _kind(os.fstat(fd))
+        if kind != _REGULAR:
+            os.close(fd)
+    if kind != _REGULAR:
+        raise Failed(f"{path} is no regular file")
+    return fd
+
+
+def _read_all(fd: int) -> bytes:
+    blocks = []
+    try:
+        while block := os.read(fd, 1 << 20):
+            blocks.append(block)
+    finally:
+        os.close(fd)
+    return b"".join(blocks)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _send(fd: int, data: bytes) -> None:
+    """Write all of it, and close."""
+    try:
+        _write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _write_through(path: str, data: bytes, old: os.stat_result) -> None:
+    """Write to a character device or a FIFO that somebody reads."""
+    kind = _KINDS.get(_kind(old))
+    if kind:
+        raise Failed(f"cannot write {path}: it is {kind}")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)  # waits for no reader
+    except OSError as exc:
+        if exc.errno == errno.ENXIO:
+            raise Failed(f"cannot write {path}: nobody reads from it") from None
+        raise
+    os.set_blocking(fd, True)
+    _send(fd, data)
+
+
+def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
+    try:
+        fd, beside = _create_beside(path, "new")
+    except OSError as exc:
+        if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise Failed(f"cannot write {path}: its folder takes no new file: {exc.strerror}") from None
+        raise
+    try:
+        try:
+            if old is not None:
+                _keep_attributes(fd, path, old)
+            _write_all(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        try:
+            os.rename(beside, path)
+        except OSError as exc:
+            if exc.errno not in (errno.EBUSY, errno.EXDEV) or old is None:
+                raise
+            _write_in_place(path, data)  # something is mounted on this very name
+            _remove(beside)
+    except (OSError, Failed) as exc:
+        left = _remove(beside)
+        if not left:
+            raise
+        raise Failed(f"{exc if isinstance(exc, Failed) else f'cannot write {path}: {exc.strerror}'}{left}") from None
+    _sync_folder(path)
+
+
+def _create_beside(path: str, what: str) -> tuple[int, str]:
+    """A file of our own in path's folder, with a name that nobody can have put there before: it and its descriptor."""
+    tries = NAMES
+    while True:
+        tries -= 1
+        beside = f"{path}.{os.urandom(4).hex()}.{what}"
+        try:
+            return os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), beside
+        except FileExistsError:
+            if not tries:
+                raise
+
+
+def _keep_attributes(fd: int, path: str, old: os.stat_result) -> None:
+    """Give a new file what the old one has. What we may not give is left out; where that could let others in, fewer get in."""
+    mode = old.st_mode & 0o777
+    closed = mode & 0o700 | mode & mode >> 3 & 0o007  # another group's: no more to it, nor to the old one's, which is anybody now
+    if not (_succeeds(os.fchown, fd, old.st_uid, old.st_gid) or _succeeds(os.fchown, fd, -1, old.st_gid)):
+        mode = closed
+    try:
+        names = os.listxattr(path)
+    except OSError:
+        names = []
+    for name in names:
+        if name not in _OF_CONTENT and not _succeeds(_copy_attribute, fd, path, name) and name == _ACL:
+            mode &= closed  # the bits of the group were the most that anybody in the list has
+    if _ACL not in names and not _succeeds(_drop_acl, fd):
+        mode &= closed
+    _succeeds(os.fchmod, fd, mode)
+
+
+def _copy_attribute(fd: int, path: str, name: str) -> None:
+    os.setxattr(fd, name, os.getxattr(path, name))
+
+
+def _drop_acl(fd: int) -> None:
+    """Take the list that the folder gives to new files, which sleeps as long as the mode is 0600."""
+    try:
+        os.removexattr(fd, _ACL)
+    except OSError as exc:
+        if exc.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+
+
+def _succeeds(call: Callable[..., object], *arguments: object) -> bool:
+    try:
+        call(*arguments)
+    except OSError:
+        return False
+    return True
+
+
+def _write_in_place(path: str, data: bytes) -> None:
+    """Write over a file's content, with a copy of it beside for as long as it takes."""
+    before = _read_all(_open_regular(path, os.O_RDONLY))
+    fd, copy = _create_beside(path, "old")
+    try:
+        try:
+            _write_all(fd, before)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        fd = _open_regular(path, os.O_WRONLY)
+    except BaseException:
+        _remove(copy)
+        raise
+    try:
+        try:
+            _write_all(fd, data)
+            os.ftruncate(fd, len(data))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as exc:
+        raise Failed(f"cannot write {path}: {exc.strerror}; what it held is in {copy}") from None
+    _remove(copy)
+
+
+def _remove(beside: str) -> str:
+    """Remove a file of ours that is not needed: "", or what is to be said when it stays."""
+    try:
+        os.unlink(beside)
+    except FileNotFoundError:
+        return ""
+    except OSError as exc:
+        return f" ({beside} stays: {exc.strerror})"
+    return ""
+
+
+def _sync_folder(path: str) -> None:
+    """Have the rename on disk. Some file systems sync no folders, some folders may not be read: the file is whole either way."""
+    try:
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.fsync(folder)
+    except OSError:
+        pass
+    finally:
+        os.close(folder)

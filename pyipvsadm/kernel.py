@@ -59,7 +59,6 @@ SOL_NETLINK = 270
 NETLINK_CAP_ACK = 10  # errors come without a copy of the request
 IP_VS_SO_GET_INFO = 64 + 1024 + 64 + 1  # the interface before netlink, asked only for its errno
 
-NAMESPACE = "/proc/self/ns/net"
 MODPROBE = "/sbin/modprobe"
 TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
 TRIES = 10  # dumps that were interrupted before we give up
@@ -81,8 +80,9 @@ class Kernel:
 
     embedded = False
 
-    def __init__(self, trace: Callable[[str, bytes], None] | None = None) -> None:
+    def __init__(self, trace: Callable[[str, bytes], None] | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
         self._trace = trace
+        self._tell = tell  # of its lock (files.Lock)
         self._seq = 0
         self._buffer = memoryview(bytearray(RECEIVE))
         try:
@@ -116,11 +116,7 @@ class Kernel:
         """The lock of this network namespace."""
         from pyipvsadm import files  # noqa: PLC0415  # most requests need none
 
-        try:
-            namespace = os.stat(NAMESPACE).st_ino
-        except OSError as no:
-            raise Failed(f"cannot tell the network namespace by {NAMESPACE}: {no.strerror}") from None
-        return files.shared_lock(f"netns-{namespace}", "another ipvsadm is changing the kernel's table")
+        return files.lock_namespace(self._tell, "another ipvsadm is changing the kernel's table")
 
     def info(self) -> Info:
         """The version and the size of the connection table, as they were when this was opened (from 7.1 on, a table grows)."""

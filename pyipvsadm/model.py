@@ -367,7 +367,7 @@ if TYPE_CHECKING:
             """
 
         def alone(self) -> AbstractContextManager[None]:
-            """For the time of a `with`, no other holder of this reads what it is about to change. Failed after a wait.
+            """For the time of a `with`, no other holder of this reads what it is about to change. It waits for them to end.
 
             It keeps out those who ask for it, not single changes.
             """

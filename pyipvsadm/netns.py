@@ -129,11 +129,16 @@ class _File:
         self.fd = -1
         self.path = path
         try:
-            if os.stat(path).st_mode & 0o170000 != REGULAR:
-                raise Failed(f"{path} is no network namespace", 2)
-            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
-        except OSError as no:
-            raise Failed(f"cannot open the network namespace {path}: {no.strerror}", 2) from None
+            # Found first, then looked at, then opened: nobody can put a device or a FIFO in its place meanwhile.
+            found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            try:
+                if os.fstat(found).st_mode & 0o170000 != REGULAR:
+                    raise Failed(f"{path} is no network namespace", 2)
+                self.fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+            finally:
+                os.close(found)
+        except OSError as exc:
+            raise Failed(f"cannot open the network namespace {path}: {exc.strerror}", 2) from None
 
     def __del__(self) -> None:
         if self.fd >= 0:

@@ -18,18 +18,23 @@ from pyipvsadm.quick import Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pyipvsadm.model import Change
 
+_LEFT = "(the file is left as it is)"
 _LOADED = ("add-service", "add-server", "set", "start-daemon")
 
 
 class FileTable(Table):
-    """A memory.Table whose rules are those of a file. Failed when the file is damaged (it stays as it is) or in use."""
+    """A memory.Table whose rules are those of a file. Failed when it is no regular file, or damaged (it stays as it is).
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    A link is resolved once: what it leads to is locked, read and written. tell: as in files.Lock.
+    """
+
+    def __init__(self, path: str, tell: Callable[[str], None] = lambda _: None) -> None:
+        self._path = os.path.realpath(path) if os.path.islink(path) else path
+        self._tell = tell
         self._seen: tuple[int, ...] | None = None
         self._lock: files.Lock | None = None
         self._changed = False
@@ -64,7 +69,7 @@ class FileTable(Table):
         return self
 
     def __enter__(self) -> None:
-        lock = files.Lock(self._path)
+        lock = files.Lock(self._path, self._tell)
         lock.__enter__()
         try:
             self._load()
@@ -78,7 +83,13 @@ class FileTable(Table):
         assert self._lock is not None
         try:
             if self._changed and kind is None:
-                files.replace(self._path, rules.whole(self))
+                text = rules.whole(self)
+                try:
+                    self._check_kept(text)
+                except Failed:
+                    self._load()
+                    raise
+                files.replace(self._path, text)
         finally:
             self._lock.__exit__()
             self._lock = None
@@ -86,32 +97,57 @@ class FileTable(Table):
     def _load(self) -> None:
         self._seen = None  # until it is read
         state = self._state()
-        plain = Rules()
-        text = files.read(self._path)
-        if said := rules.newer(text):
-            raise Failed(f"{self._path}: {said} (the file is left as it is)")
-        steps = [(at, plain.change(words) or self._change(at, words)) for at, words in rules.lines(text)]
+        text = files.read_if_exists(self._path)
+        if reason := rules.newer(text):
+            raise Failed(f"{self._path}: {reason} {_LEFT}")
         machine = self.interfaces
         # A daemon may have been started where its interface was; whatever was held before is forgotten.
         super().__init__(lambda _: True)
         try:
-            refused = super().apply([change for _, change in steps])
+            _replay(text, super().apply)
+        except _LineError as exc:
+            raise Failed(f"{self._path}: line {exc.lineno}: {exc} {_LEFT}") from None
         finally:
             self.interfaces = machine
-        if refused:
-            index, number = refused[0]
-            at, change = steps[index]
-            raise self._damaged(at, sentence(change.op, number))
         self._seen = state
 
-    def _change(self, at: int, words: list[str]) -> Change:
+    def _check_kept(self, text: str) -> None:
+        """Read back what is to be written, as the next command will: there are words that rule text cannot carry."""
+        copy = Table(lambda _: True)
+        lines = text.split("\n")
         try:
-            request = Scanner(words, NoNames()).request()  # a name in the file is damage
-        except (Usage, Skipped) as bad:
-            raise self._damaged(at, "this is no rule" if str(bad) == TRY_HELP else str(bad)) from None
-        if request.change is None or request.command not in _LOADED:
-            raise self._damaged(at, f"{request.command} does not belong in a table's file")
-        return request.change
+            _replay(os.fsencode(text), copy.apply)
+        except _LineError as exc:
+            raise Failed(f"{self._path} cannot keep `{lines[exc.lineno - 1]}': {exc} {_LEFT}") from None
+        for line, kept in zip(lines, rules.whole(copy).split("\n"), strict=False):
+            if line != kept:
+                raise Failed(f"{self._path} cannot keep `{line}': it would be read as `{kept}' {_LEFT}")
 
-    def _damaged(self, at: int, why: str) -> Failed:
-        return Failed(f"{self._path}: line {at}: {why.strip()} (the file is left as it is)")
+
+class _LineError(Exception):
+    """What is wrong with a line of a table's text."""
+
+    def __init__(self, lineno: int, reason: str) -> None:
+        super().__init__(reason.strip())
+        self.lineno = lineno
+
+
+def _replay(text: bytes, apply: Callable[[Iterable[Change]], list[tuple[int, int]]]) -> None:
+    """Carry out what each line says. _LineError for the first that says nothing, or is refused."""
+    plain = Rules()
+    steps = [(lineno, plain.change(words) or _parse_change(lineno, words)) for lineno, words in rules.lines(text)]
+    refused = apply([change for _, change in steps])
+    if refused:
+        index, number = refused[0]
+        lineno, change = steps[index]
+        raise _LineError(lineno, sentence(change.op, number))
+
+
+def _parse_change(lineno: int, words: list[str]) -> Change:
+    try:
+        request = Scanner(words, NoNames()).request()  # a name in the file is damage
+    except (Usage, Skipped) as exc:
+        raise _LineError(lineno, "this is no rule" if str(exc) == TRY_HELP else str(exc)) from None
+    if request.change is None or request.command not in _LOADED:
+        raise _LineError(lineno, f"{request.command} does not belong in a table's file")
+    return request.change

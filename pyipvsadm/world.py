@@ -151,11 +151,9 @@ class World:
         return self.output_is_terminal() and has_colours(self.environ)
 
     def read_file(self, path: str) -> bytes:
-        """A file that must be there."""
+        """Read a file that must be there, of any kind. Failed when it cannot be read."""
         from pyipvsadm.files import read  # noqa: PLC0415  # only what is used is imported
 
-        if not os.path.exists(path):
-            raise Failed(f"cannot read {path}: {os.strerror(errno.ENOENT)}")
         return read(path)
 
     def has_interface(self, name: str) -> bool:
@@ -194,7 +192,7 @@ class World:
                     for line in describe(direction, data):
                         self.err(line)
 
-            return Kernel(trace)
+            return Kernel(trace, self.err)
         kind, colon, path = spec.partition(":")
         if kind == "memory" and not colon:
             from pyipvsadm.memory import Table  # noqa: PLC0415
@@ -203,7 +201,7 @@ class World:
         if kind == "memory" and path:
             from pyipvsadm.tablefile import FileTable  # noqa: PLC0415
 
-            return FileTable(path)
+            return FileTable(path, self.err)
         raise Failed(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
 
     def inside(self, place: str) -> Inside:

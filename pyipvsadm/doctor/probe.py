@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import selectors
 import socket
 import time
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 EACH = 1.0  # seconds for an answer
 ALL = 5.0  # seconds for all of them
-AT_ONCE = 500  # sockets
+AT_ONCE = 500  # sockets, where the limit of open files leaves as many
+SPARE = 32  # open files that all else may need meanwhile
 SILENT = "no answer"
 DISCARD = 9  # RFC 863: where a datagram goes that only has to find the way
 
@@ -31,8 +33,9 @@ def ask(found: Facts, servers: list[tuple[str, int]], neighbours: Callable[[], d
     """Fill found.answers, by (address, TCP port; 0 asks for the neighbour only), and found.unprobed."""
     waiting = list(dict.fromkeys(servers))
     deadline = time.monotonic() + ALL
+    count = sockets_at_once()
     while waiting and time.monotonic() < deadline:
-        wave, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+        wave, waiting = waiting[:count], waiting[count:]
         outcomes = _wave(wave, min(EACH, deadline - time.monotonic()))
         states = neighbours()
         for server in wave:
@@ -40,6 +43,14 @@ def ask(found: Facts, servers: list[tuple[str, int]], neighbours: Callable[[], d
             hop = route.gateway or server[0] if route is not None else server[0]
             found.answers[server] = Answer(states.get(hop, ""), outcomes[server])
     found.unprobed = len(waiting)
+
+
+def sockets_at_once() -> int:
+    """Say how many sockets may be open at a time: 1 at least."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return AT_ONCE
+    return max(1, min(AT_ONCE, limit - SPARE))
 
 
 def _wave(servers: list[tuple[str, int]], seconds: float) -> dict[tuple[str, int], str]:

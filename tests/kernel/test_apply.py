@@ -36,6 +36,7 @@ from pyipvsadm.model import (
     Service,
 )
 from pyipvsadm.rules import change_rule
+from pyipvsadm.world import World
 from tests.bench.rows import rules
 from tests.cases.case import Step
 from tests.cases.ours import answer
@@ -327,11 +328,21 @@ def test_daemons_and_servers_of_another_family() -> None:
 
 @pytest.mark.usefixtures("netns")
 def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(files, "MOMENT", 0.0)
     with closing(Kernel()) as held, held.alone():
+        real = World.err
+
+        def err(world: World, line: str) -> None:
+            real(world, line)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(World, "err", err)
         busy = ours("--apply", BEFORE)
-        assert (busy.status, busy.stdout) == (1, b"")
-        assert busy.stderr == b"another ipvsadm is changing the kernel's table; it did not end in 0 s\n"
+        monkeypatch.setattr(World, "err", real)
+        assert (busy.status, busy.stdout) == (-signal.SIGTERM, b"")
+        assert busy.stderr.decode() == (
+            f"another ipvsadm is changing the kernel's table (process {os.getpid()}): waiting for its end\n"
+        )
         assert ours("--apply --dry-run", BEFORE).status == 1  # it reads, and needs no lock
         with namespaces.kept():
             namespaces.fresh()

@@ -265,10 +265,9 @@ def test_names_are_asked_of_the_network_that_the_command_was_started_in(monkeypa
 
 
 def test_a_lock_a_namespace() -> None:
-    inode = (NAMED / "blue").stat().st_ino
-    with files.shared_lock("netns-1", "busy"):  # the folder is there, and another's lock hinders nobody
+    with files.lock_namespace(pytest.fail, "busy"):  # another's lock hinders nobody
         assert ours("--apply --netns blue", RULES) == (0, "", SUMMARY)
-    assert Path(files.LOCKS, f"netns-{inode}").exists()
+    assert not Path("/run/ipvsadm").exists()
 
 
 def test_settings_and_managers_are_those_of_the_namespace() -> None:

@@ -184,6 +184,26 @@ def test_out_of_memory_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(FakeWorld(), "-L") == (1, "", "Memory allocation problem\n")
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/some/file"), "/some/file: Permission denied\n"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files\n"),
+        (TimeoutError("timed out"), "timed out\n"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(error: OSError, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> int:
+        raise error
+
+    monkeypatch.setattr("pyipvsadm.cli.run", refused)
+    assert run(FakeWorld(), "-L") == (1, "", said)
+    assert run(FakeWorld(b"-A -f 1\n"), "--apply --dry-run") == (255, "", said)
+    monkeypatch.setattr("pyipvsadm.listing.saved", refused)
+    world = FakeWorld()
+    assert (cli.main_save(["-n"], world), world.stderr) == (1, said)
+
+
 # --- restoring: (input, status, standard error, the rules afterwards)
 
 RESTORED: list[tuple[str, str, int, str, tuple[str, ...]]] = [

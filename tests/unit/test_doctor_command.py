@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import errno
 import json
+import os
+import resource
 import socket
 from typing import TYPE_CHECKING
 
@@ -271,6 +273,34 @@ def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
             found = Facts()
             probe.ask(found, [silent], dict)
     assert found.answers == {silent: Answer("", probe.SILENT)}
+
+
+def test_few_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then fewer are asked at once, and all in the end."""
+    monkeypatch.setattr(probe, "EACH", 0.01)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(probe, "SPARE", opened + 16)
+    with socket.socket() as server:
+        server.bind(("", 0))
+        server.listen(0)
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):  # the queue is full: who comes now is not answered
+            servers = [(f"127.0.0.{number}", port) for number in range(1, 121)]
+            found = Facts()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 64, hard))
+            try:
+                probe.ask(found, servers, dict)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found.answers == dict.fromkeys(servers, Answer("", probe.SILENT))
+    assert found.unprobed == 0
+
+
+@pytest.mark.parametrize(("limit", "count"), [(resource.RLIM_INFINITY, 500), (1024, 500), (200, 168), (33, 1), (20, 1)])
+def test_how_many_are_asked_at_once(limit: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyipvsadm.doctor.probe.resource.getrlimit", lambda _: (limit, limit))
+    assert probe.sockets_at_once() == count
 
 
 def test_what_there_is_no_time_for(listening: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import os
+import signal
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,12 +29,13 @@ if TYPE_CHECKING:
 
 def test_replace_and_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    assert files.read(str(path)) == b""
+    assert files.read_if_exists(str(path)) == b""
+    with pytest.raises(Failed, match=r"cannot read .*: No such file or directory"):
+        files.read(str(path))
     files.replace(str(path), "one\n")
-    path.chmod(0o644)
-    files.replace(str(path), "two\udcff\n")
-    assert files.read(str(path)) == b"two\xff\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    files.replace(str(path), "two\udcff\n")
+    assert files.read(str(path)) == files.read_if_exists(str(path)) == b"two\xff\n"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
@@ -71,21 +76,34 @@ def test_a_folder_that_does_not_sync_is_no_failure(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "file").read_text() == "text"
 
 
-def test_replace_does_not_write_through_a_planted_link(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
+def test_replace_does_not_write_through_a_planted_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a file that an earlier process has left stop it: another name is tried, some times."""
+    path, victim = tmp_path / "file", tmp_path / "victim"
     victim.write_text("precious")
-    (tmp_path / f"file.{os.getpid()}.new").symlink_to(victim)
-    with pytest.raises(Failed, match="File exists"):
-        files.replace(str(tmp_path / "file"), "text")
-    assert victim.read_text() == "precious"
+    (tmp_path / "file.00000000.new").symlink_to(victim)
+    names = [bytes(4), bytes(4), b"\1\1\1\1"]
+    monkeypatch.setattr("pyipvsadm.files.os.urandom", lambda _: names.pop(0))
+    files.replace(str(path), "text")
+    assert (path.read_text(), victim.read_text(), names) == ("text", "precious", [])
+    monkeypatch.setattr("pyipvsadm.files.os.urandom", bytes)
+    with pytest.raises(Failed, match=r"cannot write .*/file: File exists"):
+        files.replace(str(path), "more")
+    assert (path.read_text(), victim.read_text()) == ("text", "precious")
 
 
-@pytest.mark.parametrize("path", ["{}/no/file", "{}"])
-def test_what_cannot_be_used_is_a_sentence(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "replaced", "locked"),
+    [
+        ("{}/no/file", "cannot write .*: No such file or directory", "cannot write .*: No such file or directory"),
+        ("{}", "it is a folder", "is no regular file"),
+        ("{}/new/", "No such file or directory", "Is a directory"),
+    ],
+)
+def test_what_cannot_be_used_is_a_sentence(tmp_path: Path, path: str, replaced: str, locked: str) -> None:
     name = path.format(tmp_path)
-    with pytest.raises(Failed, match="cannot write"):
+    with pytest.raises(Failed, match=replaced):
         files.replace(name, "")
-    with pytest.raises(Failed, match="cannot write"), files.Lock(name):
+    with pytest.raises(Failed, match=locked), files.Lock(name):
         pass
 
 
@@ -103,13 +121,122 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         files.read(str(tmp_path / "file"))
 
 
-def test_the_lock_keeps_a_second_writer_out_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
-    path = str(tmp_path / "file")
-    with files.Lock(path), pytest.raises(Failed, match="being changed by another command"), files.Lock(path):
+class Holder:
+    """Another process with the lock of a file, or of this namespace."""
+
+    def __init__(self, path: Path | None) -> None:
+        made = "files.lock_namespace(print, '')" if path is None else f"files.Lock({str(path)!r})"
+        script = f"from pyipvsadm import files\nwith {made}:\n    print('held', flush=True)\n    input()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.getcwd()},
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"held\n"
+        self.pid = self._process.pid
+
+    def let_go(self) -> None:
+        """End it."""
+        self._process.communicate(b"\n")
+
+
+@pytest.mark.parametrize("what", ["a file", "a namespace"])
+def test_who_comes_second_waits_and_says_for_whom(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOMENT", 0.0)
+    path = tmp_path / "file" if what == "a file" else None
+    holder = Holder(path)
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        holder.let_go()
+
+    with files.lock_namespace(tell, "busy") if path is None else files.Lock(str(path), tell, "busy"):
+        assert told == [f"busy (process {holder.pid}): waiting for its end"]
+    with files.lock_namespace(tell, "busy") if path is None else files.Lock(str(path), tell):
+        assert len(told) == 1
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_a_short_wait_is_no_matter(threads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a long one where the user has no more threads: nothing can be said."""
+    holder = Holder(tmp_path / "file")
+    real = fcntl.flock
+
+    def flock(fd: int, how: int) -> None:
+        if how == fcntl.LOCK_EX:
+            holder.let_go()
+        real(fd, how)
+
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
+    monkeypatch.setattr(files, "MOMENT", 600.0 if threads else 0.0)
+    if not threads:
+        monkeypatch.setattr("pyipvsadm.files._thread.start_new_thread", refused)
+    with files.Lock(str(tmp_path / "file"), pytest.fail):
         pass
-    with files.Lock(path):
+
+
+def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
+    holder = Holder(tmp_path / "table")
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "pyipvsadm", "--backend", f"memory:{tmp_path / 'table'}", "-A", "-f", "1"],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )
+    assert waiting.stderr is not None
+    said = waiting.stderr.readline().decode()
+    assert said.endswith(f"is being changed by another command (process {holder.pid}): waiting for its end\n")
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.communicate()[1] == b""
+    assert waiting.returncode == -signal.SIGINT
+    holder.let_go()
+    assert (tmp_path / "table").read_bytes() == b""
+
+
+def test_an_exception_ends_the_waiting_and_a_holder_that_cannot_be_found_is_not_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MOMENT", 0.0)
+    said = _thread.allocate_lock()
+    said.acquire()
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        said.release()
+
+    def flock(_: int, how: int) -> None:
+        if how != fcntl.LOCK_EX:
+            raise BlockingIOError(errno.EAGAIN, "busy")
+        said.acquire()
+        raise KeyboardInterrupt
+
+    def refused(_: str) -> bytes:
+        raise Failed("no /proc")
+
+    monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
+    monkeypatch.setattr(files, "read", refused)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyboardInterrupt), files.Lock(str(tmp_path / "file"), tell, "busy"):
         pass
+    assert told == ["busy: waiting for its end"]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("{}/none", "No such file or directory"), ("{}/loop", "Too many levels of symbolic links")]
+)
+def test_without_a_lock_of_the_namespace_it_goes_on(path: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setattr(files, "NAMESPACE_LOCK", path.format(tmp_path))
+    told: list[str] = []
+    with files.lock_namespace(told.append, "busy"):
+        assert told == [f"no lock keeps a second run out: {path.format(tmp_path)}: {why}"]
 
 
 def test_the_lock_is_on_the_file_that_is_there_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,13 +362,12 @@ def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypatc
     path = tmp_path / "table"
     path.write_text("-A -f 1\n")
     table = FileTable(str(path))
-    monkeypatch.setattr("pyipvsadm.files.read", pytest.fail)
+    monkeypatch.setattr("pyipvsadm.files.read_if_exists", pytest.fail)
     table.refresh()
     assert [each.fwmark for each in table.services()] == [1]
 
 
-def test_alone_with_a_file_nobody_sees_half_of_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LOCK_SECONDS", 0.0)
+def test_alone_with_a_file_nobody_sees_half_of_what_is_done(tmp_path: Path) -> None:
     path = str(tmp_path / "table")
     first, second = FileTable(path), FileTable(path)
     apply_all(second, ["-A -f 1"])
@@ -250,8 +376,8 @@ def test_alone_with_a_file_nobody_sees_half_of_what_is_done(tmp_path: Path, monk
         apply_all(first, ["-A -f 2"])
         apply_all(first, ["-A -f 3"])
         assert [each.fwmark for each in FileTable(path).services()] == [1]
-        with pytest.raises(Failed, match="being changed by another command"):
-            second.apply([Change(model.FLUSH)])
+        with open(path, "rb") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert [each.fwmark for each in FileTable(path).services()] == [1, 2, 3]
 
 
@@ -278,35 +404,6 @@ def test_nobody_is_kept_out_of_a_table_in_memory() -> None:
     table = Table()
     with table.alone(), table.alone():
         apply_all(table, ["-A -f 1"])
-
-
-def test_a_lock_of_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "locks"
-    monkeypatch.setattr(files, "LOCKS", str(folder))
-    monkeypatch.setattr(files, "LOCK_SECONDS", 0.0)
-    with files.shared_lock("a", "somebody is there"):
-        with files.shared_lock("b", "busy"):
-            pass
-        with pytest.raises(Failed, match="somebody is there; it did not end in 0 s"), files.shared_lock("a", "somebody is there"):
-            pass
-    with files.shared_lock("a", "busy"):
-        pass
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()} == {0o600}
-    (folder / "c").symlink_to(folder / "a")
-    with pytest.raises(Failed, match="Too many levels of symbolic links"), files.shared_lock("c", "busy"):
-        pass
-    folder.chmod(0o777)
-    with pytest.raises(Failed, match="is not a folder that root alone writes to"):
-        files.shared_lock("a", "busy")
-    monkeypatch.setattr(files, "LOCKS", str(tmp_path / "no" / "such"))
-    with pytest.raises(Failed, match=r"cannot make .* for a lock: No such file or directory"):
-        files.shared_lock("a", "busy")
-    planted = tmp_path / "planted"
-    planted.symlink_to(tmp_path)
-    monkeypatch.setattr(files, "LOCKS", str(planted))
-    with pytest.raises(Failed, match="is not a folder that root alone writes to"):
-        files.shared_lock("a", "busy")
 
 
 def test_a_file_that_is_removed_is_an_empty_table_again(tmp_path: Path) -> None:

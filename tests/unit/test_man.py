@@ -96,7 +96,7 @@ def test_the_variables_that_are_read() -> None:
 
 def test_the_files() -> None:
     assert sorted(items(section(MAIN, "FILES"))) == sorted(
-        [model.TABLE_FILE, model.CONNECTIONS_FILE, model.SETTINGS, files.LOCKS]
+        [model.TABLE_FILE, model.CONNECTIONS_FILE, model.SETTINGS, files.NAMESPACE_LOCK]
     )
     (schema,) = (REPO / "pyipvsadm" / "schema").iterdir()
     assert str(schema.relative_to(REPO)) in section(MAIN, "JSON")

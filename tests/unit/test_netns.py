@@ -72,6 +72,31 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         assert (str(refused.value), refused.value.status) == (said, 2)
 
 
+def test_a_fifo_that_takes_the_place_of_a_namespace_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it comes before the file is looked at or after: what was looked at is what is opened."""
+    path = tmp_path / "sandbox"
+    path.touch()
+    node = path.stat().st_ino
+    real = os.open
+    opened = []
+
+    def swapped(name: str, flags: int) -> int:
+        fd = real(name, flags)
+        opened.append(os.fstat(fd).st_ino)
+        if name == str(path):
+            path.unlink()
+            os.mkfifo(path)
+        return fd
+
+    monkeypatch.setattr("pyipvsadm.netns.os.open", swapped)
+    file = netns._File(str(path))
+    assert os.fstat(file.fd).st_ino == node
+    assert opened == [node, node]
+    with pytest.raises(Failed, match="is no network namespace"):
+        netns._File(str(path))
+    assert len(opened) == 3
+
+
 class Kernel:
     """Moves a thread by taking notice of it."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pyipvsadm import cli, files
+from pyipvsadm import cli
 from tests.unit.worlds import FakeWorld
 
 SOURCES = {path: path.read_text() for path in sorted(Path("pyipvsadm").rglob("*.py"))}
@@ -195,11 +195,3 @@ def test_files_of_rules_are_their_owners_alone_whatever_the_umask(program: str, 
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
-    victim, link = tmp_path / "victim", tmp_path / "rules"
-    victim.write_text("precious")
-    link.symlink_to(victim)
-    files.replace(str(link), "rules\n")
-    assert (victim.read_text(), link.read_text(), link.is_symlink()) == ("precious", "rules\n", False)
