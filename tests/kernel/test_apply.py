@@ -293,7 +293,7 @@ def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPa
     stops = int(killed(0).stdout)
     goal = held()
     # The readings are alike, the changes are sent at the end: most points are there.
-    points = sorted({*range(1, stops, stops // 9), *range(stops - 66, stops - 1, 3)})
+    points = sorted({*range(1, stops, stops // 12), *range(stops - 66, stops - 1, 3)})
     assert len(points) >= POINTS
     seen = set()
     for at in points:
