@@ -10,7 +10,7 @@ from pyipvsadm import rules
 from pyipvsadm.change import desired, plan
 from pyipvsadm.change.carry import Outcome, carry_out, rehearsed
 from pyipvsadm.change.rehearse import Rehearsal
-from pyipvsadm.change.snapshot import consistent
+from pyipvsadm.change.snapshot import Snapshot, consistent, read_service, read_services
 from pyipvsadm.errors import SIGNALS, Failed, Refused, Usage
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from pyipvsadm.change.desired import Desired
     from pyipvsadm.change.plan import Plan, Step
     from pyipvsadm.change.snapshot import Snapshot
-    from pyipvsadm.model import Backend
+    from pyipvsadm.model import Backend, Service
     from pyipvsadm.world import World
 
 REFUSED = 255
 DRIFT = 1
+SHOWN = 3  # services by their names; of more, their number
 FORMAT = 1  # of the summary for machines: within it fields may be added, none goes or changes its meaning
 
 MANAGERS = ("keepalived", "ldirectord", "kube-proxy")  # they may write more than their name into comm: ldirectord does
@@ -121,6 +122,7 @@ class _Run:
         self._backend = backend
         self._world = world
         self._present = consistent(backend)
+        self._wanted = wanted
         only = frozenset(service.key() for service in request.services) if request.services else None
         there = {service.key() for service, _ in self._present.rows}
         for service in request.services:
@@ -153,9 +155,19 @@ class _Run:
             return outcome
         self._world.hold_signals()
         try:
-            return carry_out(self._plan, self._backend, lambda: self._world.wait(0))
+            return carry_out(self._plan, self._backend, lambda: self._world.wait(0), self._replan)
         except Failed as no:
             raise Failed(f"{no}; what was sent before stands: the same --apply again does the rest", no.status) from None
+
+    def _replan(self, overtaken: list[Step]) -> Plan:
+        """Read what other programs have changed meanwhile again, and plan that anew."""
+        backend, slots = self._backend, self._request.slots
+        services = {change.service.key(): change.service for change in (step.change for step in overtaken) if change.service}
+        found = [read_service(backend, service) for service in services.values()]
+        rows = read_services(backend, [service for service in found if service is not None], {})
+        present = Snapshot(rows, backend.timeouts(), backend.daemons())
+        daemons = any(step.change.daemon for step in overtaken)
+        return plan.make(self._wanted, present, "prune" in slots, "keep-weights" in slots, frozenset(services), daemons)
 
     def _copy(self) -> Rehearsal:
         """Of what the plan is about: a plan is mostly small beside the table."""
@@ -171,7 +183,7 @@ class _Run:
         if "json" in self._request.slots:
             self._world.out(_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked))
             return
-        for step, why in outcome.refused:
+        for step, why in [*outcome.meanwhile, *outcome.refused]:
             self._world.err(f"{_named(step)}: {why}")
         for step, why in outcome.stands:
             self._world.err(f"not undone, it stands: {step.rule().rstrip()}: {why}")
@@ -186,10 +198,21 @@ class _Run:
         if outcome.stands:
             return f"{why}: of what was done before it, {outcome.undone} were undone, {len(outcome.stands)} not"
         if outcome.signal or (outcome.refused and not tried):
-            return f"{why}: the table is as before{f' ({outcome.undone} undone)' if outcome.undone else ''}"
+            undone = f" ({outcome.undone} undone)" if outcome.undone else ""
+            if outcome.meanwhile:
+                return f"{why}: nothing of this run is left{undone}; what another program did meanwhile is"
+            if outcome.reordered:
+                return f"{why}: the table is as before but for the order of servers of {_services(outcome.reordered)}{undone}"
+            return f"{why}: the table is as before{undone}"
         said = f"{made.added} added, {made.changed} changed, {made.removed} removed, {made.unchanged} unchanged"
         left = f", {made.left} service{'s' * (made.left > 1)} not in the file" if made.left else ""
         return f"{'dry run: ' if tried else ''}{said}{left}"
+
+
+def _services(services: list[Service]) -> str:
+    if len(services) > SHOWN:
+        return f"{len(services)} services"
+    return ", ".join(rules.selector(service, rules.numeric) for service in services)
 
 
 def _named(step: Step) -> str:
@@ -209,9 +232,11 @@ def _harmless(rule: str) -> str:
 def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
     import json  # noqa: PLC0415  # only who asks for it pays for it
 
+    from pyipvsadm.view.json import text  # noqa: PLC0415
+
     def entry(step: Step, message: str | None = None) -> dict[str, object]:
-        found: dict[str, object] = {"line": step.line or None, "rule": step.rule().rstrip()}
-        return found | {"message": message} if message else found
+        found: dict[str, object] = {"line": step.line or None, "rule": text(step.rule().rstrip())}
+        return found | {"message": text(message)} if message else found
 
     found = {
         "format": FORMAT,
@@ -224,8 +249,10 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
         "steps": [entry(step) for step in made.steps()],
         "refused": [entry(*each) for each in outcome.refused],
         "signal": SIGNALS.get(outcome.signal),
+        "meanwhile": [entry(*each) for each in outcome.meanwhile],
         "undone": outcome.undone,
         "stands": [entry(*each) for each in outcome.stands],
-        "unchecked": [*unchecked],
+        "reordered": [rules.selector(service, rules.numeric) for service in outcome.reordered],
+        "unchecked": [text(line) for line in unchecked],
     }
     return json.dumps(found, indent=2) + "\n"

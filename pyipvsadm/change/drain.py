@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pyipvsadm import rules
 from pyipvsadm.change.keep import REFUSED, TRIES, copy, find_server, find_service, matching
-from pyipvsadm.change.snapshot import agreed
+from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.errors import SIGNALS, Failed, Refused, sentence
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change
 from pyipvsadm.view.progress import connections, progress_on
@@ -36,10 +36,6 @@ class Drained:
         self.service = service
         self.servers = servers
         self.whole = whole
-
-    def names(self) -> tuple[object, ...]:
-        """What is meant, without how it is."""
-        return (self.service.key(), *(each.key() for each in self.servers))
 
 
 def left(service: Service, server: Destination, inactive: bool) -> int:
@@ -107,8 +103,7 @@ def targets(request: Request, backend: Backend) -> list[Drained]:
         assert asked.destination is not None
         service = find_service(backend, request.services[0], asked.op)
         return [Drained(service, [find_server(backend, service, asked.destination, request.port)])]
-    # A dump leaves out entries when the table changes meanwhile, and one that is not drained would not be missed.
-    found = agreed(lambda: _having(request, backend), lambda drained: [each.names() for each in drained])
+    found = _having(request, backend)
     if not found:
         raise Failed("no service has this real server", REFUSED)
     return found
@@ -117,8 +112,10 @@ def targets(request: Request, backend: Backend) -> list[Drained]:
 def _having(request: Request, backend: Backend) -> list[Drained]:
     """The services, of those that were named if any were, that have the server."""
     assert request.server is not None
-    among = [find_service(backend, each, SET_DEST) for each in request.services] or backend.services()
-    found = [Drained(each, matching(backend.destinations(each), request.server, request.port)) for each in among]
+    among = [find_service(backend, each, SET_DEST) for each in request.services]
+    # A dump leaves out entries when the table changes meanwhile, and one that is not drained would not be missed.
+    rows = read_services(backend, among, {}) if among else read_rows(backend)
+    found = [Drained(service, matching(servers, request.server, request.port)) for service, servers in rows]
     return [each for each in found if each.servers]
 
 

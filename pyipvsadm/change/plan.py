@@ -34,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pyipvsadm.change.desired import Desired, ServiceKey, Wanted
+    from pyipvsadm.change.desired import Desired, ServerKey, ServiceKey, Wanted
     from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.model import Daemon, Service
 
@@ -56,22 +56,68 @@ class Step:
         return change_rule(self.change)
 
 
+def change_key(change: Change) -> tuple[object, ...]:
+    """Return what names the thing that a change is about."""
+    if change.daemon is not None:
+        return (change.daemon.state,)
+    if change.service is None:
+        return ("time-outs",)
+    return change.service.key() if change.destination is None else (change.service.key(), change.destination.key())
+
+
+def _subject(step: Step) -> ServiceKey | None:
+    return None if step.change.service is None else step.change.service.key()
+
+
 class Plan:
     """Steps in phases: where something of one is refused, the next must not begin.
 
     What is counted are services, servers, daemons and the time-outs; `left`: services that are there and were not asked about.
+    held: how many services there were. orders: of services that lose servers, their servers' keys as they stood, newest first.
     """
 
-    __slots__ = ("added", "changed", "left", "phases", "removed", "unchanged")
+    __slots__ = ("added", "changed", "held", "left", "orders", "phases", "removed", "unchanged")
 
-    def __init__(self) -> None:
+    def __init__(self, held: int = 0) -> None:
         self.phases: list[list[Step]] = []
         self.added = self.changed = self.removed = self.unchanged = self.left = 0
+        self.held = held
+        self.orders: dict[ServiceKey, list[ServerKey]] = {}
 
     def steps(self) -> Iterator[Step]:
         """All of them in order."""
         for phase in self.phases:
             yield from phase
+
+    def amend(self, index: int, overtaken: Sequence[Step], newer: Plan) -> None:
+        """Let `newer` take the place of what is still to be done with the things that it is about.
+
+        overtaken: steps of the phase `index`, which was sent, that were refused because another program came before them.
+        They name what `newer` is about: their services, and the daemons when one of them is a daemon's.
+        """
+        asked = self.added + self.changed + self.unchanged  # each thing in the text is one of these
+        subjects = {_subject(step) for step in overtaken}
+        gone = set(map(id, overtaken))
+        kept, dropped = [], [*overtaken]
+        for phase in self.phases[index + 1 :]:
+            kept.append([step for step in phase if _subject(step) not in subjects])
+            dropped += [step for step in phase if _subject(step) in subjects]
+        self.phases[index] = [step for step in self.phases[index] if id(step) not in gone]
+        self.phases[index + 1 :] = [*newer.phases, *filter(None, kept)]
+        for steps, sign in ((dropped, -1), ([*newer.steps()], 1)):
+            for step in steps:
+                self._count(step, sign)
+        self.unchanged = asked - self.added - self.changed
+        self.orders |= newer.orders
+
+    def _count(self, step: Step, sign: int) -> None:
+        """Count services and servers. Daemons stay counted as they were: they were asked for, and they run."""
+        if step.change.op in (NEW_SERVICE, NEW_DEST):
+            self.added += sign
+        elif step.change.op in (SET_SERVICE, SET_DEST):
+            self.changed += sign
+        elif step.change.op == DEL_DEST:
+            self.removed += sign
 
 
 def make(
@@ -80,26 +126,34 @@ def make(
     prune: bool = False,
     keep_weights: bool = False,
     only: frozenset[ServiceKey] | None = None,
+    daemons: bool = False,
 ) -> Plan:
     """What brings `present` to `wanted`.
 
     prune: services that are not wanted go, and daemons where others are wanted. keep_weights: of servers that are there.
-    only: nothing but these services is compared and changed. Failed (255) or Usage (2: the text alone is at fault) when
-    daemons and servers would exclude each other.
+    only: nothing but these services is compared and changed, and with `daemons` the daemons. Failed (255) or Usage (2: the
+    text alone is at fault) when daemons and servers would exclude each other.
     """
-    return _Maker(wanted, present, prune, keep_weights, only).plan()
+    return _Maker(wanted, present, prune, keep_weights, only, daemons or only is None).plan()
 
 
 class _Maker:
     def __init__(
-        self, wanted: Desired, present: Snapshot, prune: bool, keep_weights: bool, only: frozenset[ServiceKey] | None
+        self,
+        wanted: Desired,
+        present: Snapshot,
+        prune: bool,
+        keep_weights: bool,
+        only: frozenset[ServiceKey] | None,
+        daemons: bool,
     ) -> None:
         self._wanted = wanted
         self._present = present
         self._prune = prune
         self._keep_weights = keep_weights
         self._only = only
-        self._found = Plan()
+        self._with_daemons = daemons
+        self._found = Plan(len(present.rows))
         self._first: list[Step] = []  # time-outs, new services with their servers
         self._more: list[Step] = []  # new servers of services that are there
         self._edits: list[Step] = []
@@ -124,7 +178,7 @@ class _Maker:
                 self._leave(service, servers)
         for each in services.values():
             self._new(each)
-        daemons = self._daemons() if self._only is None else []
+        daemons = self._daemons() if self._with_daemons else []
         self._exclude()
         removals = self._fewer + self._gone
         phases = [self._first + self._more, self._edits, *((removals, daemons) if self._mixed_now else (daemons, removals))]
@@ -167,6 +221,7 @@ class _Maker:
             line, target = missing.pop(server.key(), (0, None))
             if target is None:
                 self._found.removed += 1
+                self._found.orders[service.key()] = [each.key() for each in servers]
                 self._fewer.append(Step(0, Change(DEL_DEST, service, server), Change(NEW_DEST, service, server)))
                 continue
             if server.af != service.af:
@@ -218,7 +273,7 @@ class _Maker:
 
     def _exclude(self) -> None:
         """Refuse what cannot be: it would stand in the way after something was sent."""
-        wanted = self._wanted.daemons.values() if self._only is None else []
+        wanted = self._wanted.daemons.values() if self._with_daemons else []
         running = [(line, daemon) for line, daemon in wanted]
         if not running or not self._prune:
             named = {daemon.state for _, daemon in running}

@@ -1,43 +1,46 @@
-"""What a table holds, read so that nothing is missing.
+"""Consistent readings of a table.
 
-Owns: consistent reads. Must never know: what they are for.
+Owns: when a reading is believed. Must never know: what it is for.
 
-The kernel's dumps keep their place by counting: what is deleted meanwhile makes them skip others, silently, and nothing marks
-such a dump (NLM_F_DUMP_INTR is never set for these). So the table is read until two readings in a row agree in all that is
-configured; counters may differ.
+The kernel's dumps keep their place by counting: what is deleted meanwhile makes them skip other entries, silently, and nothing
+marks such a dump (NLM_F_DUMP_INTR is never set for these). So membership, that is which services there are and which servers
+each has in which order, must be the same in two readings in a row. Only what differs is read again: a service that another
+program keeps busy holds up nothing else. Values are those of the last reading; they may move.
 """
 
 from __future__ import annotations
 
+import errno
 from operator import attrgetter
 
-from pyipvsadm.errors import Failed
-from pyipvsadm.model import HASHED, NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Change
+from pyipvsadm.errors import Failed, Refused
+from pyipvsadm.model import HASHED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any, TypeVar
+    from collections.abc import Callable, Iterable
+    from typing import TypeVar
 
     from pyipvsadm.model import Backend, Daemon, Destination, Service, Timeouts
 
     Found = TypeVar("Found")
+    _ServiceKey = tuple[int, int, bytes, int, int]
+    _ServerKey = tuple[int, bytes, int]
 
-TRIES = 10  # readings before we give up
+TRIES = 10  # readings of one thing before we give up
 
-# What is configured of a server beside what names it, and what identifies all of it.
+# What is configured of a server beside its key.
 SETTINGS = ("forward", "weight", "upper", "lower", "tun_type", "tun_port", "tun_flags")
 server_settings = attrgetter(*SETTINGS)
-server_rule = attrgetter("af", "addr", "port", *SETTINGS)
 
 
 def service_settings(service: Service) -> tuple[str, int, int, int, str]:
-    """What is configured of a service beside what names it."""
+    """Return what is configured of a service beside its key."""
     return (service.scheduler, service.flags & ~HASHED, service.timeout, service.netmask, service.pe)
 
 
 class Snapshot:
-    """rows: each service with its servers, newest first."""
+    """Hold a table's content. rows: each service with its servers, newest first."""
 
     __slots__ = ("daemons", "rows", "timeouts")
 
@@ -46,25 +49,9 @@ class Snapshot:
         self.timeouts = timeouts
         self.daemons = daemons
 
-    def configured(self) -> tuple[Any, ...]:
-        """All of it that is configured, to be compared."""
-        rows = {service.key(): (service_settings(service), list(map(server_rule, servers))) for service, servers in self.rows}
-        return (len(self.rows), rows, self.timeouts, self.daemons)
-
-
-def recipe(found: Snapshot) -> Iterator[Change]:
-    """What would make an empty table hold this."""
-    yield Change(SET_CONFIG, timeouts=found.timeouts)
-    for daemon in found.daemons:
-        yield Change(NEW_DAEMON, daemon=daemon)
-    for service, servers in found.rows:
-        yield Change(NEW_SERVICE, service)
-        for server in reversed(servers):
-            yield Change(NEW_DEST, service, server)
-
 
 def read(backend: Backend) -> Snapshot:
-    """One reading."""
+    """Read once."""
     return Snapshot(
         [(service, backend.destinations(service)) for service in backend.services()],
         backend.timeouts(),
@@ -73,17 +60,66 @@ def read(backend: Backend) -> Snapshot:
 
 
 def consistent(backend: Backend) -> Snapshot:
-    """The table, in the last of two readings in a row that agree. Failed when none do in TRIES."""
-    return agreed(lambda: read(backend), Snapshot.configured)
+    """Read the table so that nothing is missing. Raises Failed when it keeps changing."""
+    return Snapshot(read_rows(backend), backend.timeouts(), backend.daemons())
 
 
-def agreed(look: Callable[[], Found], seen: Callable[[Found], object]) -> Found:
-    """The last of two looks in a row at which the same is seen. Failed when there are none in TRIES."""
-    before = seen(look())
-    for _ in range(TRIES - 1):
+def read_rows(backend: Backend) -> list[tuple[Service, list[Destination]]]:
+    """Read all services with their servers, nothing missing. Raises Failed when membership keeps changing (TRIES readings)."""
+    first = backend.services()
+    before = {service.key(): server_names(backend.destinations(service)) for service in first}
+    now = {service.key(): service for service in agreed(backend.services, _members, _members(first))}
+    return read_services(backend, now.values(), before)
+
+
+def read_services(
+    backend: Backend,
+    services: Iterable[Service],
+    before: dict[_ServiceKey, list[_ServerKey]],
+) -> list[tuple[Service, list[Destination]]]:
+    """Read the servers of these services, nothing missing; services that are gone by then are left out.
+
+    before: of services whose servers were read once already, the names of those.
+    """
+    rows = []
+    for service in services:
+        key = service.key()
+        servers = agreed(lambda service=service: backend.destinations(service), server_names, before.get(key))  # type: ignore[misc]
+        # The dump of a service that is gone is empty.
+        found = service if servers or not before.get(key) else read_service(backend, service)
+        if found is not None:
+            rows.append((found, servers))
+    return rows
+
+
+def read_service(backend: Backend, wanted: Service) -> Service | None:
+    """Read one service; None when there is none."""
+    try:
+        return backend.service(wanted)
+    except Refused as exc:
+        if exc.errno != errno.ESRCH:
+            raise
+        return None
+
+
+def agreed(look: Callable[[], Found], seen: Callable[[Found], object], before: object = None) -> Found:
+    """Call `look` until `seen` is the same twice in a row; return the last. Raises Failed when it never is in TRIES readings.
+
+    before: what was seen of a reading that is made already.
+    """
+    for _ in range(TRIES):
         found = look()
         now = seen(found)
         if now == before:
             return found
         before = now
-    raise Failed(f"the table kept changing while it was read ({TRIES} times); nothing was done, try again")
+    raise Failed(f"the table kept changing while it was read ({TRIES} times); try again")
+
+
+def _members(services: list[Service]) -> tuple[int, set[_ServiceKey]]:
+    return len(services), {service.key() for service in services}
+
+
+def server_names(servers: list[Destination]) -> list[_ServerKey]:
+    """Return the servers' keys in their order: what must agree."""
+    return [server.key() for server in servers]

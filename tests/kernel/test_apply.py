@@ -31,6 +31,10 @@ from pyipvsadm.model import (
     GET_DEST,
     GET_INFO,
     GET_SERVICE,
+    NEW_DAEMON,
+    NEW_DEST,
+    NEW_SERVICE,
+    SET_CONFIG,
     Change,
     Daemon,
     Service,
@@ -48,7 +52,7 @@ from tests.kernel.network import NAT, Connection, built, eventually
 from tests.kernel.tracer import traced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pyipvsadm.model import Backend
 
@@ -251,6 +255,17 @@ AFTER = "--set 100 20 30\n--start-daemon backup --mcast-interface lo --syncid 7\
 POINTS = 30
 
 
+def recipe(found: snapshot.Snapshot) -> Iterator[Change]:
+    """What would make an empty table hold this."""
+    yield Change(SET_CONFIG, timeouts=found.timeouts)
+    for daemon in found.daemons:
+        yield Change(NEW_DAEMON, daemon=daemon)
+    for service, servers in found.rows:
+        yield Change(NEW_SERVICE, service)
+        for server in reversed(servers):
+            yield Change(NEW_DEST, service, server)
+
+
 @pytest.mark.usefixtures("netns")
 def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "ERROR_SPACE", 1 << 15)  # small batches: many points between two of them
@@ -258,7 +273,7 @@ def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPa
 
     restored("--set 900 120 300\n" + BEFORE)
     with closing(Kernel()) as table:
-        start = [Change(FLUSH), *snapshot.recipe(snapshot.read(table))]
+        start = [Change(FLUSH), *recipe(snapshot.read(table))]
 
     def killed(at: int) -> Result:
         with closing(Kernel()) as table:
@@ -274,12 +289,12 @@ def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPa
 
     def held() -> tuple[str, ...]:
         with closing(Kernel()) as table:
-            return tuple(sorted(map(change_rule, snapshot.recipe(snapshot.read(table)))))
+            return tuple(sorted(map(change_rule, recipe(snapshot.read(table)))))
 
     stops = int(killed(0).stdout)
     goal = held()
     # The readings are alike, the changes are sent at the end: most points are there.
-    points = sorted({*range(1, stops, stops // 9), *range(stops - 66, stops - 1, 3)})
+    points = sorted({*range(1, stops, stops // 12), *range(stops - 66, stops - 1, 3)})
     assert len(points) >= POINTS
     seen = set()
     for at in points:
@@ -307,6 +322,45 @@ def test_what_the_kernel_refuses_is_undone() -> None:
     assert first == f"line {text.count(chr(10))}: Scheduler or persistence engine not found"
     assert last.startswith("refused: the table is as before (")
     assert saved() == before
+
+
+@pytest.mark.usefixtures("netns")
+def test_what_1_31_adds_between_reading_and_sending_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal it is left, by an undo too; otherwise it is edited. What it deletes is made again."""
+    web = "-t 10.0.0.1:80"
+    held = f"-A {web} -s rr\n-a {web} -r 10.1.1.1:80 -m -w 1\n"
+    text = f"{held}-a {web} -r 10.1.1.2:80 -m -w 1\n"
+    made = "line 3: another program has made it meanwhile"
+    lack = "-A -f 9 -s nonesuch\n"
+    both = text.replace("-w 1", "-w 2")
+    races = [
+        (f"-a {web} -r 10.1.1.2:80 -m -w 1", text, 0, f"{made}, as it should be\n0 added, 0 changed, 0 removed, 3 unchanged\n"),
+        (f"-a {web} -r 10.1.1.2:80 -m -w 7", text, 0,
+         f"{made} in another way; it was changed\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
+        (f"-D {web}", text, 0,
+         "line 3: another program has removed it meanwhile; it was made again\n3 added, 0 changed, 0 removed, 0 unchanged\n"),
+        (f"-a {web} -r 10.1.1.2:80 -m -w 2", both, 0, f"{made}, as it should be\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
+        (f"-a {web} -r 10.1.1.3:80 -m -w 1", text + lack, 255,
+         "line 4: Scheduler or persistence engine not found\nrefused: the table is as before (1 undone)\n"),
+    ]  # fmt: skip
+    apply = Kernel.apply
+    for words, wished, status, said in races:
+        restored(held)
+        pending = [words]
+
+        def raced(table: Kernel, changes: Iterable[Change], pending: list[str] = pending) -> list[tuple[int, int]]:
+            if pending:
+                assert run_reference(pending.pop().split()).status == 0
+            return apply(table, changes)
+
+        monkeypatch.setattr(Kernel, "apply", raced)
+        done = ours("--apply", wished)
+        monkeypatch.setattr(Kernel, "apply", apply)
+        assert (done.status, done.stderr.decode()) == (status, said), words
+        if status:
+            assert saved().count("\n") == 1 + held.count("\n") + 1  # with the server that 1.31 has added
+        else:
+            assert ours("--apply --dry-run", wished).status == 0
 
 
 @pytest.mark.usefixtures("netns")

@@ -15,6 +15,7 @@ from pyipvsadm.change.desired import read
 from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, GET_SERVICE, LOCAL, NEW_DEST, NEW_SERVICE, SCTP, TCP, Change, Destination, Info, Service
+from pyipvsadm.reading import steps
 from pyipvsadm.world import World
 from tests.contract.damaged import KINDS, check_damaged_files
 from tests.unit.worlds import FakeWorld, FullWorld, apply_all, lines
@@ -141,7 +142,7 @@ def test_json() -> None:
     assert [step["rule"] for step in found.pop("steps")] == PLAN.splitlines()
     assert found == {
         "format": 1, "dry_run": True, "added": 2, "changed": 1, "removed": 1, "unchanged": 1, "services_not_in_file": 1,
-        "refused": [], "signal": None, "undone": 0, "stands": [], "unchecked": [],
+        "refused": [], "signal": None, "meanwhile": [], "undone": 0, "stands": [], "reordered": [], "unchecked": [],
     }  # fmt: skip
     made.stdin = b"-A -f 1\n-A -f 2 -s nonsense\n"
     status, out, err = run(made, "--apply --json")
@@ -394,6 +395,180 @@ def test_what_stands_is_said_exactly() -> None:
             "refused: of what was done before it, 0 were undone, 1 not",
         ),
     )  # fmt: skip
+
+
+class Raced(Kernelly):
+    """A kernel to which other programs send something before each of our sendings."""
+
+    def __init__(self) -> None:
+        super().__init__(interfaces={"lo"}.__contains__)
+        self.others: list[str] = []
+
+    def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
+        if self.others:
+            found = [change for _, change in steps(self.others.pop(0).replace(";", "\n").encode(), FakeWorld())]
+            assert super().apply(change for change in found if isinstance(change, Change)) == []
+        return super().apply(changes)
+
+
+V = "-t 10.0.0.1:80"
+NEW = f"-a {V} -r 10.0.1.3:80 -m -w 5 -x 9"
+MADE = "another program has made it meanwhile, as it should be"
+OTHERWISE = "another program has made it meanwhile in another way; it was changed"
+REMOVED = "another program has removed it meanwhile; it was made again"
+# What other programs do before the first sending, what is said beside the summary, the summary, and the rules then.
+RACES = [
+    pytest.param(NEW, [f"line 4: {MADE}"], "1 added, 1 changed, 1 removed, 2 unchanged", id="a server, as it should be"),
+    pytest.param(
+        f"-a {V} -r 10.0.1.3:80 -m -w 7", [f"line 4: {OTHERWISE}"], "1 added, 2 changed, 1 removed, 1 unchanged", id="a server",
+    ),
+    pytest.param("-A -f 7 -s rr", [f"line 5: {MADE}"], "1 added, 1 changed, 1 removed, 2 unchanged", id="a service"),
+    pytest.param(
+        "-A -f 7 -s wlc;-a -f 7 -r 10.0.1.9 -m", [f"line 5: {OTHERWISE}"], "1 added, 2 changed, 2 removed, 1 unchanged",
+        id="another service",
+    ),
+    pytest.param(
+        f"-D {V}", [f"line 4: {REMOVED}"], "4 added, 0 changed, 0 removed, 0 unchanged", id="a service goes that gets a server",
+    ),
+    pytest.param(f"-d {V} -r 10.0.1.2:80", [], "2 added, 1 changed, 1 removed, 1 unchanged", id="what is to go"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("others", "said", "summary"), RACES)
+def test_what_another_program_did_just_before_is_read_again(others: str, said: list[str], summary: str) -> None:
+    table = Raced()
+    made = world(table=table)
+    table.others = [others]
+    assert run(made, "--apply") == (0, "", lines(*said, f"{summary}, 1 service not in the file"))
+    assert sorted(saved(made).splitlines()) == sorted([*WANTED.splitlines()[1:], BEFORE[3]])
+    assert run(made, "--apply --dry-run")[0] == 0
+
+
+def test_a_server_that_went_before_it_was_edited_is_made_again() -> None:
+    table = Raced()
+    made = world(table=table, stdin=lines(*BEFORE).replace("10.0.1.1:80 -m -w 1", "10.0.1.1:80 -m -w 9"))
+    table.others = [f"-d {V} -r 10.0.1.1:80"]
+    assert run(made, "--apply") == (0, "", lines(f"line 2: {REMOVED}", "1 added, 0 changed, 0 removed, 3 unchanged"))
+    assert "10.0.1.1:80 -m -w 9" in saved(made)
+
+
+def test_a_daemon_that_another_program_started() -> None:
+    text = "--start-daemon master --mcast-interface lo --syncid 3\n"
+    for others, said in ((text, MADE), (text.replace("3", "4"), OTHERWISE)):
+        table = Raced()
+        made = world("-A -f 1", table=table, stdin=text)
+        table.others = [others]
+        assert run(made, "--apply") == (
+            0, "", lines(f"line 1: {said}", "1 added, 0 changed, 0 removed, 0 unchanged, 1 service not in the file"),
+        )  # fmt: skip
+        assert [daemon.syncid for daemon in table.daemons()] == [3]
+
+
+def test_json_says_what_another_program_did() -> None:
+    table = Raced()
+    made = world(table=table)
+    table.others = [NEW]
+    found = json.loads(run(made, "--apply --json")[1])
+    assert found["meanwhile"] == [{"line": 4, "rule": NEW, "message": MADE}]
+    assert [step["rule"] for step in found["steps"]] == [rule for rule in PLAN.splitlines() if rule != NEW]
+
+
+def test_what_another_program_made_is_not_undone() -> None:
+    class Lacking(Raced, Refusing):
+        pass
+
+    table = Lacking()
+    made = world(table=table, stdin=WANTED + "-A -f 9 -s lack\n")
+    table.others = [""]  # the service that the kernel refuses comes in the same phase: nothing is read again
+    assert run(made, "--apply")[0] == 255
+    assert saved(made) == lines(*BEFORE)
+    looks = iter((0, 0, signal.SIGTERM))
+    made.meanwhile = lambda _: next(looks)
+    made.stdin = WANTED.encode()
+    table.others = [NEW]
+    assert run(made, "--apply") == (
+        143, "", lines(
+            f"line 4: {MADE}",
+            "TERM: nothing of this run is left (2 undone); what another program did meanwhile is",
+        ),
+    )  # fmt: skip
+    assert saved(made) == lines(*BEFORE[:3], NEW, BEFORE[3])
+
+
+def test_who_is_always_second_gives_up() -> None:
+    table = Raced()
+    made = world(table=table, stdin=lines(*BEFORE, NEW, "-A -f 7 -s rr"))
+    table.others = [f"-a {V} -r 10.0.1.3:80 -m -w 1", *[f"-d {V} -r 10.0.1.3:80", f"-a {V} -r 10.0.1.3:80 -m -w 1"] * 3]
+    assert run(made, "--apply") == (
+        255, "", lines(
+            *[f"line 5: {OTHERWISE}", f"line 5: {REMOVED}"] * 2, f"line 5: {OTHERWISE}",
+            "line 5: No such destination (another program changes it again and again)",
+            "refused: nothing of this run is left (1 undone); what another program did meanwhile is",
+        ),
+    )  # fmt: skip
+    assert not table.others[1:]
+    assert "-f 7" not in saved(made)
+
+
+def test_what_cannot_be_read_again_is_refused_and_undone() -> None:
+    class Deaf(Raced):
+        def service(self, wanted: Service) -> Service:  # noqa: ARG002
+            raise Refused(GET_SERVICE, errno.EPERM)
+
+    table = Deaf()
+    made = world(table=table, stdin=lines(*BEFORE, NEW))
+    table.others = [NEW]
+    assert run(made, "--apply") == (
+        255, "", lines(
+            "line 5: Destination already exists; Permission denied (you must be root)", "refused: the table is as before",
+        ),
+    )  # fmt: skip
+
+
+MIXED = ("-A -f 1 -s rr", "-a -f 1 -r [fd00::1]:0 -i -w 1", "-a -f 1 -r 10.0.1.1:0 -m -w 1")
+
+
+@pytest.mark.parametrize(
+    ("services", "said"),
+    [(1, "-f 1"), (3, "-f 1, -f 2, -f 3"), (4, "4 services")],
+)
+def test_another_order_of_servers_is_not_the_table_as_before(services: int, said: str) -> None:
+    """Servers of another family go before daemons start; a daemon that is refused then brings them back, at the head."""
+
+    class Unreachable(Kernelly):
+        def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
+            asked = [*changes]
+            return [(0, errno.ENETUNREACH)] if asked and asked[0].daemon else super().apply(asked)
+
+    rules = [rule.replace("-f 1", f"-f {mark}") for mark in range(1, services + 1) for rule in MIXED]
+    start = "--start-daemon master --mcast-interface lo --syncid 1"
+    made = world(*rules, table=Unreachable(interfaces={"lo"}.__contains__))
+    before = saved(made)
+    made.stdin = lines(*(rule for rule in rules if "fd00" not in rule), start).encode()
+    assert run(made, "--apply") == (
+        255, "", lines(
+            f"line {2 * services + 1}: Network is unreachable",
+            f"refused: the table is as before but for the order of servers of {said} ({services} undone)",
+        ),
+    )  # fmt: skip
+    assert saved(made) == before  # which sorts
+    assert run(made, "-S -n --full")[1].splitlines()[1:4] == [MIXED[0], MIXED[2], f"{MIXED[1]} --tun-type ipip"]
+    found = json.loads(run(made, "--apply --json")[1])
+    assert found["reordered"] == []  # it is in that order now
+
+
+def test_json_is_unicode_whatever_the_rules_are() -> None:
+    made = world(table=Refusing())
+    made.stdin = b"-A -f 1 -s \xff\xc3\xa4\n-A -f 2 -s lack\n"
+    for words in ("--apply --json --dry-run", "--apply --json"):
+        status, out, _ = run(made, words)
+        assert status in (1, 255)
+        assert out.isascii()
+        found = json.loads(out)
+        assert found["steps"][0]["rule"] == "-A -f 1 -s \\xff\u00e4"
+        json.dumps(found, ensure_ascii=False).encode()  # no half of a surrogate pair
+    made.stdin = b"-A -f 1 -s \xff\n"
+    assert json.loads(run(made, "--apply --json --dry-run")[1])["unchecked"] == [f"{UNCHECKED}scheduler \\xff"]
 
 
 def test_a_table_that_stops_answering() -> None:

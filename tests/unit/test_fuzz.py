@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pyipvsadm import netlink
+from pyipvsadm import netlink, reading
+from pyipvsadm.change import carry, desired, plan, snapshot
+from pyipvsadm.memory import Table
+from pyipvsadm.model import AF_INET, NEW_SERVICE, Change, Service
 from tests.fuzz import targets
 from tests.fuzz.targets import TARGETS, Endless, lines_of, memory_of
+from tests.unit.worlds import FakeWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +86,36 @@ def test_work_grows_with_the_input_and_no_faster(name: str, of: Callable[[int], 
     run = TARGETS[name].run
     run(of(1))  # imports, and what is worked out once
     small, large = [lines_of(lambda times=times: run(of(times))) for times in (BASE, BASE * TIMES)]  # type: ignore[misc]
+    assert large <= small * TIMES * 1.2 + 500, (small, large)
+
+
+UNDONE = {
+    "services": lambda times: "".join(f"-A -t 10.0.0.1:{port}\n" for port in range(1, times + 1)),
+    "servers": lambda times: "-A -f 1\n" + "".join(f"-a -f 1 -r 10.0.0.1:{port}\n" for port in range(1, times + 1)),
+    "services with servers": lambda times: "".join(f"-A -f {mark}\n-a -f {mark} -r 10.0.0.1\n" for mark in range(1, times + 1)),
+}
+
+
+@pytest.mark.parametrize("undone", UNDONE.values(), ids=UNDONE)
+@pytest.mark.parametrize("way", ["added", "edited", "removed"])
+def test_undoing_grows_with_the_plan_and_no_faster(undone: Callable[[int], str], way: str) -> None:
+    def run(times: int) -> int:
+        text = undone(times)
+        other = text.replace("-A", "-A -s rr").replace("-r", "-w 7 -r")
+        held, wanted = {"added": ("", text), "edited": (other, text), "removed": (text, "")}[way]
+        table = Table()
+        table.apply(change for _, change in reading.steps(held.encode(), FakeWorld()) if isinstance(change, Change))
+        made = plan.make(desired.read(wanted.encode(), FakeWorld()), snapshot.read(table), prune=True)
+        steps = len([*made.steps()])
+        refused = Service(AF_INET, fwmark=99999, scheduler="none such")
+        made.phases.append([plan.Step(0, Change(NEW_SERVICE, refused))])
+        outcomes = []
+        count = lines_of(lambda: outcomes.append(carry.carry_out(made, table)))
+        assert (outcomes[0].stands, len(outcomes[0].refused)) == ([], 1)
+        assert outcomes[0].undone == steps > 0
+        return count
+
+    small, large = run(BASE), run(BASE * TIMES)
     assert large <= small * TIMES * 1.2 + 500, (small, large)
 
 

@@ -6,6 +6,7 @@ What a plan is to do is counted independently; what it does is seen on the embed
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,10 +16,11 @@ from hypothesis import strategies as st
 from pyipvsadm import reading
 from pyipvsadm.change import carry, desired, plan, save, snapshot
 from pyipvsadm.change.rehearse import Rehearsal
-from pyipvsadm.errors import Failed, Usage
+from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.memory import Table
 from pyipvsadm.model import (
     AF_INET,
+    AF_INET6,
     DEL_DEST,
     DEL_SERVICE,
     FLUSH,
@@ -28,16 +30,18 @@ from pyipvsadm.model import (
     SET_CONFIG,
     SET_DEST,
     TCP,
+    TUNNEL,
     Change,
     Daemon,
     Destination,
+    Overview,
     Service,
     Timeouts,
 )
 from pyipvsadm.rules import numeric
 from tests.contract import strategies
 from tests.contract.backends import content, embedded
-from tests.unit.worlds import FakeWorld
+from tests.unit.worlds import FakeWorld, overview
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -311,19 +315,152 @@ def test_what_goes_while_it_is_undone_does_not_stand() -> None:
 
 
 def test_what_cannot_be_read_again_is_not_undone() -> None:
-    class Restless(Meddled):
-        def timeouts(self) -> Timeouts:
-            return Timeouts(1, 2, 3) if not self.calls else self._moving()
+    class Silent(Meddled):
+        def service(self, wanted: Service) -> Service:
+            raise Failed(f"The kernel did not answer about {wanted.port}")
 
-        def _moving(self) -> Timeouts:
-            self.calls += 1
-            return Timeouts(self.calls, 2, 3)
-
-    meddled = Restless(embedded(), 2, [])
+    meddled = Silent(embedded(), 2, [])
     outcome = carry.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
-    ((step, why),) = outcome.stands
-    assert step.line == 1
-    assert why.startswith("the table kept changing while it was read (10 times)")
+    assert [(step.line, why) for step, why in outcome.stands] == [(1, "The kernel did not answer about 80")]
+
+
+class Counting(Stubborn):
+    """Counts what is read, and says with the kernel's words which services have servers."""
+
+    has_overview = True
+
+    def __init__(self, held: Table, at: int) -> None:
+        super().__init__(held, at)
+        self.reads: Counter[str] = Counter()
+
+    def services(self, counters: bool = True) -> list[Service]:
+        self.reads["services"] += 1
+        return super().services(counters)
+
+    def service(self, wanted: Service) -> Service:
+        self.reads["service"] += 1
+        return super().service(wanted)
+
+    def destinations(self, service: Service) -> list[Destination]:
+        self.reads["destinations"] += 1
+        return super().destinations(service)
+
+    def overview(self) -> Overview | None:  # type: ignore[override]  # the embedded table has none
+        if not self.has_overview:
+            return None
+        self.reads["overview"] += 1
+        text = HEAD
+        for service in Table.services(self):
+            addr = service.addr.hex().upper().encode()
+            text += b"TCP  %s:%04X rr  \n" % (addr, service.port) if addr else b"FWM  %08X rr  \n" % service.fwmark
+            text += b"  -> 0A000101:0050      Masq    1      0          0         \n" * len(Table.destinations(self, service))
+        return overview(text, [])
+
+
+HEAD = (
+    b"IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n"
+    b"  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+)
+
+
+def many(first: int, count: int, *servers: str) -> bytes:
+    found = [f"-t 10.1.0.1:{port}" for port in range(first, first + count)]
+    return "".join(f"-A {each} -s rr\n" + "".join(f"-a {each} -r {server} -m\n" for server in servers) for each in found).encode()
+
+
+@pytest.mark.parametrize(
+    ("held", "text", "reads"),
+    [
+        pytest.param(many(1, 50), many(101, 3), {"service": 3, "destinations": 3}, id="few in a table: one by one"),
+        pytest.param(many(1, 5), many(101, 100), {"services": 1, "overview": 1}, id="many without servers: two readings in all"),
+        pytest.param(
+            b"", many(101, 100, "10.0.1.1"), {"services": 1, "overview": 1, "destinations": 100}, id="many with servers"
+        ),
+        pytest.param(
+            many(1, 900), many(1001, 100), {"service": 100, "destinations": 100}, id="many, and a table that is far larger"
+        ),
+        pytest.param(b"", b"".join(b"-A -f %d\n" % mark for mark in range(1, 101)),
+                     {"services": 1, "overview": 1, "destinations": 100}, id="marks: the listing does not say their family"),
+    ],
+)  # fmt: skip
+def test_the_undo_reads_only_what_was_touched(held: bytes, text: bytes, reads: dict[str, int]) -> None:
+    before = table(change for _, change in reading.steps(held, FakeWorld()) if isinstance(change, Change))
+    made = plan.make(wanted(text + b"-A -u 10.9.9.9:1\n"), snapshot.read(before))
+    counting = Counting(before, len([*made.steps()]))
+    outcome = carry.carry_out(made, counting)
+    assert (outcome.stands, outcome.undone) == ([], made.added - 1)
+    assert counting.reads == reads
+    assert entries(counting) == entries(before)
+
+
+def test_without_a_listing_of_the_kernel_s_it_reads_one_by_one() -> None:
+    made = plan.make(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read(embedded()))
+    counting = Counting(embedded(), 101)
+    counting.has_overview = False
+    assert carry.carry_out(made, counting).undone == 100
+    assert counting.reads == {"services": 1, "destinations": 100}
+
+
+def test_a_service_that_a_dump_or_the_listing_lacks_is_asked_for() -> None:
+    class Skipping(Counting):
+        def services(self, counters: bool = True) -> list[Service]:
+            return super().services(counters)[1:]
+
+        def overview(self) -> Overview | None:  # type: ignore[override]
+            return overview(HEAD, [])
+
+    made = plan.make(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read(embedded()))
+    counting = Skipping(embedded(), 101)
+    assert carry.carry_out(made, counting).undone == 100
+    assert counting.reads == {"services": 1, "service": 1, "destinations": 100}
+
+
+def test_many_servers_are_believed_when_two_readings_agree() -> None:
+    class Skipping(Counting):
+        def destinations(self, service: Service) -> list[Destination]:
+            found = super().destinations(service)
+            return found[1:] if self.reads["destinations"] == 1 else found
+
+    servers = [f"10.0.1.{number}" for number in range(1, 21)]
+    made = plan.make(wanted(many(1, 1, *servers) + b"-A -f 1\n"), snapshot.read(embedded()))
+    counting = Skipping(embedded(), 22)
+    assert [step.rule()[:5] for step, _ in carry.carry_out(made, counting).refused] == ["-A -f"]
+    assert counting.reads == {"service": 1, "destinations": 3}
+    assert entries(counting) == entries(embedded())
+
+
+def test_a_service_that_another_program_made_again_is_left() -> None:
+    """Its settings are as they were; its servers are not."""
+    held = table([ADD_S, ADD_A, ADD_B, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
+    meddled = Meddled(held, 2, [ADD_S, ADD_A])
+    outcome = carry.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), meddled)
+    assert [(step.rule(), why) for step, why in outcome.stands] == [
+        ("-D -t 10.0.0.1:80\n", "it was changed by somebody else meanwhile")
+    ]
+    assert (outcome.undone, [server.key() for server in meddled.destinations(S)]) == (0, [A.key()])
+
+
+MIXED6 = Destination(AF_INET6, bytes([0xFD, *[0] * 14, 9]), 0, TUNNEL)
+
+
+@pytest.mark.parametrize(
+    ("servers", "at", "reordered"),
+    [
+        pytest.param([A, B, MIXED6], 3, [], id="the newest"),
+        pytest.param([MIXED6, A, B], 3, [S.key()], id="the oldest comes back as the newest"),
+        pytest.param([A, MIXED6, B], 2, [], id="what removes it is refused"),
+    ],
+)
+def test_servers_that_come_back_in_another_order_are_told_of(servers: list[Destination], at: int, reordered: list[Any]) -> None:
+    """Where servers of another family go, daemons come after the removals: one of them may be refused."""
+    held = table([ADD_S, *(Change(NEW_DEST, S, server) for server in servers)])
+    text = S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m\n-A -f 9\n" + MASTER
+    made = plan.make(wanted(text), snapshot.read(held))
+    assert [step.rule().split()[0] for step in made.steps()] == ["-A", "-d", "--start-daemon"]
+    stubborn = Stubborn(held, at)
+    outcome = carry.carry_out(made, stubborn)
+    assert (outcome.stands, [service.key() for service in outcome.reordered]) == ([], reordered)
+    assert entries(stubborn) == entries(held)
 
 
 def test_a_removal_that_finds_the_thing_gone_is_done_and_not_undone() -> None:
@@ -430,6 +567,53 @@ def test_readings_that_never_agree() -> None:
 
     with pytest.raises(Failed, match="kept changing while it was read"):
         snapshot.consistent(Growing())
+
+
+def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
+    """A weight that changes at each reading holds up nothing; one service's servers that differ cost no other service."""
+
+    class Busy(Counting):
+        def destinations(self, service: Service) -> list[Destination]:
+            found = super().destinations(service)
+            moving = self.reads["destinations"]
+            for server in found:
+                server.weight = moving
+            return found[1:] if service.port == 3 and moving < 12 else found
+
+    held = table(
+        change for _, change in reading.steps(many(1, 10, "10.0.1.1", "10.0.1.2"), FakeWorld()) if isinstance(change, Change)
+    )
+    busy = Busy(held, 0)
+    found = snapshot.consistent(busy)
+    assert [len(servers) for _, servers in found.rows] == [2] * 10
+    assert found.rows[0][1][0].weight == 11  # of the last reading
+    assert busy.reads == {"services": 2, "destinations": 10 + 10 + 1}
+
+
+def test_a_service_that_goes_while_it_is_read_is_none() -> None:
+    class Going(Counting):
+        def destinations(self, service: Service) -> list[Destination]:
+            if self.reads["destinations"] == 2:
+                Table.apply(self, [Change(DEL_SERVICE, S)])
+            return super().destinations(service)
+
+    other = Service(AF_INET, TCP, S.addr, 81, scheduler="rr")
+    going = Going(table([Change(NEW_SERVICE, other), ADD_S, ADD_A]), 0)
+    assert [service.key() for service, _ in snapshot.consistent(going).rows] == [other.key()]
+    refusing = Counting(embedded(), 0)
+    with pytest.raises(Refused):
+        snapshot.read_service(refusing, Service(1, TCP, b"", 80))
+    assert snapshot.read_service(refusing, S) is None
+
+
+def test_servers_that_never_agree() -> None:
+    class Flapping(Counting):
+        def destinations(self, service: Service) -> list[Destination]:
+            found = super().destinations(service)
+            return found[self.reads["destinations"] % 2 :]
+
+    with pytest.raises(Failed, match=r"kept changing while it was read \(10 times\); try again"):
+        snapshot.consistent(Flapping(table([ADD_S, ADD_A]), 0))
 
 
 def test_a_reading_that_misses_something_is_not_believed() -> None:
