@@ -104,7 +104,12 @@ class FileTable(Table):
         # A daemon may have been started where its interface was; whatever was held before is forgotten.
         super().__init__(lambda _: True)
         try:
-            _replay(text, super().apply)
+            steps = _parse_changes(text)
+            refused = super().apply([change for _, change in steps])
+            if refused:
+                index, number = refused[0]
+                lineno, change = steps[index]
+                raise _LineError(lineno, sentence(change.op, number))
         except _LineError as exc:
             raise Failed(f"{self._path}: line {exc.lineno}: {exc} {_LEFT}") from None
         finally:
@@ -112,16 +117,17 @@ class FileTable(Table):
         self._seen = state
 
     def _check_kept(self, text: str) -> None:
-        """Read back what is to be written, as the next command will: there are words that rule text cannot carry."""
-        copy = Table(lambda _: True)
-        lines = text.split("\n")
+        """Read back each line that the file does not have yet, as the next command will: some words no rule can carry."""
+        known = set(os.fsdecode(files.read_if_exists(self._path)).split("\n"))
+        lines = [line for line in text.split("\n") if line not in known]
         try:
-            _replay(os.fsencode(text), copy.apply)
+            steps = _parse_changes(os.fsencode("\n".join(lines)))
         except _LineError as exc:
             raise Failed(f"{self._path} cannot keep `{lines[exc.lineno - 1]}': {exc} {_LEFT}") from None
-        for line, kept in zip(lines, rules.whole(copy).split("\n"), strict=False):
-            if line != kept:
-                raise Failed(f"{self._path} cannot keep `{line}': it would be read as `{kept}' {_LEFT}")
+        for lineno, change in steps:
+            kept = rules.change_rule(change).rstrip("\n")
+            if kept != lines[lineno - 1]:
+                raise Failed(f"{self._path} cannot keep `{lines[lineno - 1]}': it would be read as `{kept}' {_LEFT}")
 
 
 class _LineError(Exception):
@@ -132,15 +138,10 @@ class _LineError(Exception):
         self.lineno = lineno
 
 
-def _replay(text: bytes, apply: Callable[[Iterable[Change]], list[tuple[int, int]]]) -> None:
-    """Carry out what each line says. _LineError for the first that says nothing, or is refused."""
+def _parse_changes(text: bytes) -> list[tuple[int, Change]]:
+    """Say what each line asks for, with its number. _LineError for the first that asks for nothing."""
     plain = Rules()
-    steps = [(lineno, plain.change(words) or _parse_change(lineno, words)) for lineno, words in rules.lines(text)]
-    refused = apply([change for _, change in steps])
-    if refused:
-        index, number = refused[0]
-        lineno, change = steps[index]
-        raise _LineError(lineno, sentence(change.op, number))
+    return [(lineno, plain.change(words) or _parse_change(lineno, words)) for lineno, words in rules.lines(text)]
 
 
 def _parse_change(lineno: int, words: list[str]) -> Change:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyipvsadm import cli, kernel
+from pyipvsadm import cli, files, kernel
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import AF_INET, DEL_SERVICE, NEW_SERVICE, Change, Service
 from pyipvsadm.run import run
@@ -76,7 +76,14 @@ def test_a_disk_that_takes_nothing_keeps_the_old_file(disk: Path, write: Callabl
         ("-L -n", 0, ""),
         ("-S -n", 0, ""),
         ("-L -n -c", 1, "cannot open file /proc/net/ip_vs_conn"),
-        ("--apply", 1, "cannot tell the network namespace by /proc/self/ns/net: No such file or directory"),
+        (
+            "--apply",
+            0,
+            (
+                f"no lock keeps a second run out: {files.NAMESPACE_LOCK}: No such file or directory\n"
+                "1 added, 0 changed, 0 removed, 0 unchanged"
+            ),
+        ),
         ("--apply --dry-run --prune", 1, ""),
         ("--complete fish 3 ipvsadm -D -f", 0, ""),
     ],
@@ -88,7 +95,7 @@ def test_proc_is_not_mounted(words: str, status: int, said: str) -> None:
             "-m",
             "/bin/sh",
             "-c",
-            'umount -l /proc && exec "$@"',
+            'mount -t tmpfs none /proc && exec "$@"',  # an empty one: below it is the machine's, which a guest shares
             "sh",
             sys.executable,
             "-m",

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm import cli, files
+from pyipvsadm import cli, files, tablefile
 from pyipvsadm.errors import Failed
 from pyipvsadm.tablefile import FileTable
 from tests.unit.worlds import FakeWorld, apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from pyipvsadm.model import Change
 
 USER = 65534
 OTHER = 12345
@@ -459,6 +461,21 @@ def test_a_table_whose_text_reads_as_something_else(tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert [each.scheduler for each in FileTable(str(path)).services()] == ["rr"]
+
+
+def test_only_new_lines_are_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = FileTable(str(tmp_path / "table"))
+    apply_all(table, [f"-A -f {mark} -s rr" for mark in range(1, 100)])
+    texts: list[bytes] = []
+    real = tablefile._parse_changes
+
+    def parse(text: bytes) -> list[tuple[int, Change]]:
+        texts.append(text)
+        return real(text)
+
+    monkeypatch.setattr(tablefile, "_parse_changes", parse)
+    apply_all(table, ["-A -f 100 -s rr"])
+    assert texts[1:] == [b"-A -f 100 -s rr"]
 
 
 # --- a file that is to be read
