@@ -78,7 +78,7 @@ def _service(found: Service, servers: list[Destination], names: Names | None) ->
     else:
         made["protocol"] = PROTOCOL_NAMES.get(found.protocol) or str(found.protocol)
         made |= _end(found.af, found.addr, found.port, found.protocol, names)
-    made["scheduler"] = _text(found.scheduler)
+    made["scheduler"] = text(found.scheduler)
     flags = _scheduler_flags(found)
     if flags:
         made["scheduler_flags"] = flags
@@ -90,7 +90,7 @@ def _service(found: Service, servers: list[Destination], names: Names | None) ->
     elif mask:
         made["persistence_netmask"] = mask
     if found.pe:
-        made["persistence_engine"] = _text(found.pe)
+        made["persistence_engine"] = text(found.pe)
     made["one_packet"] = bool(found.flags & ONE_PACKET)
     if found.flags & ~_FLAGS:
         made["unknown_flags"] = found.flags & ~_FLAGS
@@ -146,14 +146,15 @@ def _end(family: int, addr: bytes, port: int, protocol: int, names: Names | None
     if names:
         host, service = names(family, addr, port, protocol)
         if host:
-            made["host_name"] = _text(host)
+            made["host_name"] = text(host)
         if service:
-            made["port_name"] = _text(service)
+            made["port_name"] = text(service)
     return made
 
 
-def _text(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def text(value: str) -> str:
+    r"""Return the text as documents have it: a byte that is no UTF-8 as \xHH."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def timeouts(found: Timeouts) -> str:
@@ -169,7 +170,7 @@ def daemons(found: Iterable[Daemon]) -> str:
 def _daemon(found: Daemon) -> dict[str, Any]:
     made: dict[str, Any] = {
         "role": ROLES.get(found.state) or str(found.state),
-        "interface": _text(found.interface),
+        "interface": text(found.interface),
         "sync_id": found.syncid,
     }
     if found.maxlen:
@@ -189,7 +190,7 @@ def connection(found: Connection, names: Names | None) -> str:
         name: {"family": _FAMILIES[family], **_end(family, addr, port, found.number, names)}
         for name, (family, addr, port) in (("client", found.client), ("virtual", found.virtual), ("server", found.server))
     }
-    made = {"protocol": _text(found.protocol).lower(), "state": _text(found.state), "expires": found.expires, **ends}
+    made = {"protocol": text(found.protocol).lower(), "state": text(found.state), "expires": found.expires, **ends}
     if found.engine:
-        made |= {"persistence_engine": _text(found.engine), "persistence_data": _text(found.data)}
+        made |= {"persistence_engine": text(found.engine), "persistence_data": text(found.data)}
     return document(**made)
