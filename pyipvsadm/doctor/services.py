@@ -64,12 +64,17 @@ def quiescent(table: Table, facts: Facts) -> Iterator[Finding]:
 
 
 def full(table: Table, _: Facts) -> Iterator[Finding]:
-    """Servers that have reached their upper threshold (ip_vs_conn.c: ip_vs_bind_dest)."""
+    """Servers that have reached their upper threshold (ip_vs_conn.c: ip_vs_bind_dest).
+
+    A server that was full takes connections again below its lower threshold (by default three quarters of the upper one): an edit
+    has to raise both above what is there.
+    """
     for service, server in servers_of(table):
         held = server.active + server.inactive
         if server.upper and held >= server.upper:
             what = f"{count(held, 'connection')} there, of {server.upper} at most (-x)."
-            mend = server_command("-e", service, server, upper=2 * held)
+            lower = server.lower and max(2 * server.lower, held + 1)
+            mend = server_command("-e", service, server, upper=2 * held, lower=lower)
             yield Finding("server-full", pair_name(service, server), what, (mend,))
 
 

@@ -212,7 +212,8 @@ FAULTS = [
         wrong=HALF, right={"two"},
     ),
     Fault(
-        "server-full", DIRECT, (RULES_DIRECT[0], RULES_DIRECT[1] + " -x 1"), (("client", A_CLIENT_COMES),), right={"one"},
+        "server-full", DIRECT, (RULES_DIRECT[0], RULES_DIRECT[1] + " -x 4 -y 2"), (("client", A_CLIENT_COMES),) * 4,
+        right={"one"},
     ),
     Fault("real-vip-missing", DIRECT, RULES_DIRECT, (("one", "ip addr del {vip}/32 dev lo"),), "one", REAL, wrong=HALF),
     Fault(

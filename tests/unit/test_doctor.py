@@ -400,7 +400,9 @@ EXPIRE = "sysctl -w net.ipv4.vs.expire_quiescent_template=1"
         (PERSISTENT, {"persistent": 2}, {"net/ipv4/vs/expire_quiescent_template": "1"}, "", "", ()),
         (IDLE, {"persistent": 1}, {}, "quiescent-templates", "1 template there", (EXPIRE,)),
         (FULL, {"active": 1, "inactive": 2}, {}, "server-full", "3 connections there, of 3 at most (-x).",
-         ("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1 -x 6 -y 2",)),
+         ("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1 -x 6 -y 4",)),
+    (rules("-t 172.16.100.1:80 -s rr", "172.16.100.7:80 -g -x 3"), {"active": 5}, {}, "server-full", "5 connections there",
+     ("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1 -x 10",)),
         (FULL, {"active": 2}, {}, "", "", ()),
     ],
 )  # fmt: skip
