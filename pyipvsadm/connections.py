@@ -16,6 +16,7 @@ from pyipvsadm.rules import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from pyipvsadm.rules import Endpoint
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 REMEMBERED = 1 << 14  # texts
+
+SYN_RECV_SECONDS = 60
+HANDSHAKE = 3  # seconds after which an answer is late: a client asks again after one second, and after two more
+_TEMPLATES = ([b"NONE"], [b"ASSURED"])  # states of persistence templates (ip_vs_proto.c: ip_vs_state_name)
 
 TITLE = "IPVS connection entries\npro expire state       source             virtual            destination\n"
 TITLE_ENGINE = (
@@ -88,6 +93,28 @@ def parse(line: bytes) -> Connection:
         )
     except ValueError:
         raise Failed(f"unexpected input from {CONNECTIONS_FILE}: {line[:80]!r}") from None
+
+
+def tally_handshakes(lines: Iterable[bytes]) -> dict[tuple[tuple[int, bytes, int], ...], tuple[int, int]]:
+    """Count the TCP connections of the file, its heading left out, by (virtual, server): how many stay in SYN_RECV, and all.
+
+    One stays there when its timer (60 s, set anew by each packet; ip_vs_proto_tcp.c: tcp_timeouts) has run for HANDSHAKE
+    seconds: an answer would have moved it on. Failed when a line is none of the file's.
+    """
+    counts: dict[tuple[bytes, ...], list[int]] = {}
+    samples: dict[tuple[bytes, ...], bytes] = {}
+    for line in lines:
+        words = line.split()
+        if words[:1] != [b"TCP"] or words[7:8] in _TEMPLATES:
+            continue
+        key = tuple(words[3:7])
+        if key not in counts:
+            counts[key] = [0, 0]
+            samples[key] = line
+        counts[key][0] += words[7:8] == [b"SYN_RECV"] and parse(line).expires <= SYN_RECV_SECONDS - HANDSHAKE
+        counts[key][1] += 1
+    found = {key: parse(line) for key, line in samples.items()}
+    return {(found[key].virtual, found[key].server): (stay, every) for key, (stay, every) in counts.items()}
 
 
 class Numbers:

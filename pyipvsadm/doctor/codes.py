@@ -99,6 +99,14 @@ CODES = (
          "Clients with a persistence template go on being sent to a server at weight 0 until they stay away for the "
          "whole time-out.",
          "Set vs/expire_quiescent_template to 1."),
+    Code("server-full", WARNING, "a server is full",
+         "From its upper threshold on a server gets no new connections, also of its persistent clients, until enough have ended.",
+         "Add a server, or raise the threshold (-e ... -x) if the server can bear more."),
+    Code("server-syn-recv", WARNING, "connections to a server stay in SYN_RECV",
+         "Clients ask, and no answer of theirs comes back here: the server's answers do not reach them. A flood of SYNs, which "
+         "nobody means to go on with, looks the same.",
+         "Run the doctor on the server (--real-server-for): it may lack the virtual address, its default route may avoid the "
+         "director (NAT), or a packet filter drops the answers. Until then give it weight 0."),
     Code("netmask-without-persistence", WARNING, "a netmask (-M) without persistence (-p)",
          "The netmask says which clients persistence takes as one; without -p it does nothing.",
          "Edit the service (-E) with -p, or without -M."),

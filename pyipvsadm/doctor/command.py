@@ -6,6 +6,7 @@ Nothing here is imported unless the doctor was asked for.
 
 from __future__ import annotations
 
+from pyipvsadm.connections import tally_handshakes
 from pyipvsadm.doctor import director, realserver, report
 from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, explained
 from pyipvsadm.doctor.facts import OUTSIDE, Table, family_of, host_of, vip_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyipvsadm.argv import Request
-    from pyipvsadm.doctor.facts import Facts
+    from pyipvsadm.doctor.facts import Facts, Pair
     from pyipvsadm.model import Backend
     from pyipvsadm.world import World
 
@@ -43,6 +44,10 @@ def run(request: Request, world: World, spec: str, opened: Callable[[], Backend]
         vip = _address(world, "real-server-for", ours["real-server-for"])
         part = realserver.Part(vip, server.forward, director_, server.tun_type)
     try:
+        if not world.host().has_proc():
+            raise Failed(
+                "/proc is not mounted: without it neither the table nor the host can be examined; mount -t proc proc /proc"
+            )
         if part is not None:
             facts = world.host().facts([part.vip, OUTSIDE[family_of(part.vip)]], [], [])
             findings = realserver.examine(part, facts)
@@ -68,6 +73,7 @@ def _director(world: World, spec: str, opened: Callable[[], Backend], *, probe: 
             [(service, backend.destinations(service)) for service in backend.services(counters=False)],
             {each.state: (each.interface, each.syncid) for each in backend.daemons()},
         )
+        handshakes = _handshakes(backend)
     finally:
         backend.close()
     servers = [(service, server) for service, servers in table.services for server in servers]
@@ -77,11 +83,22 @@ def _director(world: World, spec: str, opened: Callable[[], Backend], *, probe: 
         {service.scheduler for service, _ in table.services} - {"", "none"},
     )
     facts.programs = world.programs()
+    facts.handshakes = handshakes
     if probe:
         host.probe(
             facts, [(host_of(server), director.probe_port(service, server)) for service, server in servers if server.weight]
         )
     return director.examine(table, facts), list(director.not_judged(table, facts))
+
+
+def _handshakes(backend: Backend) -> dict[Pair, tuple[int, int]]:
+    """Count the connections that stay in SYN_RECV; none where the kernel's listing cannot be read."""
+    try:
+        lines = backend.connections()
+        next(lines, None)
+        return tally_handshakes(lines)
+    except Failed:
+        return {}
 
 
 def _address(world: World, option: str, value: object) -> str:

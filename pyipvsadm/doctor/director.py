@@ -6,12 +6,25 @@ from, how findings are shown. A check claims nothing of what was not read: an ab
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from pyipvsadm import rules
 from pyipvsadm.doctor import services
 from pyipvsadm.doctor.codes import Finding
-from pyipvsadm.doctor.facts import conf_path, family_of, host_of, pair_name, server_name, servers_of, service_name, vip_of
+from pyipvsadm.doctor.facts import (
+    Address,
+    Table,
+    conf_path,
+    family_of,
+    host_of,
+    pair_name,
+    server_name,
+    servers_of,
+    service_name,
+    vip_of,
+)
 from pyipvsadm.doctor.mends import command, count, net, server_command, single, some, sysctl
 from pyipvsadm.model import (
     AF_INET,
@@ -21,18 +34,20 @@ from pyipvsadm.model import (
     GUE,
     MASQ,
     MASTER,
+    PERSISTENT,
     ROUTE,
     TCP,
     TUN_CSUM,
     TUN_REMCSUM,
     TUNNEL,
 )
+from pyipvsadm.options import TUNNEL_TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from pyipvsadm.doctor.facts import Facts, Route, Table
+    from pyipvsadm.doctor.facts import Answer, Facts, Link, Route
     from pyipvsadm.model import Destination, Service
 
     Check = Callable[[Table, Facts], Iterator[Finding]]
@@ -61,10 +76,10 @@ def _vips(table: Table) -> dict[str, list[Service]]:
     return found
 
 
-def _is_away(vip: str, facts: Facts) -> bool:
+def _is_away(vip: str, facts: Facts, holders: Mapping[str, Link]) -> bool:
     """Whether an address is known not to be this host's."""
     route = facts.routes.get(vip)
-    return facts.link_of(vip) is None and route is not None and route.kind != "local"
+    return vip not in holders and route is not None and route.kind != "local"
 
 
 def _standing_by(table: Table, facts: Facts) -> str:
@@ -76,29 +91,48 @@ def _standing_by(table: Table, facts: Facts) -> str:
 
 def vips(table: Table, facts: Facts) -> Iterator[Finding]:
     """Each virtual address is this host's, or comes with a failover."""
+    holders = facts.holders()
+    missing: dict[str, str] = {}  # virtual address -> the interface to have it
+    wires = [each.name for each in facts.links.values() if each.up and not each.silent]
+    standing_by = _standing_by(table, facts)
     for vip in _vips(table):
-        link = facts.link_of(vip)
+        link = holders.get(vip)
         # an address of an interface that is down stays this host's (IPv4), and may be asked for by another one
         if link is not None and not link.silent and not (link.up and link.carrier):
             what = f"{vip} is on {link.name}, which is {'up, but has no carrier' if link.up else 'down'}."
             mends = () if link.up else (command("ip link set dev {link} up", link=link.name),)
             yield Finding("vip-interface-down", vip, what, mends)
-        elif _is_away(vip, facts) and not _standing_by(table, facts):
-            wires = [each.name for each in facts.links.values() if each.up and not each.silent]
-            where = facts.routes[vip].link or (wires[0] if wires else "DEVICE")
-            what = f"{vip} is on no interface, and no route of type local has it."
-            yield Finding("vip-missing", vip, what, (command("ip address add {vip} dev {link}", vip=single(vip), link=where),))
+        elif _is_away(vip, facts, holders) and not standing_by:
+            missing[vip] = facts.routes[vip].link or (wires[0] if wires else "DEVICE")
+    followers = _followers(table, facts, missing) if missing else {}
+    for vip, where in missing.items():
+        what = f"{vip} is on no interface, and no route of type local has it."
+        add = command("ip address add {vip} dev {link}", vip=single(vip), link=where)
+        yield Finding("vip-missing", vip, what, (*followers.get(where, ()), add))
+
+
+def _followers(table: Table, facts: Facts, missing: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return, by interface, what else is to be set once it has the addresses that are missing: no other finding follows then."""
+    added = [Address(vip, 128 if ":" in vip else 32, link) for vip, link in missing.items()]
+    after = replace(facts, addresses=[*facts.addresses, *added])
+    found: dict[str, tuple[str, ...]] = {}
+    for check in (reverse_path, redirects):
+        before = [each.subject for each in check(table, facts)]
+        for each in check(table, after):
+            if each.subject not in before:
+                found[each.subject] = found.get(each.subject, ()) + each.mends
+    return found
 
 
 def marks(table: Table, facts: Facts) -> Iterator[Finding]:
     """What brings a mark's packets in, and whether anything can have set it."""
+    families = {each.family for each in facts.addresses if _global(each.text)}
     for service, _ in table.services:
         if not service.fwmark:
             continue
         name = service_name(service)
         ruled = [each for each in facts.rules if each.family == service.af and each.mark]
         ruled = [each for each in ruled if service.fwmark & each.mask == each.mark & each.mask]
-        own = [each for each in facts.addresses if each.family == service.af and _global(each.text)]
         local = (
             "ip -6 route add local default dev lo table" if service.af == AF_INET6 else "ip route add local default dev lo table"
         )
@@ -107,7 +141,7 @@ def marks(table: Table, facts: Facts) -> Iterator[Finding]:
         elif empty := [rule for rule in ruled if rule.empty]:
             what = f"A rule sends mark {service.fwmark} to table {empty[0].table}, which is empty."
             yield Finding("mark-table-empty", name, what, (f"{local} {empty[0].table}",))
-        elif not own and facts.links:
+        elif service.af not in families and facts.links:
             family = net(service.af)
             what = (
                 f"No {family} address but loopback's is here, and no rule leads mark {service.fwmark} to a route of type local."
@@ -126,8 +160,9 @@ def _global(address: str) -> bool:
 
 def reverse_path(table: Table, facts: Facts) -> Iterator[Finding]:
     """A strict rp_filter where clients outside come in, but would not be answered (fib_frontend.c: fib_validate_source)."""
+    holders = facts.holders()
     for vip in _vips(table):
-        link = facts.link_of(vip)
+        link = holders.get(vip)
         back = facts.back.get(vip)
         if link is None or link.silent or back is None or back.kind != "unicast" or back.link == link.name:
             continue
@@ -145,6 +180,8 @@ def reverse_path(table: Table, facts: Facts) -> Iterator[Finding]:
 def routes(table: Table, facts: Facts) -> Iterator[Finding]:
     """No route, or with direct routing one through a gateway."""
     seen = set()
+    networks = facts.networks()
+    behind: list[tuple[Service, Destination, Route]] = []
     for service, server in servers_of(table):
         host = host_of(server)
         route = facts.routes.get(host)
@@ -159,13 +196,27 @@ def routes(table: Table, facts: Facts) -> Iterator[Finding]:
                 (f"ip route add {single(host)} dev DEVICE",),
             )
         elif server.forward == ROUTE and route.kind == "unicast" and route.gateway:
-            what = f"The way to it leads through {route.gateway} on {route.link}."
-            beside = [each.link for each in facts.addresses if each.holds(host)]
-            if beside:
-                mend = command("ip route replace {host} dev {link}", host=single(host), link=beside[0])
-            else:
-                mend = server_command("-e", service, server, forward=TUNNEL)
-            yield Finding("dr-behind-gateway", pair_name(service, server), what, (mend,))
+            behind.append((service, server, route))
+    # A server that no network of ours holds is to be reached through a tunnel: what that would lack comes first.
+    tunnelled = [(service, _tunnelled(server)) for service, server, _ in behind]
+    lacking: dict[str, tuple[str, ...]] = {}
+    for finding in tunnels(Table([(service, [server]) for service, server in tunnelled]), facts):
+        lacking[finding.subject] = lacking.get(finding.subject, ()) + finding.mends
+    for (service, server, route), (_, other) in zip(behind, tunnelled, strict=True):
+        host, name = host_of(server), pair_name(service, server)
+        beside = [link for link, network in networks if ip_address(host) in network]
+        if beside:
+            mends: tuple[str, ...] = (command("ip route replace {host} dev {link}", host=single(host), link=beside[0]),)
+        else:
+            mends = (*lacking.get(name, ()), server_command("-e", service, other))
+        yield Finding("dr-behind-gateway", name, f"The way to it leads through {route.gateway} on {route.link}.", mends)
+
+
+def _tunnelled(server: Destination) -> Destination:
+    """Return the same server by a tunnel."""
+    other = copy.copy(server)
+    other.forward = TUNNEL
+    return other
 
 
 def forwarding(table: Table, facts: Facts) -> Iterator[Finding]:
@@ -194,20 +245,20 @@ def beside(table: Table, facts: Facts) -> Iterator[Finding]:
     if _snat(facts):
         return
     found: dict[tuple[str, str, str], set[str]] = {}
+    networks = facts.networks()
     for service, server, route in _ways(table, facts, MASQ):
         vip, host = vip_of(service), host_of(server)
-        for own in facts.addresses:
-            on_link = vip and not route.gateway and own.link == route.link and own.prefix < 8 * len(server.addr)
-            if on_link and own.holds(host) and own.holds(vip):
-                network = str(ip_network(f"{own.text}/{own.prefix}", strict=False))
-                found.setdefault((vip, network, own.link), set()).add(host)
-    for (vip, network, link), hosts in found.items():
-        what = f"{vip} and {some(hosts)} are in {network} on {link}"
+        for link, network in networks:
+            on_link = vip and not route.gateway and link == route.link
+            if on_link and ip_address(host) in network and ip_address(vip) in network:
+                found.setdefault((vip, str(network), link), set()).add(host)
+    for (vip, around, link), hosts in found.items():
+        what = f"{vip} and {some(hosts)} are in {around} on {link}"
         what += f"; net.ipv4.vs.conntrack is {conntrack}." if conntrack is not None else "."
         mends: tuple[str, ...] = () if conntrack == "1" else (sysctl("net/ipv4/vs/conntrack", 1),)
         if not facts.translates():
-            program = "ip6tables" if ":" in network else "iptables"
-            mends += (f"{program} -t nat -A POSTROUTING -s {network} -d {network} -j MASQUERADE",)
+            program = "ip6tables" if ":" in around else "iptables"
+            mends += (f"{program} -t nat -A POSTROUTING -s {around} -d {around} -j MASQUERADE",)
         yield Finding("nat-clients-beside-servers", vip, what, mends)
 
 
@@ -219,8 +270,9 @@ def _snat(facts: Facts) -> bool:
 def redirects(table: Table, facts: Facts) -> Iterator[Finding]:
     """Either of all's and the interface's value sends (IN_DEV_TX_REDIRECTS); not asked for IPv6, which has no such value."""
     wires = set()
+    holders = facts.holders()
     for service, server, route in _ways(table, facts, MASQ):
-        link = facts.link_of(vip_of(service))
+        link = holders.get(vip_of(service))
         if link is not None and link.name == route.link and server.af == AF_INET:
             wires.add(link.name)
     for name in sorted(wires):
@@ -245,6 +297,10 @@ def reroute(table: Table, facts: Facts) -> Iterator[Finding]:
                 yield Finding("snat-reroute-off", vip, what, (sysctl("net/ipv4/vs/snat_reroute", 1),))
 
 
+def _least(service: Service, server: Destination) -> int:
+    return max(LEAST[server.af], LEAST[service.af])
+
+
 def overhead(server: Destination) -> int:
     """Bytes that the tunnel adds to a packet (ip_vs_xmit.c: __ip_vs_get_out_rt)."""
     size = HEADERS[server.af]
@@ -257,27 +313,37 @@ def overhead(server: Destination) -> int:
 
 def tunnels(table: Table, facts: Facts) -> Iterator[Finding]:
     """Room within the tunnel, and where it starts."""
-    for service, server, route in _ways(table, facts, TUNNEL):
-        mtu = facts.way_mtu(host_of(server))
-        least = max(LEAST[server.af], LEAST[service.af])
-        if mtu is not None and mtu - overhead(server) < least:
+    ways = [*_ways(table, facts, TUNNEL)]
+    vips = _vips(table)
+    addresses = {each.text: each for each in reversed(facts.addresses)}
+    # Of each interface and family an address that is no service's: from another virtual one a tunnel would do no better.
+    others = {
+        (each.link, each.family): each.text for each in reversed(facts.addresses) if each.text not in vips and _global(each.text)
+    }
+    # Servers share routes and interfaces: what mends the way to one leaves room for all.
+    needs: dict[str, int] = {}
+    for service, server, route in ways:
+        way = host_of(server) if route.mtu else route.link
+        needs[way] = max(needs.get(way, 0), _least(service, server) + overhead(server))
+    for service, server, route in ways:
+        host = host_of(server)
+        mtu = facts.way_mtu(host)
+        least = _least(service, server)
+        vip = vip_of(service)
+        own = addresses.get(vip) if route.source == vip else None
+        source = "" if own is None or server.af != AF_INET else f" src {others.get((route.link, server.af), 'ADDRESS')}"
+        narrow = mtu is not None and mtu - overhead(server) < least
+        size = f" mtu {needs[host] if narrow else route.mtu}" if route.mtu else ""
+        if mtu is not None and narrow:
             left = mtu - overhead(server)
             what = f"The way to it through {route.link} takes {mtu} bytes; the tunnel leaves {left} of them, {least} are needed."
-            mend = command("ip link set dev {link} mtu ", link=route.link)
+            mend = command("ip link set dev {link} mtu ", link=route.link) + str(needs[host if route.mtu else route.link])
             if route.mtu:
-                mend = f"{_replace(route, host_of(server))} mtu "
-            mend += str(least + overhead(server))
+                mend = f"{_replace(route, host)}{source}{size}"
             yield Finding("tunnel-mtu", pair_name(service, server), what, (mend,))
-        vip = vip_of(service)
-        own = next((each for each in facts.addresses if each.text == vip), None)
-        if own is not None and route.source == vip:
-            others = [
-                e.text
-                for e in facts.addresses
-                if e.link == route.link and e.family == server.af and e.text != vip and _global(e.text)
-            ]
+        if own is not None:
             if server.af == AF_INET:
-                mends: tuple[str, ...] = (f"{_replace(route, host_of(server))} src {others[0] if others else 'ADDRESS'}",)
+                mends: tuple[str, ...] = (f"{_replace(route, host)}{source}{size}",)
             else:
                 # a change of the address alone is not enough: IPVS remembers the source until the routes change
                 mends = (
@@ -306,18 +372,23 @@ def tracked(_: Table, facts: Facts) -> Iterator[Finding]:
 
 def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
     """Their interfaces, and whether the active director hands its connections on."""
+    holders = facts.holders()
     for state, (name, syncid) in table.daemons.items():
         role = rules.ROLES.get(state, str(state))
         link = facts.links.get(name)
         if facts.links and (link is None or not (link.up and link.carrier)):
             why = "is not there" if link is None else "has no carrier" if link.up else "is down"
-            mends = (command("ip link set dev {link} up", link=name),) if link is not None and not link.up else ()
+            mends: tuple[str, ...] = ()
+            if link is not None and not link.up:
+                mends = (command("ip link set dev {link} up", link=name),)
+                if not link.multicast:
+                    mends += (command("ip link set dev {link} multicast on", link=name),)
             yield Finding("sync-interface-down", f"sync {role}", f"Its interface {name} {why}.", mends)
         elif link is not None and not link.multicast:
             mend = command("ip link set dev {link} multicast on", link=name)
             yield Finding("sync-no-multicast", f"sync {role}", f"Its interface {name} has multicast off.", (mend,))
         if state == BACKUP and MASTER not in table.daemons:
-            held = [vip for vip in _vips(table) if (on := facts.link_of(vip)) is not None and on.up and not on.silent]
+            held = [vip for vip in _vips(table) if (on := holders.get(vip)) is not None and on.up and not on.silent]
             if held:
                 what = f"{some(held)} {'are' if len(held) > 1 else 'is'} on an interface here, and only the backup daemon runs."
                 mend = command(f"ipvsadm --start-daemon master --mcast-interface {{link}} --syncid {syncid}", link=name)
@@ -329,19 +400,71 @@ def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
 
 def probed(table: Table, facts: Facts) -> Iterator[Finding]:
     """Servers that take connections, and did not answer."""
-    for service, server in servers_of(table):
-        answer = facts.answers.get((host_of(server), probe_port(service, server)))
-        if answer is None or not server.weight:
-            continue
-        mends = (server_command("-e", service, server, weight=0),)
-        if answer.neighbour in ("failed", "incomplete"):
-            what = f"The kernel's neighbour entry on the way to it: {answer.neighbour}."
-            yield Finding("server-no-neighbour", pair_name(service, server), what, mends)
-        elif answer.tcp == "refused":
-            yield Finding("server-refuses", pair_name(service, server), f"{server_name(server)} refused a connection.", mends)
-        elif answer.tcp not in ("", "open"):
-            what = f"A connect to {server_name(server)}, given a second: {answer.tcp}."
-            yield Finding("server-silent", pair_name(service, server), what, mends)
+    for service, servers in table.services:
+        asked = [(server, facts.answers.get((host_of(server), probe_port(service, server)))) for server in servers]
+        bad = [server for server, answer in asked if server.weight and answer is not None and not _is_well(answer)]
+        for server, answer in asked:
+            if server in bad and answer is not None:
+                yield _unwell(service, server, answer, take_out(service, server, bad, servers, facts))
+
+
+def _is_well(answer: Answer) -> bool:
+    return answer.neighbour not in ("failed", "incomplete") and answer.tcp in ("", "open")
+
+
+def _unwell(service: Service, server: Destination, answer: Answer, mends: tuple[str, ...]) -> Finding:
+    if answer.neighbour in ("failed", "incomplete"):
+        what = f"The kernel's neighbour entry on the way to it: {answer.neighbour}."
+        return Finding("server-no-neighbour", pair_name(service, server), what, mends)
+    if answer.tcp == "refused":
+        return Finding("server-refuses", pair_name(service, server), f"{server_name(server)} refused a connection.", mends)
+    what = f"A connect to {server_name(server)}, given a second: {answer.tcp}."
+    return Finding("server-silent", pair_name(service, server), what, mends)
+
+
+def take_out(
+    service: Service, server: Destination, bad: Collection[Destination], servers: Collection[Destination], facts: Facts
+) -> tuple[str, ...]:
+    """Return the commands that give a bad server weight 0: none where no other one would take its clients.
+
+    With persistence its clients are let go as well, which templates would hold back otherwise.
+    """
+    if not any(each.weight and each not in bad for each in servers):
+        return ()
+    edit = server_command("-e", service, server, weight=0)
+    held = service.flags & PERSISTENT and server.persistent and facts.sysctls.get(services.QUIESCENT) == "0"
+    return (sysctl(services.QUIESCENT, 1), edit) if held else (edit,)
+
+
+# --- what the connections show
+
+
+def unanswered(table: Table, facts: Facts) -> Iterator[Finding]:
+    """Servers of which more than half of the TCP connections stay in SYN_RECV."""
+    exact = {_end(service) for service, _ in table.services if service.port}
+    others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}  # of services by mark, or of all ports
+    for (virtual, real), counts in facts.handshakes.items():
+        if virtual not in exact:
+            others.setdefault(real[:2], []).append(counts)
+    for service, servers in table.services:
+        found = []
+        for server in servers:
+            if service.port:
+                rows = [facts.handshakes.get((_end(service), (server.af, server.addr, server.port)), (0, 0))]
+            else:
+                rows = others.get((server.af, server.addr), [])
+            stay, every = sum(row[0] for row in rows), sum(row[1] for row in rows)
+            if server.weight and 2 * stay > every:
+                found.append((server, stay, every))
+        bad = [server for server, *_ in found]
+        for server, stay, every in found:
+            what = f"{stay} of {count(every, 'connection')} to it {'stay' if every > 1 else 'stays'} in SYN_RECV."
+            mends = take_out(service, server, bad, servers, facts)
+            yield Finding("server-syn-recv", pair_name(service, server), what, mends)
+
+
+def _end(service: Service) -> tuple[int, bytes, int]:
+    return service.af, service.addr, service.port
 
 
 def probe_port(service: Service, server: Destination) -> int:
@@ -357,7 +480,9 @@ def not_judged(table: Table, facts: Facts) -> Iterator[str]:
     for name, number in (facts.filters or {}).items():
         if number:
             yield f"{name}: {count(number, 'rule')}; what they match is not read."
-    away = [vip for vip in _vips(table) if _is_away(vip, facts)]
+    holders = facts.holders()
+    yield from _unseen(table, facts)
+    away = [vip for vip in _vips(table) if _is_away(vip, facts, holders)]
     if away and (why := _standing_by(table, facts)):
         yield (
             f"{some(away)} {'are' if len(away) > 1 else 'is'} not this host's: right while the other director is at work "
@@ -367,7 +492,7 @@ def not_judged(table: Table, facts: Facts) -> Iterator[str]:
         yield f"{count(facts.unprobed, 'server')} could not be probed in time."
     narrow: dict[tuple[str, int, int, int], set[str]] = {}
     for service, server, _ in _ways(table, facts, TUNNEL):
-        mtu, link = facts.way_mtu(host_of(server)), facts.link_of(vip_of(service))
+        mtu, link = facts.way_mtu(host_of(server)), holders.get(vip_of(service))
         if mtu is not None and link is not None and not link.silent and link.mtu > mtu - overhead(server):
             narrow.setdefault((link.name, link.mtu, mtu - overhead(server), service.af), set()).add(host_of(server))
     for (name, size, room, family), hosts in narrow.items():
@@ -378,7 +503,7 @@ def not_judged(table: Table, facts: Facts) -> Iterator[str]:
         )
     wires = set()
     for service, server, route in _ways(table, facts, MASQ):
-        link = facts.link_of(vip_of(service))
+        link = holders.get(vip_of(service))
         if server.af == AF_INET6 and link is not None and link.name == route.link:
             wires.add(link.name)
     for name in sorted(wires):
@@ -388,9 +513,41 @@ def not_judged(table: Table, facts: Facts) -> Iterator[str]:
         )
 
 
+def _unseen(table: Table, facts: Facts) -> Iterator[str]:
+    """The real servers, of which nothing can be seen from here, with the command that examines one."""
+    vips = _vips(table)
+    own = [each for each in facts.addresses if each.text not in vips]
+    groups: dict[tuple[str, str], dict[str, None]] = {}  # (options, director) -> virtual addresses
+    hosts: dict[tuple[str, str, str], set[str]] = {}
+    for service, server in servers_of(table, MASQ, ROUTE, TUNNEL):
+        host = host_of(server)
+        route = facts.routes.get(host)
+        if route is None or route.kind == "local":
+            continue
+        source = route.source
+        if source in vips or not source:
+            source = next((each.text for each in own if each.link == route.link and each.holds(host)), "")
+        options = {MASQ: " -m", ROUTE: "", TUNNEL: " -i"}[server.forward]
+        if server.forward == TUNNEL and server.tun_type:
+            options += f" --tun-type {TUNNEL_TYPES[server.tun_type]}"
+        director = f" --director {source}" if source else ""
+        vip = vip_of(service) or "VIP"
+        groups.setdefault((options, director), {})[vip] = None
+        hosts.setdefault((options, director, vip), set()).add(host)
+    for (options, director), addresses in groups.items():
+        first, *more = addresses
+        named = set().union(*(hosts[options, director, vip] for vip in addresses))
+        again = f"; then the same for {some(more)}" if more else ""
+        yield (
+            f"Not checked: the real {'servers' if len(named) > 1 else 'server'} {some(named)}. On each, run{again}:\n"
+            f"ipvsadm --doctor --real-server-for {first}{options}{director}"
+        )
+
+
 CHECKS: tuple[Check, ...] = (
     services.no_scheduler, services.no_servers, vips, marks, reverse_path, routes, forwarding, beside, redirects, reroute,
-    services.ports, tunnels, tracked, services.quiescent, services.netmask, services.ftp, daemons, probed,
+    services.ports, tunnels, tracked, services.quiescent, services.full, services.netmask, services.ftp, daemons, probed,
+    unanswered,
 )  # fmt: skip
 
 

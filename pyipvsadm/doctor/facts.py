@@ -18,6 +18,9 @@ from pyipvsadm.rules import numeric
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from ipaddress import IPv4Network, IPv6Network
+
+    Pair = tuple[tuple[int, bytes, int], ...]  # virtual and server, each (family, address, port)
 
 # Of networks for documentation (RFC 5737, RFC 3849): only a default route leads there.
 OUTSIDE = {AF_INET: "203.0.113.1", AF_INET6: "2001:db8:ffff::1"}
@@ -111,6 +114,7 @@ class Facts:
     filters: dict[str, int] | None = None  # "iptables mangle" -> rules
     conntrack: tuple[int, int] | None = None  # entries, and the most there may be
     answers: dict[tuple[str, int], Answer] = field(default_factory=dict)  # (address, TCP port or 0)
+    handshakes: dict[Pair, tuple[int, int]] = field(default_factory=dict)  # TCP connections: that stay in SYN_RECV, and all
     unprobed: int = 0  # servers for which there was no time
     programs: set[str] = field(default_factory=set)  # that run in this network namespace: the first 15 bytes of their names
 
@@ -118,9 +122,14 @@ class Facts:
         """Whether packets to the address are for this host."""
         return self.routes.get(address, Route("")).kind == "local"
 
-    def link_of(self, address: str) -> Link | None:
-        """The interface that has the address."""
-        return next((self.links[each.link] for each in self.addresses if each.text == address and each.link in self.links), None)
+    def holders(self) -> dict[str, Link]:
+        """Return the interface of each address of this host: for a check to make once, however many addresses it asks for."""
+        return {each.text: self.links[each.link] for each in reversed(self.addresses) if each.link in self.links}
+
+    def networks(self) -> list[tuple[str, IPv4Network | IPv6Network]]:
+        """Return (interface, network) of this host's addresses, each once; without those that are a network of their own."""
+        found = {(each.link, f"{each.text}/{each.prefix}"): each for each in self.addresses if each.prefix < _whole(each.family)}
+        return [*dict.fromkeys((link, ip_network(text, strict=False)) for link, text in found)]
 
     def conf(self, link: str, name: str, *, family: int = AF_INET) -> int | None:
         """An interface's own value."""
@@ -150,6 +159,10 @@ class Table:
 
     services: list[tuple[Service, list[Destination]]] = field(default_factory=list)
     daemons: dict[int, tuple[str, int]] = field(default_factory=dict)  # state -> (interface, syncid)
+
+
+def _whole(family: int) -> int:
+    return 128 if family == AF_INET6 else 32
 
 
 def family_of(address: str) -> int:

@@ -53,6 +53,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Host:
     """The one this process runs on, in its network namespace."""
 
+    def has_proc(self) -> bool:
+        """Return True if /proc is mounted: nearly all that is examined is read there."""
+        return NET.exists()
+
     def has_ipvs(self) -> bool:
         """Whether the module is there."""
         return (NET / "ip_vs").exists()
@@ -66,10 +70,13 @@ class Host:
             for address in {*ways, *vips}:
                 found.routes[address] = _way(route, names, address)
             for vip in vips:
-                if found.local(vip):
-                    found.back[vip] = _way(route, names, OUTSIDE[family_of(vip)], vip)
+                # An address that is not this host's yet cannot be asked from; the way is the same unless a rule goes by it.
+                found.back[vip] = _way(route, names, OUTSIDE[family_of(vip)], vip if found.local(vip) else "")
             found.rules = list(_rules(route))
-        paths = [*SYSCTLS, *(conf_path(link, name, family) for link in ("all", *found.links) for family, name in OF_LINKS)]
+        paths = [
+            *SYSCTLS,
+            *(conf_path(link, name, family) for link in ("all", "default", *found.links) for family, name in OF_LINKS),
+        ]
         found.sysctls = {path: value for path in paths if (value := _text(SYS / path)) is not None}
         found.applications = _text(NET / "ip_vs_app")
         found.schedulers = _schedulers(schedulers)

@@ -5,10 +5,10 @@ Owns: the checks, and CHECKS, their order. Must never know: where facts come fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyipvsadm.doctor.codes import Finding
-from pyipvsadm.doctor.facts import OUTSIDE, conf_path, family_of
+from pyipvsadm.doctor.facts import OUTSIDE, Link, conf_path, family_of
 from pyipvsadm.doctor.mends import command, single, sysctl
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, IPIP, MASQ, ROUTE, TUNNEL
 
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pyipvsadm.doctor.facts import Address, Facts, Link
+    from pyipvsadm.doctor.facts import Address, Facts
 
     Check = Callable[["Part", Facts], Iterator[Finding]]
 
@@ -44,8 +44,9 @@ def address(part: Part, facts: Facts) -> Iterator[Finding]:
     vip = part.vip
     holders = [each for each in facts.addresses if each.text == vip and each.link in facts.links]
     if not holders and not facts.local(vip) and vip in facts.routes:
-        mend = f"ip address add {single(vip)} dev lo"
-        yield Finding("real-vip-missing", vip, f"{vip} is on no interface.", (mend,))
+        # Silence first: the address must not be answered for on the wire from the moment on at which it is here.
+        mends = tuple(mend for *_, silence in _loud(part, facts) for mend in silence)
+        yield Finding("real-vip-missing", vip, f"{vip} is on no interface.", (*mends, f"ip address add {single(vip)} dev lo"))
     for own in holders:
         link = facts.links[own.link]
         full = own.prefix == (128 if own.family == AF_INET6 else 32)
@@ -63,18 +64,29 @@ def address(part: Part, facts: Facts) -> Iterator[Finding]:
 
 
 def arp(part: Part, facts: Facts) -> Iterator[Finding]:
-    """The kernel goes by the larger of all's and the interface's value. IPv6 answers for an interface's own addresses only."""
-    if part.method == MASQ or family_of(part.vip) != AF_INET or not facts.local(part.vip):
-        return
-    for name, good, wanted in (("arp_ignore", ARP_IGNORING, 1), ("arp_announce", {2}, 2)):
-        bad = {link.name: value for link in _wires(part, facts) if (value := facts.largest(link.name, name)) not in {*good, None}}
-        if bad:
+    """Whether it is silent about the address, where it has it."""
+    if part.method != MASQ and facts.local(part.vip):
+        for name, bad, mends in _loud(part, facts):
             values = ", ".join(f"{value} on {link}" for link, value in bad.items())
             what = f"{name} is {values} (the larger of all's and the interface's)."
+            yield Finding(f"real-{name.replace('_', '-')}", ", ".join(bad), what, mends)
+
+
+def _loud(part: Part, facts: Facts) -> Iterator[tuple[str, dict[str, int], tuple[str, ...]]]:
+    """Yield settings by which the host would speak of the address on a wire, their values by interface, and what mends them.
+
+    The kernel goes by the larger of all's and the interface's value. IPv6 answers for an interface's own addresses only.
+    """
+    if family_of(part.vip) != AF_INET:
+        return
+    for name, good, wanted in (("arp_ignore", ARP_IGNORING, 1), ("arp_announce", {2}, 2)):
+        values = [(link.name, facts.largest(link.name, name)) for link in _wires(part, facts)]
+        bad = {link: value for link, value in values if value is not None and value not in good}
+        if bad:
             # where a value above the wanted one counts, only the interface's own can be the reason
             mends = [sysctl(conf_path("all", name), wanted)]
             mends += [sysctl(conf_path(link, name), wanted) for link in bad if (facts.conf(link, name) or 0) > wanted]
-            yield Finding(f"real-{name.replace('_', '-')}", ", ".join(bad), what, tuple(mends))
+            yield name, bad, tuple(mends)
 
 
 def _wires(part: Part, facts: Facts) -> Iterator[Link]:
@@ -96,15 +108,25 @@ def tunnel(part: Part, facts: Facts) -> Iterator[Finding]:
     if not found:
         own = next(_reachable(facts), None)
         what = f"No interface here is of kind {' or '.join(kinds)}."
-        mends = _tunnel(part, own) if own is not None else ()
+        mends = _tunnel(part, own) + _after_up(part, facts, Link("lvs")) if own is not None else ()
         yield Finding("real-tunnel-missing", part.vip, what, mends)
     elif not any(link.up for link in found):
         first = min(found, key=lambda each: (each.name in FALLBACK, kinds.index(each.kind)))
         what = f"{first.name} is of kind {first.kind}, and is down."
-        yield Finding("real-tunnel-down", first.name, what, (command("ip link set dev {link} up", link=first.name),))
+        yield Finding("real-tunnel-down", first.name, what,
+                      (command("ip link set dev {link} up", link=first.name), *_after_up(part, facts, first)))  # fmt: skip
     for link in found:
         if link.up:
             yield from _reverse_path(part, facts, link)
+
+
+def _after_up(part: Part, facts: Facts, link: Link) -> tuple[str, ...]:
+    """What a tunnel needs beside being up. One that is yet to be made gets the default's settings."""
+    if link.name not in facts.links:
+        default = facts.sysctls.get(conf_path("default", "rp_filter"))
+        own = {conf_path(link.name, "rp_filter"): default} if default is not None else {}
+        facts = replace(facts, sysctls=facts.sysctls | own)
+    return tuple(mend for each in _reverse_path(part, facts, link) for mend in each.mends)
 
 
 def _reverse_path(part: Part, facts: Facts, link: Link) -> Iterator[Finding]:
@@ -162,7 +184,8 @@ def way_back(part: Part, facts: Facts) -> Iterator[Finding]:
         yield Finding("real-gateway-is-director", "default route", what, ("ip route replace default via ROUTER",))
 
 
-CHECKS: tuple[Check, ...] = (address, arp, tunnel, way_back)
+# Silence comes before the address.
+CHECKS: tuple[Check, ...] = (arp, address, tunnel, way_back)
 
 
 def examine(part: Part, facts: Facts) -> list[Finding]:

@@ -9,6 +9,8 @@ import json
 import textwrap
 
 from pyipvsadm.doctor.codes import BY_CODE, ERROR, STATUS, WARNING
+from pyipvsadm.view.figures import safe
+from pyipvsadm.view.json import text as as_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,14 +38,16 @@ def text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
         parts.append("\n")
     if not_judged:
         parts.append("Not judged:\n")
-        parts += [_wrapped(line) for line in not_judged]
+        for line in not_judged:
+            sentence, *commands = line.split("\n")
+            parts += [_wrapped(sentence), *(f"    # {command}\n" for command in commands)]
         parts.append("\n")
     counts = [sum(each.severity == severity for each in findings) for severity in (ERROR, WARNING)]
     if any(counts):
         parts.append(f"{_count(counts[0], 'error')}, {_count(counts[1], 'warning')}.\n")
     else:
-        parts.append("Nothing wrong was found.\n")
-    return "".join(char if char.isprintable() or char == "\n" else "?" for char in "".join(parts))
+        parts.append(f"Nothing wrong was found{' in what was examined' if not_judged else ''}.\n")
+    return "\n".join(map(safe, "".join(parts).split("\n")))
 
 
 def as_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
@@ -60,8 +64,22 @@ def as_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
         }
         for each in findings
     ]
-    found = {"format": FORMAT, "findings": rows, "not_judged": list(not_judged), "status": status(findings)}
-    return json.dumps(found, indent=2) + "\n"
+    found: dict[str, object] = {
+        "format": FORMAT,
+        "findings": rows,
+        "not_judged": [line.replace("\n", " ") for line in not_judged],
+    }
+    found["status"] = status(findings)
+    return json.dumps(_readable(found), indent=2) + "\n"
+
+
+def _readable(value: object) -> object:
+    r"""Write bytes that are no UTF-8 as \xHH: of half a surrogate pair other programs read nothing."""
+    if isinstance(value, dict):
+        return {name: _readable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_readable(each) for each in value]
+    return as_text(value) if isinstance(value, str) else value
 
 
 def _wrapped(sentence: str) -> str:

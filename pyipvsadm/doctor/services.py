@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyipvsadm.doctor.facts import Facts, Table
 
 FTP_PORT = 21
+QUIESCENT = "net/ipv4/vs/expire_quiescent_template"
 
 
 def no_scheduler(table: Table, facts: Facts) -> Iterator[Finding]:
@@ -49,19 +50,32 @@ def no_servers(table: Table, _: Facts) -> Iterator[Finding]:
 
 def quiescent(table: Table, facts: Facts) -> Iterator[Finding]:
     """Persistence, a server at weight 0, and the sysctl that would let its clients go (ip_vs_conn.c: ip_vs_check_template)."""
-    if facts.sysctls.get("net/ipv4/vs/expire_quiescent_template") != "0":
+    if facts.sysctls.get(QUIESCENT) != "0":
         return
     for service, servers in table.services:
-        idle = [server for server in servers if not server.weight]
-        if service.flags & PERSISTENT and idle and len(idle) < len(servers):
+        idle = [server for server in servers if not server.weight and server.persistent]
+        if service.flags & PERSISTENT and idle:
             held = sum(server.persistent for server in idle)
             what = (
                 f"{', '.join(map(server_name, idle))} at weight 0, {count(held, 'template')} there; "
                 "net.ipv4.vs.expire_quiescent_template is 0."
             )
-            yield Finding(
-                "quiescent-templates", service_name(service), what, (sysctl("net/ipv4/vs/expire_quiescent_template", 1),)
-            )
+            yield Finding("quiescent-templates", service_name(service), what, (sysctl(QUIESCENT, 1),))
+
+
+def full(table: Table, _: Facts) -> Iterator[Finding]:
+    """Servers that have reached their upper threshold (ip_vs_conn.c: ip_vs_bind_dest).
+
+    A server that was full takes connections again below its lower threshold (by default three quarters of the upper one): an edit
+    has to raise both above what is there.
+    """
+    for service, server in servers_of(table):
+        held = server.active + server.inactive
+        if server.upper and held >= server.upper:
+            what = f"{count(held, 'connection')} there, of {server.upper} at most (-x)."
+            lower = server.lower and max(2 * server.lower, held + 1)
+            mend = server_command("-e", service, server, upper=2 * held, lower=lower)
+            yield Finding("server-full", pair_name(service, server), what, (mend,))
 
 
 def netmask(table: Table, __: Facts) -> Iterator[Finding]:
@@ -92,13 +106,13 @@ def ftp(table: Table, facts: Facts) -> Iterator[Finding]:
 
 def ports(table: Table, _: Facts) -> Iterator[Finding]:
     """Another port without NAT. A mark has no port of its own."""
+    there = {(service.key(), *server.key()) for service, server in servers_of(table)}
     for service, server in servers_of(table, ROUTE, TUNNEL):
         if not service.fwmark and server.port != service.port:
             again = copy.copy(server)
             again.port = service.port
-            mends = (
-                server_command("-a", service, again),
-                f"ipvsadm -d {rules.selector(service, rules.numeric)} -r {server_name(server)}",
-            )
+            mends: tuple[str, ...] = (f"ipvsadm -d {rules.selector(service, rules.numeric)} -r {server_name(server)}",)
+            if (service.key(), *again.key()) not in there:
+                mends = (server_command("-a", service, again), *mends)
             what = f"The server's port is {server.port}, the service's {service.port}."
             yield Finding("port-not-mapped", pair_name(service, server), what, mends)

@@ -64,6 +64,7 @@ RULES_TUNNEL = ("-A -t {vip}:80 -s rr", "-a -t {vip}:80 -r {one}:80 -i", "-a -t 
 RULES_MARK = ("-A -f 8 -s rr", "-a -f 8 -r {one} -g", "-a -f 8 -r {two} -g")
 RULES_FTP = ("-A -t {vip}:21 -s rr", "-a -t {vip}:21 -r {one}:21 -{method}", "-a -t {vip}:21 -r {two}:21 -{method}")
 
+CLIENTS_HANG = "(clients wait in vain)"
 REAL = "--real-server-for {vip_}"
 A_CLIENT_COMES = "(a client comes)"
 MARKED = ("director", "iptables -t mangle -A PREROUTING -d 172.16.100.1 -p tcp --dport 80 -j MARK --set-mark 8")
@@ -206,7 +207,23 @@ FAULTS = [
         (("one", "iptables -A INPUT -p tcp --dport 80 -j REJECT --reject-with tcp-reset"),), words="--probe",
         wrong=HALF, right={"two"},
     ),
+    Fault(
+        "server-syn-recv", DIRECT, RULES_DIRECT, (("one", "ip addr del {vip}/32 dev lo"), ("client", CLIENTS_HANG)),
+        wrong=HALF, right={"two"},
+    ),
+    Fault(
+        "server-full", DIRECT, (RULES_DIRECT[0], RULES_DIRECT[1] + " -x 4 -y 2"), (("client", A_CLIENT_COMES),) * 4,
+        right={"one"},
+    ),
     Fault("real-vip-missing", DIRECT, RULES_DIRECT, (("one", "ip addr del {vip}/32 dev lo"),), "one", REAL, wrong=HALF),
+    Fault(
+        "real-vip-missing", DIRECT, RULES_DIRECT,
+        (
+            ("one", "ip addr del {vip}/32 dev lo"),
+            ("one", "sysctl -wq net.ipv4.conf.all.arp_ignore=0 net.ipv4.conf.all.arp_announce=0"),
+        ),
+        "one", REAL, wrong=HALF, name="not silent",
+    ),
     Fault("real-vip-missing", DIRECT6, RULES_DIRECT, (("one", "ip addr del {vip_}/128 dev lo"),), "one", REAL, wrong=HALF),
     Fault(
         "real-vip-interface-down", DIRECT6, RULES_DIRECT,
@@ -233,8 +250,17 @@ FAULTS = [
         seen=taken_for_the_director, wrong="one", right="director",
     ),
     Fault("real-tunnel-missing", TUN, RULES_TUNNEL, (("one", "ip link del tun"),), "one", REAL + " -i", wrong=HALF),
+    Fault(
+        "real-tunnel-missing", TUN, RULES_TUNNEL,
+        (("one", "ip link del tun; sysctl -wq net.ipv4.conf.all.rp_filter=1"),), "one", REAL + " -i", wrong=HALF, name="strict",
+    ),
     Fault("real-tunnel-missing", TUN6, RULES_TUNNEL, (("one", "ip link del tun"),), "one", REAL + " -i", wrong=HALF),
     Fault("real-tunnel-down", TUN, RULES_TUNNEL, (("one", "ip link set dev tun down"),), "one", REAL + " -i", wrong=HALF),
+    Fault(
+        "real-tunnel-down", TUN, RULES_TUNNEL,
+        (("one", "ip link set dev tun down; sysctl -wq net.ipv4.conf.tun.rp_filter=1"),), "one", REAL + " -i",
+        wrong=HALF, name="strict",
+    ),
     Fault(
         "real-tunnel-rp-filter", TUN, RULES_TUNNEL, (("one", "sysctl -wq net.ipv4.conf.tun.rp_filter=1"),), "one", REAL + " -i",
         wrong=HALF,

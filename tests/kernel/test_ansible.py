@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.netns import run_ours
+from tests.kernel.netns import REFERENCE, run_ours
 from tests.kernel.network import ip
 from tests.playbook import play
 
@@ -62,3 +62,11 @@ def test_three_namespaces_are_three_directors(tmp_path: Path) -> None:
         done = play(tmp_path, DIRECTORS, task)
         assert (done.status, done.counts("changed"), done.counts("failed")) == (0, [changed] * 3, [0, 0, 0]), done.output
         assert tables() == {WEB + SERVER}
+
+
+def test_the_reference_is_named_as_another_ipvsadm(tmp_path: Path) -> None:
+    """It knows neither --json nor --apply, and complains of something else on each kernel."""
+    task = {"rules": WEB + SERVER, "executable": REFERENCE}
+    done = play(tmp_path, {"one": {}}, task)
+    assert (done.status, done.counts("failed"), done.counts("changed")) == (2, [1], [0]), done.output
+    assert f"{REFERENCE} has no --apply: it is another ipvsadm than pyipvsadm's" in done.output

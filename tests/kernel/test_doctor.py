@@ -12,6 +12,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from pyroute2.nftables.expressions import verdict
 from pyroute2.nftables.main import NFTables
 
 import pyipvsadm.doctor.command  # noqa: F401  # with the next, takes seconds in the guest: all runs fork from here
+from pyipvsadm.connections import HANDSHAKE
 from pyipvsadm.doctor.host import Host
 from pyipvsadm.model import AF_INET, NEW_DEST, ROUTE, TCP, Change, Destination, Service
 from tests.kernel.looks import NOBODY, SHORT, answers, link_address, passive, shell
@@ -29,6 +31,7 @@ from tests.kernel.network import DIRECT, NAT, SERVER_LIFE, built, eventually, se
 from tests.kernel.patients import (
     A_CLIENT_COMES,
     BOTH,
+    CLIENTS_HANG,
     FAULTS,
     HEALTHY,
     RULES_DIRECT,
@@ -86,6 +89,10 @@ def plant(fault: Fault) -> None:
     for host, command in fault.plant:
         if command == A_CLIENT_COMES:
             eventually(lambda: answers(fault.network, times=1), {"one"})
+            continue
+        if command == CLIENTS_HANG:
+            answers(fault.network, times=4)
+            time.sleep(HANDSHAKE + 1)
             continue
         text = filled(command, fault.network)
         for name in ("director", "one", "two"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +27,8 @@ WEB = "-A -t 10.0.0.1:80 -s rr"
 SERVER = "-a -t 10.0.0.1:80 -r 192.168.10.8:80 -m -w 1"
 RULES = lines(WEB, SERVER)
 OLD = lines("-A -t 10.0.0.1:80 -s wlc", "-A -f 7 -s rr")
+OTHER = "has no --apply: it is another ipvsadm than pyipvsadm's; name that with `executable'"
+NO_PROGRAM = os.strerror(errno.ENOEXEC)
 SAID = "this changes the embedded table, not the kernel"
 
 
@@ -82,7 +86,7 @@ def module(tmp_path: Path, **arguments: object) -> dict[str, Any]:
     return answer
 
 
-CHECK = {"_ansible_check_mode": True}
+CHECK: dict[str, object] = {"_ansible_check_mode": True}
 DIFF = {"_ansible_diff": True}
 COUNTS = ("added", "changed", "removed", "unchanged", "services_not_in_file")
 
@@ -128,39 +132,111 @@ def test_what_is_done_is_told(arguments: dict[str, object], counts: tuple[int, .
          "`..' is no network namespace: it is NAME (a file of /run/netns), PID, or PATH (with a slash)"),
         ({}, "one of the following is required: rules, src"),
         ({"rules": RULES, "src": "x"}, "parameters are mutually exclusive: rules|src"),
-        ({"rules": RULES, "executable": "/bin/false"}, "/bin/false ended with status 1 and said nothing"),
-        ({"rules": RULES, "executable": "{}/other"},
-         "{}/other has no --apply: it is another ipvsadm than pyipvsadm's; name that with `executable'"),
+        ({"rules": RULES, "executable": "/bin/false"}, f"/bin/false {OTHER}"),
+        ({"rules": RULES, "executable": "{}/other"}, f"{{}}/other {OTHER} (it said: Try `ipvsadm -h' for more information.)"),
+        ({"rules": RULES, "executable": "{}/nothing"},
+         f"{{}}/nothing {OTHER} (it said: cannot run {{}}/nothing: {NO_PROGRAM})"),
     ],
 )  # fmt: skip
 def test_a_failure_says_what_and_changes_nothing(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
     (tmp_path / "table").write_text(OLD)
-    other = tmp_path / "other"
-    other.write_text('#!/bin/sh\necho "--apply: unknown option" >&2\nexit 255\n')
-    other.chmod(0o755)
+    played(tmp_path / "other", """echo "Try \\`ipvsadm -h' for more information." >&2; exit 255""")
+    (tmp_path / "nothing").touch(0o755)
     given = {name: value.format(tmp_path) if name == "executable" else value for name, value in arguments.items()}
     answer = module(tmp_path, **given)
     assert (answer["failed"], answer.get("changed", False)) == (True, False)
-    assert answer["msg"].removeprefix(f"ipvsadm: IPVSADM_BACKEND=memory:{tmp_path}/table: {SAID}\n") == said.format(tmp_path)
+    assert answer["msg"].removeprefix(f"ipvsadm: IPVSADM_BACKEND=memory:{tmp_path}/table: {SAID}\n") == said.replace(
+        "{}", str(tmp_path)
+    )
     assert (tmp_path / "table").read_text() == OLD
 
 
-def test_what_stands_after_a_refusal_is_a_change(ipvs_rules: ModuleType, tmp_path: Path) -> None:
-    """An ipvsadm that could not undo all: only with somebody else at the same table, so it is played."""
-    told = {
-        **dict.fromkeys(COUNTS, 1),
-        "steps": [{"line": 1, "rule": WEB}],
-        "refused": [{"line": None, "rule": SERVER, "message": "No"}],
-        "stands": [{"line": 1, "rule": WEB, "message": "it was changed"}],
-        "unchecked": [],
-    }
-    played = tmp_path / "played"
-    played.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(told)}\nEND\nexit 255\n")
-    played.chmod(0o755)
-    answer = module(tmp_path, rules=RULES, executable=str(played))
-    assert (answer["failed"], answer["changed"], answer["rc"]) == (True, True, 255)
-    assert answer["msg"] == f"{SERVER}: No\nnot undone, it stands: {WEB}: it was changed"
-    assert ipvs_rules.SUMMARY == COUNTS
+def played(path: Path, script: str) -> Path:
+    """An ipvsadm that is a shell script."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+DID = {"line": 1, "rule": WEB}
+STANDS = {**DID, "message": "it was changed"}
+REPORT = {**dict.fromkeys(COUNTS, 1), "steps": [DID], "refused": [], "signal": None, "undone": 0, "stands": [], "unchecked": []}
+ENDS: list[tuple[dict[str, object], int, dict[str, object], bool, bool, str]] = [
+    ({}, 0, {}, False, True, ""),
+    ({}, 1, CHECK, False, True, ""),
+    ({"steps": []}, 0, CHECK, False, False, ""),
+    ({"refused": [{"line": None, "rule": SERVER, "message": "No"}], "stands": [STANDS]}, 255, {}, True, True,
+     f"{SERVER}: No\nnot undone, it stands: {WEB}: it was changed"),
+    ({"refused": [{"line": 2, "rule": SERVER, "message": "No"}]}, 255, CHECK, True, False, f"line 2: {SERVER}: No"),
+    ({"signal": "TERM"}, 143, {}, True, False, "TERM: the table is as before"),
+    ({"signal": "TERM", "undone": 2}, 143, {}, True, False, "TERM: the table is as before (2 undone)"),
+    ({"signal": "INT", "undone": 2, "stands": [STANDS]}, 130, {}, True, True,
+     f"INT: of what was done before it, 2 were undone, 1 not\nnot undone, it stands: {WEB}: it was changed"),
+    ({}, 1, {}, True, False, "{} ended with status 1 and said nothing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "status", "arguments", "failed", "changed", "said"), ENDS)
+def test_the_exit_status_decides(
+    changes: dict[str, object],
+    status: int,
+    arguments: dict[str, object],
+    failed: bool,
+    changed: bool,
+    said: str,
+    tmp_path: Path,
+) -> None:
+    """Signals and half an undoing need a moment or somebody else at the same table: they are played."""
+    asked = '[ "$1" = -v ] && { echo pyipvsadm; exit; }'
+    script = f"{asked}\ncat <<'END'\n{json.dumps(REPORT | changes)}\nEND\nexit {status}"
+    program = played(tmp_path / "played", script)
+    answer = module(tmp_path, rules=RULES, executable=str(program), **arguments)
+    assert (answer.get("failed", False), answer["changed"]) == (failed, changed)
+    assert answer.get("msg", "") == said.format(program)
+    assert answer.get("rc", status) == status
+
+
+def test_a_signal_while_rules_are_sent_fails_the_task(tmp_path: Path) -> None:
+    """The real ipvsadm, with TERM there already when it begins to send."""
+    sender = (
+        "import os, signal, sys\n"
+        "from pyipvsadm import cli, world\n"
+        "hold = world.World.hold_signals\n"
+        "def held(self):\n"
+        "    hold(self)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "world.World.hold_signals = held\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "sender.py").write_text(sender)
+    program = played(tmp_path / "ipvsadm", f'exec {sys.executable} {tmp_path}/sender.py "$@"')
+    (tmp_path / "table").write_text(OLD)
+    answer = module(tmp_path, rules=RULES, executable=str(program))
+    assert (answer["failed"], answer["changed"], answer["rc"]) == (True, False, 143)
+    assert answer["msg"] == "TERM: the table is as before"
+    assert (tmp_path / "table").read_text() == OLD
+
+
+def test_one_ended_by_a_signal_says_nothing(tmp_path: Path) -> None:
+    program = played(tmp_path / "killed", '[ "$1" = -v ] && { echo pyipvsadm; exit; }\nkill -9 $$')
+    assert module(tmp_path, rules=RULES, executable=str(program))["msg"] == f"{program} was ended by signal 9 and said nothing"
+
+
+def test_output_comes_whole_however_the_program_ends(ipvs_rules: ModuleType, tmp_path: Path) -> None:
+    """After a silence, and together with its end: where ansible-core's own run_command may lose it."""
+    script = "sleep 1.05; head -c 300000 /dev/zero | tr '\\0' x; printf '\\377' >&2"
+    done = ipvs_rules.run([str(played(tmp_path / "late", script))])
+    assert done == (0, "x" * 300000, "\\xff")
+
+
+def test_force_goes_with_or_without_prune(tmp_path: Path) -> None:
+    """It is also what lets most of a service's servers go, which is refused without it."""
+    script = f'[ "$1" = -v ] && exec {IPVSADM} -v\necho "$@" >{tmp_path}/words\necho "2 of 3 servers would go" >&2; exit 2'
+    program = played(tmp_path / "refuses", script)
+    for arguments, options in (({}, "--json"), ({"force": True}, "--json --force"), ({"prune": True}, "--json --prune")):
+        answer = module(tmp_path, rules=RULES, executable=str(program), **arguments)
+        assert (answer["failed"], answer["rc"], answer["msg"]) == (True, 2, "2 of 3 servers would go")
+        assert (tmp_path / "words").read_text().partition(" --apply=")[0] == options
 
 
 def test_what_ipvsadm_says_beside_it_is_a_warning(tmp_path: Path) -> None:

@@ -177,3 +177,15 @@ def test_lines_in_numbers_are_the_same_past_the_records(lines: list[bytes], engi
         reader = Numbers(engine)
         for line in (*[each[0] for each in LINES.values()], *lines):
             assert outcome(line, reader, engine) == outcome(line, None, engine)
+
+
+def test_handshakes_that_stay_are_counted() -> None:
+    rows = [
+        ("TCP", "SYN_RECV", 57), ("TCP", "SYN_RECV", 58), ("TCP", "ESTABLISHED", 3), ("TCP", "NONE", 20),
+        ("TCP", "ASSURED", 20), ("UDP", "UDP", 20),
+    ]  # fmt: skip
+    lines = [f"{name} 0A000001 9C40 0A000002 0050 0A000003 0050 {state:11} {expires}\n".encode() for name, state, expires in rows]
+    virtual, server = ((AF_INET, bytes([10, 0, 0, last]), 80) for last in (2, 3))
+    assert connections.tally_handshakes(iter(lines)) == {(virtual, server): (1, 3)}
+    with pytest.raises(Failed):
+        connections.tally_handshakes([b"TCP\n"])

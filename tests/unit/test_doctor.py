@@ -16,7 +16,7 @@ from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, MASQ, NEW_DEST, ROUTE, 
 from tests.unit.worlds import apply_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 LO = Link("lo", mtu=65536, loopback=True, multicast=False)
 ETH0 = Link("eth0")
@@ -150,7 +150,7 @@ def test_a_healthy_cluster_gives_no_finding(kind: str) -> None:
 def test_of_what_was_not_read_nothing_is_claimed(kind: str) -> None:
     """But for what the table says by itself."""
     assert director.examine(table_of(HEALTHY[kind].rules), Facts()) == []
-    assert list(director.not_judged(table_of(HEALTHY[kind].rules), Facts())) == []
+    assert list(director.not_judged(table_of(HEALTHY[kind].rules), Facts())) == []  # a server without a route may be this host
 
 
 class Case(NamedTuple):
@@ -308,9 +308,7 @@ CASES = [
     Case("DR", "conntrack-full", {"conntrack": (1000, 1000)}, mends=("sysctl -w net.netfilter.nf_conntrack_max=2000",),
          says="1000 connections are tracked, of 1000 at most"),
     Case("DR", None, {"conntrack": (0, 0)}),
-    Case("DR", "quiescent-templates", rules=PERSISTENT, mends=("sysctl -w net.ipv4.vs.expire_quiescent_template=1",),
-         says="172.16.100.7:80 at weight 0, 0 templates there"),
-    Case("DR", None, {"sysctls": {"net/ipv4/vs/expire_quiescent_template": "1"}}, PERSISTENT),
+    Case("DR", None, rules=PERSISTENT),  # no client is held back
     Case("DR", "netmask-without-persistence", rules=(DR[0] + " -M 255.255.255.0", *DR[1:]),
          mends=("ipvsadm -E -t 172.16.100.1:80 -s rr -p 360 -M 255.255.255.0",)),
     Case("v6", "netmask-without-persistence", rules=(V6[0] + " -M 64", *V6[1:]),
@@ -378,6 +376,216 @@ def test_another_port_without_nat() -> None:
     )
 
 
+COUNTED = {"quiescent-templates", "server-full", "server-syn-recv"}  # of connections, which the embedded table has none of
+
+
+def counted(lines: tuple[str, ...], **counts: int) -> Table:
+    """The table of these rules, with these counts at its first service's first server."""
+    table = table_of(lines)
+    (_, servers), *_ = table.services
+    for name, value in counts.items():
+        setattr(min(servers, key=Destination.key), name, value)
+    return table
+
+
+FULL = (DR[0], DR[1] + " -x 3 -y 2", DR[2])
+IDLE = rules("-t 172.16.100.1:80 -s rr -p 60", "172.16.100.7:80 -g -w 0")
+EXPIRE = "sysctl -w net.ipv4.vs.expire_quiescent_template=1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "counts", "sysctls", "code", "says", "mends"),
+    [
+        (PERSISTENT, {"persistent": 2}, {}, "quiescent-templates", "172.16.100.7:80 at weight 0, 2 templates there", (EXPIRE,)),
+        (PERSISTENT, {"persistent": 2}, {"net/ipv4/vs/expire_quiescent_template": "1"}, "", "", ()),
+        (IDLE, {"persistent": 1}, {}, "quiescent-templates", "1 template there", (EXPIRE,)),
+        (FULL, {"active": 1, "inactive": 2}, {}, "server-full", "3 connections there, of 3 at most (-x).",
+         ("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1 -x 6 -y 4",)),
+    (rules("-t 172.16.100.1:80 -s rr", "172.16.100.7:80 -g -x 3"), {"active": 5}, {}, "server-full", "5 connections there",
+     ("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1 -x 10",)),
+        (FULL, {"active": 2}, {}, "", "", ()),
+    ],
+)  # fmt: skip
+def test_what_the_counts_of_servers_show(
+    lines: tuple[str, ...], counts: dict[str, int], sysctls: dict[str, str], code: str, says: str, mends: tuple[str, ...]
+) -> None:
+    found = director.examine(counted(lines, **counts), changed(DIRECT.facts, {"sysctls": sysctls}))
+    found = [each for each in found if each.code != "all-weights-zero"]
+    assert [each.code for each in found] == [code] * bool(code)
+    for each in found:
+        assert says in each.what
+        assert each.mends == mends
+
+
+VIRTUAL, ONE, TWO = ((AF_INET, bytes([172, 16, 100, last]), 80) for last in (1, 7, 8))
+ELSEWHERE = (AF_INET, bytes([172, 16, 100, 1]), 443)
+
+
+@pytest.mark.parametrize(
+    ("lines", "handshakes", "says"),
+    [
+        (DR, {(VIRTUAL, ONE): (3, 3), (VIRTUAL, TWO): (0, 9)}, ["3 of 3 connections to it stay in SYN_RECV."]),
+        (DR, {(VIRTUAL, ONE): (1, 1)}, ["1 of 1 connection to it stays in SYN_RECV."]),
+        (DR, {(VIRTUAL, ONE): (2, 4)}, []),
+        (DR, {(ELSEWHERE, ONE): (3, 3)}, []),
+        ((DR[0], DR[1] + " -w 0", DR[2]), {(VIRTUAL, ONE): (3, 3)}, []),
+        (MARK, {(ELSEWHERE, ONE): (3, 3), (VIRTUAL, ONE): (0, 2)}, ["3 of 5 connections to it stay in SYN_RECV."]),
+    ],
+)
+def test_connections_that_stay_in_syn_recv(lines: tuple[str, ...], handshakes: Any, says: list[str]) -> None:
+    kind = "mark" if lines is MARK else "DR"
+    found = director.examine(table_of(lines), changed(HEALTHY[kind].facts, {"handshakes": handshakes}))
+    assert [(each.code, each.what) for each in found] == [("server-syn-recv", what) for what in says]
+
+
+@pytest.mark.parametrize(
+    ("lines", "bad", "held", "mends"),
+    [
+        (DR, ["7"], 0, ["ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 0"]),
+        (DR[:2], ["7"], 0, []),  # nobody would take its clients
+        (DR, ["7", "8"], 0, []),
+        ((*DR[:2], DR[2] + " -w 0"), ["7"], 0, []),
+        ((DR[0] + " -p 60", *DR[1:]), ["7"], 1, [EXPIRE, "ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 0"]),
+    ],
+)
+def test_no_server_is_taken_out_that_no_other_can_stand_in_for(
+    lines: tuple[str, ...], bad: list[str], held: int, mends: list[str]
+) -> None:
+    answers = {(f"172.16.100.{each}", 80): Answer("reachable", "refused") for each in bad}
+    found = director.examine(counted(lines, persistent=held), changed(DIRECT.facts, {"answers": answers}))
+    assert {each.code for each in found} == {"server-refuses"}
+    assert [mend for each in found for mend in each.mends] == mends
+
+
+# --- what is printed does not lead to the next finding
+
+
+def test_an_address_comes_with_what_its_interface_lacks_for_it() -> None:
+    """Beside servers of NAT the interface must not send redirects, and its rp_filter must let clients in."""
+    changes: dict[str, Any] = {
+        "addresses": [Address("192.168.10.7", 24, "eth0")],
+        "routes": {"172.16.100.1": ON_LINK},
+        "back": {"172.16.100.1": Route("unicast", "wan")},
+        "sysctls": {"net/ipv4/conf/all/rp_filter": "1", "net/ipv4/conf/eth0/send_redirects": "1"},
+    }
+    (finding,) = director.examine(table_of(NAT), changed(HEALTHY["NAT"].facts, changes))
+    assert finding.code == "vip-missing"
+    assert finding.mends == (
+        "sysctl -w net.ipv4.conf.eth0.rp_filter=2",
+        "sysctl -w net.ipv4.conf.eth0.send_redirects=0",
+        "ip address add 172.16.100.1/32 dev eth0",
+    )
+
+
+def test_what_an_interface_lacks_already_is_said_once() -> None:
+    lines = (*NAT, *(line.replace("172.16.100.1:", "172.16.100.3:") for line in NAT))
+    changes = {"routes": {"172.16.100.3": ON_LINK}, "sysctls": {"net/ipv4/conf/eth0/send_redirects": "1"}}
+    found = director.examine(table_of(lines), changed(HEALTHY["NAT"].facts, changes))
+    assert [(each.code, each.mends) for each in found] == [
+        ("vip-missing", ("ip address add 172.16.100.3/32 dev eth0",)),
+        ("send-redirects", ("sysctl -w net.ipv4.conf.eth0.send_redirects=0",)),
+    ]
+
+
+def test_a_tunnel_in_the_place_of_direct_routing_starts_elsewhere() -> None:
+    changes = {"routes": {"10.1.0.7": Route("unicast", "eth0", "172.16.100.254", "172.16.100.1", mtu=1400)}}
+    (finding,) = director.examine(table_of(rules("-t 172.16.100.1:80", "10.1.0.7:80 -g")), changed(DIRECT.facts, changes))
+    assert finding.mends == (
+        "ip route replace 10.1.0.7/32 via 172.16.100.254 dev eth0 src 172.16.100.2 mtu 1400",
+        "ipvsadm -e -t 172.16.100.1:80 -r 10.1.0.7:80 -i -w 1 --tun-type ipip",
+    )
+
+
+def test_what_widens_an_interface_leaves_room_for_every_tunnel() -> None:
+    """Otherwise the last command would set what is too narrow for the first server."""
+    gue = "-a -t 172.16.100.1:80 -r 10.2.0.7:80 -i --tun-type gue --tun-port 6080"
+    facts = changed(HEALTHY["TUN"].facts, {"links": {"eth0": replace(ETH0, mtu=80)}})
+    found = director.examine(table_of((TUN[0], TUN[1], gue)), facts)
+    assert {each.mends for each in found} == {("ip link set dev eth0 mtu 100",)}
+
+
+def test_another_port_that_is_there_already() -> None:
+    service = Service(AF_INET, TCP, bytes([172, 16, 100, 1]), 80)
+    odd = Destination(AF_INET, bytes([172, 16, 100, 7]), 8080, ROUTE, 3)
+    (finding,) = director.examine(table_of(DR, Change(NEW_DEST, service, odd)), DIRECT.facts)
+    assert finding.mends == ("ipvsadm -d -t 172.16.100.1:80 -r 172.16.100.7:8080",)
+
+
+def test_a_sync_daemon_s_interface_is_brought_up_with_multicast() -> None:
+    facts = changed(DIRECT.facts, {"links": down(replace(ETH0, name="sync0", multicast=False))})
+    (finding,) = director.examine(table_of((*DR, "--start-daemon master --mcast-interface sync0")), facts)
+    assert finding.mends == ("ip link set dev sync0 up", "ip link set dev sync0 multicast on")
+
+
+# --- what was not seen
+
+UNSEEN = [
+    ("NAT", {}, "192.168.10.8, 192.168.10.9", "172.16.100.1 -m --director 192.168.10.7"),
+    ("DR", {}, "172.16.100.7, 172.16.100.8", "172.16.100.1 --director 172.16.100.2"),
+    ("DR", {"routes": {"172.16.100.7": LOCAL}}, "172.16.100.8", "172.16.100.1 --director 172.16.100.2"),
+    ("DR", {"addresses": []}, "172.16.100.7, 172.16.100.8", "172.16.100.1"),
+    ("mark", {}, "172.16.100.7, 172.16.100.8", "VIP --director 172.16.100.2"),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "servers", "words"), UNSEEN)
+def test_real_servers_that_were_not_seen_are_named(kind: str, changes: dict[str, Any], servers: str, words: str) -> None:
+    cluster = HEALTHY[kind]
+    lines = [*director.not_judged(table_of(cluster.rules), changed(cluster.facts, changes))]
+    noun = "servers" if "," in servers else "server"
+    command = f"ipvsadm --doctor --real-server-for {words}"
+    assert f"Not checked: the real {noun} {servers}. On each, run:\n{command}" in lines
+
+
+def test_real_servers_of_several_services_and_tunnels() -> None:
+    table = table_of((*TUN, *(line.replace("172.16.100.1:", "172.16.100.3:") for line in TUN)))
+    lines = [line for line in director.not_judged(table, HEALTHY["TUN"].facts) if line.startswith("Not checked")]
+    again = "On each, run; then the same for 172.16.100.3:\nipvsadm --doctor --real-server-for 172.16.100.1 -i"
+    assert sorted(lines) == [
+        f"Not checked: the real server 10.1.0.7. {again} --director 172.16.100.2",
+        f"Not checked: the real server 10.2.0.7. {again} --tun-type gue --director 172.16.100.2",
+    ]
+
+
+# --- how much is read
+
+
+class Counted(list[Address]):
+    """Addresses that note how many of them were looked at."""
+
+    looked = 0
+
+    def __iter__(self) -> Iterator[Address]:
+        for each in super().__iter__():
+            self.looked += 1
+            yield each
+
+    def __reversed__(self) -> Iterator[Address]:
+        for each in super().__reversed__():
+            self.looked += 1
+            yield each
+
+
+def looks(number: int) -> int:
+    """How many addresses are looked at, when that many are virtual ones, of services by each method and by mark."""
+    vips = [f"172.16.{high}.{low}" for high in range(number // 100) for low in range(1, 101)]
+    lines: list[str] = []
+    for index, vip in enumerate(vips):
+        lines += rules(f"-t {vip}:80", "192.168.10.8:80 -m", "10.1.0.7:80 -i", "172.16.100.7:80 -g")
+        lines += [f"-A -f {index + 1}"]
+    facts = host(*(Address(vip, 32, "eth0") for vip in vips), Address("192.168.10.7", 24, "eth0"))
+    facts.routes |= {server: Route("unicast", "eth0", "192.168.10.1", vips[0]) for server in ("10.1.0.7", "172.16.100.7")}
+    facts.routes |= {"192.168.10.8": ON_LINK}
+    facts.addresses = counting = Counted(facts.addresses)
+    director.examine(table_of(tuple(lines)), facts)
+    list(director.not_judged(table_of(tuple(lines)), facts))
+    return counting.looked
+
+
+def test_twice_the_addresses_are_twice_the_looks() -> None:
+    assert looks(200) <= 2.1 * looks(100)
+
+
 def test_errors_come_before_warnings() -> None:
     facts = changed(HEALTHY["NAT"].facts, {"sysctls": {**SYSCTLS, "net/ipv4/conf/all/send_redirects": "1"}})
     found = director.examine(table_of(("-A -t 172.16.100.1:443 -M 255.0.0.0", *NAT)), facts)
@@ -402,24 +610,29 @@ ASIDE = [
 @pytest.mark.parametrize(("kind", "changes", "lines"), ASIDE)
 def test_what_cannot_be_judged_is_named(kind: str, changes: dict[str, Any], lines: list[str]) -> None:
     cluster = HEALTHY[kind]
-    assert list(director.not_judged(table_of(cluster.rules), changed(cluster.facts, changes))) == lines
+    assert asides(table_of(cluster.rules), changed(cluster.facts, changes)) == lines
+
+
+def asides(table: Table, facts: Facts) -> list[str]:
+    """What cannot be judged beside the real servers, which are always named."""
+    return [line for line in director.not_judged(table, facts) if not line.startswith("Not checked: the real server")]
 
 
 def test_addresses_that_may_come_with_keepalived_are_named() -> None:
     facts = changed(HEALTHY["backup"].facts, {"programs": {"keepalived"}, "routes": {"172.16.100.9": ON_LINK}})
-    lines = list(director.not_judged(table_of((*DIRECT.rules, "-A -t 172.16.100.9:80")), facts))
+    lines = asides(table_of((*DIRECT.rules, "-A -t 172.16.100.9:80")), facts)
     assert lines == [AWAY.format("keepalived").replace(".1 is", ".1, 172.16.100.9 are")]
 
 
 def test_full_sized_packets_and_tunnels() -> None:
     cluster = HEALTHY["TUN"]
-    first, second = director.not_judged(table_of(cluster.rules), cluster.facts)
+    first, second = asides(table_of(cluster.rules), cluster.facts)
     assert "Packets of 1500 bytes, which eth0 takes, do not fit into the tunnel to 10.2.0.7 (1468)" in first
     assert "10.1.0.7 (1480)" in second
     assert "advmss 1440" in second
     wide = changed(cluster.facts, {"routes": {host: Route("unicast", "wan") for host in ("10.1.0.7", "10.2.0.7")}})
     wide.links["wan"] = Link("wan", mtu=1532)
-    assert list(director.not_judged(table_of(cluster.rules), wide)) == []
+    assert asides(table_of(cluster.rules), wide) == []
 
 
 def test_redirects_of_ipv6() -> None:
@@ -476,6 +689,9 @@ def without(kind: str, *addresses: Address) -> dict[str, Any]:
 REAL_CASES = [
     Case("DR", "real-vip-missing", without("DR", OWN), mends=("ip address add 172.16.100.1/32 dev lo",)),
     Case("v6", "real-vip-missing", without("v6", OWN6), mends=("ip address add 2001:db8:100::1/128 dev lo",)),
+    Case("DR", "real-vip-missing", without("DR", OWN) | {"sysctls": dict.fromkeys(QUIET, "0")},
+         mends=("sysctl -w net.ipv4.conf.all.arp_ignore=1", "sysctl -w net.ipv4.conf.all.arp_announce=2",
+                "ip address add 172.16.100.1/32 dev lo")),
     Case("DR", None, {"addresses": [OWN]}),  # a route of type local has it
     Case("NAT", None, without("NAT", OWN)),
     Case("v6", "real-vip-interface-down",
@@ -501,6 +717,18 @@ REAL_CASES = [
          {"addresses": [VIP, OWN], "sysctls": {"net/ipv4/conf/all/arp_announce": "2"}}),
     Case("TUN", "real-tunnel-missing", {"links": {"tun": None}, "addresses": [VIP, Address("10.1.0.7", 24, "eth0")]},
          mends=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up")),
+    Case("TUN", "real-tunnel-missing",
+         {"links": {"tun": None}, "addresses": [VIP, Address("10.1.0.7", 24, "eth0")],
+          "sysctls": {"net/ipv4/conf/all/rp_filter": "1", "net/ipv4/conf/default/rp_filter": "1"}},
+         mends=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up", "sysctl -w net.ipv4.conf.lvs.rp_filter=2",
+                "ip address add 172.16.100.1/32 dev lvs")),
+    Case("TUN", "real-tunnel-missing",
+         {"links": {"tun": None}, "addresses": [VIP, Address("10.1.0.7", 24, "eth0")],
+          "sysctls": {"net/ipv4/conf/default/rp_filter": "1"}},
+         mends=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up", "sysctl -w net.ipv4.conf.lvs.rp_filter=0")),
+    Case("TUN", "real-tunnel-down",
+         {"links": down(TUNNEL_LINK), "sysctls": {"net/ipv4/conf/tun/rp_filter": "1"}},
+         mends=("ip link set dev tun up", "sysctl -w net.ipv4.conf.tun.rp_filter=0")),
     Case("TUN", "real-tunnel-missing", {"links": {"tun": None, "eth0": None}, "addresses": [VIP]}, mends=()),
     Case("TUN", "real-tunnel-missing", {"links": {"tun": None}, "addresses": [VIP, OWN6]},
          mends=("ip link add lvs type ip6tnl mode ipip6 remote any local 2001:db8:100::7", "ip link set dev lvs up")),
@@ -560,6 +788,6 @@ def test_no_default_route_without_knowing_the_director() -> None:
 
 
 def test_every_code_is_planted() -> None:
-    planted = {case.code for case in (*CASES, *REAL_CASES)} | {"port-not-mapped", "module-missing"}
+    planted = {case.code for case in (*CASES, *REAL_CASES)} | {"port-not-mapped", "module-missing", *COUNTED}
     assert planted - {None} == {row.code for row in CODES}
     assert len(CODES) == len({row.code for row in CODES}) >= 25

@@ -18,12 +18,13 @@ from pyipvsadm.doctor.codes import CODES
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route
 from pyipvsadm.doctor.mends import command, sysctl
 from pyipvsadm.errors import Failed
+from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET
 from tests.unit.test_doctor import DIRECT, HEALTHY, REAL
 from tests.unit.worlds import FakeWorld, apply_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pyipvsadm.doctor.host import Host
     from pyipvsadm.model import Backend
@@ -35,8 +36,12 @@ class FakeHost:
     def __init__(self, facts: Facts, ipvs: bool = True) -> None:
         self.found = facts
         self.ipvs = ipvs
+        self.proc = True
         self.asked: list[set[str]] = []
         self.probed: list[tuple[str, int]] = []
+
+    def has_proc(self) -> bool:
+        return self.proc
 
     def has_ipvs(self) -> bool:
         return self.ipvs
@@ -66,9 +71,24 @@ def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
     return main(words.split(), world), *world.take()
 
 
+UNSEEN = """\
+Not judged:
+  Not checked: the real servers 172.16.100.7, 172.16.100.8. On each, run:
+    # ipvsadm --doctor --real-server-for 172.16.100.1 --director 172.16.100.2
+
+Nothing wrong was found in what was examined.
+"""
+
+
+UNSEEN_NAT = (
+    "Not checked: the real servers 192.168.10.8, 192.168.10.9. On each, run: "
+    "ipvsadm --doctor --real-server-for 172.16.100.1 -m --director 192.168.10.7"
+)
+
+
 def test_nothing_wrong() -> None:
     world = Surgery(rules=DIRECT.rules)
-    assert run(world, "--doctor") == (0, "Nothing wrong was found.\n", "")
+    assert run(world, "--doctor") == (0, UNSEEN, "")
     assert world.patient.asked == [{"172.16.100.7", "172.16.100.8"}, {"172.16.100.1"}, {"rr"}]
     assert world.patient.probed == []
 
@@ -82,6 +102,8 @@ error: eth0: forwarding is off where servers of NAT answer [nat-forwarding-off]
 
 Not judged:
   iptables filter: 2 rules; what they match is not read.
+  Not checked: the real servers 192.168.10.8, 192.168.10.9. On each, run:
+    # ipvsadm --doctor --real-server-for 172.16.100.1 -m --director 192.168.10.7
 
 1 error, 0 warnings.
 """
@@ -107,7 +129,10 @@ def test_a_report_as_json() -> None:
     told = json.loads(text)
     (finding,) = told["findings"]
     assert (status, told["status"]) == (2, 2)
-    assert told["not_judged"] == ["iptables filter: 2 rules; what they match is not read."]
+    assert told["not_judged"] == [
+        "iptables filter: 2 rules; what they match is not read.",
+        UNSEEN_NAT,
+    ]
     assert list(finding) == ["code", "severity", "subject", "title", "what", "why", "mend"]
     assert finding["code"] == "nat-forwarding-off"
     assert finding["mend"] == ["sysctl -w net.ipv4.ip_forward=1"]
@@ -170,6 +195,45 @@ def test_what_cannot_be_read_is_neither_good_nor_bad() -> None:
     assert run(Locked(), "--doctor") == (3, "", "no kernel\n")
 
 
+def test_without_proc_nothing_is_said_of_the_module() -> None:
+    for words in ("--doctor", "--doctor --real-server-for 172.16.100.1"):
+        world = Surgery(ipvs=False)
+        world.patient.proc = False
+        said = "/proc is not mounted: without it neither the table nor the host can be examined; mount -t proc proc /proc\n"
+        assert run(world, words) == (3, "", said)
+        assert world.specs == []
+
+
+class Busy(Table):
+    """A table with connections."""
+
+    lines: tuple[bytes, ...] | None = ()
+
+    def connections(self) -> Iterator[bytes]:
+        if self.lines is None:
+            raise Failed("cannot open file")
+        return iter((b"Pro FromIP\n", *self.lines))
+
+
+def entry(server: str, state: str, expires: int, virtual: str = "AC106401 0050") -> bytes:
+    return f"TCP AC10640A 9C40 {virtual} {server} 0050 {state} {expires}\n".encode()
+
+
+def test_connections_that_stay_in_syn_recv() -> None:
+    world = Surgery(copy.deepcopy(HEALTHY["DR"].facts))
+    world.patient.found.answers = {}
+    world.table = table = Busy(interfaces={"eth0"}.__contains__)
+    apply_all(table, DIRECT.rules)
+    stays = entry("AC106408", "SYN_RECV", 50)
+    table.lines = (stays, stays, stays, entry("AC106407", "ESTABLISHED", 890), entry("AC106407", "SYN_RECV", 59))
+    status, text, _ = run(world, "--doctor")
+    assert (status, text.count("[server-syn-recv]")) == (1, 1)
+    assert "172.16.100.8:80: connections to a server stay in SYN_RECV" in text
+    assert "3 of 3 connections to it stay in SYN_RECV." in text
+    table.lines = None  # the listing cannot be read
+    assert run(world, "--doctor") == (0, UNSEEN, "")
+
+
 WRONG = [
     ("--doctor -n", 2, "Illegal 'numeric' option with the 'doctor' command\n"),
     ("--doctor -i", 2, "You need to supply the 'real-server-for' option for the 'forwarding-method' option\n"),
@@ -227,12 +291,13 @@ def test_odd_names_of_interfaces_are_quoted() -> None:
 
 
 def test_names_of_interfaces_do_not_steer_the_terminal() -> None:
-    link = Link("\x1b[2J\udcff", up=False)
+    link = Link("\x1b[2J\udcff\u05d0", up=False)
     facts = Facts(links={link.name: link}, addresses=[Address("172.16.100.1", 32, link.name)], routes=DIRECT.facts.routes)
     _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor")
-    assert "172.16.100.1 is on ?[2J?, which is down.\n" in text
+    assert "172.16.100.1 is on ?[2J??, which is down.\n" in text
     _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor --json")
-    assert json.loads(text)["findings"][0]["mend"] == [f"ip link set dev '{link.name}' up"]
+    named = link.name.replace("\udcff", "\\xff")
+    assert json.loads(text)["findings"][0]["mend"] == [f"ip link set dev '{named}' up"]
 
 
 # --- the probe

@@ -50,8 +50,10 @@ class Answer(dict[str, Any]):
 
 def test_whether_the_module_is_there(root: Callable[[str, str], None]) -> None:
     assert not Host().has_ipvs()
+    assert not Host().has_proc()
     root("/proc/net/ip_vs", "")
     assert Host().has_ipvs()
+    assert Host().has_proc()
 
 
 def test_addresses_of_other_families_are_passed_over() -> None:

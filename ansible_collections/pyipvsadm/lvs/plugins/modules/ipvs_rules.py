@@ -12,7 +12,8 @@ short_description: Bring the table of Linux Virtual Server (IPVS) to a set of ru
 description:
   - Runs C(ipvsadm --apply --json) of pyipvsadm on the director. What is equal to the rules keeps its connections, counters and
     scheduler's state, only the difference is sent to the kernel, and a second run changes nothing.
-  - The rules are read and checked whole before anything is sent. If the kernel refuses one of them, what was done goes back.
+  - The rules are read and checked whole before anything is sent. If the kernel refuses one of them, or a signal stops C(ipvsadm),
+    what was done goes back, and the task fails.
   - Servers that the rules do not name leave the services that they name. Services that they do not name stay, unless O(prune) is
     given.
 version_added: 0.1.0
@@ -35,6 +36,8 @@ options:
   force:
     description:
       - Prune although keepalived, ldirectord or kube-proxy is at work on the director.
+      - Remove servers although that takes more than half of a service's servers, or its last one. Without it C(ipvsadm) refuses
+        such rules, and sends nothing.
     type: bool
     default: false
   allow_empty:
@@ -99,7 +102,9 @@ summary:
   type: dict
   sample: {"added": 3, "changed": 1, "removed": 2, "unchanged": 214, "services_not_in_file": 5}
 steps:
-  description: The changes in their order, as C(ipvsadm) lines; in check mode those that would be made.
+  description: >-
+    The changes in their order, as C(ipvsadm) lines; in check mode those that would be made. Of a task that fails, those that the
+    rules ask for; its C(msg) says what became of them.
   returned: when the rules could be read
   type: list
   elements: str
@@ -112,16 +117,20 @@ unchecked:
 """
 
 import json
+import subprocess  # nosec B404  # see run()
 import tempfile
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 SUMMARY = ("added", "changed", "removed", "unchanged", "services_not_in_file")
 FLAGS = ("prune", "force", "allow_empty", "keep_weights")
+DONE = 0
+TO_DO = 1  # of --dry-run: there is something to do
 
 
 def argument_spec() -> dict[str, dict[str, object]]:
-    """The options, as AnsibleModule wants them."""
+    """Return the options, as AnsibleModule wants them."""
     return {
         "rules": {"type": "str"},
         "src": {"type": "path"},
@@ -132,7 +141,7 @@ def argument_spec() -> dict[str, dict[str, object]]:
 
 
 def main() -> None:
-    """Run once; the result goes to standard output, as Ansible has it."""
+    """Run ipvsadm once; the result goes to standard output, as Ansible has it."""
     module = AnsibleModule(
         argument_spec(),
         mutually_exclusive=[("rules", "src")],
@@ -153,39 +162,83 @@ def main() -> None:
             file.write(given["rules"])
             file.flush()
         command += [f"--apply={file.name if given['src'] is None else given['src']}"]
-        status, out, err = module.run_command(command)
-    try:
-        told = json.loads(out)
-    except ValueError:
-        module.fail_json(msg=why(program, status, err), rc=status, cmd=command)
-    steps = [step["rule"] for step in told["steps"]]
+        status, out, err = run(command)
+    report = parse_report(out)
+    if report is None:
+        module.fail_json(msg=explain_silence(program, status, err), rc=status, cmd=command)
+        raise AssertionError  # fail_json does not return
+    steps = [step["rule"] for step in report["steps"]]
     result = {
-        "summary": {name: told[name] for name in SUMMARY},
+        "summary": {name: report[name] for name in SUMMARY},
         "steps": steps,
-        "unchecked": told["unchecked"],
+        "unchecked": report["unchecked"],
     }
     if module._diff:  # noqa: SLF001  # Ansible has no public word for it
         result["diff"] = {"prepared": "".join(f"{step}\n" for step in steps)}
-    if told["refused"]:
-        # What was done before it went back, or stands where somebody else has come between.
-        sentences = [refusal(each) for each in told["refused"]]
-        sentences += [f"not undone, it stands: {each['rule']}: {each['message']}" for each in told["stands"]]
-        module.fail_json(msg="\n".join(sentences), rc=status, cmd=command, changed=bool(told["stands"]), **result)
+    if status not in ((DONE, TO_DO) if module.check_mode else (DONE,)):
+        # What was done went back, or stands where somebody else has come between.
+        message = explain_failure(report) or explain_silence(program, status, err)
+        module.fail_json(msg=message, rc=status, cmd=command, changed=bool(report["stands"]), **result)
     for line in err.splitlines():
         module.warn(line)
     module.exit_json(changed=bool(steps), **result)
 
 
-def refusal(step: dict[str, str]) -> str:
-    """What the kernel said to a rule, and which it was."""
+def run(command: list[str]) -> tuple[int, str, str]:
+    """Run a command to its end; return its status (-N: ended by signal N) and all that it wrote.
+
+    AnsibleModule.run_command can lose what a program wrote in the moment in which it ended: it stops reading once a wait of a
+    second brought nothing and the program has ended by then.
+    """
+    try:
+        # No shell reads the command.
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603  # nosec B603
+    except OSError as exc:
+        return 127, "", f"cannot run {command[0]}: {exc.strerror}"
+    return done.returncode, done.stdout.decode(errors="backslashreplace"), done.stderr.decode(errors="backslashreplace")
+
+
+def parse_report(out: str) -> dict[str, Any] | None:
+    """Return the summary that `--apply --json` writes; None where there is none."""
+    try:
+        report = json.loads(out)
+    except ValueError:
+        return None
+    return report if isinstance(report, dict) and "steps" in report else None
+
+
+def explain_failure(report: dict[str, Any]) -> str:
+    """Say what was refused, which signal came, and what could not be undone; "" where it was none of these."""
+    sentences = [format_refusal(step) for step in report["refused"]]
+    stands = report["stands"]
+    if report["signal"]:
+        undone = report["undone"]
+        if stands:
+            sentences.append(f"{report['signal']}: of what was done before it, {undone} were undone, {len(stands)} not")
+        else:
+            sentences.append(f"{report['signal']}: the table is as before" + (f" ({undone} undone)" if undone else ""))
+    sentences += [f"not undone, it stands: {step['rule']}: {step['message']}" for step in stands]
+    return "\n".join(sentences)
+
+
+def format_refusal(step: dict[str, str]) -> str:
+    """Return what the kernel said to a rule, and which it was."""
     return f"{'line ' + str(step['line']) + ': ' if step['line'] else ''}{step['rule']}: {step['message']}"
 
 
-def why(program: str, status: int, err: str) -> str:
-    """What to say where there is no summary."""
-    if "--apply: unknown option" in err:
-        return f"{program} has no --apply: it is another ipvsadm than pyipvsadm's; name that with `executable'"
-    return err.strip() or f"{program} ended with status {status} and said nothing"
+def explain_silence(program: str, status: int, err: str) -> str:
+    """Return what to say where there is no summary.
+
+    The program is asked for its version: ipvsadm 1.31 complains of an option or of the kernel, which says little of the reason.
+    """
+    said = err.strip()
+    if "pyipvsadm" not in run([program, "-v"])[1]:
+        tail = f" (it said: {said})" if said else ""
+        return f"{program} has no --apply: it is another ipvsadm than pyipvsadm's; name that with `executable'{tail}"
+    if said:
+        return said
+    ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+    return f"{program} {ended} and said nothing"
 
 
 if __name__ == "__main__":
