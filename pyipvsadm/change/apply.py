@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pyipvsadm.argv import Request
     from pyipvsadm.change.desired import Desired
     from pyipvsadm.change.plan import Plan, Step
-    from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.model import Backend, Service
     from pyipvsadm.world import World
 
