@@ -1,0 +1,15 @@
+"""Give every test the signals of a command that a person starts."""
+
+from __future__ import annotations
+
+import signal
+
+
+def pytest_configure() -> None:
+    """Reset signals that are ignored: programs under test inherit that, and heed no signal then.
+
+    A shell without job control ignores SIGINT in background jobs, `nohup` ignores SIGHUP.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
