@@ -120,7 +120,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             env=os.environ | {"IPVSADM_BACKEND": f"memory:{self.table}"} | (environment or {}),
         )
-        spoken = [line for line in done.stderr.splitlines() if "this changes the embedded table" not in line]
+        spoken = [line for line in done.stderr.splitlines() if "the embedded table, not the kernel" not in line]
         return done.returncode, done.stdout, "".join(f"{line}\n" for line in spoken)
 
     def holds(self) -> str:
