@@ -217,25 +217,25 @@ class Kernel:
             batches.append(self._closed(waiting, op, seq))
         refused = []
         place = 0
-        for first, last, messages in batches:
+        for first, last, data in batches:
             self._seq = last
-            self._send(messages)
+            self._send(data)
             refused += [(place + at, number) for at, number in self._outcomes(first, last)]
             place += self._batch
         if any(number == errno.ENOENT for _, number in refused):
             self._one(GET_INFO, wire.read_info)  # no scheduler or server of that name, or no IPVS?
         return refused
 
-    def _closed(self, messages: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
+    def _closed(self, requests: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
         """A batch as it is sent: its last message asks for an acknowledgement. seq: the next number."""
-        first = seq - len(messages)
+        first = seq - len(requests)
         if op == DEL_DAEMON:
             # Its acknowledgement can get lost: a daemon stopped before its thread first ran answers EINTR, and netlink is
             # silent on that (af_netlink.c: netlink_rcv_skb). Something after it always answers.
-            messages.append(netlink.message(self._family, GET_INFO, netlink.NLM_F_REQUEST, seq, b""))
+            requests.append(netlink.message(self._family, GET_INFO, netlink.NLM_F_REQUEST, seq, b""))
             seq += 1
-        messages[-1] = netlink.acknowledged(messages[-1])
-        return first, seq - 1, b"".join(messages)
+        requests[-1] = netlink.acknowledged(requests[-1])
+        return first, seq - 1, b"".join(requests)
 
     def _outcomes(self, first: int, last: int) -> list[tuple[int, int]]:
         """(place in the batch, errno) of what was refused."""

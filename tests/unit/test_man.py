@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pyipvsadm import command, files, model
+from pyipvsadm import files, model
+from pyipvsadm.command import form
 from pyipvsadm.options import (
     COMMANDS,
     ENGINES,
@@ -55,7 +56,7 @@ def test_every_command_and_option_has_its_place_and_there_are_no_others() -> Non
 
 def test_the_synopsis_is_what_help_says() -> None:
     forms = re.split(r"^\.Nm$", section(MAIN, "SYNOPSIS"), flags=re.MULTILINE)[1:]
-    assert sorted(text(form.strip()).replace("\n", " ") for form in forms) == sorted(map(command.form, COMMANDS))
+    assert sorted(text(each.strip()).replace("\n", " ") for each in forms) == sorted(map(form, COMMANDS))
 
 
 KNOWN = {f"--{row.long}" for row in ROWS} | {f"-{row.short}" for row in ROWS if row.short} | {"-l", "-Ln", "--complete"}

@@ -442,11 +442,11 @@ def test_incomplete_answers(read: Any, message: netlink.Message, said: str) -> N
 def outcomes(datagram: bytes) -> None:
     """Whatever the bytes: values or WireError."""
     try:
-        messages = list(netlink.messages(datagram))
+        decoded = list(netlink.messages(datagram))
     except netlink.WireError:
         return
-    assert len(messages) <= len(datagram) // 16
-    for message in messages:
+    assert len(decoded) <= len(datagram) // 16
+    for message in decoded:
         for read in READERS:
             try:
                 read(message)
