@@ -17,7 +17,6 @@ import os
 import time
 from struct import pack
 
-from pyipvsadm import dumps, netlink, wire
 from pyipvsadm.errors import Failed, Refused, sentence
 from pyipvsadm.model import (
     AF_INET,
@@ -41,6 +40,7 @@ from pyipvsadm.model import (
     destination,
     row,
 )
+from pyipvsadm.netlink import codec, dumps, messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TypeVar
 
     from pyipvsadm.files import Lock
-    from pyipvsadm.layout import Reader
     from pyipvsadm.model import Row
+    from pyipvsadm.netlink.dump_layout import Reader
 
     Value = TypeVar("Value")
 
@@ -95,7 +95,7 @@ class Kernel:
         except OSError:  # a sandbox without netlink
             raise not_there(old_interface_errno()) from None
         self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
-        self._family = netlink.GENL_ID_CTRL
+        self._family = messages.GENL_ID_CTRL
         self._find(load=True)
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class Kernel:
     def refresh(self) -> None:
         """Ask for the information again; after a reload of the module, for the family. Failed (status 2) while there is none."""
         try:
-            self._info = self._one(GET_INFO, wire.read_info)
+            self._info = self._one(GET_INFO, codec.read_info)
         except (Refused, Failed):
             # Who asks for a family by its name has the kernel load the module for it (genetlink.c: ctrl_getfamily).
             if not os.path.exists(TABLE_FILE):
@@ -126,7 +126,7 @@ class Kernel:
         """All services, in the order of the kernel's hash tables."""
         reader = dumps.service_reader(self._family, counters)
         for again in range(TRIES):
-            found = self._dump(GET_SERVICE, b"", wire.read_service, reader)
+            found = self._dump(GET_SERVICE, b"", codec.read_service, reader)
             # From 7.1 on, a table that is given another size while it is dumped is in another order from one datagram to the
             # next: a service that comes twice stands for one that is missing. The kernel does not mark such a dump.
             if not can_grow(found) or len({each.key() for each in found}) == len(found):
@@ -136,7 +136,7 @@ class Kernel:
 
     def service(self, wanted: Service) -> Service:
         """One service. Refused: ESRCH when it is not there."""
-        return self._one(GET_SERVICE, wire.read_service, wire.service_id(wanted))
+        return self._one(GET_SERVICE, codec.read_service, codec.service_id(wanted))
 
     def destinations(self, service: Service) -> list[Destination]:
         """A service's real servers, newest first."""
@@ -147,13 +147,13 @@ class Kernel:
         """Some values of each service's real servers, newest first."""
         family = AF_INET
 
-        def read(reply: netlink.Message) -> Row:
-            return row(wire.read_destination(reply, family), columns)
+        def read(reply: messages.Message) -> Row:
+            return row(codec.read_destination(reply, family), columns)
 
         reader = dumps.row_reader(self._family, columns)
         for service in services:
             family = service.af
-            yield self._dump(GET_DEST, wire.service_id(service), read, reader)
+            yield self._dump(GET_DEST, codec.service_id(service), read, reader)
 
     def overview(self) -> Overview | None:
         """/proc/net/ip_vs and what it lacks; None where it cannot be read: the dumps have it all."""
@@ -162,7 +162,7 @@ class Kernel:
                 text = file.read()
         except OSError:
             return None
-        found: list[Any] = self._dump(GET_SERVICE, b"", wire.read_service, dumps.overview_reader(self._family))
+        found: list[Any] = self._dump(GET_SERVICE, b"", codec.read_service, dumps.overview_reader(self._family))
         others = [each for each in found if each.__class__ is Service]
         plain = [each for each in found if each.__class__ is not Service] if others else found
         return None if can_grow(plain) and len(set(plain)) < len(plain) else Overview(text, plain, others)
@@ -177,11 +177,11 @@ class Kernel:
 
     def timeouts(self) -> Timeouts:
         """The time-outs, seconds."""
-        return self._one(GET_CONFIG, wire.read_timeouts)
+        return self._one(GET_CONFIG, codec.read_timeouts)
 
     def daemons(self) -> list[Daemon]:
         """The sync daemons that run, master first."""
-        return self._dump(GET_DAEMON, b"", wire.read_daemon)
+        return self._dump(GET_DAEMON, b"", codec.read_daemon)
 
     def connections(self) -> Iterator[bytes]:
         """The lines of /proc/net/ip_vs_conn, its heading first. Failed (status 1) when it cannot be read."""
@@ -199,15 +199,15 @@ class Kernel:
         All are encoded before the first is sent: when `changes` raises, nothing was done.
         """
         batches: list[tuple[int, int, bytes]] = []  # first and last sequence number, messages
-        encode = wire.Encoder().payload
-        message = netlink.message
+        encode = codec.Encoder().payload
+        message = messages.pack_message
         family = self._family
         waiting: list[bytes] = []
         op = 0
         seq = self._seq + 1
         for change in changes:
             op = change.op
-            waiting.append(message(family, op, netlink.NLM_F_REQUEST, seq, encode(change)))
+            waiting.append(message(family, op, messages.NLM_F_REQUEST, seq, encode(change)))
             seq += 1
             if len(waiting) == self._batch:
                 batches.append(self._closed(waiting, op, seq))
@@ -223,7 +223,7 @@ class Kernel:
             refused += [(place + at, number) for at, number in self._outcomes(first, last)]
             place += self._batch
         if any(number == errno.ENOENT for _, number in refused):
-            self._one(GET_INFO, wire.read_info)  # no scheduler or server of that name, or no IPVS?
+            self._one(GET_INFO, codec.read_info)  # no scheduler or server of that name, or no IPVS?
         return refused
 
     def _closed(self, requests: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
@@ -232,9 +232,9 @@ class Kernel:
         if op == DEL_DAEMON:
             # Its acknowledgement can get lost: a daemon stopped before its thread first ran answers EINTR, and netlink is
             # silent on that (af_netlink.c: netlink_rcv_skb). Something after it always answers.
-            requests.append(netlink.message(self._family, GET_INFO, netlink.NLM_F_REQUEST, seq, b""))
+            requests.append(messages.pack_message(self._family, GET_INFO, messages.NLM_F_REQUEST, seq, b""))
             seq += 1
-        requests[-1] = netlink.acknowledged(requests[-1])
+        requests[-1] = messages.with_ack(requests[-1])
         return first, seq - 1, b"".join(requests)
 
     def _outcomes(self, first: int, last: int) -> list[tuple[int, int]]:
@@ -242,9 +242,9 @@ class Kernel:
         refused = []
         while True:
             for reply in self._messages(self._receive()):
-                if reply.type != netlink.NLMSG_ERROR or not first <= reply.seq <= last:
+                if reply.type != messages.NLMSG_ERROR or not first <= reply.seq <= last:
                     continue  # the answer of GET_INFO, or to something we no longer wait for
-                number = self._decoded(netlink.Message.errno, reply)
+                number = self._decoded(messages.Message.errno, reply)
                 if number:
                     refused.append((reply.seq - first, number))
                 if reply.seq == last:
@@ -253,16 +253,16 @@ class Kernel:
     def _find(self, load: bool) -> None:
         self._family = self._find_family(load)
         try:
-            self._info = self._one(GET_INFO, wire.read_info)
+            self._info = self._one(GET_INFO, codec.read_info)
         except Refused as no:
             raise not_there(no.errno) from None
 
     def _find_family(self, load: bool) -> int:
         while True:
             self._seq += 1
-            self._send(netlink.get_family(self._seq))
+            self._send(messages.get_family(self._seq))
             try:
-                return self._decoded(netlink.read_family, self._reply(0))
+                return self._decoded(messages.read_family, self._reply(0))
             except Refused as no:
                 if no.errno != errno.ENOENT:
                     raise not_there(no.errno) from None
@@ -270,19 +270,19 @@ class Kernel:
                 raise not_there(old_interface_errno())
             load = False
 
-    def _one(self, command: int, read: Callable[[netlink.Message], Value], payload: bytes = b"") -> Value:
+    def _one(self, command: int, read: Callable[[messages.Message], Value], payload: bytes = b"") -> Value:
         """A request with one answer."""
         self._seq += 1
-        self._send(netlink.message(self._family, command, netlink.NLM_F_REQUEST, self._seq, payload))
+        self._send(messages.pack_message(self._family, command, messages.NLM_F_REQUEST, self._seq, payload))
         return self._decoded(read, self._reply(command))
 
-    def _reply(self, command: int) -> netlink.Message:
+    def _reply(self, command: int) -> messages.Message:
         while True:
             for reply in self._messages(self._receive()):
                 if reply.seq != self._seq:
                     continue
-                if reply.type == netlink.NLMSG_ERROR:
-                    self._refuse(command, self._decoded(netlink.Message.errno, reply))
+                if reply.type == messages.NLMSG_ERROR:
+                    self._refuse(command, self._decoded(messages.Message.errno, reply))
                 return reply
 
     def _refuse(self, command: int, number: int) -> NoReturn:
@@ -295,20 +295,20 @@ class Kernel:
         self,
         command: int,
         payload: bytes,
-        read: Callable[[netlink.Message], Value],
+        read: Callable[[messages.Message], Value],
         reader: Reader | None = None,
     ) -> list[Value]:
         """A request with many answers; taken again when the kernel says that the table moved meanwhile."""
         for _ in range(TRIES):
             self._seq = seq = self._seq + 1
-            self._send(netlink.message(self._family, command, netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP, seq, payload))
+            self._send(messages.pack_message(self._family, command, messages.NLM_F_REQUEST | messages.NLM_F_DUMP, seq, payload))
             found = self._answers(command, seq, read, reader)
             if found is not None:
                 return found
         raise Failed(KEPT_CHANGING)
 
     def _answers(
-        self, command: int, seq: int, read: Callable[[netlink.Message], Value], reader: Reader | None
+        self, command: int, seq: int, read: Callable[[messages.Message], Value], reader: Reader | None
     ) -> list[Value] | None:
         """What a dump gives; None when the kernel marks it as interrupted."""
         found: list[Value] = []
@@ -316,7 +316,7 @@ class Kernel:
         receive = self._receive
         while True:
             datagram = receive()
-            if len(datagram) == netlink.DONE and netlink.is_done(datagram, seq):
+            if len(datagram) == messages.DONE and messages.is_dump_end(datagram, seq):
                 return None if interrupted else found
             if reader:
                 some = reader.values(datagram, seq)
@@ -326,18 +326,18 @@ class Kernel:
             for reply in self._messages(datagram):
                 if reply.seq != seq:
                     continue
-                interrupted = interrupted or bool(reply.flags & netlink.NLM_F_DUMP_INTR)
-                if reply.type in (netlink.NLMSG_ERROR, netlink.NLMSG_DONE):
-                    number = self._decoded(netlink.Message.errno, reply)
+                interrupted = interrupted or bool(reply.flags & messages.NLM_F_DUMP_INTR)
+                if reply.type in (messages.NLMSG_ERROR, messages.NLMSG_DONE):
+                    number = self._decoded(messages.Message.errno, reply)
                     if number:
                         self._refuse(command, number)
                     return None if interrupted else found
                 found.append(self._decoded(read, reply))
 
-    def _decoded(self, read: Callable[[netlink.Message], Value], reply: netlink.Message) -> Value:
+    def _decoded(self, read: Callable[[messages.Message], Value], reply: messages.Message) -> Value:
         try:
             return read(reply)
-        except netlink.WireError as bad:
+        except messages.WireError as bad:
             raise not_understood(bad) from None
 
     def _send(self, data: bytes) -> None:
@@ -364,10 +364,10 @@ class Kernel:
             self._trace("received", data.tobytes())
         return data
 
-    def _messages(self, datagram: memoryview) -> list[netlink.Message]:
+    def _messages(self, datagram: memoryview) -> list[messages.Message]:
         try:
-            return list(netlink.messages(datagram.tobytes()))
-        except netlink.WireError as bad:
+            return list(messages.iter_messages(datagram.tobytes()))
+        except messages.WireError as bad:
             raise not_understood(bad) from None
 
 
@@ -376,7 +376,7 @@ def can_grow(found: list[Any]) -> bool:
     return len(found) >= DATAGRAM and os.path.exists(STATUS_FILE)
 
 
-def not_understood(bad: netlink.WireError) -> Failed:
+def not_understood(bad: messages.WireError) -> Failed:
     """What to say of bytes that are no answer."""
     return Failed(f"The kernel's answer cannot be read: {bad} (IPVSADM_DEBUG=netlink shows it)")
 

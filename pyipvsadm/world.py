@@ -186,7 +186,7 @@ class World:
 
             trace = None
             if self.environ.get("IPVSADM_DEBUG") == "netlink":
-                from pyipvsadm.trace import describe  # noqa: PLC0415
+                from pyipvsadm.netlink.trace import describe  # noqa: PLC0415
 
                 def trace(direction: str, data: bytes) -> None:
                     for line in describe(direction, data):

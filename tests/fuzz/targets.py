@@ -23,11 +23,12 @@ from unittest import mock
 from hypothesis import strategies as st
 
 import pyipvsadm
-from pyipvsadm import cli, model, netlink, shells, wire
+from pyipvsadm import cli, model, shells
 from pyipvsadm.errors import Failed
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Daemon, Destination, Overview, Service, Timeouts
+from pyipvsadm.netlink import codec, messages
 from pyipvsadm.options import COMMANDS, OPTIONS
 from tests.unit.test_kernel import FAMILY, Socket, header
 from tests.unit.worlds import FakeWorld, overview
@@ -182,15 +183,15 @@ def filled() -> Kernelly:
 def _valid() -> list[bytes]:
     web = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, pe="sip")
     server = Destination(AF_INET6, bytes(16), 80)
-    counts = b"".join(netlink.attribute(kind, bytes(4)) for kind in (7, 8, 9))
-    stats = netlink.attribute(12, b"".join(netlink.attribute(kind, bytes(8)) for kind in range(1, 11)))
-    service = wire.Encoder().payload(Change(model.NEW_SERVICE, web))
+    counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
+    stats = messages.pack_attribute(12, b"".join(messages.pack_attribute(kind, bytes(8)) for kind in range(1, 11)))
+    service = codec.Encoder().payload(Change(model.NEW_SERVICE, web))
     return [
         service,
-        netlink.attribute(wire.SERVICE, service[4:] + stats),
-        netlink.attribute(wire.DEST, wire.destination_full(server)[4:] + counts + stats),
-        wire.daemon(Daemon(model.MASTER, "lo", 1, 2, bytes(4), 3, 4)),
-        wire.timeouts(Timeouts(1, 2, 3)),
+        messages.pack_attribute(codec.SERVICE, service[4:] + stats),
+        messages.pack_attribute(codec.DEST, codec.destination_full(server)[4:] + counts + stats),
+        codec.daemon(Daemon(model.MASTER, "lo", 1, 2, bytes(4), 3, 4)),
+        codec.timeouts(Timeouts(1, 2, 3)),
     ]
 
 
@@ -207,14 +208,14 @@ def _damaged(draw: st.DrawFn, pieces: Sequence[bytes]) -> bytes:
 _attributes = st.recursive(
     st.binary(max_size=20),
     lambda inner: st.lists(st.tuples(st.integers(0, 20), inner), max_size=12).map(
-        lambda rows: b"".join(netlink.attribute(kind, body) for kind, body in rows)
+        lambda rows: b"".join(messages.pack_attribute(kind, body) for kind, body in rows)
     ),
     max_leaves=20,
 )
 _bodies = _damaged(_valid()) | _attributes | st.binary(max_size=60)
-_kinds = st.sampled_from((FAMILY, FAMILY, FAMILY, netlink.NLMSG_DONE, netlink.NLMSG_ERROR, netlink.GENL_ID_CTRL)) | st.integers(
-    0, 65535
-)
+_kinds = st.sampled_from(
+    (FAMILY, FAMILY, FAMILY, messages.NLMSG_DONE, messages.NLMSG_ERROR, messages.GENL_ID_CTRL)
+) | st.integers(0, 65535)
 _messages = st.tuples(_kinds, st.sampled_from((0, 2, 0x10, 0x12)), st.sampled_from((0, 0, 0, 0, -1, 1)), _bodies)
 _datagrams = st.lists(_messages, min_size=1, max_size=4) | st.binary(max_size=80)
 ASKED = (
@@ -235,7 +236,7 @@ def _datagram(given: object, seq: int) -> bytes:
     assert isinstance(given, list)
     parts = []
     for kind, flags, off, body in given:
-        wanted = body if kind in (netlink.NLMSG_DONE, netlink.NLMSG_ERROR) else struct.pack("BBH", 1, 1, 0) + body
+        wanted = body if kind in (messages.NLMSG_DONE, messages.NLMSG_ERROR) else struct.pack("BBH", 1, 1, 0) + body
         parts.append(header(kind, flags, (seq + off) & 0xFFFFFFFF, wanted + bytes(-len(wanted) % 4)))
     return b"".join(parts)
 
@@ -252,7 +253,7 @@ def kernel(drawn: tuple[list[str], list[object], bool, bytes]) -> None:
             if opens:
                 super().send(data)
                 return
-            for message in netlink.messages(data):
+            for message in messages.iter_messages(data):
                 self.queue += play((message.seq, message.type, message.flags, message.body[0], {}))
 
     sock = Hostile(play)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from pyipvsadm import files, kernel, netlink
+from pyipvsadm import files, kernel
 from pyipvsadm.change import apply as _loaded  # noqa: F401  # in a child that would be many system calls
 from pyipvsadm.change import snapshot
 from pyipvsadm.cli import main
@@ -39,6 +39,7 @@ from pyipvsadm.model import (
     Daemon,
     Service,
 )
+from pyipvsadm.netlink import messages
 from pyipvsadm.rules import change_rule
 from pyipvsadm.world import World
 from tests.bench.rows import rules
@@ -92,7 +93,7 @@ def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) ->
 
     def trace(direction: str, data: bytes) -> None:
         if direction == "sent":
-            sent.extend(message.body[0] for message in netlink.messages(data) if message.type > netlink.GENL_ID_CTRL)
+            sent.extend(message.body[0] for message in messages.iter_messages(data) if message.type > messages.GENL_ID_CTRL)
 
     def apply() -> str:
         return answer(Step(("--apply",), text), Names(), lambda: Kernel(trace)).stderr

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm import netlink, wire
 from pyipvsadm.cli import main
 from pyipvsadm.errors import Failed
 from pyipvsadm.kernel import ERROR_SPACE, NETLINK_GENERIC, Kernel
@@ -39,6 +38,7 @@ from pyipvsadm.model import (
     Destination,
     Service,
 )
+from pyipvsadm.netlink import codec, messages
 from tests.kernel.netns import Result, run_ours, run_reference
 from tests.kernel.network import eventually
 from tests.unit.worlds import FakeScreen, FakeWorld
@@ -141,7 +141,7 @@ def test_a_batch_in_which_everything_is_refused(table: Kernel) -> None:
 
 
 def test_an_error_takes_no_more_of_the_receive_buffer_than_batches_leave_for_it(table: Kernel) -> None:
-    table._send(netlink.message(table._family, DEL_SERVICE, netlink.NLM_F_REQUEST, 99, wire.service_id(SERVICE)))
+    table._send(messages.pack_message(table._family, DEL_SERVICE, messages.NLM_F_REQUEST, 99, codec.service_id(SERVICE)))
     (taken,) = struct.unpack_from("=I", table._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))  # SK_MEMINFO_RMEM_ALLOC
     assert 0 < taken <= ERROR_SPACE
 
@@ -284,7 +284,7 @@ def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel
 def test_nobody_but_the_kernel_can_answer(table: Kernel) -> None:
     """A stranger's message to our port id is refused on its own side, as our socket is connected to the kernel."""
     (port_id, _) = table._socket.getsockname()
-    end = struct.pack("=IHHIIi", 20, netlink.NLMSG_DONE, netlink.NLM_F_MULTI, table._seq + 1, 0, 0)
+    end = struct.pack("=IHHIIi", 20, messages.NLMSG_DONE, messages.NLM_F_MULTI, table._seq + 1, 0, 0)
     with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)) as stranger:
         with pytest.raises(ConnectionRefusedError):
             stranger.sendto(end, (port_id, 0))

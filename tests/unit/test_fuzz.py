@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pyipvsadm import netlink, reading
+from pyipvsadm import reading
 from pyipvsadm.change import carry, desired, plan, snapshot
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, NEW_SERVICE, Change, Service
+from pyipvsadm.netlink import messages
 from tests.fuzz import targets
 from tests.fuzz.targets import TARGETS, Endless, lines_of, memory_of
 from tests.unit.worlds import FakeWorld
@@ -43,7 +44,7 @@ def test_a_loop_without_an_end_is_found() -> None:
 def nested(times: int) -> bytes:
     data = b""
     for _ in range(times):
-        data = netlink.attribute(1, data)
+        data = messages.pack_attribute(1, data)
     return data
 
 
@@ -52,7 +53,7 @@ def answers(body: Callable[[int], list[Any]]) -> Callable[[int], Any]:
 
 
 GROWS: list[tuple[str, str, Callable[[int], Any]]] = [
-    ("netlink", "attributes", answers(lambda times: [[(28, 2, 0, netlink.attribute(9, b"") * times)]])),
+    ("netlink", "attributes", answers(lambda times: [[(28, 2, 0, messages.pack_attribute(9, b"") * times)]])),
     ("netlink", "nests", answers(lambda times: [[(28, 2, 0, nested(times))]])),
     ("netlink", "messages", answers(lambda times: [[(28, 2, 1, b"")] * times])),
     ("netlink", "datagrams", answers(lambda times: [[(28, 2, 1, b"")]] * times)),

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyipvsadm import kernel, model, netlink, wire
+from pyipvsadm import kernel, model
 from pyipvsadm.errors import Failed, Refused
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import AF_INET, HASHED, TCP, Change, Daemon, Destination, Service, Timeouts
+from pyipvsadm.netlink import codec, messages
 from tests.unit.worlds import overview
 
 if TYPE_CHECKING:
@@ -33,29 +34,29 @@ def header(kind: int, flags: int, seq: int, body: bytes) -> bytes:
 
 
 def error(seq: int, number: int) -> bytes:
-    return header(netlink.NLMSG_ERROR, 0, seq, struct.pack("=i", -number) + bytes(16))
+    return header(messages.NLMSG_ERROR, 0, seq, struct.pack("=i", -number) + bytes(16))
 
 
 def done(seq: int, number: int = 0) -> bytes:
-    return header(netlink.NLMSG_DONE, netlink.NLM_F_MULTI, seq, struct.pack("=i", -number))
+    return header(messages.NLMSG_DONE, messages.NLM_F_MULTI, seq, struct.pack("=i", -number))
 
 
-def part(seq: int, payload: bytes, flags: int = netlink.NLM_F_MULTI) -> bytes:
-    return netlink.message(FAMILY, 1, flags, seq, payload)
+def part(seq: int, payload: bytes, flags: int = messages.NLM_F_MULTI) -> bytes:
+    return messages.pack_message(FAMILY, 1, flags, seq, payload)
 
 
 def info(seq: int) -> bytes:
-    values = netlink.attribute(1, struct.pack("=I", 0x010201)) + netlink.attribute(2, struct.pack("=I", 4096))
-    return netlink.message(FAMILY, model.SET_INFO, 0, seq, values)
+    values = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(2, struct.pack("=I", 4096))
+    return messages.pack_message(FAMILY, model.SET_INFO, 0, seq, values)
 
 
 def opening(request: Request) -> list[Answer] | None:
     """What every kernel with IPVS answers when it is opened."""
     seq, kind, flags, command, _ = request
-    if kind == netlink.GENL_ID_CTRL:
-        return [netlink.message(netlink.GENL_ID_CTRL, 1, 0, seq, netlink.attribute(1, struct.pack("=H", FAMILY)))]
+    if kind == messages.GENL_ID_CTRL:
+        return [messages.pack_message(messages.GENL_ID_CTRL, 1, 0, seq, messages.pack_attribute(1, struct.pack("=H", FAMILY)))]
     if command == model.GET_INFO:
-        return [info(seq), *([error(seq, 0)] if flags & netlink.NLM_F_ACK else [])]
+        return [info(seq), *([error(seq, 0)] if flags & messages.NLM_F_ACK else [])]
     return None
 
 
@@ -83,8 +84,8 @@ class Socket:
 
     def send(self, data: bytes) -> None:
         requests = [
-            (message.seq, message.type, message.flags, message.body[0], netlink.attributes(message.body[4:]))
-            for message in netlink.messages(data)
+            (message.seq, message.type, message.flags, message.body[0], messages.iter_attributes(message.body[4:]))
+            for message in messages.iter_messages(data)
         ]
         self.sends.append(requests)
         for request in requests:
@@ -118,7 +119,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Kernel, Sock
 def silent(request: Request) -> list[Answer]:
     """A kernel to which everything is right."""
     seq, _, flags, _, _ = request
-    return [error(seq, 0)] if flags & netlink.NLM_F_ACK else []
+    return [error(seq, 0)] if flags & messages.NLM_F_ACK else []
 
 
 def refuses(*commands: tuple[int, int]) -> Player:
@@ -142,7 +143,7 @@ STOP = Change(model.DEL_DAEMON, daemon=Daemon(model.MASTER))
 def test_opening_finds_the_family_and_asks_for_info(connect: Any) -> None:
     table, sock = connect(silent)
     assert table.info() == model.Info(0x010201, 4096)
-    assert [request[3] for (request,) in sock.sends] == [netlink.CTRL_CMD_GETFAMILY, model.GET_INFO]
+    assert [request[3] for (request,) in sock.sends] == [messages.CTRL_CMD_GETFAMILY, model.GET_INFO]
     table.close()
     assert sock.closed
 
@@ -151,7 +152,7 @@ def test_a_batch_is_one_send_and_only_its_last_asks_for_an_answer(connect: Any) 
     table, sock = connect(silent)
     assert table.apply([ADD, ADD_SERVER, ADD_SERVER]) == []
     (batch,) = sock.sends[2:]
-    assert [(request[3], bool(request[2] & netlink.NLM_F_ACK)) for request in batch] == [
+    assert [(request[3], bool(request[2] & messages.NLM_F_ACK)) for request in batch] == [
         (model.NEW_SERVICE, False),
         (model.NEW_DEST, False),
         (model.NEW_DEST, True),
@@ -219,19 +220,19 @@ def test_an_overrun_in_a_later_batch(connect: Any) -> None:
 
 def listing(request: Request) -> list[Answer]:
     seq, _, _, command, attrs = request
-    if command == model.GET_SERVICE and request[2] & netlink.NLM_F_DUMP:
-        service = wire.Encoder().payload(ADD)
+    if command == model.GET_SERVICE and request[2] & messages.NLM_F_DUMP:
+        service = codec.Encoder().payload(ADD)
         return [part(seq, service) + part(seq, service), part(seq, service), done(seq)]
     if command == model.GET_SERVICE:
-        return [part(seq, wire.Encoder().payload(ADD), 0)]
+        return [part(seq, codec.Encoder().payload(ADD), 0)]
     if command == model.GET_DEST:
-        assert wire.SERVICE in attrs
-        counts = b"".join(netlink.attribute(kind, bytes(4)) for kind in (7, 8, 9))
-        return [part(seq, netlink.attribute(wire.DEST, wire.destination_full(SERVER)[4:] + counts)) + done(seq)]
+        assert codec.SERVICE in attrs
+        counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
+        return [part(seq, messages.pack_attribute(codec.DEST, codec.destination_full(SERVER)[4:] + counts)) + done(seq)]
     if command == model.GET_DAEMON:
-        return [part(seq, wire.daemon(Daemon(model.MASTER, "lo", 1))), done(seq)]
+        return [part(seq, codec.daemon(Daemon(model.MASTER, "lo", 1))), done(seq)]
     if command == model.GET_CONFIG:
-        return [part(seq, wire.timeouts(Timeouts(900, 120, 300)), 0)]
+        return [part(seq, codec.timeouts(Timeouts(900, 120, 300)), 0)]
     return silent(request)
 
 
@@ -253,7 +254,7 @@ def test_the_kernels_own_listing_and_what_it_lacks(connect: Any, monkeypatch: py
     marked = Service(AF_INET, fwmark=7, flags=HASHED)
 
     def play(request: Request) -> list[Answer]:
-        payloads = [wire.Encoder().payload(Change(model.NEW_SERVICE, each)) for each in (*services, marked)]
+        payloads = [codec.Encoder().payload(Change(model.NEW_SERVICE, each)) for each in (*services, marked)]
         return [*(part(request[0], payload) for payload in payloads), done(request[0])]
 
     table, _ = connect(play)
@@ -266,8 +267,8 @@ def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
     def play(request: Request) -> list[Answer]:
         seq = request[0]
         times.append(seq)
-        flags = netlink.NLM_F_MULTI | (netlink.NLM_F_DUMP_INTR if len(times) < 3 else 0)
-        return [part(seq, wire.Encoder().payload(ADD), flags), done(seq)]
+        flags = messages.NLM_F_MULTI | (messages.NLM_F_DUMP_INTR if len(times) < 3 else 0)
+        return [part(seq, codec.Encoder().payload(ADD), flags), done(seq)]
 
     table, _ = connect(play)
     assert table.services() == [SERVICE]
@@ -287,7 +288,7 @@ def test_where_tables_grow_a_dump_with_a_service_twice_is_taken_again(
         seq = request[0]
         found = [Change(model.NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks[len(times)]]
         times.append(seq)
-        return [*(part(seq, wire.Encoder().payload(each)) for each in found), done(seq)]
+        return [*(part(seq, codec.Encoder().payload(each)) for each in found), done(seq)]
 
     monkeypatch.setattr("pyipvsadm.kernel.os.path.exists", lambda path: grows and path == kernel.STATUS_FILE)
     monkeypatch.setattr("pyipvsadm.kernel.time.sleep", pauses.append)
@@ -298,7 +299,7 @@ def test_where_tables_grow_a_dump_with_a_service_twice_is_taken_again(
 
 def test_where_every_dump_has_a_service_twice_it_is_given_up(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def play(request: Request) -> list[Answer]:
-        return [*(part(request[0], wire.Encoder().payload(ADD)) for _ in range(20)), done(request[0])]
+        return [*(part(request[0], codec.Encoder().payload(ADD)) for _ in range(20)), done(request[0])]
 
     monkeypatch.setattr("pyipvsadm.kernel.os.path.exists", lambda path: path == kernel.STATUS_FILE)
     monkeypatch.setattr("pyipvsadm.kernel.time.sleep", lambda _: None)
@@ -309,7 +310,7 @@ def test_where_every_dump_has_a_service_twice_it_is_given_up(connect: Any, monke
 
 def test_a_dump_that_is_always_interrupted_is_given_up(connect: Any) -> None:
     def play(request: Request) -> list[Answer]:
-        return [header(netlink.NLMSG_DONE, netlink.NLM_F_DUMP_INTR, request[0], bytes(4))]
+        return [header(messages.NLMSG_DONE, messages.NLM_F_DUMP_INTR, request[0], bytes(4))]
 
     table, sock = connect(play)
     with pytest.raises(Failed, match="kept changing"):
@@ -369,7 +370,7 @@ def test_an_answer_without_its_attributes(connect: Any) -> None:
         table.services()
 
 
-@pytest.mark.parametrize("answer", [header(FAMILY, 0, 1, bytes(4)), header(netlink.NLMSG_ERROR, 0, 1, b"")])
+@pytest.mark.parametrize("answer", [header(FAMILY, 0, 1, bytes(4)), header(messages.NLMSG_ERROR, 0, 1, b"")])
 def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     """A family without its id, an error without its errno."""
     sock = Socket(silent)
@@ -380,7 +381,7 @@ def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer:
 
 
 def test_an_error_without_its_errno(connect: Any) -> None:
-    table, _ = connect(lambda request: [header(netlink.NLMSG_ERROR, 0, request[0], b"")])
+    table, _ = connect(lambda request: [header(messages.NLMSG_ERROR, 0, request[0], b"")])
     for ask in (table.services, table.timeouts, lambda: table.apply([ADD])):
         with pytest.raises(Failed, match="an error message without its errno"):
             ask()
@@ -409,7 +410,7 @@ def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
     sock = Socket(silent)
 
     def send(data: bytes) -> None:
-        (message,) = netlink.messages(data)
+        (message,) = messages.iter_messages(data)
         family = opening((message.seq, message.type, 0, 0, {}))
         sock.queue += family or [error(message.seq, errno.EPERM)]
 
@@ -435,7 +436,7 @@ class Absent:
         sock = Socket(silent)
 
         def send(data: bytes) -> None:
-            (message,) = netlink.messages(data)
+            (message,) = messages.iter_messages(data)
             answer = opening((message.seq, message.type, 0, message.body[0], {})) if self.there else None
             sock.queue += answer or [error(message.seq, self.refusal)]
 

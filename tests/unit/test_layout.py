@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm import dumps, layout, netlink, wire
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -24,6 +23,7 @@ from pyipvsadm.model import (
     destination,
     row,
 )
+from pyipvsadm.netlink import codec, dump_layout, dumps, messages
 from tests.unit.worlds import overview
 
 FAMILY = 28
@@ -32,39 +32,41 @@ V4 = bytes([10, 0, 0, 1])
 
 
 def nested(kind: int, values: dict[int, bytes], order: tuple[int, ...]) -> bytes:
-    return netlink.attribute(kind, b"".join(netlink.attribute(at, values[at]) for at in order if at in values))
+    return messages.pack_attribute(kind, b"".join(messages.pack_attribute(at, values[at]) for at in order if at in values))
 
 
 def statistics(numbers: tuple[int, ...], pad: int = 0) -> bytes:
     """pad: the value that a pad stands before, for processors that want them aligned (IPVS_STATS_ATTR_PAD)."""
-    values = [netlink.attribute(at, struct.pack("=Q", value)) for at, value in enumerate(numbers, 1)]
+    values = [messages.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(numbers, 1)]
     if pad:
-        values.insert(pad - 1, netlink.attribute(11, b""))
+        values.insert(pad - 1, messages.pack_attribute(11, b""))
     return b"".join(values)
 
 
-def record(payload: bytes, flags: int = netlink.NLM_F_MULTI, seq: int = SEQ, family: int = FAMILY) -> bytes:
-    return netlink.message(family, 1, flags, seq, payload)
+def record(payload: bytes, flags: int = messages.NLM_F_MULTI, seq: int = SEQ, family: int = FAMILY) -> bytes:
+    return messages.pack_message(family, 1, flags, seq, payload)
 
 
 def service_record(service: Service, pad: int = 0, more: bytes | None = None, **options: int) -> bytes:
     """As ip_vs_genl_fill_service writes it. more: what a newer kernel might put before the counters."""
-    values = netlink.attributes(netlink.attributes(wire.Encoder().payload(Change(NEW_SERVICE, service)))[wire.SERVICE])
-    values[wire.SVC_STATS64] = statistics(service.stats, pad)
+    values = messages.iter_attributes(
+        messages.iter_attributes(codec.Encoder().payload(Change(NEW_SERVICE, service)))[codec.SERVICE]
+    )
+    values[codec.SVC_STATS64] = statistics(service.stats, pad)
     if more is not None:
         values[99] = more
     order = (1, 5, 2, 3, 4, 6, 11, 7, 8, 9, 99, 12)
-    return record(nested(wire.SERVICE, values, order), **options)
+    return record(nested(codec.SERVICE, values, order), **options)
 
 
 def destination_record(server: Destination, stats: bool = True, pad: int = 0) -> bytes:
     """As ip_vs_genl_fill_dest writes it."""
-    values = netlink.attributes(netlink.attributes(wire.destination_full(server))[wire.DEST])
+    values = messages.iter_attributes(messages.iter_attributes(codec.destination_full(server))[codec.DEST])
     for kind, count in ((7, server.active), (8, server.inactive), (9, server.persistent)):
         values[kind] = struct.pack("=I", count)
     if stats:
-        values[wire.DEST_STATS64] = statistics(server.stats, pad)
-    return record(nested(wire.DEST, values, (1, 2, 3, 4, 13, 14, 15, 5, 6, 7, 8, 9, 11, 12)))
+        values[codec.DEST_STATS64] = statistics(server.stats, pad)
+    return record(nested(codec.DEST, values, (1, 2, 3, 4, 13, 14, 15, 5, 6, 7, 8, 9, 11, 12)))
 
 
 u16 = st.integers(0, 2**16 - 1)
@@ -99,7 +101,7 @@ def test_services_of_any_mixture(batches: list[list[Service]]) -> None:
     for batch in batches:
         datagram = b"".join(map(service_record, batch))
         found = reader.values(datagram, SEQ)
-        walked = [wire.read_service(message) for message in netlink.messages(datagram)]
+        walked = [codec.read_service(message) for message in messages.iter_messages(datagram)]
         assert walked == batch
         assert found in (batch, None)
         if found is None:  # more kinds of records than are worth learning
@@ -196,21 +198,22 @@ SERVER = Destination(AF_INET, V4, 80)
 OTHERS: list[tuple[str, bytes]] = [
     ("another sequence number", service_record(SERVICE, seq=SEQ + 1)),
     ("another family", service_record(SERVICE, family=FAMILY + 1)),
-    ("an interrupted dump", service_record(SERVICE, flags=netlink.NLM_F_MULTI | netlink.NLM_F_DUMP_INTR)),
-    ("the end of a dump", struct.pack("=IHHIIi", 20, netlink.NLMSG_DONE, netlink.NLM_F_MULTI, SEQ, 0, 0)),
+    ("an interrupted dump", service_record(SERVICE, flags=messages.NLM_F_MULTI | messages.NLM_F_DUMP_INTR)),
+    ("the end of a dump", struct.pack("=IHHIIi", 20, messages.NLMSG_DONE, messages.NLM_F_MULTI, SEQ, 0, 0)),
     ("a server", destination_record(SERVER)),
     ("no attributes", record(b"")),
     ("a cut attribute", record(b"\1\0")),
-    ("a nest of two bytes", record(netlink.attribute(wire.SERVICE, b"\1\0"))),
+    ("a nest of two bytes", record(messages.pack_attribute(codec.SERVICE, b"\1\0"))),
     ("an attribute beyond the end", record(b"\x09\0\1\0")),
     ("an attribute shorter than its header", record(b"\3\0\1\0")),
     ("a cut record", GOOD[:-4]),
     ("a cut header", GOOD[:10]),
-    ("a record shorter than its header", struct.pack("=IHHII", 16, FAMILY, netlink.NLM_F_MULTI, SEQ, 0) + b"\0\0\0\0"),
+    ("a record shorter than its header", struct.pack("=IHHII", 16, FAMILY, messages.NLM_F_MULTI, SEQ, 0) + b"\0\0\0\0"),
     (
         "a value shorter than its type",
         GOOD.replace(
-            netlink.attribute(wire.SVC_FLAGS, struct.pack("=II", 0, 0xFFFFFFFF)), netlink.attribute(wire.SVC_FLAGS, b"\0")
+            messages.pack_attribute(codec.SVC_FLAGS, struct.pack("=II", 0, 0xFFFFFFFF)),
+            messages.pack_attribute(codec.SVC_FLAGS, b"\0"),
         ),
     ),
 ]
@@ -230,11 +233,13 @@ def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
 
 
 def test_values_out_of_their_order_are_left_to_the_walk() -> None:
-    values = netlink.attributes(netlink.attributes(wire.Encoder().payload(Change(NEW_SERVICE, SERVICE)))[wire.SERVICE])
-    values[wire.SVC_STATS64] = statistics(SERVICE.stats)
-    datagram = record(nested(wire.SERVICE, values, (1, 2, 3, 4, 6, 8, 7, 9, 12)))
+    values = messages.iter_attributes(
+        messages.iter_attributes(codec.Encoder().payload(Change(NEW_SERVICE, SERVICE)))[codec.SERVICE]
+    )
+    values[codec.SVC_STATS64] = statistics(SERVICE.stats)
+    datagram = record(nested(codec.SERVICE, values, (1, 2, 3, 4, 6, 8, 7, 9, 12)))
     assert dumps.service_reader(FAMILY, counters=True).values(datagram, SEQ) is None
-    assert [wire.read_service(message) for message in netlink.messages(datagram)] == [SERVICE]
+    assert [codec.read_service(message) for message in messages.iter_messages(datagram)] == [SERVICE]
 
 
 def test_shapes_outlive_the_dump_they_were_learnt_in() -> None:
@@ -255,7 +260,7 @@ def test_a_family_that_nobody_knows() -> None:
 
 def test_no_more_shapes_are_learnt_than_bounded() -> None:
     reader = dumps.service_reader(FAMILY, counters=True)
-    lengths = [4 * at + 1 for at in range(layout._SHAPES + 1)]
+    lengths = [4 * at + 1 for at in range(dump_layout._SHAPES + 1)]
     for length in lengths[:-1]:
         assert reader.values(service_record(Service(AF_INET, TCP, V4, 80, scheduler="x" * length)), SEQ)
     assert reader.values(service_record(Service(AF_INET, TCP, V4, 80, scheduler="x" * lengths[-1])), SEQ) is None

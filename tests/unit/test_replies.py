@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyipvsadm import layout
 from pyipvsadm.kernel import Kernel
+from pyipvsadm.netlink import dump_layout
 from tests.cases import ours
 from tests.cases.recording import Answer
 from tests.replies import recording, table
@@ -65,10 +65,10 @@ class Replay:
 def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[recording.Table, str], Kernel]:
     """A Kernel that a recording answers, and which reads it in one of WAYS."""
     monkeypatch.setattr("pyipvsadm.kernel.load_module", lambda: False)
-    quick = layout.Reader.values
+    quick = dump_layout.Reader.values
     file = tmp_path / "ip_vs"
 
-    def values(reader: layout.Reader, datagram: bytes, seq: int) -> list[Any]:
+    def values(reader: dump_layout.Reader, datagram: bytes, seq: int) -> list[Any]:
         found = quick(reader, datagram, seq)
         assert found is not None, f"left to the walk: {datagram.hex()}"
         return found
@@ -77,7 +77,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[recor
         sock = Replay(recorded.exchanges)
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
         monkeypatch.setattr("pyipvsadm.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
-        monkeypatch.setattr(layout.Reader, "values", (lambda *_: None) if way == WALK else values)
+        monkeypatch.setattr(dump_layout.Reader, "values", (lambda *_: None) if way == WALK else values)
         if way == FILE:
             file.write_bytes(recorded.file)
         monkeypatch.setattr("pyipvsadm.kernel.TABLE_FILE", str(file))  # else there is none

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyipvsadm import model, netlink, wire
+from pyipvsadm import model
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -28,12 +28,13 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.trace import describe
+from pyipvsadm.netlink import codec, messages
+from pyipvsadm.netlink.trace import describe
 
 V4 = bytes([10, 0, 0, 1])
 V6 = bytes.fromhex("20010db8000000000000000000000001")
 FAMILY = 27  # any number the kernel may have given out
-REQUEST_ACK = netlink.NLM_F_REQUEST | netlink.NLM_F_ACK
+REQUEST_ACK = messages.NLM_F_REQUEST | messages.NLM_F_ACK
 
 
 def u32(value: int) -> str:
@@ -42,7 +43,7 @@ def u32(value: int) -> str:
 
 
 def sent(change: Change, flags: int = REQUEST_ACK) -> list[str]:
-    return list(describe("sent", netlink.message(FAMILY, change.op, flags, 7, wire.Encoder().payload(change))))
+    return list(describe("sent", messages.pack_message(FAMILY, change.op, flags, 7, codec.Encoder().payload(change))))
 
 
 def test_a_service() -> None:
@@ -64,7 +65,7 @@ def test_a_service() -> None:
 
 def test_a_server_of_a_mark() -> None:
     server = Destination(AF_INET6, V6, 8080, TUNNEL, -1, 100, 50, GUE, 6080, TUN_CSUM)
-    assert sent(Change(NEW_DEST, Service(AF_INET, fwmark=5), server), netlink.NLM_F_REQUEST) == [
+    assert sent(Change(NEW_DEST, Service(AF_INET, fwmark=5), server), messages.NLM_F_REQUEST) == [
         "netlink sent seq=7 NEW_DEST family=27 flags=REQUEST",
         "  SERVICE",
         "    AF 2",
@@ -119,7 +120,7 @@ def test_nothing_but_a_command() -> None:
 
 
 def test_many_messages_in_one_datagram() -> None:
-    both = netlink.message(FAMILY, model.FLUSH, 1, 1, b"") + netlink.message(FAMILY, model.ZERO, 5, 2, b"")
+    both = messages.pack_message(FAMILY, model.FLUSH, 1, 1, b"") + messages.pack_message(FAMILY, model.ZERO, 5, 2, b"")
     assert list(describe("sent", both)) == [
         "netlink sent seq=1 FLUSH family=27 flags=REQUEST",
         "netlink sent seq=2 ZERO family=27 flags=REQUEST|ACK",
@@ -129,16 +130,16 @@ def test_many_messages_in_one_datagram() -> None:
 @pytest.mark.parametrize(
     ("direction", "flags", "shown"),
     [
-        ("sent", netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP, "REQUEST|DUMP"),
-        ("sent", netlink.NLM_F_REQUEST | 0x100, "REQUEST"),  # half of what asks for a dump
-        ("sent", netlink.NLM_F_DUMP_INTR, "0"),
-        ("received", netlink.NLM_F_MULTI, "MULTI"),
-        ("received", netlink.NLM_F_MULTI | netlink.NLM_F_DUMP_INTR, "MULTI|DUMP_INTR"),
-        ("received", netlink.NLM_F_DUMP, "0"),  # these bits mean other things in replies
+        ("sent", messages.NLM_F_REQUEST | messages.NLM_F_DUMP, "REQUEST|DUMP"),
+        ("sent", messages.NLM_F_REQUEST | 0x100, "REQUEST"),  # half of what asks for a dump
+        ("sent", messages.NLM_F_DUMP_INTR, "0"),
+        ("received", messages.NLM_F_MULTI, "MULTI"),
+        ("received", messages.NLM_F_MULTI | messages.NLM_F_DUMP_INTR, "MULTI|DUMP_INTR"),
+        ("received", messages.NLM_F_DUMP, "0"),  # these bits mean other things in replies
     ],
 )
 def test_flags(direction: str, flags: int, shown: str) -> None:
-    data = netlink.message(FAMILY, model.GET_SERVICE, flags, 3, b"")
+    data = messages.pack_message(FAMILY, model.GET_SERVICE, flags, 3, b"")
     assert list(describe(direction, data)) == [f"netlink {direction} seq=3 GET_SERVICE family=27 flags={shown}"]
 
 
@@ -149,14 +150,14 @@ def reply(kind: int, body: bytes, seq: int = 7) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "body", "line"),
     [
-        (netlink.NLMSG_ERROR, struct.pack("=i", 0), "ACK"),
-        (netlink.NLMSG_ERROR, struct.pack("=i", -errno.EEXIST) + bytes(16), "ERROR 17 (File exists)"),
-        (netlink.NLMSG_ERROR, struct.pack("=i", -errno.ESRCH), "ERROR 3 (No such process)"),
-        (netlink.NLMSG_ERROR, struct.pack("=i", -5000), "ERROR 4095 (Unknown error 4095)"),
-        (netlink.NLMSG_ERROR, struct.pack("=i", -(2**31)), "ERROR 4095 (Unknown error 4095)"),
-        (netlink.NLMSG_DONE, struct.pack("=i", 0), "DONE 0"),
-        (netlink.NLMSG_DONE, struct.pack("=i", -errno.EINTR), "DONE 4"),
-        (netlink.NLMSG_DONE, b"", "DONE 0"),
+        (messages.NLMSG_ERROR, struct.pack("=i", 0), "ACK"),
+        (messages.NLMSG_ERROR, struct.pack("=i", -errno.EEXIST) + bytes(16), "ERROR 17 (File exists)"),
+        (messages.NLMSG_ERROR, struct.pack("=i", -errno.ESRCH), "ERROR 3 (No such process)"),
+        (messages.NLMSG_ERROR, struct.pack("=i", -5000), "ERROR 4095 (Unknown error 4095)"),
+        (messages.NLMSG_ERROR, struct.pack("=i", -(2**31)), "ERROR 4095 (Unknown error 4095)"),
+        (messages.NLMSG_DONE, struct.pack("=i", 0), "DONE 0"),
+        (messages.NLMSG_DONE, struct.pack("=i", -errno.EINTR), "DONE 4"),
+        (messages.NLMSG_DONE, b"", "DONE 0"),
     ],
 )
 def test_ends(kind: int, body: bytes, line: str) -> None:
@@ -164,21 +165,21 @@ def test_ends(kind: int, body: bytes, line: str) -> None:
 
 
 def nest(kind: int, *inner: bytes) -> bytes:
-    return netlink.attribute(kind, b"".join(inner))
+    return messages.pack_attribute(kind, b"".join(inner))
 
 
 def test_statistics() -> None:
-    narrow = [netlink.attribute(kind, struct.pack("=Q" if kind in (4, 5) else "=I", kind * 10)) for kind in range(1, 11)]
+    narrow = [messages.pack_attribute(kind, struct.pack("=Q" if kind in (4, 5) else "=I", kind * 10)) for kind in range(1, 11)]
     # On some machines every 64-bit value has an empty PAD before it.
-    wide = [netlink.attribute(11, b"") + netlink.attribute(kind, struct.pack("=Q", kind << 40)) for kind in (1, 10)]
-    body = nest(wire.SERVICE, nest(wire.SVC_STATS, *narrow), nest(wire.SVC_STATS64, *wide))
+    wide = [messages.pack_attribute(11, b"") + messages.pack_attribute(kind, struct.pack("=Q", kind << 40)) for kind in (1, 10)]
+    body = nest(codec.SERVICE, nest(codec.SVC_STATS, *narrow), nest(codec.SVC_STATS64, *wide))
     body += nest(
-        wire.DEST,
-        netlink.attribute(wire.DEST_PERSIST_CONNS, struct.pack("=I", 3)),
-        nest(wire.DEST_STATS64),
-        nest(wire.DEST_STATS),
+        codec.DEST,
+        messages.pack_attribute(codec.DEST_PERSIST_CONNS, struct.pack("=I", 3)),
+        nest(codec.DEST_STATS64),
+        nest(codec.DEST_STATS),
     )
-    assert list(describe("received", netlink.message(FAMILY, model.NEW_SERVICE, 2, 9, body))) == [
+    assert list(describe("received", messages.pack_message(FAMILY, model.NEW_SERVICE, 2, 9, body))) == [
         "netlink received seq=9 NEW_SERVICE family=27 flags=MULTI",
         "  SERVICE",
         "    STATS",
@@ -204,9 +205,9 @@ def test_statistics() -> None:
 
 
 def test_connections_of_a_server() -> None:
-    counts = [(wire.DEST_ACTIVE_CONNS, 1), (wire.DEST_INACT_CONNS, 2)]
-    body = nest(wire.DEST, *(netlink.attribute(kind, struct.pack("=I", value)) for kind, value in counts))
-    assert list(describe("received", netlink.message(FAMILY, NEW_DEST, 2, 9, body)))[1:] == [
+    counts = [(codec.DEST_ACTIVE_CONNS, 1), (codec.DEST_INACT_CONNS, 2)]
+    body = nest(codec.DEST, *(messages.pack_attribute(kind, struct.pack("=I", value)) for kind, value in counts))
+    assert list(describe("received", messages.pack_message(FAMILY, NEW_DEST, 2, 9, body)))[1:] == [
         "  DEST",
         "    ACTIVE_CONNS 1",
         "    INACT_CONNS 2",
@@ -214,8 +215,8 @@ def test_connections_of_a_server() -> None:
 
 
 def test_info_has_attributes_of_its_own() -> None:
-    body = netlink.attribute(1, struct.pack("=I", 0x010201)) + netlink.attribute(2, struct.pack("=I", 4096))
-    assert list(describe("received", netlink.message(FAMILY, model.SET_INFO, 0, 1, body))) == [
+    body = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(2, struct.pack("=I", 4096))
+    assert list(describe("received", messages.pack_message(FAMILY, model.SET_INFO, 0, 1, body))) == [
         "netlink received seq=1 SET_INFO family=27 flags=0",
         f"  VERSION {u32(0x010201)}",
         "  CONN_TAB_SIZE 4096",
@@ -223,17 +224,22 @@ def test_info_has_attributes_of_its_own() -> None:
 
 
 def test_the_controller() -> None:
-    assert list(describe("sent", netlink.get_family(1))) == [
+    assert list(describe("sent", messages.get_family(1))) == [
         "netlink sent seq=1 controller family=16 flags=REQUEST",
         "  FAMILY_NAME 'IPVS'",
     ]
-    body = netlink.attribute(netlink.CTRL_ATTR_FAMILY_ID, struct.pack("=H", FAMILY)) + netlink.attribute(3, struct.pack("=I", 1))
-    assert list(describe("received", netlink.message(16, 1, 0, 1, body)))[1:] == ["  FAMILY_ID 27", f"  attribute 3 {u32(1)}"]
+    body = messages.pack_attribute(messages.CTRL_ATTR_FAMILY_ID, struct.pack("=H", FAMILY)) + messages.pack_attribute(
+        3, struct.pack("=I", 1)
+    )
+    assert list(describe("received", messages.pack_message(16, 1, 0, 1, body)))[1:] == [
+        "  FAMILY_ID 27",
+        f"  attribute 3 {u32(1)}",
+    ]
 
 
 def test_what_has_no_name() -> None:
-    body = nest(wire.SERVICE, netlink.attribute(99, b"\1\2\3\4\5")) + netlink.attribute(77, b"")
-    assert list(describe("received", netlink.message(FAMILY, 42, 0, 1, body))) == [
+    body = nest(codec.SERVICE, messages.pack_attribute(99, b"\1\2\3\4\5")) + messages.pack_attribute(77, b"")
+    assert list(describe("received", messages.pack_message(FAMILY, 42, 0, 1, body))) == [
         "netlink received seq=1 42 family=27 flags=0",
         "  SERVICE",
         "    attribute 99 01020304 05",
@@ -253,22 +259,22 @@ def test_what_has_no_name() -> None:
     ],
 )
 def test_names_cannot_steer_the_terminal(name: bytes, shown: str) -> None:
-    body = nest(wire.SERVICE, netlink.attribute(wire.SVC_SCHED_NAME, name))
-    assert list(describe("sent", netlink.message(FAMILY, NEW_SERVICE, 0, 1, body)))[2] == f"    SCHED_NAME {shown}"
+    body = nest(codec.SERVICE, messages.pack_attribute(codec.SVC_SCHED_NAME, name))
+    assert list(describe("sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, body)))[2] == f"    SCHED_NAME {shown}"
 
 
 def test_numbers_of_other_sizes() -> None:
     sizes = [
-        netlink.attribute(wire.SVC_TIMEOUT, b""),
-        netlink.attribute(wire.SVC_FWMARK, b"\xff" * 9),
-        netlink.attribute(wire.SVC_AF, b"\5"),
+        messages.pack_attribute(codec.SVC_TIMEOUT, b""),
+        messages.pack_attribute(codec.SVC_FWMARK, b"\xff" * 9),
+        messages.pack_attribute(codec.SVC_AF, b"\5"),
     ]
-    lines = list(describe("sent", netlink.message(FAMILY, NEW_SERVICE, 0, 1, nest(wire.SERVICE, *sizes))))
+    lines = list(describe("sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, nest(codec.SERVICE, *sizes))))
     assert lines[2:] == ["    TIMEOUT 0", "    FWMARK ffffffff ffffffff ff", "    AF 5"]
 
 
-WHOLE = netlink.message(
-    FAMILY, NEW_SERVICE, REQUEST_ACK, 7, wire.Encoder().payload(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80)))
+WHOLE = messages.pack_message(
+    FAMILY, NEW_SERVICE, REQUEST_ACK, 7, codec.Encoder().payload(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80)))
 )
 
 
@@ -277,7 +283,7 @@ WHOLE = netlink.message(
     [
         (b"\1\2\3", ["netlink received: a message header cut after 3 bytes: 010203"]),
         (WHOLE[:4] + b"\0", ["netlink received: a message header cut after 5 bytes: " + WHOLE[:4].hex() + " 00"]),
-        (reply(netlink.NLMSG_ERROR, b"\1"), None),
+        (reply(messages.NLMSG_ERROR, b"\1"), None),
         (reply(FAMILY, b""), None),
         (reply(FAMILY, b"\1"), None),
     ],
@@ -290,7 +296,10 @@ def test_what_cannot_be_read_is_shown_in_hexadecimal(data: bytes, lines: list[st
 
 
 @given(st.binary(max_size=200), st.sampled_from(["sent", "received"]))
-@example(netlink.message(FAMILY, NEW_SERVICE, 0, 1, nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, bytes(60000)))), "sent")
+@example(
+    messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, nest(codec.SERVICE, messages.pack_attribute(codec.SVC_AF, bytes(60000)))),
+    "sent",
+)
 def test_any_bytes_are_shown(data: bytes, direction: str) -> None:
     lines = list(describe(direction, data))
     assert bool(lines) == bool(data)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.generic import ipvs as theirs
 
-from pyipvsadm import model, netlink, wire
+from pyipvsadm import model
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -33,6 +33,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
+from pyipvsadm.netlink import codec, messages
 
 V4 = bytes([10, 0, 0, 1])
 V6 = bytes.fromhex("20010db8000000000000000000000001")
@@ -179,38 +180,38 @@ STATS32 = (1, 2, 3, 1 << 33, (1 << 33) + 1, 6, 7, 8, 9, 10)
 
 
 def nest(kind: int, *parts: bytes) -> bytes:
-    return netlink.attribute(kind, b"".join(parts))
+    return messages.pack_attribute(kind, b"".join(parts))
 
 
 def stats64() -> bytes:
-    return b"".join(netlink.attribute(at, struct.pack("=Q", value)) for at, value in enumerate(STATS64, 1))
+    return b"".join(messages.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(STATS64, 1))
 
 
 def stats32() -> bytes:
     return b"".join(
-        netlink.attribute(at, struct.pack("=Q" if at in (4, 5) else "=I", value)) for at, value in enumerate(STATS32, 1)
+        messages.pack_attribute(at, struct.pack("=Q" if at in (4, 5) else "=I", value)) for at, value in enumerate(STATS32, 1)
     )
 
 
-def reply(*parts: bytes) -> netlink.Message:
-    (message,) = netlink.messages(netlink.message(28, 1, netlink.NLM_F_MULTI, 3, b"".join(parts)))
+def reply(*parts: bytes) -> messages.Message:
+    (message,) = messages.iter_messages(messages.pack_message(28, 1, messages.NLM_F_MULTI, 3, b"".join(parts)))
     return message
 
 
 @pytest.mark.parametrize(("change", "expected"), [pytest.param(c, e, id=name) for name, c, e in SENT])
 def test_what_is_sent(change: Change, expected: str) -> None:
     assert LITTLE
-    assert wire.Encoder().payload(change).hex() == expected.replace(" ", "")
+    assert codec.Encoder().payload(change).hex() == expected.replace(" ", "")
 
 
 def test_what_an_encoder_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "REMEMBERED", 2)
-    encoder = wire.Encoder()
+    monkeypatch.setattr(codec, "REMEMBERED", 2)
+    encoder = codec.Encoder()
     for at in range(10):
         service = Service(AF_INET, TCP, V4, 80, timeout=at)
         servers = [Destination(AF_INET, V4, port) for port in (at, at + 1)]
         for change in (Change(model.NEW_SERVICE, service), *[Change(model.NEW_DEST, service, each) for each in servers * 2]):
-            assert encoder.payload(change) == wire.Encoder().payload(change)
+            assert encoder.payload(change) == codec.Encoder().payload(change)
     assert max(len(encoder._rests), len(encoder._servers)) <= 3
 
 
@@ -218,17 +219,17 @@ def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyP
     made: list[str] = []
 
     def counted(name: str) -> None:
-        real = getattr(wire, name)
+        real = getattr(codec, name)
 
         def count(*words: object) -> object:
             made.append(name)
             return real(*words)
 
-        monkeypatch.setattr(wire, name, count)
+        monkeypatch.setattr(codec, name, count)
 
     for name in ("service_id", "_service_rest", "destination_full"):
         counted(name)
-    encoder = wire.Encoder()
+    encoder = codec.Encoder()
     services = [Service(AF_INET, TCP, V4, port) for port in (80, 81)]
     server = Destination(AF_INET, V4, 80)
     for service in services:
@@ -239,89 +240,89 @@ def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyP
 
 
 def test_a_whole_request() -> None:
-    assert netlink.message(28, model.FLUSH, netlink.NLM_F_REQUEST | netlink.NLM_F_ACK, 9, b"").hex(" ") == (
+    assert messages.pack_message(28, model.FLUSH, messages.NLM_F_REQUEST | messages.NLM_F_ACK, 9, b"").hex(" ") == (
         "14 00 00 00 1c 00 05 00 09 00 00 00 00 00 00 00 11 01 00 00"
     )
-    assert netlink.get_family(1).hex() == "20000000" + "10000100" + "01000000" + "00000000" + "03010000" + (
+    assert messages.get_family(1).hex() == "20000000" + "10000100" + "01000000" + "00000000" + "03010000" + (
         "09000200" + "495056530" + "0000000"
     )
 
 
 SERVICE_HEAD = (
-    netlink.attribute(wire.SVC_AF, struct.pack("=H", AF_INET)),
-    netlink.attribute(wire.SVC_PROTOCOL, struct.pack("=H", TCP)),
-    netlink.attribute(wire.SVC_ADDR, V4 + bytes(12)),
-    netlink.attribute(wire.SVC_PORT, b"\x00\x50"),
+    messages.pack_attribute(codec.SVC_AF, struct.pack("=H", AF_INET)),
+    messages.pack_attribute(codec.SVC_PROTOCOL, struct.pack("=H", TCP)),
+    messages.pack_attribute(codec.SVC_ADDR, V4 + bytes(12)),
+    messages.pack_attribute(codec.SVC_PORT, b"\x00\x50"),
 )
 SERVICE_TAIL = (
-    netlink.attribute(wire.SVC_SCHED_NAME, b"wlc\0"),
-    netlink.attribute(wire.SVC_FLAGS, struct.pack("=II", 3, 0xFFFFFFFF)),
-    netlink.attribute(wire.SVC_TIMEOUT, struct.pack("=I", 360)),
-    netlink.attribute(wire.SVC_NETMASK, bytes([255, 255, 0, 0])),
+    messages.pack_attribute(codec.SVC_SCHED_NAME, b"wlc\0"),
+    messages.pack_attribute(codec.SVC_FLAGS, struct.pack("=II", 3, 0xFFFFFFFF)),
+    messages.pack_attribute(codec.SVC_TIMEOUT, struct.pack("=I", 360)),
+    messages.pack_attribute(codec.SVC_NETMASK, bytes([255, 255, 0, 0])),
 )
 SERVER = (
-    netlink.attribute(wire.DEST_ADDR, bytes([10, 0, 0, 2]) + bytes(12)),
-    netlink.attribute(wire.DEST_PORT, b"\x1f\x90"),
-    netlink.attribute(wire.DEST_FWD_METHOD, struct.pack("=I", 0x8000_0102)),
-    netlink.attribute(wire.DEST_WEIGHT, struct.pack("=i", -1)),
-    netlink.attribute(wire.DEST_U_THRESH, struct.pack("=I", 9)),
-    netlink.attribute(wire.DEST_L_THRESH, struct.pack("=I", 8)),
-    netlink.attribute(wire.DEST_ACTIVE_CONNS, struct.pack("=I", 7)),
-    netlink.attribute(wire.DEST_INACT_CONNS, struct.pack("=I", 6)),
-    netlink.attribute(wire.DEST_PERSIST_CONNS, struct.pack("=I", 5)),
+    messages.pack_attribute(codec.DEST_ADDR, bytes([10, 0, 0, 2]) + bytes(12)),
+    messages.pack_attribute(codec.DEST_PORT, b"\x1f\x90"),
+    messages.pack_attribute(codec.DEST_FWD_METHOD, struct.pack("=I", 0x8000_0102)),
+    messages.pack_attribute(codec.DEST_WEIGHT, struct.pack("=i", -1)),
+    messages.pack_attribute(codec.DEST_U_THRESH, struct.pack("=I", 9)),
+    messages.pack_attribute(codec.DEST_L_THRESH, struct.pack("=I", 8)),
+    messages.pack_attribute(codec.DEST_ACTIVE_CONNS, struct.pack("=I", 7)),
+    messages.pack_attribute(codec.DEST_INACT_CONNS, struct.pack("=I", 6)),
+    messages.pack_attribute(codec.DEST_PERSIST_CONNS, struct.pack("=I", 5)),
 )
 
 
 def test_a_service_as_received() -> None:
-    unknown = netlink.attribute(99, b"from a newer kernel")
-    body = (*SERVICE_HEAD, unknown, *SERVICE_TAIL, nest(wire.SVC_STATS, stats32()), nest(wire.SVC_STATS64, stats64()))
-    assert wire.read_service(reply(nest(wire.SERVICE, *body))) == Service(
+    unknown = messages.pack_attribute(99, b"from a newer kernel")
+    body = (*SERVICE_HEAD, unknown, *SERVICE_TAIL, nest(codec.SVC_STATS, stats32()), nest(codec.SVC_STATS64, stats64()))
+    assert codec.read_service(reply(nest(codec.SERVICE, *body))) == Service(
         AF_INET, TCP, V4, 80, 0, "wlc", 3, 360, 0xFFFF0000, "", STATS64
     )
 
 
 def test_a_service_of_an_old_kernel_has_32_bit_statistics() -> None:
-    body = (*SERVICE_HEAD, *SERVICE_TAIL, nest(wire.SVC_STATS, stats32()))
-    assert wire.read_service(reply(nest(wire.SERVICE, *body))).stats == STATS32
+    body = (*SERVICE_HEAD, *SERVICE_TAIL, nest(codec.SVC_STATS, stats32()))
+    assert codec.read_service(reply(nest(codec.SERVICE, *body))).stats == STATS32
 
 
 def test_a_mark_as_received() -> None:
-    head = (SERVICE_HEAD[0], netlink.attribute(wire.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)))
-    pe = netlink.attribute(wire.SVC_PE_NAME, b"sip\0left\0over")
-    found = wire.read_service(reply(nest(wire.SERVICE, *head, pe, *SERVICE_TAIL)))
+    head = (SERVICE_HEAD[0], messages.pack_attribute(codec.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)))
+    pe = messages.pack_attribute(codec.SVC_PE_NAME, b"sip\0left\0over")
+    found = codec.read_service(reply(nest(codec.SERVICE, *head, pe, *SERVICE_TAIL)))
     assert found.key() == (AF_INET, 0, b"", 0, 0xFFFFFFFF)
     assert (found.pe, found.stats) == ("sip", model.NO_STATS)
 
 
 def test_an_ipv6_service_has_its_prefix_in_the_machines_order() -> None:
     head = (
-        netlink.attribute(wire.SVC_AF, struct.pack("=H", AF_INET6)),
+        messages.pack_attribute(codec.SVC_AF, struct.pack("=H", AF_INET6)),
         SERVICE_HEAD[1],
-        netlink.attribute(wire.SVC_ADDR, V6),
+        messages.pack_attribute(codec.SVC_ADDR, V6),
         SERVICE_HEAD[3],
     )
-    tail = (*SERVICE_TAIL[:3], netlink.attribute(wire.SVC_NETMASK, struct.pack("=I", 64)))
-    found = wire.read_service(reply(nest(wire.SERVICE, *head, *tail)))
+    tail = (*SERVICE_TAIL[:3], messages.pack_attribute(codec.SVC_NETMASK, struct.pack("=I", 64)))
+    found = codec.read_service(reply(nest(codec.SERVICE, *head, *tail)))
     assert (found.addr, found.netmask) == (V6, 64)
 
 
 def test_a_server_as_received() -> None:
     tunnel = (
-        netlink.attribute(wire.DEST_TUN_TYPE, bytes([GRE])),
-        netlink.attribute(wire.DEST_TUN_PORT, b"\x17\xc0"),
-        netlink.attribute(wire.DEST_TUN_FLAGS, struct.pack("=H", 1)),
-        netlink.attribute(wire.DEST_ADDR_FAMILY, struct.pack("=H", AF_INET)),
-        nest(wire.DEST_STATS64, stats64()),
+        messages.pack_attribute(codec.DEST_TUN_TYPE, bytes([GRE])),
+        messages.pack_attribute(codec.DEST_TUN_PORT, b"\x17\xc0"),
+        messages.pack_attribute(codec.DEST_TUN_FLAGS, struct.pack("=H", 1)),
+        messages.pack_attribute(codec.DEST_ADDR_FAMILY, struct.pack("=H", AF_INET)),
+        nest(codec.DEST_STATS64, stats64()),
     )
-    found = wire.read_destination(reply(nest(wire.DEST, *SERVER, *tunnel)), AF_INET6)
+    found = codec.read_destination(reply(nest(codec.DEST, *SERVER, *tunnel)), AF_INET6)
     assert found == Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, TUNNEL, -1, 9, 8, GRE, 6080, 1, 7, 6, 5, STATS64)
 
 
 def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
-    found = wire.read_destination(reply(nest(wire.DEST, *SERVER)), AF_INET)
+    found = codec.read_destination(reply(nest(codec.DEST, *SERVER)), AF_INET)
     assert (found.af, found.tun_type, found.tun_port, found.tun_flags, found.stats) == (AF_INET, 0, 0, 0, model.NO_STATS)
-    narrow = nest(wire.DEST_STATS, stats32())
-    assert wire.read_destination(reply(nest(wire.DEST, *SERVER, narrow)), AF_INET).stats == STATS32
+    narrow = nest(codec.DEST_STATS, stats32())
+    assert codec.read_destination(reply(nest(codec.DEST, *SERVER, narrow)), AF_INET).stats == STATS32
 
 
 @pytest.mark.parametrize(
@@ -334,38 +335,38 @@ def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
     ids=["v4", "v6", "old"],
 )
 def test_a_daemon_there_and_back(daemon: Daemon) -> None:
-    assert wire.read_daemon(reply(wire.daemon(daemon))) == daemon
+    assert codec.read_daemon(reply(codec.daemon(daemon))) == daemon
 
 
 def test_info_timeouts_and_family() -> None:
-    info = netlink.attribute(1, struct.pack("=I", 0x010201)) + netlink.attribute(2, struct.pack("=I", 4096))
-    assert wire.read_info(reply(info)) == Info(0x010201, 4096)
-    assert wire.read_timeouts(reply(wire.timeouts(Timeouts(1, 2, 3)))) == Timeouts(1, 2, 3)
-    assert wire.read_timeouts(reply()) == Timeouts(0, 0, 0)
-    assert netlink.read_family(reply(netlink.attribute(1, struct.pack("=H", 28)))) == 28
+    info = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(2, struct.pack("=I", 4096))
+    assert codec.read_info(reply(info)) == Info(0x010201, 4096)
+    assert codec.read_timeouts(reply(codec.timeouts(Timeouts(1, 2, 3)))) == Timeouts(1, 2, 3)
+    assert codec.read_timeouts(reply()) == Timeouts(0, 0, 0)
+    assert messages.read_family(reply(messages.pack_attribute(1, struct.pack("=H", 28)))) == 28
 
 
 def test_of_two_attributes_with_one_number_the_last_counts() -> None:
-    assert netlink.attributes(netlink.attribute(1, b"a") + netlink.attribute(1, b"b")) == {1: b"b"}
+    assert messages.iter_attributes(messages.pack_attribute(1, b"a") + messages.pack_attribute(1, b"b")) == {1: b"b"}
 
 
 def test_nested_and_byte_order_bits_are_not_part_of_the_number() -> None:
-    assert netlink.attributes(netlink.attribute(0x8000 | 1, b"a")) == {1: b"a"}
+    assert messages.iter_attributes(messages.pack_attribute(0x8000 | 1, b"a")) == {1: b"a"}
 
 
 @pytest.mark.parametrize(
     ("kind", "body", "expected"),
     [
-        (netlink.NLMSG_ERROR, struct.pack("=i", -17), 17),
-        (netlink.NLMSG_ERROR, struct.pack("=i", 0), 0),
-        (netlink.NLMSG_DONE, struct.pack("=i", -4), 4),
-        (netlink.NLMSG_DONE, b"", 0),
-        (netlink.NLMSG_DONE, struct.pack("=i", 3), 3),
-        (netlink.NLMSG_ERROR, struct.pack("=i", -(2**31)), 4095),
+        (messages.NLMSG_ERROR, struct.pack("=i", -17), 17),
+        (messages.NLMSG_ERROR, struct.pack("=i", 0), 0),
+        (messages.NLMSG_DONE, struct.pack("=i", -4), 4),
+        (messages.NLMSG_DONE, b"", 0),
+        (messages.NLMSG_DONE, struct.pack("=i", 3), 3),
+        (messages.NLMSG_ERROR, struct.pack("=i", -(2**31)), 4095),
     ],
 )
 def test_errno(kind: int, body: bytes, expected: int) -> None:
-    assert netlink.Message(kind, 0, 1, 0, body).errno() == expected
+    assert messages.Message(kind, 0, 1, 0, body).errno() == expected
 
 
 DAMAGED: list[tuple[str, bytes]] = [
@@ -378,79 +379,79 @@ DAMAGED: list[tuple[str, bytes]] = [
 
 @pytest.mark.parametrize("datagram", [pytest.param(data, id=name) for name, data in DAMAGED])
 def test_damaged_datagrams(datagram: bytes) -> None:
-    with pytest.raises(netlink.WireError):
-        list(netlink.messages(datagram))
+    with pytest.raises(messages.WireError):
+        list(messages.iter_messages(datagram))
 
 
 READERS: list[Any] = [
-    wire.read_service,
-    lambda message: wire.read_destination(message, AF_INET),
-    wire.read_daemon,
-    wire.read_info,
-    wire.read_timeouts,
-    netlink.read_family,
-    netlink.Message.errno,
+    codec.read_service,
+    lambda message: codec.read_destination(message, AF_INET),
+    codec.read_daemon,
+    codec.read_info,
+    codec.read_timeouts,
+    messages.read_family,
+    messages.Message.errno,
 ]
 
-INCOMPLETE: list[tuple[str, Any, netlink.Message, str]] = [
-    ("no generic header", wire.read_service, netlink.Message(28, 0, 1, 0, b""), "a message without its generic netlink header"),
-    ("no service", wire.read_service, reply(), "a reply without its service"),
-    ("no server", lambda message: wire.read_destination(message, AF_INET), reply(), "a reply without its destination"),
-    ("no daemon", wire.read_daemon, reply(), "a reply without its daemon"),
-    ("no version", wire.read_info, reply(), "info without attribute 1"),
-    ("time-outs cut", wire.read_timeouts, reply(netlink.attribute(4, b"\1\0")), "attribute 4 of time-outs with 2 bytes"),
-    ("server without address", lambda message: wire.read_destination(message, AF_INET), reply(nest(wire.DEST)),
+INCOMPLETE: list[tuple[str, Any, messages.Message, str]] = [
+    ("no generic header", codec.read_service, messages.Message(28, 0, 1, 0, b""), "a message without its generic netlink header"),
+    ("no service", codec.read_service, reply(), "a reply without its service"),
+    ("no server", lambda message: codec.read_destination(message, AF_INET), reply(), "a reply without its destination"),
+    ("no daemon", codec.read_daemon, reply(), "a reply without its daemon"),
+    ("no version", codec.read_info, reply(), "info without attribute 1"),
+    ("time-outs cut", codec.read_timeouts, reply(messages.pack_attribute(4, b"\1\0")), "attribute 4 of time-outs with 2 bytes"),
+    ("server without address", lambda message: codec.read_destination(message, AF_INET), reply(nest(codec.DEST)),
      "attribute 1 of destination with 0 bytes"),
-    ("daemon without state", wire.read_daemon, reply(nest(wire.DAEMON)), "daemon without attribute 1"),
-    ("daemon's group cut", wire.read_daemon, reply(nest(wire.DAEMON, netlink.attribute(wire.DAEMON_MCAST_GROUP6, V6[:15]))),
+    ("daemon without state", codec.read_daemon, reply(nest(codec.DAEMON)), "daemon without attribute 1"),
+    ("daemon's group cut", codec.read_daemon, reply(nest(codec.DAEMON, messages.pack_attribute(codec.DAEMON_MCAST_GROUP6, V6[:15]))),
      "attribute 6 of daemon with 15 bytes"),
-    ("service without family", wire.read_service, reply(nest(wire.SERVICE)), "service without attribute 1"),
-    ("family too short", wire.read_service, reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\2"))),
+    ("service without family", codec.read_service, reply(nest(codec.SERVICE)), "service without attribute 1"),
+    ("family too short", codec.read_service, reply(nest(codec.SERVICE, messages.pack_attribute(codec.SVC_AF, b"\2"))),
      "attribute 1 of service with 1 bytes"),
     (
         "address too short",
-        wire.read_service,
-        reply(nest(wire.SERVICE, SERVICE_HEAD[0], SERVICE_HEAD[1], netlink.attribute(wire.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
+        codec.read_service,
+        reply(nest(codec.SERVICE, SERVICE_HEAD[0], SERVICE_HEAD[1], messages.pack_attribute(codec.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
         "attribute 3 of service with 3 bytes",
     ),
     (
         "unknown family",
-        wire.read_service,
-        reply(nest(wire.SERVICE, netlink.attribute(wire.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
+        codec.read_service,
+        reply(nest(codec.SERVICE, messages.pack_attribute(codec.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
         "address family 7",
     ),
-    ("statistics cut", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1"))),
+    ("statistics cut", codec.read_service, reply(nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1"))),
      "an attribute header cut after 1 bytes"),
-    ("a counter missing", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12))),
+    ("a counter missing", codec.read_service, reply(nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12))),
      "statistics without attribute 1"),
-    ("a narrow counter missing", wire.read_service, reply(nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(10))),
+    ("a narrow counter missing", codec.read_service, reply(nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(10))),
      "statistics without attribute 1"),
-    ("no id", netlink.read_family, reply(), "a family without its id"),
-    ("error without errno", netlink.Message.errno, netlink.Message(netlink.NLMSG_ERROR, 0, 1, 0, b"\0"),
+    ("no id", messages.read_family, reply(), "a family without its id"),
+    ("error without errno", messages.Message.errno, messages.Message(messages.NLMSG_ERROR, 0, 1, 0, b"\0"),
      "an error message without its errno"),
-    ("attribute length below its header", wire.read_service, reply(b"\3\0\1\0"), "an attribute of 3 bytes where 4 are left"),
-    ("attribute length beyond the end", wire.read_service, reply(b"\x09\0\1\0"), "an attribute of 9 bytes where 4 are left"),
+    ("attribute length below its header", codec.read_service, reply(b"\3\0\1\0"), "an attribute of 3 bytes where 4 are left"),
+    ("attribute length beyond the end", codec.read_service, reply(b"\x09\0\1\0"), "an attribute of 9 bytes where 4 are left"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("read", "message", "said"), [pytest.param(*row[1:], id=row[0]) for row in INCOMPLETE])
-def test_incomplete_answers(read: Any, message: netlink.Message, said: str) -> None:
-    with pytest.raises(netlink.WireError, match=f"^{said}$"):
+def test_incomplete_answers(read: Any, message: messages.Message, said: str) -> None:
+    with pytest.raises(messages.WireError, match=f"^{said}$"):
         read(message)
 
 
 def outcomes(datagram: bytes) -> None:
     """Whatever the bytes: values or WireError."""
     try:
-        decoded = list(netlink.messages(datagram))
-    except netlink.WireError:
+        decoded = list(messages.iter_messages(datagram))
+    except messages.WireError:
         return
     assert len(decoded) <= len(datagram) // 16
     for message in decoded:
         for read in READERS:
             try:
                 read(message)
-            except netlink.WireError:
+            except messages.WireError:
                 continue
 
 
@@ -459,7 +460,7 @@ def test_random_bytes_are_values_or_one_kind_of_error(data: bytes) -> None:
     outcomes(data)
 
 
-GOOD = netlink.message(28, 1, 2, 3, nest(wire.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(wire.SVC_STATS64, stats64())))
+GOOD = messages.pack_message(28, 1, 2, 3, nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(codec.SVC_STATS64, stats64())))
 
 
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=4), st.integers(0, len(GOOD)))
@@ -494,14 +495,14 @@ def destinations(draw: st.DrawFn) -> Destination:
 
 @given(services())
 def test_services_there_and_back(service: Service) -> None:
-    assert wire.read_service(reply(wire.Encoder().payload(Change(model.NEW_SERVICE, service)))) == service
+    assert codec.read_service(reply(codec.Encoder().payload(Change(model.NEW_SERVICE, service)))) == service
 
 
 @given(destinations())
 def test_servers_there_and_back(server: Destination) -> None:
-    counts = b"".join(netlink.attribute(kind, bytes(4)) for kind in (7, 8, 9))
-    inner = wire.destination_full(server)[4:] + counts
-    assert wire.read_destination(reply(netlink.attribute(wire.DEST, inner)), 0) == server
+    counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
+    inner = codec.destination_full(server)[4:] + counts
+    assert codec.read_destination(reply(messages.pack_attribute(codec.DEST, inner)), 0) == server
 
 
 # --- pyroute2, which knows the family too. Its known errors are left out: it types the IPv6 netmask as an address and the
@@ -510,14 +511,14 @@ def test_servers_there_and_back(server: Destination) -> None:
 
 def pyroute2_reads(payload: bytes) -> dict[str, Any]:
     """Our request, decoded by pyroute2."""
-    message = theirs.ipvsmsg(netlink.message(28, 1, 1, 1, payload))
+    message = theirs.ipvsmsg(messages.pack_message(28, 1, 1, 1, payload))
     message.decode()
     return {name: dict(value["attrs"]) for name, value in message["attrs"]}
 
 
 def test_pyroute2_reads_our_service() -> None:
     change = Change(model.NEW_SERVICE, Service(AF_INET, TCP, V4, 80, 0, "wrr", PERSISTENT, 300, 0xFFFFFF00))
-    found = pyroute2_reads(wire.Encoder().payload(change))["IPVS_CMD_ATTR_SERVICE"]
+    found = pyroute2_reads(codec.Encoder().payload(change))["IPVS_CMD_ATTR_SERVICE"]
     assert found["IPVS_SVC_ATTR_AF"] == AF_INET
     assert found["IPVS_SVC_ATTR_PROTOCOL"] == TCP
     assert found["IPVS_SVC_ATTR_ADDR"] == "10.0.0.1"
@@ -530,7 +531,7 @@ def test_pyroute2_reads_our_service() -> None:
 
 def test_pyroute2_reads_our_server() -> None:
     server = Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, MASQ, 5, 100, 50)
-    found = pyroute2_reads(wire.Encoder().payload(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server)))
+    found = pyroute2_reads(codec.Encoder().payload(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server)))
     dest = found["IPVS_CMD_ATTR_DEST"]
     assert dest["IPVS_DEST_ATTR_ADDR"] == "10.0.0.2"
     assert dest["IPVS_DEST_ATTR_PORT"] == 8080
@@ -540,7 +541,7 @@ def test_pyroute2_reads_our_server() -> None:
     assert dest["IPVS_DEST_ATTR_L_THRESH"] == 50
 
 
-def pyroute2_writes(*attrs: tuple[str, Any]) -> netlink.Message:
+def pyroute2_writes(*attrs: tuple[str, Any]) -> messages.Message:
     """A message of pyroute2's, as ours to read."""
     message = theirs.ipvsmsg()
     message["cmd"] = 1
@@ -548,12 +549,12 @@ def pyroute2_writes(*attrs: tuple[str, Any]) -> netlink.Message:
     message["attrs"] = list(attrs)
     message["header"]["type"] = 28
     message.encode()
-    (found,) = netlink.messages(bytes(message.data))
+    (found,) = messages.iter_messages(bytes(message.data))
     return found
 
 
 def test_we_read_pyroute2s_service() -> None:
-    found = wire.read_service(
+    found = codec.read_service(
         pyroute2_writes(
             (
                 "IPVS_CMD_ATTR_SERVICE",
@@ -581,5 +582,5 @@ def test_we_read_pyroute2s_server() -> None:
     attrs: list[tuple[str, Any]] = [("IPVS_DEST_ATTR_ADDR_FAMILY", AF_INET), ("IPVS_DEST_ATTR_ADDR", "10.0.0.9")]
     attrs += [("IPVS_DEST_ATTR_PORT", 80)]
     attrs += [(f"IPVS_DEST_ATTR_{name}", value) for name, value in (numbers | counts).items()]
-    found = wire.read_destination(pyroute2_writes(("IPVS_CMD_ATTR_DEST", {"attrs": attrs})), 0)
+    found = codec.read_destination(pyroute2_writes(("IPVS_CMD_ATTR_DEST", {"attrs": attrs})), 0)
     assert found == Destination(AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE, 4, 3, 2, active=1, inactive=2, persistent=3)

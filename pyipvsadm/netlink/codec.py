@@ -30,7 +30,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.netlink import Message, WireError, attribute, attributes
+from pyipvsadm.netlink.messages import Message, WireError, iter_attributes, pack_attribute
 
 # IPVS_CMD_ATTR_*
 SERVICE = 1
@@ -124,7 +124,7 @@ _LOWER_HEAD = _NLATTR.pack(8, DEST_L_THRESH)
 
 
 def _text(kind: int, value: str) -> bytes:
-    return attribute(kind, os.fsencode(value) + b"\0")
+    return pack_attribute(kind, os.fsencode(value) + b"\0")
 
 
 def service_id(service: Service) -> bytes:
@@ -169,23 +169,23 @@ def destination_full(d: Destination) -> bytes:
 
 def daemon(d: Daemon) -> bytes:
     """The DAEMON attribute; zeros are left out, so that the kernel's defaults hold."""
-    body = attribute(DAEMON_STATE, _U32.pack(d.state)) + _text(DAEMON_MCAST_IFN, d.interface)
-    body += attribute(DAEMON_SYNC_ID, _U32.pack(d.syncid))
+    body = pack_attribute(DAEMON_STATE, _U32.pack(d.state)) + _text(DAEMON_MCAST_IFN, d.interface)
+    body += pack_attribute(DAEMON_SYNC_ID, _U32.pack(d.syncid))
     if d.maxlen:
-        body += attribute(DAEMON_SYNC_MAXLEN, _U16.pack(d.maxlen))
+        body += pack_attribute(DAEMON_SYNC_MAXLEN, _U16.pack(d.maxlen))
     if d.port:
-        body += attribute(DAEMON_MCAST_PORT, _U16.pack(d.port))
+        body += pack_attribute(DAEMON_MCAST_PORT, _U16.pack(d.port))
     if d.ttl:
-        body += attribute(DAEMON_MCAST_TTL, _U8.pack(d.ttl))
+        body += pack_attribute(DAEMON_MCAST_TTL, _U8.pack(d.ttl))
     if d.group:
-        body += attribute(DAEMON_MCAST_GROUP if len(d.group) == 4 else DAEMON_MCAST_GROUP6, d.group)
-    return attribute(DAEMON, body)
+        body += pack_attribute(DAEMON_MCAST_GROUP if len(d.group) == 4 else DAEMON_MCAST_GROUP6, d.group)
+    return pack_attribute(DAEMON, body)
 
 
 def timeouts(t: Timeouts) -> bytes:
     """The three time-outs of SET_CONFIG, seconds."""
     return b"".join(
-        attribute(kind, _U32.pack(value))
+        pack_attribute(kind, _U32.pack(value))
         for kind, value in ((TIMEOUT_TCP, t.tcp), (TIMEOUT_TCP_FIN, t.tcp_fin), (TIMEOUT_UDP, t.udp))
     )
 
@@ -249,7 +249,7 @@ class _Nest:
     def __init__(self, found: dict[int, bytes], kind: int, name: str) -> None:
         if kind not in found:
             raise WireError(f"a reply without its {name}")
-        self._found = attributes(found[kind])
+        self._found = iter_attributes(found[kind])
         self._name = name
 
     def read(self, layout: Struct, kind: int, default: int | None = None) -> int:

@@ -51,26 +51,26 @@ class WireError(ValueError):
     """Bytes that are no message of the kind expected."""
 
 
-def attribute(kind: int, payload: bytes) -> bytes:
+def pack_attribute(kind: int, payload: bytes) -> bytes:
     """One attribute: header, payload, padding to 4 bytes."""
     size = 4 + len(payload)
     return _NLATTR.pack(size, kind) + payload + bytes(-size % 4)
 
 
-def message(family: int, command: int, flags: int, seq: int, payload: bytes) -> bytes:
+def pack_message(family: int, command: int, flags: int, seq: int, payload: bytes) -> bytes:
     """A whole request of a generic netlink family; port id 0: the kernel fills in the sender's."""
     return _HEADER.pack(HEADER + len(payload), family, flags, seq, 0, command, FAMILY_VERSION, 0) + payload
 
 
-def acknowledged(request: bytes) -> bytes:
+def with_ack(request: bytes) -> bytes:
     """The same request, asking for an acknowledgement (nlmsg_flags stand at byte 6)."""
     return request[:6] + _U16.pack(_U16.unpack_from(request, 6)[0] | NLM_F_ACK) + request[8:]
 
 
 def get_family(seq: int) -> bytes:
     """Ask the controller for the family's id, which the kernel gives out at run time."""
-    name = attribute(CTRL_ATTR_FAMILY_NAME, FAMILY_NAME.encode() + b"\0")
-    return message(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_REQUEST, seq, name)
+    name = pack_attribute(CTRL_ATTR_FAMILY_NAME, FAMILY_NAME.encode() + b"\0")
+    return pack_message(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_REQUEST, seq, name)
 
 
 class Message:
@@ -98,10 +98,10 @@ class Message:
         """The attributes after genlmsghdr."""
         if len(self.body) < 4:
             raise WireError("a message without its generic netlink header")
-        return attributes(self.body[4:])
+        return iter_attributes(self.body[4:])
 
 
-def messages(datagram: bytes) -> Iterator[Message]:
+def iter_messages(datagram: bytes) -> Iterator[Message]:
     """The messages of a datagram."""
     at = 0
     end = len(datagram)
@@ -115,12 +115,12 @@ def messages(datagram: bytes) -> Iterator[Message]:
         at += size + 3 & ~3
 
 
-def is_done(datagram: bytes | memoryview, seq: int) -> bool:
+def is_dump_end(datagram: bytes | memoryview, seq: int) -> bool:
     """Whether DONE bytes are the good end of a dump: no errno, not interrupted. What is not is left to `messages`."""
     return _DONE.unpack(datagram) == (DONE, NLMSG_DONE, NLM_F_MULTI, seq, 0)
 
 
-def attributes(data: bytes) -> dict[int, bytes]:
+def iter_attributes(data: bytes) -> dict[int, bytes]:
     """Attributes by number; of several with one number the last counts, as in the kernel."""
     found = {}
     at = 0

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from pyipvsadm.netlink import HEADER, TYPE_MASK
+from pyipvsadm.netlink.messages import HEADER, TYPE_MASK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

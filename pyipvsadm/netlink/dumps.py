@@ -11,10 +11,8 @@ from _socket import ntohs  # the C module beneath `socket`; this is arithmetic, 
 from struct import Struct
 from sys import byteorder
 
-from pyipvsadm.layout import Layout, Reader
 from pyipvsadm.model import AF_INET, AF_INET6, HASHED, NO_STATS, Service
-from pyipvsadm.netlink import NLM_F_MULTI
-from pyipvsadm.wire import (
+from pyipvsadm.netlink.codec import (
     DEST,
     DEST_ACTIVE_CONNS,
     DEST_ADDR,
@@ -43,13 +41,15 @@ from pyipvsadm.wire import (
     SVC_STATS64,
     SVC_TIMEOUT,
 )
+from pyipvsadm.netlink.dump_layout import Layout, Reader
+from pyipvsadm.netlink.messages import NLM_F_MULTI
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
 
-    from pyipvsadm.layout import Field
+    from pyipvsadm.netlink.dump_layout import Field
 
 _U16 = Struct("=H")
 _NO_FLAGS = Struct("=II").pack(HASHED, 0xFFFFFFFF)  # and their mask, as the kernel writes them

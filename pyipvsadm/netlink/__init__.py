@@ -1,0 +1,1 @@
+"""Generic netlink messages of IPVS: bytes to records and back. No socket."""
