@@ -12,8 +12,8 @@ import os
 import sys
 
 from pyipvsadm import __version__
-from pyipvsadm.argv import Request, Scanner
 from pyipvsadm.errors import Failed, Refused, Skipped, Usage
+from pyipvsadm.grammar.parser import Request, Scanner
 from pyipvsadm.run import REFUSED, replace_table, run, tell
 from pyipvsadm.world import World
 
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pyipvsadm.companions import Companion
+    from pyipvsadm.grammar.programs import Companion
     from pyipvsadm.model import Backend
 
 VARIABLE = "IPVSADM_BACKEND"
@@ -62,7 +62,7 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
     except Usage as bad:
         world.err(str(bad))
         if world.error_is_terminal():
-            from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+            from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
             tell(world, hints.of_usage(bad, argv))
         return bad.status
@@ -107,7 +107,7 @@ def _main(argv: Sequence[str], world: World) -> int:
         bad = fault
     if request is not None:
         if request.command == "help":
-            from pyipvsadm.command import help_text  # noqa: PLC0415  # click costs 30 ms
+            from pyipvsadm.grammar.help import help_text  # noqa: PLC0415  # click costs 30 ms
 
             about = request.ours.get("help")
             world.out(help_text(str(about) if about else ""))
@@ -136,7 +136,7 @@ def _main(argv: Sequence[str], world: World) -> int:
             no.status = UNKNOWN  # as 1 and 2 say that something was found
         raise no from None
     if isinstance(bad, Skipped) and world.error_is_terminal():
-        from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+        from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
         tell(world, hints.of_option(bad, scanner.asked))
     return status
@@ -196,13 +196,13 @@ def _announce_backend(world: World, spec: str | None, effect: str) -> None:
 
 
 def _save(argv: Sequence[str], world: World) -> int:
-    from pyipvsadm.companions import SAVE  # noqa: PLC0415  # ipvsadm itself does not pay for it
+    from pyipvsadm.grammar.programs import SAVE  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
     return _run_companion(SAVE, SAVES, argv, world, _save_table)
 
 
 def _restore(argv: Sequence[str], world: World) -> int:
-    from pyipvsadm.companions import RESTORE  # noqa: PLC0415  # ipvsadm itself does not pay for it
+    from pyipvsadm.grammar.programs import RESTORE  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
     return _run_companion(RESTORE, CHANGES, argv, world, _replace_table)
 
@@ -210,7 +210,7 @@ def _restore(argv: Sequence[str], world: World) -> int:
 def _run_companion(
     program: Companion, effect: str, argv: Sequence[str], world: World, body: Callable[[Backend, World, dict[str, str]], int]
 ) -> int:
-    from pyipvsadm.companions import format_help, parse_words  # noqa: PLC0415  # ipvsadm itself does not pay for it
+    from pyipvsadm.grammar.programs import format_help, parse_words  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
     given = parse_words(program, argv)
     if "help" in given:

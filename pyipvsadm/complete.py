@@ -11,13 +11,10 @@ stands for the whole word at the cursor. One that ends in `/`, `:`, `,` or `=` i
 
 from __future__ import annotations
 
-from pyipvsadm.argv import Scanner
-from pyipvsadm.companions import COMPANIONS
 from pyipvsadm.endpoint import NoNames, parse
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.legal import can_join, list_conflict, tunnel_types
-from pyipvsadm.model import AF_INET6, MASQ, TCP, TUNNEL
-from pyipvsadm.options import (
+from pyipvsadm.grammar.combinations import can_join, list_conflict, tunnel_types
+from pyipvsadm.grammar.options import (
     COMMANDS,
     ENGINES,
     NONE,
@@ -30,7 +27,10 @@ from pyipvsadm.options import (
     Command,
     Option,
 )
-from pyipvsadm.popt import Words, option_of
+from pyipvsadm.grammar.parser import Scanner
+from pyipvsadm.grammar.popt import Words, option_of
+from pyipvsadm.grammar.programs import COMPANIONS
+from pyipvsadm.model import AF_INET6, MASQ, TCP, TUNNEL
 from pyipvsadm.rules import numeric, selector
 from pyipvsadm.view import order
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import ClassVar, Protocol
 
-    from pyipvsadm.companions import Companion
+    from pyipvsadm.grammar.programs import Companion
     from pyipvsadm.model import Destination, Service
 
     Rows = list[tuple[Service, list[Destination]]]

@@ -8,16 +8,16 @@ from __future__ import annotations
 from pyipvsadm import rules
 from pyipvsadm.endpoint import address_text, endpoint_text
 from pyipvsadm.errors import Failed
+from pyipvsadm.grammar.options import SELECTING
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, row
-from pyipvsadm.options import SELECTING
 from pyipvsadm.view import order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pyipvsadm.argv import Request
     from pyipvsadm.connections import Connection
+    from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Destination, Row, Service
     from pyipvsadm.rules import Endpoint
     from pyipvsadm.selection import Selection

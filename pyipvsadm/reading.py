@@ -7,8 +7,8 @@ Must never know: backends, what is done with a line.
 from __future__ import annotations
 
 from pyipvsadm import rules
-from pyipvsadm.argv import TRY_HELP, Request, Scanner
 from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.grammar.parser import TRY_HELP, Request, Scanner
 from pyipvsadm.quick import Rules
 
 TYPE_CHECKING = False

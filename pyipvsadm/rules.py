@@ -10,6 +10,7 @@ import os
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm.endpoint import address_text
+from pyipvsadm.grammar.options import SCHEDULER_FLAGS, TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -42,7 +43,6 @@ from pyipvsadm.model import (
     Change,
     row,
 )
-from pyipvsadm.options import SCHEDULER_FLAGS, TUNNEL_TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ Owns: what each command that changes does, and what is said of it. Must never kn
 from __future__ import annotations
 
 from pyipvsadm import rules
-from pyipvsadm.argv import Request
 from pyipvsadm.errors import Failed, sentence
+from pyipvsadm.grammar.parser import Request
 from pyipvsadm.model import FLUSH, Change
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ def change(wanted: Change, backend: Backend, world: World) -> int:
     for _, number in refused:
         world.err(sentence(wanted.op, number))
         if world.error_is_terminal():
-            from pyipvsadm import hints  # noqa: PLC0415  # a person waits longer than a script
+            from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
             tell(world, hints.of_refusal(wanted, number, backend))
     return REFUSED if refused else 0

@@ -18,9 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyipvsadm.argv import Request
     from pyipvsadm.change.desired import Desired
     from pyipvsadm.change.plan import Plan, Step
+    from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Service
     from pyipvsadm.world import World
 

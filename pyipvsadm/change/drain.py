@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyipvsadm.argv import Request
+    from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Destination, Service
     from pyipvsadm.world import World
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 import errno
 
 from pyipvsadm import rules
-from pyipvsadm.argv import check_server
 from pyipvsadm.errors import Failed, Refused, Usage, sentence
+from pyipvsadm.grammar.options import TUNNEL_TYPES
+from pyipvsadm.grammar.parser import check_server
+from pyipvsadm.grammar.values import scheduler_flags
 from pyipvsadm.model import GUE, IPIP, ONE_PACKET, PERSISTENT, SCHED1, SCHED2, SCHED3, SET_DEST, SET_SERVICE, TUNNEL, Change
-from pyipvsadm.options import TUNNEL_TYPES
-from pyipvsadm.values import scheduler_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TypeVar
 
-    from pyipvsadm.argv import Request
+    from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Destination, Record, Service
 
     Kind = TypeVar("Kind", bound=Record)

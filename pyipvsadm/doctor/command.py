@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyipvsadm.argv import Request
     from pyipvsadm.doctor.facts import Facts, Pair
+    from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend
     from pyipvsadm.world import World
 

@@ -26,6 +26,7 @@ from pyipvsadm.doctor.facts import (
     vip_of,
 )
 from pyipvsadm.doctor.mends import command, count, net, server_command, single, some, sysctl
+from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -41,7 +42,6 @@ from pyipvsadm.model import (
     TUN_REMCSUM,
     TUNNEL,
 )
-from pyipvsadm.options import TUNNEL_TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ Owns: columns, widths, scaling, truncation. Must never know: backends, where nam
 from __future__ import annotations
 
 from pyipvsadm.endpoint import address_text
+from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -23,7 +24,6 @@ from pyipvsadm.model import (
     ROUTE,
     TUNNEL,
 )
-from pyipvsadm.options import TUNNEL_TYPES
 from pyipvsadm.rules import ROLES, Hosts, mask_text, scheduler_flags
 from pyipvsadm.view import order
 

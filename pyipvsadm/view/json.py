@@ -14,6 +14,7 @@ import json
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm.endpoint import PROTOCOL_NAMES
+from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -29,7 +30,6 @@ from pyipvsadm.model import (
     TUN_REMCSUM,
     TUNNEL,
 )
-from pyipvsadm.options import TUNNEL_TYPES
 from pyipvsadm.rules import ROLES, mask_text, scheduler_flags
 from pyipvsadm.view import classic, order
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from pyipvsadm.options import SORT_KEYS
+from pyipvsadm.grammar.options import SORT_KEYS
 from pyipvsadm.view import classic, order, pretty
 from pyipvsadm.view.figures import MINUTE, safe, sparkline
 from pyipvsadm.view.grid import Cell, Column, Grid, folded, sentence

@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import partial
 
 from pyipvsadm.endpoint import address_text
+from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, HASHED, ONE_PACKET, PERSISTENT, PROTOCOLS, TUN_CSUM, TUNNEL
-from pyipvsadm.options import TUNNEL_TYPES
 from pyipvsadm.rules import ROLES, mask_text, scheduler_flags
 from pyipvsadm.view import classic, order
 from pyipvsadm.view.figures import bar, count, safe, size, span

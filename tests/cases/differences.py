@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING
 
-from pyipvsadm.command import help_text
-from pyipvsadm.companions import SAVE, format_help
+from pyipvsadm.grammar.help import help_text
+from pyipvsadm.grammar.programs import SAVE, format_help
 from tests.cases import recording
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 import pyipvsadm
 from pyipvsadm import cli, model, shells
 from pyipvsadm.errors import Failed
+from pyipvsadm.grammar.options import COMMANDS, OPTIONS
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Daemon, Destination, Overview, Service, Timeouts
 from pyipvsadm.netlink import codec, messages
-from pyipvsadm.options import COMMANDS, OPTIONS
 from tests.unit.test_kernel import FAMILY, Socket, header
 from tests.unit.worlds import FakeWorld, overview
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
-from pyipvsadm.argv import Scanner
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.kernel import Kernel
 from tests.cases import ours, reference
 from tests.cases.case import Step

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm import cli, files, netns
+from pyipvsadm.grammar.options import COMMANDS
 from pyipvsadm.model import SETTINGS, TABLE_FILE
-from pyipvsadm.options import COMMANDS
 from tests.kernel.netns import CLONE_NEWNET, NAMED, _libc, inside, run_child, run_ours
 from tests.kernel.network import ip
 from tests.kernel.test_backend import unload, without_module  # noqa: F401  # a fixture

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pyipvsadm import __version__
-from pyipvsadm.options import OPTIONS, SLOTS
+from pyipvsadm.grammar.options import OPTIONS, SLOTS
 from tests.playbook import IPVSADM, play
 from tests.unit.worlds import lines
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.argv import TRY_HELP, Request, Scanner
 from pyipvsadm.endpoint import Names
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.legal import check_slots, check_tunnel
+from pyipvsadm.grammar.combinations import check_slots, check_tunnel
+from pyipvsadm.grammar.parser import TRY_HELP, Request, Scanner
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,

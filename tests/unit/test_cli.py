@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from pyipvsadm import __version__, cli
-from pyipvsadm.argv import TRY_HELP
-from pyipvsadm.command import EXAMPLES, FIRST, help_text, ipvsadm
 from pyipvsadm.errors import Failed
-from pyipvsadm.legal import goes_with
+from pyipvsadm.grammar.combinations import goes_with
+from pyipvsadm.grammar.help import EXAMPLES, FIRST, help_text, ipvsadm
+from pyipvsadm.grammar.options import COMMAND_GROUPS, COMMANDS, OPTIONS, Command
+from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Service
-from pyipvsadm.options import COMMAND_GROUPS, COMMANDS, OPTIONS, Command
 from tests.unit.worlds import FakeNames, FakeWorld, FullWorld, apply_all, lines
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def call(world: FakeWorld, line: str) -> tuple[int, str, str]:
 
 
 def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "pyipvsadm.command")
-    monkeypatch.delattr("pyipvsadm.command")
+    monkeypatch.delitem(sys.modules, "pyipvsadm.grammar.help")
+    monkeypatch.delattr("pyipvsadm.grammar.help")
     monkeypatch.setitem(sys.modules, "click", None)
     status, out, err = run(FakeWorld(), "--help")
     assert (status, out) == (1, "")
     assert err.startswith("this needs the Python package click: ")
     assert err.endswith("; install it with `apt-get install python3-click'\n")
-    monkeypatch.setitem(sys.modules, "pyipvsadm.command", None)
+    monkeypatch.setitem(sys.modules, "pyipvsadm.grammar.help", None)
     with pytest.raises(ImportError, match=r"pyipvsadm\.command"):
         run(FakeWorld(), "--help")
 
@@ -687,7 +687,7 @@ def test_commands_stand_in_one_group_of_the_help() -> None:
 
 
 def test_a_command_in_no_group_is_in_the_help_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyipvsadm.command.COMMANDS", (*COMMANDS, Command("dance", "", "on the table")))
+    monkeypatch.setattr("pyipvsadm.grammar.help.COMMANDS", (*COMMANDS, Command("dance", "", "on the table")))
     assert "Other:\n      --dance  on the table\n" in help_text()
     assert help_text("dance").startswith("Usage: ipvsadm --dance\nOn the table.\n")
 

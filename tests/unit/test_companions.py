@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyipvsadm.companions import COMPANIONS, RESTORE, SAVE, Companion, format_help, parse_words
 from pyipvsadm.errors import Failed
+from pyipvsadm.grammar.programs import COMPANIONS, RESTORE, SAVE, Companion, format_help, parse_words
 
 GIVEN: list[tuple[Companion, str, dict[str, str]]] = [
     (SAVE, "", {}),

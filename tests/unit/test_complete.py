@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import memory
-from pyipvsadm.argv import Scanner
 from pyipvsadm.complete import GOES_ON, complete
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.options import COMMANDS, ENGINES, OPTIONAL, OPTIONS, SCHEDULERS, SLOTLESS, Option
-from pyipvsadm.popt import Words, option_of
+from pyipvsadm.grammar.options import COMMANDS, ENGINES, OPTIONAL, OPTIONS, SCHEDULERS, SLOTLESS, Option
+from pyipvsadm.grammar.parser import Scanner
+from pyipvsadm.grammar.popt import Words, option_of
 from tests.cases.table import CASES
 from tests.unit.worlds import FakeNames, apply_all
 
@@ -301,7 +301,7 @@ def test_a_kind_of_values_may_be_the_words_themselves(monkeypatch: pytest.Monkey
     for values, expected in (("up|down", ["up", "down"]), ("file", ["etc/", "rules"]), ("no such kind", []), ("", [])):
         row = Option("new", "", "", "new", "WHICH", values=values, ours=True)
         monkeypatch.setattr("pyipvsadm.complete.OPTIONS", (*OPTIONS, row))
-        monkeypatch.setattr("pyipvsadm.popt._LONG", {row.long: row for row in (*COMMANDS, *OPTIONS, row)})
+        monkeypatch.setattr("pyipvsadm.grammar.popt._LONG", {row.long: row for row in (*COMMANDS, *OPTIONS, row)})
         assert [value for value, _ in offered("-C --new ")] == expected
         assert [value for value, _ in offered("-C --new")] == ["--new"]
 

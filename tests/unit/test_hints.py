@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyipvsadm import cli
-from pyipvsadm.argv import TRY_HELP
 from pyipvsadm.errors import Failed
-from pyipvsadm.options import OPTIONS, SCHEDULERS
+from pyipvsadm.grammar.options import OPTIONS, SCHEDULERS
+from pyipvsadm.grammar.parser import TRY_HELP
 from tests.unit.worlds import FakeWorld, apply_all
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from pyipvsadm import __version__
 from pyipvsadm.cli import EXTRAS
-from pyipvsadm.options import COMMANDS
+from pyipvsadm.grammar.options import COMMANDS
 
 PROGRAMS = ("ipvsadm", "ipvsadm-save", "ipvsadm-restore")
 RULES = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 192.168.10.8:80 -m -w 1\n"

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import cli, rules
-from pyipvsadm.argv import Scanner
 from pyipvsadm.change import keep
 from pyipvsadm.errors import Refused
+from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.memory import Table
 from pyipvsadm.model import GET_SERVICE, SET_DEST, Change, Destination, Service
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all, lines

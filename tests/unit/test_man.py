@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pyipvsadm import files, model
-from pyipvsadm.command import form
-from pyipvsadm.options import (
+from pyipvsadm.grammar.help import form
+from pyipvsadm.grammar.options import (
     COMMANDS,
     ENGINES,
     NONE,

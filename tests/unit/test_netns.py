@@ -11,8 +11,8 @@ import pytest
 
 from pyipvsadm import cli, netns
 from pyipvsadm.errors import Failed
+from pyipvsadm.grammar.options import COMMANDS
 from pyipvsadm.netns import Inside, entering, path_of
-from pyipvsadm.options import COMMANDS
 from tests.unit.worlds import FakeNames, FakeWorld, lines
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyipvsadm.legal import goes_with
-from pyipvsadm.model import SCHED1, SCHED2, SCHED3
-from pyipvsadm.options import (
+from pyipvsadm.grammar.combinations import goes_with
+from pyipvsadm.grammar.options import (
     ALONE,
     COMMANDS,
     NONE,
@@ -22,6 +21,7 @@ from pyipvsadm.options import (
     TUNNEL_TYPES,
     Option,
 )
+from pyipvsadm.model import SCHED1, SCHED2, SCHED3
 
 # 1.31's options (ipvsadm.c: options_table) with what each fills (optnames): (long, short, argument, slot).
 REFERENCE = [

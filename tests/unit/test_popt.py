@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm.errors import Skipped
-from pyipvsadm.popt import Words
+from pyipvsadm.grammar.popt import Words
 
 Read = list[tuple[str, "str | None"]]
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import model, rules
-from pyipvsadm.argv import Scanner
 from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.quick import Rules
 from tests.unit.worlds import FakeNames
 

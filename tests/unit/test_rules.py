@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import rules
-from pyipvsadm.argv import Scanner
 from pyipvsadm.endpoint import Names
+from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pyipvsadm import cli
 from pyipvsadm.endpoint import Parsed
 from pyipvsadm.errors import Usage
+from pyipvsadm.grammar.options import SCHEDULERS
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Destination, Service
-from pyipvsadm.options import SCHEDULERS
 from pyipvsadm.selection import Selection, network
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all
 

@@ -9,11 +9,11 @@ import os
 
 from pyipvsadm.endpoint import number
 from pyipvsadm.errors import Usage
-from pyipvsadm.options import OPTIONAL, SCHEDULER_FLAGS
+from pyipvsadm.grammar.options import OPTIONAL, SCHEDULER_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyipvsadm.options import Option
+    from pyipvsadm.grammar.options import Option
 
 MAX_TIMEOUT = 86400 * 31
 

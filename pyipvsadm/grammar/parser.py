@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from pyipvsadm.endpoint import INT_MAX, atoi, parse, parse_mask, pton, strtol
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.legal import check_ours, check_slots, check_tunnel, list_conflict
+from pyipvsadm.grammar.combinations import check_ours, check_slots, check_tunnel, list_conflict
+from pyipvsadm.grammar.options import ALONE, NONE, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
+from pyipvsadm.grammar.popt import Words, named
+from pyipvsadm.grammar.values import checked, cut, scheduler_flags, timeout, within
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -45,9 +48,6 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.options import ALONE, NONE, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
-from pyipvsadm.popt import Words, named
-from pyipvsadm.values import checked, cut, scheduler_flags, timeout, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 import errno
 
-from pyipvsadm.argv import TRY_HELP
 from pyipvsadm.errors import Failed, Refused
+from pyipvsadm.grammar.options import COMMANDS, ENGINES, OPTIONS, SCHEDULERS, SLOTS
+from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.model import DEL_DEST, MASQ
-from pyipvsadm.options import COMMANDS, ENGINES, OPTIONS, SCHEDULERS, SLOTS
 from pyipvsadm.rules import numeric
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ Must never know: what an option does. Only imported when one of the two programs
 from __future__ import annotations
 
 from pyipvsadm.errors import Failed
-from pyipvsadm.options import OPTIONS, Option
+from pyipvsadm.grammar.options import OPTIONS, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from pyipvsadm.legal import goes_with
-from pyipvsadm.options import (
+from pyipvsadm.grammar.combinations import goes_with
+from pyipvsadm.grammar.options import (
     COMMAND_GROUPS,
     COMMANDS,
     ENGINES,

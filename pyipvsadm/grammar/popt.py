@@ -7,7 +7,7 @@ Must never know: what an option means.
 from __future__ import annotations
 
 from pyipvsadm.errors import Skipped
-from pyipvsadm.options import COMMANDS, NONE, OPTIONAL, OPTIONS, Command, Option
+from pyipvsadm.grammar.options import COMMANDS, NONE, OPTIONAL, OPTIONS, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

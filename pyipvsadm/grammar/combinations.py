@@ -6,7 +6,7 @@ Owns: the order in which faults are found, and their words. Must never know: val
 from __future__ import annotations
 
 from pyipvsadm.errors import Usage
-from pyipvsadm.options import (
+from pyipvsadm.grammar.options import (
     COMMANDS,
     DOCTOR_NEEDS,
     EXCLUDES,
@@ -21,7 +21,7 @@ from pyipvsadm.options import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyipvsadm.options import Option
+    from pyipvsadm.grammar.options import Option
 
 
 def check_slots(command: str, slots: set[str]) -> None:
