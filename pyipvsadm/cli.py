@@ -12,10 +12,10 @@ import os
 import sys
 
 from pyipvsadm import __version__
+from pyipvsadm.environment import World
 from pyipvsadm.errors import Failed, Refused, Skipped, Usage
 from pyipvsadm.grammar.parser import Request, Scanner
 from pyipvsadm.run import REFUSED, replace_table, run, tell
-from pyipvsadm.world import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

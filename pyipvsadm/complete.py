@@ -11,7 +11,8 @@ stands for the whole word at the cursor. One that ends in `/`, `:`, `,` or `=` i
 
 from __future__ import annotations
 
-from pyipvsadm.endpoint import NoNames, parse
+from pyipvsadm import sorting
+from pyipvsadm.addresses import NoNames, parse
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.combinations import can_join, list_conflict, tunnel_types
 from pyipvsadm.grammar.options import (
@@ -32,7 +33,6 @@ from pyipvsadm.grammar.popt import Words, option_of
 from pyipvsadm.grammar.programs import COMPANIONS
 from pyipvsadm.model import AF_INET6, MASQ, TCP, TUNNEL
 from pyipvsadm.rules import numeric, selector
-from pyipvsadm.view import order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -270,8 +270,8 @@ class _Line:
     def _rows(self) -> Rows:
         """The table, in the order of the listing."""
         rows = self._around.rows(self._last("backend"), self._last("netns"))
-        servers = {service.key(): order.destinations(found) for service, found in rows}
-        return [(service, servers[service.key()]) for service in order.services([service for service, _ in rows])]
+        servers = {service.key(): sorting.destinations(found) for service, found in rows}
+        return [(service, servers[service.key()]) for service in sorting.services([service for service, _ in rows])]
 
     def _of_services(self, asked: Command | Option, prefix: str) -> Candidates:
         """Services there are; for a new one their hosts, for there are few with many ports."""

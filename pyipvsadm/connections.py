@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm.endpoint import pton
+from pyipvsadm.addresses import pton
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Record
 from pyipvsadm.rules import numeric

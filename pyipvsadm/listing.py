@@ -5,24 +5,23 @@ Owns: in which order things are read and written, what is selected, when names a
 
 from __future__ import annotations
 
-from pyipvsadm import rules
-from pyipvsadm.endpoint import address_text, endpoint_text
+from pyipvsadm import rules, sorting
+from pyipvsadm.addresses import address_text, endpoint_text
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.options import SELECTING
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, row
-from pyipvsadm.view import order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pyipvsadm.connections import Connection
+    from pyipvsadm.environment import World
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Destination, Row, Service
     from pyipvsadm.rules import Endpoint
     from pyipvsadm.selection import Selection
     from pyipvsadm.view.json import Names as HostNames
-    from pyipvsadm.world import World
 
     Tables = Iterable[tuple[Service, list[Row]]]  # rows: their addresses at least
 
@@ -147,7 +146,7 @@ def _services(request: Request, backend: Backend, counters: bool) -> list[Servic
     if request.services:
         return list(map(backend.service, request.services))
     found = backend.services(counters=counters)
-    return found if "nosort" in request.slots else order.services(found)
+    return found if "nosort" in request.slots else sorting.services(found)
 
 
 def table(request: Request, backend: Backend, wanted: Selection | None) -> Iterable[tuple[Service, list[Destination]]]:
@@ -291,9 +290,9 @@ def saved(backend: Backend, world: World, numeric: bool, full: bool = False, cer
             named = rules.numeric if numeric else naming(_addresses(found.rows), world, read_back=True)
             return save.text(found, named, world)
         held = {service.key(): [row(each, columns) for each in servers] for service, servers in found.rows}
-        tables = [(each, held[each.key()]) for each in order.services([service for service, _ in found.rows])]
+        tables = [(each, held[each.key()]) for each in sorting.services([service for service, _ in found.rows])]
     else:
-        services = order.services(backend.services(counters=False))
+        services = sorting.services(backend.services(counters=False))
         tables = list(zip(services, backend.rows(services, columns), strict=True))
     endpoint: Endpoint = rules.numeric if numeric else naming(tables, world, read_back=True)
     servers = rules.ServerRules(endpoint)
@@ -301,7 +300,7 @@ def saved(backend: Backend, world: World, numeric: bool, full: bool = False, cer
     for service, rows in tables:
         selector = rules.selector(service, endpoint)
         parts.append(rules.service_rule(service, selector))
-        parts.append(servers.text(service, selector, order.servers(rows)))
+        parts.append(servers.text(service, selector, sorting.servers(rows)))
     return "".join(parts)
 
 

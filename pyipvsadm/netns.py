@@ -16,7 +16,7 @@ import errno
 import os
 import sys
 
-from pyipvsadm.endpoint import Names
+from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Failed
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from pyipvsadm.world import World
+    from pyipvsadm.environment import World
 
     Answer = TypeVar("Answer")
 

@@ -8,7 +8,7 @@ because a rule file names the same few services and servers again and again.
 
 from __future__ import annotations
 
-from pyipvsadm.endpoint import Parsed, pton
+from pyipvsadm.addresses import Parsed, pton
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,

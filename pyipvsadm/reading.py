@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pyipvsadm.environment import World
     from pyipvsadm.model import Change
-    from pyipvsadm.world import World
 
     Step = Change | Request | Skipped
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm.endpoint import address_text
+from pyipvsadm.addresses import address_text
 from pyipvsadm.grammar.options import SCHEDULER_FLAGS, TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,

@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pyipvsadm.environment import World
     from pyipvsadm.model import Backend
     from pyipvsadm.reading import Step
-    from pyipvsadm.world import World
 
 REFUSED = 255  # main returns -1
 

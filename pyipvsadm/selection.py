@@ -6,7 +6,7 @@ Must never know: backends, views, streams.
 
 from __future__ import annotations
 
-from pyipvsadm.endpoint import aton, number, parse, pton
+from pyipvsadm.addresses import aton, number, parse, pton
 from pyipvsadm.errors import Usage
 from pyipvsadm.grammar.options import SCHEDULERS
 from pyipvsadm.model import AF_INET, AF_INET6, TCP
@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pyipvsadm.addresses import Names, Parsed
     from pyipvsadm.connections import Connection
-    from pyipvsadm.endpoint import Names, Parsed
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Destination, Service
 

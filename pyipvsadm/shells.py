@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from pyipvsadm.complete import Around, Rows
-    from pyipvsadm.world import World
+    from pyipvsadm.environment import World
 
     Found = TypeVar("Found")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from pyipvsadm import files, rules
-from pyipvsadm.endpoint import NoNames
+from pyipvsadm.addresses import NoNames
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.grammar.parser import TRY_HELP, Scanner
 from pyipvsadm.memory import Table

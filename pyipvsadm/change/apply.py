@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from pyipvsadm.change.desired import Desired
     from pyipvsadm.change.plan import Plan, Step
+    from pyipvsadm.environment import World
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Service
-    from pyipvsadm.world import World
 
 REFUSED = 255
 DRIFT = 1

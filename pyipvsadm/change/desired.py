@@ -11,8 +11,8 @@ from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Chang
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyipvsadm.environment import World
     from pyipvsadm.model import Daemon, Destination, Service, Timeouts
-    from pyipvsadm.world import World
 
     ServiceKey = tuple[int, int, bytes, int, int]
     ServerKey = tuple[int, bytes, int]

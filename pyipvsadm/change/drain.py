@@ -20,9 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyipvsadm.environment import World
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Destination, Service
-    from pyipvsadm.world import World
 
 POLL = 1.0  # seconds between two looks at the table
 

@@ -5,16 +5,15 @@ Owns: which lines are read back as what they came from. Must never know: where t
 
 from __future__ import annotations
 
-from pyipvsadm import reading, rules
+from pyipvsadm import reading, rules, sorting
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.model import HASHED, Change, Record, Service
-from pyipvsadm.view import order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.change.snapshot import Snapshot
+    from pyipvsadm.environment import World
     from pyipvsadm.rules import Endpoint
-    from pyipvsadm.world import World
 
 # What a record holds beside its rule.
 _COUNTED = {"stats", "active", "inactive", "persistent"}
@@ -28,7 +27,7 @@ def text(found: Snapshot, endpoint: Endpoint, world: World) -> str:
     That, and each value that would not come back, is said on standard error.
     """
     servers = {id(service): members for service, members in found.rows}
-    rows = [(service, servers[id(service)]) for service in order.services([service for service, _ in found.rows])]
+    rows = [(service, servers[id(service)]) for service in sorting.services([service for service, _ in found.rows])]
     plain = rules.full(rows, found.timeouts, found.daemons, rules.numeric)
     parts = []
     outside: Service | None = None  # what cannot be said; nor can its servers

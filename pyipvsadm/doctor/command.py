@@ -6,11 +6,11 @@ Nothing here is imported unless the doctor was asked for.
 
 from __future__ import annotations
 
+from pyipvsadm.addresses import address_text, parse
 from pyipvsadm.connections import tally_handshakes
 from pyipvsadm.doctor import director, realserver, report
 from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, explained
 from pyipvsadm.doctor.facts import OUTSIDE, Table, family_of, host_of, vip_of
-from pyipvsadm.endpoint import address_text, parse
 from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.model import TCP
 from pyipvsadm.netns import entering
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyipvsadm.doctor.facts import Facts, Pair
+    from pyipvsadm.environment import World
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend
-    from pyipvsadm.world import World
 
 KERNEL = "kernel"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from pyipvsadm.endpoint import address_text
+from pyipvsadm.addresses import address_text
 from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, Destination, Service
 from pyipvsadm.rules import numeric
 

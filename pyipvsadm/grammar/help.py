@@ -157,7 +157,7 @@ def _operands(row: Command) -> str:
 
 def _run(words: list[str], **_: Any) -> None:
     from pyipvsadm.cli import main  # noqa: PLC0415  # click's entry is beside the door, not behind it
-    from pyipvsadm.world import World  # noqa: PLC0415
+    from pyipvsadm.environment import World  # noqa: PLC0415
 
     class Echo(World):
         """The real world, but what is written goes through click, which its test runner can read."""

@@ -9,7 +9,7 @@ The combinations are checked at the end, in the reference's order, because the f
 
 from __future__ import annotations
 
-from pyipvsadm.endpoint import INT_MAX, atoi, parse, parse_mask, pton, strtol
+from pyipvsadm.addresses import INT_MAX, atoi, parse, parse_mask, pton, strtol
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.combinations import check_ours, check_slots, check_tunnel, list_conflict
 from pyipvsadm.grammar.options import ALONE, NONE, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import ClassVar
 
-    from pyipvsadm.endpoint import Names
+    from pyipvsadm.addresses import Names
 
     Ours = dict[str, int | str | None]
 

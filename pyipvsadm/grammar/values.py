@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from pyipvsadm.endpoint import number
+from pyipvsadm.addresses import number
 from pyipvsadm.errors import Usage
 from pyipvsadm.grammar.options import OPTIONAL, SCHEDULER_FLAGS
 

@@ -7,7 +7,8 @@ Owns: columns, widths, scaling, truncation. Must never know: backends, where nam
 
 from __future__ import annotations
 
-from pyipvsadm.endpoint import address_text
+from pyipvsadm import sorting
+from pyipvsadm.addresses import address_text
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
@@ -25,7 +26,6 @@ from pyipvsadm.model import (
     TUNNEL,
 )
 from pyipvsadm.rules import ROLES, Hosts, mask_text, scheduler_flags
-from pyipvsadm.view import order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Listing:
         if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
             return f"{text}{self._hosts.one(found.protocol, rows[0])}{line(rows[0][2:])}"
         if self._sort:
-            rows = order.servers(rows)
+            rows = sorting.servers(rows)
         hosts = self._hosts.of(found.protocol, rows)
         return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows, strict=True)])
 

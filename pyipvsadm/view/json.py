@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm.endpoint import PROTOCOL_NAMES
+from pyipvsadm import sorting
+from pyipvsadm.addresses import PROTOCOL_NAMES
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
@@ -31,7 +32,7 @@ from pyipvsadm.model import (
     TUNNEL,
 )
 from pyipvsadm.rules import ROLES, mask_text, scheduler_flags
-from pyipvsadm.view import classic, order
+from pyipvsadm.view import classic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def table(info: Info, rows: Iterable[tuple[Service, list[Destination]]], names: 
     between = "\n"
     for service, servers in rows:
         yield between
-        yield _encode(_service(service, order.destinations(servers) if sort else servers, names))
+        yield _encode(_service(service, sorting.destinations(servers) if sort else servers, names))
         between = ",\n"
     yield "\n]}\n"
 

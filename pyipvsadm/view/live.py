@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from pyipvsadm import sorting
 from pyipvsadm.grammar.options import SORT_KEYS
-from pyipvsadm.view import classic, order, pretty
+from pyipvsadm.view import classic, pretty
 from pyipvsadm.view.figures import MINUTE, safe, sparkline
 from pyipvsadm.view.grid import Cell, Column, Grid, folded, sentence
 from pyipvsadm.view.pretty import Group, View, counters, load, many, server_row, service_row
@@ -137,7 +138,7 @@ class Live:
         return sorted(self._groups, key=lambda g: self._place(g.service.key(), g.service.stats, g.connections, g.weight))
 
     def _servers(self, group: Group) -> list[Destination]:
-        servers = group.servers if "nosort" in self._shown else order.destinations(group.servers)
+        servers = group.servers if "nosort" in self._shown else sorting.destinations(group.servers)
         if not self.sort:
             return servers
         key = group.service.key()

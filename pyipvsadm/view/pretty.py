@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from pyipvsadm.endpoint import address_text
+from pyipvsadm import sorting
+from pyipvsadm.addresses import address_text
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, HASHED, ONE_PACKET, PERSISTENT, PROTOCOLS, TUN_CSUM, TUNNEL
 from pyipvsadm.rules import ROLES, mask_text, scheduler_flags
-from pyipvsadm.view import classic, order
+from pyipvsadm.view import classic
 from pyipvsadm.view.figures import bar, count, safe, size, span
 from pyipvsadm.view.grid import Cell, Column, Grid, Row, folded
 
@@ -222,7 +223,7 @@ def listing(groups: Sequence[Group], shown: Shown, endpoint: Endpoint, look: Loo
     exact = "exact" in shown
     rows: list[Row | None] = []
     for group in groups:
-        servers = group.servers if "nosort" in shown else order.destinations(group.servers)
+        servers = group.servers if "nosort" in shown else sorting.destinations(group.servers)
         rows += [None, service_row(group, view, exact, endpoint)]
         rows += [server_row(group, d, view.server(group, d, exact), endpoint) for d in servers]
     return _drawn(view.columns, rows, look, SERVICES)

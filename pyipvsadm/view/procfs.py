@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from sys import byteorder
 
+from pyipvsadm import sorting
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 from pyipvsadm.rules import REMEMBERED, numeric
-from pyipvsadm.view import classic, order
+from pyipvsadm.view import classic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def listing(overview: Overview, sort: bool) -> list[str] | None:
 
 
 def _listing(overview: Overview, sort: bool) -> list[str] | None:
-    if any(each.fwmark >= order.HALF or (not each.fwmark and each.protocol not in _NAMES) for each in overview.others):
+    if any(each.fwmark >= sorting.HALF or (not each.fwmark and each.protocol not in _NAMES) for each in overview.others):
         return None  # a large mark may come before all others
     blocks = _blocks(overview.text)
     others = {_start(service): service for service in overview.others}
@@ -135,16 +136,16 @@ def _arranged(blocks: list[str], others: dict[str, Service]) -> list[str]:
     if rest:
         apart = {_name(block): block for block in blocks if block[_COLON] != ":"}
         blocks = [block for block in blocks if block[_COLON] == ":"]
-        return [*_arranged(blocks, {}), *(apart[_start(service)] for service in order.services(rest))]
+        return [*_arranged(blocks, {}), *(apart[_start(service)] for service in sorting.services(rest))]
     blocks = sorted(blocks)
     addresses = [block[_ADDRESS:_COLON] for block in blocks]
-    if not blocks or int(max(addresses), 16) - int(min(addresses), 16) < order.HALF:
+    if not blocks or int(max(addresses), 16) - int(min(addresses), 16) < sorting.HALF:
         return blocks
     found = []
     for name in _NAMES.values():
         some = [block for block in blocks if block.startswith(name)]
         # Among equal addresses the ports stay in order.
-        found += order.arranged(some, lambda block: (int(block[_ADDRESS:_COLON], 16),), lambda _: 0)
+        found += sorting.arranged(some, lambda block: (int(block[_ADDRESS:_COLON], 16),), lambda _: 0)
     return found
 
 
@@ -195,9 +196,9 @@ def _server(text: str) -> str:
 def _sorted(lines: list[str]) -> list[str]:
     """In the reference's order. Digits sort as their numbers do, where no two are half the space apart."""
     lines = sorted(lines)
-    if lines[-1][0] != "[" and int(lines[-1][:8], 16) - int(lines[0][:8], 16) < order.HALF:
+    if lines[-1][0] != "[" and int(lines[-1][:8], 16) - int(lines[0][:8], 16) < sorting.HALF:
         return lines
-    return order.arranged(lines, _words, _port)
+    return sorting.arranged(lines, _words, _port)
 
 
 def _words(line: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from pyipvsadm.world import World
+    from pyipvsadm.environment import World
 
     class Progress(Protocol):
         """What is shown while connections end."""

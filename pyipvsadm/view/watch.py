@@ -6,7 +6,7 @@ backends, what a frame shows (live.py).
 
 from __future__ import annotations
 
-from pyipvsadm.endpoint import Names
+from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Failed, Refused
 from pyipvsadm.view import grid
 
@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pyipvsadm.environment import World
     from pyipvsadm.terminal import Screen
     from pyipvsadm.view.live import Live, Naming, Rows
-    from pyipvsadm.world import World
 
 SECONDS = 2
 REMEMBERED = 1 << 16  # hosts' names; then they are forgotten: clients come and go for as long as it runs

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyipvsadm import cli
-from pyipvsadm.endpoint import PROTOCOL_NAMES, Names, aton, pton
+from pyipvsadm.addresses import PROTOCOL_NAMES, Names, aton, pton
+from pyipvsadm.environment import World
 from pyipvsadm.model import AF_INET, AF_INET6
-from pyipvsadm.world import World
 from tests.cases.case import LOOK, Step
 from tests.cases.recording import Answer, text
 

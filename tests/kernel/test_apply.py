@@ -16,10 +16,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from pyipvsadm import files, kernel
+from pyipvsadm.addresses import Names
 from pyipvsadm.change import apply as _loaded  # noqa: F401  # in a child that would be many system calls
 from pyipvsadm.change import snapshot
 from pyipvsadm.cli import main
-from pyipvsadm.endpoint import Names
+from pyipvsadm.environment import World
 from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import (
     BACKUP,
@@ -41,7 +42,6 @@ from pyipvsadm.model import (
 )
 from pyipvsadm.netlink import messages
 from pyipvsadm.rules import change_rule
-from pyipvsadm.world import World
 from tests.bench.rows import rules
 from tests.cases.case import Step
 from tests.cases.ours import answer

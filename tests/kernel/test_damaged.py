@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyipvsadm.endpoint import Names
+from pyipvsadm.addresses import Names
 from pyipvsadm.kernel import Kernel
 from tests.cases.case import Step
 from tests.cases.ours import answer

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
-from pyipvsadm.endpoint import Names
+from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.kernel import Kernel

@@ -186,7 +186,7 @@ def test_the_caller_is_where_it_was() -> None:
         return os.stat(netns.OURS).st_ino, table.read_text(), settings.read_text(), " ".join(links)
 
     def compare() -> int:
-        from pyipvsadm.world import World  # noqa: PLC0415
+        from pyipvsadm.environment import World  # noqa: PLC0415
 
         world = World()
         names = world.names

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm import connections as _  # noqa: F401  # otherwise each fork would import what it uses first
-from pyipvsadm.endpoint import Names
+from pyipvsadm import sorting  # noqa: F401
+from pyipvsadm.addresses import Names
 from pyipvsadm.kernel import Kernel
-from pyipvsadm.view import classic, order  # noqa: F401
+from pyipvsadm.view import classic  # noqa: F401
 from tests.cases import differences, ours, recording, reference
 from tests.cases.compare import check_recording, expected
 from tests.cases.recording import Recorded

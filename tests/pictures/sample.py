@@ -9,10 +9,10 @@ from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from pyipvsadm import sorting
 from pyipvsadm.connections import Connection
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, BACKUP, MASTER, Daemon, Timeouts
-from pyipvsadm.view import order
 from tests.unit.worlds import apply_all
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def table() -> Table:
 def rows(at: int = 3600) -> Rows:
     """The table with the traffic that it has had after `at` seconds."""
     embedded = table()
-    found = [(service, order.destinations(embedded.destinations(service))) for service in order.services(embedded.services())]
+    found = [(service, sorting.destinations(embedded.destinations(service))) for service in sorting.services(embedded.services())]
     busy = iter(_BUSY)
     for service, servers in found:
         for d in servers:

@@ -200,7 +200,7 @@ def test_a_signal_while_rules_are_sent_fails_the_task(tmp_path: Path) -> None:
     """The real ipvsadm, with TERM there already when it begins to send."""
     sender = (
         "import os, signal, sys\n"
-        "from pyipvsadm import cli, world\n"
+        "from pyipvsadm import cli; from pyipvsadm import environment as world\n"
         "hold = world.World.hold_signals\n"
         "def held(self):\n"
         "    hold(self)\n"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.endpoint import Names
+from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.combinations import check_slots, check_tunnel
 from pyipvsadm.grammar.parser import TRY_HELP, Request, Scanner

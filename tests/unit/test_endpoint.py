@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm.endpoint import Names, address_text, atoi, endpoint_text, gather, number, parse, parse_mask, strtol
+from pyipvsadm.addresses import Names, address_text, atoi, endpoint_text, gather, number, parse, parse_mask, strtol
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyipvsadm import sorting
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP, Destination, Service
-from pyipvsadm.view import order
 
 CIRCLE = 1 << 32
 
@@ -85,7 +85,7 @@ LISTED: dict[str, list[int]] = {
 @pytest.mark.parametrize("listed", LISTED.values(), ids=LISTED.keys())
 def test_servers(listed: list[int]) -> None:
     for given_in in permutations(listed):
-        assert numbers(order.destinations([ipv4(number) for number in given_in])) == listed
+        assert numbers(sorting.destinations([ipv4(number) for number in given_in])) == listed
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_servers(listed: list[int]) -> None:
     ],
 )
 def test_where_the_circle_starts(values: list[int], first: int) -> None:
-    assert order.start(values) == first
+    assert sorting.start(values) == first
 
 
 def test_ports_come_last_and_as_numbers() -> None:
-    found = order.destinations([ipv4(2, 5), ipv4(1, 65535), ipv4(1, 80), ipv4(1, 0), ipv4(2, 0)])
+    found = sorting.destinations([ipv4(2, 5), ipv4(1, 65535), ipv4(1, 80), ipv4(1, 0), ipv4(2, 0)])
     assert [(number, d.port) for number, d in zip(numbers(found), found, strict=True)] == [
         (1, 0),
         (1, 80),
@@ -131,7 +131,7 @@ def test_ipv6_goes_word_by_word() -> None:
     # Second words 0, ffffffff and 1 start after their widest gap, at ffffffff.
     wanted = [listed[2], listed[0], listed[1], listed[3], listed[4]]
     for given_in in permutations(listed):
-        found = order.destinations([Destination(AF_INET6, addr, 80) for addr in given_in])
+        found = sorting.destinations([Destination(AF_INET6, addr, 80) for addr in given_in])
         assert [d.addr for d in found] == wanted
 
 
@@ -140,7 +140,7 @@ def test_servers_of_both_families() -> None:
     four = ipv4(0x20010DB8)
     low, high = Destination(AF_INET6, ipv6(0x20010DB7, 9, 9, 9), 80), Destination(AF_INET6, ipv6(0x20010DB8, 0, 0, 1), 80)
     for given_in in permutations([four, low, high]):
-        assert order.destinations(list(given_in)) == [low, four, high]
+        assert sorting.destinations(list(given_in)) == [low, four, high]
 
 
 def test_services() -> None:
@@ -157,18 +157,18 @@ def test_services() -> None:
         Service(AF_INET6, fwmark=1),
         Service(AF_INET, fwmark=2),
     ]
-    assert order.services(listed[::-1]) == listed
-    assert order.services(listed[5:] + listed[:5]) == listed
+    assert sorting.services(listed[::-1]) == listed
+    assert sorting.services(listed[5:] + listed[:5]) == listed
 
 
 def test_marks_are_on_a_circle_too() -> None:
-    found = order.services([Service(AF_INET, fwmark=mark) for mark in (1, 0xFFFFFFFF, 2)])
+    found = sorting.services([Service(AF_INET, fwmark=mark) for mark in (1, 0xFFFFFFFF, 2)])
     assert [service.fwmark for service in found] == [0xFFFFFFFF, 1, 2]
 
 
 def test_equals_stay_as_they_came() -> None:
     found = [Destination(AF_INET, bytes([10, 0, 0, last]), 80, weight=at) for at, last in enumerate((2, 1, 2, 1, 2))]
-    assert [d.weight for d in order.destinations(found)] == [1, 3, 0, 2, 4]
+    assert [d.weight for d in sorting.destinations(found)] == [1, 3, 0, 2, 4]
 
 
 # --- wherever the reference has an order, ours is the same
@@ -204,7 +204,7 @@ def words_of(d: Destination) -> list[int]:
 
 @given(some_servers())
 def test_servers_as_the_reference_has_them(found: list[Destination]) -> None:
-    assert order.destinations(found) == sorted(found, key=cmp_to_key(compare_servers))
+    assert sorting.destinations(found) == sorted(found, key=cmp_to_key(compare_servers))
 
 
 @st.composite
@@ -230,14 +230,14 @@ def some_services(draw: st.DrawFn) -> list[Service]:
 
 @given(some_services())
 def test_services_as_the_reference_has_them(found: list[Service]) -> None:
-    assert order.services(found) == sorted(found, key=cmp_to_key(compare_services))
+    assert sorting.services(found) == sorted(found, key=cmp_to_key(compare_services))
 
 
 @given(st.lists(st.integers(0, CIRCLE - 1), unique=True, max_size=8))
 def test_any_addresses_have_one_order(found: list[int]) -> None:
     """However they came, and it is numeric from some address on around the circle, from the least where that is no order."""
-    listed = numbers(order.destinations([ipv4(number) for number in found]))
-    assert listed == numbers(order.destinations([ipv4(number) for number in sorted(found, reverse=True)]))
+    listed = numbers(sorting.destinations([ipv4(number) for number in found]))
+    assert listed == numbers(sorting.destinations([ipv4(number) for number in sorted(found, reverse=True)]))
     ring = sorted(found)
     at = ring.index(listed[0]) if ring else 0
     assert listed == ring[at:] + ring[:at]

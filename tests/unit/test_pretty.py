@@ -14,8 +14,8 @@ import pytest
 from rich.cells import cell_len
 
 from pyipvsadm import cli
+from pyipvsadm.addresses import endpoint_text
 from pyipvsadm.connections import Connection
-from pyipvsadm.endpoint import endpoint_text
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, TCP, TUNNEL, Destination, Service
 from pyipvsadm.rules import numeric
 from pyipvsadm.view import grid, pretty

@@ -77,7 +77,7 @@ def test_a_closed_pipe_ends_it_silently_by_signal() -> None:
 
 
 HOLDS = """
-from pyipvsadm.world import World
+from pyipvsadm.environment import World
 world = World()
 world.hold_signals()
 world.out(f"{world.wait(0.001)}\\n")

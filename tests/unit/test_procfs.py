@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyipvsadm import sorting
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -26,7 +27,7 @@ from pyipvsadm.model import (
     row,
 )
 from pyipvsadm.rules import numeric
-from pyipvsadm.view import classic, order, procfs
+from pyipvsadm.view import classic, procfs
 from tests.unit.worlds import overview
 
 Table = list[tuple[Service, list[Destination]]]
@@ -75,7 +76,7 @@ def classic_text(table: Table, sort: bool) -> str:
 
 def arranged(table: Table, sort: bool) -> list[Service]:
     services = [service for service, _ in table]
-    return order.services(services) if sort else services
+    return sorting.services(services) if sort else services
 
 
 u16 = st.integers(0, 2**16 - 1)
@@ -135,7 +136,7 @@ def test_it_is_the_classic_listing_or_cannot(table: Table, sort: bool) -> None:
     if found is None:
         # The file does not say of which family a mark is, a large one may come first, and few protocols have a name.
         unnamed = any(not s.fwmark and s.protocol not in PROTOCOLS for s in services)
-        assert len(set(marks)) < len(marks) or max(marks, default=0) >= order.HALF or unnamed
+        assert len(set(marks)) < len(marks) or max(marks, default=0) >= sorting.HALF or unnamed
     else:
         assert "".join(found) == classic_text(table, sort)
 

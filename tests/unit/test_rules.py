@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import rules
-from pyipvsadm.endpoint import Names
+from pyipvsadm.addresses import Names
 from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.model import (
     AF_INET,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import cli
-from pyipvsadm.endpoint import Parsed
+from pyipvsadm.addresses import Parsed
 from pyipvsadm.errors import Usage
 from pyipvsadm.grammar.options import SCHEDULERS
 from pyipvsadm.memory import Table

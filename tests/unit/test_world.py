@@ -9,9 +9,9 @@ from typing import NoReturn
 
 import pytest
 
-from pyipvsadm import world
+from pyipvsadm import environment
+from pyipvsadm.environment import World
 from pyipvsadm.errors import Failed
-from pyipvsadm.world import World
 
 
 def refused(*_: object) -> NoReturn:
@@ -21,20 +21,20 @@ def refused(*_: object) -> NoReturn:
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """All three streams were closed when we started."""
-    monkeypatch.setattr(world, "_is_open", lambda _: False)
+    monkeypatch.setattr(environment, "_is_open", lambda _: False)
 
 
 @pytest.mark.usefixtures("closed")
 def test_the_place_of_a_closed_stream_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[object, ...]] = []
-    monkeypatch.setattr("pyipvsadm.world.os.open", lambda *words: opened.append(words))
+    monkeypatch.setattr("pyipvsadm.environment.os.open", lambda *words: opened.append(words))
     World()
     assert opened == [("/dev/null", os.O_RDWR)] * 3
 
 
 @pytest.mark.usefixtures("closed")
 def test_without_dev_a_closed_stream_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyipvsadm.world.os.open", refused)
+    monkeypatch.setattr("pyipvsadm.environment.os.open", refused)
     made = World()
     monkeypatch.undo()
     made.err("nobody reads it")
@@ -45,12 +45,12 @@ def test_without_dev_a_closed_stream_is_closed_all_the_same(monkeypatch: pytest.
 
 
 def test_without_proc_no_program_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyipvsadm.world.os.listdir", refused)
+    monkeypatch.setattr("pyipvsadm.environment.os.listdir", refused)
     assert World().programs() == set()
 
 
 def test_a_program_that_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyipvsadm.world.os.listdir", lambda _: ["self", "0", str(os.getpid())])  # there is no process 0
+    monkeypatch.setattr("pyipvsadm.environment.os.listdir", lambda _: ["self", "0", str(os.getpid())])  # there is no process 0
     with open("/proc/self/comm") as file:
         assert World().programs() == {file.read().strip()}
 

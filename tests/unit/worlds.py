@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from sys import byteorder
 from typing import TYPE_CHECKING
 
-from pyipvsadm.endpoint import Names
+from pyipvsadm.addresses import Names
+from pyipvsadm.environment import World
 from pyipvsadm.errors import Failed
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, HASHED, Overview
 from pyipvsadm.terminal import Screen
-from pyipvsadm.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pyipvsadm.endpoint import Names
+from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Failed
 
 TYPE_CHECKING = False
