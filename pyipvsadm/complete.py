@@ -32,7 +32,7 @@ from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.grammar.popt import Words, option_of
 from pyipvsadm.grammar.programs import COMPANIONS
 from pyipvsadm.model import AF_INET6, MASQ, TCP, TUNNEL
-from pyipvsadm.rules import numeric, selector
+from pyipvsadm.rules.writer import numeric, selector
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from _socket import inet_ntop  # the C module beneath `socket`; this is formatti
 from pyipvsadm.addresses import pton
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Record
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules.writer import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.rules.writer import Endpoint
 
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 

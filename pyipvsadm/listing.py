@@ -5,11 +5,12 @@ Owns: in which order things are read and written, what is selected, when names a
 
 from __future__ import annotations
 
-from pyipvsadm import rules, sorting
+from pyipvsadm import sorting
 from pyipvsadm.addresses import address_text, endpoint_text
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.options import SELECTING
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, row
+from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pyipvsadm.environment import World
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Destination, Row, Service
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.selection import Selection
     from pyipvsadm.view.json import Names as HostNames
 
@@ -229,7 +230,7 @@ def _listed(tables: Tables, world: World, shown: set[str]) -> Iterator[str]:
     """The title, then each service with its servers."""
     from pyipvsadm.view import classic  # noqa: PLC0415
 
-    endpoint: Endpoint = rules.numeric
+    endpoint: Endpoint = writer.numeric
     if "numeric" not in shown:
         tables = list(tables)
         endpoint = naming(tables, world)
@@ -270,7 +271,7 @@ def _found(lines: Iterator[bytes], world: World, numeric: bool) -> tuple[list[Co
 
     found = list(map(connections.parse, lines))
     if numeric:
-        return found, rules.numeric
+        return found, writer.numeric
     ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
     return found, _by_name(world, world.names.host_names(ends))
 
@@ -280,26 +281,26 @@ def saved(backend: Backend, world: World, numeric: bool, full: bool = False, cer
 
     full: with time-outs and daemons, and certain. certain: nothing is missing because the table changed meanwhile.
     """
-    columns = rules.ServerRules.COLUMNS
+    columns = writer.ServerRules.COLUMNS
     tables: list[tuple[Service, list[Row]]]
     if full or certain:
         from pyipvsadm.change import save, snapshot  # noqa: PLC0415  # the plain save does not pay for it
 
         found = snapshot.consistent(backend)
         if full:
-            named = rules.numeric if numeric else naming(_addresses(found.rows), world, read_back=True)
+            named = writer.numeric if numeric else naming(_addresses(found.rows), world, read_back=True)
             return save.text(found, named, world)
         held = {service.key(): [row(each, columns) for each in servers] for service, servers in found.rows}
         tables = [(each, held[each.key()]) for each in sorting.services([service for service, _ in found.rows])]
     else:
         services = sorting.services(backend.services(counters=False))
         tables = list(zip(services, backend.rows(services, columns), strict=True))
-    endpoint: Endpoint = rules.numeric if numeric else naming(tables, world, read_back=True)
-    servers = rules.ServerRules(endpoint)
+    endpoint: Endpoint = writer.numeric if numeric else naming(tables, world, read_back=True)
+    servers = writer.ServerRules(endpoint)
     parts = []
     for service, rows in tables:
-        selector = rules.selector(service, endpoint)
-        parts.append(rules.service_rule(service, selector))
+        selector = writer.selector(service, endpoint)
+        parts.append(writer.service_rule(service, selector))
         parts.append(servers.text(service, selector, sorting.servers(rows)))
     return "".join(parts)
 
@@ -317,7 +318,7 @@ def naming(tables: Tables, world: World, read_back: bool = False) -> Endpoint:
 
 def _naming(found: Iterable[tuple[Service, list[Destination]]], request: Request, world: World) -> Endpoint:
     """How the listing of these writes addresses and ports."""
-    return rules.numeric if "numeric" in request.slots else naming(_addresses(found), world)
+    return writer.numeric if "numeric" in request.slots else naming(_addresses(found), world)
 
 
 def _addresses(found: Iterable[tuple[Service, list[Destination]]]) -> Tables:

@@ -5,10 +5,10 @@ Owns: what each command that changes does, and what is said of it. Must never kn
 
 from __future__ import annotations
 
-from pyipvsadm import rules
 from pyipvsadm.errors import Failed, sentence
 from pyipvsadm.grammar.parser import Request
 from pyipvsadm.model import FLUSH, Change
+from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.environment import World
     from pyipvsadm.model import Backend
-    from pyipvsadm.reading import Step
+    from pyipvsadm.rules.reader import Step
 
 REFUSED = 255  # main returns -1
 
@@ -126,12 +126,12 @@ def _read_all_typed(world: World) -> bytes:
 
 
 def _restore_text(text: bytes, backend: Backend, world: World, clear: bool) -> int:
-    from pyipvsadm import reading  # noqa: PLC0415  # only restoring needs it
+    from pyipvsadm.rules import reader  # noqa: PLC0415  # only restoring needs it
 
     try:
         return _apply(_changes(text, world, clear), backend, world)
     except _Mixed:
-        return _carry_out([*_cleared(clear), *reading.steps(text, world)], backend, world)
+        return _carry_out([*_cleared(clear), *reader.steps(text, world)], backend, world)
 
 
 def _cleared(clear: bool) -> list[tuple[int, Change]]:
@@ -144,17 +144,17 @@ class _Mixed(Exception):  # not an error: a file of rules that holds more than c
 
 def _changes(text: bytes, world: World, clear: bool) -> Iterator[tuple[int, Change]]:
     """The changes of a text that holds nothing else, each with its line; _Mixed at the first line that is none."""
-    from pyipvsadm import reading  # noqa: PLC0415  # only restoring needs it
+    from pyipvsadm.rules import reader  # noqa: PLC0415  # only restoring needs it
 
     yield from _cleared(clear)
-    for at, step in reading.steps(text, world):
+    for at, step in reader.steps(text, world):
         if not isinstance(step, Change):
             raise _Mixed
         yield at, step
 
 
 def _restore_typed(backend: Backend, world: World) -> int:
-    from pyipvsadm import reading  # noqa: PLC0415
+    from pyipvsadm.rules import reader  # noqa: PLC0415
 
     status = 0
     at = 0
@@ -164,10 +164,10 @@ def _restore_typed(backend: Backend, world: World) -> int:
         while b"\n" in text:
             line, _, text = text.partition(b"\n")
             at += 1
-            for _, words in rules.lines(line):
-                status = _carry_out([(at, reading.line(at, words, world))], backend, world)
-    for _, words in rules.lines(text):
-        status = _carry_out([(at + 1, reading.line(at + 1, words, world))], backend, world)
+            for _, words in writer.lines(line):
+                status = _carry_out([(at, reader.line(at, words, world))], backend, world)
+    for _, words in writer.lines(text):
+        status = _carry_out([(at + 1, reader.line(at + 1, words, world))], backend, world)
     return status
 
 

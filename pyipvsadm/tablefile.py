@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 
-from pyipvsadm import files, rules
+from pyipvsadm import files
 from pyipvsadm.addresses import NoNames
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.grammar.parser import TRY_HELP, Scanner
 from pyipvsadm.memory import Table
-from pyipvsadm.quick import Rules
+from pyipvsadm.rules import writer
+from pyipvsadm.rules.fast_parser import Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class FileTable(Table):
         assert self._lock is not None
         try:
             if self._changed and kind is None:
-                text = rules.whole(self)
+                text = writer.whole(self)
                 try:
                     self._check_kept(text)
                 except Failed:
@@ -98,7 +99,7 @@ class FileTable(Table):
         self._seen = None  # until it is read
         state = self._state()
         text = files.read_if_exists(self._path)
-        if reason := rules.newer(text):
+        if reason := writer.newer(text):
             raise Failed(f"{self._path}: {reason} {_LEFT}")
         machine = self.interfaces
         # A daemon may have been started where its interface was; whatever was held before is forgotten.
@@ -125,7 +126,7 @@ class FileTable(Table):
         except _LineError as exc:
             raise Failed(f"{self._path} cannot keep `{lines[exc.lineno - 1]}': {exc} {_LEFT}") from None
         for lineno, change in steps:
-            kept = rules.change_rule(change).rstrip("\n")
+            kept = writer.change_rule(change).rstrip("\n")
             if kept != lines[lineno - 1]:
                 raise Failed(f"{self._path} cannot keep `{lines[lineno - 1]}': it would be read as `{kept}' {_LEFT}")
 
@@ -141,7 +142,7 @@ class _LineError(Exception):
 def _parse_changes(text: bytes) -> list[tuple[int, Change]]:
     """Say what each line asks for, with its number. _LineError for the first that asks for nothing."""
     plain = Rules()
-    return [(lineno, plain.change(words) or _parse_change(lineno, words)) for lineno, words in rules.lines(text)]
+    return [(lineno, plain.change(words) or _parse_change(lineno, words)) for lineno, words in writer.lines(text)]
 
 
 def _parse_change(lineno: int, words: list[str]) -> Change:

@@ -6,13 +6,13 @@ or carried out (carry.py).
 
 from __future__ import annotations
 
-from pyipvsadm import rules
 from pyipvsadm.change import desired, plan
 from pyipvsadm.change.carry import Outcome, carry_out, rehearsed
 from pyipvsadm.change.rehearse import Rehearsal
 from pyipvsadm.change.snapshot import Snapshot, consistent, read_service, read_services
 from pyipvsadm.errors import SIGNALS, Failed, Refused, Usage
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
+from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _guard_servers(request: Request, wanted: Desired, present: Snapshot, world: 
             continue
         gone = sum(server.key() not in named.servers for server in servers)
         if 2 * gone > len(servers):
-            fewer.append(f"{gone} of {len(servers)} of {rules.selector(service, rules.numeric)}")
+            fewer.append(f"{gone} of {len(servers)} of {writer.selector(service, writer.numeric)}")
     if not fewer:
         return
     more = len(fewer) - NAMED
@@ -126,7 +126,7 @@ class _Run:
         there = {service.key() for service, _ in self._present.rows}
         for service in request.services:
             if service.key() not in wanted.services and service.key() not in there:
-                named = rules.selector(service, rules.numeric)
+                named = writer.selector(service, writer.numeric)
                 raise Usage(f"{named} is neither in the input nor in the table: nothing was done")
         slots = request.slots
         if there and not wanted.services and "prune" in slots and "allow-empty" not in slots:
@@ -211,7 +211,7 @@ class _Run:
 def _services(services: list[Service]) -> str:
     if len(services) > SHOWN:
         return f"{len(services)} services"
-    return ", ".join(rules.selector(service, rules.numeric) for service in services)
+    return ", ".join(writer.selector(service, writer.numeric) for service in services)
 
 
 def _named(step: Step) -> str:
@@ -251,7 +251,7 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
         "meanwhile": [entry(*each) for each in outcome.meanwhile],
         "undone": outcome.undone,
         "stands": [entry(*each) for each in outcome.stands],
-        "reordered": [rules.selector(service, rules.numeric) for service in outcome.reordered],
+        "reordered": [writer.selector(service, writer.numeric) for service in outcome.reordered],
         "unchecked": [text(line) for line in unchecked],
     }
     return json.dumps(found, indent=2) + "\n"

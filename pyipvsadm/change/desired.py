@@ -5,9 +5,9 @@ Owns: which lines describe a table, and when two of them cannot both stand. Must
 
 from __future__ import annotations
 
-from pyipvsadm import reading, rules
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Change
+from pyipvsadm.rules import reader, writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def read(text: bytes, world: World) -> Desired:
     found = Desired()
     again: list[str] = []
     try:
-        for at, step in reading.steps(text, world):
+        for at, step in reader.steps(text, world):
             if isinstance(step, Skipped):
                 raise Usage(f"line {at}: {step}")
             twice = _take(found, at, step if isinstance(step, Change) else Change(0))
@@ -66,7 +66,7 @@ def read(text: bytes, world: World) -> Desired:
     for wanted in found.services.values():
         if not wanted.line:
             at = min(line for line, _ in wanted.servers.values())
-            raise Usage(f"line {at}: no -A line describes this service: {rules.selector(wanted.service, rules.numeric)}")
+            raise Usage(f"line {at}: no -A line describes this service: {writer.selector(wanted.service, writer.numeric)}")
     for twice in again[:REPORTED]:
         world.err(twice)
     if len(again) > REPORTED:
@@ -86,7 +86,7 @@ def _take(found: Desired, at: int, change: Change) -> str:
         name = server.key()
         if name in wanted.servers:
             first, other = wanted.servers[name]
-            return _twice(first, at, "server", rules.numeric(*name), other == server)
+            return _twice(first, at, "server", writer.numeric(*name), other == server)
         wanted.servers[name] = (at, server)
     elif change.op == NEW_SERVICE and service is not None:
         key = service.key()
@@ -94,13 +94,13 @@ def _take(found: Desired, at: int, change: Change) -> str:
         if wanted is None:
             found.services[key] = Wanted(at, service)
         elif wanted.line:
-            return _twice(wanted.line, at, "service", rules.selector(service, rules.numeric), wanted.service == service)
+            return _twice(wanted.line, at, "service", writer.selector(service, writer.numeric), wanted.service == service)
         else:
             wanted.line, wanted.service = at, service
     elif change.op == NEW_DAEMON and daemon is not None:
         if daemon.state in found.daemons:
             first, running = found.daemons[daemon.state]
-            return _twice(first, at, "sync daemon", rules.ROLES[daemon.state], running == daemon)
+            return _twice(first, at, "sync daemon", writer.ROLES[daemon.state], running == daemon)
         found.daemons[daemon.state] = (at, daemon)
     elif change.op == SET_CONFIG and timeouts is not None:
         if found.timeouts:

@@ -9,11 +9,11 @@ each second every service is read again: until nothing is left, SECONDS are over
 
 from __future__ import annotations
 
-from pyipvsadm import rules
 from pyipvsadm.change.keep import REFUSED, TRIES, copy, find_server, find_service, matching
 from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.errors import SIGNALS, Failed, Refused, sentence
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change
+from pyipvsadm.rules import writer
 from pyipvsadm.view.progress import connections, progress_on
 
 TYPE_CHECKING = False
@@ -70,14 +70,14 @@ def trouble(drained: Drained, seen: Sequence[Destination]) -> str:
 
 def name(service: Service, server: Destination) -> str:
     """A server for people: `10.0.0.2:80 of -t 10.0.0.1:80`."""
-    return f"{rules.numeric(server.af, server.addr, server.port)} of {rules.selector(service, rules.numeric)}"
+    return f"{writer.numeric(server.af, server.addr, server.port)} of {writer.selector(service, writer.numeric)}"
 
 
 def command(chosen: str, letter: str, service: Service, server: Destination | None = None, more: str = "") -> str:
     """An ipvsadm line, with the backend and the network namespace that this one was given."""
-    words = f"ipvsadm{chosen} {letter} {rules.selector(service, rules.numeric)}"
+    words = f"ipvsadm{chosen} {letter} {writer.selector(service, writer.numeric)}"
     if server is not None:
-        words += f" -r {rules.numeric(server.af, server.addr, server.port)}"
+        words += f" -r {writer.numeric(server.af, server.addr, server.port)}"
     return words + more
 
 
@@ -191,7 +191,7 @@ class _Draining:
 
                 there = entering(str(self._place))
             self._world.err(
-                f"warning: {rules.selector(service, rules.numeric)} is persistent, and clients that come back within its"
+                f"warning: {writer.selector(service, writer.numeric)} is persistent, and clients that come back within its"
                 f" {service.timeout} seconds go on to their server at weight 0 too:"
                 f" `{there}sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
             )

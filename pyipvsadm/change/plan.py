@@ -28,7 +28,7 @@ from pyipvsadm.model import (
     Destination,
     Timeouts,
 )
-from pyipvsadm.rules import ROLES, change_rule
+from pyipvsadm.rules.writer import ROLES, change_rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,15 +5,16 @@ Owns: which lines are read back as what they came from. Must never know: where t
 
 from __future__ import annotations
 
-from pyipvsadm import reading, rules, sorting
+from pyipvsadm import sorting
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.model import HASHED, Change, Record, Service
+from pyipvsadm.rules import reader, writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.environment import World
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.rules.writer import Endpoint
 
 # What a record holds beside its rule.
 _COUNTED = {"stats", "active", "inactive", "persistent"}
@@ -28,10 +29,10 @@ def text(found: Snapshot, endpoint: Endpoint, world: World) -> str:
     """
     servers = {id(service): members for service, members in found.rows}
     rows = [(service, servers[id(service)]) for service in sorting.services([service for service, _ in found.rows])]
-    plain = rules.full(rows, found.timeouts, found.daemons, rules.numeric)
+    plain = writer.full(rows, found.timeouts, found.daemons, writer.numeric)
     parts = []
     outside: Service | None = None  # what cannot be said; nor can its servers
-    for (change, numbers), (_, line) in zip(plain, rules.full(rows, found.timeouts, found.daemons, endpoint), strict=True):
+    for (change, numbers), (_, line) in zip(plain, writer.full(rows, found.timeouts, found.daemons, endpoint), strict=True):
         lost = None
         if change.destination is None or change.service is not outside:
             lost = _lost(change, numbers, world)
@@ -46,7 +47,7 @@ def text(found: Snapshot, endpoint: Endpoint, world: World) -> str:
 def _lost(change: Change, line: str, world: World) -> tuple[str, bool] | None:
     """What of the change its line does not say, and whether -R refuses the line; None when it says everything."""
     try:
-        ((_, back),) = reading.steps(line.encode(), world)
+        ((_, back),) = reader.steps(line.encode(), world)
     except Usage as bad:
         return (str(bad).removeprefix("line 1: "), True)
     if isinstance(back, Skipped):

@@ -10,7 +10,6 @@ import copy
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from pyipvsadm import rules
 from pyipvsadm.doctor import services
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import (
@@ -42,6 +41,7 @@ from pyipvsadm.model import (
     TUN_REMCSUM,
     TUNNEL,
 )
+from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -374,7 +374,7 @@ def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
     """Their interfaces, and whether the active director hands its connections on."""
     holders = facts.holders()
     for state, (name, syncid) in table.daemons.items():
-        role = rules.ROLES.get(state, str(state))
+        role = writer.ROLES.get(state, str(state))
         link = facts.links.get(name)
         if facts.links and (link is None or not (link.up and link.carrier)):
             why = "is not there" if link is None else "has no carrier" if link.up else "is down"

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 
 from pyipvsadm.addresses import address_text
 from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, Destination, Service
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules.writer import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

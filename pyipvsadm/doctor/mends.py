@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from shlex import quote
 
-from pyipvsadm import rules
 from pyipvsadm.doctor.facts import server_name
 from pyipvsadm.model import AF_INET6
+from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def edit_service(service: Service, **values: object) -> str:
     wanted = copy.copy(service)
     for name, value in values.items():
         setattr(wanted, name, value)
-    rule = rules.service_rule(wanted, rules.selector(service, rules.numeric)).strip()
+    rule = writer.service_rule(wanted, writer.selector(service, writer.numeric)).strip()
     return "ipvsadm -E" + rule.removeprefix("-A")
 
 
@@ -50,7 +50,7 @@ def server_command(verb: str, service: Service, server: Destination, **values: o
     wanted = copy.copy(server)
     for name, value in values.items():
         setattr(wanted, name, value)
-    options = rules.server_options(
+    options = writer.server_options(
         wanted.forward,
         wanted.weight,
         wanted.tun_type,
@@ -59,7 +59,7 @@ def server_command(verb: str, service: Service, server: Destination, **values: o
         wanted.upper,
         wanted.lower,
     )
-    return f"ipvsadm {verb} {rules.selector(service, rules.numeric)} -r {server_name(wanted)}{options.rstrip()}"
+    return f"ipvsadm {verb} {writer.selector(service, writer.numeric)} -r {server_name(wanted)}{options.rstrip()}"
 
 
 def count(number: int, noun: str) -> str:

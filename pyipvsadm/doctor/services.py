@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import copy
 
-from pyipvsadm import rules
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import pair_name, server_name, servers_of, service_name
 from pyipvsadm.doctor.mends import count, edit_service, server_command, sysctl
 from pyipvsadm.grammar.parser import PERSISTENCE
 from pyipvsadm.model import AF_INET6, MASQ, NO_MASK4, NO_MASK6, PERSISTENT, ROUTE, TCP, TUNNEL
+from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def no_scheduler(table: Table, facts: Facts) -> Iterator[Finding]:
 def no_servers(table: Table, _: Facts) -> Iterator[Finding]:
     """Services without servers, and with none that takes connections."""
     for service, servers in table.services:
-        named = rules.selector(service, rules.numeric)
+        named = writer.selector(service, writer.numeric)
         if not servers:
             yield Finding("no-servers", service_name(service), "It has no real server.", (f"ipvsadm -a {named} -r SERVER",))
         elif all(not server.weight for server in servers):
@@ -84,7 +84,7 @@ def netmask(table: Table, __: Facts) -> Iterator[Finding]:
         none = NO_MASK6 if service.af == AF_INET6 else NO_MASK4
         if service.netmask not in (none, 0) and not service.flags & PERSISTENT:
             edit = edit_service(service, flags=service.flags | PERSISTENT, timeout=PERSISTENCE)
-            what = f"Its netmask is {rules.mask_text(service)}, and it is not persistent."
+            what = f"Its netmask is {writer.mask_text(service)}, and it is not persistent."
             yield Finding("netmask-without-persistence", service_name(service), what, (edit,))
 
 
@@ -111,7 +111,7 @@ def ports(table: Table, _: Facts) -> Iterator[Finding]:
         if not service.fwmark and server.port != service.port:
             again = copy.copy(server)
             again.port = service.port
-            mends: tuple[str, ...] = (f"ipvsadm -d {rules.selector(service, rules.numeric)} -r {server_name(server)}",)
+            mends: tuple[str, ...] = (f"ipvsadm -d {writer.selector(service, writer.numeric)} -r {server_name(server)}",)
             if (service.key(), *again.key()) not in there:
                 mends = (server_command("-a", service, again), *mends)
             what = f"The server's port is {server.port}, the service's {service.port}."

@@ -12,7 +12,7 @@ from pyipvsadm.errors import Failed, Refused
 from pyipvsadm.grammar.options import COMMANDS, ENGINES, OPTIONS, SCHEDULERS, SLOTS
 from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.model import DEL_DEST, MASQ
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules.writer import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from pyipvsadm.model import (
     ROUTE,
     TUNNEL,
 )
-from pyipvsadm.rules import ROLES, Hosts, mask_text, scheduler_flags
+from pyipvsadm.rules.writer import ROLES, Hosts, mask_text, scheduler_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyipvsadm.model import Daemon, Info, Row, Service, Timeouts
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.rules.writer import Endpoint
 
     Values = tuple[Any, ...]  # of a row, without its address and port
     Line = Callable[[Values], str]

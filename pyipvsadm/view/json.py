@@ -31,7 +31,7 @@ from pyipvsadm.model import (
     TUN_REMCSUM,
     TUNNEL,
 )
-from pyipvsadm.rules import ROLES, mask_text, scheduler_flags
+from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
 from pyipvsadm.view import classic
 
 TYPE_CHECKING = False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from pyipvsadm.model import Destination, Service
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.view.classic import Shown
     from pyipvsadm.view.grid import Line, Look
 

@@ -13,7 +13,7 @@ from pyipvsadm import sorting
 from pyipvsadm.addresses import address_text
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, HASHED, ONE_PACKET, PERSISTENT, PROTOCOLS, TUN_CSUM, TUNNEL
-from pyipvsadm.rules import ROLES, mask_text, scheduler_flags
+from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
 from pyipvsadm.view import classic
 from pyipvsadm.view.figures import bar, count, safe, size, span
 from pyipvsadm.view.grid import Cell, Column, Grid, Row, folded
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.connections import Connection
     from pyipvsadm.model import Daemon, Destination, Info, Service, Timeouts
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.view.classic import Shown
     from pyipvsadm.view.grid import Line, Look
 

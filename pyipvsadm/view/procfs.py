@@ -17,7 +17,7 @@ from sys import byteorder
 
 from pyipvsadm import sorting
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
-from pyipvsadm.rules import REMEMBERED, numeric
+from pyipvsadm.rules.writer import REMEMBERED, numeric
 from pyipvsadm.view import classic
 
 TYPE_CHECKING = False

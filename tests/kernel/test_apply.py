@@ -41,7 +41,7 @@ from pyipvsadm.model import (
     Service,
 )
 from pyipvsadm.netlink import messages
-from pyipvsadm.rules import change_rule
+from pyipvsadm.rules.writer import change_rule
 from tests.bench.rows import rules
 from tests.cases.case import Step
 from tests.cases.ours import answer

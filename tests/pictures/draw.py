@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyipvsadm.model import Info
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules.writer import numeric
 from pyipvsadm.view import grid, pretty
 from pyipvsadm.view.figures import BLOCKS, PLAIN
 from pyipvsadm.view.live import Live

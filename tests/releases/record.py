@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyipvsadm import cli, rules
+from pyipvsadm import cli
 from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.report import as_json
+from pyipvsadm.rules import writer
 from pyipvsadm.tablefile import FileTable
 from tests.unit.worlds import FakeWorld, apply_all
 
@@ -108,7 +109,7 @@ def record(name: str) -> None:
     folder.mkdir()
     table = FileTable(str(folder / "table"))
     apply_all(table, TABLE)
-    (folder / "table").write_text(rules.whole(table))
+    (folder / "table").write_text(writer.whole(table))
     for file, text in written(folder / "table").items():
         (folder / file).write_text(text)
     (folder / "statuses").write_text(statuses(folder / "table", COMMANDS))

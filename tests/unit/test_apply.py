@@ -16,7 +16,7 @@ from pyipvsadm.environment import World
 from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, GET_SERVICE, LOCAL, NEW_DEST, NEW_SERVICE, SCTP, TCP, Change, Destination, Info, Service
-from pyipvsadm.reading import steps
+from pyipvsadm.rules.reader import steps
 from tests.contract.damaged import KINDS, check_damaged_files
 from tests.unit.worlds import FakeWorld, FullWorld, apply_all, lines
 

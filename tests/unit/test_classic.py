@@ -38,12 +38,12 @@ from pyipvsadm.model import (
     Timeouts,
     row,
 )
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules.writer import numeric
 from pyipvsadm.view import classic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.rules.writer import Endpoint
 
 V4 = bytes([10, 0, 0, 1])
 R4 = bytes([10, 0, 1, 1])

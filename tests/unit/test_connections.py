@@ -10,7 +10,7 @@ from pyipvsadm import connections
 from pyipvsadm.connections import TITLE, TITLE_ENGINE, Connection, Numbers, parse, text
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules.writer import numeric
 
 CLIENT = (AF_INET, bytes([10, 1, 1, 1]), 26000)
 VIRTUAL = (AF_INET, bytes([10, 1, 1, 1]), 80)

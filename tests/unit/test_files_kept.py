@@ -452,7 +452,7 @@ def test_a_table_whose_text_reads_as_something_else(tmp_path: Path, monkeypatch:
     table = FileTable(str(path))
     apply_all(table, ["-A -f 1 -s rr"])
     before = path.read_bytes()
-    monkeypatch.setattr("pyipvsadm.rules.timeouts_rule", lambda found: f"--set {found.tcp + 1} 120 300\n")
+    monkeypatch.setattr("pyipvsadm.rules.writer.timeouts_rule", lambda found: f"--set {found.tcp + 1} 120 300\n")
     world = FakeWorld()
     assert cli.main(["--backend", f"memory:{path}", "-E", "-f", "1", "-s", "wrr"], world) == 1
     assert world.stderr == (

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pyipvsadm import reading
 from pyipvsadm.change import carry, desired, plan, snapshot
 from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, NEW_SERVICE, Change, Service
 from pyipvsadm.netlink import messages
+from pyipvsadm.rules import reader
 from tests.fuzz import targets
 from tests.fuzz.targets import TARGETS, Endless, lines_of, memory_of
 from tests.unit.worlds import FakeWorld
@@ -105,7 +105,7 @@ def test_undoing_grows_with_the_plan_and_no_faster(undone: Callable[[int], str],
         other = text.replace("-A", "-A -s rr").replace("-r", "-w 7 -r")
         held, wanted = {"added": ("", text), "edited": (other, text), "removed": (text, "")}[way]
         table = Table()
-        table.apply(change for _, change in reading.steps(held.encode(), FakeWorld()) if isinstance(change, Change))
+        table.apply(change for _, change in reader.steps(held.encode(), FakeWorld()) if isinstance(change, Change))
         made = plan.make(desired.read(wanted.encode(), FakeWorld()), snapshot.read(table), prune=True)
         steps = len([*made.steps()])
         refused = Service(AF_INET, fwmark=99999, scheduler="none such")

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm import cli, rules
+from pyipvsadm import cli
 from pyipvsadm.change import keep
 from pyipvsadm.errors import Refused
 from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.memory import Table
 from pyipvsadm.model import GET_SERVICE, SET_DEST, Change, Destination, Service
+from pyipvsadm.rules import writer
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all, lines
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ START = (
 
 def save(table: Backend) -> list[str]:
     """The table's rules in numbers, without time-outs."""
-    return rules.whole(table).splitlines()[2:]
+    return writer.whole(table).splitlines()[2:]
 
 
 def edited(command: str) -> tuple[int, str, set[tuple[str, str]]]:

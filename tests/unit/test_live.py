@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm.model import AF_INET, TCP, Destination, Service
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules.writer import numeric
 from pyipvsadm.view import grid
 from pyipvsadm.view.live import Live, rates
 
 if TYPE_CHECKING:
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.view.live import Rows
 
 COUNTER = st.integers(0, 2**64 - 1)

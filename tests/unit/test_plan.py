@@ -13,7 +13,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pyipvsadm import reading
 from pyipvsadm.change import carry, desired, plan, save, snapshot
 from pyipvsadm.change.rehearse import Rehearsal
 from pyipvsadm.errors import Failed, Refused, Usage
@@ -38,7 +37,8 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules import reader
+from pyipvsadm.rules.writer import numeric
 from tests.contract import strategies
 from tests.contract.backends import content, embedded
 from tests.unit.worlds import FakeWorld, overview
@@ -64,7 +64,7 @@ def said(held: Table) -> tuple[bytes, Table]:
     """The text of a table and what it describes: the table itself but for what cannot be said."""
     text = text_of(held)
     copy = embedded()
-    for found in reading.steps(text, FakeWorld()):
+    for found in reader.steps(text, FakeWorld()):
         assert isinstance(found[1], Change)
         copy.apply([found[1]])
     return text, copy
@@ -93,7 +93,7 @@ def vars_of(record: Timeouts | Daemon) -> tuple[Any, ...]:
 def read_back(step: plan.Step) -> None:
     """A step's line asks for the step, unless the grammar has no word for what somebody else's program made."""
     change = step.change
-    back = reading.line(1, step.rule().split(), FakeWorld())
+    back = reader.line(1, step.rule().split(), FakeWorld())
     assert isinstance(back, Change)
     assert back.op == change.op
     for part in ("service", "destination"):
@@ -384,7 +384,7 @@ def many(first: int, count: int, *servers: str) -> bytes:
     ],
 )  # fmt: skip
 def test_the_undo_reads_only_what_was_touched(held: bytes, text: bytes, reads: dict[str, int]) -> None:
-    before = table(change for _, change in reading.steps(held, FakeWorld()) if isinstance(change, Change))
+    before = table(change for _, change in reader.steps(held, FakeWorld()) if isinstance(change, Change))
     made = plan.make(wanted(text + b"-A -u 10.9.9.9:1\n"), snapshot.read(before))
     counting = Counting(before, len([*made.steps()]))
     outcome = carry.carry_out(made, counting)
@@ -512,7 +512,7 @@ MASTER = b"--start-daemon master --mcast-interface lo\n"
     ],
 )  # fmt: skip
 def test_daemons_and_servers_of_another_family(before: bytes, text: bytes, kind: type[Failed | Usage], words: str) -> None:
-    held = table(change for _, change in reading.steps(before, FakeWorld()) if isinstance(change, Change))
+    held = table(change for _, change in reader.steps(before, FakeWorld()) if isinstance(change, Change))
     with pytest.raises((Failed, Usage)) as no:
         plan.make(wanted(text), snapshot.read(held))
     assert type(no.value) is kind
@@ -522,7 +522,7 @@ def test_daemons_and_servers_of_another_family(before: bytes, text: bytes, kind:
 
 
 def test_where_such_servers_go_daemons_start_after_that() -> None:
-    held = table(change for _, change in reading.steps(MIXED, FakeWorld()) if isinstance(change, Change))
+    held = table(change for _, change in reader.steps(MIXED, FakeWorld()) if isinstance(change, Change))
     steps = [*plan.make(wanted(b"-A -f 1\n" + MASTER), snapshot.read(held)).steps()]
     assert [step.rule().split()[0] for step in steps] == ["-d", "--start-daemon"]
 
@@ -531,7 +531,7 @@ def test_where_such_servers_go_daemons_start_after_that() -> None:
 def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs(role: str) -> None:
     start = MASTER.replace(b"master", role.encode())
     running = start.replace(b"\n", b" --sync-maxlen 1099 --mcast-port 8848\n")
-    held = table(change for _, change in reading.steps(running, FakeWorld()) if isinstance(change, Change))
+    held = table(change for _, change in reader.steps(running, FakeWorld()) if isinstance(change, Change))
     for text in (start, running):
         assert [*plan.make(wanted(text), snapshot.read(held)).steps()] == []
     assert len([*plan.make(wanted(running.replace(b"1099", b"1098")), snapshot.read(held)).steps()]) == 2
@@ -546,13 +546,13 @@ def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs(role: str)
 def test_what_is_as_it_should_be_is_left(prune: bool, rules: list[str]) -> None:
     text = MASTER + b"--set 900 0 300\n"
     both = text + MASTER.replace(b"master", b"backup")
-    held = table(change for _, change in reading.steps(both, FakeWorld()) if isinstance(change, Change))
+    held = table(change for _, change in reader.steps(both, FakeWorld()) if isinstance(change, Change))
     made = plan.make(wanted(text), snapshot.read(held), prune=prune)
     assert ([step.rule() for step in made.steps()], made.unchanged) == (rules, 2)
 
 
 def test_where_daemons_are_pruned_one_that_is_left_still_excludes_servers() -> None:
-    held = table(change for _, change in reading.steps(MASTER, FakeWorld()) if isinstance(change, Change))
+    held = table(change for _, change in reader.steps(MASTER, FakeWorld()) if isinstance(change, Change))
     with pytest.raises(Failed, match="master sync daemon that runs"):
         plan.make(wanted(MIXED), snapshot.read(held), prune=True)
     with pytest.raises(Usage, match="master sync daemon of line 3"):
@@ -581,7 +581,7 @@ def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
             return found[1:] if service.port == 3 and moving < 12 else found
 
     held = table(
-        change for _, change in reading.steps(many(1, 10, "10.0.1.1", "10.0.1.2"), FakeWorld()) if isinstance(change, Change)
+        change for _, change in reader.steps(many(1, 10, "10.0.1.1", "10.0.1.2"), FakeWorld()) if isinstance(change, Change)
     )
     busy = Busy(held, 0)
     found = snapshot.consistent(busy)

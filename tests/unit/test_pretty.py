@@ -17,14 +17,14 @@ from pyipvsadm import cli
 from pyipvsadm.addresses import endpoint_text
 from pyipvsadm.connections import Connection
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, TCP, TUNNEL, Destination, Service
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules.writer import numeric
 from pyipvsadm.view import grid, pretty
 from tests.pictures.__main__ import COLUMNS, picture
 from tests.pictures.draw import PICTURES, SNAPSHOTS, snapshot
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all, lines
 
 if TYPE_CHECKING:
-    from pyipvsadm.rules import Endpoint
+    from pyipvsadm.rules.writer import Endpoint
 
 RULES = ("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m", "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m -w 3")
 LISTING = lines(

@@ -26,7 +26,7 @@ from pyipvsadm.model import (
     Service,
     row,
 )
-from pyipvsadm.rules import numeric
+from pyipvsadm.rules.writer import numeric
 from pyipvsadm.view import classic, procfs
 from tests.unit.worlds import overview
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm import model, rules
+from pyipvsadm import model
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.parser import Scanner
-from pyipvsadm.quick import Rules
+from pyipvsadm.rules import writer
+from pyipvsadm.rules.fast_parser import Rules
 from tests.unit.worlds import FakeNames
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def test_what_is_remembered_is_not_mixed_up() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyipvsadm.quick.REMEMBERED", 2)
+    monkeypatch.setattr("pyipvsadm.rules.fast_parser.REMEMBERED", 2)
     reader = Rules()
     for at in range(10):
         for line in (f"-A -t 10.0.0.{at}:80 -s rr", f"-a -t 10.0.0.{at}:80 -r 10.0.1.{at}:80 -m -w {at}"):
@@ -126,9 +127,9 @@ def test_it_says_what_the_scanner_says_or_nothing(batch: list[list[str]]) -> Non
 
 def test_blocks_of_a_large_text_keep_lines_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     text = b"".join(b"-A -f %d -s rr\n" % at for at in range(1, 200)) + b"\n# end\n-A -f 999  "
-    whole = list(rules.lines(text))
+    whole = list(writer.lines(text))
     assert [at for at, _ in whole] == [*range(1, 200), 202]
     for block in (1, 7, 100, 1000):
-        monkeypatch.setattr(rules, "BLOCK", block)
-        assert list(rules.lines(text)) == whole
-        assert list(rules.lines(text + b"x")) == [*whole[:-1], (202, ["-A", "-f", "999", "x"])]
+        monkeypatch.setattr(writer, "BLOCK", block)
+        assert list(writer.lines(text)) == whole
+        assert list(writer.lines(text + b"x")) == [*whole[:-1], (202, ["-A", "-f", "999", "x"])]

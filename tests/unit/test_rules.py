@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm import rules
 from pyipvsadm.addresses import Names
 from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.model import (
@@ -48,6 +47,7 @@ from pyipvsadm.model import (
     Timeouts,
     row,
 )
+from pyipvsadm.rules import writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,21 +96,21 @@ LINES: dict[str, tuple[bytes, list[tuple[int, list[str]]]]] = {
 
 @pytest.mark.parametrize(("text", "found"), LINES.values(), ids=LINES.keys())
 def test_lines(text: bytes, found: list[tuple[int, list[str]]]) -> None:
-    assert list(rules.lines(text)) == found
+    assert list(writer.lines(text)) == found
 
 
 @pytest.mark.parametrize("end", ["", *("".join(end) for size in (1, 2, 3) for end in product(" \t\r\0", repeat=size))])
 def test_no_last_line_is_lost(end: str) -> None:
     """Whatever stands behind it, and without a line end: a NUL ends its word, and alone it is an empty word (no rule has one)."""
-    (*_, (at, words)) = rules.lines(f"-C\n-Z{end}".encode())
+    (*_, (at, words)) = writer.lines(f"-C\n-Z{end}".encode())
     assert (at, words[0], set(words[1:]) <= {""}) == (2, "-Z", True)
 
 
 def test_a_line_of_a_megabyte() -> None:
     word = "x" * (1 << 20)
-    assert list(rules.lines(f"-s {word}\n-C".encode())) == [(1, ["-s", word]), (2, ["-C"])]
-    assert [(at, len(words)) for at, words in rules.lines(b"-n " * (1 << 20))] == [(1, 1 << 20)]
-    assert list(rules.lines(b"-C\n-Z" + b" " * (1 << 20))) == [(1, ["-C"]), (2, ["-Z"])]
+    assert list(writer.lines(f"-s {word}\n-C".encode())) == [(1, ["-s", word]), (2, ["-C"])]
+    assert [(at, len(words)) for at, words in writer.lines(b"-n " * (1 << 20))] == [(1, 1 << 20)]
+    assert list(writer.lines(b"-C\n-Z" + b" " * (1 << 20))) == [(1, ["-C"]), (2, ["-Z"])]
 
 
 def stream(text: bytes) -> list[list[bytes]]:
@@ -152,7 +152,7 @@ PIECES = st.sampled_from([b" ", b" ", b"\t", b"\r", b"\n", b"\n", b"\0", b"\v", 
 
 @given(st.lists(PIECES, max_size=20).map(b"".join))
 def test_words_are_the_reference_s(text: bytes) -> None:
-    found = list(rules.lines(text))
+    found = list(writer.lines(text))
     assert [[os.fsencode(word) for word in words] for _, words in found] == stream(text)
     numbers = [at for at, _ in found]
     assert numbers == sorted(set(numbers))
@@ -173,7 +173,7 @@ def test_selectors() -> None:
         (Service(AF_INET6, fwmark=5), "-f 5 -6"),
         (Service(AF_INET, fwmark=0xFFFFFFFF), "-f 4294967295"),  # 1.31 writes -1
     ]
-    assert [rules.selector(service, rules.numeric) for service, _ in cases] == [text for _, text in cases]
+    assert [writer.selector(service, writer.numeric) for service, _ in cases] == [text for _, text in cases]
 
 
 def test_a_selector_asks_for_the_name_of_its_endpoint() -> None:
@@ -183,7 +183,7 @@ def test_a_selector_asks_for_the_name_of_its_endpoint() -> None:
         asked.append(what)
         return "www:http"
 
-    assert rules.selector(Service(AF_INET, UDP, V4, 80), endpoint) == "-u www:http"
+    assert writer.selector(Service(AF_INET, UDP, V4, 80), endpoint) == "-u www:http"
     assert asked == [(AF_INET, V4, 80, UDP)]
 
 
@@ -224,8 +224,8 @@ SERVICE_RULES: list[tuple[Service, str, str]] = [
 
 @pytest.mark.parametrize(("found", "saved", "full"), SERVICE_RULES)
 def test_service_rule(found: Service, saved: str, full: str) -> None:
-    assert rules.service_rule(found, "NAMED") == f"-A NAMED {saved}\n"
-    assert rules.service_rule(found, "NAMED", full=True) == f"-A NAMED {full}\n"
+    assert writer.service_rule(found, "NAMED") == f"-A NAMED {saved}\n"
+    assert writer.service_rule(found, "NAMED", full=True) == f"-A NAMED {full}\n"
 
 
 def server(
@@ -259,8 +259,8 @@ SERVER_RULES: list[tuple[Destination, str]] = [
 
 @pytest.mark.parametrize(("found", "rule"), SERVER_RULES)
 def test_server_options(found: Destination, rule: str) -> None:
-    values = row(found, rules.ServerRules.COLUMNS)
-    assert rules.server_options(*values[2:]) == f" {rule}\n"
+    values = row(found, writer.ServerRules.COLUMNS)
+    assert writer.server_options(*values[2:]) == f" {rule}\n"
 
 
 def test_servers_are_named_in_the_protocol_of_their_service() -> None:
@@ -270,7 +270,7 @@ def test_servers_are_named_in_the_protocol_of_their_service() -> None:
         asked.append(what)
         return f"name{len(asked)}"
 
-    servers = rules.ServerRules(endpoint)
+    servers = writer.ServerRules(endpoint)
     four, six = (row(d, servers.COLUMNS) for d in (Destination(AF_INET, bytes(4), 80, MASQ), Destination(AF_INET6, bytes(16), 1)))
     tcp, udp = Service(AF_INET, TCP, bytes(4), 80), Service(AF_INET, UDP, bytes(4), 80)
     assert servers.text(tcp, "A", [four, six, four]) == "-a A -r name1 -m -w 1\n-a A -r name2 -g -w 1\n-a A -r name1 -m -w 1\n"
@@ -279,7 +279,7 @@ def test_servers_are_named_in_the_protocol_of_their_service() -> None:
 
 
 def test_timeouts_rule() -> None:
-    assert rules.timeouts_rule(Timeouts(900, 120, 300)) == "--set 900 120 300\n"
+    assert writer.timeouts_rule(Timeouts(900, 120, 300)) == "--set 900 120 300\n"
 
 
 @pytest.mark.parametrize(
@@ -299,13 +299,13 @@ def test_timeouts_rule() -> None:
     ],
 )
 def test_daemon_rule(daemon: Daemon, rule: str) -> None:
-    assert rules.daemon_rule(daemon) == f"--start-daemon {rule}\n"
+    assert writer.daemon_rule(daemon) == f"--start-daemon {rule}\n"
 
 
 @pytest.mark.parametrize(("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1:80"), (AF_INET6, V6, "[2001:db8::1]:80")])
 def test_numeric(family: int, addr: bytes, text: str) -> None:
-    assert rules.numeric(family, addr, 80) == text
-    assert rules.numeric(family, addr, 80, TCP) == text
+    assert writer.numeric(family, addr, 80) == text
+    assert writer.numeric(family, addr, 80, TCP) == text
 
 
 class Fixed:
@@ -330,7 +330,7 @@ class Fixed:
 
 
 def whole(rows: list[tuple[Service, list[Destination]]], daemons: list[Daemon]) -> str:
-    return rules.whole(cast("Backend", Fixed(rows, daemons)))
+    return writer.whole(cast("Backend", Fixed(rows, daemons)))
 
 
 def test_whole() -> None:
@@ -363,7 +363,7 @@ class NoNames(Names):
 
 def read(text: str) -> list[Change]:
     """The changes that a text of rules asks for."""
-    requests = [Scanner(words, NoNames()).request() for _, words in rules.lines(os.fsencode(text))]
+    requests = [Scanner(words, NoNames()).request() for _, words in writer.lines(os.fsencode(text))]
     return [request.change for request in requests if request.change is not None]
 
 
@@ -470,9 +470,9 @@ def test_the_full_form_loses_nothing(table: list[tuple[Service, list[Destination
 
 def saved(table: list[tuple[Service, list[Destination]]]) -> Iterator[str]:
     for each, behind in table:
-        named = rules.selector(each, rules.numeric)
-        yield rules.service_rule(each, named)
-        servers = rules.ServerRules(rules.numeric)
+        named = writer.selector(each, writer.numeric)
+        yield writer.service_rule(each, named)
+        servers = writer.ServerRules(writer.numeric)
         yield servers.text(each, named, [row(d, servers.COLUMNS) for d in behind])
 
 
@@ -494,7 +494,7 @@ def test_what_is_saved_is_read_back(table: list[tuple[Service, list[Destination]
 @given(st.integers(0, 86400 * 31), st.integers(0, 86400 * 31), st.integers(0, 86400 * 31))
 def test_timeouts_are_read_back(tcp: int, tcp_fin: int, udp: int) -> None:
     found = Timeouts(tcp, tcp_fin, udp)
-    assert [change.timeouts for change in read(rules.timeouts_rule(found))] == [found]
+    assert [change.timeouts for change in read(writer.timeouts_rule(found))] == [found]
 
 
 def numbered(count: int) -> list[Row]:
@@ -504,21 +504,23 @@ def numbered(count: int) -> list[Row]:
 
 def test_many_servers_are_named_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [*numbered(10), (bytes(16), b"\0\1")]
-    few = rules.Hosts(rules.numeric).of(TCP, found[:-1])
+    few = writer.Hosts(writer.numeric).of(TCP, found[:-1])
     assert few[7] == "0.0.0.7:3"
-    monkeypatch.setattr(rules, "MANY", 9)
-    assert rules.Hosts(rules.numeric).of(TCP, found[:-1]) == few
-    assert rules.Hosts(rules.numeric).of(TCP, found) == [*few, "[::]:1"]
+    monkeypatch.setattr(writer, "MANY", 9)
+    assert writer.Hosts(writer.numeric).of(TCP, found[:-1]) == few
+    assert writer.Hosts(writer.numeric).of(TCP, found) == [*few, "[::]:1"]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "REMEMBERED", 3)
-    hosts = rules.Hosts(rules.numeric)
-    assert hosts.of(TCP, numbered(9)) == [rules.numeric(AF_INET, addr, int.from_bytes(port, "big")) for addr, port in numbered(9)]
+    monkeypatch.setattr(writer, "REMEMBERED", 3)
+    hosts = writer.Hosts(writer.numeric)
+    assert hosts.of(TCP, numbered(9)) == [
+        writer.numeric(AF_INET, addr, int.from_bytes(port, "big")) for addr, port in numbered(9)
+    ]
     assert all(len(known) <= 4 for known in hosts._known.values())
-    assert [rules.numeric(AF_INET, bytes([0, 0, at, 1]), 80) for at in range(9)] == [f"0.0.{at}.1:80" for at in range(9)]
-    assert len(rules._NETWORKS) <= 4
-    servers = rules.ServerRules(rules.numeric)
+    assert [writer.numeric(AF_INET, bytes([0, 0, at, 1]), 80) for at in range(9)] == [f"0.0.{at}.1:80" for at in range(9)]
+    assert len(writer._NETWORKS) <= 4
+    servers = writer.ServerRules(writer.numeric)
     rows = [row(Destination(AF_INET, bytes(4), 80, weight=weight), servers.COLUMNS) for weight in range(9)]
     wanted = "".join(f"-a A -r 0.0.0.0:80 -g -w {weight}\n" for weight in range(9))
     assert servers.text(Service(AF_INET, TCP, bytes(4), 80), "A", rows) == wanted

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm import rules
+from pyipvsadm.rules import writer
 from pyipvsadm.tablefile import FileTable
 from tests.unit.worlds import apply_all, lines
 
@@ -98,7 +98,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     table = FileTable(str(tmp_path_factory.mktemp("signals") / "table"))
     with table.alone():
         apply_all(table, TABLE)
-    return rules.whole(table)
+    return writer.whole(table)
 
 
 @pytest.fixture

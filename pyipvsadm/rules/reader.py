@@ -6,10 +6,10 @@ Must never know: backends, what is done with a line.
 
 from __future__ import annotations
 
-from pyipvsadm import rules
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.parser import TRY_HELP, Request, Scanner
-from pyipvsadm.quick import Rules
+from pyipvsadm.rules import writer
+from pyipvsadm.rules.fast_parser import Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def steps(text: bytes, world: World) -> Iterator[tuple[int, Step]]:
 
     Raises Usage, with the line's number, where 1.31 would end the run.
     """
-    if said := rules.newer(text):
+    if said := writer.newer(text):
         raise Usage(said)
     plain = Rules()
-    for at, words in rules.lines(text):
+    for at, words in writer.lines(text):
         yield at, plain.change(words) or line(at, words, world)
 
 

@@ -1,0 +1,1 @@
+"""Rules as text: the reader of -R and --apply, the writer of -S."""
