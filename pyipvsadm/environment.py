@@ -158,7 +158,7 @@ class World:
 
     def has_interface(self, name: str) -> bool:
         """Whether this network namespace has an interface of that name."""
-        from pyipvsadm.memory import interface_exists  # noqa: PLC0415
+        from pyipvsadm.backends.memory import interface_exists  # noqa: PLC0415
 
         return interface_exists(name)
 
@@ -182,7 +182,7 @@ class World:
     def backend(self, spec: str) -> Backend:
         """Open what spec names: "kernel", "memory" or "memory:FILE"."""
         if spec == "kernel":
-            from pyipvsadm.kernel import Kernel  # noqa: PLC0415  # only what is used is imported
+            from pyipvsadm.backends.kernel import Kernel  # noqa: PLC0415  # only what is used is imported
 
             trace = None
             if self.environ.get("IPVSADM_DEBUG") == "netlink":
@@ -195,11 +195,11 @@ class World:
             return Kernel(trace, self.err)
         kind, colon, path = spec.partition(":")
         if kind == "memory" and not colon:
-            from pyipvsadm.memory import Table  # noqa: PLC0415
+            from pyipvsadm.backends.memory import Table  # noqa: PLC0415
 
             return Table()
         if kind == "memory" and path:
-            from pyipvsadm.tablefile import FileTable  # noqa: PLC0415
+            from pyipvsadm.backends.table_file import FileTable  # noqa: PLC0415
 
             return FileTable(path, self.err)
         raise Failed(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)

@@ -36,8 +36,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pyipvsadm.backends.memory import Table
     from pyipvsadm.change.plan import Plan, Step
-    from pyipvsadm.memory import Table
     from pyipvsadm.model import Backend, Change, Destination, Service
 
     _Key = tuple[object, ...]

@@ -10,10 +10,10 @@ service's exclude each other: where such servers go, daemons start after that.
 
 from __future__ import annotations
 
+from pyipvsadm.backends.memory import daemon_in_force
 from pyipvsadm.change.keep import copy
 from pyipvsadm.change.snapshot import server_settings, service_settings
 from pyipvsadm.errors import Failed, Usage
-from pyipvsadm.memory import daemon_in_force
 from pyipvsadm.model import (
     DEL_DAEMON,
     DEL_DEST,

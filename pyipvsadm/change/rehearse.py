@@ -6,7 +6,7 @@ Owns: the copy, and what of its answers is an assumption. Must never know: how i
 from __future__ import annotations
 
 from pyipvsadm.addresses import address_text
-from pyipvsadm.memory import Table, is_link_local
+from pyipvsadm.backends.memory import Table, is_link_local
 from pyipvsadm.model import AF_INET6
 
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm.memory import Table
+from pyipvsadm.backends.memory import Table
 from tests.cases import differences, recording
 from tests.cases.compare import check_recording, expected
 from tests.cases.ours import FileNames, answer, look

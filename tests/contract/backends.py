@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyipvsadm import memory
+from pyipvsadm.backends import memory
 from pyipvsadm.model import (
     AF_INET,
     NEW_DAEMON,
@@ -80,7 +80,7 @@ def opened() -> Iterator[Backend]:
     if not LAB:
         yield embedded()
         return
-    from pyipvsadm.kernel import Kernel  # noqa: PLC0415  # outside there is none to talk to
+    from pyipvsadm.backends.kernel import Kernel  # noqa: PLC0415  # outside there is none to talk to
     from tests.kernel.netns import fresh, kept  # noqa: PLC0415
 
     with kept():

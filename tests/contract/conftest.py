@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm import memory
+from pyipvsadm.backends import memory
 from tests.contract.backends import HZ, opened
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 
 import pyipvsadm
 from pyipvsadm import cli, model, shells
+from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.options import COMMANDS, OPTIONS
-from pyipvsadm.kernel import Kernel
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Daemon, Destination, Overview, Service, Timeouts
 from pyipvsadm.netlink import codec, messages
 from tests.unit.test_kernel import FAMILY, Socket, header
@@ -259,10 +259,10 @@ def kernel(drawn: tuple[list[str], list[object], bool, bytes]) -> None:
     sock = Hostile(play)
     names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
     with (
-        mock.patch("pyipvsadm.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock)),
-        mock.patch("pyipvsadm.kernel.load_module", return_value=False),
-        mock.patch("pyipvsadm.kernel.old_interface_errno", return_value=92),
-        mock.patch("pyipvsadm.kernel.TABLE_FILE", "/nonexistent"),
+        mock.patch("pyipvsadm.backends.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock)),
+        mock.patch("pyipvsadm.backends.kernel.load_module", return_value=False),
+        mock.patch("pyipvsadm.backends.kernel.old_interface_errno", return_value=92),
+        mock.patch("pyipvsadm.backends.kernel.TABLE_FILE", "/nonexistent"),
     ):
         try:
             table = Kernel()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from pyipvsadm import cli, errors, kernel, model  # noqa: F401  # once, for all that fork from here
+from pyipvsadm import cli, errors, model  # noqa: F401  # once, for all that fork from here
+from pyipvsadm.backends import kernel  # noqa: F401  # once, for all that fork from here
 from pyipvsadm.netlink import codec, messages  # noqa: F401  # once, for all that fork from here
 from pyipvsadm.rules import writer  # noqa: F401  # once, for all that fork from here
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from pyipvsadm import files, kernel
+from pyipvsadm import files
 from pyipvsadm.addresses import Names
+from pyipvsadm.backends import kernel
+from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.change import apply as _loaded  # noqa: F401  # in a child that would be many system calls
 from pyipvsadm.change import snapshot
 from pyipvsadm.cli import main
 from pyipvsadm.environment import World
-from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import (
     BACKUP,
     DEL_DAEMON,

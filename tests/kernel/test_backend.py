@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyipvsadm.backends.kernel import ERROR_SPACE, NETLINK_GENERIC, Kernel
 from pyipvsadm.cli import main
 from pyipvsadm.errors import Failed
-from pyipvsadm.kernel import ERROR_SPACE, NETLINK_GENERIC, Kernel
 from pyipvsadm.model import (
     AF_INET,
     BYPASS,

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from pyipvsadm import cli, shells
-from pyipvsadm.kernel import Kernel
+from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.model import AF_INET, PROTOCOLS, TABLE_FILE
 from tests.kernel.netns import run_child, run_ours
 

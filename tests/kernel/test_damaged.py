@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyipvsadm.addresses import Names
-from pyipvsadm.kernel import Kernel
+from pyipvsadm.backends.kernel import Kernel
 from tests.cases.case import Step
 from tests.cases.ours import answer
 from tests.contract.damaged import KINDS, check_damaged_files

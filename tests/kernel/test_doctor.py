@@ -135,7 +135,7 @@ def test_another_port_without_nat() -> None:
         shell("director", f"ipvsadm -A -t {DIRECT.vip}:80 -s rr")
 
         def add() -> int:
-            from pyipvsadm.kernel import Kernel  # noqa: PLC0415  # in the child, which has its own namespace
+            from pyipvsadm.backends.kernel import Kernel  # noqa: PLC0415  # in the child, which has its own namespace
 
             service = Service(AF_INET, TCP, socket.inet_aton(DIRECT.vip), 80)
             server = Destination(AF_INET, socket.inet_aton(DIRECT.real[0]), 8080, ROUTE)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyipvsadm import cli, files, kernel
-from pyipvsadm.kernel import Kernel
+from pyipvsadm import cli, files
+from pyipvsadm.backends import kernel
+from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.model import AF_INET, DEL_SERVICE, NEW_SERVICE, Change, Service
 from pyipvsadm.run import run
 from tests.kernel.netns import Result, run_child, run_ours

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
 from pyipvsadm.addresses import Names
+from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.parser import Scanner
-from pyipvsadm.kernel import Kernel
 from tests.cases import ours, reference
 from tests.cases.case import Step
 from tests.kernel import netns

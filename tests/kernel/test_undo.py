@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.change import carry, desired, plan, snapshot
 from pyipvsadm.change.apply import apply as _loaded  # noqa: F401  # in a child that would be many system calls
 from pyipvsadm.cli import main_save
 from pyipvsadm.environment import World
-from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import AF_INET, FLUSH, MASQ, NEW_DEST, NEW_SERVICE, SET_DEST, TCP, Change, Destination, Service
 from tests.kernel.netns import run_child, run_ours
 

@@ -10,8 +10,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pyipvsadm import sorting
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.connections import Connection
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, BACKUP, MASTER, Daemon, Timeouts
 from tests.unit.worlds import apply_all
 

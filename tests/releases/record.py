@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyipvsadm import cli
+from pyipvsadm.backends.table_file import FileTable
 from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.report import as_json
 from pyipvsadm.rules import writer
-from pyipvsadm.tablefile import FileTable
 from tests.unit.worlds import FakeWorld, apply_all
 
 if TYPE_CHECKING:

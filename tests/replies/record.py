@@ -17,7 +17,7 @@ MADE = "replies.json"
 def inside() -> None:
     """In the guest."""
     from pyipvsadm.addresses import Names  # noqa: PLC0415  # system calls for the guest only
-    from pyipvsadm.kernel import Kernel  # noqa: PLC0415
+    from pyipvsadm.backends.kernel import Kernel  # noqa: PLC0415
     from tests.cases import ours, reference  # noqa: PLC0415
     from tests.kernel import netns  # noqa: PLC0415
 

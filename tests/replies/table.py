@@ -16,7 +16,7 @@ from tests.cases.case import Step, restore, run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyipvsadm.kernel import Kernel
+    from pyipvsadm.backends.kernel import Kernel
 
 # Enough servers and services that a dump comes in several datagrams (11 services or 10 servers fill the first).
 RULES = "".join(

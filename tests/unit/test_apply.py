@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyipvsadm import cli
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.change.desired import read
 from pyipvsadm.environment import World
 from pyipvsadm.errors import Failed, Refused, Usage
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, GET_SERVICE, LOCAL, NEW_DEST, NEW_SERVICE, SCTP, TCP, Change, Destination, Info, Service
 from pyipvsadm.rules.reader import steps
 from tests.contract.damaged import KINDS, check_damaged_files

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from pyipvsadm import __version__, cli
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.combinations import goes_with
 from pyipvsadm.grammar.help import EXAMPLES, FIRST, help_text, ipvsadm
 from pyipvsadm.grammar.options import COMMAND_GROUPS, COMMANDS, OPTIONS, Command
 from pyipvsadm.grammar.parser import TRY_HELP
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Service
 from tests.unit.worlds import FakeNames, FakeWorld, FullWorld, apply_all, lines
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm import memory
+from pyipvsadm.backends import memory
 from pyipvsadm.complete import GOES_ON, complete
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.options import COMMANDS, ENGINES, OPTIONAL, OPTIONS, SCHEDULERS, SLOTLESS, Option

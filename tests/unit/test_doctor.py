@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from pyipvsadm.backends.memory import Table as Memory
 from pyipvsadm.doctor import director, realserver
 from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route, Rule, Table
-from pyipvsadm.memory import Table as Memory
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, MASQ, NEW_DEST, ROUTE, TCP, TUNNEL, Change, Destination, Service
 from tests.unit.worlds import apply_all
 

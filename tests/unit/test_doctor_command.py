@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.cli import main
 from pyipvsadm.doctor import probe
 from pyipvsadm.doctor.codes import CODES
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route
 from pyipvsadm.doctor.mends import command, sysctl
 from pyipvsadm.errors import Failed
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET
 from tests.unit.test_doctor import DIRECT, HEALTHY, REAL
 from tests.unit.worlds import FakeWorld, apply_all

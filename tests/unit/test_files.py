@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyipvsadm import files, model
+from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.table_file import FileTable
 from pyipvsadm.errors import Failed
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, TCP, Change, Destination, Service
 from pyipvsadm.rules import writer
-from pyipvsadm.tablefile import FileTable
 from tests.unit.worlds import FakeWorld, apply_all, lines
 
 if TYPE_CHECKING:

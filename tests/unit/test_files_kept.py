@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm import cli, files, tablefile
+from pyipvsadm import cli, files
+from pyipvsadm.backends import table_file
+from pyipvsadm.backends.table_file import FileTable
 from pyipvsadm.errors import Failed
-from pyipvsadm.tablefile import FileTable
 from tests.unit.worlds import FakeWorld, apply_all
 
 if TYPE_CHECKING:
@@ -438,7 +439,7 @@ def test_a_table_never_holds_what_it_would_call_damaged(tmp_path: Path, monkeypa
     path = tmp_path / "table"
     apply_all(FileTable(str(path)), ["-A -f 1 -s rr"])
     before = path.read_bytes()
-    monkeypatch.setattr("pyipvsadm.memory.interface_exists", lambda _: True)
+    monkeypatch.setattr("pyipvsadm.backends.memory.interface_exists", lambda _: True)
     world = FakeWorld()
     words = ["--start-daemon", "master", "--mcast-interface", "ipvsadm"]
     assert cli.main(["--backend", f"memory:{path}", *words], world) == 1
@@ -467,13 +468,13 @@ def test_only_new_lines_are_read_back(tmp_path: Path, monkeypatch: pytest.Monkey
     table = FileTable(str(tmp_path / "table"))
     apply_all(table, [f"-A -f {mark} -s rr" for mark in range(1, 100)])
     texts: list[bytes] = []
-    real = tablefile._parse_changes
+    real = table_file._parse_changes
 
     def parse(text: bytes) -> list[tuple[int, Change]]:
         texts.append(text)
         return real(text)
 
-    monkeypatch.setattr(tablefile, "_parse_changes", parse)
+    monkeypatch.setattr(table_file, "_parse_changes", parse)
     apply_all(table, ["-A -f 100 -s rr"])
     assert texts[1:] == [b"-A -f 100 -s rr"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.change import carry, desired, plan, snapshot
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, NEW_SERVICE, Change, Service
 from pyipvsadm.netlink import messages
 from pyipvsadm.rules import reader

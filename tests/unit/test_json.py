@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 
 import pyipvsadm
 from pyipvsadm import cli
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.connections import Connection
 from pyipvsadm.listing import LOOKED_UP
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, BACKUP, HASHED, MASTER, TCP, Daemon, Destination, Info, Service
 from pyipvsadm.view import json as view
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import cli
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.change import keep
 from pyipvsadm.errors import Refused
 from pyipvsadm.grammar.parser import Scanner
-from pyipvsadm.memory import Table
 from pyipvsadm.model import GET_SERVICE, SET_DEST, Change, Destination, Service
 from pyipvsadm.rules import writer
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all, lines

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyipvsadm import kernel, model
+from pyipvsadm import model
+from pyipvsadm.backends import kernel
+from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.errors import Failed, Refused
-from pyipvsadm.kernel import Kernel
 from pyipvsadm.model import AF_INET, HASHED, TCP, Change, Daemon, Destination, Service, Timeouts
 from pyipvsadm.netlink import codec, messages
 from tests.unit.worlds import overview
@@ -110,7 +111,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Kernel, Sock
     def opened(play: Player, **options: Any) -> tuple[Kernel, Socket]:
         sock = Socket(play, **options)
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
-        monkeypatch.setattr("pyipvsadm.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
+        monkeypatch.setattr("pyipvsadm.backends.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
         return Kernel(), sock
 
     return opened
@@ -290,8 +291,8 @@ def test_where_tables_grow_a_dump_with_a_service_twice_is_taken_again(
         times.append(seq)
         return [*(part(seq, codec.Encoder().payload(each)) for each in found), done(seq)]
 
-    monkeypatch.setattr("pyipvsadm.kernel.os.path.exists", lambda path: grows and path == kernel.STATUS_FILE)
-    monkeypatch.setattr("pyipvsadm.kernel.time.sleep", pauses.append)
+    monkeypatch.setattr("pyipvsadm.backends.kernel.os.path.exists", lambda path: grows and path == kernel.STATUS_FILE)
+    monkeypatch.setattr("pyipvsadm.backends.kernel.time.sleep", pauses.append)
     table, _ = connect(play)
     assert [each.fwmark for each in table.services()] == marks[dumps - 1]
     assert (len(times), len(pauses)) == (dumps, dumps - 1)
@@ -301,8 +302,8 @@ def test_where_every_dump_has_a_service_twice_it_is_given_up(connect: Any, monke
     def play(request: Request) -> list[Answer]:
         return [*(part(request[0], codec.Encoder().payload(ADD)) for _ in range(20)), done(request[0])]
 
-    monkeypatch.setattr("pyipvsadm.kernel.os.path.exists", lambda path: path == kernel.STATUS_FILE)
-    monkeypatch.setattr("pyipvsadm.kernel.time.sleep", lambda _: None)
+    monkeypatch.setattr("pyipvsadm.backends.kernel.os.path.exists", lambda path: path == kernel.STATUS_FILE)
+    monkeypatch.setattr("pyipvsadm.backends.kernel.time.sleep", lambda _: None)
     table, _ = connect(play)
     with pytest.raises(Failed, match="kept changing"):
         table.services()
@@ -375,7 +376,7 @@ def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer:
     """A family without its id, an error without its errno."""
     sock = Socket(silent)
     monkeypatch.setattr(sock, "send", lambda _: sock.queue.append(answer))
-    monkeypatch.setattr("pyipvsadm.kernel._socket.socket", lambda *_: sock)
+    monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", lambda *_: sock)
     with pytest.raises(Failed, match="The kernel's answer cannot be read"):
         Kernel()
 
@@ -415,7 +416,7 @@ def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
         sock.queue += family or [error(message.seq, errno.EPERM)]
 
     monkeypatch.setattr(sock, "send", send)
-    monkeypatch.setattr("pyipvsadm.kernel._socket.socket", lambda *_: sock)
+    monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", lambda *_: sock)
     with pytest.raises(Failed) as failed:
         Kernel()
     assert failed.value.status == 2
@@ -454,9 +455,9 @@ class Absent:
 
         monkeypatch.setattr(sock, "send", send)
         raw = types.SimpleNamespace(getsockopt=old, close=lambda: None)
-        monkeypatch.setattr("pyipvsadm.kernel._socket.socket", lambda family, *_: raw if family == AF_INET else sock)
-        monkeypatch.setattr("pyipvsadm.kernel.os.posix_spawn", spawn)
-        monkeypatch.setattr("pyipvsadm.kernel.os.waitpid", lambda *_: (1, 0 if loads else 256))
+        monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", lambda family, *_: raw if family == AF_INET else sock)
+        monkeypatch.setattr("pyipvsadm.backends.kernel.os.posix_spawn", spawn)
+        monkeypatch.setattr("pyipvsadm.backends.kernel.os.waitpid", lambda *_: (1, 0 if loads else 256))
 
 
 def test_a_missing_module_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,7 +472,7 @@ def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(monke
     absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
     opened = Kernel()
     absent.there = False
-    monkeypatch.setattr("pyipvsadm.kernel.TABLE_FILE", table)
+    monkeypatch.setattr("pyipvsadm.backends.kernel.TABLE_FILE", table)
     with pytest.raises(Failed) as failed:
         opened.refresh()
     assert (failed.value.status, str(failed.value).split("\n")[0]) == (2, "Can't initialize ipvs: Protocol not available")
@@ -520,7 +521,7 @@ def test_no_module_at_all(monkeypatch: pytest.MonkeyPatch, loads: bool, works: b
 
 def test_a_module_that_brings_no_family_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = Absent(monkeypatch, loads=False, works=True, number=errno.ENOPROTOOPT)
-    monkeypatch.setattr("pyipvsadm.kernel.os.waitpid", lambda *_: (1, 0))
+    monkeypatch.setattr("pyipvsadm.backends.kernel.os.waitpid", lambda *_: (1, 0))
     with pytest.raises(Failed, match="Protocol not available"):
         Kernel()
     assert len(absent.commands) == 1
@@ -541,7 +542,7 @@ def test_a_sandbox_without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr("pyipvsadm.kernel._socket.socket", opened)
+    monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", opened)
     with pytest.raises(Failed) as failed:
         Kernel()
     assert failed.value.status == 2

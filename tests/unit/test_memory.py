@@ -12,8 +12,8 @@ from copy import deepcopy
 import pytest
 from hypothesis import given
 
-from pyipvsadm import memory
-from pyipvsadm.memory import Table, interface_exists
+from pyipvsadm.backends import memory
+from pyipvsadm.backends.memory import Table, interface_exists
 from pyipvsadm.model import AF_INET, BACKUP, MASTER, NEW_DEST, NEW_SERVICE, TCP, Change, Daemon, Destination, Service
 from tests.contract.backends import LAB, Content, content, embedded, recipe
 from tests.contract.strategies import changes
@@ -180,7 +180,9 @@ def test_many_rules_take_time_in_proportion() -> None:
 
 def test_imports_are_the_allowed_ones() -> None:
     """sys, os, errno, struct, time, _socket and our own: start-up is paid on every keystroke of an administrator."""
-    program = "import sys, os, errno; before = set(sys.modules); import pyipvsadm.memory; print(*(set(sys.modules) - before))"
+    program = (
+        "import sys, os, errno; before = set(sys.modules); import pyipvsadm.backends.memory; print(*(set(sys.modules) - before))"
+    )
     path = f"import sys; sys.path[:0] = {sys.path!r}; "
     out = subprocess.run([sys.executable, "-I", "-S", "-c", path + program], check=True, capture_output=True, text=True)
     allowed = {"struct", "_struct", "time", "_socket", "__future__"}

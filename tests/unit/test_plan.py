@@ -13,10 +13,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.change import carry, desired, plan, save, snapshot
 from pyipvsadm.change.rehearse import Rehearsal
 from pyipvsadm.errors import Failed, Refused, Usage
-from pyipvsadm.memory import Table
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,

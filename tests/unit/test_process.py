@@ -286,7 +286,7 @@ def test_what_a_plain_request_imports(words: list[str], also: set[str], backend:
     imported = set(done.stderr.decode().splitlines()[-1].split())
     opened = BACKENDS[backend] if words != ["-v"] else set()
     assert imported - STANDARD - named(ALWAYS | also | opened) == set()
-    assert ("pyipvsadm.kernel" in imported) == (backend == "kernel" and words != ["-v"])
+    assert ("pyipvsadm.backends.kernel" in imported) == (backend == "kernel" and words != ["-v"])
 
 
 def test_what_may_be_imported_is_there() -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pyipvsadm import cli, memory
+from pyipvsadm import cli
+from pyipvsadm.backends import memory
+from pyipvsadm.backends.table_file import FileTable
 from pyipvsadm.errors import Failed
-from pyipvsadm.tablefile import FileTable
 from tests.contract.backends import content
 from tests.releases.record import HERE, WRITTEN, Table, statuses, written
 from tests.unit.worlds import FakeWorld

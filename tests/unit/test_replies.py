@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyipvsadm.kernel import Kernel
+from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.netlink import dump_layout
 from tests.cases import ours
 from tests.cases.recording import Answer
@@ -64,7 +64,7 @@ class Replay:
 @pytest.fixture
 def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[recording.Table, str], Kernel]:
     """A Kernel that a recording answers, and which reads it in one of WAYS."""
-    monkeypatch.setattr("pyipvsadm.kernel.load_module", lambda: False)
+    monkeypatch.setattr("pyipvsadm.backends.kernel.load_module", lambda: False)
     quick = dump_layout.Reader.values
     file = tmp_path / "ip_vs"
 
@@ -76,11 +76,11 @@ def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[recor
     def opened(recorded: recording.Table, way: str) -> Kernel:
         sock = Replay(recorded.exchanges)
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
-        monkeypatch.setattr("pyipvsadm.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
+        monkeypatch.setattr("pyipvsadm.backends.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
         monkeypatch.setattr(dump_layout.Reader, "values", (lambda *_: None) if way == WALK else values)
         if way == FILE:
             file.write_bytes(recorded.file)
-        monkeypatch.setattr("pyipvsadm.kernel.TABLE_FILE", str(file))  # else there is none
+        monkeypatch.setattr("pyipvsadm.backends.kernel.TABLE_FILE", str(file))  # else there is none
         return Kernel()
 
     return opened

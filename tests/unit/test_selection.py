@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pyipvsadm import cli
 from pyipvsadm.addresses import Parsed
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.errors import Usage
 from pyipvsadm.grammar.options import SCHEDULERS
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Destination, Service
 from pyipvsadm.selection import Selection, network
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyipvsadm.backends.table_file import FileTable
 from pyipvsadm.rules import writer
-from pyipvsadm.tablefile import FileTable
 from tests.unit.worlds import apply_all, lines
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ PATIENCE = 60.0
 INT, TERM, HUP, KILL, PIPE = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGPIPE
 
 PLAY = """
-from pyipvsadm import cli, tablefile
+from pyipvsadm import cli; from pyipvsadm.backends import table_file as tablefile
 
 class Busy(tablefile.FileTable):
     def connections(self):

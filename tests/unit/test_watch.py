@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm import cli
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.errors import Failed
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, AF_INET6, TCP
 from pyipvsadm.view import watch
 from pyipvsadm.view.watch import Remembered

@@ -7,9 +7,9 @@ from sys import byteorder
 from typing import TYPE_CHECKING
 
 from pyipvsadm.addresses import Names
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.environment import World
 from pyipvsadm.errors import Failed
-from pyipvsadm.memory import Table
 from pyipvsadm.model import AF_INET, HASHED, Overview
 from pyipvsadm.terminal import Screen
 

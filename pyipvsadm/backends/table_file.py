@@ -11,9 +11,9 @@ import os
 
 from pyipvsadm import files
 from pyipvsadm.addresses import NoNames
+from pyipvsadm.backends.memory import Table
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.grammar.parser import TRY_HELP, Scanner
-from pyipvsadm.memory import Table
 from pyipvsadm.rules import writer
 from pyipvsadm.rules.fast_parser import Rules
 
