@@ -114,9 +114,9 @@ def _main(argv: Sequence[str], world: World) -> int:
             return 0
         if request.command == "version":
             if "json" in request.slots:
-                from pyipvsadm.view import json  # noqa: PLC0415  # costs more than the start itself
+                from pyipvsadm.views import json_document  # noqa: PLC0415  # costs more than the start itself
 
-                world.out(json.document(version={"ipvsadm": REFERENCE, "pyipvsadm": __version__, "ipvs": INTERFACE}))
+                world.out(json_document.document(version={"ipvsadm": REFERENCE, "pyipvsadm": __version__, "ipvs": INTERFACE}))
             else:
                 world.out(f"ipvsadm {VERSION}\n")
             return 0

@@ -60,7 +60,7 @@ class World:
         It may quote a file or a command line: to a terminal no character goes that it would obey. Scripts get all as it was.
         """
         if not line.isprintable() and self.error_is_terminal():
-            from pyipvsadm.view.figures import safe  # noqa: PLC0415  # few lines have such
+            from pyipvsadm.views.figures import safe  # noqa: PLC0415  # few lines have such
 
             line = "\n".join(map(safe, line.split("\n")))
         self.draw(line + "\n")
@@ -146,7 +146,7 @@ class World:
 
     def has_colours(self) -> bool:
         """Whether standard output is a terminal with colours."""
-        from pyipvsadm.view.figures import has_colours  # noqa: PLC0415  # few commands draw
+        from pyipvsadm.views.figures import has_colours  # noqa: PLC0415  # few commands draw
 
         return self.output_is_terminal() and has_colours(self.environ)
 

@@ -16,13 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pyipvsadm.connections import Connection
     from pyipvsadm.environment import World
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Destination, Row, Service
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.selection import Selection
-    from pyipvsadm.view.json import Names as HostNames
+    from pyipvsadm.views.connections import Connection
+    from pyipvsadm.views.json_document import Names as HostNames
 
     Tables = Iterable[tuple[Service, list[Row]]]  # rows: their addresses at least
 
@@ -56,13 +56,13 @@ def obeyed_by_none(parts: Iterable[str], world: World) -> Iterable[str]:
     """
     if not world.output_is_terminal():
         return parts
-    from pyipvsadm.view.figures import safe  # noqa: PLC0415  # a pipe gets the bytes as they are
+    from pyipvsadm.views.figures import safe  # noqa: PLC0415  # a pipe gets the bytes as they are
 
     return ("\n".join(map(safe, part.split("\n"))) for part in parts)
 
 
 def _classic(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
-    from pyipvsadm.view import classic  # noqa: PLC0415  # saving does without
+    from pyipvsadm.views import classic  # noqa: PLC0415  # saving does without
 
     shown = request.slots
     if "connection" in shown:
@@ -79,7 +79,7 @@ def _classic(request: Request, backend: Backend, world: World, wanted: Selection
 
 def _pretty(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
     """The listing for people."""
-    from pyipvsadm.view import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
+    from pyipvsadm.views import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
 
     shown = request.slots
     look = grid.look(world.environ, world.output_is_terminal(), world.size()[0])
@@ -100,7 +100,8 @@ def _pretty(request: Request, backend: Backend, world: World, wanted: Selection 
 
 def _watch(request: Request, backend: Backend, world: World) -> None:
     """The listing again and again."""
-    from pyipvsadm.view import grid, live, watch  # noqa: PLC0415
+    from pyipvsadm.view import watch  # noqa: PLC0415
+    from pyipvsadm.views import grid, live  # noqa: PLC0415
 
     shown = request.slots
     world.names = watch.Remembered(world.names)
@@ -161,24 +162,24 @@ def table(request: Request, backend: Backend, wanted: Selection | None) -> Itera
 
 def _json(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterable[str]:
     """Whatever is listed, as JSON."""
-    from pyipvsadm.view import json  # noqa: PLC0415  # costs more than a start
+    from pyipvsadm.views import json_document  # noqa: PLC0415  # costs more than a start
 
     shown = request.slots
     if "connection" in shown:
-        from pyipvsadm.connections import parse  # noqa: PLC0415
+        from pyipvsadm.views.connections import parse  # noqa: PLC0415
 
         found = map(parse, _connection_lines(backend, wanted))
-        return (json.connection(each, names) for each, names in _with_names(found, world, "numeric" in shown))
+        return (json_document.connection(each, names) for each, names in _with_names(found, world, "numeric" in shown))
     if "timeout" in shown:
-        return [json.timeouts(backend.timeouts())]
+        return [json_document.timeouts(backend.timeouts())]
     if "daemon" in shown:
-        return [json.daemons(backend.daemons())]
+        return [json_document.daemons(backend.daemons())]
     rows = table(request, backend, wanted)
     names = None
     if "numeric" not in shown:
         rows = held = list(rows)
         names = _names(world, world.names.host_names(sorted(_ends(_addresses(held)))))
-    return json.table(backend.info(), rows, names, "nosort" not in shown)
+    return json_document.table(backend.info(), rows, names, "nosort" not in shown)
 
 
 def _with_names(found: Iterable[Connection], world: World, numeric: bool) -> Iterator[tuple[Connection, HostNames | None]]:
@@ -204,7 +205,7 @@ def _with_names(found: Iterable[Connection], world: World, numeric: bool) -> Ite
 
 def _listing(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterable[str]:
     """Services and servers: all of them in the plain view in numbers from the kernel's own listing, where that will do."""
-    from pyipvsadm.view import classic  # noqa: PLC0415
+    from pyipvsadm.views import classic  # noqa: PLC0415
 
     shown = request.slots
     columns = classic.columns(shown)
@@ -217,7 +218,7 @@ def _listing(request: Request, backend: Backend, world: World, wanted: Selection
     if "numeric" in shown and not classic.view_of(shown) and not request.services:
         overview = backend.overview()
         if overview:
-            from pyipvsadm.view import procfs  # noqa: PLC0415
+            from pyipvsadm.views import procfs  # noqa: PLC0415
 
             parts = procfs.listing(overview, "nosort" not in shown)
             if parts is not None:
@@ -228,7 +229,7 @@ def _listing(request: Request, backend: Backend, world: World, wanted: Selection
 
 def _listed(tables: Tables, world: World, shown: set[str]) -> Iterator[str]:
     """The title, then each service with its servers."""
-    from pyipvsadm.view import classic  # noqa: PLC0415
+    from pyipvsadm.views import classic  # noqa: PLC0415
 
     endpoint: Endpoint = writer.numeric
     if "numeric" not in shown:
@@ -247,13 +248,13 @@ def _connection_lines(backend: Backend, wanted: Selection | None) -> Iterator[by
         raise Failed(f"unexpected input from {CONNECTIONS_FILE}")
     if wanted is None:
         return lines
-    from pyipvsadm.connections import parse  # noqa: PLC0415
+    from pyipvsadm.views.connections import parse  # noqa: PLC0415
 
     return (line for line in lines if wanted.connection(parse(line)))
 
 
 def _connections(lines: Iterator[bytes], world: World, shown: set[str]) -> Iterator[str]:
-    from pyipvsadm import connections  # noqa: PLC0415
+    from pyipvsadm.views import connections  # noqa: PLC0415
 
     engine = "persistent-conn" in shown
     yield connections.TITLE_ENGINE if engine else connections.TITLE
@@ -267,7 +268,7 @@ def _connections(lines: Iterator[bytes], world: World, shown: set[str]) -> Itera
 
 def _found(lines: Iterator[bytes], world: World, numeric: bool) -> tuple[list[Connection], Endpoint]:
     """All of these connections, and how to write their addresses."""
-    from pyipvsadm import connections  # noqa: PLC0415
+    from pyipvsadm.views import connections  # noqa: PLC0415
 
     found = list(map(connections.parse, lines))
     if numeric:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pyipvsadm.addresses import Names, Parsed
-    from pyipvsadm.connections import Connection
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Destination, Service
+    from pyipvsadm.views.connections import Connection
 
 
 class Network:

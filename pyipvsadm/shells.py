@@ -18,7 +18,7 @@ from _socket import if_nameindex  # the C module beneath `socket`, which alone w
 from pyipvsadm.complete import GOES_ON, complete
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, TABLE_FILE, Destination, Service
-from pyipvsadm.view.classic import METHODS
+from pyipvsadm.views.classic import METHODS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -223,7 +223,7 @@ def _shown(op: int, rule: str, coloured: bool) -> str:
 
 
 def _harmless(rule: str) -> str:
-    from pyipvsadm.view.figures import safe  # noqa: PLC0415  # only a terminal would obey what the file says
+    from pyipvsadm.views.figures import safe  # noqa: PLC0415  # only a terminal would obey what the file says
 
     return safe(rule.rstrip("\n")) + "\n"
 
@@ -231,7 +231,7 @@ def _harmless(rule: str) -> str:
 def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
     import json  # noqa: PLC0415  # only who asks for it pays for it
 
-    from pyipvsadm.view.json import text  # noqa: PLC0415
+    from pyipvsadm.views.json_document import text  # noqa: PLC0415
 
     def entry(step: Step, message: str | None = None) -> dict[str, object]:
         found: dict[str, object] = {"line": step.line or None, "rule": text(step.rule().rstrip())}

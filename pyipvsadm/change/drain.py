@@ -14,7 +14,7 @@ from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.errors import SIGNALS, Failed, Refused, sentence
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change
 from pyipvsadm.rules import writer
-from pyipvsadm.view.progress import connections, progress_on
+from pyipvsadm.views.progress import connections, progress_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

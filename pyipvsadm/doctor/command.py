@@ -7,13 +7,13 @@ Nothing here is imported unless the doctor was asked for.
 from __future__ import annotations
 
 from pyipvsadm.addresses import address_text, parse
-from pyipvsadm.connections import tally_handshakes
 from pyipvsadm.doctor import director, realserver, report
 from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, explained
 from pyipvsadm.doctor.facts import OUTSIDE, Table, family_of, host_of, vip_of
 from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.model import TCP
 from pyipvsadm.netns import entering
+from pyipvsadm.views.connections import tally_handshakes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import json
 import textwrap
 
 from pyipvsadm.doctor.codes import BY_CODE, ERROR, STATUS, WARNING
-from pyipvsadm.view.figures import safe
-from pyipvsadm.view.json import text as as_text
+from pyipvsadm.views.figures import safe
+from pyipvsadm.views.json_document import text as as_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

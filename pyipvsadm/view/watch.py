@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Failed, Refused
-from pyipvsadm.view import grid
+from pyipvsadm.views import grid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.environment import World
     from pyipvsadm.terminal import Screen
-    from pyipvsadm.view.live import Live, Naming, Rows
+    from pyipvsadm.views.live import Live, Naming, Rows
 
 SECONDS = 2
 REMEMBERED = 1 << 16  # hosts' names; then they are forgotten: clients come and go for as long as it runs

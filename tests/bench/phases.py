@@ -112,7 +112,7 @@ def main(argv: list[str], place: str) -> int:
     start = time.perf_counter()
     from pyipvsadm import cli  # noqa: F401, PLC0415  # the phase to be timed
     from pyipvsadm.backends import kernel  # noqa: F401, PLC0415  # the phase to be timed
-    from pyipvsadm.view import classic  # noqa: F401, PLC0415
+    from pyipvsadm.views import classic  # noqa: F401, PLC0415
 
     imported = time.perf_counter()
     last[:] = [imported, 0.0]

@@ -22,9 +22,9 @@ from pyroute2.nftables.expressions import verdict
 from pyroute2.nftables.main import NFTables
 
 import pyipvsadm.doctor.command  # noqa: F401  # with the next, takes seconds in the guest: all runs fork from here
-from pyipvsadm.connections import HANDSHAKE
 from pyipvsadm.doctor.host import Host
 from pyipvsadm.model import AF_INET, NEW_DEST, ROUTE, TCP, Change, Destination, Service
+from pyipvsadm.views.connections import HANDSHAKE
 from tests.kernel.looks import NOBODY, SHORT, answers, link_address, passive, shell
 from tests.kernel.netns import Result, enter, fresh, inside, run_child, run_ours
 from tests.kernel.network import DIRECT, NAT, SERVER_LIFE, built, eventually, served

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm import connections as _  # noqa: F401  # otherwise each fork would import what it uses first
 from pyipvsadm import sorting  # noqa: F401
 from pyipvsadm.addresses import Names
 from pyipvsadm.backends.kernel import Kernel
-from pyipvsadm.view import classic  # noqa: F401
+from pyipvsadm.views import classic  # noqa: F401
+from pyipvsadm.views import connections as _  # noqa: F401  # otherwise each fork would import what it uses first
 from tests.cases import differences, ours, recording, reference
 from tests.cases.compare import check_recording, expected
 from tests.cases.recording import Recorded

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pyipvsadm.view import grid
+from pyipvsadm.views import grid
 from tests.pictures.draw import PICTURES, SNAPSHOTS, snapshot
 
 if TYPE_CHECKING:
-    from pyipvsadm.view.grid import Line
+    from pyipvsadm.views.grid import Line
 
 COLUMNS = 100
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from pyipvsadm.model import Info
 from pyipvsadm.rules.writer import numeric
-from pyipvsadm.view import grid, pretty
-from pyipvsadm.view.figures import BLOCKS, PLAIN
-from pyipvsadm.view.live import Live
+from pyipvsadm.views import grid, pretty
+from pyipvsadm.views.figures import BLOCKS, PLAIN
+from pyipvsadm.views.live import Live
 from tests.pictures import sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyipvsadm.view.grid import Line, Look
+    from pyipvsadm.views.grid import Line, Look
 
 WIDTHS = (60, 80, 140)
 FOLDER = Path(__file__).parent.parent / "unit" / "snapshots"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pyipvsadm import sorting
 from pyipvsadm.backends.memory import Table
-from pyipvsadm.connections import Connection
 from pyipvsadm.model import AF_INET, AF_INET6, BACKUP, MASTER, Daemon, Timeouts
+from pyipvsadm.views.connections import Connection
 from tests.unit.worlds import apply_all
 
 if TYPE_CHECKING:

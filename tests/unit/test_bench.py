@@ -6,9 +6,9 @@ import io
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from pyipvsadm import connections
 from pyipvsadm.cli import main
 from pyipvsadm.model import TCP
+from pyipvsadm.views import connections
 from tests.bench import install, names, report, rows
 from tests.bench.archive import Archive
 from tests.unit.worlds import FakeWorld

@@ -39,7 +39,7 @@ from pyipvsadm.model import (
     row,
 )
 from pyipvsadm.rules.writer import numeric
-from pyipvsadm.view import classic
+from pyipvsadm.views import classic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm import connections
-from pyipvsadm.connections import TITLE, TITLE_ENGINE, Connection, Numbers, parse, text
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 from pyipvsadm.rules.writer import numeric
+from pyipvsadm.views import connections
+from pyipvsadm.views.connections import TITLE, TITLE_ENGINE, Connection, Numbers, parse, text
 
 CLIENT = (AF_INET, bytes([10, 1, 1, 1]), 26000)
 VIRTUAL = (AF_INET, bytes([10, 1, 1, 1]), 80)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.view.figures import BLOCKS, PLAIN, Marks, bar, count, safe, size, span, sparkline
+from pyipvsadm.views.figures import BLOCKS, PLAIN, Marks, bar, count, safe, size, span, sparkline
 
 COUNTS: list[tuple[float, bool, str]] = [
     (0, False, "0"),

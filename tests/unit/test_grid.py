@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pyipvsadm.view.figures import BLOCKS, PLAIN, bar
-from pyipvsadm.view.grid import Cell, Column, Grid, Look, Row, folded, look, sentence, text
+from pyipvsadm.views.figures import BLOCKS, PLAIN, bar
+from pyipvsadm.views.grid import Cell, Column, Grid, Look, Row, folded, look, sentence, text
 
 if TYPE_CHECKING:
-    from pyipvsadm.view.grid import Line
+    from pyipvsadm.views.grid import Line
 
 COLUMNS = (Column("Weight"), Column("", bars=True), Column("Load", "in", drop=1), Column("State", left=True))
 

@@ -14,10 +14,10 @@ from jsonschema import Draft202012Validator
 import pyipvsadm
 from pyipvsadm import cli
 from pyipvsadm.backends.memory import Table
-from pyipvsadm.connections import Connection
 from pyipvsadm.listing import LOOKED_UP
 from pyipvsadm.model import AF_INET, AF_INET6, BACKUP, HASHED, MASTER, TCP, Daemon, Destination, Info, Service
-from pyipvsadm.view import json as view
+from pyipvsadm.views import json_document as view
+from pyipvsadm.views.connections import Connection
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all
 
 SCHEMA = json.loads((Path(pyipvsadm.__file__).parent / "schema" / "ipvsadm-1.json").read_text())

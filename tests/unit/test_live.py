@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from pyipvsadm.model import AF_INET, TCP, Destination, Service
 from pyipvsadm.rules.writer import numeric
-from pyipvsadm.view import grid
-from pyipvsadm.view.live import Live, rates
+from pyipvsadm.views import grid
+from pyipvsadm.views.live import Live, rates
 
 if TYPE_CHECKING:
     from pyipvsadm.rules.writer import Endpoint
-    from pyipvsadm.view.live import Rows
+    from pyipvsadm.views.live import Rows
 
 COUNTER = st.integers(0, 2**64 - 1)
 COUNTERS = st.lists(COUNTER, min_size=5, max_size=5)

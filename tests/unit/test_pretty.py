@@ -15,10 +15,10 @@ from rich.cells import cell_len
 
 from pyipvsadm import cli
 from pyipvsadm.addresses import endpoint_text
-from pyipvsadm.connections import Connection
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, TCP, TUNNEL, Destination, Service
 from pyipvsadm.rules.writer import numeric
-from pyipvsadm.view import grid, pretty
+from pyipvsadm.views import grid, pretty
+from pyipvsadm.views.connections import Connection
 from tests.pictures.__main__ import COLUMNS, picture
 from tests.pictures.draw import PICTURES, SNAPSHOTS, snapshot
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all, lines

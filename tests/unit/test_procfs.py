@@ -27,7 +27,7 @@ from pyipvsadm.model import (
     row,
 )
 from pyipvsadm.rules.writer import numeric
-from pyipvsadm.view import classic, procfs
+from pyipvsadm.views import classic, procfs
 from tests.unit.worlds import overview
 
 Table = list[tuple[Service, list[Destination]]]

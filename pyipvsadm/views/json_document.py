@@ -32,15 +32,15 @@ from pyipvsadm.model import (
     TUNNEL,
 )
 from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
-from pyipvsadm.view import classic
+from pyipvsadm.views import classic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from pyipvsadm.connections import Connection
     from pyipvsadm.model import Daemon, Destination, Info, Service, Timeouts
+    from pyipvsadm.views.connections import Connection
 
     # (family, address, port, protocol) -> the names of host and port, None where there is none
     Names = Callable[[int, bytes, int, int], tuple[str | None, str | None]]

@@ -10,10 +10,10 @@ from functools import partial
 
 from pyipvsadm import sorting
 from pyipvsadm.grammar.options import SORT_KEYS
-from pyipvsadm.view import classic, pretty
-from pyipvsadm.view.figures import MINUTE, safe, sparkline
-from pyipvsadm.view.grid import Cell, Column, Grid, folded, sentence
-from pyipvsadm.view.pretty import Group, View, counters, load, many, server_row, service_row
+from pyipvsadm.views import classic, pretty
+from pyipvsadm.views.figures import MINUTE, safe, sparkline
+from pyipvsadm.views.grid import Cell, Column, Grid, folded, sentence
+from pyipvsadm.views.pretty import Group, View, counters, load, many, server_row, service_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pyipvsadm.model import Destination, Service
     from pyipvsadm.rules.writer import Endpoint
-    from pyipvsadm.view.classic import Shown
-    from pyipvsadm.view.grid import Line, Look
+    from pyipvsadm.views.classic import Shown
+    from pyipvsadm.views.grid import Line, Look
 
     Rows = list[tuple[Service, list[Destination]]]
     Rates = Sequence[float]

@@ -18,7 +18,7 @@ from sys import byteorder
 from pyipvsadm import sorting
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 from pyipvsadm.rules.writer import REMEMBERED, numeric
-from pyipvsadm.view import classic
+from pyipvsadm.views import classic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.style import Style
 
-from pyipvsadm.view.figures import BLOCKS, PLAIN, Marks, has_colours, has_styles
+from pyipvsadm.views.figures import BLOCKS, PLAIN, Marks, has_colours, has_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

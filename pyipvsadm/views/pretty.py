@@ -14,19 +14,19 @@ from pyipvsadm.addresses import address_text
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, HASHED, ONE_PACKET, PERSISTENT, PROTOCOLS, TUN_CSUM, TUNNEL
 from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
-from pyipvsadm.view import classic
-from pyipvsadm.view.figures import bar, count, safe, size, span
-from pyipvsadm.view.grid import Cell, Column, Grid, Row, folded
+from pyipvsadm.views import classic
+from pyipvsadm.views.figures import bar, count, safe, size, span
+from pyipvsadm.views.grid import Cell, Column, Grid, Row, folded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pyipvsadm.connections import Connection
     from pyipvsadm.model import Daemon, Destination, Info, Service, Timeouts
     from pyipvsadm.rules.writer import Endpoint
-    from pyipvsadm.view.classic import Shown
-    from pyipvsadm.view.grid import Line, Look
+    from pyipvsadm.views.classic import Shown
+    from pyipvsadm.views.connections import Connection
+    from pyipvsadm.views.grid import Line, Look
 
 SERVICE = "bold"
 QUIESCED = "magenta"  # ANSI's yellow cannot be read on white

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from pyipvsadm.view.progress import Told
+from pyipvsadm.views.progress import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ Owns: the words of both. Must never know: services, backends, what is waited for
 
 from __future__ import annotations
 
-from pyipvsadm.view.figures import has_colours, has_styles
+from pyipvsadm.views.figures import has_colours, has_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def progress_on(world: World) -> Progress:
     """The kind that suits standard error."""
     if world.error_is_terminal() and has_styles(world.environ):
         try:
-            from pyipvsadm.view.bar import Bar  # noqa: PLC0415  # rich
+            from pyipvsadm.views.bar import Bar  # noqa: PLC0415  # rich
         except ImportError:
             pass  # lines do: nobody's draining stops for want of a bar
         else:

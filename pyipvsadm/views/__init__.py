@@ -1,0 +1,1 @@
+"""Listings as text: records in, characters out."""
