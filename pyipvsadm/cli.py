@@ -12,10 +12,10 @@ import os
 import sys
 
 from pyipvsadm import __version__
+from pyipvsadm.commands.dispatch import REFUSED, replace_table, run, tell
 from pyipvsadm.environment import World
 from pyipvsadm.errors import Failed, Refused, Skipped, Usage
 from pyipvsadm.grammar.parser import Request, Scanner
-from pyipvsadm.run import REFUSED, replace_table, run, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _doctor(world: World, spec: str | None, wanted: Request | Usage | Skipped | 
         world.err(str(wanted))
         return REFUSED
     _announce_backend(world, spec, READS)
-    from pyipvsadm.doctor.command import run as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
+    from pyipvsadm.commands.doctor import run as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
 
     return examine(wanted, world, _chosen(world, spec), lambda: _open(world, spec))
 
@@ -233,7 +233,7 @@ def _run_companion(
 
 
 def _save_table(backend: Backend, world: World, given: dict[str, str]) -> int:
-    from pyipvsadm import listing  # noqa: PLC0415  # the door does not pay for it
+    from pyipvsadm.commands import listing  # noqa: PLC0415  # the door does not pay for it
 
     path = given.get("f", "-")
     text = listing.saved(backend, world, "n" in given, "full" in given, certain=path != "-")

@@ -11,7 +11,7 @@ service's exclude each other: where such servers go, daemons start after that.
 from __future__ import annotations
 
 from pyipvsadm.backends.memory import daemon_in_force
-from pyipvsadm.change.keep import copy
+from pyipvsadm.change.merge import copy
 from pyipvsadm.change.snapshot import server_settings, service_settings
 from pyipvsadm.errors import Failed, Usage
 from pyipvsadm.model import (

@@ -19,9 +19,9 @@ from pyipvsadm import files
 from pyipvsadm.addresses import Names
 from pyipvsadm.backends import kernel
 from pyipvsadm.backends.kernel import Kernel
-from pyipvsadm.change import apply as _loaded  # noqa: F401  # in a child that would be many system calls
 from pyipvsadm.change import snapshot
 from pyipvsadm.cli import main
+from pyipvsadm.commands import apply as _loaded  # noqa: F401  # in a child that would be many system calls
 from pyipvsadm.environment import World
 from pyipvsadm.model import (
     BACKUP,
@@ -109,7 +109,7 @@ def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) ->
         return found
 
     consistent = snapshot.consistent
-    monkeypatch.setattr("pyipvsadm.change.apply.consistent", timed)
+    monkeypatch.setattr("pyipvsadm.commands.apply.consistent", timed)
     start = time.monotonic()
     assert apply() == "0 added, 5 changed, 0 removed, 10995 unchanged\n"
     whole = time.monotonic() - start

@@ -21,7 +21,7 @@ import pytest
 from pyroute2.nftables.expressions import verdict
 from pyroute2.nftables.main import NFTables
 
-import pyipvsadm.doctor.command  # noqa: F401  # with the next, takes seconds in the guest: all runs fork from here
+import pyipvsadm.commands.doctor  # noqa: F401  # with the next, takes seconds in the guest: all runs fork from here
 from pyipvsadm.doctor.host import Host
 from pyipvsadm.model import AF_INET, NEW_DEST, ROUTE, TCP, Change, Destination, Service
 from pyipvsadm.views.connections import HANDSHAKE

@@ -1,6 +1,6 @@
 """Draining, held against connections that the test opens, holds and closes.
 
-Owns: that the kernel's counts mean what pyipvsadm/change/drain.py takes them for. The networks are in network.py.
+Owns: that the kernel's counts mean what pyipvsadm/commands/drain.py takes them for. The networks are in network.py.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ import pytest
 from pyipvsadm import cli, files
 from pyipvsadm.backends import kernel
 from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.commands.dispatch import run
 from pyipvsadm.model import AF_INET, DEL_SERVICE, NEW_SERVICE, Change, Service
-from pyipvsadm.run import run
 from tests.kernel.netns import Result, run_child, run_ours
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm.backends.kernel import Kernel
-from pyipvsadm.change import carry, desired, plan, snapshot
-from pyipvsadm.change.apply import apply as _loaded  # noqa: F401  # in a child that would be many system calls
+from pyipvsadm.change import desired, execute, plan, snapshot
 from pyipvsadm.cli import main_save
+from pyipvsadm.commands.apply import apply as _loaded  # noqa: F401  # in a child that would be many system calls
 from pyipvsadm.environment import World
 from pyipvsadm.model import AF_INET, FLUSH, MASQ, NEW_DEST, NEW_SERVICE, SET_DEST, TCP, Change, Destination, Service
 from tests.kernel.netns import run_child, run_ours
@@ -72,7 +72,7 @@ def test_a_large_refused_plan_is_undone_by_few_questions(servers: int, monkeypat
     text = "".join(
         f"-A {selector(number)} -s rr\n" + f"-a {selector(number)} -r 10.2.0.1:80 -m\n" * servers for number in range(MANY)
     )
-    undo = carry._undo
+    undo = execute._undo
     seconds = 0.0
 
     def timed(*of: object) -> None:
@@ -81,13 +81,13 @@ def test_a_large_refused_plan_is_undone_by_few_questions(servers: int, monkeypat
         undo(*of)  # type: ignore[arg-type]
         seconds = time.monotonic() - start
 
-    monkeypatch.setattr(carry, "_undo", timed)
+    monkeypatch.setattr(execute, "_undo", timed)
     wanted = desired.read((text + "-A -f 1 -s nonesuch\n").encode(), World())
     with closing(Timed()) as table:
         made = plan.make(wanted, snapshot.consistent(table))
         table.sent = 0
         table.seconds.clear()
-        outcome = carry.carry_out(made, table)
+        outcome = execute.carry_out(made, table)
         sending = table.seconds[0]
         print(f"{MANY} new services with {servers} servers: sent in {sending:.2f} s, undone in {seconds:.2f} s", end=", ")
         print(f"{table.sent} messages of ours: {seconds / sending:.1f} times")

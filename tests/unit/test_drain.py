@@ -11,7 +11,7 @@ import pytest
 
 from pyipvsadm import cli
 from pyipvsadm.backends.memory import Table
-from pyipvsadm.change import drain
+from pyipvsadm.commands import drain
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import PERSISTENT, SCTP, TCP, UDP, Change, Destination, Service
 from tests.unit.worlds import FakeWorld, FullWorld, apply_all, lines

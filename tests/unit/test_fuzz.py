@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from pyipvsadm.backends.memory import Table
-from pyipvsadm.change import carry, desired, plan, snapshot
+from pyipvsadm.change import desired, execute, plan, snapshot
 from pyipvsadm.model import AF_INET, NEW_SERVICE, Change, Service
 from pyipvsadm.netlink import messages
 from pyipvsadm.rules import reader
@@ -111,7 +111,7 @@ def test_undoing_grows_with_the_plan_and_no_faster(undone: Callable[[int], str],
         refused = Service(AF_INET, fwmark=99999, scheduler="none such")
         made.phases.append([plan.Step(0, Change(NEW_SERVICE, refused))])
         outcomes = []
-        count = lines_of(lambda: outcomes.append(carry.carry_out(made, table)))
+        count = lines_of(lambda: outcomes.append(execute.carry_out(made, table)))
         assert (outcomes[0].stands, len(outcomes[0].refused)) == ([], 1)
         assert outcomes[0].undone == steps > 0
         return count

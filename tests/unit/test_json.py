@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 import pyipvsadm
 from pyipvsadm import cli
 from pyipvsadm.backends.memory import Table
-from pyipvsadm.listing import LOOKED_UP
+from pyipvsadm.commands.listing import LOOKED_UP
 from pyipvsadm.model import AF_INET, AF_INET6, BACKUP, HASHED, MASTER, TCP, Daemon, Destination, Info, Service
 from pyipvsadm.views import json_document as view
 from pyipvsadm.views.connections import Connection

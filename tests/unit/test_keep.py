@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyipvsadm import cli
 from pyipvsadm.backends.memory import Table
-from pyipvsadm.change import keep
+from pyipvsadm.change import merge
 from pyipvsadm.errors import Refused
 from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.model import GET_SERVICE, SET_DEST, Change, Destination, Service
@@ -112,13 +112,13 @@ def test_what_does_not_go_changes_nothing(command: str, status: int, said: str) 
 def test_a_service_without_port_and_persistence_is_not_sent() -> None:
     # 1.31 cannot make one; another program can
     with pytest.raises(Exception, match="Zero port specified for non-persistent service"):
-        keep.service(Service(2, 6, bytes(4)), Service(2), set(), "")
+        merge.service(Service(2, 6, bytes(4)), Service(2), set(), "")
 
 
 def test_a_tunnel_type_of_a_newer_kernel_is_kept() -> None:
     of = Service(2, 6, bytes(4), 80)
     present = Destination(2, bytes(4), 80, 2, 1, tun_type=9, tun_port=1)
-    assert keep.server(of, present, Destination(2, bytes(4), 80, weight=5), {"weight"}) == Destination(
+    assert merge.server(of, present, Destination(2, bytes(4), 80, weight=5), {"weight"}) == Destination(
         2, bytes(4), 80, 2, 5, tun_type=9, tun_port=1
     )
 
@@ -129,7 +129,7 @@ def test_a_refusal_of_another_kind_is_not_taken_for_an_absence() -> None:
             raise Refused(GET_SERVICE, errno.EPERM)
 
     with pytest.raises(Refused, match="Permission denied"):
-        keep.find_service(Closed(), Service(2), SET_DEST)
+        merge.find_service(Closed(), Service(2), SET_DEST)
 
 
 def test_a_server_that_one_dump_left_out_is_found() -> None:
@@ -138,13 +138,13 @@ def test_a_server_that_one_dump_left_out_is_found() -> None:
 
         def destinations(self, service: Service) -> list[Destination]:
             self.dumps += 1
-            return [] if self.dumps < keep.TRIES else super().destinations(service)
+            return [] if self.dumps < merge.TRIES else super().destinations(service)
 
     table = Skipping()
     apply_all(table, START[:2])
     (service,) = table.services()
-    found = keep.find_server(table, service, Destination(2, bytes([10, 0, 0, 2]), 0), None)
-    assert (found.port, table.dumps) == (8080, keep.TRIES)
+    found = merge.find_server(table, service, Destination(2, bytes([10, 0, 0, 2]), 0), None)
+    assert (found.port, table.dumps) == (8080, merge.TRIES)
 
 
 methods = st.one_of(
@@ -171,7 +171,7 @@ def after(service: str, server: str, command: str) -> tuple[list[str], Change]:
         assert asked is not None
         assert table.apply([asked]) == []
     request = Scanner(command.split(), FakeNames()).request()
-    asked = keep.change(request, table) if "keep" in request.ours else request.change
+    asked = merge.change(request, table) if "keep" in request.ours else request.change
     assert asked is not None
     assert table.apply([asked]) == []
     return save(table), asked

@@ -14,8 +14,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pyipvsadm.backends.memory import Table
-from pyipvsadm.change import carry, desired, plan, save, snapshot
-from pyipvsadm.change.rehearse import Rehearsal
+from pyipvsadm.change import desired, execute, plan, snapshot
+from pyipvsadm.change.dry_run import Rehearsal
+from pyipvsadm.commands import save
 from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.model import (
     AF_INET,
@@ -194,7 +195,7 @@ def test_after_a_refusal_the_rules_are_as_before(now: Table, other: Table, data:
     assume(steps)
     at = data.draw(st.integers(1, len(steps)))
     stubborn = Stubborn(now, at)
-    outcome = carry.carry_out(made, stubborn)
+    outcome = execute.carry_out(made, stubborn)
     assert [step for step, _ in outcome.refused][:1] == [steps[at - 1]]
     assert outcome.stands == []
     assert entries(stubborn) == entries(now)
@@ -271,7 +272,7 @@ def test_only_what_is_still_ours_is_undone(
     before: list[Change], text: bytes, at: int, others: list[Change], stands: list[tuple[str, str]], left: list[Change]
 ) -> None:
     meddled = Meddled(table(before), at, others)
-    outcome = carry.carry_out(plan.make(wanted(text), snapshot.read(meddled)), meddled)
+    outcome = execute.carry_out(plan.make(wanted(text), snapshot.read(meddled)), meddled)
     assert [(step.rule().rstrip(), why) for step, why in outcome.stands] == stands
     assert entries(meddled) == entries(table(left))
 
@@ -279,7 +280,7 @@ def test_only_what_is_still_ours_is_undone(
 def test_a_removed_service_comes_back_with_its_servers_in_their_order() -> None:
     held = table([ADD_S, ADD_B, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
     stubborn = Stubborn(held, 2)
-    outcome = carry.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), stubborn)
+    outcome = execute.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), stubborn)
     assert (outcome.stands, outcome.undone) == ([], 1)
     assert content(stubborn) == content(held)
 
@@ -295,7 +296,7 @@ def test_time_outs_and_daemons_go_back_too() -> None:
         "--start-daemon master --mcast-interface lo --syncid 0\n",
         "--start-daemon backup --mcast-interface none9 --syncid 0\n",
     ]
-    outcome = carry.carry_out(made, held)
+    outcome = execute.carry_out(made, held)
     assert [why for _, why in outcome.refused] == ["No such device"]
     assert (outcome.stands, outcome.undone) == ([], 3)
     assert entries(held) == before
@@ -303,14 +304,14 @@ def test_time_outs_and_daemons_go_back_too() -> None:
 
 def test_what_the_undoing_cannot_do_stands() -> None:
     meddled = Meddled(embedded(), 2, [], then=errno.EPERM)
-    outcome = carry.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
+    outcome = execute.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
     assert [(step.line, why) for step, why in outcome.stands] == [(1, "Permission denied (you must be root)")]
     assert outcome.undone == 0
 
 
 def test_what_goes_while_it_is_undone_does_not_stand() -> None:
     meddled = Meddled(embedded(), 2, [], then=errno.ESRCH)
-    outcome = carry.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
+    outcome = execute.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
     assert outcome.stands == []
 
 
@@ -320,7 +321,7 @@ def test_what_cannot_be_read_again_is_not_undone() -> None:
             raise Failed(f"The kernel did not answer about {wanted.port}")
 
     meddled = Silent(embedded(), 2, [])
-    outcome = carry.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
+    outcome = execute.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
     assert [(step.line, why) for step, why in outcome.stands] == [(1, "The kernel did not answer about 80")]
 
 
@@ -387,7 +388,7 @@ def test_the_undo_reads_only_what_was_touched(held: bytes, text: bytes, reads: d
     before = table(change for _, change in reader.steps(held, FakeWorld()) if isinstance(change, Change))
     made = plan.make(wanted(text + b"-A -u 10.9.9.9:1\n"), snapshot.read(before))
     counting = Counting(before, len([*made.steps()]))
-    outcome = carry.carry_out(made, counting)
+    outcome = execute.carry_out(made, counting)
     assert (outcome.stands, outcome.undone) == ([], made.added - 1)
     assert counting.reads == reads
     assert entries(counting) == entries(before)
@@ -397,7 +398,7 @@ def test_without_a_listing_of_the_kernel_s_it_reads_one_by_one() -> None:
     made = plan.make(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read(embedded()))
     counting = Counting(embedded(), 101)
     counting.has_overview = False
-    assert carry.carry_out(made, counting).undone == 100
+    assert execute.carry_out(made, counting).undone == 100
     assert counting.reads == {"services": 1, "destinations": 100}
 
 
@@ -411,7 +412,7 @@ def test_a_service_that_a_dump_or_the_listing_lacks_is_asked_for() -> None:
 
     made = plan.make(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read(embedded()))
     counting = Skipping(embedded(), 101)
-    assert carry.carry_out(made, counting).undone == 100
+    assert execute.carry_out(made, counting).undone == 100
     assert counting.reads == {"services": 1, "service": 1, "destinations": 100}
 
 
@@ -424,7 +425,7 @@ def test_many_servers_are_believed_when_two_readings_agree() -> None:
     servers = [f"10.0.1.{number}" for number in range(1, 21)]
     made = plan.make(wanted(many(1, 1, *servers) + b"-A -f 1\n"), snapshot.read(embedded()))
     counting = Skipping(embedded(), 22)
-    assert [step.rule()[:5] for step, _ in carry.carry_out(made, counting).refused] == ["-A -f"]
+    assert [step.rule()[:5] for step, _ in execute.carry_out(made, counting).refused] == ["-A -f"]
     assert counting.reads == {"service": 1, "destinations": 3}
     assert entries(counting) == entries(embedded())
 
@@ -433,7 +434,7 @@ def test_a_service_that_another_program_made_again_is_left() -> None:
     """Its settings are as they were; its servers are not."""
     held = table([ADD_S, ADD_A, ADD_B, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
     meddled = Meddled(held, 2, [ADD_S, ADD_A])
-    outcome = carry.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), meddled)
+    outcome = execute.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), meddled)
     assert [(step.rule(), why) for step, why in outcome.stands] == [
         ("-D -t 10.0.0.1:80\n", "it was changed by somebody else meanwhile")
     ]
@@ -458,7 +459,7 @@ def test_servers_that_come_back_in_another_order_are_told_of(servers: list[Desti
     made = plan.make(wanted(text), snapshot.read(held))
     assert [step.rule().split()[0] for step in made.steps()] == ["-A", "-d", "--start-daemon"]
     stubborn = Stubborn(held, at)
-    outcome = carry.carry_out(made, stubborn)
+    outcome = execute.carry_out(made, stubborn)
     assert (outcome.stands, [service.key() for service in outcome.reordered]) == ([], reordered)
     assert entries(stubborn) == entries(held)
 
@@ -466,7 +467,7 @@ def test_servers_that_come_back_in_another_order_are_told_of(servers: list[Desti
 def test_a_removal_that_finds_the_thing_gone_is_done_and_not_undone() -> None:
     made = plan.make(wanted(A_RULES), snapshot.read(table([ADD_S, ADD_A, ADD_B])))
     now = table([ADD_S, ADD_A])
-    outcome = carry.carry_out(made, now)
+    outcome = execute.carry_out(made, now)
     assert (outcome.refused, outcome.stands, outcome.undone) == ([], [], 0)
     assert [step.change.op for step in made.steps()] == [DEL_DEST]
 
@@ -476,7 +477,7 @@ def test_a_rehearsal_says_what_is_refused() -> None:
     made = plan.make(wanted(S_RULES), found)
     there = table([ADD_S])
     copy = Rehearsal(there, snapshot.read(there))
-    assert [(step.line, why) for step, why in carry.rehearsed(made, copy).refused] == [(1, "Service already exists")]
+    assert [(step.line, why) for step, why in execute.rehearsed(made, copy).refused] == [(1, "Service already exists")]
 
 
 def test_keep_weights() -> None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pyipvsadm import cli
 from pyipvsadm.addresses import Parsed
 from pyipvsadm.backends.memory import Table
+from pyipvsadm.commands.selection import Selection, network
 from pyipvsadm.errors import Usage
 from pyipvsadm.grammar.options import SCHEDULERS
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Destination, Service
-from pyipvsadm.selection import Selection, network
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all
 
 NAMES = FakeNames({"web.example.com": (AF_INET, bytes([10, 0, 1, 1]))}, {("http", TCP): 80})

@@ -11,10 +11,10 @@ import pytest
 
 from pyipvsadm import cli
 from pyipvsadm.backends.memory import Table
+from pyipvsadm.commands import watch
+from pyipvsadm.commands.watch import Remembered
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, TCP
-from pyipvsadm.view import watch
-from pyipvsadm.view.watch import Remembered
 from tests.unit.worlds import FakeNames, FakeScreen, FakeWorld, apply_all
 
 if TYPE_CHECKING:

@@ -24,20 +24,20 @@ REFUSED = 255  # main returns -1
 def run(request: Request, backend: Backend, world: World) -> int:
     """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in rules)."""
     if request.command == "apply":
-        from pyipvsadm.change.apply import apply  # noqa: PLC0415  # only what is asked for is imported
+        from pyipvsadm.commands.apply import apply  # noqa: PLC0415  # only what is asked for is imported
 
         return apply(request, backend, world)
     if "dry-run" in request.slots:
         request.slots.discard("dry-run")
         return _try_out(backend, world, lambda copy: run(request, copy, world))
     if "drain" in request.ours:
-        from pyipvsadm.change import drain  # noqa: PLC0415
+        from pyipvsadm.commands import drain  # noqa: PLC0415
 
         return drain.drain(request, backend, world)
     if "keep" in request.ours:
-        from pyipvsadm.change import keep  # noqa: PLC0415
+        from pyipvsadm.change import merge  # noqa: PLC0415
 
-        return change(keep.change(request, backend), backend, world)
+        return change(merge.change(request, backend), backend, world)
     if request.change is not None:
         return change(request.change, backend, world)
     seconds = request.ours.get("resolve-timeout")
@@ -45,7 +45,7 @@ def run(request: Request, backend: Backend, world: World) -> int:
         world.names.seconds = seconds
     if request.command == "restore":
         return restore(backend, world)
-    from pyipvsadm import listing  # noqa: PLC0415  # commands that change do not pay for it
+    from pyipvsadm.commands import listing  # noqa: PLC0415  # commands that change do not pay for it
 
     if request.command == "save":
         numeric, full = "numeric" in request.slots, "full" in request.slots
@@ -75,9 +75,9 @@ def tell(world: World, hints: Iterable[str]) -> None:
 
 def _try_out(backend: Backend, world: World, body: Callable[[Backend], int]) -> int:
     """Run body on a copy of the table, and say what was not known of it."""
-    from pyipvsadm.change import rehearse, snapshot  # noqa: PLC0415
+    from pyipvsadm.change import dry_run, snapshot  # noqa: PLC0415
 
-    copy = rehearse.Rehearsal(backend, snapshot.consistent(backend))
+    copy = dry_run.Rehearsal(backend, snapshot.consistent(backend))
     status = body(copy)
     for line in copy.assumptions():
         world.err(line)

@@ -7,8 +7,8 @@ or carried out (carry.py).
 from __future__ import annotations
 
 from pyipvsadm.change import desired, plan
-from pyipvsadm.change.carry import Outcome, carry_out, rehearsed
-from pyipvsadm.change.rehearse import Rehearsal
+from pyipvsadm.change.dry_run import Rehearsal
+from pyipvsadm.change.execute import Outcome, carry_out, rehearsed
 from pyipvsadm.change.snapshot import Snapshot, consistent, read_service, read_services
 from pyipvsadm.errors import SIGNALS, Failed, Refused, Usage
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE

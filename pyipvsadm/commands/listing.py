@@ -16,11 +16,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pyipvsadm.commands.selection import Selection
     from pyipvsadm.environment import World
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Destination, Row, Service
     from pyipvsadm.rules.writer import Endpoint
-    from pyipvsadm.selection import Selection
     from pyipvsadm.views.connections import Connection
     from pyipvsadm.views.json_document import Names as HostNames
 
@@ -100,7 +100,7 @@ def _pretty(request: Request, backend: Backend, world: World, wanted: Selection 
 
 def _watch(request: Request, backend: Backend, world: World) -> None:
     """The listing again and again."""
-    from pyipvsadm.view import watch  # noqa: PLC0415
+    from pyipvsadm.commands import watch  # noqa: PLC0415
     from pyipvsadm.views import grid, live  # noqa: PLC0415
 
     shown = request.slots
@@ -135,7 +135,7 @@ def selected(request: Request, backend: Backend, world: World) -> Selection | No
     of_services = "connection" in request.slots and request.services
     if SELECTING.isdisjoint(request.ours) and not of_services:
         return None
-    from pyipvsadm import selection  # noqa: PLC0415  # plain listings do not pay for it
+    from pyipvsadm.commands import selection  # noqa: PLC0415  # plain listings do not pay for it
 
     wanted = selection.read(request, world.names)
     if wanted.scheduler:
@@ -285,7 +285,8 @@ def saved(backend: Backend, world: World, numeric: bool, full: bool = False, cer
     columns = writer.ServerRules.COLUMNS
     tables: list[tuple[Service, list[Row]]]
     if full or certain:
-        from pyipvsadm.change import save, snapshot  # noqa: PLC0415  # the plain save does not pay for it
+        from pyipvsadm.change import snapshot  # noqa: PLC0415  # the plain save does not pay for it
+        from pyipvsadm.commands import save  # noqa: PLC0415  # the plain save does not pay for it
 
         found = snapshot.consistent(backend)
         if full:

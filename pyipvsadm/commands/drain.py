@@ -9,7 +9,7 @@ each second every service is read again: until nothing is left, SECONDS are over
 
 from __future__ import annotations
 
-from pyipvsadm.change.keep import REFUSED, TRIES, copy, find_server, find_service, matching
+from pyipvsadm.change.merge import REFUSED, TRIES, copy, find_server, find_service, matching
 from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.errors import SIGNALS, Failed, Refused, sentence
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change

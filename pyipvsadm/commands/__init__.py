@@ -1,0 +1,1 @@
+"""One module per command: a request in, text and an exit status out."""
