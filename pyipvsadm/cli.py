@@ -95,7 +95,7 @@ def _main(argv: Sequence[str], world: World) -> int:
     if not argv:
         return _with_backend(world, None, Request("list", set(), [], None, {}))
     if argv[0] == ASK:
-        from pyipvsadm.shells import answer  # noqa: PLC0415  # a shell asks, not a plain request
+        from pyipvsadm.completion.shells import answer  # noqa: PLC0415  # a shell asks, not a plain request
 
         return answer(argv[1:], world, lambda spec: _chosen(world, spec))
     scanner = Scanner(argv, world.names, world.is_posix)

@@ -23,9 +23,10 @@ from unittest import mock
 from hypothesis import strategies as st
 
 import pyipvsadm
-from pyipvsadm import cli, model, shells
+from pyipvsadm import cli, model
 from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.backends.memory import Table
+from pyipvsadm.completion import shells
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.options import COMMANDS, OPTIONS
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Daemon, Destination, Overview, Service, Timeouts
@@ -295,7 +296,7 @@ def table_file(text: bytes) -> None:
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(text)
         shells.kernel_rows(file.name)
-        with mock.patch("pyipvsadm.shells.TABLE_FILE", file.name):
+        with mock.patch("pyipvsadm.completion.shells.TABLE_FILE", file.name):
             for words in (["-d", "-t", "10.0.0.1:80", "-r", ""], ["-D", "-t", ""], ["-a", "-f", "5", "-r", ""]):
                 _ran(["--complete", "fish", str(len(words)), "ipvsadm", *words], _World(table=table))
 
@@ -325,7 +326,7 @@ def argv(words: list[str]) -> None:
 def completion(drawn: tuple[str, list[str], int]) -> None:
     """A line at whose cursor a shell asks."""
     shell, words, cursor = drawn
-    with mock.patch("pyipvsadm.shells.TABLE_FILE", "/nonexistent"):
+    with mock.patch("pyipvsadm.completion.shells.TABLE_FILE", "/nonexistent"):
         _ran(["--complete", shell, str(cursor), *words], _World(table=filled()))
 
 

@@ -7,8 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from pyipvsadm import cli, shells
+from pyipvsadm import cli
 from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.completion import shells
 from pyipvsadm.model import AF_INET, PROTOCOLS, TABLE_FILE
 from tests.kernel.netns import run_child, run_ours
 

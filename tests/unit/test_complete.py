@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm.backends import memory
-from pyipvsadm.complete import GOES_ON, complete
+from pyipvsadm.completion.candidates import GOES_ON, complete
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.options import COMMANDS, ENGINES, OPTIONAL, OPTIONS, SCHEDULERS, SLOTLESS, Option
 from pyipvsadm.grammar.parser import Scanner
@@ -24,7 +24,7 @@ from tests.unit.worlds import FakeNames, apply_all
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pyipvsadm.complete import Rows
+    from pyipvsadm.completion.candidates import Rows
 
 RULES = (
     "-A -t 10.0.0.1:80 -s rr",
@@ -300,7 +300,7 @@ def test_no_line_at_all() -> None:
 def test_a_kind_of_values_may_be_the_words_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     for values, expected in (("up|down", ["up", "down"]), ("file", ["etc/", "rules"]), ("no such kind", []), ("", [])):
         row = Option("new", "", "", "new", "WHICH", values=values, ours=True)
-        monkeypatch.setattr("pyipvsadm.complete.OPTIONS", (*OPTIONS, row))
+        monkeypatch.setattr("pyipvsadm.completion.candidates.OPTIONS", (*OPTIONS, row))
         monkeypatch.setattr("pyipvsadm.grammar.popt._LONG", {row.long: row for row in (*COMMANDS, *OPTIONS, row)})
         assert [value for value, _ in offered("-C --new ")] == expected
         assert [value for value, _ in offered("-C --new")] == ["--new"]

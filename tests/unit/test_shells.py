@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm import cli, shells
+from pyipvsadm import cli
+from pyipvsadm.completion import shells
 from pyipvsadm.model import AF_INET, AF_INET6, MASQ, ROUTE, SCTP, TCP, TUNNEL, UDP, Destination, Service
 from tests.unit.test_procfs import kernel_text
 from tests.unit.worlds import FakeWorld, apply_all

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from _socket import if_nameindex  # the C module beneath `socket`, which alone would cost a start 6 ms
 
-from pyipvsadm.complete import GOES_ON, complete
+from pyipvsadm.completion.candidates import GOES_ON, complete
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, TABLE_FILE, Destination, Service
 from pyipvsadm.views.classic import METHODS
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
 
-    from pyipvsadm.complete import Around, Rows
+    from pyipvsadm.completion.candidates import Around, Rows
     from pyipvsadm.environment import World
 
     Found = TypeVar("Found")

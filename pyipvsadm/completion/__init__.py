@@ -1,0 +1,1 @@
+"""Completion for shells: words and a cursor in, candidates out."""
