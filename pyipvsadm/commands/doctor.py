@@ -7,7 +7,7 @@ Nothing here is imported unless the doctor was asked for.
 from __future__ import annotations
 
 from pyipvsadm.addresses import address_text, parse
-from pyipvsadm.doctor import director, realserver, report
+from pyipvsadm.doctor import director, real_server, report
 from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, explained
 from pyipvsadm.doctor.facts import OUTSIDE, Table, family_of, host_of, vip_of
 from pyipvsadm.errors import Failed, Refused, Usage
@@ -42,7 +42,7 @@ def run(request: Request, world: World, spec: str, opened: Callable[[], Backend]
         server = request.server
         assert server is not None  # a command that changes nothing has one
         vip = _address(world, "real-server-for", ours["real-server-for"])
-        part = realserver.Part(vip, server.forward, director_, server.tun_type)
+        part = real_server.Part(vip, server.forward, director_, server.tun_type)
     try:
         if not world.host().has_proc():
             raise Failed(
@@ -50,7 +50,7 @@ def run(request: Request, world: World, spec: str, opened: Callable[[], Backend]
             )
         if part is not None:
             facts = world.host().facts([part.vip, OUTSIDE[family_of(part.vip)]], [], [])
-            findings = realserver.examine(part, facts)
+            findings = real_server.examine(part, facts)
             aside: list[str] = []
         else:
             findings, aside = _director(world, spec, opened, probe="probe" in ours)

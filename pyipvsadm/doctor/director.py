@@ -24,7 +24,7 @@ from pyipvsadm.doctor.facts import (
     service_name,
     vip_of,
 )
-from pyipvsadm.doctor.mends import command, count, net, server_command, single, some, sysctl
+from pyipvsadm.doctor.fixes import command, count, net, server_command, single, some, sysctl
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,

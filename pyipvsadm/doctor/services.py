@@ -9,7 +9,7 @@ import copy
 
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import pair_name, server_name, servers_of, service_name
-from pyipvsadm.doctor.mends import count, edit_service, server_command, sysctl
+from pyipvsadm.doctor.fixes import count, edit_service, server_command, sysctl
 from pyipvsadm.grammar.parser import PERSISTENCE
 from pyipvsadm.model import AF_INET6, MASQ, NO_MASK4, NO_MASK6, PERSISTENT, ROUTE, TCP, TUNNEL
 from pyipvsadm.rules import writer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pyipvsadm.backends.memory import Table as Memory
-from pyipvsadm.doctor import director, realserver
+from pyipvsadm.doctor import director, real_server
 from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route, Rule, Table
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, MASQ, NEW_DEST, ROUTE, TCP, TUNNEL, Change, Destination, Service
@@ -658,18 +658,18 @@ ROUTED = {OUTSIDE[AF_INET]: Route("unicast", "eth0", "172.16.100.254")}
 VIP6, OWN6 = Address("2001:db8:100::1", 128, "lo"), Address("2001:db8:100::7", 64, "eth0")
 
 REAL = {
-    "DR": (realserver.Part("172.16.100.1", ROUTE, "172.16.100.2"), host(VIP, OWN, sysctls=QUIET, routes=ROUTED)),
+    "DR": (real_server.Part("172.16.100.1", ROUTE, "172.16.100.2"), host(VIP, OWN, sysctls=QUIET, routes=ROUTED)),
     "TUN": (
-        realserver.Part("172.16.100.1", TUNNEL),
+        real_server.Part("172.16.100.1", TUNNEL),
         host(Address("172.16.100.1", 32, "tun"), Address("10.1.0.7", 24, "eth0"), links=(TUNNEL_LINK,)),
     ),
     "NAT": (
-        realserver.Part("172.16.100.1", MASQ, "192.168.10.7"),
+        real_server.Part("172.16.100.1", MASQ, "192.168.10.7"),
         host(Address("192.168.10.8", 24, "eth0"), routes={OUTSIDE[AF_INET]: Route("unicast", "eth0", "192.168.10.7")}),
     ),
-    "v6": (realserver.Part("2001:db8:100::1"), host(VIP6, OWN6)),
+    "v6": (real_server.Part("2001:db8:100::1"), host(VIP6, OWN6)),
     "v6 TUN": (
-        realserver.Part("2001:db8:100::1", TUNNEL),
+        real_server.Part("2001:db8:100::1", TUNNEL),
         host(VIP6, Address("fe80::7", 64, "eth0"), OWN6, links=(replace(TUNNEL_LINK, kind="ip6tnl"),)),
     ),
 }
@@ -678,8 +678,8 @@ REAL = {
 @pytest.mark.parametrize("kind", REAL)
 def test_a_healthy_real_server_gives_no_finding(kind: str) -> None:
     part, facts = REAL[kind]
-    assert realserver.examine(part, facts) == []
-    assert realserver.examine(part, Facts()) == []
+    assert real_server.examine(part, facts) == []
+    assert real_server.examine(part, Facts()) == []
 
 
 def without(kind: str, *addresses: Address) -> dict[str, Any]:
@@ -763,7 +763,7 @@ REAL_CASES = [
 @pytest.mark.parametrize("case", REAL_CASES, ids=[f"{number} {case.code}" for number, case in enumerate(REAL_CASES)])
 def test_a_fault_on_a_real_server_is_found(case: Case) -> None:
     part, facts = REAL[case.kind]
-    check(case, realserver.examine(part, changed(facts, case.changes)))
+    check(case, real_server.examine(part, changed(facts, case.changes)))
 
 
 @pytest.mark.parametrize(
@@ -777,14 +777,14 @@ def test_a_fault_on_a_real_server_is_found(case: Case) -> None:
 def test_tunnels_of_other_types(own: Address, tun_type: int, mends: tuple[str, ...]) -> None:
     part = replace(REAL["TUN"][0], tun_type=tun_type)
     facts = changed(REAL["TUN"][1], {"links": {"tun": None}, "addresses": [VIP, own], "sysctls": QUIET})
-    (finding,) = realserver.examine(part, facts)
+    (finding,) = real_server.examine(part, facts)
     assert finding.mends == (*mends, "ip link set dev lvs up")
 
 
 def test_no_default_route_without_knowing_the_director() -> None:
-    part = realserver.Part("172.16.100.1", MASQ)
+    part = real_server.Part("172.16.100.1", MASQ)
     facts = changed(REAL["NAT"][1], {"routes": {OUTSIDE[AF_INET]: Route("unreachable")}})
-    assert [each.mends for each in realserver.examine(part, facts)] == [("ip route add default via DIRECTOR",)]
+    assert [each.mends for each in real_server.examine(part, facts)] == [("ip route add default via DIRECTOR",)]
 
 
 def test_every_code_is_planted() -> None:

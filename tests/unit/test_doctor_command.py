@@ -17,7 +17,7 @@ from pyipvsadm.cli import main
 from pyipvsadm.doctor import probe
 from pyipvsadm.doctor.codes import CODES
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route
-from pyipvsadm.doctor.mends import command, sysctl
+from pyipvsadm.doctor.fixes import command, sysctl
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET
 from tests.unit.test_doctor import DIRECT, HEALTHY, REAL

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import OUTSIDE, Link, conf_path, family_of
-from pyipvsadm.doctor.mends import command, single, sysctl
+from pyipvsadm.doctor.fixes import command, single, sysctl
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, IPIP, MASQ, ROUTE, TUNNEL
 
 TYPE_CHECKING = False
