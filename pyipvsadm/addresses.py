@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _socket
 import os
+from _socket import inet_ntop
 
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 
@@ -251,3 +252,25 @@ def parse_mask(text: str, names: Names) -> int | None:
     """An IPv4 netmask, dotted or a host name, as a number (parse_netmask)."""
     addr = aton(text) or names.host(text)
     return None if addr is None else int.from_bytes(addr, "big")
+
+
+CACHE_LIMIT = 1 << 16  # names, and options; then they are forgotten
+
+
+class _PrefixTexts(dict[bytes, str]):
+    """Three bytes of an IPv4 address as text: many addresses have the same, and inet_ntop costs three times a look-up."""
+
+    def __missing__(self, network: bytes) -> str:
+        if len(self) > CACHE_LIMIT:
+            self.clear()
+        first, second, third = network
+        text = self[network] = f"{first}.{second}.{third}."
+        return text
+
+
+PREFIX_TEXTS = _PrefixTexts()
+
+
+def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
+    """HOST:PORT in numbers."""
+    return f"{PREFIX_TEXTS[addr[:3]]}{addr[3]}:{port}" if family == AF_INET else f"[{inet_ntop(family, addr)}]:{port}"

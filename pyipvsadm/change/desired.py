@@ -5,6 +5,7 @@ Owns: which lines describe a table, and when two of them cannot both stand. Must
 
 from __future__ import annotations
 
+from pyipvsadm import addresses
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Change
 from pyipvsadm.rules import reader, writer
@@ -66,7 +67,9 @@ def read(text: bytes, world: World) -> Desired:
     for wanted in found.services.values():
         if not wanted.line:
             at = min(line for line, _ in wanted.servers.values())
-            raise Usage(f"line {at}: no -A line describes this service: {writer.selector(wanted.service, writer.numeric)}")
+            raise Usage(
+                f"line {at}: no -A line describes this service: {writer.selector(wanted.service, addresses.format_numeric)}"
+            )
     for twice in again[:REPORTED]:
         world.err(twice)
     if len(again) > REPORTED:
@@ -86,7 +89,7 @@ def _take(found: Desired, at: int, change: Change) -> str:
         name = server.key()
         if name in wanted.servers:
             first, other = wanted.servers[name]
-            return _twice(first, at, "server", writer.numeric(*name), other == server)
+            return _twice(first, at, "server", addresses.format_numeric(*name), other == server)
         wanted.servers[name] = (at, server)
     elif change.op == NEW_SERVICE and service is not None:
         key = service.key()
@@ -94,7 +97,9 @@ def _take(found: Desired, at: int, change: Change) -> str:
         if wanted is None:
             found.services[key] = Wanted(at, service)
         elif wanted.line:
-            return _twice(wanted.line, at, "service", writer.selector(service, writer.numeric), wanted.service == service)
+            return _twice(
+                wanted.line, at, "service", writer.selector(service, addresses.format_numeric), wanted.service == service
+            )
         else:
             wanted.line, wanted.service = at, service
     elif change.op == NEW_DAEMON and daemon is not None:

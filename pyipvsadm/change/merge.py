@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 
+from pyipvsadm import addresses
 from pyipvsadm.errors import Failed, Refused, Usage, sentence
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.parser import check_server
 from pyipvsadm.grammar.values import scheduler_flags
 from pyipvsadm.model import GUE, IPIP, ONE_PACKET, PERSISTENT, SCHED1, SCHED2, SCHED3, SET_DEST, SET_SERVICE, TUNNEL, Change
-from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def matching(servers: Iterable[Destination], wanted: Destination, port: int | No
 
 
 def _named(servers: Iterable[Destination]) -> str:
-    return ", ".join(sorted(writer.numeric(each.af, each.addr, each.port) for each in servers))
+    return ", ".join(sorted(addresses.format_numeric(each.af, each.addr, each.port) for each in servers))
 
 
 def server(of: Service, present: Destination, given: Destination, slots: set[str]) -> Destination:

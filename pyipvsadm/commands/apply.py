@@ -6,6 +6,7 @@ or carried out (carry.py).
 
 from __future__ import annotations
 
+from pyipvsadm import addresses
 from pyipvsadm.change import desired, plan
 from pyipvsadm.change.dry_run import Rehearsal
 from pyipvsadm.change.execute import Outcome, carry_out, rehearsed
@@ -100,7 +101,7 @@ def _guard_servers(request: Request, wanted: Desired, present: Snapshot, world: 
             continue
         gone = sum(server.key() not in named.servers for server in servers)
         if 2 * gone > len(servers):
-            fewer.append(f"{gone} of {len(servers)} of {writer.selector(service, writer.numeric)}")
+            fewer.append(f"{gone} of {len(servers)} of {writer.selector(service, addresses.format_numeric)}")
     if not fewer:
         return
     more = len(fewer) - NAMED
@@ -126,7 +127,7 @@ class _Run:
         there = {service.key() for service, _ in self._present.rows}
         for service in request.services:
             if service.key() not in wanted.services and service.key() not in there:
-                named = writer.selector(service, writer.numeric)
+                named = writer.selector(service, addresses.format_numeric)
                 raise Usage(f"{named} is neither in the input nor in the table: nothing was done")
         slots = request.slots
         if there and not wanted.services and "prune" in slots and "allow-empty" not in slots:
@@ -211,7 +212,7 @@ class _Run:
 def _services(services: list[Service]) -> str:
     if len(services) > SHOWN:
         return f"{len(services)} services"
-    return ", ".join(writer.selector(service, writer.numeric) for service in services)
+    return ", ".join(writer.selector(service, addresses.format_numeric) for service in services)
 
 
 def _named(step: Step) -> str:
@@ -251,7 +252,7 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
         "meanwhile": [entry(*each) for each in outcome.meanwhile],
         "undone": outcome.undone,
         "stands": [entry(*each) for each in outcome.stands],
-        "reordered": [writer.selector(service, writer.numeric) for service in outcome.reordered],
+        "reordered": [writer.selector(service, addresses.format_numeric) for service in outcome.reordered],
         "unchecked": [text(line) for line in unchecked],
     }
     return json.dumps(found, indent=2) + "\n"

@@ -9,6 +9,7 @@ each second every service is read again: until nothing is left, SECONDS are over
 
 from __future__ import annotations
 
+from pyipvsadm import addresses
 from pyipvsadm.change.merge import REFUSED, TRIES, copy, find_server, find_service, matching
 from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.errors import SIGNALS, Failed, Refused, sentence
@@ -70,14 +71,16 @@ def trouble(drained: Drained, seen: Sequence[Destination]) -> str:
 
 def name(service: Service, server: Destination) -> str:
     """A server for people: `10.0.0.2:80 of -t 10.0.0.1:80`."""
-    return f"{writer.numeric(server.af, server.addr, server.port)} of {writer.selector(service, writer.numeric)}"
+    return (
+        f"{addresses.format_numeric(server.af, server.addr, server.port)} of {writer.selector(service, addresses.format_numeric)}"
+    )
 
 
 def command(chosen: str, letter: str, service: Service, server: Destination | None = None, more: str = "") -> str:
     """An ipvsadm line, with the backend and the network namespace that this one was given."""
-    words = f"ipvsadm{chosen} {letter} {writer.selector(service, writer.numeric)}"
+    words = f"ipvsadm{chosen} {letter} {writer.selector(service, addresses.format_numeric)}"
     if server is not None:
-        words += f" -r {writer.numeric(server.af, server.addr, server.port)}"
+        words += f" -r {addresses.format_numeric(server.af, server.addr, server.port)}"
     return words + more
 
 
@@ -191,7 +194,7 @@ class _Draining:
 
                 there = entering(str(self._place))
             self._world.err(
-                f"warning: {writer.selector(service, writer.numeric)} is persistent, and clients that come back within its"
+                f"warning: {writer.selector(service, addresses.format_numeric)} is persistent, and clients that come back within its"
                 f" {service.timeout} seconds go on to their server at weight 0 too:"
                 f" `{there}sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
             )

@@ -5,7 +5,7 @@ Owns: in which order things are read and written, what is selected, when names a
 
 from __future__ import annotations
 
-from pyipvsadm import sorting
+from pyipvsadm import addresses, sorting
 from pyipvsadm.addresses import address_text, endpoint_text
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.options import SELECTING
@@ -231,7 +231,7 @@ def _listed(tables: Tables, world: World, shown: set[str]) -> Iterator[str]:
     """The title, then each service with its servers."""
     from pyipvsadm.views import classic  # noqa: PLC0415
 
-    endpoint: Endpoint = writer.numeric
+    endpoint: Endpoint = addresses.format_numeric
     if "numeric" not in shown:
         tables = list(tables)
         endpoint = naming(tables, world)
@@ -272,7 +272,7 @@ def _found(lines: Iterator[bytes], world: World, numeric: bool) -> tuple[list[Co
 
     found = list(map(connections.parse, lines))
     if numeric:
-        return found, writer.numeric
+        return found, addresses.format_numeric
     ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
     return found, _by_name(world, world.names.host_names(ends))
 
@@ -290,14 +290,14 @@ def saved(backend: Backend, world: World, numeric: bool, full: bool = False, cer
 
         found = snapshot.consistent(backend)
         if full:
-            named = writer.numeric if numeric else naming(_addresses(found.rows), world, read_back=True)
+            named = addresses.format_numeric if numeric else naming(_addresses(found.rows), world, read_back=True)
             return save.text(found, named, world)
         held = {service.key(): [row(each, columns) for each in servers] for service, servers in found.rows}
         tables = [(each, held[each.key()]) for each in sorting.services([service for service, _ in found.rows])]
     else:
         services = sorting.services(backend.services(counters=False))
         tables = list(zip(services, backend.rows(services, columns), strict=True))
-    endpoint: Endpoint = writer.numeric if numeric else naming(tables, world, read_back=True)
+    endpoint: Endpoint = addresses.format_numeric if numeric else naming(tables, world, read_back=True)
     servers = writer.ServerRules(endpoint)
     parts = []
     for service, rows in tables:
@@ -320,7 +320,7 @@ def naming(tables: Tables, world: World, read_back: bool = False) -> Endpoint:
 
 def _naming(found: Iterable[tuple[Service, list[Destination]]], request: Request, world: World) -> Endpoint:
     """How the listing of these writes addresses and ports."""
-    return writer.numeric if "numeric" in request.slots else naming(_addresses(found), world)
+    return addresses.format_numeric if "numeric" in request.slots else naming(_addresses(found), world)
 
 
 def _addresses(found: Iterable[tuple[Service, list[Destination]]]) -> Tables:

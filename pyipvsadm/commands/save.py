@@ -5,7 +5,7 @@ Owns: which lines are read back as what they came from. Must never know: where t
 
 from __future__ import annotations
 
-from pyipvsadm import sorting
+from pyipvsadm import addresses, sorting
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.model import HASHED, Change, Record, Service
 from pyipvsadm.rules import reader, writer
@@ -29,7 +29,7 @@ def text(found: Snapshot, endpoint: Endpoint, world: World) -> str:
     """
     servers = {id(service): members for service, members in found.rows}
     rows = [(service, servers[id(service)]) for service in sorting.services([service for service, _ in found.rows])]
-    plain = writer.full(rows, found.timeouts, found.daemons, writer.numeric)
+    plain = writer.full(rows, found.timeouts, found.daemons, addresses.format_numeric)
     parts = []
     outside: Service | None = None  # what cannot be said; nor can its servers
     for (change, numbers), (_, line) in zip(plain, writer.full(rows, found.timeouts, found.daemons, endpoint), strict=True):

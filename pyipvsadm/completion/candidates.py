@@ -12,7 +12,7 @@ stands for the whole word at the cursor. One that ends in `/`, `:`, `,` or `=` i
 from __future__ import annotations
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import NoNames, parse
+from pyipvsadm.addresses import NoNames, format_numeric, parse
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.combinations import can_join, list_conflict, tunnel_types
 from pyipvsadm.grammar.options import (
@@ -32,7 +32,7 @@ from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.grammar.popt import Words, option_of
 from pyipvsadm.grammar.programs import COMPANIONS
 from pyipvsadm.model import AF_INET6, MASQ, TCP, TUNNEL
-from pyipvsadm.rules.writer import numeric, selector
+from pyipvsadm.rules.writer import selector
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ class _Line:
         found = [
             (words[1], service, servers)
             for service, servers in self._rows()
-            for words in [selector(service, numeric).split(" ")]
+            for words in [selector(service, format_numeric).split(" ")]
             if words[0].lstrip("-") in (asked.long, asked.short)
         ]
         if self._command and self._command.long == "add-service":
@@ -314,7 +314,9 @@ class _Line:
         ends: dict[str, str] = {}
         for server in shown:
             way = _FORWARDING.get(server.forward, "direct")
-            ends.setdefault(numeric(server.af, server.addr, server.port), "" if adding else f"{way}, weight {server.weight}")
+            ends.setdefault(
+                format_numeric(server.af, server.addr, server.port), "" if adding else f"{way}, weight {server.weight}"
+            )
         return ends.items()
 
     def _services(self) -> list[Service]:

@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from pyipvsadm.addresses import address_text
+from pyipvsadm.addresses import address_text, format_numeric
 from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, Destination, Service
-from pyipvsadm.rules.writer import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,12 +188,12 @@ def service_name(service: Service) -> str:
     """As listings have it: TCP 10.0.0.1:80."""
     if service.fwmark:
         return f"FWM {service.fwmark}" + (" IPv6" if service.af == AF_INET6 else "")
-    return f"{PROTOCOLS.get(service.protocol, service.protocol)} {numeric(service.af, service.addr, service.port)}"
+    return f"{PROTOCOLS.get(service.protocol, service.protocol)} {format_numeric(service.af, service.addr, service.port)}"
 
 
 def server_name(server: Destination) -> str:
     """HOST:PORT."""
-    return numeric(server.af, server.addr, server.port)
+    return format_numeric(server.af, server.addr, server.port)
 
 
 def servers_of(table: Table, *methods: int) -> Iterator[tuple[Service, Destination]]:

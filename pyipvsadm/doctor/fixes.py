@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from shlex import quote
 
+from pyipvsadm import addresses
 from pyipvsadm.doctor.facts import server_name
 from pyipvsadm.model import AF_INET6
 from pyipvsadm.rules import writer
@@ -41,7 +42,7 @@ def edit_service(service: Service, **values: object) -> str:
     wanted = copy.copy(service)
     for name, value in values.items():
         setattr(wanted, name, value)
-    rule = writer.service_rule(wanted, writer.selector(service, writer.numeric)).strip()
+    rule = writer.service_rule(wanted, writer.selector(service, addresses.format_numeric)).strip()
     return "ipvsadm -E" + rule.removeprefix("-A")
 
 
@@ -59,7 +60,7 @@ def server_command(verb: str, service: Service, server: Destination, **values: o
         wanted.upper,
         wanted.lower,
     )
-    return f"ipvsadm {verb} {writer.selector(service, writer.numeric)} -r {server_name(wanted)}{options.rstrip()}"
+    return f"ipvsadm {verb} {writer.selector(service, addresses.format_numeric)} -r {server_name(wanted)}{options.rstrip()}"
 
 
 def count(number: int, noun: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 
+from pyipvsadm import addresses
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import pair_name, server_name, servers_of, service_name
 from pyipvsadm.doctor.fixes import count, edit_service, server_command, sysctl
@@ -40,7 +41,7 @@ def no_scheduler(table: Table, facts: Facts) -> Iterator[Finding]:
 def no_servers(table: Table, _: Facts) -> Iterator[Finding]:
     """Services without servers, and with none that takes connections."""
     for service, servers in table.services:
-        named = writer.selector(service, writer.numeric)
+        named = writer.selector(service, addresses.format_numeric)
         if not servers:
             yield Finding("no-servers", service_name(service), "It has no real server.", (f"ipvsadm -a {named} -r SERVER",))
         elif all(not server.weight for server in servers):
@@ -111,7 +112,9 @@ def ports(table: Table, _: Facts) -> Iterator[Finding]:
         if not service.fwmark and server.port != service.port:
             again = copy.copy(server)
             again.port = service.port
-            mends: tuple[str, ...] = (f"ipvsadm -d {writer.selector(service, writer.numeric)} -r {server_name(server)}",)
+            mends: tuple[str, ...] = (
+                f"ipvsadm -d {writer.selector(service, addresses.format_numeric)} -r {server_name(server)}",
+            )
             if (service.key(), *again.key()) not in there:
                 mends = (server_command("-a", service, again), *mends)
             what = f"The server's port is {server.port}, the service's {service.port}."

@@ -8,11 +8,11 @@ from __future__ import annotations
 import difflib
 import errno
 
+from pyipvsadm.addresses import format_numeric
 from pyipvsadm.errors import Failed, Refused
 from pyipvsadm.grammar.options import COMMANDS, ENGINES, OPTIONS, SCHEDULERS, SLOTS
 from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.model import DEL_DEST, MASQ
-from pyipvsadm.rules.writer import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _ports(op: int, service: Service, wanted: Destination, backend: Backend) -> 
     there = [each for each in servers if (each.af, each.addr) == (wanted.af, wanted.addr)]
     if not there:
         return
-    ends = ", ".join(sorted(numeric(each.af, each.addr, each.port) for each in there))
+    ends = ", ".join(sorted(format_numeric(each.af, each.addr, each.port) for each in there))
     if op == DEL_DEST:
         yield f"the service has {ends}: give the port with -r"
     elif all(each.forward == MASQ for each in there) and wanted.forward != MASQ:

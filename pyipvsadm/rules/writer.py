@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm.addresses import address_text
+from pyipvsadm.addresses import CACHE_LIMIT, address_text, format_numeric
 from pyipvsadm.grammar.options import SCHEDULER_FLAGS, TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
@@ -64,7 +64,6 @@ _OF_SERVICES = {NEW_SERVICE: "-A", SET_SERVICE: "-E", DEL_SERVICE: "-D"}
 _OF_SERVERS = {NEW_DEST: "-a", SET_DEST: "-e", DEL_DEST: "-d"}
 FORMAT = 1  # of rule text; a line that ever comes to mean something else makes it 2
 HEADING = "# ipvsadm rules, format "
-REMEMBERED = 1 << 16  # names, and options; then they are forgotten
 MANY = 1000  # servers of one service
 BLOCK = 1 << 18  # bytes of rule text taken apart at once
 
@@ -172,7 +171,7 @@ class Hosts:
 
     def of(self, protocol: int, rows: list[Row]) -> list[str]:
         """A text a row."""
-        if len(rows) > MANY and self._endpoint is numeric and {len(row[0]) for row in rows} == {4}:
+        if len(rows) > MANY and self._endpoint is format_numeric and {len(row[0]) for row in rows} == {4}:
             # So many are hardly found in another service again: writing them down at once is half of remembering them.
             shape = self._shapes[AF_INET]
             ports = _Ports()
@@ -182,20 +181,6 @@ class Hosts:
 
     def _protocol(self, protocol: int) -> _Known:
         return self._known.setdefault(protocol, _Known(self._endpoint, protocol, self._shapes))
-
-
-class _Networks(dict[bytes, str]):
-    """Three bytes of an IPv4 address as text: many addresses have the same, and inet_ntop costs three times a look-up."""
-
-    def __missing__(self, network: bytes) -> str:
-        if len(self) > REMEMBERED:
-            self.clear()
-        first, second, third = network
-        text = self[network] = f"{first}.{second}.{third}."
-        return text
-
-
-_NETWORKS = _Networks()
 
 
 class _Ports(dict[bytes, str]):
@@ -212,7 +197,7 @@ class _Known(dict[bytes, str]):
         self._shapes = shapes
 
     def __missing__(self, place: bytes) -> str:
-        if len(self) > REMEMBERED:
+        if len(self) > CACHE_LIMIT:
             self.clear()
         family = AF_INET if len(place) == 6 else AF_INET6
         name = self._endpoint(family, place[:-2], place[-2] << 8 | place[-1], self._protocol)
@@ -224,7 +209,7 @@ class _Options(dict["Row", str]):
     """A row's values -> server_options: most servers of a table have the same few."""
 
     def __missing__(self, values: Row) -> str:
-        if len(self) > REMEMBERED:
+        if len(self) > CACHE_LIMIT:
             self.clear()
         text = self[values] = server_options(*values)
         return text
@@ -292,21 +277,16 @@ def daemon_rule(daemon: Daemon) -> str:
     return rule + "\n"
 
 
-def numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
-    """HOST:PORT in numbers."""
-    return f"{_NETWORKS[addr[:3]]}{addr[3]}:{port}" if family == AF_INET else f"[{inet_ntop(family, addr)}]:{port}"
-
-
 def change_rule(change: Change) -> str:
     """What makes the change: the line that -R accepts, where the grammar can say it, in numbers."""
     service, server, daemon = change.service, change.destination, change.daemon
     if change.op in _OF_SERVERS and service is not None and server is not None:
-        named, endpoint = selector(service, numeric), numeric(server.af, server.addr, server.port)
+        named, endpoint = selector(service, format_numeric), format_numeric(server.af, server.addr, server.port)
         if change.op == DEL_DEST:
             return f"-d {named} -r {endpoint}\n"
         return destination_rule(server, named, endpoint, _OF_SERVERS[change.op])
     if change.op in _OF_SERVICES and service is not None:
-        named = selector(service, numeric)
+        named = selector(service, format_numeric)
         if change.op == DEL_SERVICE:
             return f"-D {named}\n"
         return service_rule(service, named, True, _OF_SERVICES[change.op])
@@ -337,4 +317,4 @@ def full(rows: Rows, timeouts: Timeouts, daemons: Iterable[Daemon], endpoint: En
 def whole(table: Backend) -> str:
     """The table as text that loses nothing, in its own order."""
     rows = ((service, table.destinations(service)) for service in table.services(counters=False))
-    return "".join([f"{HEADING}{FORMAT}\n", *(text for _, text in full(rows, table.timeouts(), table.daemons(), numeric))])
+    return "".join([f"{HEADING}{FORMAT}\n", *(text for _, text in full(rows, table.timeouts(), table.daemons(), format_numeric))])

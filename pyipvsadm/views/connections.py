@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm.addresses import pton
+from pyipvsadm.addresses import format_numeric, pton
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Record
-from pyipvsadm.rules.writer import numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ class Numbers:
             if len(client) == 8:
                 source = f"{inet_ntop(AF_INET, int(client, 16).to_bytes(4, 'big'))}:{int(port, 16) & 0xFFFF}"
             else:
-                source = numeric(*_end(os.fsdecode(client), os.fsdecode(port)))
+                source = format_numeric(*_end(os.fsdecode(client), os.fsdecode(port)))
             return (
                 f"{self._words.get((protocol, 3)) or self._word(protocol, 3)} {self._times.get(expires) or self._time(expires)} "
                 f"{self._words.get((state, 11)) or self._word(state, 11)} {source:18} "
@@ -144,11 +143,11 @@ class Numbers:
                 f"{self._ends.get((server, server_port)) or self._end(server, server_port)}\n"
             )
         except (ValueError, OverflowError):  # not nine words, not numbers
-            return text(parse(line), numeric, self._engine)
+            return text(parse(line), format_numeric, self._engine)
 
     def _end(self, address: bytes, port: bytes) -> str:
         _bound(self._ends)
-        self._ends[address, port] = numeric(*_end(os.fsdecode(address), os.fsdecode(port)))
+        self._ends[address, port] = format_numeric(*_end(os.fsdecode(address), os.fsdecode(port)))
         return self._ends[address, port]
 
     def _time(self, expires: bytes) -> str:

@@ -16,8 +16,8 @@ from __future__ import annotations
 from sys import byteorder
 
 from pyipvsadm import sorting
+from pyipvsadm.addresses import CACHE_LIMIT, format_numeric
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
-from pyipvsadm.rules.writer import REMEMBERED, numeric
 from pyipvsadm.views import classic
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ def _listing(overview: Overview, sort: bool) -> list[str] | None:
         if others:
             service = others.get(_name(head))
         if service:
-            text = classic.heading(service, numeric)
+            text = classic.heading(service, format_numeric)
         else:
             text = f"{networks[head[:_NETWORK]]}{places[head[_NETWORK:_START]]}{tails[head[_START:]]}"
         if not arrow:
@@ -157,7 +157,7 @@ class _Made(dict[str, str]):
         self._make = make
 
     def __missing__(self, text: str) -> str:
-        if len(self) > REMEMBERED:
+        if len(self) > CACHE_LIMIT:
             self.clear()
         made = self[text] = self._make(text)
         return made
@@ -187,9 +187,9 @@ def _server(text: str) -> str:
     if method not in _METHODS:
         raise ValueError(method)
     if place[0] == "[":
-        end = numeric(AF_INET6, bytes.fromhex(place[1:40].replace(":", "")), int(place[42:], 16))
+        end = format_numeric(AF_INET6, bytes.fromhex(place[1:40].replace(":", "")), int(place[42:], 16))
     else:
-        end = numeric(AF_INET, bytes.fromhex(place[:8]), int(place[9:], 16))
+        end = format_numeric(AF_INET, bytes.fromhex(place[:8]), int(place[9:], 16))
     return f"{_ARROW}{end:28} {method}"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyipvsadm.addresses import format_numeric
 from pyipvsadm.model import Info
-from pyipvsadm.rules.writer import numeric
 from pyipvsadm.views import grid, pretty
 from pyipvsadm.views.figures import BLOCKS, PLAIN
 from pyipvsadm.views.live import Live
@@ -27,7 +27,7 @@ def listing(*shown: str) -> Callable[[Look], list[Line]]:
 
     def draw(look: Look) -> list[Line]:
         groups = [pretty.Group(*row) for row in sample.rows()]
-        return [*pretty.title(Info(0x010201, 4096), groups, look), *pretty.listing(groups, set(shown), numeric, look)]
+        return [*pretty.title(Info(0x010201, 4096), groups, look), *pretty.listing(groups, set(shown), format_numeric, look)]
 
     return draw
 
@@ -46,7 +46,7 @@ def watch(*shown: str) -> Callable[[Look], list[Line]]:
     def draw(look: Look) -> list[Line]:
         live = watched(60, *shown)
         live.look = lambda _: look
-        return live.frame(look.width, LIVE_LINES, lambda _: numeric)
+        return live.frame(look.width, LIVE_LINES, lambda _: format_numeric)
 
     return draw
 
@@ -61,8 +61,8 @@ VIEWS: dict[str, Callable[[Look], list[Line]]] = {
     "tun-info": listing("tun-info"),
     "timeout": lambda look: pretty.timeouts(sample.timeouts(), look),
     "daemon": lambda look: pretty.daemons(sample.daemons(), look),
-    "connections": lambda look: pretty.connections(sample.connections(), numeric, look, engine=False),
-    "connections-engine": lambda look: pretty.connections(sample.connections(), numeric, look, engine=True),
+    "connections": lambda look: pretty.connections(sample.connections(), format_numeric, look, engine=False),
+    "connections-engine": lambda look: pretty.connections(sample.connections(), format_numeric, look, engine=True),
     "watch": watch(),
     "watch-stats": watch("stats"),
 }

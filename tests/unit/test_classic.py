@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from pyipvsadm.addresses import format_numeric
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -38,7 +39,6 @@ from pyipvsadm.model import (
     Timeouts,
     row,
 )
-from pyipvsadm.rules.writer import numeric
 from pyipvsadm.views import classic
 
 TYPE_CHECKING = False
@@ -137,7 +137,7 @@ def listed(found: Service, servers: list[Destination], shown: set[str], endpoint
 def test_views(shown: str, title: str, rows: str) -> None:
     slots = {"numeric", *shown.split()}
     assert classic.title(slots) == title
-    assert listed(WEB, [SERVER, SERVER6], slots, numeric) == rows
+    assert listed(WEB, [SERVER, SERVER6], slots, format_numeric) == rows
 
 
 # Of several views, the first of these is shown.
@@ -150,7 +150,7 @@ def test_which_of_several_views_is_shown(first: int) -> None:
     assert classic.view_of(slots) == ORDER[first]
     title, rows = VIEWS[f"{ORDER[first]} exact" if first < 2 else ORDER[first]]
     assert classic.title(slots) == title
-    assert listed(WEB, [SERVER, SERVER6], slots, numeric) == rows
+    assert listed(WEB, [SERVER, SERVER6], slots, format_numeric) == rows
 
 
 def test_no_view_is_the_plain_one() -> None:
@@ -160,8 +160,8 @@ def test_no_view_is_the_plain_one() -> None:
 def test_servers_are_sorted_unless_that_is_refused() -> None:
     servers = [Destination(AF_INET, bytes([10, 0, 0, last]), 80) for last in (2, 1)]
     first, second = (f"  -> 10.0.0.{last}:80                  Route   1      0          0         \n" for last in (1, 2))
-    assert listed(WEB, servers, set(), numeric) == f"TCP  10.0.0.1:80 rr\n{first}{second}"
-    assert listed(WEB, servers, {"nosort"}, numeric) == f"TCP  10.0.0.1:80 rr\n{second}{first}"
+    assert listed(WEB, servers, set(), format_numeric) == f"TCP  10.0.0.1:80 rr\n{first}{second}"
+    assert listed(WEB, servers, {"nosort"}, format_numeric) == f"TCP  10.0.0.1:80 rr\n{second}{first}"
     assert [d.addr[3] for d in servers] == [2, 1]  # the caller's list is left alone
 
 
@@ -187,8 +187,8 @@ SERVICES: list[tuple[Service, str, str]] = [
 
 @pytest.mark.parametrize(("found", "line", "columns"), SERVICES)
 def test_services(found: Service, line: str, columns: str) -> None:
-    assert listed(found, [], set(), numeric) == line
-    assert listed(found, [], {"stats"}, numeric) == f"{columns}        0        0        0        0        0\n"
+    assert listed(found, [], set(), format_numeric) == line
+    assert listed(found, [], {"stats"}, format_numeric) == f"{columns}        0        0        0        0        0\n"
 
 
 def test_a_mark_has_no_address_to_name() -> None:
@@ -219,7 +219,7 @@ def test_an_endpoint_that_just_fits() -> None:
     address = bytes([210, 210, 210, 210])
     found = Service(AF_INET, TCP, address, 65535)
     server = Destination(AF_INET, address, 65535, MASQ, 65535, active=4294967295, inactive=4294967295)
-    assert listed(found, [server], set(), numeric) == (
+    assert listed(found, [server], set(), format_numeric) == (
         "TCP  210.210.210.210:65535 wlc\n  -> 210.210.210.210:65535        Masq    65535  4294967295 4294967295\n"
     )
 
@@ -276,7 +276,7 @@ def service(
 )
 def test_attributes(found: Service, text: str) -> None:
     assert classic.attributes(found) == text
-    assert listed(found, [], {"thresholds"}, numeric).endswith(f":80 {found.scheduler}{text}\n")
+    assert listed(found, [], {"thresholds"}, format_numeric).endswith(f":80 {found.scheduler}{text}\n")
 
 
 # --- counters
@@ -312,7 +312,7 @@ def test_counters(value: int, scaled: str, exact: str) -> None:
 def test_methods(forward: int, name: str) -> None:
     found = Destination(AF_INET, R4, 80, forward)
     assert classic.method(forward) == name
-    assert listed(WEB, [found], set(), numeric).splitlines()[1] == (
+    assert listed(WEB, [found], set(), format_numeric).splitlines()[1] == (
         f"  -> 10.0.1.1:80                  {name:7} 1      0          0         "
     )
 
@@ -338,7 +338,7 @@ def test_methods(forward: int, name: str) -> None:
 def test_tunnels(forward: int, kind: int, port: int, flags: int, text: str) -> None:
     found = Destination(AF_INET, R4, 80, forward, tun_type=kind, tun_port=port, tun_flags=flags)
     assert classic.tunnel(forward, kind, port.to_bytes(2, "big"), flags) == text
-    assert f" {text:13} 1      0 " in listed(WEB, [found], {"tun-info"}, numeric)
+    assert f" {text:13} 1      0 " in listed(WEB, [found], {"tun-info"}, format_numeric)
 
 
 # --- the other lists

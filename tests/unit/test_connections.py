@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyipvsadm.addresses import format_numeric
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
-from pyipvsadm.rules.writer import numeric
 from pyipvsadm.views import connections
 from pyipvsadm.views.connections import TITLE, TITLE_ENGINE, Connection, Numbers, parse, text
 
@@ -86,8 +86,8 @@ LINES: dict[str, tuple[bytes, Connection, str, str]] = {
 @pytest.mark.parametrize(("line", "found", "listed", "with_engine"), LINES.values(), ids=LINES.keys())
 def test_lines(line: bytes, found: Connection, listed: str, with_engine: str) -> None:
     assert parse(line) == found
-    assert text(found, numeric, engine=False) == listed
-    assert text(found, numeric, engine=True) == with_engine
+    assert text(found, format_numeric, engine=False) == listed
+    assert text(found, format_numeric, engine=True) == with_engine
 
 
 GOOD = b"TCP 0A010101 6590 0A010101 0050 0A020001 1F90 ESTABLISHED     899\n"
@@ -124,7 +124,7 @@ def test_any_line_is_a_connection_or_fails(line: bytes) -> None:
         found = parse(line)
     except Failed:
         return
-    assert text(found, numeric, engine=True).startswith(found.protocol)
+    assert text(found, format_numeric, engine=True).startswith(found.protocol)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_titles() -> None:
 
 def outcome(line: bytes, reader: Numbers | None, engine: bool) -> str:
     try:
-        return reader.text(line) if reader else text(parse(line), numeric, engine)
+        return reader.text(line) if reader else text(parse(line), format_numeric, engine)
     except Failed as no:
         return f"failed: {no}"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyipvsadm.addresses import format_numeric
 from pyipvsadm.model import AF_INET, TCP, Destination, Service
-from pyipvsadm.rules.writer import numeric
 from pyipvsadm.views import grid
 from pyipvsadm.views.live import Live, rates
 
@@ -56,7 +56,7 @@ def live(sort: str = "", shown: set[str] | None = None) -> Live:
 
 
 def frame(state: Live, width: int = 120, height: int = 24) -> list[str]:
-    lines = state.frame(width, height, lambda _: numeric)
+    lines = state.frame(width, height, lambda _: format_numeric)
     assert len(lines) == height or height < 4
     return grid.text(lines, grid.Look(width)).split("\n")
 
@@ -210,7 +210,7 @@ def test_a_table_that_shrinks_under_the_window() -> None:
 def test_windows_of_any_size(width: int, height: int) -> None:
     state = live()
     state.take([(service(port), [server(1), server(2)]) for port in range(1, 11)], 0.0)
-    assert 0 < len(state.frame(width, height, lambda _: numeric)) <= height
+    assert 0 < len(state.frame(width, height, lambda _: format_numeric)) <= height
 
 
 def test_only_what_is_seen_is_named() -> None:
@@ -220,7 +220,7 @@ def test_only_what_is_seen_is_named() -> None:
 
     def naming(rows: Rows) -> Endpoint:
         asked.append(len(rows))
-        return numeric
+        return format_numeric
 
     state.frame(80, 24, naming)
     assert len(asked) == 1

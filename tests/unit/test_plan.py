@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pyipvsadm.addresses import format_numeric
 from pyipvsadm.backends.memory import Table
 from pyipvsadm.change import desired, execute, plan, snapshot
 from pyipvsadm.change.dry_run import Rehearsal
@@ -39,7 +40,6 @@ from pyipvsadm.model import (
     Timeouts,
 )
 from pyipvsadm.rules import reader
-from pyipvsadm.rules.writer import numeric
 from tests.contract import strategies
 from tests.contract.backends import content, embedded
 from tests.unit.worlds import FakeWorld, overview
@@ -58,7 +58,7 @@ def table(changes: Iterable[Change]) -> Table:
 
 def text_of(held: Table) -> bytes:
     """What the full save makes of it; lines that the grammar cannot say are comments there."""
-    return save.text(snapshot.read(held), numeric, FakeWorld()).encode()
+    return save.text(snapshot.read(held), format_numeric, FakeWorld()).encode()
 
 
 def said(held: Table) -> tuple[bytes, Table]:

@@ -14,9 +14,8 @@ import pytest
 from rich.cells import cell_len
 
 from pyipvsadm import cli
-from pyipvsadm.addresses import endpoint_text
+from pyipvsadm.addresses import endpoint_text, format_numeric
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, TCP, TUNNEL, Destination, Service
-from pyipvsadm.rules.writer import numeric
 from pyipvsadm.views import grid, pretty
 from pyipvsadm.views.connections import Connection
 from tests.pictures.__main__ import COLUMNS, picture
@@ -119,7 +118,7 @@ def test_sorted_unless_asked_otherwise() -> None:
     assert [line.split()[0] for line in found[3:]] == ["10.0.0.3:80", "10.0.0.2:80"]
 
 
-def drawn(groups: list[pretty.Group], view: str = "", endpoint: Endpoint = numeric) -> str:
+def drawn(groups: list[pretty.Group], view: str = "", endpoint: Endpoint = format_numeric) -> str:
     look = grid.Look(120)
     return grid.text(pretty.listing(groups, {view} if view else set(), endpoint, look), look)
 

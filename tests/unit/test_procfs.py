@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import sorting
+from pyipvsadm.addresses import format_numeric
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -26,7 +27,6 @@ from pyipvsadm.model import (
     Service,
     row,
 )
-from pyipvsadm.rules.writer import numeric
 from pyipvsadm.views import classic, procfs
 from tests.unit.worlds import overview
 
@@ -70,7 +70,7 @@ def classic_text(table: Table, sort: bool) -> str:
     shown = set() if sort else {"nosort"}
     columns = classic.columns(shown)
     held = {service.key(): [row(d, columns) for d in servers] for service, servers in table}
-    listing = classic.Listing(shown, numeric)
+    listing = classic.Listing(shown, format_numeric)
     return "".join(listing.service(service, held[service.key()]) for service in arranged(table, sort))
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyipvsadm import addresses
 from pyipvsadm.addresses import Names
 from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.model import (
@@ -173,7 +174,7 @@ def test_selectors() -> None:
         (Service(AF_INET6, fwmark=5), "-f 5 -6"),
         (Service(AF_INET, fwmark=0xFFFFFFFF), "-f 4294967295"),  # 1.31 writes -1
     ]
-    assert [writer.selector(service, writer.numeric) for service, _ in cases] == [text for _, text in cases]
+    assert [writer.selector(service, addresses.format_numeric) for service, _ in cases] == [text for _, text in cases]
 
 
 def test_a_selector_asks_for_the_name_of_its_endpoint() -> None:
@@ -304,8 +305,8 @@ def test_daemon_rule(daemon: Daemon, rule: str) -> None:
 
 @pytest.mark.parametrize(("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1:80"), (AF_INET6, V6, "[2001:db8::1]:80")])
 def test_numeric(family: int, addr: bytes, text: str) -> None:
-    assert writer.numeric(family, addr, 80) == text
-    assert writer.numeric(family, addr, 80, TCP) == text
+    assert addresses.format_numeric(family, addr, 80) == text
+    assert addresses.format_numeric(family, addr, 80, TCP) == text
 
 
 class Fixed:
@@ -376,7 +377,7 @@ def names(size: int) -> st.SearchStrategy[str]:
     return st.one_of(usual, odd).map(os.fsdecode)
 
 
-def addresses(family: int) -> st.SearchStrategy[bytes]:
+def address_texts(family: int) -> st.SearchStrategy[bytes]:
     size = 4 if family == AF_INET else 16
     return st.one_of(st.binary(min_size=size, max_size=size), st.sampled_from([bytes(size), b"\xff" * size]))
 
@@ -394,7 +395,7 @@ def services(draw: st.DrawFn) -> Service:
         found.fwmark = draw(st.integers(1, 0xFFFFFFFF))
     else:
         found.protocol = draw(st.sampled_from([TCP, UDP, SCTP]))
-        found.addr = draw(addresses(family))
+        found.addr = draw(address_texts(family))
         found.port = draw(PORTS)
     if draw(st.booleans()):
         found.flags |= PERSISTENT
@@ -415,7 +416,7 @@ def servers(draw: st.DrawFn, of: Service) -> Destination:
     forward = draw(st.sampled_from([MASQ, TUNNEL, ROUTE]))
     family = draw(st.sampled_from([AF_INET, AF_INET6])) if forward == TUNNEL else of.af
     port = draw(st.integers(0, 65535)) if of.fwmark or forward == MASQ else of.port
-    found = Destination(family, draw(addresses(family)), port, forward, draw(st.integers(0, 65535)))
+    found = Destination(family, draw(address_texts(family)), port, forward, draw(st.integers(0, 65535)))
     found.upper = draw(st.integers(0, 0x7FFFFFFF))
     found.lower = draw(st.integers(0, 0x7FFFFFFF))
     if forward == TUNNEL:
@@ -470,9 +471,9 @@ def test_the_full_form_loses_nothing(table: list[tuple[Service, list[Destination
 
 def saved(table: list[tuple[Service, list[Destination]]]) -> Iterator[str]:
     for each, behind in table:
-        named = writer.selector(each, writer.numeric)
+        named = writer.selector(each, addresses.format_numeric)
         yield writer.service_rule(each, named)
-        servers = writer.ServerRules(writer.numeric)
+        servers = writer.ServerRules(addresses.format_numeric)
         yield servers.text(each, named, [row(d, servers.COLUMNS) for d in behind])
 
 
@@ -504,23 +505,25 @@ def numbered(count: int) -> list[Row]:
 
 def test_many_servers_are_named_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [*numbered(10), (bytes(16), b"\0\1")]
-    few = writer.Hosts(writer.numeric).of(TCP, found[:-1])
+    few = writer.Hosts(addresses.format_numeric).of(TCP, found[:-1])
     assert few[7] == "0.0.0.7:3"
     monkeypatch.setattr(writer, "MANY", 9)
-    assert writer.Hosts(writer.numeric).of(TCP, found[:-1]) == few
-    assert writer.Hosts(writer.numeric).of(TCP, found) == [*few, "[::]:1"]
+    assert writer.Hosts(addresses.format_numeric).of(TCP, found[:-1]) == few
+    assert writer.Hosts(addresses.format_numeric).of(TCP, found) == [*few, "[::]:1"]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "REMEMBERED", 3)
-    hosts = writer.Hosts(writer.numeric)
+    hosts = writer.Hosts(addresses.format_numeric)
     assert hosts.of(TCP, numbered(9)) == [
-        writer.numeric(AF_INET, addr, int.from_bytes(port, "big")) for addr, port in numbered(9)
+        addresses.format_numeric(AF_INET, addr, int.from_bytes(port, "big")) for addr, port in numbered(9)
     ]
     assert all(len(known) <= 4 for known in hosts._known.values())
-    assert [writer.numeric(AF_INET, bytes([0, 0, at, 1]), 80) for at in range(9)] == [f"0.0.{at}.1:80" for at in range(9)]
-    assert len(writer._NETWORKS) <= 4
-    servers = writer.ServerRules(writer.numeric)
+    assert [addresses.format_numeric(AF_INET, bytes([0, 0, at, 1]), 80) for at in range(9)] == [
+        f"0.0.{at}.1:80" for at in range(9)
+    ]
+    assert len(addresses.PREFIX_TEXTS) <= 4
+    servers = writer.ServerRules(addresses.format_numeric)
     rows = [row(Destination(AF_INET, bytes(4), 80, weight=weight), servers.COLUMNS) for weight in range(9)]
     wanted = "".join(f"-a A -r 0.0.0.0:80 -g -w {weight}\n" for weight in range(9))
     assert servers.text(Service(AF_INET, TCP, bytes(4), 80), "A", rows) == wanted
