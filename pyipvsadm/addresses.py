@@ -1,4 +1,4 @@
-"""Addresses, ports and names: text to bytes, bytes to text, and the resolver.
+"""Read and write addresses and ports: text to bytes and back.
 
 Owns: what the reference takes for an address (ipvsadm.c: parse_service, parse_netmask, parse_fwmark, string_to_number)
 and how it writes one (addrport_to_anyname). Must never know: options, services, backends.
@@ -9,23 +9,17 @@ and how it writes one (addrport_to_anyname). Must never know: options, services,
 from __future__ import annotations
 
 import _socket
-import os
 from _socket import inet_ntop
 
-from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
+from pyipvsadm.model import AF_INET, AF_INET6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
-    from typing import TypeVar
-
-    Key = TypeVar("Key", bound=Hashable)
-    Answer = TypeVar("Answer")
+    from pyipvsadm.resolver import Resolver
 
 SPACES = " \t\n\v\f\r"  # isspace() in the C locale
 INT_MAX = 0x7FFFFFFF
 LONG_MAX = 0x7FFFFFFFFFFFFFFF
-PROTOCOL_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 
 
 def strtol(text: str) -> tuple[int, str]:
@@ -71,125 +65,6 @@ def pton(family: int, text: str) -> bytes | None:
         return None
 
 
-class Names:
-    """The machine's resolver: the C library's, as the reference asks it.
-
-    One look-up at a time may hang for as long as the resolver likes; host_names bounds that.
-    """
-
-    # One deadline for all names of a listing, and how many look-ups run at once.
-    seconds: float = 2.0
-    workers = 32
-
-    def host(self, name: str) -> bytes | None:
-        """The first IPv4 address of a host name (gethostbyname), 4 bytes."""
-        # Python takes "" for 0.0.0.0 and "<broadcast>" for 255.255.255.255; as bytes, it leaves IDNA alone.
-        if not name or name[0] == "<" or "\0" in name:
-            return None
-        try:
-            return _socket.inet_aton(_socket.gethostbyname_ex(os.fsencode(name))[2][0])  # type: ignore[arg-type]  # takes bytes
-        except (OSError, ValueError, IndexError):
-            return None
-
-    def port(self, name: str, protocol: int) -> int | None:
-        """The port of a service name (getservbyname) in that protocol."""
-        try:
-            return _socket.getservbyname(name, PROTOCOL_NAMES[protocol])
-        except (KeyError, OSError, ValueError):
-            return None
-
-    def port_name(self, port: int, protocol: int) -> str | None:
-        """The name of a port (getservbyport) in that protocol."""
-        try:
-            return _socket.getservbyport(port, PROTOCOL_NAMES[protocol])
-        except (KeyError, OSError):
-            return None
-
-    def host_name(self, family: int, addr: bytes) -> str | None:
-        """The name of an address (gethostbyaddr), None when it has none fit to be shown."""
-        try:
-            name: str = _socket.gethostbyaddr(_socket.inet_ntop(family, addr))[0]
-        except (OSError, ValueError):
-            return None
-        return name if name and name.isprintable() else None
-
-    def host_names(self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None) -> dict[tuple[int, bytes], str]:
-        """The names of many addresses, those that answer within the seconds (ours by default); each is asked for once."""
-        within = self.seconds if seconds is None else seconds
-        return gather(lambda address: self.host_name(*address), addresses, self.workers, within)
-
-    def readable(self, names: dict[tuple[int, bytes], str], seconds: float) -> dict[tuple[int, bytes], str]:
-        """Of names, those from which -R would get the same address again: IPv4, no odd characters, the same address back.
-
-        What was not looked up within the seconds is not among them.
-        """
-        candidates = [
-            (address, name)
-            for address, name in names.items()
-            if address[0] == AF_INET and not name.isdigit() and not any(c in name for c in " :[#")
-        ]
-        same = gather(lambda pair: self.host(pair[1]) == pair[0][1] or None, candidates, self.workers, seconds)
-        return dict(same.keys())
-
-
-class NoNames(Names):
-    """No resolver: for text that is numbers, in which a name is damage, and where nothing may wait."""
-
-    def host(self, name: str) -> bytes | None:  # noqa: ARG002
-        """None."""
-        return None
-
-    def port(self, name: str, protocol: int) -> int | None:  # noqa: ARG002
-        """None."""
-        return None
-
-
-def gather(ask: Callable[[Key], Answer | None], keys: Iterable[Key], workers: int, seconds: float) -> dict[Key, Answer]:
-    """Ask for every key once, at most `workers` at a time; {key: answer} of those that came in time.
-
-    Threads still waiting after that are left behind: they hold nothing, and end with the process.
-    """
-    import _thread  # noqa: PLC0415  # numeric listings need no threads
-    import time  # noqa: PLC0415
-
-    waiting = list(dict.fromkeys(keys))
-    answers: dict[Key, Answer] = {}
-    wanted = min(workers, len(waiting))
-    if not wanted:
-        return answers
-    left = [len(waiting)]
-    lock = _thread.allocate_lock()
-    done = _thread.allocate_lock()
-    done.acquire()
-    deadline = time.monotonic() + seconds
-
-    def work() -> None:
-        while True:
-            with lock:
-                if not waiting or time.monotonic() > deadline:
-                    return
-                key = waiting.pop()
-            answer = ask(key)
-            with lock:
-                if answer is not None:
-                    answers[key] = answer
-                left[0] -= 1
-                if not left[0]:
-                    done.release()
-
-    running = 0
-    try:
-        while running < wanted:
-            _thread.start_new_thread(work, ())
-            running += 1
-    except RuntimeError:  # the machine has no more threads for us: fewer do, or none
-        pass
-    if running:
-        done.acquire(timeout=seconds)
-    with lock:
-        return dict(answers)
-
-
 def address_text(family: int, addr: bytes) -> str:
     """An address as inet_ntop writes it."""
     return _socket.inet_ntop(family, addr)
@@ -211,7 +86,7 @@ class Parsed:
         self.port = port
 
 
-def parse(text: str, protocol: int, names: Names) -> Parsed | None:
+def parse(text: str, protocol: int, names: Resolver) -> Parsed | None:
     """Read HOST[:PORT], [IPV6]:PORT or a bare IPv6 address, as the reference does; None when it is none of them.
 
     Its oddities are kept (ipvsadm.c: parse_service): all digits are no address, [IPV6] needs a port, an IPv4 address or
@@ -248,7 +123,7 @@ def parse(text: str, protocol: int, names: Names) -> Parsed | None:
     return Parsed(family, addr, value)
 
 
-def parse_mask(text: str, names: Names) -> int | None:
+def parse_mask(text: str, names: Resolver) -> int | None:
     """An IPv4 netmask, dotted or a host name, as a number (parse_netmask)."""
     addr = aton(text) or names.host(text)
     return None if addr is None else int.from_bytes(addr, "big")

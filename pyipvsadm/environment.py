@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import os
 
-from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Failed
+from pyipvsadm.resolver import Resolver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class World:
 
     def __init__(self) -> None:
         self.environ: Mapping[str, str] = os.environ
-        self.names = Names()
+        self.names = Resolver()
         self.is_root = os.geteuid() == 0
         # A descriptor that was closed when we started would be given to the next file or socket we open, and that would
         # get our output: hold its place, and remember.

@@ -16,8 +16,8 @@ import errno
 import os
 import sys
 
-from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Failed
+from pyipvsadm.resolver import Resolver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ class Inside:
             pass  # a container may have no right to its own network: what was to be done there is done
 
 
-class NamesAtHome(Names):
+class NamesAtHome(Resolver):
     """What resolves names, asked from the network that the command was started in."""
 
-    def __init__(self, resolver: Names, home: _File, there: _File) -> None:
+    def __init__(self, resolver: Resolver, home: _File, there: _File) -> None:
         self.seconds = resolver.seconds
         self._resolver = resolver
         self._home = home

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 
 from pyipvsadm import files
-from pyipvsadm.addresses import NoNames
 from pyipvsadm.backends.memory import Table
 from pyipvsadm.errors import Failed, Skipped, Usage, sentence
 from pyipvsadm.grammar.parser import TRY_HELP, Scanner
-from pyipvsadm.rules import writer
+from pyipvsadm.resolver import NullResolver
+from pyipvsadm.rules import reader, writer
 from pyipvsadm.rules.fast_parser import Rules
 
 TYPE_CHECKING = False
@@ -99,7 +99,7 @@ class FileTable(Table):
         self._seen = None  # until it is read
         state = self._state()
         text = files.read_if_exists(self._path)
-        if reason := writer.newer(text):
+        if reason := reader.format_version_error(text):
             raise Failed(f"{self._path}: {reason} {_LEFT}")
         machine = self.interfaces
         # A daemon may have been started where its interface was; whatever was held before is forgotten.
@@ -142,12 +142,12 @@ class _LineError(Exception):
 def _parse_changes(text: bytes) -> list[tuple[int, Change]]:
     """Say what each line asks for, with its number. _LineError for the first that asks for nothing."""
     plain = Rules()
-    return [(lineno, plain.change(words) or _parse_change(lineno, words)) for lineno, words in writer.lines(text)]
+    return [(lineno, plain.change(words) or _parse_change(lineno, words)) for lineno, words in reader.tokenize(text)]
 
 
 def _parse_change(lineno: int, words: list[str]) -> Change:
     try:
-        request = Scanner(words, NoNames()).request()  # a name in the file is damage
+        request = Scanner(words, NullResolver()).request()  # a name in the file is damage
     except (Usage, Skipped) as exc:
         raise _LineError(lineno, "this is no rule" if str(exc) == TRY_HELP else str(exc)) from None
     if request.change is None or request.command not in _LOADED:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pyipvsadm.errors import Failed, sentence
 from pyipvsadm.grammar.parser import Request
 from pyipvsadm.model import FLUSH, Change
-from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,9 +163,9 @@ def _restore_typed(backend: Backend, world: World) -> int:
         while b"\n" in text:
             line, _, text = text.partition(b"\n")
             at += 1
-            for _, words in writer.lines(line):
+            for _, words in reader.tokenize(line):
                 status = _carry_out([(at, reader.line(at, words, world))], backend, world)
-    for _, words in writer.lines(text):
+    for _, words in reader.tokenize(text):
         status = _carry_out([(at + 1, reader.line(at + 1, words, world))], backend, world)
     return status
 

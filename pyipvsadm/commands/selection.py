@@ -15,9 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pyipvsadm.addresses import Names, Parsed
+    from pyipvsadm.addresses import Parsed
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Destination, Service
+    from pyipvsadm.resolver import Resolver
     from pyipvsadm.views.connections import Connection
 
 
@@ -100,7 +101,7 @@ def _is_at(wanted: Parsed, family: int, addr: bytes, port: int) -> bool:
     return (wanted.family, wanted.addr) == (family, addr) and wanted.port in (None, port)
 
 
-def read(request: Request, names: Names) -> Selection:
+def read(request: Request, names: Resolver) -> Selection:
     """What a list command selects. Raises Usage for values that cannot be read."""
     ours = request.ours
     beside = request.services if "connection" in request.slots else []
@@ -117,7 +118,7 @@ def read(request: Request, names: Names) -> Selection:
     return Selection(str(ours.get("scheduler", "")), server, "empty" in ours, "quiesced" in ours, client, beside)
 
 
-def network(text: str, names: Names) -> Network:
+def network(text: str, names: Resolver) -> Network:
     """ADDRESS[/LENGTH], the address IPv4, IPv6 (also in brackets) or the name of an IPv4 host. Usage when it is none."""
     host, slash, length = text.partition("/")
     host = host.removeprefix("[").removesuffix("]")

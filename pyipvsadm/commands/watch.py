@@ -6,8 +6,8 @@ backends, what a frame shows (live.py).
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Failed, Refused
+from pyipvsadm.resolver import Resolver
 from pyipvsadm.views import grid
 
 TYPE_CHECKING = False
@@ -22,10 +22,10 @@ SECONDS = 2
 REMEMBERED = 1 << 16  # hosts' names; then they are forgotten: clients come and go for as long as it runs
 
 
-class Remembered(Names):
+class Remembered(Resolver):
     """A resolver that is asked for each name once, however often the table is shown."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Resolver) -> None:
         self._names = names
         self.seconds = names.seconds
         self._hosts: dict[tuple[int, bytes], str | None] = {}

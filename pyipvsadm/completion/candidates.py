@@ -12,7 +12,7 @@ stands for the whole word at the cursor. One that ends in `/`, `:`, `,` or `=` i
 from __future__ import annotations
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import NoNames, format_numeric, parse
+from pyipvsadm.addresses import format_numeric, parse
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.combinations import can_join, list_conflict, tunnel_types
 from pyipvsadm.grammar.options import (
@@ -32,6 +32,7 @@ from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.grammar.popt import Words, option_of
 from pyipvsadm.grammar.programs import COMPANIONS
 from pyipvsadm.model import AF_INET6, MASQ, TCP, TUNNEL
+from pyipvsadm.resolver import NullResolver
 from pyipvsadm.rules.writer import selector
 
 TYPE_CHECKING = False
@@ -250,7 +251,7 @@ class _Line:
 
     def _server_family(self) -> set[int]:
         """The family of the server that is named, none when there is none or it is a name."""
-        found = parse(self._value("real-server"), TCP, NoNames())
+        found = parse(self._value("real-server"), TCP, NullResolver())
         return {found.family} if found else set()
 
     # --- values
@@ -327,7 +328,7 @@ class _Line:
         for row, value in named:
             try:
                 words = ["--zero", f"--{row.long}={value}", *(six if row.long == "fwmark-service" else [])]
-                found += Scanner(words, NoNames()).request().services
+                found += Scanner(words, NullResolver()).request().services
             except (Usage, Skipped):
                 continue
         return found

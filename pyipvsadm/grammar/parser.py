@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import ClassVar
 
-    from pyipvsadm.addresses import Names
+    from pyipvsadm.resolver import Resolver
 
     Ours = dict[str, int | str | None]
 
@@ -103,7 +103,7 @@ class Request:
 class Scanner:
     """One command line, or one line of rules. `ours` (see Request) and `asked` are known even when `request` has raised."""
 
-    def __init__(self, words: Sequence[str], names: Names, posix: bool = False) -> None:
+    def __init__(self, words: Sequence[str], names: Resolver, posix: bool = False) -> None:
         self._words = Words(words, posix)
         self._names = names
         self.ours: Ours = {}

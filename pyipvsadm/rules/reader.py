@@ -1,41 +1,54 @@
-"""Rule text to what each line asks for: what -R carries out line by line and --apply takes as a table.
+"""Read rule text: lines into words, words into what each line asks for. -R, --apply and tables in files read it here.
 
-Owns: which lines are read quickly and which by the scanner, and what is said of a line that ends the run.
+Owns: the reference's tokens (config_stream.c), which lines take the fast path, the error of a line that ends the run.
 Must never know: backends, what is done with a line.
 """
 
 from __future__ import annotations
 
+import os
+
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.parser import TRY_HELP, Request, Scanner
-from pyipvsadm.rules import writer
 from pyipvsadm.rules.fast_parser import Rules
+from pyipvsadm.rules.writer import FORMAT, HEADING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Protocol
 
-    from pyipvsadm.environment import World
     from pyipvsadm.model import Change
+    from pyipvsadm.resolver import Resolver
 
     Step = Change | Request | Skipped
+
+    class Context(Protocol):
+        """The surroundings that the meaning of a line depends on."""
+
+        names: Resolver
+
+        @property
+        def is_posix(self) -> bool:
+            """Return True if the first bare word ends the options."""
+
 
 REFUSED = 255  # main returns -1
 
 
-def steps(text: bytes, world: World) -> Iterator[tuple[int, Step]]:
+def steps(text: bytes, world: Context) -> Iterator[tuple[int, Step]]:
     """Each line's number and its change; of a line that changes nothing the Request, of one that popt refuses the Skipped.
 
     Raises Usage, with the line's number, where 1.31 would end the run.
     """
-    if said := writer.newer(text):
+    if said := format_version_error(text):
         raise Usage(said)
     plain = Rules()
-    for at, words in writer.lines(text):
+    for at, words in tokenize(text):
         yield at, plain.change(words) or line(at, words, world)
 
 
-def line(at: int, words: list[str], world: World) -> Step:
+def line(at: int, words: list[str], world: Context) -> Step:
     """The same of one line."""
     scanner = Scanner(words, world.names, world.is_posix)
     try:
@@ -51,3 +64,51 @@ def line(at: int, words: list[str], world: World) -> Step:
     except Usage as bad:
         raise Usage(f"line {at}: {bad}", bad.status) from None
     return request.change or request
+
+
+_BLANKS = bytes.maketrans(b"\t\r", b"  ")
+
+
+BLOCK = 1 << 18  # bytes of rule text taken apart at once
+
+
+def tokenize(text: bytes) -> Iterator[tuple[int, list[str]]]:
+    """The words of each line that has any, with its number (from 1).
+
+    As config_stream_read takes them: blank, tab and CR part words, the word `ipvsadm` is dropped wherever it stands, and a
+    word ends at a NUL. Ours: no line is passed over, the last one neither (that forgets it where it ends in two blanks and
+    no line end); a line whose first word starts with `#` is a comment, unless a CR within it could hide a rule.
+    """
+    at = 0
+    for block in _split_blocks(text):
+        odd = b"\0" in block or b"ipvsadm" in block
+        raw = block.split(b"\n") if b"\r" in block and b"#" in block else None
+        first = at + 1
+        for line in os.fsdecode(block.translate(_BLANKS)).split("\n"):
+            at += 1
+            words = line.split(" ")
+            if "" in words:
+                words = [word for word in words if word]
+            if odd:
+                words = [word for word in [word.partition("\0")[0] for word in words] if word != "ipvsadm"]
+            if words and (words[0][:1] != "#" or (raw and b"\r" in raw[at - first].strip(b" \t\r"))):
+                yield at, words
+
+
+def _split_blocks(text: bytes) -> Iterator[bytes]:
+    """The text in blocks of whole lines, without the line end of their last: a large one is never held twice as words."""
+    start = 0
+    while (end := text.find(b"\n", start + BLOCK)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
+
+
+def format_version_error(text: bytes) -> str:
+    """What to say of text whose first line names a format that this release does not know; "" where there is none."""
+    end = text.find(b"\n")
+    first = text[len(HEADING) : len(text) if end < 0 else end] if text.startswith(HEADING.encode()) else b""
+    digits = first.strip()[:9]
+    if not digits.isdigit() or int(digits) <= FORMAT:
+        return ""
+    return f"line 1: rules of format {int(digits)}, and this release knows {FORMAT} and no later one: a newer ipvsadm reads them"

@@ -1,12 +1,11 @@
-"""Rule text: lines into words (what -R reads) and records into lines (what -S writes).
+"""Write rule text: records into the lines of -S.
 
-Owns: the reference's tokens (config_stream.c) and its rules (ipvsadm.c: print_service_entry, print_tunnel_rule), and the
+Owns: the reference's rules (ipvsadm.c: print_service_entry, print_tunnel_rule), and the
 `full` form that loses nothing, which is also the embedded table's file. Must never know: files, backends, what a word means.
 """
 
 from __future__ import annotations
 
-import os
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm.addresses import CACHE_LIMIT, address_text, format_numeric
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     # (family, address, port, protocol) -> HOST:PORT
     Endpoint = Callable[[int, bytes, int, int], str]
 
-_BLANKS = bytes.maketrans(b"\t\r", b"  ")
 _SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
 _FORWARDING = {MASQ: "-m", TUNNEL: "-i", 1: "-g", ROUTE: "-g"}
 ROLES = {MASTER: "master", BACKUP: "backup"}
@@ -65,49 +63,6 @@ _OF_SERVERS = {NEW_DEST: "-a", SET_DEST: "-e", DEL_DEST: "-d"}
 FORMAT = 1  # of rule text; a line that ever comes to mean something else makes it 2
 HEADING = "# ipvsadm rules, format "
 MANY = 1000  # servers of one service
-BLOCK = 1 << 18  # bytes of rule text taken apart at once
-
-
-def lines(text: bytes) -> Iterator[tuple[int, list[str]]]:
-    """The words of each line that has any, with its number (from 1).
-
-    As config_stream_read takes them: blank, tab and CR part words, the word `ipvsadm` is dropped wherever it stands, and a
-    word ends at a NUL. Ours: no line is passed over, the last one neither (that forgets it where it ends in two blanks and
-    no line end); a line whose first word starts with `#` is a comment, unless a CR within it could hide a rule.
-    """
-    at = 0
-    for block in _blocks(text):
-        odd = b"\0" in block or b"ipvsadm" in block
-        raw = block.split(b"\n") if b"\r" in block and b"#" in block else None
-        first = at + 1
-        for line in os.fsdecode(block.translate(_BLANKS)).split("\n"):
-            at += 1
-            words = line.split(" ")
-            if "" in words:
-                words = [word for word in words if word]
-            if odd:
-                words = [word for word in [word.partition("\0")[0] for word in words] if word != "ipvsadm"]
-            if words and (words[0][:1] != "#" or (raw and b"\r" in raw[at - first].strip(b" \t\r"))):
-                yield at, words
-
-
-def _blocks(text: bytes) -> Iterator[bytes]:
-    """The text in blocks of whole lines, without the line end of their last: a large one is never held twice as words."""
-    start = 0
-    while (end := text.find(b"\n", start + BLOCK)) >= 0:
-        yield text[start:end]
-        start = end + 1
-    yield text[start:]
-
-
-def newer(text: bytes) -> str:
-    """What to say of text whose first line names a format that this release does not know; "" where there is none."""
-    end = text.find(b"\n")
-    first = text[len(HEADING) : len(text) if end < 0 else end] if text.startswith(HEADING.encode()) else b""
-    digits = first.strip()[:9]
-    if not digits.isdigit() or int(digits) <= FORMAT:
-        return ""
-    return f"line 1: rules of format {int(digits)}, and this release knows {FORMAT} and no later one: a newer ipvsadm reads them"
 
 
 def selector(service: Service, endpoint: Endpoint) -> str:

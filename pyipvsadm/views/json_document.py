@@ -14,7 +14,6 @@ import json
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import PROTOCOL_NAMES
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
@@ -31,6 +30,7 @@ from pyipvsadm.model import (
     TUN_REMCSUM,
     TUNNEL,
 )
+from pyipvsadm.resolver import PROTOCOL_NAMES
 from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
 from pyipvsadm.views import classic
 

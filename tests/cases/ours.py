@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyipvsadm import cli
-from pyipvsadm.addresses import PROTOCOL_NAMES, Names, aton, pton
+from pyipvsadm.addresses import aton, pton
 from pyipvsadm.environment import World
 from pyipvsadm.model import AF_INET, AF_INET6
+from pyipvsadm.resolver import PROTOCOL_NAMES, Resolver
 from tests.cases.case import LOOK, Step
 from tests.cases.recording import Answer, text
 
@@ -25,7 +26,7 @@ LOOPBACK6 = b"\0" * 15 + b"\1"
 PROGRAMS = {"ipvsadm": cli.main, "ipvsadm-save": cli.main_save, "ipvsadm-restore": cli.main_restore}
 
 
-class FileNames(Names):
+class FileNames(Resolver):
     """The names of the lab, without it: the first line that fits, as the C library reads these files."""
 
     def __init__(self, folder: Path = ETC) -> None:
@@ -67,7 +68,7 @@ def _address(written: str) -> tuple[int, bytes]:
 class Captured(World):
     """Streams in memory, names and backends that are given."""
 
-    def __init__(self, step: Step, names: Names, backend: Callable[[], Backend]) -> None:
+    def __init__(self, step: Step, names: Resolver, backend: Callable[[], Backend]) -> None:
         super().__init__()
         self.environ = step.environ
         self.names = names
@@ -93,14 +94,14 @@ class Captured(World):
         return self._backend()
 
 
-def answer(step: Step, names: Names, backend: Callable[[], Backend]) -> Answer:
+def answer(step: Step, names: Resolver, backend: Callable[[], Backend]) -> Answer:
     """Run one step on what backend opens."""
     world = Captured(step, names, backend)
     status = PROGRAMS[step.program](step.argv, world)
     return Answer(status, _bytes(world.stdout), _bytes(world.stderr))
 
 
-def look(names: Names, backend: Callable[[], Backend]) -> str:
+def look(names: Resolver, backend: Callable[[], Backend]) -> str:
     """What is in a table."""
     seen = answer(LOOK, names, backend)
     assert (seen.status, seen.stderr) == (0, ""), f"{LOOK}: {seen}"

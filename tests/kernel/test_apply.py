@@ -16,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from pyipvsadm import files
-from pyipvsadm.addresses import Names
 from pyipvsadm.backends import kernel
 from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.change import snapshot
@@ -42,6 +41,7 @@ from pyipvsadm.model import (
     Service,
 )
 from pyipvsadm.netlink import messages
+from pyipvsadm.resolver import Resolver
 from pyipvsadm.rules.writer import change_rule
 from tests.bench.rows import rules
 from tests.cases.case import Step
@@ -97,7 +97,7 @@ def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) ->
             sent.extend(message.body[0] for message in messages.iter_messages(data) if message.type > messages.GENL_ID_CTRL)
 
     def apply() -> str:
-        return answer(Step(("--apply",), text), Names(), lambda: Kernel(trace)).stderr
+        return answer(Step(("--apply",), text), Resolver(), lambda: Kernel(trace)).stderr
 
     reading = 0.0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyipvsadm.addresses import Names
 from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.resolver import Resolver
 from tests.cases.case import Step
 from tests.cases.ours import answer
 from tests.contract.damaged import KINDS, check_damaged_files
@@ -16,7 +16,7 @@ FILES = 300
 @pytest.mark.usefixtures("netns")
 def test_a_damaged_file_takes_no_more_than_is_promised() -> None:
     def ask(words: str, text: bytes) -> tuple[int, str]:
-        done = answer(Step(tuple(words.split()), text), Names(), Kernel)
+        done = answer(Step(tuple(words.split()), text), Resolver(), Kernel)
         return done.status, done.stdout
 
     seen = check_damaged_files(ask, FILES)

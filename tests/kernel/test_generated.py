@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
-from pyipvsadm.addresses import Names
 from pyipvsadm.backends.kernel import Kernel
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.parser import Scanner
+from pyipvsadm.resolver import Resolver
 from tests.cases import ours, reference
 from tests.cases.case import Step
 from tests.kernel import netns
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tests.cases.recording import Answer
 
-NAMES = Names()
+NAMES = Resolver()
 SEED = int(os.environ.get("IPVSADM_SEED", "1"))
 EXAMPLES = int(os.environ.get("IPVSADM_EXAMPLES", "150"))
 THRESHOLDS = re.compile(r" -[xy] \d+")

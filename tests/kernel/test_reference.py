@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm import sorting  # noqa: F401
-from pyipvsadm.addresses import Names
 from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.resolver import Resolver
 from pyipvsadm.views import classic  # noqa: F401
 from pyipvsadm.views import connections as _  # noqa: F401  # otherwise each fork would import what it uses first
 from tests.cases import differences, ours, recording, reference
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.cases.recording import Answer
 
 RECORDED = recording.load()
-NAMES = Names()
+NAMES = Resolver()
 # From 7.1 on a connection table grows from nothing: what was recorded of its size on 6.1 is not what is to be seen there.
 GROWS = os.path.exists("/proc/net/ip_vs_status")
 

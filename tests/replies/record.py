@@ -16,8 +16,8 @@ MADE = "replies.json"
 
 def inside() -> None:
     """In the guest."""
-    from pyipvsadm.addresses import Names  # noqa: PLC0415  # system calls for the guest only
     from pyipvsadm.backends.kernel import Kernel  # noqa: PLC0415
+    from pyipvsadm.resolver import Resolver  # noqa: PLC0415  # system calls for the guest only
     from tests.cases import ours, reference  # noqa: PLC0415
     from tests.kernel import netns  # noqa: PLC0415
 
@@ -25,7 +25,7 @@ def inside() -> None:
         trace = recording.Trace()
         found = recording.Table(Path("/proc/net/ip_vs").read_bytes(), [], trace.exchanges)
         for step in table.STEPS[name]:
-            ours.answer(step, Names(), lambda: Dumping(trace))
+            ours.answer(step, Resolver(), lambda: Dumping(trace))
             found.answers.append((str(step), reference.answer(step)))
         assert Path("/proc/net/ip_vs").read_bytes() == found.file, "the table has changed meanwhile"
         return found

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.addresses import Names
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.combinations import check_slots, check_tunnel
 from pyipvsadm.grammar.parser import TRY_HELP, Request, Scanner
@@ -53,6 +52,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
+from pyipvsadm.resolver import Resolver
 
 V4 = bytes([10, 0, 0, 1])
 R4 = bytes([10, 0, 1, 1])
@@ -61,7 +61,7 @@ R6 = bytes.fromhex("20010db8000000000000000000000002")
 WWW = bytes([10, 9, 9, 9])
 
 
-class Book(Names):
+class Book(Resolver):
     """A resolver that knows one host and two services."""
 
     def host(self, name: str) -> bytes | None:

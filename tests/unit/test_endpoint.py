@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm.addresses import Names, address_text, atoi, endpoint_text, gather, number, parse, parse_mask, strtol
+from pyipvsadm.addresses import address_text, atoi, endpoint_text, number, parse, parse_mask, strtol
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
+from pyipvsadm.resolver import Resolver, map_concurrently
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ V4 = bytes([10, 0, 0, 1])
 V6 = bytes.fromhex("20010db8000000000000000000000001")
 
 
-class Book(Names):
+class Book(Resolver):
     """A resolver that knows one host and two services."""
 
     def host(self, name: str) -> bytes | None:
@@ -227,14 +228,14 @@ def answer(value: object) -> Callable[..., object]:
 )
 def test_host(found: object, addr: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_socket, "gethostbyname_ex", answer(found))
-    assert Names().host("www") == addr
+    assert Resolver().host("www") == addr
 
 
 @pytest.mark.parametrize("name", ["", "<broadcast>", "<any>", "a\0b", "\ud800"])
 def test_names_that_are_not_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Python has addresses of its own for the first three, and cannot say the others in C.
     monkeypatch.setattr(_socket, "gethostbyname_ex", answer(("", [], ["10.0.0.1"])))
-    assert Names().host(name) is None
+    assert Resolver().host(name) is None
 
 
 def test_a_host_is_asked_for_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +246,7 @@ def test_a_host_is_asked_for_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
         return ("", [], ["10.0.0.1"])
 
     monkeypatch.setattr(_socket, "gethostbyname_ex", spy)
-    assert Names().host("caf\udce9.example") == V4
+    assert Resolver().host("caf\udce9.example") == V4
     assert asked == [b"caf\xe9.example"]
 
 
@@ -253,11 +254,11 @@ def test_a_host_is_asked_for_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ports_by_name(protocol: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_socket, "getservbyname", lambda *asked: {("http", name): 80}[asked])
     monkeypatch.setattr(_socket, "getservbyport", lambda *asked: {(80, name): "http"}[asked])
-    assert (Names().port("http", protocol), Names().port_name(80, protocol)) == (80, "http")
+    assert (Resolver().port("http", protocol), Resolver().port_name(80, protocol)) == (80, "http")
 
 
 def test_ports_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = Names()
+    names = Resolver()
     # No protocol yet (`-r` before the service): there is nothing to ask.
     assert (names.port("http", 0), names.port_name(80, 0)) == (None, None)
     assert (names.port("ht\0tp", TCP), names.port("\udcff", TCP)) == (None, None)
@@ -283,17 +284,17 @@ def test_ports_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_host_name(found: object, name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_socket, "gethostbyaddr", answer(found))
-    assert Names().host_name(AF_INET, V4) == name
+    assert Resolver().host_name(AF_INET, V4) == name
 
 
 @pytest.mark.parametrize(("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1"), (AF_INET6, V6, "2001:db8::1")])
 def test_host_name_asks_for_the_address(family: int, addr: bytes, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_socket, "gethostbyaddr", lambda asked: (f"name of {asked}", [], []))
-    assert Names().host_name(family, addr) == f"name of {text}"
+    assert Resolver().host_name(family, addr) == f"name of {text}"
 
 
 def test_host_names() -> None:
-    class Few(Names):
+    class Few(Resolver):
         def host_name(self, family: int, addr: bytes) -> str | None:
             return {(AF_INET, V4): "www", (AF_INET6, V6): "www6"}.get((family, addr))
 
@@ -302,7 +303,7 @@ def test_host_names() -> None:
 
 
 def test_names_that_rules_can_use() -> None:
-    class Zone(Names):
+    class Zone(Resolver):
         def host(self, name: str) -> bytes | None:
             return None if name == "gone" else bytes([10, 0, 0, 9]) if name == "other" else V4
 
@@ -333,16 +334,16 @@ def test_each_key_is_asked_for_once() -> None:
         asked.append(key)
         return key * key
 
-    assert gather(ask, [3, 1, 3, 2, 1, 3], workers=4, seconds=5) == {1: 1, 2: 4, 3: 9}
+    assert map_concurrently(ask, [3, 1, 3, 2, 1, 3], workers=4, seconds=5) == {1: 1, 2: 4, 3: 9}
     assert sorted(asked) == [1, 2, 3]
 
 
 def test_nothing_to_ask() -> None:
-    assert gather(str, iter(()), workers=4, seconds=5) == {}
+    assert map_concurrently(str, iter(()), workers=4, seconds=5) == {}
 
 
 def test_keys_without_an_answer_are_left_out() -> None:
-    assert gather({1: "one", 2: ""}.get, [1, 2, 3], workers=1, seconds=5) == {1: "one", 2: ""}
+    assert map_concurrently({1: "one", 2: ""}.get, [1, 2, 3], workers=1, seconds=5) == {1: "one", 2: ""}
 
 
 def test_at_most_so_many_at_once() -> None:
@@ -360,7 +361,7 @@ def test_at_most_so_many_at_once() -> None:
             running -= 1
         return key
 
-    assert gather(ask, range(12), workers=4, seconds=5) == {key: key for key in range(12)}
+    assert map_concurrently(ask, range(12), workers=4, seconds=5) == {key: key for key in range(12)}
     assert most == 4
 
 
@@ -376,7 +377,7 @@ def test_one_that_hangs_costs_no_more_than_the_bound() -> None:
 
     start = time.monotonic()
     try:
-        found = gather(ask, range(10), workers=2, seconds=0.1)
+        found = map_concurrently(ask, range(10), workers=2, seconds=0.1)
         took = time.monotonic() - start
         assert found == {key: key for key in range(10) if key != 5}
         assert 0.1 <= took < 0.4
@@ -398,7 +399,7 @@ def test_after_the_bound_nothing_more_is_asked() -> None:
         return key
 
     try:
-        assert gather(ask, range(10), workers=1, seconds=0.05) == {}
+        assert map_concurrently(ask, range(10), workers=1, seconds=0.05) == {}
     finally:
         released.set()
     assert ended.wait(5)
@@ -422,7 +423,7 @@ def test_fewer_threads_than_wanted(possible: int, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(_thread, "start_new_thread", limited)
     begin = time.monotonic()
-    assert gather(str, range(8), workers=8, seconds=5) == ({key: str(key) for key in range(8)} if possible else {})
+    assert map_concurrently(str, range(8), workers=8, seconds=5) == ({key: str(key) for key in range(8)} if possible else {})
     assert time.monotonic() - begin < 2  # without a thread there is nothing to wait for
 
 
@@ -435,7 +436,7 @@ def test_answers_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         return 1
 
     monkeypatch.setattr(_thread, "start_new_thread", at_once)
-    assert gather({1: "one", 3: "three"}.get, [1, 2, 3], workers=2, seconds=5) == {1: "one", 3: "three"}
+    assert map_concurrently({1: "one", 3: "three"}.get, [1, 2, 3], workers=2, seconds=5) == {1: "one", 3: "three"}
 
 
 def test_the_bound_is_for_all_names_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,10 +447,10 @@ def test_the_bound_is_for_all_names_together(monkeypatch: pytest.MonkeyPatch) ->
         raise _socket.herror(1, "Unknown host")
 
     monkeypatch.setattr(_socket, "gethostbyaddr", hang)
-    monkeypatch.setattr(Names, "seconds", 0.05)
+    monkeypatch.setattr(Resolver, "seconds", 0.05)
     start = time.monotonic()
     try:
-        assert Names().host_names((AF_INET, bytes([10, 0, 0, last])) for last in range(200)) == {}
+        assert Resolver().host_names((AF_INET, bytes([10, 0, 0, last])) for last in range(200)) == {}
         assert time.monotonic() - start < 0.4
     finally:
         released.set()

@@ -21,7 +21,7 @@ from pyipvsadm.backends.memory import Table
 from pyipvsadm.backends.table_file import FileTable
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, TCP, Change, Destination, Service
-from pyipvsadm.rules import writer
+from pyipvsadm.rules import reader, writer
 from tests.unit.worlds import FakeWorld, apply_all, lines
 
 if TYPE_CHECKING:
@@ -463,5 +463,5 @@ def test_the_text_of_any_table_gives_that_table(steps: list[tuple[int, int, int]
         server = None if op == model.NEW_SERVICE else Destination(AF_INET, bytes([10, 0, 0, octet]), octet, model.MASQ)
         table.apply([Change(op, Service(AF_INET, fwmark=mark), server)])
     copy = Table()
-    apply_all(copy, [" ".join(words) for _, words in writer.lines(writer.whole(table).encode())])
+    apply_all(copy, [" ".join(words) for _, words in reader.tokenize(writer.whole(table).encode())])
     assert contents(copy) == contents(table)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyipvsadm import model
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.parser import Scanner
-from pyipvsadm.rules import writer
+from pyipvsadm.rules import reader, writer
 from pyipvsadm.rules.fast_parser import Rules
 from tests.unit.worlds import FakeNames
 
@@ -127,9 +127,9 @@ def test_it_says_what_the_scanner_says_or_nothing(batch: list[list[str]]) -> Non
 
 def test_blocks_of_a_large_text_keep_lines_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     text = b"".join(b"-A -f %d -s rr\n" % at for at in range(1, 200)) + b"\n# end\n-A -f 999  "
-    whole = list(writer.lines(text))
+    whole = list(reader.tokenize(text))
     assert [at for at, _ in whole] == [*range(1, 200), 202]
     for block in (1, 7, 100, 1000):
         monkeypatch.setattr(writer, "BLOCK", block)
-        assert list(writer.lines(text)) == whole
-        assert list(writer.lines(text + b"x")) == [*whole[:-1], (202, ["-A", "-f", "999", "x"])]
+        assert list(reader.tokenize(text)) == whole
+        assert list(reader.tokenize(text + b"x")) == [*whole[:-1], (202, ["-A", "-f", "999", "x"])]

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import addresses
-from pyipvsadm.addresses import Names
 from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.model import (
     AF_INET,
@@ -48,7 +47,8 @@ from pyipvsadm.model import (
     Timeouts,
     row,
 )
-from pyipvsadm.rules import writer
+from pyipvsadm.resolver import Resolver
+from pyipvsadm.rules import reader, writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,21 +97,21 @@ LINES: dict[str, tuple[bytes, list[tuple[int, list[str]]]]] = {
 
 @pytest.mark.parametrize(("text", "found"), LINES.values(), ids=LINES.keys())
 def test_lines(text: bytes, found: list[tuple[int, list[str]]]) -> None:
-    assert list(writer.lines(text)) == found
+    assert list(reader.tokenize(text)) == found
 
 
 @pytest.mark.parametrize("end", ["", *("".join(end) for size in (1, 2, 3) for end in product(" \t\r\0", repeat=size))])
 def test_no_last_line_is_lost(end: str) -> None:
     """Whatever stands behind it, and without a line end: a NUL ends its word, and alone it is an empty word (no rule has one)."""
-    (*_, (at, words)) = writer.lines(f"-C\n-Z{end}".encode())
+    (*_, (at, words)) = reader.tokenize(f"-C\n-Z{end}".encode())
     assert (at, words[0], set(words[1:]) <= {""}) == (2, "-Z", True)
 
 
 def test_a_line_of_a_megabyte() -> None:
     word = "x" * (1 << 20)
-    assert list(writer.lines(f"-s {word}\n-C".encode())) == [(1, ["-s", word]), (2, ["-C"])]
-    assert [(at, len(words)) for at, words in writer.lines(b"-n " * (1 << 20))] == [(1, 1 << 20)]
-    assert list(writer.lines(b"-C\n-Z" + b" " * (1 << 20))) == [(1, ["-C"]), (2, ["-Z"])]
+    assert list(reader.tokenize(f"-s {word}\n-C".encode())) == [(1, ["-s", word]), (2, ["-C"])]
+    assert [(at, len(words)) for at, words in reader.tokenize(b"-n " * (1 << 20))] == [(1, 1 << 20)]
+    assert list(reader.tokenize(b"-C\n-Z" + b" " * (1 << 20))) == [(1, ["-C"]), (2, ["-Z"])]
 
 
 def stream(text: bytes) -> list[list[bytes]]:
@@ -153,7 +153,7 @@ PIECES = st.sampled_from([b" ", b" ", b"\t", b"\r", b"\n", b"\n", b"\0", b"\v", 
 
 @given(st.lists(PIECES, max_size=20).map(b"".join))
 def test_words_are_the_reference_s(text: bytes) -> None:
-    found = list(writer.lines(text))
+    found = list(reader.tokenize(text))
     assert [[os.fsencode(word) for word in words] for _, words in found] == stream(text)
     numbers = [at for at, _ in found]
     assert numbers == sorted(set(numbers))
@@ -352,7 +352,7 @@ def test_whole() -> None:
 # --- records into lines into words into records
 
 
-class NoNames(Names):
+class NoNames(Resolver):
     """Full rules are numbers: nothing is looked up."""
 
     def host(self, name: str) -> bytes | None:
@@ -364,7 +364,7 @@ class NoNames(Names):
 
 def read(text: str) -> list[Change]:
     """The changes that a text of rules asks for."""
-    requests = [Scanner(words, NoNames()).request() for _, words in writer.lines(os.fsencode(text))]
+    requests = [Scanner(words, NoNames()).request() for _, words in reader.tokenize(os.fsencode(text))]
     return [request.change for request in requests if request.change is not None]
 
 

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from sys import byteorder
 from typing import TYPE_CHECKING
 
-from pyipvsadm.addresses import Names
 from pyipvsadm.backends.memory import Table
 from pyipvsadm.environment import World
 from pyipvsadm.errors import Failed
 from pyipvsadm.model import AF_INET, HASHED, Overview
+from pyipvsadm.resolver import Resolver
 from pyipvsadm.terminal import Screen
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def overview(text: bytes, services: Iterable[Service]) -> Overview:
     return found
 
 
-class FakeNames(Names):
+class FakeNames(Resolver):
     """A resolver that knows these hosts and services, and no others."""
 
     def __init__(self, hosts: Mapping[str, tuple[int, bytes]] = {}, ports: Mapping[tuple[str, int], int] = {}) -> None:
@@ -59,7 +59,7 @@ class FakeWorld(World):
         stdin: bytes = b"",
         environ: Mapping[str, str] = {},
         table: Backend | None = None,
-        names: Names | None = None,
+        names: Resolver | None = None,
         terminal: bool = False,
         root: bool = False,
         seen: bool = False,
