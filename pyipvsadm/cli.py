@@ -12,9 +12,10 @@ import os
 import sys
 
 from pyipvsadm import __version__
-from pyipvsadm.commands.dispatch import REFUSED, replace_table, run, tell
+from pyipvsadm.commands.dispatch import run
+from pyipvsadm.commands.modify import print_hints
 from pyipvsadm.environment import World
-from pyipvsadm.errors import Failed, Refused, Skipped, Usage
+from pyipvsadm.errors import EXIT_REFUSED, Failed, Refused, Skipped, Usage
 from pyipvsadm.grammar.parser import Request, Scanner
 
 TYPE_CHECKING = False
@@ -64,7 +65,7 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
         if world.error_is_terminal():
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-            tell(world, hints.of_usage(bad, argv))
+            print_hints(world, hints.of_usage(bad, argv))
         return bad.status
     except Failed as no:
         world.err(str(no))
@@ -129,7 +130,7 @@ def _main(argv: Sequence[str], world: World) -> int:
     except (Failed, OSError) as exc:
         no = exc if isinstance(exc, Failed) else _failure(exc)
         if request is not None and request.command == "apply" and "dry-run" in request.slots:
-            no.status = REFUSED  # 1 and 2 say something else of this one: that there is something to do, or bad input
+            no.status = EXIT_REFUSED  # 1 and 2 say something else of this one: that there is something to do, or bad input
         elif request is not None and request.command == "doctor":
             from pyipvsadm.doctor.report import UNKNOWN  # noqa: PLC0415
 
@@ -138,7 +139,7 @@ def _main(argv: Sequence[str], world: World) -> int:
     if isinstance(bad, Skipped) and world.error_is_terminal():
         from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-        tell(world, hints.of_option(bad, scanner.asked))
+        print_hints(world, hints.of_option(bad, scanner.asked))
     return status
 
 
@@ -149,7 +150,7 @@ def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skip
             raise wanted
         if not isinstance(wanted, Request):
             world.err(str(wanted))
-            return REFUSED
+            return EXIT_REFUSED
         _announce_backend(world, spec, _effect_of(wanted))
         return run(wanted, backend, world)
     finally:
@@ -161,7 +162,7 @@ def _doctor(world: World, spec: str | None, wanted: Request | Usage | Skipped | 
         raise wanted
     if not isinstance(wanted, Request):
         world.err(str(wanted))
-        return REFUSED
+        return EXIT_REFUSED
     _announce_backend(world, spec, READS)
     from pyipvsadm.commands.doctor import run as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
 
@@ -247,7 +248,9 @@ def _save_table(backend: Backend, world: World, given: dict[str, str]) -> int:
 
 
 def _replace_table(backend: Backend, world: World, given: dict[str, str]) -> int:
-    return replace_table(backend, world, given.get("f", "-"), "dry-run" in given)
+    from pyipvsadm.commands.restore import replace_table  # noqa: PLC0415  # ipvsadm itself does not pay for it
+
+    return replace_table(backend, world, run, given.get("f", "-"), "dry-run" in given)
 
 
 def _there(world: World, place: str | None, body: Callable[[], int]) -> int:

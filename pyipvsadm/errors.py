@@ -25,6 +25,8 @@ from pyipvsadm.model import (
     ZERO,
 )
 
+EXIT_REFUSED = 255  # the kernel refused, or popt did not know the option (ipvsadm.c: main returns -1)
+
 _NO_SERVICE = "No such service"
 _NO_SCHEDULER = "Scheduler or persistence engine not found"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from pyipvsadm import addresses
-from pyipvsadm.errors import Failed, Refused, Usage, sentence
+from pyipvsadm.errors import EXIT_REFUSED, Failed, Refused, Usage, sentence
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.parser import check_server
 from pyipvsadm.grammar.values import scheduler_flags
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _SERVER = (("weight", "weight"), ("u-threshold", "upper"), ("l-threshold", "lower"), ("forwarding-method", "forward"))
 _SERVICE = (("scheduler", "scheduler"), ("netmask", "netmask"), ("persistent", "timeout"), ("pe", "pe"))
 
-REFUSED = 255  # as when the table itself says no
 TRIES = 3  # a dump leaves out entries when the table changes meanwhile
 
 
@@ -57,7 +56,7 @@ def find_service(backend: Backend, wanted: Service, op: int) -> Service:
     except Refused as no:
         if no.errno != errno.ESRCH:
             raise
-        raise Failed(sentence(op, no.errno), REFUSED) from None
+        raise Failed(sentence(op, no.errno), EXIT_REFUSED) from None
 
 
 def find_server(backend: Backend, of: Service, wanted: Destination, port: int | None) -> Destination:
@@ -71,7 +70,7 @@ def find_server(backend: Backend, of: Service, wanted: Destination, port: int | 
     else:
         beside = matching(servers, wanted, None)
         hint = f": there is {_named(beside)}" if beside else ""
-        raise Failed(sentence(SET_DEST, errno.ENOENT) + hint, REFUSED)
+        raise Failed(sentence(SET_DEST, errno.ENOENT) + hint, EXIT_REFUSED)
     if len(found) > 1:
         raise Failed(f"which real server is meant? Give one with its port: {_named(found)}", 2)
     return found[0]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pyipvsadm.backends.memory import daemon_in_force
 from pyipvsadm.change.merge import copy
 from pyipvsadm.change.snapshot import server_settings, service_settings
-from pyipvsadm.errors import Failed, Usage
+from pyipvsadm.errors import EXIT_REFUSED, Failed, Usage
 from pyipvsadm.model import (
     DEL_DAEMON,
     DEL_DEST,
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from pyipvsadm.change.desired import Desired, ServerKey, ServiceKey, Wanted
     from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.model import Daemon, Service
-
-REFUSED = 255
 
 
 class Step:
@@ -287,7 +285,7 @@ class _Maker:
             f"the server {server} whose address family is not its service's and the {ROLES[daemon.state]} sync daemon {where} "
             "exclude each other in the kernel; nothing was done"
         )
-        raise Usage(said) if line and self._mixed_then else Failed(said, REFUSED)
+        raise Usage(said) if line and self._mixed_then else Failed(said, EXIT_REFUSED)
 
 
 def _in_force(given: Daemon, now: Daemon) -> Daemon:

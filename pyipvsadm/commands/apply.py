@@ -11,7 +11,7 @@ from pyipvsadm.change import desired, plan
 from pyipvsadm.change.dry_run import Rehearsal
 from pyipvsadm.change.execute import Outcome, carry_out, rehearsed
 from pyipvsadm.change.snapshot import Snapshot, consistent, read_service, read_services
-from pyipvsadm.errors import SIGNALS, Failed, Refused, Usage
+from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, Failed, Refused, Usage
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Service
 
-REFUSED = 255
 DRIFT = 1
 SHOWN = 3  # services by their names; of more, their number
 FORMAT = 1  # of the summary for machines: within it fields may be added, none goes or changes its meaning
@@ -55,7 +54,7 @@ def apply(request: Request, backend: Backend, world: World) -> int:
             outcome = run.carry_out()
         return run.told(outcome)
     except Refused as no:  # a reading
-        raise Failed(str(no), REFUSED) from None
+        raise Failed(str(no), EXIT_REFUSED) from None
 
 
 def _text(request: Request, world: World) -> bytes:
@@ -146,7 +145,7 @@ class _Run:
             shown = _harmless if self._world.output_is_terminal() else str
             self._world.out("".join(_shown(step.change.op, shown(step.rule()), coloured) for step in steps))
         self._tell(outcome, [*copy.assumptions()])
-        return REFUSED if outcome.refused else DRIFT if steps else 0
+        return EXIT_REFUSED if outcome.refused else DRIFT if steps else 0
 
     def carry_out(self) -> Outcome:
         """Send the plan, unless a copy of the table refuses some of it."""
@@ -177,7 +176,7 @@ class _Run:
     def told(self, outcome: Outcome) -> int:
         """Say what was done."""
         self._tell(outcome)
-        return 128 + outcome.signal if outcome.signal else REFUSED if outcome.refused else 0
+        return 128 + outcome.signal if outcome.signal else EXIT_REFUSED if outcome.refused else 0
 
     def _tell(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
         if "json" in self._request.slots:

@@ -10,9 +10,9 @@ each second every service is read again: until nothing is left, SECONDS are over
 from __future__ import annotations
 
 from pyipvsadm import addresses
-from pyipvsadm.change.merge import REFUSED, TRIES, copy, find_server, find_service, matching
+from pyipvsadm.change.merge import TRIES, copy, find_server, find_service, matching
 from pyipvsadm.change.snapshot import read_rows, read_services
-from pyipvsadm.errors import SIGNALS, Failed, Refused, sentence
+from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, Failed, Refused, sentence
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change
 from pyipvsadm.rules import writer
 from pyipvsadm.views.progress import connections, progress_on
@@ -108,7 +108,7 @@ def targets(request: Request, backend: Backend) -> list[Drained]:
         return [Drained(service, [find_server(backend, service, asked.destination, request.port)])]
     found = _having(request, backend)
     if not found:
-        raise Failed("no service has this real server", REFUSED)
+        raise Failed("no service has this real server", EXIT_REFUSED)
     return found
 
 
@@ -151,7 +151,7 @@ class _Draining:
                 if number:
                     self._world.err(f"{name(service, server)}: {sentence(SET_DEST, number)}")
                     self._put_back()
-                    return REFUSED
+                    return EXIT_REFUSED
                 self._done.append((service, server))
             what, count, signal = self._watch(found)
             if what:
@@ -169,7 +169,7 @@ class _Draining:
             self._world.err(f"{no}: stopped{self._nothing_deleted}")
             for done in weighty:  # the table does not answer: what stands is not known, what undoes it is
                 self._world.err(f"to undo: {self._undo(*done)}")
-            return no.status if isinstance(no, Failed) else REFUSED
+            return no.status if isinstance(no, Failed) else EXIT_REFUSED
         return self._delete(found[0])
 
     @property
@@ -274,4 +274,4 @@ class _Draining:
         refused = self._backend.apply([Change(self._deletes.op, drained.service, server)])
         for _, number in refused:
             self._world.err(sentence(self._deletes.op, number))
-        return REFUSED if refused else 0
+        return EXIT_REFUSED if refused else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.errors import EXIT_REFUSED, Skipped, Usage
 from pyipvsadm.grammar.parser import TRY_HELP, Request, Scanner
 from pyipvsadm.rules.fast_parser import Rules
 from pyipvsadm.rules.writer import FORMAT, HEADING
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
             """Return True if the first bare word ends the options."""
 
 
-REFUSED = 255  # main returns -1
-
-
 def steps(text: bytes, world: Context) -> Iterator[tuple[int, Step]]:
     """Each line's number and its change; of a line that changes nothing the Request, of one that popt refuses the Skipped.
 
@@ -56,7 +53,7 @@ def line(at: int, words: list[str], world: Context) -> Step:
         if request.ours:
             raise Usage(f"--{next(iter(request.ours))} does not belong in rules: give it on the command line")
         if request.command == "restore":
-            raise Usage(TRY_HELP, REFUSED)
+            raise Usage(TRY_HELP, EXIT_REFUSED)
         if request.command in ("help", "version"):
             raise Usage(f"--{request.command} ends the rules here: none was applied", 0)
     except Skipped as bad:
