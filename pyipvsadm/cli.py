@@ -234,12 +234,12 @@ def _run_companion(
 
 
 def _save_table(backend: Backend, world: World, given: dict[str, str]) -> int:
-    from pyipvsadm.commands import listing  # noqa: PLC0415  # the door does not pay for it
+    from pyipvsadm.commands import output, save  # noqa: PLC0415  # the door does not pay for it
 
     path = given.get("f", "-")
-    text = listing.saved(backend, world, "n" in given, "full" in given, certain=path != "-")
+    text = save.render_rules(backend, world, "n" in given, "full" in given, certain=path != "-")
     if path == "-":
-        listing.write(world, listing.obeyed_by_none([text], world))
+        output.write_buffered(world, output.sanitize_for_terminal([text], world))
     else:
         from pyipvsadm.files import replace  # noqa: PLC0415
 

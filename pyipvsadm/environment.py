@@ -60,9 +60,9 @@ class World:
         It may quote a file or a command line: to a terminal no character goes that it would obey. Scripts get all as it was.
         """
         if not line.isprintable() and self.error_is_terminal():
-            from pyipvsadm.views.figures import safe  # noqa: PLC0415  # few lines have such
+            from pyipvsadm.text import sanitize  # noqa: PLC0415  # few lines have such
 
-            line = "\n".join(map(safe, line.split("\n")))
+            line = "\n".join(map(sanitize, line.split("\n")))
         self.draw(line + "\n")
 
     def draw(self, text: str) -> None:

@@ -223,9 +223,9 @@ def _shown(op: int, rule: str, coloured: bool) -> str:
 
 
 def _harmless(rule: str) -> str:
-    from pyipvsadm.views.figures import safe  # noqa: PLC0415  # only a terminal would obey what the file says
+    from pyipvsadm.text import sanitize  # noqa: PLC0415  # only a terminal would obey what the file says
 
-    return safe(rule.rstrip("\n")) + "\n"
+    return sanitize(rule.rstrip("\n")) + "\n"
 
 
 def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:

@@ -40,11 +40,11 @@ def run(request: Request, backend: Backend, world: World) -> int:
         from pyipvsadm.commands.restore import restore  # noqa: PLC0415
 
         return restore(backend, world, run)
-    from pyipvsadm.commands import listing  # noqa: PLC0415  # commands that change do not pay for it
+    from pyipvsadm.commands import listing, output, save  # noqa: PLC0415  # commands that change do not pay for it
 
     if request.command == "save":
         numeric, full = "numeric" in request.slots, "full" in request.slots
-        listing.write(world, listing.obeyed_by_none([listing.saved(backend, world, numeric, full)], world))
+        output.write_buffered(world, output.sanitize_for_terminal([save.render_rules(backend, world, numeric, full)], world))
     else:
         listing.show(request, backend, world)
     return 0

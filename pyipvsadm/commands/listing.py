@@ -6,11 +6,19 @@ Owns: in which order things are read and written, what is selected, when names a
 from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
-from pyipvsadm.addresses import address_text, endpoint_text
+from pyipvsadm.commands.names import (
+    _collect_addresses,
+    _named_formatter,
+    attach_names,
+    json_names,
+    list_endpoints,
+    resolve_endpoints,
+    resolve_unless_numeric,
+)
+from pyipvsadm.commands.output import sanitize_for_terminal, write_buffered
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.options import SELECTING
-from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, row
-from pyipvsadm.rules import writer
+from pyipvsadm.model import CONNECTIONS_FILE, row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +30,8 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend, Destination, Row, Service
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.connections import Connection
-    from pyipvsadm.views.json_document import Names as HostNames
 
     Tables = Iterable[tuple[Service, list[Row]]]  # rows: their addresses at least
-
-BLOCK = 1 << 16  # characters written at once
-LOOKED_UP = 1 << 10  # connections whose names are looked up at once
 
 
 def show(request: Request, backend: Backend, world: World) -> None:
@@ -35,7 +39,7 @@ def show(request: Request, backend: Backend, world: World) -> None:
     if "watch" in request.ours:
         _watch(request, backend, world)
     else:
-        write(world, listed(request, backend, world))
+        write_buffered(world, listed(request, backend, world))
 
 
 def listed(request: Request, backend: Backend, world: World) -> Iterable[str]:
@@ -46,19 +50,7 @@ def listed(request: Request, backend: Backend, world: World) -> Iterable[str]:
     asked = world.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
     if "pretty" in request.slots or (asked and world.output_is_terminal()):
         return _pretty(request, backend, world, wanted)
-    return obeyed_by_none(_classic(request, backend, world, wanted), world)
-
-
-def obeyed_by_none(parts: Iterable[str], world: World) -> Iterable[str]:
-    """The same; for a terminal without what it would obey.
-
-    Clients' packets choose some of it (SIP's Call-ID, which an engine remembers), and who wrote a table's file the rest.
-    """
-    if not world.output_is_terminal():
-        return parts
-    from pyipvsadm.views.figures import safe  # noqa: PLC0415  # a pipe gets the bytes as they are
-
-    return ("\n".join(map(safe, part.split("\n"))) for part in parts)
+    return sanitize_for_terminal(_classic(request, backend, world, wanted), world)
 
 
 def _classic(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
@@ -94,7 +86,7 @@ def _pretty(request: Request, backend: Backend, world: World, wanted: Selection 
         rows = list(table(request, backend, wanted))
         groups = [pretty.Group(*row) for row in rows]
         lines = [] if request.services else pretty.title(backend.info(), groups, look)
-        lines += pretty.listing(groups, shown, _naming(rows, request, world), look)
+        lines += pretty.listing(groups, shown, resolve_unless_numeric(rows, request, world), look)
     yield grid.text(lines, look)
 
 
@@ -125,7 +117,7 @@ def _watch(request: Request, backend: Backend, world: World) -> None:
 
     if look(0).styled and "json" not in shown:
         state = live.Live(shown, str(request.ours.get("sort-by") or ""), seconds, look)
-        watch.screen(state, rows, lambda found: _naming(found, request, world), world, seconds)
+        watch.screen(state, rows, lambda found: resolve_unless_numeric(found, request, world), world, seconds)
     else:
         watch.blocks(block, world, seconds)
 
@@ -169,7 +161,7 @@ def _json(request: Request, backend: Backend, world: World, wanted: Selection | 
         from pyipvsadm.views.connections import parse  # noqa: PLC0415
 
         found = map(parse, _connection_lines(backend, wanted))
-        return (json_document.connection(each, names) for each, names in _with_names(found, world, "numeric" in shown))
+        return (json_document.connection(each, names) for each, names in attach_names(found, world, "numeric" in shown))
     if "timeout" in shown:
         return [json_document.timeouts(backend.timeouts())]
     if "daemon" in shown:
@@ -178,29 +170,8 @@ def _json(request: Request, backend: Backend, world: World, wanted: Selection | 
     names = None
     if "numeric" not in shown:
         rows = held = list(rows)
-        names = _names(world, world.names.host_names(sorted(_ends(_addresses(held)))))
+        names = json_names(world, world.names.host_names(sorted(_collect_addresses(list_endpoints(held)))))
     return json_document.table(backend.info(), rows, names, "nosort" not in shown)
-
-
-def _with_names(found: Iterable[Connection], world: World, numeric: bool) -> Iterator[tuple[Connection, HostNames | None]]:
-    """Connections with who knows their names. A block at a time: a listing of any length takes no more memory."""
-    if numeric:
-        yield from ((each, None) for each in found)
-        return
-    import time  # noqa: PLC0415  # numeric listings need no clock
-
-    deadline = time.monotonic() + world.names.seconds
-    hosts: dict[tuple[int, bytes], str] = {}
-    asked: set[tuple[int, bytes]] = set()
-    names = _names(world, hosts)
-    rest = iter(found)
-    while block := [each for _, each in zip(range(LOOKED_UP), rest, strict=False)]:
-        left = deadline - time.monotonic()
-        new = {end[:2] for each in block for end in (each.client, each.virtual, each.server)} - asked
-        if left > 0:
-            asked |= new
-            hosts.update(world.names.host_names(sorted(new), left))
-        yield from ((each, names) for each in block)
 
 
 def _listing(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterable[str]:
@@ -234,7 +205,7 @@ def _listed(tables: Tables, world: World, shown: set[str]) -> Iterator[str]:
     endpoint: Endpoint = addresses.format_numeric
     if "numeric" not in shown:
         tables = list(tables)
-        endpoint = naming(tables, world)
+        endpoint = resolve_endpoints(tables, world)
     listing = classic.Listing(shown, endpoint)
     yield classic.title(shown)
     for service, rows in tables:
@@ -274,104 +245,4 @@ def _found(lines: Iterator[bytes], world: World, numeric: bool) -> tuple[list[Co
     if numeric:
         return found, addresses.format_numeric
     ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
-    return found, _by_name(world, world.names.host_names(ends))
-
-
-def saved(backend: Backend, world: World, numeric: bool, full: bool = False, certain: bool = False) -> str:
-    """The rules as text. By name only where -R would read the name back as the same address.
-
-    full: with time-outs and daemons, and certain. certain: nothing is missing because the table changed meanwhile.
-    """
-    columns = writer.ServerRules.COLUMNS
-    tables: list[tuple[Service, list[Row]]]
-    if full or certain:
-        from pyipvsadm.change import snapshot  # noqa: PLC0415  # the plain save does not pay for it
-        from pyipvsadm.commands import save  # noqa: PLC0415  # the plain save does not pay for it
-
-        found = snapshot.consistent(backend)
-        if full:
-            named = addresses.format_numeric if numeric else naming(_addresses(found.rows), world, read_back=True)
-            return save.text(found, named, world)
-        held = {service.key(): [row(each, columns) for each in servers] for service, servers in found.rows}
-        tables = [(each, held[each.key()]) for each in sorting.services([service for service, _ in found.rows])]
-    else:
-        services = sorting.services(backend.services(counters=False))
-        tables = list(zip(services, backend.rows(services, columns), strict=True))
-    endpoint: Endpoint = addresses.format_numeric if numeric else naming(tables, world, read_back=True)
-    servers = writer.ServerRules(endpoint)
-    parts = []
-    for service, rows in tables:
-        selector = writer.selector(service, endpoint)
-        parts.append(writer.service_rule(service, selector))
-        parts.append(servers.text(service, selector, sorting.servers(rows)))
-    return "".join(parts)
-
-
-def naming(tables: Tables, world: World, read_back: bool = False) -> Endpoint:
-    """How to write addresses and ports by name, every address looked up once and all of them before."""
-    import time  # noqa: PLC0415  # listings in numbers need no clock
-
-    deadline = time.monotonic() + world.names.seconds
-    names = world.names.host_names(sorted(_ends(tables)))
-    if read_back:
-        names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
-    return _by_name(world, names)
-
-
-def _naming(found: Iterable[tuple[Service, list[Destination]]], request: Request, world: World) -> Endpoint:
-    """How the listing of these writes addresses and ports."""
-    return addresses.format_numeric if "numeric" in request.slots else naming(_addresses(found), world)
-
-
-def _addresses(found: Iterable[tuple[Service, list[Destination]]]) -> Tables:
-    return ((service, [(each.addr,) for each in servers]) for service, servers in found)
-
-
-def _ends(tables: Tables) -> set[tuple[int, bytes]]:
-    """All addresses in it."""
-    ends = set()
-    for service, rows in tables:
-        if not service.fwmark:
-            ends.add((service.af, service.addr))
-        ends |= {(AF_INET if len(each[0]) == 4 else AF_INET6, each[0]) for each in rows}
-    return ends
-
-
-def _names(world: World, hosts: dict[tuple[int, bytes], str]) -> HostNames:
-    """From these hosts' names, and each port's looked up once."""
-    ports: dict[tuple[int, int], str | None] = {}
-
-    def names(family: int, addr: bytes, port: int, protocol: int) -> tuple[str | None, str | None]:
-        if (port, protocol) not in ports:
-            ports[port, protocol] = world.names.port_name(port, protocol)
-        return hosts.get((family, addr)), ports[port, protocol]
-
-    return names
-
-
-def _by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
-    names = _names(world, hosts)
-
-    def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:
-        host, service = names(family, addr, port, protocol)
-        return endpoint_text(family, host or address_text(family, addr), service or str(port))
-
-    return endpoint
-
-
-def write(world: World, parts: Iterable[str]) -> None:
-    """Write the parts, many at a time; where they fail to come, those that came are written all the same."""
-    waiting: list[str] = []
-    size = 0
-    try:
-        for part in parts:
-            waiting.append(part)
-            size += len(part)
-            if size > BLOCK:
-                text = "".join(waiting)
-                waiting.clear()
-                size = 0
-                world.out(text)
-    finally:
-        if waiting:
-            world.out("".join(waiting))
+    return found, _named_formatter(world, world.names.host_names(ends))

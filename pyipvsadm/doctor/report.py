@@ -9,7 +9,7 @@ import json
 import textwrap
 
 from pyipvsadm.doctor.codes import BY_CODE, ERROR, STATUS, WARNING
-from pyipvsadm.views.figures import safe
+from pyipvsadm.text import sanitize
 from pyipvsadm.views.json_document import text as as_text
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ def text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
         parts.append(f"{_count(counts[0], 'error')}, {_count(counts[1], 'warning')}.\n")
     else:
         parts.append(f"Nothing wrong was found{' in what was examined' if not_judged else ''}.\n")
-    return "\n".join(map(safe, "".join(parts).split("\n")))
+    return "\n".join(map(sanitize, "".join(parts).split("\n")))
 
 
 def as_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:

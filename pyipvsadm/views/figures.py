@@ -6,8 +6,6 @@ Pure.
 
 from __future__ import annotations
 
-import unicodedata
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,8 +14,6 @@ MINUTE = 60.0  # seconds that a sparkline covers
 
 _UNITS = "kMGTPE"
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-# Letters that run from right to left take the digits beside them along; what steers them is not printable anyway.
-_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 
 
 class Marks:
@@ -103,10 +99,3 @@ def sparkline(samples: Iterable[tuple[float, float, float]], now: float, width: 
     top = max((value for value in cells if value is not None), default=0.0)
     heights = len(marks.heights) - 1
     return "".join(" " if value is None else marks.heights[round(value / top * heights) if top else 0] for value in cells)
-
-
-def safe(text: str) -> str:
-    """Text of others without what a terminal would obey or turn around: each such character is shown as `?`."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c.isprintable() and unicodedata.bidirectional(c) not in _RIGHT_TO_LEFT else "?" for c in text)

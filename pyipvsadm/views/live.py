@@ -10,8 +10,9 @@ from functools import partial
 
 from pyipvsadm import sorting
 from pyipvsadm.grammar.options import SORT_KEYS
+from pyipvsadm.text import sanitize
 from pyipvsadm.views import classic, pretty
-from pyipvsadm.views.figures import MINUTE, safe, sparkline
+from pyipvsadm.views.figures import MINUTE, sparkline
 from pyipvsadm.views.grid import Cell, Column, Grid, folded, sentence
 from pyipvsadm.views.pretty import Group, View, counters, load, many, server_row, service_row
 
@@ -209,7 +210,7 @@ class Live:
         ]
         lines = folded(words, look.width, 2)
         if self._message:
-            lines += folded(sentence(f"{safe(self._message)}; trying again", pretty.ALARM), look.width, 2)
+            lines += folded(sentence(f"{sanitize(self._message)}; trying again", pretty.ALARM), look.width, 2)
         return lines
 
     def _view(self) -> View:

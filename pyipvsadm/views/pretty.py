@@ -14,8 +14,9 @@ from pyipvsadm.addresses import address_text
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, HASHED, ONE_PACKET, PERSISTENT, PROTOCOLS, TUN_CSUM, TUNNEL
 from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
+from pyipvsadm.text import sanitize
 from pyipvsadm.views import classic
-from pyipvsadm.views.figures import bar, count, safe, size, span
+from pyipvsadm.views.figures import bar, count, size, span
 from pyipvsadm.views.grid import Cell, Column, Grid, Row, folded
 
 TYPE_CHECKING = False
@@ -169,13 +170,13 @@ def name(service: Service, endpoint: Endpoint) -> str:
     if service.fwmark:
         return f"FWM {service.fwmark} IPv6" if service.af == AF_INET6 else f"FWM {service.fwmark}"
     protocol = PROTOCOLS.get(service.protocol) or str(service.protocol)
-    return f"{protocol} {safe(endpoint(service.af, service.addr, service.port, service.protocol))}"
+    return f"{protocol} {sanitize(endpoint(service.af, service.addr, service.port, service.protocol))}"
 
 
 def _attributes(group: Group) -> Line:
     """What follows the name where there is room for it: scheduler, flags, and what is wrong."""
     service = group.service
-    words = [(f"  {safe(service.scheduler)}", "")]
+    words = [(f"  {sanitize(service.scheduler)}", "")]
     if service.flags & ~HASHED:
         flags = scheduler_flags(service)
         if flags is not None:
@@ -184,7 +185,7 @@ def _attributes(group: Group) -> Line:
             words += [("  persistent", ""), (f" {span(service.timeout)}", "")]
             mask = mask_text(service)
             words += [(f"  mask {mask}", "")] if mask else []
-            words += [(f"  engine {safe(service.pe)}", "")] if service.pe else []
+            words += [(f"  engine {sanitize(service.pe)}", "")] if service.pe else []
         if service.flags & ONE_PACKET:
             words.append(("  one packet", ""))
     return words + fault(group)
@@ -211,7 +212,7 @@ def service_row(group: Group, view: View, exact: bool, endpoint: Endpoint) -> Ro
 
 def server_row(group: Group, d: Destination, cells: Sequence[Cell], endpoint: Endpoint) -> Row:
     """The row of a server; one with weight 0 stands out."""
-    called = safe(endpoint(d.af, d.addr, d.port, group.service.protocol))
+    called = sanitize(endpoint(d.af, d.addr, d.port, group.service.protocol))
     return Row(called, cells, indent=2, style="" if d.weight else QUIESCED)
 
 
@@ -277,7 +278,7 @@ def daemons(found: Sequence[Daemon], look: Look) -> list[Line]:
         Row(
             ROLES.get(d.state) or str(d.state),
             [
-                Cell(safe(d.interface)),
+                Cell(sanitize(d.interface)),
                 Cell(str(d.syncid)),
                 Cell(address_text(AF_INET if len(d.group) == 4 else AF_INET6, d.group) if d.group else "-"),
                 *(Cell(str(value or "-")) for value in (d.port, d.ttl)),
@@ -303,13 +304,13 @@ def connections(found: Iterable[Connection], endpoint: Endpoint, look: Look, eng
     rows: list[Row | None] = []
     for (protocol, virtual), members in groups.items():
         number = members[0].number
-        called = f"{safe(protocol)} {safe(endpoint(*virtual, number))}"
+        called = f"{sanitize(protocol)} {sanitize(endpoint(*virtual, number))}"
         rows += [None, Row(called, style=SERVICE, words=[(f"  {many(len(members), 'connection')}", "")])]
-        clients = [safe(endpoint(*each.client, number)) for each in members]
+        clients = [sanitize(endpoint(*each.client, number)) for each in members]
         wide = max((len(client) for client in clients if len(client) <= IPV4), default=0)
         for client, each in zip(clients, members, strict=True):
-            cells = [Cell(safe(each.state)), Cell(span(each.expires))]
+            cells = [Cell(sanitize(each.state)), Cell(span(each.expires))]
             if engine:
-                cells += [Cell(safe(each.engine)), Cell(safe(each.data))]
-            rows.append(Row(f"{client:{wide}} -> {safe(endpoint(*each.server, number))}", cells, indent=2))
+                cells += [Cell(sanitize(each.engine)), Cell(sanitize(each.data))]
+            rows.append(Row(f"{client:{wide}} -> {sanitize(endpoint(*each.server, number))}", cells, indent=2))
     return _drawn(columns, rows, look, "Service / client -> real server")

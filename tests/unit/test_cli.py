@@ -199,7 +199,7 @@ def test_what_the_system_refuses_is_a_sentence(error: OSError, said: str, monkey
     monkeypatch.setattr("pyipvsadm.cli.run", refused)
     assert run(FakeWorld(), "-L") == (1, "", said)
     assert run(FakeWorld(b"-A -f 1\n"), "--apply --dry-run") == (255, "", said)
-    monkeypatch.setattr("pyipvsadm.commands.listing.saved", refused)
+    monkeypatch.setattr("pyipvsadm.commands.save.render_rules", refused)
     world = FakeWorld()
     assert (cli.main_save(["-n"], world), world.stderr) == (1, said)
 
@@ -555,7 +555,7 @@ def test_long_listings_are_written_in_blocks(monkeypatch: pytest.MonkeyPatch) ->
     world = with_rules()
     whole = run(world, "-Ln")[1]
     pieces: list[str] = []
-    monkeypatch.setattr("pyipvsadm.commands.listing.BLOCK", 10)
+    monkeypatch.setattr("pyipvsadm.commands.output.BLOCK", 10)
     monkeypatch.setattr(world, "out", pieces.append)
     run(world, "-Ln")
     assert len(pieces) > 2

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.views.figures import BLOCKS, PLAIN, Marks, bar, count, safe, size, span, sparkline
+from pyipvsadm.text import sanitize
+from pyipvsadm.views.figures import BLOCKS, PLAIN, Marks, bar, count, size, span, sparkline
 
 COUNTS: list[tuple[float, bool, str]] = [
     (0, False, "0"),
@@ -121,11 +122,11 @@ def test_a_sparkline_fills_its_width(spans: list[tuple[float, float, float]], wi
     ],
 )
 def test_safe(text: str, shown: str) -> None:
-    assert safe(text) == shown
+    assert sanitize(text) == shown
 
 
 @given(st.text())
 def test_what_is_safe_steers_nothing(text: str) -> None:
-    shown = safe(text)
+    shown = sanitize(text)
     assert len(shown) == len(text)
     assert all(unicodedata.category(c)[0] != "C" and unicodedata.bidirectional(c) not in ("R", "AL") for c in shown)

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 import pyipvsadm
 from pyipvsadm import cli
 from pyipvsadm.backends.memory import Table
-from pyipvsadm.commands.listing import LOOKED_UP
+from pyipvsadm.commands.names import LOOKUP_BATCH
 from pyipvsadm.model import AF_INET, AF_INET6, BACKUP, HASHED, MASTER, TCP, Daemon, Destination, Info, Service
 from pyipvsadm.views import json_document as view
 from pyipvsadm.views.connections import Connection
@@ -291,8 +291,8 @@ class Counting(FakeNames):
 @pytest.mark.parametrize(("words", "blocks"), [("-L -c --json", [6, 0, 0]), ("-L -c --json --resolve-timeout 0", [])])
 def test_connections_are_read_and_looked_up_a_block_at_a_time(words: str, blocks: list[int]) -> None:
     names = Counting()
-    world = FakeWorld(table=Connected(LOOKED_UP), names=names)
-    assert written(world, words).count("\n") == 3 * LOOKED_UP
+    world = FakeWorld(table=Connected(LOOKUP_BATCH), names=names)
+    assert written(world, words).count("\n") == 3 * LOOKUP_BATCH
     assert names.asked == blocks
 
 
@@ -320,7 +320,7 @@ def test_connections_are_written_while_they_are_read(words: str) -> None:
     assert cli.main(words.split(), Watching(table=table)) == 0
     assert table.taken == 30_001
     assert len(ahead) > 10
-    assert max(ahead) <= LOOKED_UP
+    assert max(ahead) <= LOOKUP_BATCH
 
 
 def test_a_table_is_written_while_it_is_read() -> None:

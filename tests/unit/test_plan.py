@@ -17,7 +17,7 @@ from pyipvsadm.addresses import format_numeric
 from pyipvsadm.backends.memory import Table
 from pyipvsadm.change import desired, execute, plan, snapshot
 from pyipvsadm.change.dry_run import Rehearsal
-from pyipvsadm.commands import save
+from pyipvsadm.commands import full_save
 from pyipvsadm.errors import Failed, Refused, Usage
 from pyipvsadm.model import (
     AF_INET,
@@ -58,7 +58,7 @@ def table(changes: Iterable[Change]) -> Table:
 
 def text_of(held: Table) -> bytes:
     """What the full save makes of it; lines that the grammar cannot say are comments there."""
-    return save.text(snapshot.read(held), format_numeric, FakeWorld()).encode()
+    return full_save.render_full_save(snapshot.read(held), format_numeric, FakeWorld()).encode()
 
 
 def said(held: Table) -> tuple[bytes, Table]:

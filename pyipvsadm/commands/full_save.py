@@ -1,0 +1,68 @@
+"""The save that loses nothing, and says so where the grammar cannot keep that.
+
+Owns: which lines are read back as what they came from. Must never know: where the text goes.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import addresses, sorting
+from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.model import HASHED, Change, Record, Service
+from pyipvsadm.rules import reader, writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyipvsadm.change.snapshot import Snapshot
+    from pyipvsadm.environment import World
+    from pyipvsadm.rules.writer import Endpoint
+
+# What a record holds beside its rule.
+_COUNTED = {"stats", "active", "inactive", "persistent"}
+_PARTS = ("service", "destination", "daemon", "timeouts")
+
+
+def render_full_save(found: Snapshot, endpoint: Endpoint, world: World) -> str:
+    """The whole table as rules: services in the order of -S, each one's servers with the oldest first, as schedulers see them.
+
+    A line that -R would refuse stands as a comment, with a service also its servers, so that the others can be restored.
+    That, and each value that would not come back, is said on standard error.
+    """
+    servers = {id(service): members for service, members in found.rows}
+    rows = [(service, servers[id(service)]) for service in sorting.services([service for service, _ in found.rows])]
+    plain = writer.full(rows, found.timeouts, found.daemons, addresses.format_numeric)
+    parts = []
+    outside: Service | None = None  # what cannot be said; nor can its servers
+    for (change, numbers), (_, line) in zip(plain, writer.full(rows, found.timeouts, found.daemons, endpoint), strict=True):
+        lost = None
+        if change.destination is None or change.service is not outside:
+            lost = _lost(change, numbers, world)
+            if lost:
+                world.err(f"not saved as it is: {numbers.rstrip()}: {lost[0]}")
+            if lost and lost[1] and change.destination is None:
+                outside = change.service
+        parts.append(f"# {line}" if change.service is outside is not None or (lost and lost[1]) else line)
+    return "".join(parts)
+
+
+def _lost(change: Change, line: str, world: World) -> tuple[str, bool] | None:
+    """What of the change its line does not say, and whether -R refuses the line; None when it says everything."""
+    try:
+        ((_, back),) = reader.steps(line.encode(), world)
+    except Usage as bad:
+        return (str(bad).removeprefix("line 1: "), True)
+    if isinstance(back, Skipped):
+        return (str(back), True)
+    assert isinstance(back, Change)
+    for part in _PARTS:
+        mine, theirs = getattr(change, part), getattr(back, part)
+        if part == "service" and change.destination is not None:
+            continue  # there it only names
+        for name in mine.__slots__ if isinstance(mine, Record) else ():
+            if name not in _COUNTED and _seen(mine, name) != _seen(theirs, name):
+                return (f"{name} is {_seen(mine, name)}, -R makes it {_seen(theirs, name)}", False)
+    return None
+
+
+def _seen(record: Record, name: str) -> object:
+    value = getattr(record, name)
+    return value & ~HASHED if name == "flags" and isinstance(record, Service) else value

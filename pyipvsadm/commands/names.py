@@ -1,0 +1,101 @@
+"""Look up the names of a listing: many at a time, each once, within the time limit.
+
+Owns: which addresses of a table or of connections are looked up, and when. Must never know: columns, how names are resolved.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import addresses
+from pyipvsadm.addresses import address_text, endpoint_text
+from pyipvsadm.model import AF_INET, AF_INET6
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyipvsadm.environment import World
+    from pyipvsadm.grammar.parser import Request
+    from pyipvsadm.model import Destination, Row, Service
+    from pyipvsadm.rules.writer import Endpoint
+    from pyipvsadm.views.connections import Connection
+    from pyipvsadm.views.json_document import Names as HostNames
+
+    # Services with rows of their servers: the addresses at least.
+    Tables = Iterable[tuple[Service, list[Row]]]
+
+
+LOOKUP_BATCH = 1 << 10  # connections whose names are looked up at once
+
+
+def attach_names(found: Iterable[Connection], world: World, numeric: bool) -> Iterator[tuple[Connection, HostNames | None]]:
+    """Connections with who knows their names. A block at a time: a listing of any length takes no more memory."""
+    if numeric:
+        yield from ((each, None) for each in found)
+        return
+    import time  # noqa: PLC0415  # numeric listings need no clock
+
+    deadline = time.monotonic() + world.names.seconds
+    hosts: dict[tuple[int, bytes], str] = {}
+    asked: set[tuple[int, bytes]] = set()
+    names = json_names(world, hosts)
+    rest = iter(found)
+    while block := [each for _, each in zip(range(LOOKUP_BATCH), rest, strict=False)]:
+        left = deadline - time.monotonic()
+        new = {end[:2] for each in block for end in (each.client, each.virtual, each.server)} - asked
+        if left > 0:
+            asked |= new
+            hosts.update(world.names.host_names(sorted(new), left))
+        yield from ((each, names) for each in block)
+
+
+def resolve_endpoints(tables: Tables, world: World, read_back: bool = False) -> Endpoint:
+    """How to write addresses and ports by name, every address looked up once and all of them before."""
+    import time  # noqa: PLC0415  # listings in numbers need no clock
+
+    deadline = time.monotonic() + world.names.seconds
+    names = world.names.host_names(sorted(_collect_addresses(tables)))
+    if read_back:
+        names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
+    return _named_formatter(world, names)
+
+
+def resolve_unless_numeric(found: Iterable[tuple[Service, list[Destination]]], request: Request, world: World) -> Endpoint:
+    """How the listing of these writes addresses and ports."""
+    return addresses.format_numeric if "numeric" in request.slots else resolve_endpoints(list_endpoints(found), world)
+
+
+def list_endpoints(found: Iterable[tuple[Service, list[Destination]]]) -> Tables:
+    """Return the services with their servers' addresses, to be looked up."""
+    return ((service, [(each.addr,) for each in servers]) for service, servers in found)
+
+
+def _collect_addresses(tables: Tables) -> set[tuple[int, bytes]]:
+    """All addresses in it."""
+    ends = set()
+    for service, rows in tables:
+        if not service.fwmark:
+            ends.add((service.af, service.addr))
+        ends |= {(AF_INET if len(each[0]) == 4 else AF_INET6, each[0]) for each in rows}
+    return ends
+
+
+def json_names(world: World, hosts: dict[tuple[int, bytes], str]) -> HostNames:
+    """From these hosts' names, and each port's looked up once."""
+    ports: dict[tuple[int, int], str | None] = {}
+
+    def names(family: int, addr: bytes, port: int, protocol: int) -> tuple[str | None, str | None]:
+        if (port, protocol) not in ports:
+            ports[port, protocol] = world.names.port_name(port, protocol)
+        return hosts.get((family, addr)), ports[port, protocol]
+
+    return names
+
+
+def _named_formatter(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
+    names = json_names(world, hosts)
+
+    def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:
+        host, service = names(family, addr, port, protocol)
+        return endpoint_text(family, host or address_text(family, addr), service or str(port))
+
+    return endpoint

@@ -1,0 +1,45 @@
+"""Write output in blocks, made safe for a terminal.
+
+Owns: the size of a block. Must never know: what is written.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyipvsadm.environment import World
+
+
+BLOCK = 1 << 16  # characters written at once
+
+
+def sanitize_for_terminal(parts: Iterable[str], world: World) -> Iterable[str]:
+    """The same; for a terminal without what it would obey.
+
+    Clients' packets choose some of it (SIP's Call-ID, which an engine remembers), and who wrote a table's file the rest.
+    """
+    if not world.output_is_terminal():
+        return parts
+    from pyipvsadm.text import sanitize  # noqa: PLC0415  # a pipe gets the bytes as they are
+
+    return ("\n".join(map(sanitize, part.split("\n"))) for part in parts)
+
+
+def write_buffered(world: World, parts: Iterable[str]) -> None:
+    """Write the parts, many at a time; where they fail to come, those that came are written all the same."""
+    waiting: list[str] = []
+    size = 0
+    try:
+        for part in parts:
+            waiting.append(part)
+            size += len(part)
+            if size > BLOCK:
+                text = "".join(waiting)
+                waiting.clear()
+                size = 0
+                world.out(text)
+    finally:
+        if waiting:
+            world.out("".join(waiting))

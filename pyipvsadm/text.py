@@ -1,0 +1,18 @@
+"""Make text safe for a terminal.
+
+Owns: which characters a terminal would obey. Must never know: where the text comes from.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Letters that run from right to left take the digits beside them along; what steers them is not printable anyway.
+_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
+
+
+def sanitize(text: str) -> str:
+    """Text of others without what a terminal would obey or turn around: each such character is shown as `?`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() and unicodedata.bidirectional(c) not in _RIGHT_TO_LEFT else "?" for c in text)
