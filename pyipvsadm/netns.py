@@ -22,11 +22,15 @@ from pyipvsadm.resolver import Resolver
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
-
-    from pyipvsadm.environment import World
+    from typing import Protocol, TypeVar
 
     Answer = TypeVar("Answer")
+
+    class Owner(Protocol):
+        """The environment, whose resolver is replaced for the time of a visit."""
+
+        names: Resolver
+
 
 NAMED = "/run/netns"  # where `ip netns` keeps its own, a file each
 OURS = "/proc/self/ns/net"
@@ -64,7 +68,7 @@ def entering(place: str) -> str:
 class Inside:
     """The network of a namespace for the time of a `with`. Failed (status 2) when it cannot be entered."""
 
-    def __init__(self, place: str, world: World) -> None:
+    def __init__(self, place: str, world: Owner) -> None:
         self._path = path_of(place)
         self._world = world
         self._names = world.names

@@ -15,7 +15,7 @@ from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, Failed, Refused, sentence
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST, TCP, Change
 from pyipvsadm.rules import writer
-from pyipvsadm.views.progress import connections, progress_on
+from pyipvsadm.views.progress import connections, open_progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class _Draining:
         world = self._world
         start = now = world.clock()
         end = None if self._seconds is None else start + self._seconds
-        progress = progress_on(world)
+        progress = open_progress(world.draw, world.err, world.environ, world.error_is_terminal())
         try:
             while True:
                 what, count = self._look(found)

@@ -1,12 +1,10 @@
-"""A click command around the scanner: for --help and for click's test runner.
+"""Render --help from the table of options, with click's formatter.
 
-Owns: the layout of the help, made from the table of options, and its examples. Must never know: the grammar; `parse_args` hands
-the words to it. Only imported when help is asked for: click costs a start 30 ms.
+Owns: the layout of the help and its examples. Must never know: how a command line is parsed or carried out.
+Only imported when help is asked for: click costs a start 30 ms.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
@@ -55,27 +53,6 @@ EXAMPLES = {
     "start-daemon": ("--start-daemon master --mcast-interface eth0 --syncid 7",),
     "stop-daemon": ("--stop-daemon master",),
 }
-
-
-class IpvsadmCommand(click.Command):
-    """click's shell around our grammar: it passes the words on as they are and shows our table as its help.
-
-    ctx.obj: the long name of the command that the help is about, "" for all.
-    """
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep click's parser out: the words go to the scanner."""
-        ctx.params["words"] = list(args)
-        ctx.args = []
-        return []
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The page of one command, or the first page."""
-        row = next((row for row in COMMANDS if row.long == ctx.obj), None)
-        if row is None:
-            _first_page(formatter)
-        else:
-            _page(row, formatter)
 
 
 def _first_page(formatter: click.HelpFormatter) -> None:
@@ -155,30 +132,17 @@ def _operands(row: Command) -> str:
     return f"{{{row.operands}}}" if "|" in row.operands else row.operands.upper()
 
 
-def _run(words: list[str], **_: Any) -> None:
-    from pyipvsadm.cli import main  # noqa: PLC0415  # click's entry is beside the door, not behind it
-    from pyipvsadm.environment import World  # noqa: PLC0415
-
-    class Echo(World):
-        """The real world, but what is written goes through click, which its test runner can read."""
-
-        def out(self, data: str) -> None:
-            click.echo(data, nl=False)
-
-        def err(self, line: str) -> None:
-            click.echo(line, err=True)
-
-    click.get_current_context().exit(main(words, Echo()))
-
-
-ipvsadm = IpvsadmCommand(
-    "ipvsadm",
-    callback=_run,
-    add_help_option=False,
-)
+def write_help(formatter: click.HelpFormatter, about: str) -> None:
+    """Write the page of the command with the long name `about`, or the overview for ""."""
+    row = next((row for row in COMMANDS if row.long == about), None)
+    if row is None:
+        _first_page(formatter)
+    else:
+        _page(row, formatter)
 
 
 def help_text(about: str = "") -> str:
-    """The first page, or that of the command with this long name."""
-    with click.Context(ipvsadm, info_name="ipvsadm", terminal_width=WIDTH, max_content_width=WIDTH, obj=about) as ctx:
-        return ipvsadm.get_help(ctx) + "\n"
+    """Return the overview, or the page of the command with this long name."""
+    formatter = click.HelpFormatter(width=WIDTH, max_width=WIDTH)
+    write_help(formatter, about)
+    return formatter.getvalue().rstrip("\n") + "\n"

@@ -1,6 +1,7 @@
-"""How far a draining is: lines, or a bar where somebody watches.
+"""Show how far a drain is: a bar on a terminal, by rich, or a line now and then.
 
-Owns: the words of both. Must never know: services, backends, what is waited for. The bar itself is in bar.py, which costs 100 ms.
+Owns: the words and the look of both. Must never know: services, backends, what is waited for. rich costs 100 ms: only a bar
+imports it. Nothing here has a thread of its own: it moves when `show` is called.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ from pyipvsadm.views.figures import has_colours, has_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Protocol
-
-    from pyipvsadm.environment import World
 
     class Progress(Protocol):
         """What is shown while connections end."""
@@ -27,16 +26,19 @@ if TYPE_CHECKING:
 EVERY = 10  # seconds between two lines, and over which a rate is taken
 
 
-def progress_on(world: World) -> Progress:
-    """The kind that suits standard error."""
-    if world.error_is_terminal() and has_styles(world.environ):
+def open_progress(
+    draw: Callable[[str], None], err: Callable[[str], None], environ: Mapping[str, str], is_terminal: bool
+) -> Progress:
+    """Return a bar if standard error is a terminal with styles and rich is installed, otherwise lines.
+
+    draw writes to standard error as it is, err a line.
+    """
+    if is_terminal and has_styles(environ):
         try:
-            from pyipvsadm.views.bar import Bar  # noqa: PLC0415  # rich
+            return Bar(draw, has_colours(environ))
         except ImportError:
-            pass  # lines do: nobody's draining stops for want of a bar
-        else:
-            return Bar(world.draw, has_colours(world.environ))
-    return Lines(world.err)
+            pass  # lines do: no drain stops for want of a bar
+    return Lines(err)
 
 
 def connections(count: int) -> str:
@@ -81,3 +83,48 @@ class Lines:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class Bar:
+    """A bar that is full when no connection is left, and gone from the terminal when it is closed.
+
+    Raises ImportError where rich is not installed.
+    """
+
+    def __init__(self, draw: Callable[[str], None], coloured: bool) -> None:
+        from io import StringIO  # noqa: PLC0415
+
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+
+        class Output(StringIO):
+            """The file that rich writes to."""
+
+            def write(self, text: str) -> int:
+                draw(text)
+                return len(text)
+
+        self._told = Told()
+        self._progress = Progress(
+            BarColumn(20),
+            TextColumn("{task.description}", markup=False),
+            # Only the environment module reads variables.
+            console=Console(file=Output(), force_terminal=True, no_color=not coloured, _environ={}),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("")
+
+    def show(self, count: int, seconds: float) -> None:
+        """Draw the bar anew."""
+        text = self._told.text(count, seconds)
+        total = self._told.first or count
+        self._progress.update(self._task, total=total, completed=max(0, total - count), description=text)
+        self._progress.start()
+        self._progress.refresh()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._progress.stop()

@@ -11,9 +11,10 @@ from click.testing import CliRunner
 
 from pyipvsadm import __version__, cli
 from pyipvsadm.backends.memory import Table
+from pyipvsadm.click_command import ipvsadm
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.combinations import goes_with
-from pyipvsadm.grammar.help import EXAMPLES, FIRST, help_text, ipvsadm
+from pyipvsadm.grammar.help import EXAMPLES, FIRST, help_text
 from pyipvsadm.grammar.options import COMMAND_GROUPS, COMMANDS, OPTIONS, Command
 from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Service
@@ -57,7 +58,7 @@ def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(monkeypa
     assert err.startswith("this needs the Python package click: ")
     assert err.endswith("; install it with `apt-get install python3-click'\n")
     monkeypatch.setitem(sys.modules, "pyipvsadm.grammar.help", None)
-    with pytest.raises(ImportError, match=r"pyipvsadm\.command"):
+    with pytest.raises(ImportError, match=r"pyipvsadm\.grammar\.help"):
         run(FakeWorld(), "--help")
 
 

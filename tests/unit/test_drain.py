@@ -470,7 +470,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away(plain: str, monkeypatch: py
 @pytest.mark.parametrize(("term", "has_rich"), [("dumb", True), ("", True), ("xterm", False)])
 def test_lines_where_no_bar_can_be_drawn(term: str, has_rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not has_rich:
-        monkeypatch.setitem(sys.modules, "pyipvsadm.views.bar", None)  # its import fails
+        monkeypatch.setitem(sys.modules, "rich.progress", None)  # its import fails
     case = Drain(FakeWorld(environ={"TERM": term}))
     case.world.seen = True
     case.table.count(A, 1)

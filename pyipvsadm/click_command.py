@@ -1,0 +1,52 @@
+"""Wrap the program as a click command, for click's test runner and for programs that embed it.
+
+Owns: how click hands its words on. Must never know: the grammar; `parse_args` hands the words to the program's own parser.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pyipvsadm.cli import main
+from pyipvsadm.environment import World
+from pyipvsadm.grammar.help import WIDTH, write_help
+
+
+class IpvsadmCommand(click.Command):
+    """A click command that passes the words on as they are and shows the program's own help.
+
+    ctx.obj: the long name of the command that the help is about, "" for all.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Pass the words on: click's parser has no part in it."""
+        ctx.params["words"] = list(args)
+        ctx.args = []
+        return []
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the page of one command, or the overview."""
+        formatter.width = WIDTH
+        write_help(formatter, ctx.obj or "")
+
+
+def _run(words: list[str], **_: Any) -> None:
+    class Echo(World):
+        """The process environment, with output through click, which its test runner can read."""
+
+        def out(self, data: str) -> None:
+            click.echo(data, nl=False)
+
+        def err(self, line: str) -> None:
+            click.echo(line, err=True)
+
+    click.get_current_context().exit(main(words, Echo()))
+
+
+ipvsadm = IpvsadmCommand(
+    "ipvsadm",
+    callback=_run,
+    add_help_option=False,
+)
