@@ -8,11 +8,11 @@ BENCH_PACKAGES := qemu-system-x86 busybox-static
 LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq \
   gcc libc6-dev bash zsh fish mandoc man-db
 # Modules without I/O of their own: unit tests alone cover every branch of them.
-PURE := argv values legal popt options rules endpoint model errors wire netlink layout dumps quick trace connections memory \
-	selection hints complete companions \
-	change/keep change/drain change/plan change/desired change/carry change/rehearse change/save change/snapshot reading \
-	doctor/codes doctor/command doctor/director doctor/facts doctor/mends doctor/probe doctor/realserver doctor/report doctor/services \
-	view/*
+PURE := addresses errors model resolver sorting text backends/memory change/* \
+	commands/doctor commands/drain commands/full_save commands/selection commands/watch completion/candidates \
+	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/probe doctor/real_server doctor/report doctor/services \
+	grammar/combinations grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/values \
+	netlink/* rules/* views/*
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))
 

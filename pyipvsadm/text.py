@@ -1,6 +1,6 @@
-"""Make text safe for a terminal.
+"""Make text safe for a terminal, or for JSON.
 
-Owns: which characters a terminal would obey. Must never know: where the text comes from.
+Owns: which characters a terminal would obey, and how bytes that are no UTF-8 are written. Must never know: where the text comes from.
 """
 
 from __future__ import annotations
@@ -16,3 +16,8 @@ def sanitize(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() and unicodedata.bidirectional(c) not in _RIGHT_TO_LEFT else "?" for c in text)
+
+
+def escape_undecodable(value: str) -> str:
+    r"""Return the text as documents have it: a byte that is no UTF-8 as \xHH."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -12,14 +12,11 @@ from pyipvsadm.rules import reader, writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyipvsadm.environment import World
     from pyipvsadm.model import Daemon, Destination, Service, Timeouts
+    from pyipvsadm.rules.reader import Context
 
     ServiceKey = tuple[int, int, bytes, int, int]
     ServerKey = tuple[int, bytes, int]
-
-
-REPORTED = 3  # lines that say the same again; of more their number is said
 
 
 class Wanted:
@@ -36,32 +33,32 @@ class Wanted:
 class Desired:
     """The table that was described. Records are shared between entries: they must not be changed."""
 
-    __slots__ = ("daemons", "services", "timeouts")
+    __slots__ = ("daemons", "repeated", "services", "timeouts")
 
     def __init__(self) -> None:
         self.services: dict[ServiceKey, Wanted] = {}
         self.daemons: dict[int, tuple[int, Daemon]] = {}
         self.timeouts: tuple[int, Timeouts] | None = None
+        self.repeated: list[str] = []  # a description of each line that says again what another has said
 
     def is_empty(self) -> bool:
         """Whether there was no rule at all."""
         return not (self.services or self.daemons or self.timeouts)
 
 
-def read(text: bytes, world: World) -> Desired:
+def read(text: bytes, context: Context) -> Desired:
     """The table that rule text describes; the order of lines does not matter. Usage (status 2) for what is no such text.
 
-    A line that says again what another has said is passed over, with a word on standard error.
+    A line that says again what another has said is passed over, and described in `repeated`.
     """
     found = Desired()
-    again: list[str] = []
     try:
-        for at, step in reader.steps(text, world):
+        for at, step in reader.steps(text, context):
             if isinstance(step, Skipped):
                 raise Usage(f"line {at}: {step}")
             twice = _take(found, at, step if isinstance(step, Change) else Change(0))
             if twice:
-                again.append(twice)
+                found.repeated.append(twice)
     except Usage as bad:
         raise Usage(str(bad)) from None  # whatever -R would end with
     for wanted in found.services.values():
@@ -70,11 +67,6 @@ def read(text: bytes, world: World) -> Desired:
             raise Usage(
                 f"line {at}: no -A line describes this service: {writer.selector(wanted.service, addresses.format_numeric)}"
             )
-    for twice in again[:REPORTED]:
-        world.err(twice)
-    if len(again) > REPORTED:
-        more = len(again) - REPORTED
-        world.err(f"{more} more line{'s' * (more > 1)} said again what others had said: passed over")
     return found
 
 

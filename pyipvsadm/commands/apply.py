@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend, Service
 
 DRIFT = 1
+REPORTED = 3  # repeated lines that are named
 SHOWN = 3  # services by their names; of more, their number
 FORMAT = 1  # of the summary for machines: within it fields may be added, none goes or changes its meaning
 
@@ -44,6 +45,7 @@ def apply(request: Request, backend: Backend, world: World) -> int:
     """
     try:
         wanted = desired.read(_text(request, world), world)
+        _warn_of_repeated(wanted.repeated, world)
         _check(request, wanted)
         if "prune" in request.slots and "force" not in request.slots and not backend.embedded:
             _guard(request, world)
@@ -67,6 +69,15 @@ def _text(request: Request, world: World) -> bytes:
         return world.read_file(str(path))
     except Failed as no:
         raise Usage(str(no)) from None
+
+
+def _warn_of_repeated(repeated: list[str], world: World) -> None:
+    """Name the first lines that were passed over, then their number."""
+    for line in repeated[:REPORTED]:
+        world.err(line)
+    more = len(repeated) - REPORTED
+    if more > 0:
+        world.err(f"{more} more line{'s' * (more > 1)} said again what others had said: passed over")
 
 
 def _check(request: Request, wanted: Desired) -> None:
@@ -231,11 +242,11 @@ def _harmless(rule: str) -> str:
 def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
     import json  # noqa: PLC0415  # only who asks for it pays for it
 
-    from pyipvsadm.views.json_document import text  # noqa: PLC0415
+    from pyipvsadm.text import escape_undecodable  # noqa: PLC0415
 
     def entry(step: Step, message: str | None = None) -> dict[str, object]:
-        found: dict[str, object] = {"line": step.line or None, "rule": text(step.rule().rstrip())}
-        return found | {"message": text(message)} if message else found
+        found: dict[str, object] = {"line": step.line or None, "rule": escape_undecodable(step.rule().rstrip())}
+        return found | {"message": escape_undecodable(message)} if message else found
 
     found = {
         "format": FORMAT,
@@ -252,6 +263,6 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
         "undone": outcome.undone,
         "stands": [entry(*each) for each in outcome.stands],
         "reordered": [writer.selector(service, addresses.format_numeric) for service in outcome.reordered],
-        "unchecked": [text(line) for line in unchecked],
+        "unchecked": [escape_undecodable(line) for line in unchecked],
     }
     return json.dumps(found, indent=2) + "\n"

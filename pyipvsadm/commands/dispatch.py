@@ -40,11 +40,13 @@ def run(request: Request, backend: Backend, world: World) -> int:
         from pyipvsadm.commands.restore import restore  # noqa: PLC0415
 
         return restore(backend, world, run)
-    from pyipvsadm.commands import listing, output, save  # noqa: PLC0415  # commands that change do not pay for it
-
     if request.command == "save":
+        from pyipvsadm.commands import output, save  # noqa: PLC0415
+
         numeric, full = "numeric" in request.slots, "full" in request.slots
         output.write_buffered(world, output.sanitize_for_terminal([save.render_rules(backend, world, numeric, full)], world))
     else:
+        from pyipvsadm.commands import listing  # noqa: PLC0415
+
         listing.show(request, backend, world)
     return 0

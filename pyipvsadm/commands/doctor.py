@@ -7,7 +7,7 @@ Nothing here is imported unless the doctor was asked for.
 from __future__ import annotations
 
 from pyipvsadm.addresses import address_text, parse
-from pyipvsadm.doctor import director, real_server, report
+from pyipvsadm.doctor import answers, director, real_server, report
 from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, explained
 from pyipvsadm.doctor.facts import OUTSIDE, Table, family_of, host_of, vip_of
 from pyipvsadm.errors import Failed, Refused, Usage
@@ -86,7 +86,7 @@ def _director(world: World, spec: str, opened: Callable[[], Backend], *, probe: 
     facts.handshakes = handshakes
     if probe:
         host.probe(
-            facts, [(host_of(server), director.probe_port(service, server)) for service, server in servers if server.weight]
+            facts, [(host_of(server), answers.probe_port(service, server)) for service, server in servers if server.weight]
         )
     return director.examine(table, facts), list(director.not_judged(table, facts))
 

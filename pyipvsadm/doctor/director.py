@@ -11,6 +11,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from pyipvsadm.doctor import services
+from pyipvsadm.doctor.answers import probed, unanswered
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import (
     Address,
@@ -19,7 +20,6 @@ from pyipvsadm.doctor.facts import (
     family_of,
     host_of,
     pair_name,
-    server_name,
     servers_of,
     service_name,
     vip_of,
@@ -34,9 +34,7 @@ from pyipvsadm.model import (
     GUE,
     MASQ,
     MASTER,
-    PERSISTENT,
     ROUTE,
-    TCP,
     TUN_CSUM,
     TUN_REMCSUM,
     TUNNEL,
@@ -45,9 +43,9 @@ from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from pyipvsadm.doctor.facts import Answer, Facts, Link, Route
+    from pyipvsadm.doctor.facts import Facts, Link, Route
     from pyipvsadm.model import Destination, Service
 
     Check = Callable[[Table, Facts], Iterator[Finding]]
@@ -398,78 +396,7 @@ def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
 # --- what a probe found
 
 
-def probed(table: Table, facts: Facts) -> Iterator[Finding]:
-    """Servers that take connections, and did not answer."""
-    for service, servers in table.services:
-        asked = [(server, facts.answers.get((host_of(server), probe_port(service, server)))) for server in servers]
-        bad = [server for server, answer in asked if server.weight and answer is not None and not _is_well(answer)]
-        for server, answer in asked:
-            if server in bad and answer is not None:
-                yield _unwell(service, server, answer, take_out(service, server, bad, servers, facts))
-
-
-def _is_well(answer: Answer) -> bool:
-    return answer.neighbour not in ("failed", "incomplete") and answer.tcp in ("", "open")
-
-
-def _unwell(service: Service, server: Destination, answer: Answer, mends: tuple[str, ...]) -> Finding:
-    if answer.neighbour in ("failed", "incomplete"):
-        what = f"The kernel's neighbour entry on the way to it: {answer.neighbour}."
-        return Finding("server-no-neighbour", pair_name(service, server), what, mends)
-    if answer.tcp == "refused":
-        return Finding("server-refuses", pair_name(service, server), f"{server_name(server)} refused a connection.", mends)
-    what = f"A connect to {server_name(server)}, given a second: {answer.tcp}."
-    return Finding("server-silent", pair_name(service, server), what, mends)
-
-
-def take_out(
-    service: Service, server: Destination, bad: Collection[Destination], servers: Collection[Destination], facts: Facts
-) -> tuple[str, ...]:
-    """Return the commands that give a bad server weight 0: none where no other one would take its clients.
-
-    With persistence its clients are let go as well, which templates would hold back otherwise.
-    """
-    if not any(each.weight and each not in bad for each in servers):
-        return ()
-    edit = server_command("-e", service, server, weight=0)
-    held = service.flags & PERSISTENT and server.persistent and facts.sysctls.get(services.QUIESCENT) == "0"
-    return (sysctl(services.QUIESCENT, 1), edit) if held else (edit,)
-
-
 # --- what the connections show
-
-
-def unanswered(table: Table, facts: Facts) -> Iterator[Finding]:
-    """Servers of which more than half of the TCP connections stay in SYN_RECV."""
-    exact = {_end(service) for service, _ in table.services if service.port}
-    others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}  # of services by mark, or of all ports
-    for (virtual, real), counts in facts.handshakes.items():
-        if virtual not in exact:
-            others.setdefault(real[:2], []).append(counts)
-    for service, servers in table.services:
-        found = []
-        for server in servers:
-            if service.port:
-                rows = [facts.handshakes.get((_end(service), (server.af, server.addr, server.port)), (0, 0))]
-            else:
-                rows = others.get((server.af, server.addr), [])
-            stay, every = sum(row[0] for row in rows), sum(row[1] for row in rows)
-            if server.weight and 2 * stay > every:
-                found.append((server, stay, every))
-        bad = [server for server, *_ in found]
-        for server, stay, every in found:
-            what = f"{stay} of {count(every, 'connection')} to it {'stay' if every > 1 else 'stays'} in SYN_RECV."
-            mends = take_out(service, server, bad, servers, facts)
-            yield Finding("server-syn-recv", pair_name(service, server), what, mends)
-
-
-def _end(service: Service) -> tuple[int, bytes, int]:
-    return service.af, service.addr, service.port
-
-
-def probe_port(service: Service, server: Destination) -> int:
-    """The TCP port that a probe asks; 0 for none: then only the neighbour is looked at."""
-    return server.port if service.protocol == TCP else 0
 
 
 # --- what was read, but cannot be judged from here

@@ -9,8 +9,8 @@ import json
 import textwrap
 
 from pyipvsadm.doctor.codes import BY_CODE, ERROR, STATUS, WARNING
+from pyipvsadm.text import escape_undecodable as as_text
 from pyipvsadm.text import sanitize
-from pyipvsadm.views.json_document import text as as_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ from pyipvsadm.model import (
 )
 from pyipvsadm.resolver import PROTOCOL_NAMES
 from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
+from pyipvsadm.text import escape_undecodable
 from pyipvsadm.views import classic
 
 TYPE_CHECKING = False
@@ -79,7 +80,7 @@ def _service(found: Service, servers: list[Destination], names: Names | None) ->
     else:
         made["protocol"] = PROTOCOL_NAMES.get(found.protocol) or str(found.protocol)
         made |= _end(found.af, found.addr, found.port, found.protocol, names)
-    made["scheduler"] = text(found.scheduler)
+    made["scheduler"] = escape_undecodable(found.scheduler)
     flags = _scheduler_flags(found)
     if flags:
         made["scheduler_flags"] = flags
@@ -91,7 +92,7 @@ def _service(found: Service, servers: list[Destination], names: Names | None) ->
     elif mask:
         made["persistence_netmask"] = mask
     if found.pe:
-        made["persistence_engine"] = text(found.pe)
+        made["persistence_engine"] = escape_undecodable(found.pe)
     made["one_packet"] = bool(found.flags & ONE_PACKET)
     if found.flags & ~_FLAGS:
         made["unknown_flags"] = found.flags & ~_FLAGS
@@ -147,15 +148,10 @@ def _end(family: int, addr: bytes, port: int, protocol: int, names: Names | None
     if names:
         host, service = names(family, addr, port, protocol)
         if host:
-            made["host_name"] = text(host)
+            made["host_name"] = escape_undecodable(host)
         if service:
-            made["port_name"] = text(service)
+            made["port_name"] = escape_undecodable(service)
     return made
-
-
-def text(value: str) -> str:
-    r"""Return the text as documents have it: a byte that is no UTF-8 as \xHH."""
-    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def timeouts(found: Timeouts) -> str:
@@ -171,7 +167,7 @@ def daemons(found: Iterable[Daemon]) -> str:
 def _daemon(found: Daemon) -> dict[str, Any]:
     made: dict[str, Any] = {
         "role": ROLES.get(found.state) or str(found.state),
-        "interface": text(found.interface),
+        "interface": escape_undecodable(found.interface),
         "sync_id": found.syncid,
     }
     if found.maxlen:
@@ -191,7 +187,12 @@ def connection(found: Connection, names: Names | None) -> str:
         name: {"family": _FAMILIES[family], **_end(family, addr, port, found.number, names)}
         for name, (family, addr, port) in (("client", found.client), ("virtual", found.virtual), ("server", found.server))
     }
-    made = {"protocol": text(found.protocol).lower(), "state": text(found.state), "expires": found.expires, **ends}
+    made = {
+        "protocol": escape_undecodable(found.protocol).lower(),
+        "state": escape_undecodable(found.state),
+        "expires": found.expires,
+        **ends,
+    }
     if found.engine:
-        made |= {"persistence_engine": text(found.engine), "persistence_data": text(found.data)}
+        made |= {"persistence_engine": escape_undecodable(found.engine), "persistence_data": escape_undecodable(found.data)}
     return document(**made)

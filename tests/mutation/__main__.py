@@ -20,12 +20,12 @@ _GRAMMAR = ["unit/test_options", "unit/test_popt", "unit/test_argv", "cases/test
 _OURS = ["unit/test_selection", "unit/test_cli", "unit/test_drain", "unit/test_watch", "unit/test_doctor_command"]
 _BYTES = ["unit/test_wire", "unit/test_layout", "unit/test_kernel"]
 TESTS = {
-    "argv": [*_GRAMMAR, *_OURS],
-    "legal": [*_GRAMMAR, *_OURS, "unit/test_complete"],
-    "values": [*_GRAMMAR, *_OURS],
-    "options": [*_GRAMMAR, "unit/test_man", *_OURS, "unit/test_complete"],
-    "wire": _BYTES,
-    "dumps": _BYTES,
+    "grammar/parser": [*_GRAMMAR, *_OURS],
+    "grammar/combinations": [*_GRAMMAR, *_OURS, "unit/test_complete"],
+    "grammar/values": [*_GRAMMAR, *_OURS],
+    "grammar/options": [*_GRAMMAR, "unit/test_man", *_OURS, "unit/test_complete"],
+    "netlink/codec": _BYTES,
+    "netlink/dumps": _BYTES,
     "change/plan": ["unit/test_plan", "unit/test_apply"],
 }
 

@@ -23,7 +23,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "pyipvsadm"
 PROSE = {"Command": 2, "Option": 3}  # which argument is a line of help
 EXPLAINED = {"SCHEDULERS", "ENGINES"}  # names to explanations, which are prose
 TITLED = {"COMMAND_GROUPS"}  # a title, which is prose, and what stands under it
-AT_IMPORT = {"options"}  # whose functions make the rows of tables, and are never called again
+AT_IMPORT = {"grammar/options"}  # whose functions make the rows of tables, and are never called again
 INSTEAD = {"OPTIONAL": "REQUIRED", "REQUIRED": "OPTIONAL", "True": "False", "False": "True"}
 # Of a Struct: another order, or sign. Values of 16 bits are lengths, kinds and families, all small: their sign is nothing.
 LAYOUT = {"=": ">", ">": "<", **{code: code.swapcase() for code in "bBiIqQ"}}

@@ -13,34 +13,20 @@ import pytest
 
 from pyipvsadm import __version__
 
-FILES = (
-    *(
-        "__init__",
-        "__main__",
-        "argv",
-        "cli",
-        "command",
-        "companions",
-        "complete",
-        "connections",
-        "dumps",
-        "endpoint",
-        "errors",
-        "files",
-        "kernel",
-        "legal",
-        "listing",
-        "memory",
-    ),
-    *("layout", "model", "netlink", "options", "popt", "quick", "rules", "run", "shells", "tablefile", "trace", "wire", "world"),
-    *("hints", "netns", "reading", "selection", "terminal", "values"),
-    *("change/__init__", "change/apply", "change/carry", "change/desired", "change/drain", "change/keep", "change/plan"),
-    *("change/rehearse", "change/save", "change/snapshot"),
-    *("view/__init__", "view/bar", "view/classic", "view/figures", "view/grid", "view/json", "view/live", "view/order"),
-    *("view/pretty", "view/procfs", "view/progress", "view/watch"),
-    *("doctor/__init__", "doctor/codes", "doctor/command", "doctor/director", "doctor/facts", "doctor/host", "doctor/mends"),
-    *("doctor/probe", "doctor/realserver", "doctor/report", "doctor/services"),
-)
+# Modules of each folder of the package.
+FOLDERS = {
+    "": "__init__ __main__ addresses cli click_command environment errors files model netns resolver sorting terminal text",
+    "backends": "__init__ kernel memory table_file",
+    "change": "__init__ desired dry_run execute merge plan snapshot",
+    "commands": "__init__ apply dispatch doctor drain full_save listing modify names output restore save selection watch",
+    "completion": "__init__ candidates shells",
+    "doctor": "__init__ answers codes director facts fixes host probe real_server report services",
+    "grammar": "__init__ combinations help hints options parser popt programs values",
+    "netlink": "__init__ codec dump_layout dumps messages trace",
+    "rules": "__init__ fast_parser reader writer",
+    "views": "__init__ classic connections figures grid json_document live pretty procfs progress",
+}
+FILES = [f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()]
 COLLECTION = "ansible_collections/pyipvsadm/lvs"
 PAPERS = {"README.md", "galaxy.yml", "meta/runtime.yml", "plugins/modules/ipvs_rules.py"}
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}

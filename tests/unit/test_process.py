@@ -234,30 +234,42 @@ def test_no_permission() -> None:
 STANDARD = {"__future__", "gc", "sys", "os", "_socket", "struct", "_struct", "errno", "fcntl", "time", "_signal"}
 ALWAYS = {
     "",
-    ".argv",
+    ".addresses",
     ".cli",
-    ".endpoint",
+    ".commands",
+    ".commands.dispatch",
+    ".commands.modify",
+    ".environment",
     ".errors",
-    ".legal",
+    ".grammar",
+    ".grammar.combinations",
+    ".grammar.options",
+    ".grammar.parser",
+    ".grammar.popt",
+    ".grammar.values",
     ".model",
-    ".options",
-    ".popt",
-    ".rules",
-    ".run",
-    ".values",
-    ".world",
+    ".resolver",
 }
+RULES = {".rules", ".rules.fast_parser", ".rules.reader", ".rules.writer"}
 BACKENDS = {
-    "memory": {".memory"},
-    "memory:{}/table": {".files", ".memory", ".quick", ".tablefile"},
-    "kernel": {".dumps", ".kernel", ".layout", ".netlink", ".wire"},
+    "memory": {".backends", ".backends.memory"},
+    "memory:{}/table": {".backends", ".backends.memory", ".backends.table_file", ".files", *RULES},
+    "kernel": {
+        ".backends",
+        ".backends.kernel",
+        ".netlink",
+        ".netlink.codec",
+        ".netlink.dump_layout",
+        ".netlink.dumps",
+        ".netlink.messages",
+    },
 }
-LISTED = {".listing", ".view", ".view.order", ".view.procfs"}
+WRITTEN = {".commands.names", ".commands.output", ".rules", ".rules.writer", ".sorting"}
 REQUESTS: list[tuple[list[str], set[str]]] = [
-    (["-L", "-n"], LISTED | {".view.classic"}),
+    (["-L", "-n"], WRITTEN | {".commands.listing", ".views", ".views.classic", ".views.procfs"}),
     (["-A", "-t", "10.0.0.1:80"], set()),
-    (["-R"], {".quick", ".reading"}),
-    (["-S", "-n"], LISTED),
+    (["-R"], {".commands.restore", *RULES}),
+    (["-S", "-n"], WRITTEN | {".commands.save"}),
     (["-q"], set()),
     (["-v"], set()),
 ]

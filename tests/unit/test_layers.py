@@ -1,0 +1,101 @@
+"""Imports run downwards, without cycles: the layers of the package, and a test that holds every module to them."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "pyipvsadm"
+
+# From the top: a folder or module may import those of later lines, and within its own folder. Not its neighbours on its line.
+LAYERS = (
+    {"__main__", "click_command"},
+    {"cli"},
+    {"commands", "completion"},
+    {"environment", "change"},
+    {"backends", "doctor", "views"},
+    {"rules"},
+    {"grammar"},
+    {"addresses", "netns", "files", "text", "terminal"},
+    {"netlink", "resolver", "sorting", "errors"},
+    {"model"},
+    {"__init__"},
+)
+# Modules on one line that are used by another on it.
+WITHIN = {("resolver", "errors"), ("netlink", "errors")}
+
+
+def find_modules() -> dict[str, Path]:
+    """Return the dotted name below the package and the path of each module."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+MODULES = find_modules()
+
+
+def read_imports(text: str, typing: bool) -> set[str]:
+    """Return the modules of the package that a text imports anywhere; typing: also those for type checkers only."""
+    tree = ast.parse(text)
+    skipped: set[ast.AST] = set()
+    if not typing:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                skipped |= set(ast.walk(node))
+    found = set()
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    below = {name.removeprefix("pyipvsadm").removeprefix(".") for name in found if name.split(".")[0] == "pyipvsadm"}
+    return {name if name in MODULES else name.rpartition(".")[0] or "__init__" for name in below}
+
+
+def unit(module: str) -> str:
+    """Return the folder of a module, or the module where it stands alone."""
+    return module.partition(".")[0]
+
+
+def find_upward_imports(module: str, imports: set[str]) -> list[str]:
+    """Return the imports that do not lead to a lower line of LAYERS."""
+    rank = {name: index for index, layer in enumerate(LAYERS) for name in layer}
+    return sorted(
+        target
+        for target in imports
+        if unit(target) != unit(module)
+        and (unit(module), unit(target)) not in WITHIN
+        and rank[unit(target)] <= rank[unit(module)]
+    )
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_run_downwards(module: str) -> None:
+    if module in ("", "__init__"):
+        return
+    assert find_upward_imports(module, read_imports(MODULES[module].read_text(), typing=True)) == []
+
+
+def test_every_module_is_in_a_layer() -> None:
+    assert {unit(name or "__init__") for name in MODULES} == set().union(*LAYERS)
+
+
+def test_an_upward_import_is_found() -> None:
+    assert find_upward_imports(
+        "netlink.codec", read_imports("def f():\n    from pyipvsadm.commands import save\n", typing=False)
+    ) == ["commands.save"]
+    assert find_upward_imports("views.grid", {"backends.memory"}) == ["backends.memory"]
+
+
+def test_no_modules_import_each_other() -> None:
+    graph = {name: read_imports(path.read_text(), typing=False) - {name} for name, path in MODULES.items() if name}
+    with pytest.raises(CycleError):
+        TopologicalSorter({**graph, "model": {"cli"}}).prepare()
+    TopologicalSorter(graph).prepare()
