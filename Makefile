@@ -124,7 +124,7 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 	for name in $(PROGRAMS); do \
 	  sed -e "1s|.*|#!$$INTERPRETER -IS|" -e "s|^from pyipvsadm|import sys; sys.path.append(\"$$PYTHONDIR\")\n&|" \
 	    "pyipvsadm/programs/$$name" >"$$new/$$name"; put 755 "$$new/$$name" "SBINDIR/$$name"; done; \
-	filled() { sed -e "s|@SBINDIR@|$$SBINDIR|; s|@LIBEXECDIR@|$$LIBEXECDIR|; s|@SYSCONFDIR@|$$SYSCONFDIR|" "debian/$$1" >"$$new/$$1"; }; \
+	filled() { sed -e "s|@SBINDIR@|$$SBINDIR|; s|@LIBEXECDIR@|$$LIBEXECDIR|; s|@SYSCONFDIR@|$$SYSCONFDIR|" "packaging/systemd/$$1" >"$$new/$$1"; }; \
 	filled service.sh; put 755 "$$new/service.sh" LIBEXECDIR/service; \
 	filled ipvsadm.service; put 644 "$$new/ipvsadm.service" UNITDIR/ipvsadm.service
 
@@ -142,7 +142,8 @@ deb-packages:
 deb: deb-packages ## build the Debian package: dist/pyipvsadm_*.deb
 	rm -rf build/deb
 	mkdir -p build/deb/source dist
-	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm ansible_collections debian completions man docs) build/deb/source
+	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm ansible_collections packaging completions man docs) build/deb/source
+	mv build/deb/source/packaging/debian build/deb/source/debian
 	find build/deb/source -name __pycache__ -prune -exec rm -r {} +
 	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign
 	mv build/deb/pyipvsadm_*.deb dist
@@ -162,7 +163,7 @@ soak: env lab-packages ## STEPS random changes (10000) from SEED: the kernel's a
 
 FUZZ ?= 600
 fuzz: env ## hostile input to every reader for FUZZ seconds (600)
-	$(BIN)/python -m tests.fuzz $(FUZZ)
+	$(BIN)/python -m tools.fuzz $(FUZZ)
 
 # coverage.py starts by itself in every process of the environment's Python, in the guests too (tests/coverage.toml).
 MEASURED := $(CURDIR)/.lab/coverage
@@ -178,28 +179,28 @@ coverage: env lab-packages ## lines and branches of the whole package that any t
 mutation: env ## small faults in the program, one at a time, each of which a test must find (MODULES; about half an hour)
 	@$(BIN)/python -c 'import mutmut' 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,mutation]'
-	$(BIN)/python -m tests.mutation $(MODULES)
+	$(BIN)/python -m tools.mutation $(MODULES)
 
 guided-fuzz: env ## the same on inputs that are made by what of the code they reach (atheris, which it installs; x86_64)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
-	$(BIN)/python -m tests.fuzz.guided $(FUZZ)
+	$(BIN)/python -m tools.fuzz.guided $(FUZZ)
 
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
-	$(BIN)/python -m tests.cases.record
+	$(BIN)/python -m tools.record_cases
 
 record-replies: env lab-packages ## record again what the lab's kernels answer, byte for byte: ours, Debian stable's and unstable's (root)
-	$(BIN)/python -m tests.replies.record
-	for suite in stable unstable; do $(BIN)/python -m tests.lab.newer $$suite $(BIN)/python -m tests.replies.record || exit; done
+	$(BIN)/python -m tools.record_replies
+	for suite in stable unstable; do $(BIN)/python -m tests.lab.newer $$suite $(BIN)/python -m tools.record_replies || exit; done
 
 pictures: env ## draw the README's pictures and the snapshots of the views anew
-	$(BIN)/python -m tests.pictures
+	$(BIN)/python -m tools.pictures
 
 bench-packages: lab-packages
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(BENCH_PACKAGES) >/dev/null 2>&1; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(BENCH_PACKAGES) >/dev/null; fi
 
 bench: env bench-packages ## ours and the reference side by side, and where our time goes (root, about an hour)
-	$(BIN)/python -m tests.bench $(BENCH)
+	$(BIN)/python -m tools.bench $(BENCH)
 
 clean: ## remove the environment and what the tests left
 	rm -rf $(VENV) .lab build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

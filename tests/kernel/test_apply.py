@@ -43,7 +43,6 @@ from pyipvsadm.model import (
 from pyipvsadm.netlink import messages
 from pyipvsadm.resolver import Resolver
 from pyipvsadm.rules.writer import change_rule
-from tests.bench.rows import rules
 from tests.cases.case import Step
 from tests.cases.ours import answer
 from tests.contract.backends import need_nic, plug_in
@@ -52,6 +51,7 @@ from tests.kernel import netns as namespaces
 from tests.kernel.netns import Result, inside, run_child, run_ours, run_reference
 from tests.kernel.network import NAT, Connection, built, eventually
 from tests.kernel.tracer import traced
+from tools.bench.rows import rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -11,9 +11,9 @@ import os
 import pytest
 
 from pyipvsadm.cli import main
-from tests.bench.rows import rules
 from tests.kernel import netns as namespaces
 from tests.kernel.tracer import traced
+from tools.bench.rows import rules
 
 PER_RULE = 0.05
 PER_SERVICE = 4

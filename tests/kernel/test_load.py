@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.bench import measure
-from tests.bench.rows import rules
 from tests.kernel.netns import REFERENCE, Result, inside, run_ours, run_reference
 from tests.kernel.network import ip
 from tests.kernel.test_growth import calls
+from tools.bench import measure
+from tools.bench.rows import rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pyipvsadm.cli import main
 from pyipvsadm.model import TCP
 from pyipvsadm.views import connections
-from tests.bench import install, names, report, rows
-from tests.bench.archive import Archive
 from tests.unit.worlds import FakeWorld
+from tools.bench import install, names, report, rows
+from tools.bench.archive import Archive
 
 if TYPE_CHECKING:
     from pathlib import Path

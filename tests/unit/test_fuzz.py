@@ -12,9 +12,9 @@ from pyipvsadm.change import desired, execute, plan, snapshot
 from pyipvsadm.model import AF_INET, NEW_SERVICE, Change, Service
 from pyipvsadm.netlink import messages
 from pyipvsadm.rules import reader
-from tests.fuzz import targets
-from tests.fuzz.targets import TARGETS, Endless, lines_of, memory_of
 from tests.unit.worlds import FakeWorld
+from tools.fuzz import targets
+from tools.fuzz.targets import TARGETS, Endless, lines_of, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

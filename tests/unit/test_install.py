@@ -92,11 +92,11 @@ def test_make_refuses_other_folders(target: str, variable: str, tmp_path: Path) 
 
 
 def test_versions_and_extras_stand_in_one_voice() -> None:
-    assert re.match(r"pyipvsadm \((.*?)\)", Path("debian/changelog").read_text())[1] == __version__  # type: ignore[index]
+    assert re.match(r"pyipvsadm \((.*?)\)", Path("packaging/debian/changelog").read_text())[1] == __version__  # type: ignore[index]
     assert Path("CHANGELOG.md").read_text().splitlines()[2].split()[1] == __version__
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     assert sorted(re.split("[>=]", each)[0] for each in project["dependencies"]) == list(EXTRAS)
-    (recommends,) = re.findall("^Recommends: (.*)$", Path("debian/control").read_text(), re.MULTILINE)
+    (recommends,) = re.findall("^Recommends: (.*)$", Path("packaging/debian/control").read_text(), re.MULTILINE)
     assert recommends == ", ".join(f"python3-{name}" for name in EXTRAS)
 
 

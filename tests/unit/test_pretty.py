@@ -18,9 +18,9 @@ from pyipvsadm.addresses import endpoint_text, format_numeric
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, TCP, TUNNEL, Destination, Service
 from pyipvsadm.views import grid, pretty
 from pyipvsadm.views.connections import Connection
-from tests.pictures.__main__ import COLUMNS, picture
-from tests.pictures.draw import PICTURES, SNAPSHOTS, snapshot
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all, lines
+from tools.pictures.__main__ import COLUMNS, picture
+from tools.pictures.draw import PICTURES, SNAPSHOTS, snapshot
 
 if TYPE_CHECKING:
     from pyipvsadm.rules.writer import Endpoint

@@ -17,8 +17,8 @@ from pyipvsadm.backends import memory
 from pyipvsadm.backends.table_file import FileTable
 from pyipvsadm.errors import Failed
 from tests.contract.backends import content
-from tests.releases.record import HERE, WRITTEN, Table, statuses, written
 from tests.unit.worlds import FakeWorld
+from tools.record_releases import HERE, WRITTEN, Table, statuses, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

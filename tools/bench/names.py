@@ -1,4 +1,4 @@
-"""A listing by name where the resolver is slow or silent: `python -m tests.bench.names KIND OUTPUT` writes what it took as JSON.
+"""A listing by name where the resolver is slow or silent: `python -m tools.bench.names KIND OUTPUT` writes what it took as JSON.
 
 Owns: a name server on loopback, in a network and an /etc of its own, so that the C library's resolver meets it and nothing
 leaves the machine. Must never know: bars. The table is an embedded one: no kernel module is needed. Root only.
@@ -19,10 +19,10 @@ import threading
 import time
 from pathlib import Path
 
-from tests.bench import rows
-from tests.bench.install import OURS
-from tests.bench.measure import ENVIRONMENT, run
 from tests.kernel import netns
+from tools.bench import rows
+from tools.bench.install import OURS
+from tools.bench.measure import ENVIRONMENT, run
 
 CLONE_NEWNS = 0x00020000  # uapi/linux/sched.h
 MS_BIND, MS_REC, MS_PRIVATE = 1 << 12, 1 << 14, 1 << 18  # uapi/linux/mount.h

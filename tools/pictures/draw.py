@@ -10,7 +10,7 @@ from pyipvsadm.model import Info
 from pyipvsadm.views import grid, pretty
 from pyipvsadm.views.figures import BLOCKS, PLAIN
 from pyipvsadm.views.live import Live
-from tests.pictures import sample
+from tools.pictures import sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyipvsadm.views.grid import Line, Look
 
 WIDTHS = (60, 80, 140)
-FOLDER = Path(__file__).parent.parent / "unit" / "snapshots"
+FOLDER = Path(__file__).parents[2] / "tests" / "unit" / "snapshots"
 LIVE_LINES = 20
 
 

@@ -1,4 +1,4 @@
-"""What a release has promised, in files: `python -m tests.releases.record NAME` records today's in a folder of that name, once.
+"""What a release has promised, in files: `python -m tools.record_releases NAME` records today's in a folder of that name, once.
 
 Owns: which things are written and with which words. Must never know: what later releases may add (unit/test_releases.py).
 A folder holds the file of an embedded table (`table`), what each of WRITTEN said of it, and the exit statuses of commands on it.
@@ -20,7 +20,7 @@ from tests.unit.worlds import FakeWorld, apply_all
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "tests" / "releases"
 
 TABLE = (
     "--set 100 200 300",

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz [SECONDS]`: every target in turn for its share of the time, with what was tried and found."""
+"""`python -m tools.fuzz [SECONDS]`: every target in turn for its share of the time, with what was tried and found."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.targets import TARGETS, Endless, lines_of
+from tools.fuzz.targets import TARGETS, Endless, lines_of
 
 if TYPE_CHECKING:
-    from tests.fuzz.targets import Target
+    from tools.fuzz.targets import Target
 
 ROUND = 200  # inputs from one seed
 MOST_MEMORY = 64  # MiB that the process may grow by from the end of a target's first round: for one input, or left by many

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz.guided [SECONDS [TARGET...]]`: the targets on inputs that atheris makes by what of our code they reach.
+"""`python -m tools.fuzz.guided [SECONDS [TARGET...]]`: the targets on inputs that atheris makes by what of our code they reach.
 
 Owns: how bytes become the input of a target, and seeds. Must never know: what a target does.
 Each runs in a process of its own, which libFuzzer ends. What it finds stays in .lab/fuzz/TARGET-crash-...: make it a case.
@@ -24,7 +24,7 @@ def from_bytes(name: str) -> Callable[[bytes], object]:
     """A target as a function of bytes: a text's own, elsewhere those that Hypothesis draws from."""
     from hypothesis import given  # noqa: PLC0415  # what is instrumented is imported after atheris
 
-    from tests.fuzz import targets  # noqa: PLC0415
+    from tools.fuzz import targets  # noqa: PLC0415
 
     target = targets.TARGETS[name]
     if name == "connections":
@@ -44,7 +44,7 @@ def from_bytes(name: str) -> Callable[[bytes], object]:
 
 def seeds(name: str) -> list[bytes]:
     """What is right, to begin with."""
-    from tests.fuzz import targets  # noqa: PLC0415
+    from tools.fuzz import targets  # noqa: PLC0415
 
     return {
         "connections": [b"\0" + targets.CONNECTIONS[0] + line for line in targets.CONNECTIONS],
@@ -73,13 +73,13 @@ def run(name: str, seconds: int) -> None:
 
 
 def main() -> int:
-    from tests.fuzz.targets import TARGETS  # noqa: PLC0415
+    from tools.fuzz.targets import TARGETS  # noqa: PLC0415
 
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 600.0
     names = sys.argv[2:] or list(TARGETS)
     status = 0
     for name in names:
-        command = [sys.executable, "-c", f"from tests.fuzz.guided import run; run({name!r}, {round(seconds / len(names))})"]
+        command = [sys.executable, "-c", f"from tools.fuzz.guided import run; run({name!r}, {round(seconds / len(names))})"]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
         lines = done.stdout.splitlines()
         if done.returncode:

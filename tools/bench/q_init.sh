@@ -15,6 +15,6 @@ hostname lab
 /usr/sbin/modprobe -a ip_vs $(cat /bench/modules)
 . /bench/task
 cd "$REPO"
-/usr/bin/python3 -m tests.bench.guest "$TOKEN" /dev/ttyS1 "$@" </dev/null
+/usr/bin/python3 -m tools.bench.guest "$TOKEN" /dev/ttyS1 "$@" </dev/null
 echo o >/proc/sysrq-trigger
 while :; do sleep 1; done

@@ -1,4 +1,4 @@
-"""`python -m tests.cases.record` boots a guest, runs every case through the reference and writes recorded.json."""
+"""`python -m tools.record_cases` boots a guest, runs every case through the reference and writes recorded.json."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ if __name__ == "__main__":
     else:
         from tests.lab.made import made  # not in the guest
 
-        recording.FILE.write_text(made("tests.cases.record", MADE))
+        recording.FILE.write_text(made("tools.record_cases", MADE))

@@ -1,4 +1,4 @@
-"""`python -m tests.mutation [MODULE...]`: the faults that no test finds, held against those that are known to live."""
+"""`python -m tools.mutation [MODULE...]`: the faults that no test finds, held against those that are known to live."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 import tomllib
 from pathlib import Path
 
-from tests.mutation.mutants import Mutant, mutants
-from tests.mutation.trial import HUNG, LIVED, trials
+from tools.mutation.mutants import Mutant, mutants
+from tools.mutation.trial import HUNG, LIVED, trials
 
 KNOWN = Path(__file__).with_name("survivors.toml")
 BAR = 90  # per cent
@@ -31,7 +31,7 @@ TESTS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Faults that no test finds.")
+    parser = argparse.ArgumentParser(prog="python -m tools.mutation", description="Faults that no test finds.")
     parser.add_argument("--sample", type=float, default=1, metavar="SHARE", help="of the faults, at random (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="WORD", help="faults whose name has it")

@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.bench.install import OURS, PYTHON, REPO, VENV, installed
-from tests.bench.measure import ENVIRONMENT, run
-from tests.bench.names import DELAYS
+from tools.bench.install import OURS, PYTHON, REPO, VENV, installed
+from tools.bench.measure import ENVIRONMENT, run
+from tools.bench.names import DELAYS
 
 STARTS = 40
 COMMANDS = {
@@ -58,6 +58,6 @@ def names() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         for kind in DELAYS:  # a process of its own: what it does to its mounts and its network ends with it
-            subprocess.run([sys.executable, "-m", "tests.bench.names", kind, out], check=True, timeout=120, cwd=REPO)
+            subprocess.run([sys.executable, "-m", "tools.bench.names", kind, out], check=True, timeout=120, cwd=REPO)
             found[kind] = json.loads(out.read_text())
     return found

@@ -1,4 +1,4 @@
-"""All measurements, or some: `python -m tests.bench [OPTIONS]`, a table on standard output, JSON in .lab/bench.json.
+"""All measurements, or some: `python -m tools.bench [OPTIONS]`, a table on standard output, JSON in .lab/bench.json.
 
 Ends with 1 when the two tools differ or a guest fails; a bar that is missed is marked, and no more.
 """
@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.bench import host, q, report, rows
-from tests.bench.guest import RESULTS
-from tests.bench.install import PYTHON, installed
 from tests.lab import boot
 from tests.lab.verdict import PASSED, judge, tail
+from tools.bench import host, q, report, rows
+from tools.bench.guest import RESULTS
+from tools.bench.install import PYTHON, installed
 
 PLACE = boot.LAB / "bench.json"
 GUESTS = ("host", "q", "u")
@@ -40,7 +40,7 @@ def in_u(words: list[str], timeout: float) -> dict[str, Any]:
     installed()
     place = boot.LAB / "bench" / "u.json"
     place.unlink(missing_ok=True)
-    command = shlex.join([PYTHON, "-m", "tests.bench.work", str(place), *words])
+    command = shlex.join([PYTHON, "-m", "tools.bench.work", str(place), *words])
     left = boot.boot(boot.Task(name="bench-u", command=command, memory="4G", timeout=timeout), q.show)
     verdict = judge(left)
     if verdict.kind != PASSED:
@@ -50,7 +50,7 @@ def in_u(words: list[str], timeout: float) -> dict[str, Any]:
 
 
 def in_q(words: list[str], timeout: float, counting: bool) -> dict[str, Any]:
-    left = q.run([PYTHON, "-m", "tests.bench.work", RESULTS, *words], q.show, timeout=timeout, counting=counting)
+    left = q.run([PYTHON, "-m", "tools.bench.work", RESULTS, *words], q.show, timeout=timeout, counting=counting)
     verdict = judge(left)
     if verdict.kind != PASSED:
         raise GuestError(f"Q: {verdict}\n{tail(left.log)}")
@@ -65,7 +65,7 @@ def lacking(guest: str) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure ipvsadm against the reference.")
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description="Measure ipvsadm against the reference.")
     parser.add_argument("--guest", action="append", choices=GUESTS, help="only there (may be repeated)")
     parser.add_argument("--runs", type=int, default=3, help="of each row (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one run of each row, not the largest")

@@ -1,4 +1,4 @@
-"""The work, inside a guest: `python -m tests.bench.work OUTPUT [--runs N] [--only NAME]...` writes results as JSON to OUTPUT.
+"""The work, inside a guest: `python -m tools.bench.work OUTPUT [--runs N] [--only NAME]...` writes results as JSON to OUTPUT.
 
 Owns: the order of things, so that both tools meet the same conditions: runs alternate, each restore starts in a network
 namespace of its own (servers of a table that was cleared are revived, which costs a fraction), after one that warmed the
@@ -21,15 +21,15 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import rows
-from tests.bench.install import OURS, PYTHON, REFERENCE, VENV
-from tests.bench.measure import peak, run, settle
 from tests.kernel import netns
+from tools.bench import rows
+from tools.bench.install import OURS, PYTHON, REFERENCE, VENV
+from tools.bench.measure import peak, run, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.bench.rows import Row
+    from tools.bench.rows import Row
 
 CLONE_NEWNS = 0x00020000  # uapi/linux/sched.h
 MS_REC, MS_PRIVATE = 1 << 14, 1 << 18  # uapi/linux/mount.h
@@ -243,7 +243,7 @@ def said(line: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.work", description="Measure, inside a guest.")
+    parser = argparse.ArgumentParser(prog="python -m tools.bench.work", description="Measure, inside a guest.")
     parser.add_argument("output")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", action="append", default=[])

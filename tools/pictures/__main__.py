@@ -1,4 +1,4 @@
-"""`python -m tests.pictures`: docs/*.svg, and the text snapshots that tests/unit/test_pretty.py holds the views against."""
+"""`python -m tools.pictures`: docs/*.svg, and the text snapshots that tests/unit/test_pretty.py holds the views against."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from pyipvsadm.views import grid
-from tests.pictures.draw import PICTURES, SNAPSHOTS, snapshot
+from tools.pictures.draw import PICTURES, SNAPSHOTS, snapshot
 
 if TYPE_CHECKING:
     from pyipvsadm.views.grid import Line

@@ -1,4 +1,4 @@
-"""`python -m tests.replies.record` boots a guest and writes recorded/KERNEL.json: its answers to what table.py asks."""
+"""`python -m tools.record_replies` boots a guest and writes recorded/KERNEL.json: its answers to what table.py asks."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ if __name__ == "__main__":
     else:
         from tests.lab.made import made  # not in the guest
 
-        text = made("tests.replies.record", MADE)
+        text = made("tools.record_replies", MADE)
         (recording.FOLDER / f"{json.loads(text)['kernel']}.json").write_text(text)

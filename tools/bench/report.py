@@ -8,12 +8,12 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import rows
+from tools.bench import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.bench.rows import Row
+    from tools.bench.rows import Row
 
 PHASES = ("start", "import", "read", "parse", "encode", "kernel", "decode", "sort", "format", "write", "other")
 TITLES = ("work", "reference", "ours", "past start", "ratio", "spread", "ours/s", "ref peak", "peak", "")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import CodeType, FrameType, ModuleType
 
-    from tests.mutation.mutants import Mutant
+    from tools.mutation.mutants import Mutant
 
 FOUND, LIVED = "found", "lived"
 HUNG = "hung"  # or died: the processor's time was over, or the memory, and nothing was said

@@ -1,4 +1,4 @@
-"""Send Ctrl-C while a program starts: `python -m tests.interrupts PROGRAM [RUNS]`, each at a moment of the first 30 ms.
+"""Send Ctrl-C while a program starts: `python -m tools.interrupts PROGRAM [RUNS]`, each at a moment of the first 30 ms.
 
 Counts how each run ends. Ends with 1 when a run shows a traceback from after the launcher sets SIGINT's action, or when
 more than 5 % show one from before it: that is the interpreter's own start ("line 0" of the launcher is, too).

@@ -1,7 +1,7 @@
 """The Q guest: a stock Debian kernel in qemu's emulation, everything in memory, no disk, no network.
 
 Owns: where kernel, modules and programs come from, the archive they boot from, qemu's command line. Must never know: what
-is measured. For people: `python -m tests.bench.q --shell-command CMD`.
+is measured. For people: `python -m tools.bench.q --shell-command CMD`.
 
 Under emulation kernel and programs slow down alike (10 to 20 times), so ratios are near a real machine's, which those of
 user-mode Linux are not: there every system call is a dear one. Nothing is installed on the machine: the kernel's package is
@@ -22,10 +22,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench.archive import Archive
-from tests.bench.install import PYTHON, REFERENCE, REPO, VENV, installed
 from tests.lab import boot
 from tests.lab.verdict import Left, judge
+from tools.bench.archive import Archive
+from tools.bench.install import PYTHON, REFERENCE, REPO, VENV, installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -146,9 +146,10 @@ def _compiled(library: Path) -> None:
 
 def _put_checkout(archive: Archive) -> None:
     """The harness: it and the tests' namespaces, compiled."""
-    for folder in ("tests/bench", "tests/kernel", "tests/lab/etc"):
+    for folder in ("tools/bench", "tests/kernel", "tests/lab/etc"):
         archive.tree(REPO / folder)
     archive.file(REPO / "tests" / "__init__.py")
+    archive.file(REPO / "tools" / "__init__.py")
     archive.file(REPO / "tests" / "lab" / "__init__.py")
     for name in ("hosts", "services", "nsswitch.conf"):
         archive.file(REPO / "tests" / "lab" / "etc" / name, f"/etc/{name}")
@@ -211,7 +212,7 @@ def show(piece: bytes) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.q", description="Run a command in the Q guest.")
+    parser = argparse.ArgumentParser(prog="python -m tools.bench.q", description="Run a command in the Q guest.")
     parser.add_argument("--memory", default="4G", help="of the guest (default %(default)s)")
     parser.add_argument("--timeout", type=float, default=600, help="seconds until it is killed")
     parser.add_argument("--counting", action="store_true", help="let the guest's clock count instructions")
