@@ -1,6 +1,7 @@
 """Make text safe for a terminal, or for JSON.
 
-Owns: which characters a terminal would obey, and how bytes that are no UTF-8 are written. Must never know: where the text comes from.
+Owns: which characters a terminal would obey, and how bytes that are no UTF-8 are written.
+Must never know: where the text comes from.
 """
 
 from __future__ import annotations

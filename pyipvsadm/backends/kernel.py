@@ -1,7 +1,7 @@
 """The backend over the kernel: one generic netlink socket for the life of the process.
 
 Owns: the socket, sequence numbers, time-outs, batches, the loading of the module.
-Must never know: what a message's attributes mean (wire.py), what anything looks like.
+Must never know: what a message's attributes mean (netlink/codec.py), what anything looks like.
 
 How it works. The kernel handles a request inside send(), so its answers are queued when send returns. A batch of changes goes
 out as one send; only the last asks for an acknowledgement. What is refused answers with an error of its own, whose

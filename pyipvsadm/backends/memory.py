@@ -433,7 +433,7 @@ def _is_marked(service: Service) -> bool:
 
 
 def _length(name: str) -> int:
-    """Bytes of a name in a message (wire.py writes them in UTF-8)."""
+    """Bytes of a name in a message (netlink/codec.py writes them in UTF-8)."""
     return len(name.encode("utf-8", "surrogateescape"))
 
 

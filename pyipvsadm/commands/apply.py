@@ -1,7 +1,7 @@
 """The apply command: rules in, the table brought to them, a summary out.
 
 Owns: what is read and checked before anything is sent, the guards, what is said. Must never know: how a plan is made (plan.py)
-or carried out (carry.py).
+or carried out (change/execute.py).
 """
 
 from __future__ import annotations

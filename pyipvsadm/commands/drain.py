@@ -193,8 +193,9 @@ class _Draining:
                 from pyipvsadm.netns import entering  # noqa: PLC0415  # few need it
 
                 there = entering(str(self._place))
+            named = writer.selector(service, addresses.format_numeric)
             self._world.err(
-                f"warning: {writer.selector(service, addresses.format_numeric)} is persistent, and clients that come back within its"
+                f"warning: {named} is persistent, and clients that come back within its"
                 f" {service.timeout} seconds go on to their server at weight 0 too:"
                 f" `{there}sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
             )

@@ -1,6 +1,6 @@
 """What the doctor has read: plain records, and the few questions that several checks ask of them.
 
-Owns: the shapes. Must never know: where a fact comes from (host.py), what is wrong (director.py, realserver.py).
+Owns: the shapes. Must never know: where a fact comes from (host.py), what is wrong (director.py, doctor/real_server.py).
 
 Addresses are texts as inet_ntop writes them. A sysctl is known by its path below /proc/sys; one that could not be read is
 absent, and no check may claim anything of it.

@@ -1,7 +1,7 @@
 """THE table of commands and options: data only, each declared once.
 
 Owns: names, arguments, the legal combinations, a line of help. The scanner, --help, completion and the tests read it.
-Must never know: how a value is parsed (argv.py), what a request does (run.py).
+Must never know: how a value is parsed (grammar/parser.py), what a request does (commands/dispatch.py).
 
 The combinations are the reference's (ipvsadm.c: commands_v_options, tunnel_types_v_options). Its unit is not the option but
 the *slot*: -t, -u, --sctp-service and -f all fill "service-address", which may be filled once. Slots stand in the
@@ -62,7 +62,7 @@ class Slot:
 class Option:
     """An option: its slot ("" for none: then it may be given again), its argument and that argument's name in help.
 
-    `values` says where completion takes candidates from: a kind that complete.py knows, or the words themselves with `|`
+    `values` says where completion takes candidates from: a kind that completion/candidates.py knows, or the words themselves with `|`
     between them. `group` is where help shows it; `ours` marks what 1.31 lacks: such a one
     is handed on as it was given (a number when it has `limits`, the least and the most) and does not belong in rules.
     """

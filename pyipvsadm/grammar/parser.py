@@ -347,7 +347,7 @@ class Scanner:
                 raise Usage("One-Packet Scheduling is only for UDP virtual services")
             service.scheduler = service.scheduler or "wlc"
         elif "keep" in slots:
-            pass  # the server is looked up first (change/keep.py)
+            pass  # the server is looked up first (change/merge.py)
         elif command == "start-daemon":
             self._daemon.interface = self._daemon.interface or "eth0"
         elif command in ("add-server", "edit-server"):

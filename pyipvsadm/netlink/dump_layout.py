@@ -1,7 +1,7 @@
 """Dumps read a datagram at a time.
 
 Owns: where the values of a dump's records stand, and how they are read out of many records at once.
-Must never know: what a value means (wire.py), sockets.
+Must never know: what a value means (netlink/codec.py), sockets.
 
 How it works. A kernel writes the records of a dump alike: what stands where in one stands there in the next. A record is walked
 once, attribute by attribute, which gives the offset of every header and value; a Struct over those offsets then reads records

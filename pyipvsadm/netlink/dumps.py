@@ -1,7 +1,7 @@
 """The records of the kernel's dumps: their fields in the order kernels write them, and what is made of them.
 
 Owns: that order (ip_vs_ctl.c: ip_vs_genl_fill_service, ip_vs_genl_fill_dest). Must never know: sockets, how many records are
-read at once (layout.py). A kernel that writes them otherwise is read by wire.py's walk.
+read at once (netlink/dump_layout.py). A kernel that writes them otherwise is read by netlink/codec.py's walk.
 """
 
 from __future__ import annotations

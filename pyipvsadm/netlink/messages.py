@@ -1,6 +1,6 @@
 """Generic netlink messages to bytes and back, sans-I/O: headers, attributes, the controller's one question.
 
-Owns: the framing (uapi netlink.h, genetlink.h). Must never know: sockets, what IPVS puts in its attributes (wire.py).
+Owns: the framing (uapi netlink.h, genetlink.h). Must never know: sockets, what IPVS puts in its attributes (netlink/codec.py).
 
 How it works. A message is nlmsghdr (length, type, flags, sequence, port id), genlmsghdr (command, version, reserved) and
 attributes (length, type, payload padded to 4 bytes), nested ones among them, all in the machine's order.

@@ -1,6 +1,6 @@
 """Netlink messages in words, attribute by attribute: what IPVSADM_DEBUG=netlink prints.
 
-Owns: the names of commands and attributes. Must never know: sockets, streams. Numbers and layouts are wire.py's.
+Owns: the names of commands and attributes. Must never know: sockets, streams. Numbers and layouts are netlink/codec.py's.
 """
 
 from __future__ import annotations

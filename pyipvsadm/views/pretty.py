@@ -2,7 +2,7 @@
 
 Owns: what each view shows of a record, and what stands out. Must never know: backends, where names come from, streams.
 
-Text that others chose (names, what engines remember) passes figures.safe before it is shown.
+Text that others chose (names, what engines remember) passes text.sanitize before it is shown.
 """
 
 from __future__ import annotations

@@ -403,7 +403,8 @@ INCOMPLETE: list[tuple[str, Any, messages.Message, str]] = [
     ("server without address", lambda message: codec.read_destination(message, AF_INET), reply(nest(codec.DEST)),
      "attribute 1 of destination with 0 bytes"),
     ("daemon without state", codec.read_daemon, reply(nest(codec.DAEMON)), "daemon without attribute 1"),
-    ("daemon's group cut", codec.read_daemon, reply(nest(codec.DAEMON, messages.pack_attribute(codec.DAEMON_MCAST_GROUP6, V6[:15]))),
+    ("daemon's group cut", codec.read_daemon,
+     reply(nest(codec.DAEMON, messages.pack_attribute(codec.DAEMON_MCAST_GROUP6, V6[:15]))),
      "attribute 6 of daemon with 15 bytes"),
     ("service without family", codec.read_service, reply(nest(codec.SERVICE)), "service without attribute 1"),
     ("family too short", codec.read_service, reply(nest(codec.SERVICE, messages.pack_attribute(codec.SVC_AF, b"\2"))),
@@ -411,7 +412,7 @@ INCOMPLETE: list[tuple[str, Any, messages.Message, str]] = [
     (
         "address too short",
         codec.read_service,
-        reply(nest(codec.SERVICE, SERVICE_HEAD[0], SERVICE_HEAD[1], messages.pack_attribute(codec.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
+        reply(nest(codec.SERVICE, *SERVICE_HEAD[:2], messages.pack_attribute(codec.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
         "attribute 3 of service with 3 bytes",
     ),
     (

@@ -110,8 +110,8 @@ def sample(_: int, frame: FrameType | None) -> None:
 
 def main(argv: list[str], place: str) -> int:
     start = time.perf_counter()
-    from pyipvsadm import cli  # noqa: F401, PLC0415  # the phase to be timed
-    from pyipvsadm.backends import kernel  # noqa: F401, PLC0415  # the phase to be timed
+    from pyipvsadm import cli  # noqa: PLC0415  # the phase to be timed
+    from pyipvsadm.backends import kernel  # noqa: PLC0415, F401  # the phase to be timed
     from pyipvsadm.views import classic  # noqa: F401, PLC0415
 
     imported = time.perf_counter()
