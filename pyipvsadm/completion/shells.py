@@ -1,7 +1,8 @@
 """What a shell asks at TAB, `ipvsadm --complete SHELL ...`, and how it likes the answer.
 
 Owns: what each shell sends and reads (completions/ holds the other side), its quoting, where live values come from.
-Must never know: what is offered (completion/candidates.py). Never opens netlink: a kernel that is only asked there for IPVS loads its module.
+Must never know: what is offered (completion/candidates.py). Never opens
+netlink: a kernel that is only asked there for IPVS loads its module.
 
     bash LEFT RIGHT PIECE   The line left and right of the cursor, and what of the word readline is about to replace: for it
                             words end at colons, too. The answer is what goes in PIECE's place, quoted.

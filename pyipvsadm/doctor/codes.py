@@ -1,7 +1,8 @@
 """THE table of what the doctor can find: data only, each code once.
 
 Owns: codes (stable: scripts go by them), severities, titles, and the sentences on why a thing matters and how it is mended.
-Reports, --explain and the manual page are made from it. Must never know: how a thing is found (director.py, doctor/real_server.py).
+Reports, --explain and the manual page are made from it. Must never know: how a thing is found (director.py,
+real_server.py).
 """
 
 from __future__ import annotations

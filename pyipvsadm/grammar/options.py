@@ -62,8 +62,8 @@ class Slot:
 class Option:
     """An option: its slot ("" for none: then it may be given again), its argument and that argument's name in help.
 
-    `values` says where completion takes candidates from: a kind that completion/candidates.py knows, or the words themselves with `|`
-    between them. `group` is where help shows it; `ours` marks what 1.31 lacks: such a one
+    `values` says where completion takes candidates from: a kind that completion/candidates.py knows, or the words
+    themselves with `|` between them. `group` is where help shows it; `ours` marks what 1.31 lacks: such a one
     is handed on as it was given (a number when it has `limits`, the least and the most) and does not belong in rules.
     """
 

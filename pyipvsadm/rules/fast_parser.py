@@ -1,6 +1,7 @@
 """Rule lines of the plain shape that -S writes, to changes, past the scanner.
 
-Owns: that shape. Must never know: what else a line may hold (grammar/parser.py reads that); it says None to whatever it does not know.
+Owns: that shape. Must never know: what else a line may hold (grammar/parser.py reads that): it returns None for what
+it does not know.
 
 What it yields is what the scanner yields (a property test holds them together); it only gets there at a tenth of the cost,
 because a rule file names the same few services and servers again and again.
