@@ -36,7 +36,7 @@ mount --rbind /etc $own/etc
 mount -t tmpfs tmpfs /etc
 for each in $own/etc/*; do
     case ${{each##*/}} in
-    default | ha.d | init.d | rc?.d | sysctl.d | systemd) copied="$copied $each" ;;
+    default | ha.d | init.d | ipvsadm.rules | rc?.d | sysctl.d | systemd) copied="$copied $each" ;;
     *) linked="$linked $each" ;;
     esac
 done
