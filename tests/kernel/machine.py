@@ -64,7 +64,7 @@ def machines(*hosts: str) -> Iterator[None]:
         head = f"#!{Path(sys.base_prefix, 'bin', 'python3')} -I\nimport sys; sys.path.insert(0, {str(REPO)!r})\n"
         _write(name, head + "".join(lines[1:]))
     for source, name in (("service.sh", "service"), ("ipvsadm.service", "ipvsadm.service")):
-        text = (REPO / "debian" / source).read_text()
+        text = (REPO / "packaging" / "systemd" / source).read_text()
         for word, value in FILLED.items():
             text = text.replace(word, value)
         _write(name, text)

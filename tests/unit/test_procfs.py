@@ -185,7 +185,7 @@ def test_any_bytes_are_cannot_or_a_listing(junk: bytes) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(procfs, "REMEMBERED", 3)
+    monkeypatch.setattr(procfs, "CACHE_LIMIT", 3)
     table: Table = [(VIP, [Destination(AF_INET, bytes([10, 0, 0, last]), 80) for last in range(9)])]
     found = procfs.listing(overview(kernel_text(table), [VIP]), sort=True)
     assert "".join(found or []) == classic_text(table, sort=True)

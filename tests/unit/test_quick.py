@@ -130,6 +130,6 @@ def test_blocks_of_a_large_text_keep_lines_and_numbers(monkeypatch: pytest.Monke
     whole = list(reader.tokenize(text))
     assert [at for at, _ in whole] == [*range(1, 200), 202]
     for block in (1, 7, 100, 1000):
-        monkeypatch.setattr(writer, "BLOCK", block)
+        monkeypatch.setattr(reader, "BLOCK", block)
         assert list(reader.tokenize(text)) == whole
         assert list(reader.tokenize(text + b"x")) == [*whole[:-1], (202, ["-A", "-f", "999", "x"])]

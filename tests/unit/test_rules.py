@@ -513,7 +513,8 @@ def test_many_servers_are_named_as_few_are(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "REMEMBERED", 3)
+    monkeypatch.setattr(writer, "CACHE_LIMIT", 3)
+    monkeypatch.setattr(addresses, "CACHE_LIMIT", 3)
     hosts = writer.Hosts(addresses.format_numeric)
     assert hosts.of(TCP, numbered(9)) == [
         addresses.format_numeric(AF_INET, addr, int.from_bytes(port, "big")) for addr, port in numbered(9)
