@@ -125,7 +125,7 @@ def as_rules(text: str) -> str:
 
 def service_script(folder: Path) -> list[str]:
     """The command behind `service ipvsadm`, as installed beside the environment's programs, with its /etc in folder."""
-    text = (REPO / "debian" / "service.sh").read_text()
+    text = (REPO / "packaging" / "systemd" / "service.sh").read_text()
     script = folder / "service"
     script.write_text(text.replace("@SBINDIR@", str(Path(sys.executable).parent)).replace("@SYSCONFDIR@", str(folder)))
     return ["sh", str(script)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyipvsadm import model
 from pyipvsadm.errors import Skipped, Usage
 from pyipvsadm.grammar.parser import Scanner
-from pyipvsadm.rules import reader, writer
+from pyipvsadm.rules import reader
 from pyipvsadm.rules.fast_parser import Rules
 from tests.unit.worlds import FakeNames
 
