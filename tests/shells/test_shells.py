@@ -1,6 +1,6 @@
 """The three shells themselves: TAB on a terminal, each with our stub and nothing else.
 
-What is offered where is held in tests/unit/test_complete.py; here it is how words get into a shell and back on its line.
+What is offered where is held in tests/unit/test_candidates.py; here it is how words get into a shell and back on its line.
 """
 
 from __future__ import annotations
