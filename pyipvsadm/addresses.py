@@ -1,7 +1,8 @@
 """Read and write addresses and ports: text to bytes and back.
 
-Owns: what the reference takes for an address (ipvsadm.c: parse_service, parse_netmask, parse_fwmark, string_to_number)
-and how it writes one (addrport_to_anyname). Must never know: options, services, backends.
+Owns: what the reference takes for an address (ipvsadm.c: parse_service, parse_netmask,
+parse_fwmark, string_to_number) and how it writes one (addrport_to_anyname). Must never know:
+options, services, backends.
 
 `_socket` is the C module beneath `socket`, which alone would cost a start 6 ms.
 """
@@ -23,7 +24,9 @@ LONG_MAX = 0x7FFFFFFFFFFFFFFF
 
 
 def strtol(text: str) -> tuple[int, str]:
-    """strtol(text, &end, 10): the number, clamped to 64 bits, and what follows it (all of text when there is none)."""
+    """strtol(text, &end, 10): the number, clamped to 64 bits, and what follows it (all of text when
+    there is none).
+    """
     body = text.lstrip(SPACES)
     sign = body[:1] if body[:1] in ("+", "-") else ""
     digits = len(sign)
@@ -39,7 +42,9 @@ def strtol(text: str) -> tuple[int, str]:
 
 
 def number(text: str, low: int, high: int) -> int:
-    """Read a decimal number from low to high; -1 when it is not one (string_to_number; low is never below 0)."""
+    """Read a decimal number from low to high; -1 when it is not one (string_to_number; low is never
+    below 0).
+    """
     value, rest = strtol(text)
     return value if text and not rest and low <= value <= high else -1
 
@@ -71,7 +76,9 @@ def address_text(family: int, addr: bytes) -> str:
 
 
 def endpoint_text(family: int, host: str, port: str | int) -> str:
-    """HOST:PORT, the host in brackets when it is IPv6 (also when it is a name: addrport_to_anyname)."""
+    """HOST:PORT, the host in brackets when it is IPv6 (also when it is a name:
+    addrport_to_anyname).
+    """
     return f"{host}:{port}" if family == AF_INET else f"[{host}]:{port}"
 
 
@@ -87,10 +94,11 @@ class Parsed:
 
 
 def parse(text: str, protocol: int, names: Resolver) -> Parsed | None:
-    """Read HOST[:PORT], [IPV6]:PORT or a bare IPv6 address, as the reference does; None when it is none of them.
+    """Read HOST[:PORT], [IPV6]:PORT or a bare IPv6 address, as the reference does; None when it is
+    none of them.
 
-    Its oddities are kept (ipvsadm.c: parse_service): all digits are no address, [IPV6] needs a port, an IPv4 address or
-    a name in brackets loses its port.
+    Its oddities are kept (ipvsadm.c: parse_service): all digits are no address, [IPV6] needs a
+    port, an IPv4 address or a name in brackets loses its port.
     """
     if not text or (text.isascii() and text.isdigit()):
         return None
@@ -102,7 +110,8 @@ def parse(text: str, protocol: int, names: Resolver) -> Parsed | None:
         port = port[1:]
     else:
         host = text
-    addr = pton(AF_INET6, host) if host.count(":") > 1 else None  # a refusal is an exception, which is dear
+    # a refusal is an exception, which is dear
+    addr = pton(AF_INET6, host) if host.count(":") > 1 else None
     if addr is not None:
         family = AF_INET6
     else:
@@ -133,7 +142,9 @@ CACHE_LIMIT = 1 << 16  # names, and options; then they are forgotten
 
 
 class _PrefixTexts(dict[bytes, str]):
-    """Three bytes of an IPv4 address as text: many addresses have the same, and inet_ntop costs three times a look-up."""
+    """Three bytes of an IPv4 address as text: many addresses have the same, and inet_ntop costs
+    three times a look-up.
+    """
 
     def __missing__(self, network: bytes) -> str:
         if len(self) > CACHE_LIMIT:
@@ -148,4 +159,8 @@ PREFIX_TEXTS = _PrefixTexts()
 
 def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
     """HOST:PORT in numbers."""
-    return f"{PREFIX_TEXTS[addr[:3]]}{addr[3]}:{port}" if family == AF_INET else f"[{inet_ntop(family, addr)}]:{port}"
+    return (
+        f"{PREFIX_TEXTS[addr[:3]]}{addr[3]}:{port}"
+        if family == AF_INET
+        else f"[{inet_ntop(family, addr)}]:{port}"
+    )

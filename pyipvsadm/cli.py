@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
 
 VARIABLE = "IPVSADM_BACKEND"
-EXTRAS = ("click", "pyroute2", "rich")  # what some requests import and Debian's package only recommends, as python3-NAME
-ASK = "--complete"  # the first word of what a shell asks (shells.py); no option, for no person types it
+# what some requests import and Debian's package only recommends, as python3-NAME
+EXTRAS = ("click", "pyroute2", "rich")
+# the first word of what a shell asks (shells.py); no option, for no person types it
+ASK = "--complete"
 # What a command does to the table that it opens.
 CHANGES, SAVES, READS = "changes", "saves", "reads"
 REFERENCE = "1.31"
@@ -46,14 +48,19 @@ def main_save(argv: Sequence[str], world: World | None = None) -> int:
 
 
 def main_restore(argv: Sequence[str], world: World | None = None) -> int:
-    """`ipvsadm-restore ARGV...` (companions.RESTORE): put rules in the place of the table, all read and checked before."""
+    """`ipvsadm-restore ARGV...` (companions.RESTORE): put rules in the place of the table, all read
+    and checked before.
+    """
     return _guarded(_restore, argv, world)
 
 
-def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], world: World | None) -> int:
+def _guarded(
+    body: Callable[[Sequence[str], World], int], argv: Sequence[str], world: World | None
+) -> int:
     if world is None:
-        # Like a program in C: a closed pipe and Ctrl-C end the process silently, and a signal that the caller ignores stays
-        # ignored. Whether the caller ignores SIGPIPE cannot be known: the interpreter ignores it at its own start.
+        # Like a program in C: a closed pipe and Ctrl-C end the process silently, and a signal that
+        # the caller ignores stays ignored. Whether the caller ignores SIGPIPE cannot be known: the
+        # interpreter ignores it at its own start.
         _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
         if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
@@ -77,7 +84,9 @@ def _guarded(body: Callable[[Sequence[str], World], int], argv: Sequence[str], w
         name = (no.name or "").partition(".")[0]
         if name not in EXTRAS:
             raise
-        world.err(f"this needs the Python package {name}: {no}; install it with `apt-get install python3-{name}'")
+        world.err(
+            f"this needs the Python package {name}: {no}; install it with `apt-get install python3-{name}'"
+        )
         return 1
     except OSError as exc:
         world.err(str(_failure(exc)))
@@ -117,20 +126,30 @@ def _main(argv: Sequence[str], world: World) -> int:
             if "json" in request.slots:
                 from pyipvsadm.views import json_document  # noqa: PLC0415  # costs more than the start itself
 
-                world.out(json_document.document(version={"ipvsadm": REFERENCE, "pyipvsadm": __version__, "ipvs": INTERFACE}))
+                world.out(
+                    json_document.document(
+                        version={"ipvsadm": REFERENCE, "pyipvsadm": __version__, "ipvs": INTERFACE}
+                    )
+                )
             else:
                 world.out(f"ipvsadm {VERSION}\n")
             return 0
     given, place = (scanner.ours.get(name) for name in ("backend", "netns"))
     spec = None if given is None else str(given)
-    # The reference opens the table before it reads its arguments: without one, that is what it says. The doctor needs none.
+    # The reference opens the table before it reads its arguments: without one, that is what it
+    # says. The doctor needs none.
     carry_out = _doctor if scanner.asked == "doctor" else _with_backend
     try:
-        status = _there(world, None if place is None else str(place), lambda: carry_out(world, spec, bad or request))
+        status = _there(
+            world,
+            None if place is None else str(place),
+            lambda: carry_out(world, spec, bad or request),
+        )
     except (Failed, OSError) as exc:
         no = exc if isinstance(exc, Failed) else _failure(exc)
         if request is not None and request.command == "apply" and "dry-run" in request.slots:
-            no.status = EXIT_REFUSED  # 1 and 2 say something else of this one: that there is something to do, or bad input
+            # 1 and 2 say something else of this one: that there is something to do, or bad input
+            no.status = EXIT_REFUSED
         elif request is not None and request.command == "doctor":
             from pyipvsadm.doctor.report import UNKNOWN  # noqa: PLC0415
 
@@ -187,12 +206,19 @@ def _effect_of(request: Request) -> str:
 
 
 def _announce_backend(world: World, spec: str | None, effect: str) -> None:
-    """Tell root on standard error when a variable, not the command line, leads away from the kernel.
+    """Tell root on standard error when a variable, not the command line, leads away from the
+    kernel.
 
-    It may have leaked into a shell or a script. What only reads says so to a person: scripts get 1.31's bytes.
+    It may have leaked into a shell or a script. What only reads says so to a person: scripts get
+    1.31's bytes.
     """
     chosen = _chosen(world, None)
-    if spec is None and world.is_root and chosen != "kernel" and (effect != READS or world.error_is_terminal()):
+    if (
+        spec is None
+        and world.is_root
+        and chosen != "kernel"
+        and (effect != READS or world.error_is_terminal())
+    ):
         world.err(f"ipvsadm: {VARIABLE}={chosen}: this {effect} the embedded table, not the kernel")
 
 
@@ -209,7 +235,11 @@ def _restore(argv: Sequence[str], world: World) -> int:
 
 
 def _run_companion(
-    program: Companion, effect: str, argv: Sequence[str], world: World, body: Callable[[Backend, World, dict[str, str]], int]
+    program: Companion,
+    effect: str,
+    argv: Sequence[str],
+    world: World,
+    body: Callable[[Backend, World, dict[str, str]], int],
 ) -> int:
     from pyipvsadm.grammar.programs import format_help, parse_words  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
@@ -262,7 +292,9 @@ def _there(world: World, place: str | None, body: Callable[[], int]) -> int:
 
 
 class _SiteFinder:
-    """Run `site` at the first import of an optional package: the installed programs start without it (-S), a third sooner."""
+    """Run `site` at the first import of an optional package: the installed programs start without
+    it (-S), a third sooner.
+    """
 
     @staticmethod
     def find_spec(name: str, *_: object) -> None:
@@ -277,8 +309,9 @@ def entry(program: Callable[[Sequence[str]], int]) -> None:
     """Run one of the programs above on this process's arguments and end it."""
     if sys.flags.no_site:
         sys.meta_path.insert(0, _SiteFinder)
-    # Records hold no cycles, and looking for some costs a large table a fifth of its time. It costs the imports as much: the
-    # programs do this before they import us, too.
+    # Records hold no cycles, and looking for some costs a large table a fifth of its time. It costs
+    # the imports as much: the programs do this before they import us, too.
     gc.disable()
-    # What we write is written when write returns, so nothing is left to tidy: the interpreter's own end costs milliseconds.
+    # What we write is written when write returns, so nothing is left to tidy: the interpreter's own
+    # end costs milliseconds.
     os._exit(program(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """Wrap the program as a click command, for click's test runner and for programs that embed it.
 
-Owns: how click hands its words on. Must never know: the grammar; `parse_args` hands the words to the program's own parser.
+Owns: how click hands its words on. Must never know: the grammar; `parse_args` hands the words to
+the program's own parser.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""What surrounds a run: streams, environment, resolver, clock, signals, opening a backend. Tests put their own in its place.
+"""What surrounds a run: streams, environment, resolver, clock, signals, opening a backend. Tests
+put their own in its place.
 
-Owns: file descriptors 0, 1 and 2, the environment, the clock, signals that end a program. Must never know: what a request means.
+Owns: file descriptors 0, 1 and 2, the environment, the clock, signals that end a program. Must
+never know: what a request means.
 
-Streams are plain descriptors: what is written is on its way when write returns, and a failure is seen.
+Streams are plain descriptors: what is written is on its way when write returns, and a failure is
+seen.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ class World:
         self.environ: Mapping[str, str] = os.environ
         self.names = Resolver()
         self.is_root = os.geteuid() == 0
-        # A descriptor that was closed when we started would be given to the next file or socket we open, and that would
-        # get our output: hold its place, and remember.
+        # A descriptor that was closed when we started would be given to the next file or socket we
+        # open, and that would get our output: hold its place, and remember.
         self._held: list[int] = []  # signals
         self._closed = [fd for fd in (0, 1, 2) if not _is_open(fd)]
         for _ in self._closed:
@@ -57,7 +60,8 @@ class World:
     def err(self, line: str) -> None:
         """Write a line (or some) to standard error; where that fails there is nobody to tell.
 
-        It may quote a file or a command line: to a terminal no character goes that it would obey. Scripts get all as it was.
+        It may quote a file or a command line: to a terminal no character goes that it would obey.
+        Scripts get all as it was.
         """
         if not line.isprintable() and self.error_is_terminal():
             from pyipvsadm.text import sanitize  # noqa: PLC0415  # few lines have such
@@ -96,10 +100,11 @@ class World:
         return 2 not in self._closed and os.isatty(2)
 
     def hold_signals(self) -> None:
-        """From here on INT, TERM and HUP come to `wait` alone, and what is written to a closed pipe is lost and nothing else.
+        """From here on INT, TERM and HUP come to `wait` alone, and what is written to a closed pipe
+        is lost and nothing else.
 
-        For the rest of the process: what is begun is to be put in order before it ends. What we were started to ignore (nohup)
-        stays ignored: held, it would come.
+        For the rest of the process: what is begun is to be put in order before it ends. What we
+        were started to ignore (nohup) stays ignored: held, it would come.
         """
         import _signal  # type: ignore[import-not-found]  # noqa: PLC0415  # beneath `signal`, as in cli.py
 
@@ -109,7 +114,9 @@ class World:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
 
     def wait(self, seconds: float) -> int:
-        """Let the seconds pass (none: look): 0, or sooner with the number of a signal that has come and is held."""
+        """Let the seconds pass (none: look): 0, or sooner with the number of a signal that has come
+        and is held.
+        """
         if self._held:
             import _signal  # noqa: PLC0415
 
@@ -125,12 +132,16 @@ class World:
         return 1 not in self._closed and os.isatty(1)
 
     def size(self) -> tuple[int, int]:
-        """Columns and lines of the terminal; where there is none, what COLUMNS and LINES say, or 80 x 24."""
+        """Columns and lines of the terminal; where there is none, what COLUMNS and LINES say, or 80
+        x 24.
+        """
         try:
             columns, lines = os.get_terminal_size(1)
         except OSError:
             columns = lines = 0
-        return columns or _number(self.environ.get("COLUMNS"), 80), lines or _number(self.environ.get("LINES"), 24)
+        return columns or _number(self.environ.get("COLUMNS"), 80), lines or _number(
+            self.environ.get("LINES"), 24
+        )
 
     def clock(self) -> float:
         """Seconds since some moment; never goes back."""
@@ -163,7 +174,9 @@ class World:
         return interface_exists(name)
 
     def programs(self) -> set[str]:
-        """What runs in this network namespace, by the first 15 bytes of its name; also what runs nobody can tell where."""
+        """What runs in this network namespace, by the first 15 bytes of its name; also what runs
+        nobody can tell where.
+        """
         here = _namespace("self")
         found: set[str] = set()
         try:

@@ -1,9 +1,10 @@
 """What can go wrong, and the sentence for it.
 
-Owns: the kinds of error and the table (operation, errno) -> sentence of the reference (libipvs.c: ipvs_strerror).
-Must never know: who asked, where the sentence goes.
+Owns: the kinds of error and the table (operation, errno) -> sentence of the reference (libipvs.c:
+ipvs_strerror). Must never know: who asked, where the sentence goes.
 
-Three kinds: the table refused (Refused), the table could not be asked (Failed), the request itself was wrong (Usage).
+Three kinds: the table refused (Refused), the table could not be asked (Failed), the request itself
+was wrong (Usage).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from pyipvsadm.model import (
     ZERO,
 )
 
-EXIT_REFUSED = 255  # the kernel refused, or popt did not know the option (ipvsadm.c: main returns -1)
+# the kernel refused, or popt did not know the option (ipvsadm.c: main returns -1)
+EXIT_REFUSED = 255
 
 _NO_SERVICE = "No such service"
 _NO_SCHEDULER = "Scheduler or persistence engine not found"
@@ -60,11 +62,14 @@ _SENTENCES_OF_ANY = {
 }
 
 
-SIGNALS = {1: "HUP", 2: "INT", 15: "TERM"}  # those that a run may put things in order for (asm-generic/signal.h)
+# those that a run may put things in order for (asm-generic/signal.h)
+SIGNALS = {1: "HUP", 2: "INT", 15: "TERM"}
 
 
 def sentence(op: int, number: int) -> str:
-    """Say what errno `number` means after operation `op`; `op` 0 stands for the opening of the table."""
+    """Say what errno `number` means after operation `op`; `op` 0 stands for the opening of the
+    table.
+    """
     found = _SENTENCES.get((op, number)) or _SENTENCES_OF_ANY.get(number)
     return found or os.strerror(number)
 
@@ -79,7 +84,9 @@ class Refused(Exception):
 
 
 class Failed(Exception):
-    """The table, a file or a stream could not be used: the sentence, and the exit status it deserves."""
+    """The table, a file or a stream could not be used: the sentence, and the exit status it
+    deserves.
+    """
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
@@ -87,7 +94,9 @@ class Failed(Exception):
 
 
 class Usage(Exception):
-    """A request that ends the run: the reference's message and status (2, or 255 for "try help")."""
+    """A request that ends the run: the reference's message and status (2, or 255 for "try
+    help").
+    """
 
     def __init__(self, message: str, status: int = 2) -> None:
         super().__init__(message)
@@ -95,4 +104,6 @@ class Usage(Exception):
 
 
 class Skipped(Exception):
-    """A line that the reference reports and survives when it restores (popt's errors after the first option); status 255."""
+    """A line that the reference reports and survives when it restores (popt's errors after the
+    first option); status 255.
+    """

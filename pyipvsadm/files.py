@@ -1,11 +1,13 @@
-"""Files replaced whole: the new text beside the old, synced, then renamed over it, so that a reader sees one or the other.
+"""Files replaced whole: the new text beside the old, synced, then renamed over it, so that a reader
+sees one or the other.
 
-Owns: that sequence, what of the old file the new one keeps, and locks: on a file that is replaced, and on a network namespace.
-Must never know: what is in a file.
+Owns: that sequence, what of the old file the new one keeps, and locks: on a file that is replaced,
+and on a network namespace. Must never know: what is in a file.
 
-How it works. Only a regular file is replaced, or nothing. Links are resolved once, so all names of a file stay names of one file
-(hard links part: the others keep the old text). What is no file but takes bytes (a FIFO, /dev/stdout, a terminal) is written to.
-A file that cannot be renamed over, because something is mounted on its name, is written in place, beside a copy.
+How it works. Only a regular file is replaced, or nothing. Links are resolved once, so all names of
+a file stay names of one file (hard links part: the others keep the old text). What is no file but
+takes bytes (a FIFO, /dev/stdout, a terminal) is written to. A file that cannot be renamed over,
+because something is mounted on its name, is written in place, beside a copy.
 """
 
 from __future__ import annotations
@@ -21,24 +23,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Every network namespace has this file, and its administrators alone can open it: mode 0600, open to euid 0 and to who has
-# CAP_NET_ADMIN in the namespace (sysctl_net.c: net_ctl_permissions). It is locked, never read. /proc/self/ns/net would do as
-# well, but anybody may open that, and flock asks for no right to write: any user could keep all of us waiting.
+# Every network namespace has this file, and its administrators alone can open it: mode 0600, open
+# to euid 0 and to who has CAP_NET_ADMIN in the namespace (sysctl_net.c: net_ctl_permissions). It is
+# locked, never read. /proc/self/ns/net would do as well, but anybody may open that, and flock asks
+# for no right to write: any user could keep all of us waiting.
 NAMESPACE_LOCK = "/proc/sys/net/ipv4/tcp_fastopen_key"
 MOMENT = 1.0  # seconds of waiting that nobody needs to hear of
 NAMES = 100  # random ones, tried one after the other
 
 _ACL = "system.posix_acl_access"
-_OF_CONTENT = ("security.ima", "security.evm", "security.capability")  # what was said of the old bytes
-_KINDS = {0o040000: "a folder", 0o060000: "a block device", 0o140000: "a socket"}  # S_IFDIR, S_IFBLK, S_IFSOCK
+# what was said of the old bytes
+_OF_CONTENT = ("security.ima", "security.evm", "security.capability")
+# S_IFDIR, S_IFBLK, S_IFSOCK
+_KINDS = {0o040000: "a folder", 0o060000: "a block device", 0o140000: "a socket"}
 _REGULAR = 0o100000  # S_IFREG
 
 
 def replace(path: str, text: str) -> None:
-    """Put text in the place of path's content. Failed when that cannot be; path is as it was, or the message says where that is.
+    """Put text in the place of path's content. Failed when that cannot be; path is as it was, or
+    the message says where that is.
 
-    A new file has mode 0600. An old one keeps its owner, mode, ACLs and extended attributes; where we may not give it one of
-    them, fewer can read it than before, never more.
+    A new file has mode 0600. An old one keeps its owner, mode, ACLs and extended attributes; where
+    we may not give it one of them, fewer can read it than before, never more.
     """
     data = os.fsencode(text)
     named = path
@@ -66,7 +72,9 @@ def read(path: str) -> bytes:
 
 
 def read_if_exists(path: str) -> bytes:
-    """Read a regular file, nothing when it is not there. Failed when it is of another kind (no FIFO is waited for) or refused."""
+    """Read a regular file, nothing when it is not there. Failed when it is of another kind (no FIFO
+    is waited for) or refused.
+    """
     try:
         return _read_all(_open_regular(path, os.O_RDONLY))
     except FileNotFoundError:
@@ -76,19 +84,21 @@ def read_if_exists(path: str) -> bytes:
 
 
 def lock_namespace(tell: Callable[[str], None], busy: str) -> Lock:
-    """Make the lock of this network namespace, among all processes that see the same /proc; for nobody but its administrators.
+    """Make the lock of this network namespace, among all processes that see the same /proc; for
+    nobody but its administrators.
 
-    Where there is no such file, or it may not be opened, `tell` is called and there is no lock: it guards against two runs at
-    once, and one run is not to fail for want of it.
+    Where there is no such file, or it may not be opened, `tell` is called and there is no lock: it
+    guards against two runs at once, and one run is not to fail for want of it.
     """
     return Lock(NAMESPACE_LOCK, tell, busy, os.O_RDONLY, needed=False)
 
 
 class Lock:
-    """The one writer of a file, for the time of a `with`. Whoever comes later waits, as long as it takes: a signal ends that.
+    """The one writer of a file, for the time of a `with`. Whoever comes later waits, as long as it
+    takes: a signal ends that.
 
-    tell gets a sentence when it has waited for more than a MOMENT: what for, and for which process. busy: what for.
-    Whoever may read the file can take its lock, and keep us waiting.
+    tell gets a sentence when it has waited for more than a MOMENT: what for, and for which process.
+    busy: what for. Whoever may read the file can take its lock, and keep us waiting.
     """
 
     def __init__(
@@ -112,7 +122,9 @@ class Lock:
             while True:
                 self._fd = _open_regular(self._path, self._flags)
                 if not self._is_free():
-                    notice = notice or _Notice(lambda: self._tell(f"{self._busy}{self._holder()}: waiting for its end"))
+                    notice = notice or _Notice(
+                        lambda: self._tell(f"{self._busy}{self._holder()}: waiting for its end")
+                    )
                     fcntl.flock(self._fd, fcntl.LOCK_EX)
                 if self._is_current():
                     return
@@ -138,7 +150,9 @@ class Lock:
         return True
 
     def _is_current(self) -> bool:
-        """Whether what we locked is still the file of that name: the writer before us has put another in its place."""
+        """Whether what we locked is still the file of that name: the writer before us has put
+        another in its place.
+        """
         ours = os.fstat(self._fd)
         try:
             there = os.stat(self._path)
@@ -151,10 +165,19 @@ class Lock:
         try:
             found = os.fstat(self._fd)
             file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-            rows = [row.split() for row in read("/proc/locks").decode("ascii", "replace").splitlines()]
+            rows = [
+                row.split() for row in read("/proc/locks").decode("ascii", "replace").splitlines()
+            ]
         except (OSError, Failed):
             return ""
-        return next((f" (process {row[4]})" for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5] == file), "")
+        return next(
+            (
+                f" (process {row[4]})"
+                for row in rows
+                if len(row) > 5 and row[1] == "FLOCK" and row[5] == file
+            ),
+            "",
+        )
 
     def __exit__(self, *_: object) -> None:
         if self._fd >= 0:
@@ -163,7 +186,9 @@ class Lock:
 
 
 class _Notice:
-    """Says something when a MOMENT has passed, unless stopped by then. A thread: the one that it is about waits in the kernel."""
+    """Says something when a MOMENT has passed, unless stopped by then. A thread: the one that it is
+    about waits in the kernel.
+    """
 
     def __init__(self, say: Callable[[], None]) -> None:
         self._stopped = _thread.allocate_lock()
@@ -203,7 +228,9 @@ def _find(path: str) -> os.stat_result | None:
 
 
 def _own_descriptor(path: str) -> int | None:
-    """Find the open file of ours that path leads to (/dev/stdout, /dev/fd/N): it is gone on with: it is no name to replace."""
+    """Find the open file of ours that path leads to (/dev/stdout, /dev/fd/N): it is gone on with:
+    it is no name to replace.
+    """
     own = os.path.realpath("/proc/self/fd")
     for _ in range(40):  # as many links as the kernel follows
         folder, name = os.path.split(path)
@@ -216,7 +243,9 @@ def _own_descriptor(path: str) -> int | None:
 
 
 def _open_regular(path: str, flags: int) -> int:
-    """Open a regular file, and nothing else: no device, and no FIFO to wait for, even where one takes its place meanwhile."""
+    """Open a regular file, and nothing else: no device, and no FIFO to wait for, even where one
+    takes its place meanwhile.
+    """
     flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         kind = _kind(os.stat(path))
@@ -264,7 +293,8 @@ def _write_through(path: str, data: bytes, old: os.stat_result) -> None:
     if kind:
         raise Failed(f"cannot write {path}: it is {kind}")
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)  # waits for no reader
+        # waits for no reader
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as exc:
         if exc.errno == errno.ENXIO:
             raise Failed(f"cannot write {path}: nobody reads from it") from None
@@ -278,7 +308,9 @@ def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
         fd, beside = _create_beside(path, "new")
     except OSError as exc:
         if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise Failed(f"cannot write {path}: its folder takes no new file: {exc.strerror}") from None
+            raise Failed(
+                f"cannot write {path}: its folder takes no new file: {exc.strerror}"
+            ) from None
         raise
     try:
         try:
@@ -299,35 +331,50 @@ def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
         left = _remove(beside)
         if not left:
             raise
-        raise Failed(f"{exc if isinstance(exc, Failed) else f'cannot write {path}: {exc.strerror}'}{left}") from None
+        raise Failed(
+            f"{exc if isinstance(exc, Failed) else f'cannot write {path}: {exc.strerror}'}{left}"
+        ) from None
     _sync_folder(path)
 
 
 def _create_beside(path: str, what: str) -> tuple[int, str]:
-    """A file of our own in path's folder, with a name that nobody can have put there before: it and its descriptor."""
+    """A file of our own in path's folder, with a name that nobody can have put there before: it and
+    its descriptor.
+    """
     tries = NAMES
     while True:
         tries -= 1
         beside = f"{path}.{os.urandom(4).hex()}.{what}"
         try:
-            return os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), beside
+            return os.open(
+                beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            ), beside
         except FileExistsError:
             if not tries:
                 raise
 
 
 def _keep_attributes(fd: int, path: str, old: os.stat_result) -> None:
-    """Give a new file what the old one has. What we may not give is left out; where that could let others in, fewer get in."""
+    """Give a new file what the old one has. What we may not give is left out; where that could let
+    others in, fewer get in.
+    """
     mode = old.st_mode & 0o777
-    closed = mode & 0o700 | mode & mode >> 3 & 0o007  # another group's: no more to it, nor to the old one's, which is anybody now
-    if not (_succeeds(os.fchown, fd, old.st_uid, old.st_gid) or _succeeds(os.fchown, fd, -1, old.st_gid)):
+    # another group's: no more to it, nor to the old one's, which is anybody now
+    closed = mode & 0o700 | mode & mode >> 3 & 0o007
+    if not (
+        _succeeds(os.fchown, fd, old.st_uid, old.st_gid) or _succeeds(os.fchown, fd, -1, old.st_gid)
+    ):
         mode = closed
     try:
         names = os.listxattr(path)
     except OSError:
         names = []
     for name in names:
-        if name not in _OF_CONTENT and not _succeeds(_copy_attribute, fd, path, name) and name == _ACL:
+        if (
+            name not in _OF_CONTENT
+            and not _succeeds(_copy_attribute, fd, path, name)
+            and name == _ACL
+        ):
             mode &= closed  # the bits of the group were the most that anybody in the list has
     if _ACL not in names and not _succeeds(_drop_acl, fd):
         mode &= closed
@@ -339,7 +386,9 @@ def _copy_attribute(fd: int, path: str, name: str) -> None:
 
 
 def _drop_acl(fd: int) -> None:
-    """Take the list that the folder gives to new files, which sleeps as long as the mode is 0600."""
+    """Take the list that the folder gives to new files, which sleeps as long as the mode is
+    0600.
+    """
     try:
         os.removexattr(fd, _ACL)
     except OSError as exc:
@@ -393,7 +442,9 @@ def _remove(beside: str) -> str:
 
 
 def _sync_folder(path: str) -> None:
-    """Have the rename on disk. Some file systems sync no folders, some folders may not be read: the file is whole either way."""
+    """Have the rename on disk. Some file systems sync no folders, some folders may not be read: the
+    file is whole either way.
+    """
     try:
         folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

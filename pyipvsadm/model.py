@@ -1,10 +1,12 @@
-"""Virtual services, real servers, sync daemons and time-outs as values, and what every backend offers.
+"""Virtual services, real servers, sync daemons and time-outs as values, and what every backend
+offers.
 
 Owns: the records, the numbers the kernel gives to things (uapi ip_vs.h), the Backend protocol.
 Must never know: netlink messages, rule text, options, how anything is shown.
 
 Addresses are bytes in network order (4 or 16); ports, marks, weights and times (seconds) are ints.
-Records are plain classes with slots: `dataclasses` would cost every start more than the work it does.
+Records are plain classes with slots: `dataclasses` would cost every start more than the work it
+does.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ AF_INET6 = 10
 TCP = 6
 UDP = 17
 SCTP = 132
-PROTOCOLS = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}  # as the kernel's files and the reference's listings name them
+# as the kernel's files and the reference's listings name them
+PROTOCOLS = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
 
-# Forwarding methods: IP_VS_CONN_F_MASQ and on, the low three bits of a connection's flags (IP_VS_CONN_F_FWD_MASK).
+# Forwarding methods: IP_VS_CONN_F_MASQ and on, the low three bits of a connection's flags
+# (IP_VS_CONN_F_FWD_MASK).
 MASQ = 0
 LOCAL = 1
 TUNNEL = 2
@@ -33,7 +37,8 @@ ROUTE = 3
 BYPASS = 4
 FORWARD_MASK = 7
 
-# Flags of a service: IP_VS_SVC_F_*. sh and mh call the first two scheduler flags "fallback" and "port".
+# Flags of a service: IP_VS_SVC_F_*. sh and mh call the first two scheduler flags "fallback" and
+# "port".
 PERSISTENT = 0x01
 HASHED = 0x02  # the kernel's own: set on every service it holds
 ONE_PACKET = 0x04
@@ -41,7 +46,8 @@ SCHED1 = 0x08
 SCHED2 = 0x10
 SCHED3 = 0x20
 
-# Tunnel types (IP_VS_CONN_F_TUNNEL_TYPE_*) and their checksum flags (IP_VS_TUNNEL_ENCAP_FLAG_*; 0 is "no checksum").
+# Tunnel types (IP_VS_CONN_F_TUNNEL_TYPE_*) and their checksum flags (IP_VS_TUNNEL_ENCAP_FLAG_*; 0
+# is "no checksum").
 IPIP = 0
 GUE = 1
 GRE = 2
@@ -99,10 +105,12 @@ class Record:
 
 
 class Service(Record):
-    """A virtual service: by protocol, address and port, or by firewall mark (then those three are 0, b"", 0).
+    """A virtual service: by protocol, address and port, or by firewall mark (then those three are
+    0, b"", 0).
 
     netmask: IPv4: the mask as a number (255.255.255.0 is 0xffffff00); IPv6: the prefix length.
-    timeout: persistence in seconds. flags: PERSISTENT and the others above. pe: persistence engine or "".
+    timeout: persistence in seconds. flags: PERSISTENT and the others above. pe: persistence engine
+    or "".
     """
 
     __slots__ = (
@@ -136,14 +144,18 @@ class Service(Record):
         self.stats = stats
 
     def key(self) -> tuple[int, int, bytes, int, int]:
-        """What makes it this service, to the kernel (ip_vs_ctl.c: __ip_vs_service_find, __ip_vs_svc_fwm_find)."""
+        """What makes it this service, to the kernel (ip_vs_ctl.c: __ip_vs_service_find,
+        __ip_vs_svc_fwm_find).
+        """
         if self.fwmark:
             return (self.af, 0, b"", 0, self.fwmark)
         return (self.af, self.protocol, self.addr, self.port, 0)
 
 
 class Destination(Record):
-    """A real server of a service. tun_flags: TUN_CSUM, TUN_REMCSUM. active, inactive: connections; persistent: templates."""
+    """A real server of a service. tun_flags: TUN_CSUM, TUN_REMCSUM. active, inactive: connections;
+    persistent: templates.
+    """
 
     __slots__ = (
         "active", "addr", "af", "forward", "inactive", "lower", "persistent", "port", "stats", "tun_flags",
@@ -187,8 +199,8 @@ class Destination(Record):
         return (self.af, self.addr, self.port)
 
 
-# What listings want to know of a real server, in the order of the kernel's records (ip_vs_ctl.c: ip_vs_genl_fill_dest).
-# totals and rates: the two halves of stats.
+# What listings want to know of a real server, in the order of the kernel's records (ip_vs_ctl.c:
+# ip_vs_genl_fill_dest). totals and rates: the two halves of stats.
 COLUMNS = (
     "forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower", "active", "inactive", "persistent",
     "totals", "rates",
@@ -196,9 +208,11 @@ COLUMNS = (
 
 
 def row(d: Destination, columns: tuple[str, ...]) -> Row:
-    """A real server as (address, port, values of the columns); totals and rates are five values each.
+    """A real server as (address, port, values of the columns); totals and rates are five values
+    each.
 
-    Ports, the tunnel's too, are two bytes in network order, so that rows sort as their addresses and ports do.
+    Ports, the tunnel's too, are two bytes in network order, so that rows sort as their addresses
+    and ports do.
     """
     values: list[Any] = [d.addr, d.port.to_bytes(2, "big")]
     for name in columns:
@@ -213,7 +227,20 @@ def row(d: Destination, columns: tuple[str, ...]) -> Row:
 
 def destination(row: Row) -> Destination:
     """The real server of a row that has all COLUMNS."""
-    addr, port, forward, weight, tun_type, tun_port, tun_flags, upper, lower, active, inactive, persistent = row[:12]
+    (
+        addr,
+        port,
+        forward,
+        weight,
+        tun_type,
+        tun_port,
+        tun_flags,
+        upper,
+        lower,
+        active,
+        inactive,
+        persistent,
+    ) = row[:12]
     return Destination(
         AF_INET if len(addr) == 4 else AF_INET6, addr, int.from_bytes(port, "big"), forward, weight, upper, lower,
         tun_type, int.from_bytes(tun_port, "big"), tun_flags, active, inactive, persistent, row[12:],
@@ -221,9 +248,11 @@ def destination(row: Row) -> Destination:
 
 
 class Daemon(Record):
-    """A sync daemon. state: MASTER or BACKUP. group: multicast address, 4 or 16 bytes, b"" for the kernel's default.
+    """A sync daemon. state: MASTER or BACKUP. group: multicast address, 4 or 16 bytes, b"" for the
+    kernel's default.
 
-    Zero in maxlen (bytes of UDP payload), port and ttl asks for the kernel's default; what it reports back is never zero.
+    Zero in maxlen (bytes of UDP payload), port and ttl asks for the kernel's default; what it
+    reports back is never zero.
     """
 
     __slots__ = ("group", "interface", "maxlen", "port", "state", "syncid", "ttl")
@@ -248,7 +277,9 @@ class Daemon(Record):
 
 
 class Timeouts(Record):
-    """Seconds a connection is kept: established TCP, TCP after a FIN, UDP. In a change, 0 leaves a value as it is."""
+    """Seconds a connection is kept: established TCP, TCP after a FIN, UDP. In a change, 0 leaves a
+    value as it is.
+    """
 
     __slots__ = ("tcp", "tcp_fin", "udp")
 
@@ -269,15 +300,19 @@ class Info(Record):
 
 
 class Overview(Record):
-    """The kernel's own listing of its table (text: /proc/net/ip_vs), and what is to be known beside it.
+    """The kernel's own listing of its table (text: /proc/net/ip_vs), and what is to be known beside
+    it.
 
-    plain: the services of which the text says all (by an IPv4 address, no flags), each as its protocol in the machine's order,
-    its address and its port in network order (2, 4 and 2 bytes). others: the rest of the services, their stats need not be true.
+    plain: the services of which the text says all (by an IPv4 address, no flags), each as its
+    protocol in the machine's order, its address and its port in network order (2, 4 and 2 bytes).
+    others: the rest of the services, their stats need not be true.
     """
 
     __slots__ = ("others", "plain", "text")
 
-    def __init__(self, text: bytes, plain: list[tuple[bytes, bytes, bytes]], others: list[Service]) -> None:
+    def __init__(
+        self, text: bytes, plain: list[tuple[bytes, bytes, bytes]], others: list[Service]
+    ) -> None:
         self.text = text
         self.plain = plain
         self.others = others
@@ -286,7 +321,8 @@ class Overview(Record):
 class Change(Record):
     """One thing asked of a backend: an operation that writes, and what it is about.
 
-    ZERO without a service means all of them. SET_CONFIG carries timeouts, NEW_DAEMON and DEL_DAEMON a daemon.
+    ZERO without a service means all of them. SET_CONFIG carries timeouts, NEW_DAEMON and DEL_DAEMON
+    a daemon.
     """
 
     __slots__ = ("daemon", "destination", "op", "service", "timeouts")
@@ -309,44 +345,60 @@ class Change(Record):
 if TYPE_CHECKING:
 
     class Backend(Protocol):
-        """A table of virtual services: the kernel's (kernel.Kernel) or the embedded one (memory.Table).
+        """A table of virtual services: the kernel's (kernel.Kernel) or the embedded one
+        (memory.Table).
 
-        Reads raise errors.Refused (the table said no: operation and errno) or errors.Failed (it could not be asked).
+        Reads raise errors.Refused (the table said no: operation and errno) or errors.Failed (it
+        could not be asked).
 
-        embedded: it is ours alone. Of the kernel's table, other programs may hold a part, and it knows more than our rules.
+        embedded: it is ours alone. Of the kernel's table, other programs may hold a part, and it
+        knows more than our rules.
         """
 
         embedded: bool
 
         def refresh(self) -> None:
-            """Take note of what happened outside since it was opened (the module was loaded anew, the file changed).
+            """Take note of what happened outside since it was opened (the module was loaded anew,
+            the file changed).
 
-            Failed when it cannot be used now; a later refresh may find it again. Never loads a module.
+            Failed when it cannot be used now; a later refresh may find it again. Never loads a
+            module.
             """
 
         def info(self) -> Info:
             """The IPVS version and the size of the connection table."""
 
         def services(self, counters: bool = True) -> list[Service]:
-            """All services, in the table's own order; without counters, their stats need not be true."""
+            """All services, in the table's own order; without counters, their stats need not be
+            true.
+            """
 
         def service(self, wanted: Service) -> Service:
             """The service with wanted's key. Refused: ESRCH when there is none."""
 
         def destinations(self, service: Service) -> list[Destination]:
-            """Its real servers, newest first; none when the service is not there (ip_vs_ctl.c: ip_vs_genl_dump_dests)."""
+            """Its real servers, newest first; none when the service is not there (ip_vs_ctl.c:
+            ip_vs_genl_dump_dests).
+            """
 
-        def rows(self, services: Iterable[Service], columns: tuple[str, ...]) -> Iterator[list[Row]]:
-            """The servers of one service after the other, each as `row` has it: for listings, which want little of many.
+        def rows(
+            self, services: Iterable[Service], columns: tuple[str, ...]
+        ) -> Iterator[list[Row]]:
+            """The servers of one service after the other, each as `row` has it: for listings, which
+            want little of many.
 
             A service's servers are read when their turn comes.
             """
 
         def overview(self) -> Overview | None:
-            """The kernel's own listing of its table, and what it lacks; None where there is none."""
+            """The kernel's own listing of its table, and what it lacks; None where there is
+            none.
+            """
 
         def setting(self, name: str) -> str:
-            """One of IPVS's own settings (sysctl net.ipv4.vs.NAME), "" where there is none or it cannot be read."""
+            """One of IPVS's own settings (sysctl net.ipv4.vs.NAME), "" where there is none or it
+            cannot be read.
+            """
 
         def timeouts(self) -> Timeouts:
             """The time-outs of connections."""
@@ -355,19 +407,23 @@ if TYPE_CHECKING:
             """The running ones, master first."""
 
         def connections(self) -> Iterator[bytes]:
-            """/proc/net/ip_vs_conn: its heading, then a line a connection, each with its line end."""
+            """/proc/net/ip_vs_conn: its heading, then a line a connection, each with its line
+            end.
+            """
 
         def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
             """Carry the changes out in order; one that is refused does not stop the next.
 
-            All of them are taken before the first is carried out: when `changes` raises, nothing was done. The records in
-            them must stay as they are meanwhile.
+            All of them are taken before the first is carried out: when `changes` raises, nothing
+            was done. The records in them must stay as they are meanwhile.
 
-            Returns (index, errno) of each refused one, ascending. Raises Failed when outcomes could not be learnt.
+            Returns (index, errno) of each refused one, ascending. Raises Failed when outcomes could
+            not be learnt.
             """
 
         def alone(self) -> AbstractContextManager[None]:
-            """For the time of a `with`, no other holder of this reads what it is about to change. It waits for them to end.
+            """For the time of a `with`, no other holder of this reads what it is about to change.
+            It waits for them to end.
 
             It keeps out those who ask for it, not single changes.
             """

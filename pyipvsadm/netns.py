@@ -1,13 +1,14 @@
 """Network namespaces: which one --netns names, going there, and coming back.
 
-Owns: what a name, a process's number and a path stand for, the system call, the way names are asked meanwhile.
-Must never know: what is done there. Only imported when another namespace is asked for.
+Owns: what a name, a process's number and a path stand for, the system call, the way names are asked
+meanwhile. Must never know: what is done there. Only imported when another namespace is asked for.
 
-How it works. setns(2) moves one thread. Whoever is asked to go to a namespace does so in the first thread, before anything is
-opened: netlink sockets belong to the namespace of the thread that makes them, /proc/net is that of the first thread (a link to
-self/net; fs/proc/proc_net.c), /proc/sys/net that of the thread that looks (net/sysctl_net.c), and threads and children that are
-started later are born there. Only the look-up of names goes back: their servers are in the network that the command was started
-in, and a namespace with virtual addresses in it seldom reaches any.
+How it works. setns(2) moves one thread. Whoever is asked to go to a namespace does so in the first
+thread, before anything is opened: netlink sockets belong to the namespace of the thread that makes
+them, /proc/net is that of the first thread (a link to self/net; fs/proc/proc_net.c), /proc/sys/net
+that of the thread that looks (net/sysctl_net.c), and threads and children that are started later
+are born there. Only the look-up of names goes back: their servers are in the network that the
+command was started in, and a namespace with virtual addresses in it seldom reaches any.
 """
 
 from __future__ import annotations
@@ -47,14 +48,18 @@ def names() -> list[str]:
 
 
 def path_of(place: str) -> str:
-    """The file of a namespace: `place` with a slash is its path, all digits a process, anything else a name below /run/netns.
+    """The file of a namespace: `place` with a slash is its path, all digits a process, anything
+    else a name below /run/netns.
 
     Failed for a word that would lead elsewhere.
     """
     if "/" in place and "\0" not in place:
         return place
     if place in ("", ".", "..") or "\0" in place:
-        raise Failed(f"`{place}' is no network namespace: it is NAME (a file of {NAMED}), PID, or PATH (with a slash)", 2)
+        raise Failed(
+            f"`{place}' is no network namespace: it is NAME (a file of {NAMED}), PID, or PATH (with a slash)",
+            2,
+        )
     return f"/proc/{place}/ns/net" if place.isascii() and place.isdigit() else f"{NAMED}/{place}"
 
 
@@ -66,7 +71,9 @@ def entering(place: str) -> str:
 
 
 class Inside:
-    """The network of a namespace for the time of a `with`. Failed (status 2) when it cannot be entered."""
+    """The network of a namespace for the time of a `with`. Failed (status 2) when it cannot be
+    entered.
+    """
 
     def __init__(self, place: str, world: Owner) -> None:
         self._path = path_of(place)
@@ -86,7 +93,8 @@ class Inside:
         try:  # noqa: SIM105  # contextlib costs more than all of this
             _enter(self._home)
         except Failed:
-            pass  # a container may have no right to its own network: what was to be done there is done
+            # a container may have no right to its own network: what was to be done there is done
+            pass
 
 
 class NamesAtHome(Resolver):
@@ -133,12 +141,15 @@ class _File:
         self.fd = -1
         self.path = path
         try:
-            # Found first, then looked at, then opened: nobody can put a device or a FIFO in its place meanwhile.
+            # Found first, then looked at, then opened: nobody can put a device or a FIFO in its
+            # place meanwhile.
             found = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
                 if os.fstat(found).st_mode & 0o170000 != REGULAR:
                     raise Failed(f"{path} is no network namespace", 2)
-                self.fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+                self.fd = os.open(
+                    f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
+                )
             finally:
                 os.close(found)
         except OSError as exc:
@@ -154,7 +165,8 @@ def _enter(file: _File) -> None:
     try:
         _setns(file.fd)
     except OSError as no:
-        if no.errno == errno.EINVAL:  # a file of another kind; one of /run/netns whose namespace went without `ip netns delete'
+        # a file of another kind; one of /run/netns whose namespace went without `ip netns delete'
+        if no.errno == errno.EINVAL:
             raise Failed(f"{file.path} is no network namespace", 2) from None
         why = f"{os.strerror(no.errno or 0)}{' (it takes root)' if no.errno == errno.EPERM else ''}"
         raise Failed(f"cannot enter the network namespace {file.path}: {why}", 2) from None

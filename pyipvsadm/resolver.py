@@ -1,6 +1,7 @@
 """Resolve names of hosts and ports to numbers and back, within a time limit.
 
-Owns: the C library's resolver, many look-ups at once. Must never know: how an endpoint is written, who asks.
+Owns: the C library's resolver, many look-ups at once. Must never know: how an endpoint is written,
+who asks.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Resolver:
 
     def host(self, name: str) -> bytes | None:
         """The first IPv4 address of a host name (gethostbyname), 4 bytes."""
-        # Python takes "" for 0.0.0.0 and "<broadcast>" for 255.255.255.255; as bytes, it leaves IDNA alone.
+        # Python takes "" for 0.0.0.0 and "<broadcast>" for 255.255.255.255; as bytes, it leaves
+        # IDNA alone.
         if not name or name[0] == "<" or "\0" in name:
             return None
         try:
@@ -64,13 +66,22 @@ class Resolver:
             return None
         return name if name and name.isprintable() else None
 
-    def host_names(self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None) -> dict[tuple[int, bytes], str]:
-        """The names of many addresses, those that answer within the seconds (ours by default); each is asked for once."""
+    def host_names(
+        self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None
+    ) -> dict[tuple[int, bytes], str]:
+        """The names of many addresses, those that answer within the seconds (ours by default); each
+        is asked for once.
+        """
         within = self.seconds if seconds is None else seconds
-        return map_concurrently(lambda address: self.host_name(*address), addresses, self.workers, within)
+        return map_concurrently(
+            lambda address: self.host_name(*address), addresses, self.workers, within
+        )
 
-    def readable(self, names: dict[tuple[int, bytes], str], seconds: float) -> dict[tuple[int, bytes], str]:
-        """Of names, those from which -R would get the same address again: IPv4, no odd characters, the same address back.
+    def readable(
+        self, names: dict[tuple[int, bytes], str], seconds: float
+    ) -> dict[tuple[int, bytes], str]:
+        """Of names, those from which -R would get the same address again: IPv4, no odd characters,
+        the same address back.
 
         What was not looked up within the seconds is not among them.
         """
@@ -79,12 +90,16 @@ class Resolver:
             for address, name in names.items()
             if address[0] == AF_INET and not name.isdigit() and not any(c in name for c in " :[#")
         ]
-        same = map_concurrently(lambda pair: self.host(pair[1]) == pair[0][1] or None, candidates, self.workers, seconds)
+        same = map_concurrently(
+            lambda pair: self.host(pair[1]) == pair[0][1] or None, candidates, self.workers, seconds
+        )
         return dict(same.keys())
 
 
 class NullResolver(Resolver):
-    """No resolver: for text that is numbers, in which a name is damage, and where nothing may wait."""
+    """No resolver: for text that is numbers, in which a name is damage, and where nothing may
+    wait.
+    """
 
     def host(self, name: str) -> bytes | None:  # noqa: ARG002
         """None."""
@@ -95,8 +110,11 @@ class NullResolver(Resolver):
         return None
 
 
-def map_concurrently(ask: Callable[[Key], Answer | None], keys: Iterable[Key], workers: int, seconds: float) -> dict[Key, Answer]:
-    """Ask for every key once, at most `workers` at a time; {key: answer} of those that came in time.
+def map_concurrently(
+    ask: Callable[[Key], Answer | None], keys: Iterable[Key], workers: int, seconds: float
+) -> dict[Key, Answer]:
+    """Ask for every key once, at most `workers` at a time; {key: answer} of those that came in
+    time.
 
     Threads still waiting after that are left behind: they hold nothing, and end with the process.
     """

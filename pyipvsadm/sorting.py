@@ -1,10 +1,11 @@
-"""The reference's order of services and of real servers (libipvs.c: ipvs_cmp_services, ipvs_cmp_dests).
+"""The reference's order of services and of real servers (libipvs.c: ipvs_cmp_services,
+ipvs_cmp_dests).
 
 Owns: that order. Must never know: what is shown of it.
 
-1.31 compares marks and addresses (IPv6: word by word) by a 32-bit difference that wraps. Where all values lie on one half of the
-circle of 2**32 that is a total order: the circle's, starting after the widest gap. Where they do not, 1.31's order is
-undefined, and ours is numeric.
+1.31 compares marks and addresses (IPv6: word by word) by a 32-bit difference that wraps. Where all
+values lie on one half of the circle of 2**32 that is a total order: the circle's, starting after
+the widest gap. Where they do not, 1.31's order is undefined, and ours is numeric.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ CIRCLE = 1 << 32
 
 
 def start(values: Iterable[int]) -> int:
-    """The value that comes first: the one after the widest gap when that is at least half the circle, else the least."""
+    """The value that comes first: the one after the widest gap when that is at least half the
+    circle, else the least.
+    """
     ring = sorted(set(values))
     first = ring[0]
     for before, after in zip(ring, ring[1:], strict=False):  # noqa: RUF007  # itertools is one import more
@@ -38,8 +41,12 @@ def words(addr: bytes) -> tuple[int, ...]:
     return tuple([int.from_bytes(addr[at : at + 4], "big") for at in range(0, len(addr), 4)])
 
 
-def arranged(items: list[Item], keys: Callable[[Item], tuple[int, ...]], rest: Callable[[Item], int]) -> list[Item]:
-    """Order items by the words of keys, each word on its own circle among those equal so far, then by rest; stable."""
+def arranged(
+    items: list[Item], keys: Callable[[Item], tuple[int, ...]], rest: Callable[[Item], int]
+) -> list[Item]:
+    """Order items by the words of keys, each word on its own circle among those equal so far, then
+    by rest; stable.
+    """
     return [item for _, item in _arranged([(keys(item), item) for item in items], 0, rest)]
 
 
@@ -79,7 +86,9 @@ def services(found: list[Service]) -> list[Service]:
 
 
 def servers(rows: list[Row]) -> list[Row]:
-    """By address and port; of a service whose servers are of both families, IPv4 addresses stand among the first words."""
+    """By address and port; of a service whose servers are of both families, IPv4 addresses stand
+    among the first words.
+    """
     if len(rows) < 2:
         return rows
     if _plain([row[0] for row in rows]):
@@ -89,4 +98,9 @@ def servers(rows: list[Row]) -> list[Row]:
 
 def destinations(found: list[Destination]) -> list[Destination]:
     """The same for records; equals stay as they came."""
-    return [row[3] for row in servers([(d.addr, d.port.to_bytes(2, "big"), at, d) for at, d in enumerate(found)])]
+    return [
+        row[3]
+        for row in servers(
+            [(d.addr, d.port.to_bytes(2, "big"), at, d) for at, d in enumerate(found)]
+        )
+    ]

@@ -1,9 +1,10 @@
 """The terminal while something is drawn on it: its modes, its alternate screen, keys, signals.
 
-Owns: termios, escape sequences, that all is as before at any end. Must never know: what is drawn, what a key means.
+Owns: termios, escape sequences, that all is as before at any end. Must never know: what is drawn,
+what a key means.
 
-Plain ANSI as every terminal has it (ECMA-48, xterm's 1049). Lines are drawn over the old ones, not after clearing: that does
-not flicker over a slow line.
+Plain ANSI as every terminal has it (ECMA-48, xterm's 1049). Lines are drawn over the old ones, not
+after clearing: that does not flicker over a slow line.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# Alternate screen, no cursor, no wrapping at the margin (a line may be too long for the moment in which a window shrinks).
+# Alternate screen, no cursor, no wrapping at the margin (a line may be too long for the moment in
+# which a window shrinks).
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 HOME = "\x1b[H"
@@ -43,7 +45,8 @@ class _Ended(BaseException):  # not an error: a signal that ends us, after the t
 
 
 def keys(data: bytes) -> tuple[list[str], bytes]:
-    """The keys in what a terminal sent, by name or as the letter, and the start of a sequence that is not yet whole.
+    """The keys in what a terminal sent, by name or as the letter, and the start of a sequence that
+    is not yet whole.
 
     Sequences without a name here, and bytes that are no ASCII letters, are passed over.
     """
@@ -69,7 +72,9 @@ def keys(data: bytes) -> tuple[list[str], bytes]:
 
 
 class Screen:
-    """The terminal at standard output, and the keys of standard input or, where that is no terminal, of /dev/tty."""
+    """The terminal at standard output, and the keys of standard input or, where that is no
+    terminal, of /dev/tty.
+    """
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
@@ -107,11 +112,14 @@ class Screen:
 
     def show(self, text: str) -> None:
         """Draw lines in the place of those drawn before."""
-        # Cleared before it is written: after a letter in the last column, clearing would take that letter.
+        # Cleared before it is written: after a letter in the last column, clearing would take that
+        # letter.
         self._write(HOME + CLEAR_LINE + text.removesuffix("\n").replace("\n", "\r\n" + CLEAR_LINE))
 
     def keys(self, seconds: float) -> list[str]:
-        """The keys pressed; none after so many seconds, or when the window has changed. `q` when the terminal is gone."""
+        """The keys pressed; none after so many seconds, or when the window has changed. `q` when
+        the terminal is gone.
+        """
         wanted = [self._wake[0]] + ([self._input] if self._input >= 0 else [])
         ready, _, _ = select.select(wanted, [], [], seconds)
         if self._wake[0] in ready:
@@ -155,7 +163,8 @@ class Screen:
 
         others = ((signal.SIGTSTP, stop), (signal.SIGCONT, go_on), (signal.SIGWINCH, note))
         for number, handler in (*((each, end) for each in _ENDING), *others):
-            if signal.getsignal(number) != signal.SIG_IGN:  # what our parent has ignored (nohup) stays so
+            # what our parent has ignored (nohup) stays so
+            if signal.getsignal(number) != signal.SIG_IGN:
                 self._handlers[number] = signal.signal(number, handler)
 
     def _release(self) -> None:
@@ -182,7 +191,8 @@ class Screen:
             changed = termios.tcgetattr(self._input)
             if self._modes is None:
                 self._modes = termios.tcgetattr(self._input)
-            changed[0] &= ~termios.IXON  # Ctrl-S is a key: output that it stopped would hold us where we are
+            # Ctrl-S is a key: output that it stopped would hold us where we are
+            changed[0] &= ~termios.IXON
             changed[3] &= ~(termios.ICANON | termios.ECHO)
             changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
             termios.tcsetattr(self._input, termios.TCSANOW, changed)

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import unicodedata
 
-# Letters that run from right to left take the digits beside them along; what steers them is not printable anyway.
+# Letters that run from right to left take the digits beside them along; what steers them is not
+# printable anyway.
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 
 
 def sanitize(text: str) -> str:
-    """Text of others without what a terminal would obey or turn around: each such character is shown as `?`."""
+    """Text of others without what a terminal would obey or turn around: each such character is
+    shown as `?`.
+    """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c.isprintable() and unicodedata.bidirectional(c) not in _RIGHT_TO_LEFT else "?" for c in text)
+    return "".join(
+        c if c.isprintable() and unicodedata.bidirectional(c) not in _RIGHT_TO_LEFT else "?"
+        for c in text
+    )
 
 
 def escape_undecodable(value: str) -> str:
     r"""Return the text as documents have it: a byte that is no UTF-8 as \xHH."""
-    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return (
+        value
+        if value.isascii()
+        else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    )

@@ -8,7 +8,8 @@ import pytest
 
 
 def need(lack: str) -> None:
-    """Go on where nothing is lacking (""). What is, is a skip on a desk, and a failure for root and where CI is set.
+    """Go on where nothing is lacking (""). What is, is a skip on a desk, and a failure for root and
+    where CI is set.
 
     Root can install it, and `make test` does; a run of CI that skips shows nothing.
     """

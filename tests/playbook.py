@@ -1,6 +1,8 @@
-"""Ansible on some directors that are all this machine: a playbook of one task, what it says, and its recap.
+"""Ansible on some directors that are all this machine: a playbook of one task, what it says, and
+its recap.
 
-Owns: the inventory, the environment, the reading of the recap. Must never know: what a task of the module means.
+Owns: the inventory, the environment, the reading of the recap. Must never know: what a task of the
+module means.
 """
 
 from __future__ import annotations
@@ -35,7 +37,12 @@ class Run:
         return [found[word] for found in self.recap.values()]
 
 
-def play(folder: Path, directors: Mapping[str, Mapping[str, object]], task: Mapping[str, object], *options: str) -> Run:
+def play(
+    folder: Path,
+    directors: Mapping[str, Mapping[str, object]],
+    task: Mapping[str, object],
+    *options: str,
+) -> Run:
     """Run a task of the module on all directors, which are known by their variables.
 
     A variable `surroundings` is the environment of ipvsadm there.
@@ -44,7 +51,9 @@ def play(folder: Path, directors: Mapping[str, Mapping[str, object]], task: Mapp
     inventory, playbook = folder / "inventory.json", folder / "playbook.json"
     inventory.write_text(json.dumps({"all": {"hosts": directors, "vars": variables}}))
     arguments = {"executable": str(IPVSADM), **task}
-    tasks = [{"pyipvsadm.lvs.ipvs_rules": arguments, "environment": "{{ surroundings | default({}) }}"}]
+    tasks = [
+        {"pyipvsadm.lvs.ipvs_rules": arguments, "environment": "{{ surroundings | default({}) }}"}
+    ]
     playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", inventory, *options, playbook],
@@ -68,6 +77,9 @@ def play(folder: Path, directors: Mapping[str, Mapping[str, object]], task: Mapp
         check=False,
     )
     rows = re.findall(r"^(\S+) +: (ok=.*)$", done.stdout, re.MULTILINE)
-    recap = {host: {word: int(count) for word, count in re.findall(r"(\w+)=(\d+)", counts)} for host, counts in rows}
+    recap = {
+        host: {word: int(count) for word, count in re.findall(r"(\w+)=(\d+)", counts)}
+        for host, counts in rows
+    }
     assert recap.keys() == directors.keys(), done.stdout
     return Run(done.returncode, done.stdout, recap)

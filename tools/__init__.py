@@ -1,1 +1,3 @@
-"""Programs for developers: bench, fuzzers, mutation, pictures, and the recorders of what tests are held against."""
+"""Programs for developers: bench, fuzzers, mutation, pictures, and the recorders of what tests are
+held against.
+"""

@@ -1,7 +1,9 @@
-"""Send Ctrl-C while a program starts: `python -m tools.interrupts PROGRAM [RUNS]`, each at a moment of the first 30 ms.
+"""Send Ctrl-C while a program starts: `python -m tools.interrupts PROGRAM [RUNS]`, each at a moment
+of the first 30 ms.
 
-Counts how each run ends. Ends with 1 when a run shows a traceback from after the launcher sets SIGINT's action, or when
-more than 5 % show one from before it: that is the interpreter's own start ("line 0" of the launcher is, too).
+Counts how each run ends. Ends with 1 when a run shows a traceback from after the launcher sets
+SIGINT's action, or when more than 5 % show one from before it: that is the interpreter's own start
+("line 0" of the launcher is, too).
 """
 
 from __future__ import annotations
@@ -22,19 +24,27 @@ FROM_START = 0.05  # of the runs
 def ending(program: str, delay: float) -> str:
     """Run the program and interrupt it after the delay; name its end."""
     child = subprocess.Popen(
-        [program, "--backend", "memory", "-L", "-n"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [program, "--backend", "memory", "-L", "-n"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     time.sleep(delay)
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=60)
     with open(program) as launcher:
         head = next(number for number, line in enumerate(launcher, 1) if "SIG_DFL" in line)
-    lines = [int(line) for line in re.findall(rf'File "{re.escape(program)}", line (\d+)', errors.decode())]
+    lines = [
+        int(line)
+        for line in re.findall(rf'File "{re.escape(program)}", line (\d+)', errors.decode())
+    ]
     if b"/pyipvsadm/cli.py" in errors or any(line > head for line in lines):
         return "traceback of ours"
     if errors:
         return "traceback of the interpreter's start"
-    return {0: "done before", -signal.SIGINT: "ended by the signal"}.get(child.returncode, f"status {child.returncode}")
+    return {0: "done before", -signal.SIGINT: "ended by the signal"}.get(
+        child.returncode, f"status {child.returncode}"
+    )
 
 
 def main(program: str, runs: int) -> int:
@@ -42,7 +52,11 @@ def main(program: str, runs: int) -> int:
     found = Counter(ending(program, chance.uniform(0, WITHIN)) for _ in range(runs))
     for name, count in sorted(found.items()):
         print(f"{count:5} {name}")
-    odd = sum(count for name, count in found.items() if name == "traceback of ours" or name.startswith("status"))
+    odd = sum(
+        count
+        for name, count in found.items()
+        if name == "traceback of ours" or name.startswith("status")
+    )
     return int(bool(odd) or found["traceback of the interpreter's start"] > FROM_START * runs)
 
 

@@ -1,6 +1,8 @@
-"""Write the index from each option to the files that carry it out: `python -m tools.option_index` renews it in ARCHITECTURE.md.
+"""Write the index from each option to the files that carry it out: `python -m tools.option_index`
+renews it in ARCHITECTURE.md.
 
-Owns: which file carries out which option. The names come from the table of options; a test fails when the index is stale.
+Owns: which file carries out which option. The names come from the table of options; a test fails
+when the index is stale.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ _COMMANDS = {
 _RULE = "grammar/parser netlink/codec rules/writer"
 _VIEW = "commands/listing views/classic"
 _CONFIRM = "commands/apply"
-# By the long name. What is not named here describes a service, a real server or a sync daemon: those go from the parser into the
-# record, the message and the rule.
+# By the long name. What is not named here describes a service, a real server or a sync daemon:
+# those go from the parser into the record, the message and the rule.
 _OPTIONS = {
     "numeric": "commands/names",
     "connection": "commands/listing views/connections",
@@ -72,7 +74,9 @@ def list_rows() -> list[tuple[str, list[str]]]:
     rows = []
     for row in (*COMMANDS, *OPTIONS):
         typed = f"`-{row.short}`, `--{row.long}`" if row.short else f"`--{row.long}`"
-        modules = _COMMANDS.get(row.long, _MODIFY) if row in COMMANDS else _OPTIONS.get(row.long, _RULE)
+        modules = (
+            _COMMANDS.get(row.long, _MODIFY) if row in COMMANDS else _OPTIONS.get(row.long, _RULE)
+        )
         rows.append((typed, [f"{module}.py" for module in modules.split()]))
     return rows
 

@@ -1,4 +1,6 @@
-"""`python -m tools.record_cases` boots a guest, runs every case through the reference and writes recorded.json."""
+"""`python -m tools.record_cases` boots a guest, runs every case through the reference and writes
+recorded.json.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,14 @@ def inside() -> None:
     began = time.monotonic()
     with netns.kept():
         cases = {name: reference.record(case) for name, case in CASES.items()}
-        made_by = {"kernel": platform.release(), "reference": reference.answer(Step(("-v",))).stdout.strip()}
+        made_by = {
+            "kernel": platform.release(),
+            "reference": reference.answer(Step(("-v",))).stdout.strip(),
+        }
     (Path(os.environ["LAB_DIR"]) / MADE).write_text(recording.dump(cases, made_by))
-    print(f"{len(cases)} cases, {sum(len(case.steps) for case in cases.values())} steps, {time.monotonic() - began:.0f} s")
+    print(
+        f"{len(cases)} cases, {sum(len(case.steps) for case in cases.values())} steps, {time.monotonic() - began:.0f} s"
+    )
 
 
 if __name__ == "__main__":

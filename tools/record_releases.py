@@ -1,7 +1,9 @@
-"""What a release has promised, in files: `python -m tools.record_releases NAME` records today's in a folder of that name, once.
+"""What a release has promised, in files: `python -m tools.record_releases NAME` records today's in
+a folder of that name, once.
 
-Owns: which things are written and with which words. Must never know: what later releases may add (unit/test_releases.py).
-A folder holds the file of an embedded table (`table`), what each of WRITTEN said of it, and the exit statuses of commands on it.
+Owns: which things are written and with which words. Must never know: what later releases may add
+(unit/test_releases.py). A folder holds the file of an embedded table (`table`), what each of
+WRITTEN said of it, and the exit statuses of commands on it.
 """
 
 from __future__ import annotations
@@ -95,7 +97,9 @@ def answer(path: Path, words: str) -> tuple[int, str]:
 def written(path: Path) -> dict[str, str]:
     """What is written of the table in that file, by the name of the file that keeps it."""
     found = {name: answer(path, words)[1] for name, words in WRITTEN.items()}
-    found["doctor.json"] = as_json([Finding(CODES[0].code, "eth0", "what", ("command",))], ["not judged"])
+    found["doctor.json"] = as_json(
+        [Finding(CODES[0].code, "eth0", "what", ("command",))], ["not judged"]
+    )
     return found
 
 

@@ -1,4 +1,6 @@
-"""`python -m tools.record_replies` boots a guest and writes recorded/KERNEL.json: its answers to what table.py asks."""
+"""`python -m tools.record_replies` boots a guest and writes recorded/KERNEL.json: its answers to
+what table.py asks.
+"""
 
 from __future__ import annotations
 

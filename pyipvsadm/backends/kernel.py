@@ -3,10 +3,11 @@
 Owns: the socket, sequence numbers, time-outs, batches, the loading of the module.
 Must never know: what a message's attributes mean (netlink/codec.py), what anything looks like.
 
-How it works. The kernel handles a request inside send(), so its answers are queued when send returns. A batch of changes goes
-out as one send; only the last asks for an acknowledgement. What is refused answers with an error of its own, whose
-sequence number says which change it was; what is not refused says nothing. When the last one's answer is there, all are.
-`_socket` is the C module beneath `socket`, which alone would cost a start 6 ms.
+How it works. The kernel handles a request inside send(), so its answers are queued when send
+returns. A batch of changes goes out as one send; only the last asks for an acknowledgement. What is
+refused answers with an error of its own, whose sequence number says which change it was; what is
+not refused says nothing. When the last one's answer is there, all are. `_socket` is the C module
+beneath `socket`, which alone would cost a start 6 ms.
 """
 
 from __future__ import annotations
@@ -67,30 +68,41 @@ DATAGRAM = 8  # services that surely come in one datagram (11 fill the first)
 STATUS_FILE = "/proc/net/ip_vs_status"  # came with the tables that grow
 RECEIVE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
 MSG_TRUNC = 32  # receive tells a datagram's own size, whatever the buffer's
-# Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were measured on 6.1, 896 on 7.2; a
-# kernel built for the most fragments a packet (CONFIG_MAX_SKB_FRAGS 45) adds 28 of 16.
+# Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were
+# measured on 6.1, 896 on 7.2; a kernel built for the most fragments a packet (CONFIG_MAX_SKB_FRAGS
+# 45) adds 28 of 16.
 ERROR_SPACE = 1408
 
 
 class Kernel:
     """The kernel's table of the network namespace this process is in.
 
-    Opening it loads the module where it is missing, once. Raises Failed with status 2 when there is no IPVS, or no permission.
+    Opening it loads the module where it is missing, once. Raises Failed with status 2 when there is
+    no IPVS, or no permission.
     """
 
     embedded = False
 
-    def __init__(self, trace: Callable[[str, bytes], None] | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        trace: Callable[[str, bytes], None] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._trace = trace
         self._tell = tell  # of its lock (files.Lock)
         self._seq = 0
         self._buffer = memoryview(bytearray(RECEIVE))
         try:
-            self._socket = _socket.socket(AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_GENERIC)
+            self._socket = _socket.socket(
+                AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_GENERIC
+            )
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
             # As an option of the socket, so that a receive stays one system call.
-            self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", TIMEOUT, 0))
-            # Connected, only the kernel (port id 0) can send to us: af_netlink.c, netlink_getsockbyportid. This binds as well.
+            self._socket.setsockopt(
+                _socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", TIMEOUT, 0)
+            )
+            # Connected, only the kernel (port id 0) can send to us: af_netlink.c,
+            # netlink_getsockbyportid. This binds as well.
             self._socket.connect((0, 0))
         except OSError:  # a sandbox without netlink
             raise not_there(old_interface_errno()) from None
@@ -103,11 +115,14 @@ class Kernel:
         self._socket.close()
 
     def refresh(self) -> None:
-        """Ask for the information again; after a reload of the module, for the family. Failed (status 2) while there is none."""
+        """Ask for the information again; after a reload of the module, for the family. Failed
+        (status 2) while there is none.
+        """
         try:
             self._info = self._one(GET_INFO, codec.read_info)
         except (Refused, Failed):
-            # Who asks for a family by its name has the kernel load the module for it (genetlink.c: ctrl_getfamily).
+            # Who asks for a family by its name has the kernel load the module for it (genetlink.c:
+            # ctrl_getfamily).
             if not os.path.exists(TABLE_FILE):
                 raise not_there(errno.ENOPROTOOPT) from None
             self._find(load=False)
@@ -119,7 +134,9 @@ class Kernel:
         return files.lock_namespace(self._tell, "another ipvsadm is changing the kernel's table")
 
     def info(self) -> Info:
-        """The version and the size of the connection table, as they were when this was opened (from 7.1 on, a table grows)."""
+        """The version and the size of the connection table, as they were when this was opened (from
+        7.1 on, a table grows).
+        """
         return self._info
 
     def services(self, counters: bool = True) -> list[Service]:
@@ -127,8 +144,9 @@ class Kernel:
         reader = dumps.service_reader(self._family, counters)
         for again in range(TRIES):
             found = self._dump(GET_SERVICE, b"", codec.read_service, reader)
-            # From 7.1 on, a table that is given another size while it is dumped is in another order from one datagram to the
-            # next: a service that comes twice stands for one that is missing. The kernel does not mark such a dump.
+            # From 7.1 on, a table that is given another size while it is dumped is in another order
+            # from one datagram to the next: a service that comes twice stands for one that is
+            # missing. The kernel does not mark such a dump.
             if not can_grow(found) or len({each.key() for each in found}) == len(found):
                 return found
             time.sleep(0.01 * again)
@@ -156,16 +174,24 @@ class Kernel:
             yield self._dump(GET_DEST, codec.service_id(service), read, reader)
 
     def overview(self) -> Overview | None:
-        """/proc/net/ip_vs and what it lacks; None where it cannot be read: the dumps have it all."""
+        """/proc/net/ip_vs and what it lacks; None where it cannot be read: the dumps have it
+        all.
+        """
         try:
             with open(TABLE_FILE, "rb", buffering=0) as file:
                 text = file.read()
         except OSError:
             return None
-        found: list[Any] = self._dump(GET_SERVICE, b"", codec.read_service, dumps.overview_reader(self._family))
+        found: list[Any] = self._dump(
+            GET_SERVICE, b"", codec.read_service, dumps.overview_reader(self._family)
+        )
         others = [each for each in found if each.__class__ is Service]
         plain = [each for each in found if each.__class__ is not Service] if others else found
-        return None if can_grow(plain) and len(set(plain)) < len(plain) else Overview(text, plain, others)
+        return (
+            None
+            if can_grow(plain) and len(set(plain)) < len(plain)
+            else Overview(text, plain, others)
+        )
 
     def setting(self, name: str) -> str:
         """What /proc/sys/net/ipv4/vs/NAME holds, "" where it cannot be read."""
@@ -184,10 +210,13 @@ class Kernel:
         return self._dump(GET_DAEMON, b"", codec.read_daemon)
 
     def connections(self) -> Iterator[bytes]:
-        """The lines of /proc/net/ip_vs_conn, its heading first. Failed (status 1) when it cannot be read."""
+        """The lines of /proc/net/ip_vs_conn, its heading first. Failed (status 1) when it cannot be
+        read.
+        """
         try:
-            # Each read has the kernel walk from the table's start to where the last one ended (ip_vs_conn.c: ip_vs_conn_array).
-            # It gives a page at a time; by default Python would ask for a quarter of that.
+            # Each read has the kernel walk from the table's start to where the last one ended
+            # (ip_vs_conn.c: ip_vs_conn_array). It gives a page at a time; by default Python would
+            # ask for a quarter of that.
             with open(CONNECTIONS_FILE, "rb", buffering=RECEIVE) as file:
                 yield from file
         except OSError:
@@ -227,12 +256,17 @@ class Kernel:
         return refused
 
     def _closed(self, requests: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
-        """A batch as it is sent: its last message asks for an acknowledgement. seq: the next number."""
+        """A batch as it is sent: its last message asks for an acknowledgement. seq: the next
+        number.
+        """
         first = seq - len(requests)
         if op == DEL_DAEMON:
-            # Its acknowledgement can get lost: a daemon stopped before its thread first ran answers EINTR, and netlink is
-            # silent on that (af_netlink.c: netlink_rcv_skb). Something after it always answers.
-            requests.append(messages.pack_message(self._family, GET_INFO, messages.NLM_F_REQUEST, seq, b""))
+            # Its acknowledgement can get lost: a daemon stopped before its thread first ran answers
+            # EINTR, and netlink is silent on that (af_netlink.c: netlink_rcv_skb). Something after
+            # it always answers.
+            requests.append(
+                messages.pack_message(self._family, GET_INFO, messages.NLM_F_REQUEST, seq, b"")
+            )
             seq += 1
         requests[-1] = messages.with_ack(requests[-1])
         return first, seq - 1, b"".join(requests)
@@ -270,10 +304,14 @@ class Kernel:
                 raise not_there(old_interface_errno())
             load = False
 
-    def _one(self, command: int, read: Callable[[messages.Message], Value], payload: bytes = b"") -> Value:
+    def _one(
+        self, command: int, read: Callable[[messages.Message], Value], payload: bytes = b""
+    ) -> Value:
         """A request with one answer."""
         self._seq += 1
-        self._send(messages.pack_message(self._family, command, messages.NLM_F_REQUEST, self._seq, payload))
+        self._send(
+            messages.pack_message(self._family, command, messages.NLM_F_REQUEST, self._seq, payload)
+        )
         return self._decoded(read, self._reply(command))
 
     def _reply(self, command: int) -> messages.Message:
@@ -286,7 +324,9 @@ class Kernel:
                 return reply
 
     def _refuse(self, command: int, number: int) -> NoReturn:
-        """No answer to a question. ENOENT: there is no such family any more, for nothing that is asked of IPVS answers it."""
+        """No answer to a question. ENOENT: there is no such family any more, for nothing that is
+        asked of IPVS answers it.
+        """
         if number == errno.ENOENT and command:
             raise not_there(errno.ENOPROTOOPT)
         raise Refused(command, number)
@@ -298,17 +338,31 @@ class Kernel:
         read: Callable[[messages.Message], Value],
         reader: Reader | None = None,
     ) -> list[Value]:
-        """A request with many answers; taken again when the kernel says that the table moved meanwhile."""
+        """A request with many answers; taken again when the kernel says that the table moved
+        meanwhile.
+        """
         for _ in range(TRIES):
             self._seq = seq = self._seq + 1
-            self._send(messages.pack_message(self._family, command, messages.NLM_F_REQUEST | messages.NLM_F_DUMP, seq, payload))
+            self._send(
+                messages.pack_message(
+                    self._family,
+                    command,
+                    messages.NLM_F_REQUEST | messages.NLM_F_DUMP,
+                    seq,
+                    payload,
+                )
+            )
             found = self._answers(command, seq, read, reader)
             if found is not None:
                 return found
         raise Failed(KEPT_CHANGING)
 
     def _answers(
-        self, command: int, seq: int, read: Callable[[messages.Message], Value], reader: Reader | None
+        self,
+        command: int,
+        seq: int,
+        read: Callable[[messages.Message], Value],
+        reader: Reader | None,
     ) -> list[Value] | None:
         """What a dump gives; None when the kernel marks it as interrupted."""
         found: list[Value] = []
@@ -355,7 +409,11 @@ class Kernel:
         except BlockingIOError:
             raise Failed(f"The kernel did not answer within {TIMEOUT} seconds") from None
         except OSError as no:
-            hint = "; some answers are lost: list the table to see what was done" if no.errno == errno.ENOBUFS else ""
+            hint = (
+                "; some answers are lost: list the table to see what was done"
+                if no.errno == errno.ENOBUFS
+                else ""
+            )
             raise Failed(f"Cannot read the kernel's answer: {no.strerror}{hint}") from None
         if size > RECEIVE:
             raise Failed(f"The kernel sent {size} bytes at once, where {RECEIVE} were expected")
@@ -372,7 +430,9 @@ class Kernel:
 
 
 def can_grow(found: list[Any]) -> bool:
-    """Whether the table can have grown while this was dumped: from 7.1 on, where several datagrams were needed."""
+    """Whether the table can have grown while this was dumped: from 7.1 on, where several datagrams
+    were needed.
+    """
     return len(found) >= DATAGRAM and os.path.exists(STATUS_FILE)
 
 
@@ -390,7 +450,9 @@ def not_there(number: int) -> Failed:
 
 
 def load_module() -> bool:
-    """Load ip_vs, as the reference does but without what our environment might tell modprobe (MODPROBE_OPTIONS)."""
+    """Load ip_vs, as the reference does but without what our environment might tell modprobe
+    (MODPROBE_OPTIONS).
+    """
     command = [MODPROBE, "--", "ip_vs"]
     try:
         child = os.posix_spawn(MODPROBE, command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
@@ -400,7 +462,8 @@ def load_module() -> bool:
 
 
 def old_interface_errno() -> int:
-    """What the interface before netlink answers where the family is missing: the reference's words come from it.
+    """What the interface before netlink answers where the family is missing: the reference's words
+    come from it.
 
     EPERM without CAP_NET_RAW, ENOPROTOOPT without the module (libipvs.c: ipvs_init).
     """

@@ -3,14 +3,17 @@
 Owns: what a kernel accepts, refuses (and in which order it looks), stores and gives back.
 Must never know: netlink, rule text, files, options, how anything is shown.
 
-The kernel modelled is MODELS as Debian builds it: its tick rate is HZ, its modules SCHEDULERS and ENGINES. Each rule
-names the function of net/netfilter/ipvs/ip_vs_ctl.c (or the file) that it restates. What a table without packets cannot
-have is not here: counters and connections are zero, so ZERO only looks for its service, and a removed server that comes
-back finds nothing of its former life. Of the machine it knows which interfaces there are, and no more: not which
-addresses and broadcast addresses they hold (those of `lo` aside), nor their MTU, nor that one is down (ENETUNREACH).
+The kernel modelled is MODELS as Debian builds it: its tick rate is HZ, its modules SCHEDULERS and
+ENGINES. Each rule names the function of net/netfilter/ipvs/ip_vs_ctl.c (or the file) that it
+restates. What a table without packets cannot have is not here: counters and connections are zero,
+so ZERO only looks for its service, and a removed server that comes back finds nothing of its former
+life. Of the machine it knows which interfaces there are, and no more: not which addresses and
+broadcast addresses they hold (those of `lo` aside), nor their MTU, nor that one is down
+(ENETUNREACH).
 
-Values are taken to fit the fields of the messages that would carry them (ports 16 bits, marks 32, ...) and addresses to
-have the length of their family: the kernel's backend cannot even encode others.
+Values are taken to fit the fields of the messages that would carry them (ports 16 bits, marks 32,
+...) and addresses to have the length of their family: the kernel's backend cannot even encode
+others.
 
 `_socket` is the C module beneath `socket`, which alone would cost a start 6 ms.
 """
@@ -62,15 +65,21 @@ if TYPE_CHECKING:
     _ServerKey = tuple[int, bytes, int]
     _Held = tuple[Service, dict[_ServerKey, Destination]]  # a service and its servers, oldest first
 
-MODELS = "Linux 6.1.183"  # and later ones of 6.1 LTS; earlier ones accept an upper threshold above INT_MAX
+# and later ones of 6.1 LTS; earlier ones accept an upper threshold above INT_MAX
+MODELS = "Linux 6.1.183"
 VERSION = 0x010201  # 1.2.1
 SIZE = 4096  # conn_tab_bits 12
 HZ = 250
 # Debian builds no "twos".
-SCHEDULERS = frozenset({"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"})
+SCHEDULERS = frozenset(
+    {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"}
+)
 ENGINES = frozenset({"sip"})
-MH_TABLE = 4093  # entries of mh's table (CONFIG_IP_VS_MH_TAB_INDEX 12), hence the most servers it takes
-CONNECTIONS_HEADING = b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+# entries of mh's table (CONFIG_IP_VS_MH_TAB_INDEX 12), hence the most servers it takes
+MH_TABLE = 4093
+CONNECTIONS_HEADING = (
+    b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+)
 
 _FAMILIES = (AF_INET, AF_INET6)
 _INT_MAX = 0x7FFFFFFF
@@ -110,9 +119,10 @@ class _Alone:
 class Table:
     """A table of virtual services in memory: a model.Backend.
 
-    interfaces: whether there is an interface of a name, for NEW_DAEMON; None asks the machine. It may be replaced at
-    any time (to load the daemons of another machine, for one). What the table holds, applied oldest first to an empty
-    table, gives the same table. Records are copied both ways: neither side sees what the other does to its own.
+    interfaces: whether there is an interface of a name, for NEW_DAEMON; None asks the machine. It
+    may be replaced at any time (to load the daemons of another machine, for one). What the table
+    holds, applied oldest first to an empty table, gives the same table. Records are copied both
+    ways: neither side sees what the other does to its own.
     """
 
     embedded = True
@@ -132,19 +142,27 @@ class Table:
         return Info(VERSION, SIZE)
 
     def services(self, counters: bool = True) -> list[Service]:  # noqa: ARG002  # they are zero
-        """All services: those with an address, oldest first, then those with a mark (ip_vs_genl_dump_services)."""
+        """All services: those with an address, oldest first, then those with a mark
+        (ip_vs_genl_dump_services).
+        """
         found = [_service(service) for service, _ in self._held.values()]
         found.sort(key=_is_marked)
         return found
 
     def service(self, wanted: Service) -> Service:
-        """The service with wanted's key. Refused: ESRCH without one, EAFNOSUPPORT for neither IPv4 nor IPv6."""
+        """The service with wanted's key. Refused: ESRCH without one, EAFNOSUPPORT for neither IPv4
+        nor IPv6.
+        """
         return _service(self._find(GET_SERVICE, wanted)[0])
 
     def destinations(self, service: Service) -> list[Destination]:
         """Its real servers, newest first; none when it is not there (ip_vs_genl_dump_dests)."""
         held = self._held.get(service.key())
-        return [_destination(server, server.af) for server in reversed(held[1].values())] if held else []
+        return (
+            [_destination(server, server.af) for server in reversed(held[1].values())]
+            if held
+            else []
+        )
 
     def rows(self, services: Iterable[Service], columns: tuple[str, ...]) -> Iterator[list[Row]]:
         """Some values of each one's real servers, newest first."""
@@ -159,21 +177,28 @@ class Table:
         return ""
 
     def timeouts(self) -> Timeouts:
-        """In seconds; 900, 120, 300 in a new table (tcp_timeouts and udp_timeouts of ip_vs_proto_*.c)."""
+        """In seconds; 900, 120, 300 in a new table (tcp_timeouts and udp_timeouts of
+        ip_vs_proto_*.c).
+        """
         return Timeouts(self._timeouts.tcp, self._timeouts.tcp_fin, self._timeouts.udp)
 
     def daemons(self) -> list[Daemon]:
         """The running ones, master first, with the values in force (ip_vs_genl_dump_daemons)."""
-        return [_daemon(self._daemons[state]) for state in (MASTER, BACKUP) if state in self._daemons]
+        return [
+            _daemon(self._daemons[state]) for state in (MASTER, BACKUP) if state in self._daemons
+        ]
 
     def connections(self) -> Iterator[bytes]:
-        """The heading alone: nothing passes through this table (ip_vs_conn.c: ip_vs_conn_seq_show)."""
+        """The heading alone: nothing passes through this table (ip_vs_conn.c:
+        ip_vs_conn_seq_show).
+        """
         return iter((CONNECTIONS_HEADING,))
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
         """Carry the changes out in order; (index, errno) of each refused one, ascending.
 
-        EOPNOTSUPP answers operations that write nothing or do not exist (genetlink.c: genl_family_rcv_msg).
+        EOPNOTSUPP answers operations that write nothing or do not exist (genetlink.c:
+        genl_family_rcv_msg).
         """
         refused = []
         for index, change in enumerate(list(changes)):
@@ -193,15 +218,29 @@ class Table:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def hold(self, rows: Iterable[tuple[Service, list[Destination]]], timeouts: Timeouts, daemons: Iterable[Daemon]) -> None:
-        """Hold what another table does, servers newest first, unchecked: that it is there shows that it can be."""
+    def hold(
+        self,
+        rows: Iterable[tuple[Service, list[Destination]]],
+        timeouts: Timeouts,
+        daemons: Iterable[Daemon],
+    ) -> None:
+        """Hold what another table does, servers newest first, unchecked: that it is there shows
+        that it can be.
+        """
         self._held = {
-            service.key(): (_service(service), {server.key(): _destination(server, server.af) for server in reversed(servers)})
+            service.key(): (
+                _service(service),
+                {server.key(): _destination(server, server.af) for server in reversed(servers)},
+            )
             for service, servers in rows
         }
         self._timeouts = Timeouts(timeouts.tcp, timeouts.tcp_fin, timeouts.udp)
         self._daemons = {daemon.state: _daemon(daemon) for daemon in daemons}
-        self._mixed = sum(server.af != service.af for service, servers in self._held.values() for server in servers.values())
+        self._mixed = sum(
+            server.af != service.af
+            for service, servers in self._held.values()
+            for server in servers.values()
+        )
 
     # What this machine has, and a copy of another's table does not know.
 
@@ -216,26 +255,35 @@ class Table:
     def is_server_address(self, family: int, addr: bytes) -> bool:
         """Whether a new server may have that address (ip_vs_new_dest).
 
-        IPv4: neither 0.0.0.0, multicast nor broadcast (fib_frontend.c: inet_addr_type). IPv6: unicast and not link-local,
-        which neither ::, multicast nor a mapped IPv4 address is (addrconf_core.c: __ipv6_addr_type).
+        IPv4: neither 0.0.0.0, multicast nor broadcast (fib_frontend.c: inet_addr_type). IPv6:
+        unicast and not link-local, which neither ::, multicast nor a mapped IPv4 address is
+        (addrconf_core.c: __ipv6_addr_type).
         """
         if family == AF_INET:
-            return addr not in (b"\0\0\0\0", b"\xff\xff\xff\xff", _LOCAL_BROADCAST) and addr[0] >> 4 != 0xE
+            return (
+                addr not in (b"\0\0\0\0", b"\xff\xff\xff\xff", _LOCAL_BROADCAST)
+                and addr[0] >> 4 != 0xE
+            )
         return addr[0] != 0xFF and not is_link_local(addr) and addr[:12] != _MAPPED and any(addr)
 
-    # Each of what follows carries out one operation or raises Refused, looking at things in the kernel's order.
+    # Each of what follows carries out one operation or raises Refused, looking at things in the
+    # kernel's order.
 
     def _put_service(self, change: Change) -> None:
-        """NEW_SERVICE, SET_SERVICE: ip_vs_genl_parse_service, ip_vs_add_service, ip_vs_edit_service.
+        """NEW_SERVICE, SET_SERVICE: ip_vs_genl_parse_service, ip_vs_add_service,
+        ip_vs_edit_service.
 
-        An edit replaces all but servers, counters and place. Whether the service is there matters before its names do.
+        An edit replaces all but servers, counters and place. Whether the service is there matters
+        before its names do.
         """
         op, wanted = change.op, change.service
         if wanted is None:
             _refuse(op, errno.EINVAL)
         scheduler, engine = wanted.scheduler, wanted.pe
         unknown = scheduler != "none" and not self.has_scheduler(scheduler)
-        if (unknown and _length(scheduler) > _SCHEDULER_MAX) or (engine and _length(engine) > _ENGINE_MAX):
+        if (unknown and _length(scheduler) > _SCHEDULER_MAX) or (
+            engine and _length(engine) > _ENGINE_MAX
+        ):
             _refuse(op, errno.EINVAL)
         if wanted.af not in _FAMILIES:
             _refuse(op, errno.EAFNOSUPPORT)
@@ -249,7 +297,8 @@ class Table:
             _refuse(op, errno.ENOENT)
         if wanted.af == AF_INET6 and not 1 <= wanted.netmask <= 128:
             _refuse(op, errno.EINVAL)
-        # ip_vs_mh.c: ip_vs_mh_init_svc. With more servers it cannot begin; those added later it leaves out.
+        # ip_vs_mh.c: ip_vs_mh_init_svc. With more servers it cannot begin; those added later it
+        # leaves out.
         if held and scheduler == "mh" != held[0].scheduler and len(held[1]) > MH_TABLE:
             _refuse(op, errno.EINVAL)
         self._held[key] = (_service(wanted), held[1] if held else {})
@@ -258,7 +307,9 @@ class Table:
         """DEL_SERVICE: ip_vs_del_service."""
         service, servers = self._find(change.op, change.service)
         del self._held[service.key()]
-        self._mixed -= sum(server.af != service.af for server in servers.values()) if self._mixed else 0
+        self._mixed -= (
+            sum(server.af != service.af for server in servers.values()) if self._mixed else 0
+        )
 
     def _put_destination(self, change: Change) -> None:
         """NEW_DEST, SET_DEST: ip_vs_genl_set_cmd, ip_vs_add_dest, ip_vs_edit_dest.
@@ -297,9 +348,16 @@ class Table:
         self._mixed -= family != service.af
 
     def _new_daemon(self, change: Change) -> None:
-        """NEW_DAEMON: ip_vs_genl_new_daemon, ip_vs_sync.c: start_sync_thread. A bad length is bounded, not refused."""
+        """NEW_DAEMON: ip_vs_genl_new_daemon, ip_vs_sync.c: start_sync_thread. A bad length is
+        bounded, not refused.
+        """
         op, wanted = change.op, change.daemon
-        if wanted is None or _length(wanted.interface) > _INTERFACE_MAX or not _is_group(wanted.group) or self._mixed:
+        if (
+            wanted is None
+            or _length(wanted.interface) > _INTERFACE_MAX
+            or not _is_group(wanted.group)
+            or self._mixed
+        ):
             _refuse(op, errno.EINVAL)
         if not self.interfaces(wanted.interface):
             _refuse(op, errno.ENODEV)
@@ -307,25 +365,38 @@ class Table:
             _refuse(op, errno.EEXIST)
         if wanted.state not in (MASTER, BACKUP):
             _refuse(op, errno.EINVAL)
-        # make_send_sock connects; a loopback has no route to IPv6 groups (addrconf.c: init_loopback).
+        # make_send_sock connects; a loopback has no route to IPv6 groups (addrconf.c:
+        # init_loopback).
         if wanted.state == MASTER and len(wanted.group) == 16 and wanted.interface == "lo":
             _refuse(op, errno.ENETUNREACH)
         self._daemons[wanted.state] = daemon_in_force(wanted, _MTUS.get(wanted.interface, _MTU))
 
     def _del_daemon(self, change: Change) -> None:
-        """DEL_DAEMON: ip_vs_genl_del_daemon, ip_vs_sync.c: stop_sync_thread. Of names that fit, only the state counts."""
+        """DEL_DAEMON: ip_vs_genl_del_daemon, ip_vs_sync.c: stop_sync_thread. Of names that fit,
+        only the state counts.
+        """
         op, wanted = change.op, change.daemon
-        if wanted is None or _length(wanted.interface) > _INTERFACE_MAX or wanted.state not in (MASTER, BACKUP):
+        if (
+            wanted is None
+            or _length(wanted.interface) > _INTERFACE_MAX
+            or wanted.state not in (MASTER, BACKUP)
+        ):
             _refuse(op, errno.EINVAL)
         if not self._daemons.pop(wanted.state, None):
             _refuse(op, errno.ESRCH)
 
     def _set_config(self, change: Change) -> None:
-        """SET_CONFIG: ip_vs_set_timeout. 0 leaves a value as it is; one out of range leaves all as they are."""
+        """SET_CONFIG: ip_vs_set_timeout. 0 leaves a value as it is; one out of range leaves all as
+        they are.
+        """
         given, kept = change.timeouts or Timeouts(0, 0, 0), self._timeouts
-        if not all(0 <= seconds <= _INT_MAX // HZ for seconds in (given.tcp, given.tcp_fin, given.udp)):
+        if not all(
+            0 <= seconds <= _INT_MAX // HZ for seconds in (given.tcp, given.tcp_fin, given.udp)
+        ):
             _refuse(change.op, errno.EINVAL)
-        self._timeouts = Timeouts(given.tcp or kept.tcp, given.tcp_fin or kept.tcp_fin, given.udp or kept.udp)
+        self._timeouts = Timeouts(
+            given.tcp or kept.tcp, given.tcp_fin or kept.tcp_fin, given.udp or kept.udp
+        )
 
     def _zero(self, change: Change) -> None:
         """ZERO: ip_vs_zero_all, ip_vs_zero_service. Counters are zero already."""
@@ -338,7 +409,9 @@ class Table:
         self._mixed = 0
 
     def _find(self, op: int, service: Service | None) -> _Held:
-        """The service that a request names. Refused: EINVAL, EAFNOSUPPORT, ESRCH (ip_vs_genl_parse_service)."""
+        """The service that a request names. Refused: EINVAL, EAFNOSUPPORT, ESRCH
+        (ip_vs_genl_parse_service).
+        """
         if service is None:
             _refuse(op, errno.EINVAL)
         if service.af not in _FAMILIES:
@@ -369,7 +442,9 @@ def _refuse(op: int, number: int) -> NoReturn:
 
 
 def _server_key(op: int, service: Service, wanted: Destination | None) -> tuple[int, _ServerKey]:
-    """The family and key of the server that a request names. Refused: EINVAL, EAFNOSUPPORT (ip_vs_genl_parse_dest)."""
+    """The family and key of the server that a request names. Refused: EINVAL, EAFNOSUPPORT
+    (ip_vs_genl_parse_dest).
+    """
     if wanted is None:
         _refuse(op, errno.EINVAL)
     family = wanted.af or service.af
@@ -379,7 +454,9 @@ def _server_key(op: int, service: Service, wanted: Destination | None) -> tuple[
 
 
 def _service(given: Service) -> Service:
-    """A copy as the kernel keeps it: marked HASHED, the time-out in ticks of 32 bits, a mark instead of an address."""
+    """A copy as the kernel keeps it: marked HASHED, the time-out in ticks of 32 bits, a mark
+    instead of an address.
+    """
     marked = given.fwmark != 0
     return Service(
         given.af,
@@ -396,7 +473,9 @@ def _service(given: Service) -> Service:
 
 
 def _destination(given: Destination, family: int) -> Destination:
-    """A copy as the kernel keeps it: of all bits of the method, those that name one; nothing counted."""
+    """A copy as the kernel keeps it: of all bits of the method, those that name one; nothing
+    counted.
+    """
     return Destination(
         family,
         given.addr,
@@ -412,15 +491,23 @@ def _destination(given: Destination, family: int) -> Destination:
 
 
 def _daemon(given: Daemon) -> Daemon:
-    return Daemon(given.state, given.interface, given.syncid, given.maxlen, given.group, given.port, given.ttl)
+    return Daemon(
+        given.state, given.interface, given.syncid, given.maxlen, given.group, given.port, given.ttl
+    )
 
 
 def daemon_in_force(given: Daemon, mtu: int) -> Daemon:
-    """What a daemon runs with (ip_vs_sync.c: start_sync_thread). mtu: the interface's, which bounds what a backup receives."""
+    """What a daemon runs with (ip_vs_sync.c: start_sync_thread). mtu: the interface's, which bounds
+    what a backup receives.
+    """
     daemon = _daemon(given)
     backup = daemon.state == BACKUP
     headers = 48 if len(daemon.group) == 16 else 28  # IP and UDP
-    daemon.maxlen = max(daemon.maxlen, 1024 if backup else 1) if daemon.maxlen else (max(mtu, _MTU) if backup else _MTU) - headers
+    daemon.maxlen = (
+        max(daemon.maxlen, 1024 if backup else 1)
+        if daemon.maxlen
+        else (max(mtu, _MTU) if backup else _MTU) - headers
+    )
     daemon.maxlen = min(daemon.maxlen, _PACKET_MAX - headers)
     daemon.group = daemon.group or _GROUP
     daemon.port = daemon.port or _PORT

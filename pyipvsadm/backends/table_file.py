@@ -1,8 +1,10 @@
 """The embedded table kept in a file between commands.
 
-Owns: loading, locking and storing it. Must never know: the table's rules (memory.py), the text's form (rules.py).
+Owns: loading, locking and storing it. Must never know: the table's rules (memory.py), the text's
+form (rules.py).
 
-The file is rule text that loses nothing (rules.whole), oldest server first, so that replaying it gives the same table.
+The file is rule text that loses nothing (rules.whole), oldest server first, so that replaying it
+gives the same table.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ _LOADED = ("add-service", "add-server", "set", "start-daemon")
 
 
 class FileTable(Table):
-    """A memory.Table whose rules are those of a file. Failed when it is no regular file, or damaged (it stays as it is).
+    """A memory.Table whose rules are those of a file. Failed when it is no regular file, or damaged
+    (it stays as it is).
 
     A link is resolved once: what it leads to is locked, read and written. tell: as in files.Lock.
     """
@@ -48,7 +51,9 @@ class FileTable(Table):
             self._load()
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
-        """Carry the changes out on what the file holds now, and store it; within `alone` it is stored at the end of that."""
+        """Carry the changes out on what the file holds now, and store it; within `alone` it is
+        stored at the end of that.
+        """
         changes = list(changes)
         if self._lock is None:
             with self.alone():
@@ -66,7 +71,9 @@ class FileTable(Table):
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def alone(self) -> FileTable:
-        """The file's lock. What it holds is read at the start, and replaced at the end unless that is an exception."""
+        """The file's lock. What it holds is read at the start, and replaced at the end unless that
+        is an exception.
+        """
         return self
 
     def __enter__(self) -> None:
@@ -102,7 +109,8 @@ class FileTable(Table):
         if reason := reader.format_version_error(text):
             raise Failed(f"{self._path}: {reason} {_LEFT}")
         machine = self.interfaces
-        # A daemon may have been started where its interface was; whatever was held before is forgotten.
+        # A daemon may have been started where its interface was; whatever was held before is
+        # forgotten.
         super().__init__(lambda _: True)
         try:
             steps = _parse_changes(text)
@@ -118,17 +126,23 @@ class FileTable(Table):
         self._seen = state
 
     def _check_kept(self, text: str) -> None:
-        """Read back each line that the file does not have yet, as the next command will: some words no rule can carry."""
+        """Read back each line that the file does not have yet, as the next command will: some words
+        no rule can carry.
+        """
         known = set(os.fsdecode(files.read_if_exists(self._path)).split("\n"))
         lines = [line for line in text.split("\n") if line not in known]
         try:
             steps = _parse_changes(os.fsencode("\n".join(lines)))
         except _LineError as exc:
-            raise Failed(f"{self._path} cannot keep `{lines[exc.lineno - 1]}': {exc} {_LEFT}") from None
+            raise Failed(
+                f"{self._path} cannot keep `{lines[exc.lineno - 1]}': {exc} {_LEFT}"
+            ) from None
         for lineno, change in steps:
             kept = writer.change_rule(change).rstrip("\n")
             if kept != lines[lineno - 1]:
-                raise Failed(f"{self._path} cannot keep `{lines[lineno - 1]}': it would be read as `{kept}' {_LEFT}")
+                raise Failed(
+                    f"{self._path} cannot keep `{lines[lineno - 1]}': it would be read as `{kept}' {_LEFT}"
+                )
 
 
 class _LineError(Exception):
@@ -140,9 +154,14 @@ class _LineError(Exception):
 
 
 def _parse_changes(text: bytes) -> list[tuple[int, Change]]:
-    """Say what each line asks for, with its number. _LineError for the first that asks for nothing."""
+    """Say what each line asks for, with its number. _LineError for the first that asks for
+    nothing.
+    """
     plain = Rules()
-    return [(lineno, plain.change(words) or _parse_change(lineno, words)) for lineno, words in reader.tokenize(text)]
+    return [
+        (lineno, plain.change(words) or _parse_change(lineno, words))
+        for lineno, words in reader.tokenize(text)
+    ]
 
 
 def _parse_change(lineno: int, words: list[str]) -> Change:

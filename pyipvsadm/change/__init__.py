@@ -1,1 +1,3 @@
-"""Changes that are more than one message: the difference of two tables, carried out and undone; a trial; draining."""
+"""Changes that are more than one message: the difference of two tables, carried out and undone; a
+trial; draining.
+"""

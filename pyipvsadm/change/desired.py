@@ -1,6 +1,7 @@
 """Rule text to the table that it describes.
 
-Owns: which lines describe a table, and when two of them cannot both stand. Must never know: what is in the table now.
+Owns: which lines describe a table, and when two of them cannot both stand. Must never know: what is
+in the table now.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Wanted:
 
 
 class Desired:
-    """The table that was described. Records are shared between entries: they must not be changed."""
+    """The table that was described. Records are shared between entries: they must not be
+    changed.
+    """
 
     __slots__ = ("daemons", "repeated", "services", "timeouts")
 
@@ -39,7 +42,8 @@ class Desired:
         self.services: dict[ServiceKey, Wanted] = {}
         self.daemons: dict[int, tuple[int, Daemon]] = {}
         self.timeouts: tuple[int, Timeouts] | None = None
-        self.repeated: list[str] = []  # a description of each line that says again what another has said
+        # a description of each line that says again what another has said
+        self.repeated: list[str] = []
 
     def is_empty(self) -> bool:
         """Whether there was no rule at all."""
@@ -47,7 +51,8 @@ class Desired:
 
 
 def read(text: bytes, context: Context) -> Desired:
-    """The table that rule text describes; the order of lines does not matter. Usage (status 2) for what is no such text.
+    """The table that rule text describes; the order of lines does not matter. Usage (status 2) for
+    what is no such text.
 
     A line that says again what another has said is passed over, and described in `repeated`.
     """
@@ -72,7 +77,12 @@ def read(text: bytes, context: Context) -> Desired:
 
 def _take(found: Desired, at: int, change: Change) -> str:
     """One line; what there is to say of it where it is passed over, else ""."""
-    service, server, daemon, timeouts = change.service, change.destination, change.daemon, change.timeouts
+    service, server, daemon, timeouts = (
+        change.service,
+        change.destination,
+        change.daemon,
+        change.timeouts,
+    )
     if change.op == NEW_DEST and service is not None and server is not None:
         key = service.key()
         wanted = found.services.get(key)
@@ -90,7 +100,11 @@ def _take(found: Desired, at: int, change: Change) -> str:
             found.services[key] = Wanted(at, service)
         elif wanted.line:
             return _twice(
-                wanted.line, at, "service", writer.selector(service, addresses.format_numeric), wanted.service == service
+                wanted.line,
+                at,
+                "service",
+                writer.selector(service, addresses.format_numeric),
+                wanted.service == service,
             )
         else:
             wanted.line, wanted.service = at, service

@@ -1,6 +1,7 @@
 """Trying changes out on an embedded copy of a table.
 
-Owns: the copy, and what of its answers is an assumption. Must never know: how it is asked, where the assumptions are told.
+Owns: the copy, and what of its answers is an assumption. Must never know: how it is asked, where
+the assumptions are told.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ SHOWN = 3  # names of a kind; of more, their number
 
 
 class Rehearsal(Table):
-    """A copy of what `held` says of `original`: it answers to changes as that would, as far as can be known.
+    """A copy of what `held` says of `original`: it answers to changes as that would, as far as can
+    be known.
 
-    What only the kernel can know is taken for granted and remembered, but for what `held` shows to be good. only: the services
-    to copy, where not all of them matter. Connections and counters are not copied.
+    What only the kernel can know is taken for granted and remembered, but for what `held` shows to
+    be good. only: the services to copy, where not all of them matter. Connections and counters are
+    not copied.
     """
 
-    def __init__(self, original: Backend, held: Snapshot, only: Container[ServiceKey] | None = None) -> None:
+    def __init__(
+        self, original: Backend, held: Snapshot, only: Container[ServiceKey] | None = None
+    ) -> None:
         super().__init__(original.interfaces if isinstance(original, Table) else None)
         self._has_interface = self.interfaces
         self.interfaces = self._carries_multicast
@@ -35,8 +40,11 @@ class Rehearsal(Table):
         self._exact = original.embedded
         self._schedulers = {service.scheduler for service, _ in held.rows}
         self._engines = {service.pe for service, _ in held.rows}
-        self._addresses = {(server.af, server.addr) for _, servers in held.rows for server in servers}
-        # Names and addresses that were taken for granted, in the order in which they came: a dict is an ordered set.
+        self._addresses = {
+            (server.af, server.addr) for _, servers in held.rows for server in servers
+        }
+        # Names and addresses that were taken for granted, in the order in which they came: a dict
+        # is an ordered set.
         self._assumed: dict[str, dict[str, None]] = {}
         rows = [row for row in held.rows if only is None or row[0].key() in only or _is_mixed(*row)]
         self.hold(rows, held.timeouts, held.daemons)
@@ -47,14 +55,24 @@ class Rehearsal(Table):
 
     def has_scheduler(self, name: str) -> bool:
         """Whether it is one that the kernel brings, or holds; of others only the kernel knows."""
-        return super().has_scheduler(name) or name in self._schedulers or self._granted("scheduler", name)
+        return (
+            super().has_scheduler(name)
+            or name in self._schedulers
+            or self._granted("scheduler", name)
+        )
 
     def has_engine(self, name: str) -> bool:
         """The same of persistence engines."""
-        return super().has_engine(name) or name in self._engines or self._granted("persistence engine", name)
+        return (
+            super().has_engine(name)
+            or name in self._engines
+            or self._granted("persistence engine", name)
+        )
 
     def is_server_address(self, family: int, addr: bytes) -> bool:
-        """Whether it is of a good form. Broadcast addresses of the host are not good, its own link-local ones are."""
+        """Whether it is of a good form. Broadcast addresses of the host are not good, its own
+        link-local ones are.
+        """
         if (family, addr) in self._addresses:
             return True
         known = super().is_server_address(family, addr)
@@ -64,7 +82,9 @@ class Rehearsal(Table):
 
     def _carries_multicast(self, interface: str) -> bool:
         """Whether a daemon can run there."""
-        return self._has_interface(interface) and (self._exact or self._granted("route for multicast by interface", interface))
+        return self._has_interface(interface) and (
+            self._exact or self._granted("route for multicast by interface", interface)
+        )
 
     def _granted(self, kind: str, name: str) -> bool:
         if self._exact:

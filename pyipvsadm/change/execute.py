@@ -1,15 +1,18 @@
 """Carrying a plan out, and undoing what was done where something of it is refused.
 
-Owns: when to stop, what may be undone, what then stands. Must never know: why the plan is as it is, how it is told.
+Owns: when to stop, what may be undone, what then stands. Must never know: why the plan is as it is,
+how it is told.
 
-Phases go out one after the other: within one, what follows a refused change is done all the same (Backend.apply), but no later
-phase begins. Nor does one when a signal has come: who interrupts a change wants the table that was there before.
+Phases go out one after the other: within one, what follows a refused change is done all the same
+(Backend.apply), but no later phase begins. Nor does one when a signal has come: who interrupts a
+change wants the table that was there before.
 
-Another program may change what the plan is about between its reading and its sending: what was to be made is there, what was to
-be edited is gone. That is no refusal. The services concerned are read again, planned again (Plan.amend) and go on from there.
+Another program may change what the plan is about between its reading and its sending: what was to
+be made is there, what was to be edited is gone. That is no refusal. The services concerned are read
+again, planned again (Plan.amend) and go on from there.
 
-The undo restores what is still as we left it, never touches an entry that another program made or changed since, and lists what
-it left. It reads only what the plan has touched.
+The undo restores what is still as we left it, never touches an entry that another program made or
+changed since, and lists what it left. It reads only what the plan has touched.
 """
 
 from __future__ import annotations
@@ -17,7 +20,13 @@ from __future__ import annotations
 import errno
 
 from pyipvsadm.change.plan import change_key
-from pyipvsadm.change.snapshot import agreed, read_service, server_names, server_settings, service_settings
+from pyipvsadm.change.snapshot import (
+    agreed,
+    read_service,
+    server_names,
+    server_settings,
+    service_settings,
+)
 from pyipvsadm.errors import Failed, Refused, Usage, sentence
 from pyipvsadm.model import (
     AF_INET,
@@ -52,7 +61,8 @@ _GONE = {
     DEL_DAEMON: (errno.ESRCH,),
 }
 _MAKES = (NEW_SERVICE, NEW_DEST)
-# What says that the table is no longer as it was read. Where nothing else of a phase is refused, it is another program's doing.
+# What says that the table is no longer as it was read. Where nothing else of a phase is refused, it
+# is another program's doing.
 _OVERTAKEN = {
     NEW_SERVICE: (errno.EEXIST,),
     NEW_DEST: (errno.EEXIST, errno.ESRCH),
@@ -61,20 +71,22 @@ _OVERTAKEN = {
     SET_DEST: (errno.ESRCH, errno.ENOENT),
 }
 
-# From so many services on, and when they are a good part of all, the undo reads them by a dump instead of one by one.
+# From so many services on, and when they are a good part of all, the undo reads them by a dump
+# instead of one by one.
 MANY = 100
 SHARE = 8
-# A server takes at least 356 bytes of a dump's first datagram of 3.7 KB, which is filled at once: fewer servers are never
-# torn apart by what is deleted meanwhile.
+# A server takes at least 356 bytes of a dump's first datagram of 3.7 KB, which is filled at once:
+# fewer servers are never torn apart by what is deleted meanwhile.
 AT_ONCE = 9
 
 
 class Outcome:
     """Tell what became of a plan.
 
-    refused: steps and what was answered. signal: what stopped it, or 0. meanwhile: steps that another program came before, and
-    what was done about it. Then undone: how many steps went back; stands: steps that did not, and why; reordered: services
-    whose servers came back in another order.
+    refused: steps and what was answered. signal: what stopped it, or 0. meanwhile: steps that
+    another program came before, and what was done about it. Then undone: how many steps went back;
+    stands: steps that did not, and why; reordered: services whose servers came back in another
+    order.
     """
 
     __slots__ = ("meanwhile", "refused", "reordered", "signal", "stands", "undone")
@@ -96,11 +108,18 @@ def rehearsed(plan: Plan, copy: Table) -> Outcome:
     return outcome
 
 
-def carry_out(plan: Plan, backend: Backend, signalled: Callable[[], int] = lambda: 0, replan: Replan | None = None) -> Outcome:
-    """Carry a plan out, or have it undone. Failed when the table does not answer: what was sent by then may stand.
+def carry_out(
+    plan: Plan,
+    backend: Backend,
+    signalled: Callable[[], int] = lambda: 0,
+    replan: Replan | None = None,
+) -> Outcome:
+    """Carry a plan out, or have it undone. Failed when the table does not answer: what was sent by
+    then may stand.
 
-    signalled: whether a signal has come that is to stop it: its number, or 0. replan: given steps that another program came
-    before, read what they are about again and plan that anew; the plan is amended in place.
+    signalled: whether a signal has come that is to stop it: its number, or 0. replan: given steps
+    that another program came before, read what they are about again and plan that anew; the plan is
+    amended in place.
     """
     outcome = Outcome()
     done: list[Step] = []
@@ -114,7 +133,11 @@ def carry_out(plan: Plan, backend: Backend, signalled: Callable[[], int] = lambd
         answers = dict(backend.apply(step.change for step in phase))
         done += [step for at, step in enumerate(phase) if at not in answers]
         outcome.refused = _refused(phase, answers)
-        overtaken = [phase[at] for at, number in answers.items() if number in _OVERTAKEN.get(phase[at].change.op, ())]
+        overtaken = [
+            phase[at]
+            for at, number in answers.items()
+            if number in _OVERTAKEN.get(phase[at].change.op, ())
+        ]
         if replan and overtaken and len(overtaken) == len(outcome.refused):
             if amended < AGAIN:
                 amended += 1
@@ -127,7 +150,10 @@ def carry_out(plan: Plan, backend: Backend, signalled: Callable[[], int] = lambd
                     outcome.refused = []
                     plan.amend(index, overtaken, newer)
             else:
-                outcome.refused = [(step, f"{why} (another program changes it again and again)") for step, why in outcome.refused]
+                outcome.refused = [
+                    (step, f"{why} (another program changes it again and again)")
+                    for step, why in outcome.refused
+                ]
         if outcome.refused:
             _undo(plan, done, backend, outcome)
             break
@@ -148,7 +174,11 @@ def _describe(step: Step, newer: Plan) -> str:
 
 def _refused(steps: list[Step], answers: dict[int, int]) -> list[tuple[Step, str]]:
     found = [(steps[index], number) for index, number in answers.items()]
-    return [(step, sentence(step.change.op, number)) for step, number in found if number not in _GONE.get(step.change.op, ())]
+    return [
+        (step, sentence(step.change.op, number))
+        for step, number in found
+        if number not in _GONE.get(step.change.op, ())
+    ]
 
 
 def _undo(plan: Plan, done: list[Step], backend: Backend, outcome: Outcome) -> None:
@@ -179,12 +209,15 @@ def _undo(plan: Plan, done: list[Step], backend: Backend, outcome: Outcome) -> N
 
 
 def _find_reordered(plan: Plan, undone: Iterable[Step], backend: Backend) -> list[Service]:
-    """Of services to which servers came back (at the head: ip_vs_ctl.c, __ip_vs_update_dest), those in another order than before.
+    """Of services to which servers came back (at the head: ip_vs_ctl.c, __ip_vs_update_dest), those
+    in another order than before.
 
     They are left so: to delete and add servers would end their connections.
     """
     changes = [step.change for step in undone if step.change.op == DEL_DEST]
-    services = {change.service.key(): change.service for change in changes if change.service is not None}
+    services = {
+        change.service.key(): change.service for change in changes if change.service is not None
+    }
     found = []
     for key, service in services.items():
         before = plan.orders[key]
@@ -204,9 +237,15 @@ class _Touched:
     def __init__(self, backend: Backend, steps: list[Step], held: int) -> None:
         self._now: dict[_Key, object] = {}
         self._servers: dict[_Key, set[_Key]] = {}  # by service
-        wanted = {step.change.service.key(): step.change.service for step in steps if step.change.service is not None}
+        wanted = {
+            step.change.service.key(): step.change.service
+            for step in steps
+            if step.change.service is not None
+        }
         many = len(wanted) >= MANY and len(wanted) * SHARE >= held
-        dumped = {service.key(): service for service in backend.services(counters=False)} if many else {}
+        dumped = (
+            {service.key(): service for service in backend.services(counters=False)} if many else {}
+        )
         empty = _find_empty(backend) if many else frozenset()
         for key, service in wanted.items():
             found = dumped.get(key) or read_service(backend, service)
@@ -219,14 +258,19 @@ class _Touched:
         if any(step.change.timeouts for step in steps):
             self._now["time-outs",] = backend.timeouts()
         if any(step.change.daemon for step in steps):
-            self._now |= {(daemon.state,): (daemon.interface, daemon.syncid) for daemon in backend.daemons()}
+            self._now |= {
+                (daemon.state,): (daemon.interface, daemon.syncid) for daemon in backend.daemons()
+            }
 
     def reason(self, step: Step) -> str | None:
-        """Say why a step is not undone: "" when all is as before it. None when its result is there still."""
+        """Say why a step is not undone: "" when all is as before it. None when its result is there
+        still.
+        """
         name, made = _left(step.change)
         now = self._now.get(name)
         if now == made:
-            # To delete a service is to delete its servers. Those that we added are taken back by now.
+            # To delete a service is to delete its servers. Those that we added are taken back by
+            # now.
             if step.change.op == NEW_SERVICE and self._servers[name]:
                 return "it has servers that came from elsewhere meanwhile"
             return None
@@ -259,7 +303,8 @@ def _read_servers(backend: Backend, service: Service) -> list[Destination]:
 
 
 def _find_empty(backend: Backend) -> set[bytes]:
-    """Find services that certainly have no servers by the kernel's own listing, which costs little: the headings of their lines.
+    """Find services that certainly have no servers by the kernel's own listing, which costs little:
+    the headings of their lines.
 
     There a service comes with all of its servers or not at all (ip_vs_ctl.c: ip_vs_info_seq_show).
     """
@@ -279,11 +324,17 @@ def _heading(service: Service) -> bytes:
     """Return the words that such a line starts with; b"" of services that none is looked for."""
     if service.fwmark or service.af != AF_INET or service.protocol not in PROTOCOLS:
         return b""
-    return b"%s %s:%04X" % (PROTOCOLS[service.protocol].encode(), service.addr.hex().upper().encode(), service.port)
+    return b"%s %s:%04X" % (
+        PROTOCOLS[service.protocol].encode(),
+        service.addr.hex().upper().encode(),
+        service.port,
+    )
 
 
 def _left(change: Change) -> tuple[_Key, object]:
-    """Return what names the thing that a change is about, and what the change leaves there (None: nothing), to be compared."""
+    """Return what names the thing that a change is about, and what the change leaves there (None:
+    nothing), to be compared.
+    """
     state: object = None
     if change.op in _GONE:
         pass

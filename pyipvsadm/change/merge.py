@@ -1,8 +1,10 @@
 """Edits that keep what is not given: `-e ... --keep`, `-E ... --keep`.
 
-Owns: finding the server that is meant, and laying what was given over what is there. Must never know: how it is sent, netlink.
+Owns: finding the server that is meant, and laying what was given over what is there. Must never
+know: how it is sent, netlink.
 
-The kernel's edits replace everything (ip_vs_ctl.c: ip_vs_edit_service, __ip_vs_update_dest), so what is to stay is read first.
+The kernel's edits replace everything (ip_vs_ctl.c: ip_vs_edit_service, __ip_vs_update_dest), so
+what is to stay is read first.
 """
 
 from __future__ import annotations
@@ -14,7 +16,19 @@ from pyipvsadm.errors import EXIT_REFUSED, Failed, Refused, Usage, sentence
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.parser import check_server
 from pyipvsadm.grammar.values import scheduler_flags
-from pyipvsadm.model import GUE, IPIP, ONE_PACKET, PERSISTENT, SCHED1, SCHED2, SCHED3, SET_DEST, SET_SERVICE, TUNNEL, Change
+from pyipvsadm.model import (
+    GUE,
+    IPIP,
+    ONE_PACKET,
+    PERSISTENT,
+    SCHED1,
+    SCHED2,
+    SCHED3,
+    SET_DEST,
+    SET_SERVICE,
+    TUNNEL,
+    Change,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +41,18 @@ if TYPE_CHECKING:
     Kind = TypeVar("Kind", bound=Record)
 
 # What a slot fills.
-_SERVER = (("weight", "weight"), ("u-threshold", "upper"), ("l-threshold", "lower"), ("forwarding-method", "forward"))
-_SERVICE = (("scheduler", "scheduler"), ("netmask", "netmask"), ("persistent", "timeout"), ("pe", "pe"))
+_SERVER = (
+    ("weight", "weight"),
+    ("u-threshold", "upper"),
+    ("l-threshold", "lower"),
+    ("forwarding-method", "forward"),
+)
+_SERVICE = (
+    ("scheduler", "scheduler"),
+    ("netmask", "netmask"),
+    ("persistent", "timeout"),
+    ("pe", "pe"),
+)
 
 TRIES = 3  # a dump leaves out entries when the table changes meanwhile
 
@@ -36,7 +60,8 @@ TRIES = 3  # a dump leaves out entries when the table changes meanwhile
 def change(request: Request, backend: Backend) -> Change:
     """The whole change that an edit with --keep asks for, on the table as it is.
 
-    Raises Usage for options that do not go with what is there, Failed when that is not there or not one.
+    Raises Usage for options that do not go with what is there, Failed when that is not there or not
+    one.
     """
     asked = request.change
     assert asked is not None
@@ -59,8 +84,12 @@ def find_service(backend: Backend, wanted: Service, op: int) -> Service:
         raise Failed(sentence(op, no.errno), EXIT_REFUSED) from None
 
 
-def find_server(backend: Backend, of: Service, wanted: Destination, port: int | None) -> Destination:
-    """The server with wanted's address, and the port if one was given. Failed when there is none, or more than one."""
+def find_server(
+    backend: Backend, of: Service, wanted: Destination, port: int | None
+) -> Destination:
+    """The server with wanted's address, and the port if one was given. Failed when there is none,
+    or more than one.
+    """
     servers: Sequence[Destination] = []
     for _ in range(TRIES):
         servers = backend.destinations(of)
@@ -76,19 +105,28 @@ def find_server(backend: Backend, of: Service, wanted: Destination, port: int | 
     return found[0]
 
 
-def matching(servers: Iterable[Destination], wanted: Destination, port: int | None) -> list[Destination]:
+def matching(
+    servers: Iterable[Destination], wanted: Destination, port: int | None
+) -> list[Destination]:
     """Those with wanted's address, and with the port unless that is None."""
-    return [each for each in servers if (each.af, each.addr) == (wanted.af, wanted.addr) and port in (None, each.port)]
+    return [
+        each
+        for each in servers
+        if (each.af, each.addr) == (wanted.af, wanted.addr) and port in (None, each.port)
+    ]
 
 
 def _named(servers: Iterable[Destination]) -> str:
-    return ", ".join(sorted(addresses.format_numeric(each.af, each.addr, each.port) for each in servers))
+    return ", ".join(
+        sorted(addresses.format_numeric(each.af, each.addr, each.port) for each in servers)
+    )
 
 
 def server(of: Service, present: Destination, given: Destination, slots: set[str]) -> Destination:
     """The server as it is to be: `given` where `slots` says so, `present` elsewhere. Raises Usage.
 
-    A method other than tunnelling leaves nothing of a tunnel, another tunnel type nothing of the one before.
+    A method other than tunnelling leaves nothing of a tunnel, another tunnel type nothing of the
+    one before.
     """
     edited = copy(present)
     for slot, field in _SERVER:
@@ -105,7 +143,11 @@ def server(of: Service, present: Destination, given: Destination, slots: set[str
     if slots & {"tun-nocsum", "tun-csum", "tun-remcsum"}:
         edited.tun_flags = given.tun_flags
     if edited.tun_type < len(TUNNEL_TYPES):
-        port = {"tun-port"} if edited.forward == TUNNEL and edited.tun_type == GUE and edited.tun_port else set()
+        port = (
+            {"tun-port"}
+            if edited.forward == TUNNEL and edited.tun_type == GUE and edited.tun_port
+            else set()
+        )
         check_server(of, edited, slots | port)
     return edited
 

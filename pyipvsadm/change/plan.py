@@ -1,11 +1,14 @@
-"""The difference of the table that is wanted and the one that is there, as the fewest changes in a safe order. Pure.
+"""The difference of the table that is wanted and the one that is there, as the fewest changes in a
+safe order. Pure.
 
-Owns: what is equal, what is edited, the order, how each change is undone. Must never know: backends, how it is shown.
+Owns: what is equal, what is edited, the order, how each change is undone. Must never know:
+backends, how it is shown.
 
-The order: new services with their servers and new servers, then edits, then daemons, then removals of servers and of services:
-what could be refused comes before anything is lost, and wherever it is cut off the rest is a smaller difference. Services
-and servers are edited, never deleted and added. In the kernel sync daemons and servers of another family than their
-service's exclude each other: where such servers go, daemons start after that.
+The order: new services with their servers and new servers, then edits, then daemons, then removals
+of servers and of services: what could be refused comes before anything is lost, and wherever it is
+cut off the rest is a smaller difference. Services and servers are edited, never deleted and added.
+In the kernel sync daemons and servers of another family than their service's exclude each other:
+where such servers go, daemons start after that.
 """
 
 from __future__ import annotations
@@ -60,7 +63,11 @@ def change_key(change: Change) -> tuple[object, ...]:
         return (change.daemon.state,)
     if change.service is None:
         return ("time-outs",)
-    return change.service.key() if change.destination is None else (change.service.key(), change.destination.key())
+    return (
+        change.service.key()
+        if change.destination is None
+        else (change.service.key(), change.destination.key())
+    )
 
 
 def _subject(step: Step) -> ServiceKey | None:
@@ -70,8 +77,9 @@ def _subject(step: Step) -> ServiceKey | None:
 class Plan:
     """Steps in phases: where something of one is refused, the next must not begin.
 
-    What is counted are services, servers, daemons and the time-outs; `left`: services that are there and were not asked about.
-    held: how many services there were. orders: of services that lose servers, their servers' keys as they stood, newest first.
+    What is counted are services, servers, daemons and the time-outs; `left`: services that are
+    there and were not asked about. held: how many services there were. orders: of services that
+    lose servers, their servers' keys as they stood, newest first.
     """
 
     __slots__ = ("added", "changed", "held", "left", "orders", "phases", "removed", "unchanged")
@@ -90,8 +98,9 @@ class Plan:
     def amend(self, index: int, overtaken: Sequence[Step], newer: Plan) -> None:
         """Let `newer` take the place of what is still to be done with the things that it is about.
 
-        overtaken: steps of the phase `index`, which was sent, that were refused because another program came before them.
-        They name what `newer` is about: their services, and the daemons when one of them is a daemon's.
+        overtaken: steps of the phase `index`, which was sent, that were refused because another
+        program came before them. They name what `newer` is about: their services, and the daemons
+        when one of them is a daemon's.
         """
         asked = self.added + self.changed + self.unchanged  # each thing in the text is one of these
         subjects = {_subject(step) for step in overtaken}
@@ -109,7 +118,9 @@ class Plan:
         self.orders |= newer.orders
 
     def _count(self, step: Step, sign: int) -> None:
-        """Count services and servers. Daemons stay counted as they were: they were asked for, and they run."""
+        """Count services and servers. Daemons stay counted as they were: they were asked for, and
+        they run.
+        """
         if step.change.op in (NEW_SERVICE, NEW_DEST):
             self.added += sign
         elif step.change.op in (SET_SERVICE, SET_DEST):
@@ -128,9 +139,10 @@ def make(
 ) -> Plan:
     """What brings `present` to `wanted`.
 
-    prune: services that are not wanted go, and daemons where others are wanted. keep_weights: of servers that are there.
-    only: nothing but these services is compared and changed, and with `daemons` the daemons. Failed (255) or Usage (2: the
-    text alone is at fault) when daemons and servers would exclude each other.
+    prune: services that are not wanted go, and daemons where others are wanted. keep_weights: of
+    servers that are there. only: nothing but these services is compared and changed, and with
+    `daemons` the daemons. Failed (255) or Usage (2: the text alone is at fault) when daemons and
+    servers would exclude each other.
     """
     return _Maker(wanted, present, prune, keep_weights, only, daemons or only is None).plan()
 
@@ -158,10 +170,15 @@ class _Maker:
         self._fewer: list[Step] = []
         self._gone: list[Step] = []
         self._mixed_now = False  # whether servers of another family are there
-        self._mixed_then = -1  # the line of one that will be; 0: it is there already and no line names it
+        # the line of one that will be; 0: it is there already and no line names it
+        self._mixed_then = -1
 
     def plan(self) -> Plan:
-        services = {key: each for key, each in self._wanted.services.items() if self._only is None or key in self._only}
+        services = {
+            key: each
+            for key, each in self._wanted.services.items()
+            if self._only is None or key in self._only
+        }
         if self._only is None:
             self._timeouts()
         for service, servers in self._present.rows:
@@ -179,7 +196,11 @@ class _Maker:
         daemons = self._daemons() if self._with_daemons else []
         self._exclude()
         removals = self._fewer + self._gone
-        phases = [self._first + self._more, self._edits, *((removals, daemons) if self._mixed_now else (daemons, removals))]
+        phases = [
+            self._first + self._more,
+            self._edits,
+            *((removals, daemons) if self._mixed_now else (daemons, removals)),
+        ]
         self._found.phases = [phase for phase in phases if phase]
         return self._found
 
@@ -188,21 +209,30 @@ class _Maker:
             return
         line, given = self._wanted.timeouts
         now = self._present.timeouts
-        after = Timeouts(given.tcp or now.tcp, given.tcp_fin or now.tcp_fin, given.udp or now.udp)  # 0 leaves as it is
+        # 0 leaves as it is
+        after = Timeouts(given.tcp or now.tcp, given.tcp_fin or now.tcp_fin, given.udp or now.udp)
         if after == now:
             self._found.unchanged += 1
         else:
             self._found.changed += 1
-            self._first.append(Step(line, Change(SET_CONFIG, timeouts=after), Change(SET_CONFIG, timeouts=now)))
+            self._first.append(
+                Step(line, Change(SET_CONFIG, timeouts=after), Change(SET_CONFIG, timeouts=now))
+            )
 
     def _new(self, each: Wanted) -> None:
-        self._first.append(Step(each.line, Change(NEW_SERVICE, each.service), Change(DEL_SERVICE, each.service)))
+        self._first.append(
+            Step(each.line, Change(NEW_SERVICE, each.service), Change(DEL_SERVICE, each.service))
+        )
         self._found.added += 1
         for line, server in each.servers.values():
             self._new_server(self._first, each.service, line, server)
 
-    def _new_server(self, steps: list[Step], service: Service, line: int, server: Destination) -> None:
-        steps.append(Step(line, Change(NEW_DEST, service, server), Change(DEL_DEST, service, server)))
+    def _new_server(
+        self, steps: list[Step], service: Service, line: int, server: Destination
+    ) -> None:
+        steps.append(
+            Step(line, Change(NEW_DEST, service, server), Change(DEL_DEST, service, server))
+        )
         self._found.added += 1
         if server.af != service.af:
             self._mixed_then = line
@@ -213,14 +243,18 @@ class _Maker:
             self._found.unchanged += 1
         else:
             self._found.changed += 1
-            self._edits.append(Step(each.line, Change(SET_SERVICE, each.service), Change(SET_SERVICE, service)))
+            self._edits.append(
+                Step(each.line, Change(SET_SERVICE, each.service), Change(SET_SERVICE, service))
+            )
         missing = dict(each.servers)
         for server in servers:
             line, target = missing.pop(server.key(), (0, None))
             if target is None:
                 self._found.removed += 1
                 self._found.orders[service.key()] = [each.key() for each in servers]
-                self._fewer.append(Step(0, Change(DEL_DEST, service, server), Change(NEW_DEST, service, server)))
+                self._fewer.append(
+                    Step(0, Change(DEL_DEST, service, server), Change(NEW_DEST, service, server))
+                )
                 continue
             if server.af != service.af:
                 self._mixed_then = line
@@ -231,14 +265,18 @@ class _Maker:
                 self._found.unchanged += 1
             else:
                 self._found.changed += 1
-                self._edits.append(Step(line, Change(SET_DEST, service, target), Change(SET_DEST, service, server)))
+                self._edits.append(
+                    Step(line, Change(SET_DEST, service, target), Change(SET_DEST, service, server))
+                )
         for line, server in missing.values():
             self._new_server(self._more, service, line, server)
 
     def _remove(self, service: Service, servers: list[Destination]) -> None:
         """A whole service: its servers go with it."""
         back = [Change(NEW_DEST, service, server) for server in reversed(servers)]
-        self._gone.append(Step(0, Change(DEL_SERVICE, service), Change(NEW_SERVICE, service), *back))
+        self._gone.append(
+            Step(0, Change(DEL_SERVICE, service), Change(NEW_SERVICE, service), *back)
+        )
         self._found.removed += 1 + len(servers)
 
     def _leave(self, service: Service, servers: list[Destination]) -> None:
@@ -263,7 +301,9 @@ class _Maker:
             else:
                 self._found.changed += 1
                 steps.append(_stop(line, now))
-            steps.append(Step(line, Change(NEW_DAEMON, daemon=given), Change(DEL_DAEMON, daemon=given)))
+            steps.append(
+                Step(line, Change(NEW_DAEMON, daemon=given), Change(DEL_DAEMON, daemon=given))
+            )
         if self._prune:
             self._found.removed += len(running)
             steps = [_stop(0, daemon) for daemon in running.values()] + steps
@@ -275,7 +315,9 @@ class _Maker:
         running = [(line, daemon) for line, daemon in wanted]
         if not running or not self._prune:
             named = {daemon.state for _, daemon in running}
-            running += [(0, daemon) for daemon in self._present.daemons if daemon.state not in named]
+            running += [
+                (0, daemon) for daemon in self._present.daemons if daemon.state not in named
+            ]
         if self._mixed_then < 0 or not running:
             return
         line, daemon = running[0]
@@ -289,7 +331,9 @@ class _Maker:
 
 
 def _in_force(given: Daemon, now: Daemon) -> Daemon:
-    """What the daemon that is asked for would run with. The length of a backup's messages comes from its interface: as now."""
+    """What the daemon that is asked for would run with. The length of a backup's messages comes
+    from its interface: as now.
+    """
     found = daemon_in_force(given, 0)
     if not given.maxlen:
         found.maxlen = now.maxlen

@@ -2,10 +2,11 @@
 
 Owns: when a reading is believed. Must never know: what it is for.
 
-The kernel's dumps keep their place by counting: what is deleted meanwhile makes them skip other entries, silently, and nothing
-marks such a dump (NLM_F_DUMP_INTR is never set for these). So membership, that is which services there are and which servers
-each has in which order, must be the same in two readings in a row. Only what differs is read again: a service that another
-program keeps busy holds up nothing else. Values are those of the last reading; they may move.
+The kernel's dumps keep their place by counting: what is deleted meanwhile makes them skip other
+entries, silently, and nothing marks such a dump (NLM_F_DUMP_INTR is never set for these). So
+membership, that is which services there are and which servers each has in which order, must be the
+same in two readings in a row. Only what differs is read again: a service that another program keeps
+busy holds up nothing else. Values are those of the last reading; they may move.
 """
 
 from __future__ import annotations
@@ -36,7 +37,13 @@ server_settings = attrgetter(*SETTINGS)
 
 def service_settings(service: Service) -> tuple[str, int, int, int, str]:
     """Return what is configured of a service beside its key."""
-    return (service.scheduler, service.flags & ~HASHED, service.timeout, service.netmask, service.pe)
+    return (
+        service.scheduler,
+        service.flags & ~HASHED,
+        service.timeout,
+        service.netmask,
+        service.pe,
+    )
 
 
 class Snapshot:
@@ -44,7 +51,12 @@ class Snapshot:
 
     __slots__ = ("daemons", "rows", "timeouts")
 
-    def __init__(self, rows: list[tuple[Service, list[Destination]]], timeouts: Timeouts, daemons: list[Daemon]) -> None:
+    def __init__(
+        self,
+        rows: list[tuple[Service, list[Destination]]],
+        timeouts: Timeouts,
+        daemons: list[Daemon],
+    ) -> None:
         self.rows = rows
         self.timeouts = timeouts
         self.daemons = daemons
@@ -65,10 +77,14 @@ def consistent(backend: Backend) -> Snapshot:
 
 
 def read_rows(backend: Backend) -> list[tuple[Service, list[Destination]]]:
-    """Read all services with their servers, nothing missing. Raises Failed when membership keeps changing (TRIES readings)."""
+    """Read all services with their servers, nothing missing. Raises Failed when membership keeps
+    changing (TRIES readings).
+    """
     first = backend.services()
     before = {service.key(): server_names(backend.destinations(service)) for service in first}
-    now = {service.key(): service for service in agreed(backend.services, _members, _members(first))}
+    now = {
+        service.key(): service for service in agreed(backend.services, _members, _members(first))
+    }
     return read_services(backend, now.values(), before)
 
 
@@ -77,14 +93,19 @@ def read_services(
     services: Iterable[Service],
     before: dict[_ServiceKey, list[_ServerKey]],
 ) -> list[tuple[Service, list[Destination]]]:
-    """Read the servers of these services, nothing missing; services that are gone by then are left out.
+    """Read the servers of these services, nothing missing; services that are gone by then are left
+    out.
 
     before: of services whose servers were read once already, the names of those.
     """
     rows = []
     for service in services:
         key = service.key()
-        servers = agreed(lambda service=service: backend.destinations(service), server_names, before.get(key))  # type: ignore[misc]
+        servers = agreed(
+            lambda service=service: backend.destinations(service),  # type: ignore[misc]
+            server_names,
+            before.get(key),
+        )
         # The dump of a service that is gone is empty.
         found = service if servers or not before.get(key) else read_service(backend, service)
         if found is not None:
@@ -102,8 +123,11 @@ def read_service(backend: Backend, wanted: Service) -> Service | None:
         return None
 
 
-def agreed(look: Callable[[], Found], seen: Callable[[Found], object], before: object = None) -> Found:
-    """Call `look` until `seen` is the same twice in a row; return the last. Raises Failed when it never is in TRIES readings.
+def agreed(
+    look: Callable[[], Found], seen: Callable[[Found], object], before: object = None
+) -> Found:
+    """Call `look` until `seen` is the same twice in a row; return the last. Raises Failed when it
+    never is in TRIES readings.
 
     before: what was seen of a reading that is made already.
     """

@@ -1,7 +1,7 @@
 """The apply command: rules in, the table brought to them, a summary out.
 
-Owns: what is read and checked before anything is sent, the guards, what is said. Must never know: how a plan is made (plan.py)
-or carried out (change/execute.py).
+Owns: what is read and checked before anything is sent, the guards, what is said. Must never know:
+how a plan is made (plan.py) or carried out (change/execute.py).
 """
 
 from __future__ import annotations
@@ -28,20 +28,31 @@ if TYPE_CHECKING:
 DRIFT = 1
 REPORTED = 3  # repeated lines that are named
 SHOWN = 3  # services by their names; of more, their number
-FORMAT = 1  # of the summary for machines: within it fields may be added, none goes or changes its meaning
+# of the summary for machines: within it fields may be added, none goes or changes its meaning
+FORMAT = 1
 
-MANAGERS = ("keepalived", "ldirectord", "kube-proxy")  # they may write more than their name into comm: ldirectord does
+# they may write more than their name into comm: ldirectord does
+MANAGERS = ("keepalived", "ldirectord", "kube-proxy")
 KUBE = "kube-ipvs0"
 NAMED = 3  # services in a message; of more their number is said
 
-_COLOURS = {NEW_SERVICE: 32, NEW_DEST: 32, NEW_DAEMON: 32, DEL_SERVICE: 31, DEL_DEST: 31, DEL_DAEMON: 31}
+_COLOURS = {
+    NEW_SERVICE: 32,
+    NEW_DEST: 32,
+    NEW_DAEMON: 32,
+    DEL_SERVICE: 31,
+    DEL_DEST: 31,
+    DEL_DAEMON: 31,
+}
 _EDITED = 33
 
 
 def apply(request: Request, backend: Backend, world: World) -> int:
-    """Bring the table to the rules. 0; 255 when something was refused; 128 and its number when a signal has stopped it.
+    """Bring the table to the rules. 0; 255 when something was refused; 128 and its number when a
+    signal has stopped it.
 
-    With --dry-run nothing is sent: 0 when there is nothing to do, 1 when there is. Usage (status 2) for bad input.
+    With --dry-run nothing is sent: 0 when there is nothing to do, 1 when there is. Usage (status 2)
+    for bad input.
     """
     try:
         wanted = desired.read(_text(request, world), world)
@@ -77,30 +88,42 @@ def _warn_of_repeated(repeated: list[str], world: World) -> None:
         world.err(line)
     more = len(repeated) - REPORTED
     if more > 0:
-        world.err(f"{more} more line{'s' * (more > 1)} said again what others had said: passed over")
+        world.err(
+            f"{more} more line{'s' * (more > 1)} said again what others had said: passed over"
+        )
 
 
 def _check(request: Request, wanted: Desired) -> None:
     """An input that says nothing is more often a broken generator than a wish."""
     if wanted.is_empty() and "allow-empty" not in request.slots:
-        raise Usage("there is no rule in the input: nothing was done (--allow-empty takes it for what it says)")
+        raise Usage(
+            "there is no rule in the input: nothing was done (--allow-empty takes it for what it says)"
+        )
 
 
 def _guard(request: Request, world: World) -> None:
     """Services that FILE does not name may be a manager's."""
     programs = world.programs()
-    here = [f"{name} is running" for name in MANAGERS if any(program.startswith(name) for program in programs)]
+    here = [
+        f"{name} is running"
+        for name in MANAGERS
+        if any(program.startswith(name) for program in programs)
+    ]
     if world.has_interface(KUBE):
         here.append(f"there is an interface {KUBE}")
     if not here:
         return
-    _demand_force(f"{' and '.join(here)}: --prune may delete services that are not yours", request, world)
+    _demand_force(
+        f"{' and '.join(here)}: --prune may delete services that are not yours", request, world
+    )
 
 
 def _guard_servers(request: Request, wanted: Desired, present: Snapshot, world: World) -> None:
-    """A service that is named and loses most of its servers at once is more often a file cut short than a wish.
+    """A service that is named and loses most of its servers at once is more often a file cut short
+    than a wish.
 
-    More than half of those that are there: so of one or two it takes all. Others that come in their place do not count.
+    More than half of those that are there: so of one or two it takes all. Others that come in their
+    place do not count.
     """
     asked = {service.key() for service in request.services}
     fewer = []
@@ -111,12 +134,20 @@ def _guard_servers(request: Request, wanted: Desired, present: Snapshot, world: 
             continue
         gone = sum(server.key() not in named.servers for server in servers)
         if 2 * gone > len(servers):
-            fewer.append(f"{gone} of {len(servers)} of {writer.selector(service, addresses.format_numeric)}")
+            fewer.append(
+                f"{gone} of {len(servers)} of {writer.selector(service, addresses.format_numeric)}"
+            )
     if not fewer:
         return
     more = len(fewer) - NAMED
-    said = ", ".join(fewer[:NAMED]) + (f", and of {more} more service{'s' * (more > 1)}" if more > 0 else "")
-    _demand_force(f"more than half of a service's servers would go ({said}), as with a file cut short", request, world)
+    said = ", ".join(fewer[:NAMED]) + (
+        f", and of {more} more service{'s' * (more > 1)}" if more > 0 else ""
+    )
+    _demand_force(
+        f"more than half of a service's servers would go ({said}), as with a file cut short",
+        request,
+        world,
+    )
 
 
 def _demand_force(said: str, request: Request, world: World) -> None:
@@ -133,7 +164,9 @@ class _Run:
         self._world = world
         self._present = consistent(backend)
         self._wanted = wanted
-        only = frozenset(service.key() for service in request.services) if request.services else None
+        only = (
+            frozenset(service.key() for service in request.services) if request.services else None
+        )
         there = {service.key() for service, _ in self._present.rows}
         for service in request.services:
             if service.key() not in wanted.services and service.key() not in there:
@@ -141,10 +174,14 @@ class _Run:
                 raise Usage(f"{named} is neither in the input nor in the table: nothing was done")
         slots = request.slots
         if there and not wanted.services and "prune" in slots and "allow-empty" not in slots:
-            raise Usage("there is no service in the input: --prune would delete all there are (--allow-empty lets it)")
+            raise Usage(
+                "there is no service in the input: --prune would delete all there are (--allow-empty lets it)"
+            )
         if "force" not in slots:
             _guard_servers(request, wanted, self._present, world)
-        self._plan = plan.make(wanted, self._present, "prune" in slots, "keep-weights" in slots, only)
+        self._plan = plan.make(
+            wanted, self._present, "prune" in slots, "keep-weights" in slots, only
+        )
 
     def try_out(self) -> int:
         """Show the plan, and what of it would be refused."""
@@ -154,7 +191,9 @@ class _Run:
         if "json" not in self._request.slots:
             coloured = self._world.has_colours()
             shown = _harmless if self._world.output_is_terminal() else str
-            self._world.out("".join(_shown(step.change.op, shown(step.rule()), coloured) for step in steps))
+            self._world.out(
+                "".join(_shown(step.change.op, shown(step.rule()), coloured) for step in steps)
+            )
         self._tell(outcome, [*copy.assumptions()])
         return EXIT_REFUSED if outcome.refused else DRIFT if steps else 0
 
@@ -167,21 +206,39 @@ class _Run:
         try:
             return carry_out(self._plan, self._backend, lambda: self._world.wait(0), self._replan)
         except Failed as no:
-            raise Failed(f"{no}; what was sent before stands: the same --apply again does the rest", no.status) from None
+            raise Failed(
+                f"{no}; what was sent before stands: the same --apply again does the rest",
+                no.status,
+            ) from None
 
     def _replan(self, overtaken: list[Step]) -> Plan:
         """Read what other programs have changed meanwhile again, and plan that anew."""
         backend, slots = self._backend, self._request.slots
-        services = {change.service.key(): change.service for change in (step.change for step in overtaken) if change.service}
+        services = {
+            change.service.key(): change.service
+            for change in (step.change for step in overtaken)
+            if change.service
+        }
         found = [read_service(backend, service) for service in services.values()]
         rows = read_services(backend, [service for service in found if service is not None], {})
         present = Snapshot(rows, backend.timeouts(), backend.daemons())
         daemons = any(step.change.daemon for step in overtaken)
-        return plan.make(self._wanted, present, "prune" in slots, "keep-weights" in slots, frozenset(services), daemons)
+        return plan.make(
+            self._wanted,
+            present,
+            "prune" in slots,
+            "keep-weights" in slots,
+            frozenset(services),
+            daemons,
+        )
 
     def _copy(self) -> Rehearsal:
         """Of what the plan is about: a plan is mostly small beside the table."""
-        touched = {step.change.service.key() for step in self._plan.steps() if step.change.service is not None}
+        touched = {
+            step.change.service.key()
+            for step in self._plan.steps()
+            if step.change.service is not None
+        }
         return Rehearsal(self._backend, self._present, touched)
 
     def told(self, outcome: Outcome) -> int:
@@ -245,7 +302,10 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
     from pyipvsadm.text import escape_undecodable  # noqa: PLC0415
 
     def entry(step: Step, message: str | None = None) -> dict[str, object]:
-        found: dict[str, object] = {"line": step.line or None, "rule": escape_undecodable(step.rule().rstrip())}
+        found: dict[str, object] = {
+            "line": step.line or None,
+            "rule": escape_undecodable(step.rule().rstrip()),
+        }
         return found | {"message": escape_undecodable(message)} if message else found
 
     found = {
@@ -262,7 +322,9 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
         "meanwhile": [entry(*each) for each in outcome.meanwhile],
         "undone": outcome.undone,
         "stands": [entry(*each) for each in outcome.stands],
-        "reordered": [writer.selector(service, addresses.format_numeric) for service in outcome.reordered],
+        "reordered": [
+            writer.selector(service, addresses.format_numeric) for service in outcome.reordered
+        ],
         "unchecked": [escape_undecodable(line) for line in unchecked],
     }
     return json.dumps(found, indent=2) + "\n"

@@ -1,6 +1,7 @@
 """Carry out one request on one backend and return its exit status.
 
-Owns: which module carries out which command; only that one is imported. Must never know: netlink, popt, what a command does.
+Owns: which module carries out which command; only that one is imported. Must never know: netlink,
+popt, what a command does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def run(request: Request, backend: Backend, world: World) -> int:
-    """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in rules)."""
+    """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in
+    rules).
+    """
     if request.command == "apply":
         from pyipvsadm.commands.apply import apply  # noqa: PLC0415  # only what is asked for is imported
 
@@ -44,7 +47,10 @@ def run(request: Request, backend: Backend, world: World) -> int:
         from pyipvsadm.commands import output, save  # noqa: PLC0415
 
         numeric, full = "numeric" in request.slots, "full" in request.slots
-        output.write_buffered(world, output.sanitize_for_terminal([save.render_rules(backend, world, numeric, full)], world))
+        output.write_buffered(
+            world,
+            output.sanitize_for_terminal([save.render_rules(backend, world, numeric, full)], world),
+        )
     else:
         from pyipvsadm.commands import listing  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
 """A Request for the doctor, carried out: to an exit status.
 
-Owns: what is read for which question, and in which order. Must never know: netlink, single checks, how text is laid out.
-Nothing here is imported unless the doctor was asked for.
+Owns: what is read for which question, and in which order. Must never know: netlink, single checks,
+how text is laid out. Nothing here is imported unless the doctor was asked for.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ KERNEL = "kernel"
 
 
 def run(request: Request, world: World, spec: str, opened: Callable[[], Backend]) -> int:
-    """Examine a director, or with --real-server-for a real server. opened: opens the backend that spec names.
+    """Examine a director, or with --real-server-for a real server. opened: opens the backend that
+    spec names.
 
-    The status is 0, 1 or 2 by the worst finding, 3 when what is needed could not be read. What mends a finding of another network
-    namespace is a command to be run there.
+    The status is 0, 1 or 2 by the worst finding, 3 when what is needed could not be read. What
+    mends a finding of another network namespace is a command to be run there.
     """
     ours = request.ours
     if "explain" in ours:
@@ -58,19 +59,30 @@ def run(request: Request, world: World, spec: str, opened: Callable[[], Backend]
         raise Failed(str(no), report.UNKNOWN) from None
     if "netns" in ours:
         enter = entering(str(ours["netns"]))
-        findings = [each._replace(mends=tuple(enter + mend for mend in each.mends)) for each in findings]
+        findings = [
+            each._replace(mends=tuple(enter + mend for mend in each.mends)) for each in findings
+        ]
     world.out((report.as_json if "json" in ours else report.text)(findings, aside))
     return report.status(findings)
 
 
-def _director(world: World, spec: str, opened: Callable[[], Backend], *, probe: bool) -> tuple[list[Finding], list[str]]:
+def _director(
+    world: World, spec: str, opened: Callable[[], Backend], *, probe: bool
+) -> tuple[list[Finding], list[str]]:
     host = world.host()
     if spec == KERNEL and not host.has_ipvs():  # opening the table would load the module
-        return [Finding("module-missing", "this host", "There is no /proc/net/ip_vs.", ("modprobe ip_vs",))], []
+        return [
+            Finding(
+                "module-missing", "this host", "There is no /proc/net/ip_vs.", ("modprobe ip_vs",)
+            )
+        ], []
     backend = opened()
     try:
         table = Table(
-            [(service, backend.destinations(service)) for service in backend.services(counters=False)],
+            [
+                (service, backend.destinations(service))
+                for service in backend.services(counters=False)
+            ],
             {each.state: (each.interface, each.syncid) for each in backend.daemons()},
         )
         handshakes = _handshakes(backend)
@@ -86,13 +98,20 @@ def _director(world: World, spec: str, opened: Callable[[], Backend], *, probe: 
     facts.handshakes = handshakes
     if probe:
         host.probe(
-            facts, [(host_of(server), answers.probe_port(service, server)) for service, server in servers if server.weight]
+            facts,
+            [
+                (host_of(server), answers.probe_port(service, server))
+                for service, server in servers
+                if server.weight
+            ],
         )
     return director.examine(table, facts), list(director.not_judged(table, facts))
 
 
 def _handshakes(backend: Backend) -> dict[Pair, tuple[int, int]]:
-    """Count the connections that stay in SYN_RECV; none where the kernel's listing cannot be read."""
+    """Count the connections that stay in SYN_RECV; none where the kernel's listing cannot be
+    read.
+    """
     try:
         lines = backend.connections()
         next(lines, None)
@@ -114,5 +133,8 @@ def _explain(code: str, world: World) -> int:
     elif code in BY_CODE:
         world.out(explained(BY_CODE[code]))
     else:
-        raise Usage(f"unknown code `{code}': it is all, or one of\n  " + "\n  ".join(row.code for row in CODES))
+        raise Usage(
+            f"unknown code `{code}': it is all, or one of\n  "
+            + "\n  ".join(row.code for row in CODES)
+        )
     return 0

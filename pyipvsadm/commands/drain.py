@@ -1,10 +1,13 @@
-"""Draining: weight 0, wait until the server has no connection left, then delete what was to be deleted.
+"""Draining: weight 0, wait until the server has no connection left, then delete what was to be
+deleted.
 
-Owns: what counts as left, when to stop, putting weights back, what is said meanwhile. Must never know: netlink, the grammar, how
-progress is drawn. Clock, signals and streams are the World's, so that every path runs in a test without waiting.
+Owns: what counts as left, when to stop, putting weights back, what is said meanwhile. Must never
+know: netlink, the grammar, how progress is drawn. Clock, signals and streams are the World's, so
+that every path runs in a test without waiting.
 
-How it works. The targets are looked up, the lines that undo it are written to standard output, and the weights go to 0. Then
-each second every service is read again: until nothing is left, SECONDS are over, a signal comes, or somebody else meddled.
+How it works. The targets are looked up, the lines that undo it are written to standard output, and
+the weights go to 0. Then each second every service is read again: until nothing is left, SECONDS
+are over, a signal comes, or somebody else meddled.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ POLL = 1.0  # seconds between two looks at the table
 
 
 class Drained:
-    """A service and those of its servers that are drained, as they were before. whole: the service is to go, with all it has."""
+    """A service and those of its servers that are drained, as they were before. whole: the service
+    is to go, with all it has.
+    """
 
     __slots__ = ("servers", "service", "whole")
 
@@ -42,10 +47,11 @@ class Drained:
 def left(service: Service, server: Destination, inactive: bool) -> int:
     """How many connections keep this server from being drained.
 
-    TCP: the active ones (the closing ones, that is the inactive, only when asked for). Other protocols: active and inactive,
-    as the kernel counts a UDP flow as inactive however lively it is (ip_vs_conn.c: ip_vs_bind_dest). A firewall mark may stand
-    for any protocol, and its counts do not tell which: both, so that no UDP flow is cut. With persistence, its templates too:
-    while one lives, its client's next connection goes to this server.
+    TCP: the active ones (the closing ones, that is the inactive, only when asked for). Other
+    protocols: active and inactive, as the kernel counts a UDP flow as inactive however lively it is
+    (ip_vs_conn.c: ip_vs_bind_dest). A firewall mark may stand for any protocol, and its counts do
+    not tell which: both, so that no UDP flow is cut. With persistence, its templates too: while one
+    lives, its client's next connection goes to this server.
     """
     count = server.active
     if inactive or service.protocol != TCP:
@@ -71,12 +77,13 @@ def trouble(drained: Drained, seen: Sequence[Destination]) -> str:
 
 def name(service: Service, server: Destination) -> str:
     """A server for people: `10.0.0.2:80 of -t 10.0.0.1:80`."""
-    return (
-        f"{addresses.format_numeric(server.af, server.addr, server.port)} of {writer.selector(service, addresses.format_numeric)}"
-    )
+    endpoint = addresses.format_numeric(server.af, server.addr, server.port)
+    return f"{endpoint} of {writer.selector(service, addresses.format_numeric)}"
 
 
-def command(chosen: str, letter: str, service: Service, server: Destination | None = None, more: str = "") -> str:
+def command(
+    chosen: str, letter: str, service: Service, server: Destination | None = None, more: str = ""
+) -> str:
     """An ipvsadm line, with the backend and the network namespace that this one was given."""
     words = f"ipvsadm{chosen} {letter} {writer.selector(service, addresses.format_numeric)}"
     if server is not None:
@@ -85,7 +92,9 @@ def command(chosen: str, letter: str, service: Service, server: Destination | No
 
 
 def drain(request: Request, backend: Backend, world: World) -> int:
-    """Carry out a request with --drain: the exit status. Raises Failed when there is nothing to drain."""
+    """Carry out a request with --drain: the exit status. Raises Failed when there is nothing to
+    drain.
+    """
     chosen = ""
     for option in ("backend", "netns"):
         value = request.ours.get(option)
@@ -97,7 +106,9 @@ def drain(request: Request, backend: Backend, world: World) -> int:
 
 
 def targets(request: Request, backend: Backend) -> list[Drained]:
-    """What a request is about. Raises Failed when the service or server is not there, or not one."""
+    """What a request is about. Raises Failed when the service or server is not there, or not
+    one.
+    """
     asked = request.change
     if request.command == "delete-service":
         service = find_service(backend, request.services[0], DEL_SERVICE)
@@ -116,9 +127,13 @@ def _having(request: Request, backend: Backend) -> list[Drained]:
     """The services, of those that were named if any were, that have the server."""
     assert request.server is not None
     among = [find_service(backend, each, SET_DEST) for each in request.services]
-    # A dump leaves out entries when the table changes meanwhile, and one that is not drained would not be missed.
+    # A dump leaves out entries when the table changes meanwhile, and one that is not drained would
+    # not be missed.
     rows = read_services(backend, among, {}) if among else read_rows(backend)
-    found = [Drained(service, matching(servers, request.server, request.port)) for service, servers in rows]
+    found = [
+        Drained(service, matching(servers, request.server, request.port))
+        for service, servers in rows
+    ]
     return [each for each in found if each.servers]
 
 
@@ -129,7 +144,9 @@ class _Draining:
         seconds = request.ours["drain"]
         self._seconds = seconds if isinstance(seconds, int) else None
         self._inactive = "drain-inactive" in request.ours
-        self._deletes = request.change if request.command in ("delete-server", "delete-service") else None
+        self._deletes = (
+            request.change if request.command in ("delete-server", "delete-service") else None
+        )
         self._backend = backend
         self._world = world
         self._chosen = chosen
@@ -139,7 +156,9 @@ class _Draining:
     def run(self, found: list[Drained]) -> int:
         """Drain them: the exit status."""
         # Before anything is changed: if the lines cannot be written, nothing is.
-        weighty = [(each.service, server) for each in found for server in each.servers if server.weight]
+        weighty = [
+            (each.service, server) for each in found for server in each.servers if server.weight
+        ]
         if weighty:
             self._world.out("".join(f"{self._undo(*each)}\n" for each in weighty))
         self._world.hold_signals()
@@ -159,7 +178,9 @@ class _Draining:
                 self._say_what_undoes()
                 return 1
             if signal:
-                self._world.err(f"{SIGNALS[signal]}: {connections(count)} left{self._nothing_deleted}")
+                self._world.err(
+                    f"{SIGNALS[signal]}: {connections(count)} left{self._nothing_deleted}"
+                )
                 self._put_back()
                 return 128 + signal
             if count:
@@ -167,7 +188,8 @@ class _Draining:
                 return 1
         except (Failed, Refused) as no:
             self._world.err(f"{no}: stopped{self._nothing_deleted}")
-            for done in weighty:  # the table does not answer: what stands is not known, what undoes it is
+            # the table does not answer: what stands is not known, what undoes it is
+            for done in weighty:
                 self._world.err(f"to undo: {self._undo(*done)}")
             return no.status if isinstance(no, Failed) else EXIT_REFUSED
         return self._delete(found[0])
@@ -201,7 +223,9 @@ class _Draining:
             )
 
     def _watch(self, found: list[Drained]) -> tuple[str, int, int]:
-        """Look each second until there is a reason to stop: (what somebody did or "", connections left, signal or 0)."""
+        """Look each second until there is a reason to stop: (what somebody did or "", connections
+        left, signal or 0).
+        """
         world = self._world
         start = now = world.clock()
         end = None if self._seconds is None else start + self._seconds
@@ -220,11 +244,15 @@ class _Draining:
             progress.close()
 
     def _over(self, drained: Drained, count: int) -> None:
-        self._world.err(f"{connections(count)} left after {self._seconds} seconds{self._nothing_deleted}")
+        self._world.err(
+            f"{connections(count)} left after {self._seconds} seconds{self._nothing_deleted}"
+        )
         self._say_what_undoes()
         if self._deletes:
             letter, server = ("-D", None) if drained.whole else ("-d", drained.servers[0])
-            self._world.err(f"to delete it all the same: {command(self._chosen, letter, drained.service, server)}")
+            self._world.err(
+                f"to delete it all the same: {command(self._chosen, letter, drained.service, server)}"
+            )
 
     def _look(self, found: list[Drained]) -> tuple[str, int]:
         """(what somebody else has done or "", connections left)."""
@@ -238,7 +266,11 @@ class _Draining:
             if what:
                 return what, 0
             ours = {server.key() for server in each.servers}
-            count += sum(left(each.service, server, self._inactive) for server in seen if server.key() in ours)
+            count += sum(
+                left(each.service, server, self._inactive)
+                for server in seen
+                if server.key() in ours
+            )
         return "", count
 
     def _present(self, service: Service, server: Destination) -> Destination | None:
@@ -258,7 +290,11 @@ class _Draining:
                 said = f"has the weight {found.weight} from somebody else: left so"
             else:
                 number = self._weigh(service, found, server.weight)
-                said = f"stays at weight 0: {sentence(SET_DEST, number)}" if number else f"has weight {server.weight} again"
+                said = (
+                    f"stays at weight 0: {sentence(SET_DEST, number)}"
+                    if number
+                    else f"has weight {server.weight} again"
+                )
             self._world.err(f"{name(service, server)} {said}")
 
     def _say_what_undoes(self) -> None:
@@ -266,7 +302,9 @@ class _Draining:
         for service, server in self._done:
             found = self._present(service, server)
             if found is not None and not found.weight:
-                self._world.err(f"{name(service, server)} stays at weight 0; to undo: {self._undo(service, server)}")
+                self._world.err(
+                    f"{name(service, server)} stays at weight 0; to undo: {self._undo(service, server)}"
+                )
 
     def _delete(self, drained: Drained) -> int:
         if self._deletes is None:

@@ -22,17 +22,24 @@ _PARTS = ("service", "destination", "daemon", "timeouts")
 
 
 def render_full_save(found: Snapshot, endpoint: Endpoint, world: World) -> str:
-    """The whole table as rules: services in the order of -S, each one's servers with the oldest first, as schedulers see them.
+    """The whole table as rules: services in the order of -S, each one's servers with the oldest
+    first, as schedulers see them.
 
-    A line that -R would refuse stands as a comment, with a service also its servers, so that the others can be restored.
-    That, and each value that would not come back, is said on standard error.
+    A line that -R would refuse stands as a comment, with a service also its servers, so that the
+    others can be restored. That, and each value that would not come back, is said on standard
+    error.
     """
     servers = {id(service): members for service, members in found.rows}
-    rows = [(service, servers[id(service)]) for service in sorting.services([service for service, _ in found.rows])]
+    rows = [
+        (service, servers[id(service)])
+        for service in sorting.services([service for service, _ in found.rows])
+    ]
     plain = writer.full(rows, found.timeouts, found.daemons, addresses.format_numeric)
     parts = []
     outside: Service | None = None  # what cannot be said; nor can its servers
-    for (change, numbers), (_, line) in zip(plain, writer.full(rows, found.timeouts, found.daemons, endpoint), strict=True):
+    for (change, numbers), (_, line) in zip(
+        plain, writer.full(rows, found.timeouts, found.daemons, endpoint), strict=True
+    ):
         lost = None
         if change.destination is None or change.service is not outside:
             lost = _lost(change, numbers, world)
@@ -40,12 +47,16 @@ def render_full_save(found: Snapshot, endpoint: Endpoint, world: World) -> str:
                 world.err(f"not saved as it is: {numbers.rstrip()}: {lost[0]}")
             if lost and lost[1] and change.destination is None:
                 outside = change.service
-        parts.append(f"# {line}" if change.service is outside is not None or (lost and lost[1]) else line)
+        parts.append(
+            f"# {line}" if change.service is outside is not None or (lost and lost[1]) else line
+        )
     return "".join(parts)
 
 
 def _lost(change: Change, line: str, world: World) -> tuple[str, bool] | None:
-    """What of the change its line does not say, and whether -R refuses the line; None when it says everything."""
+    """What of the change its line does not say, and whether -R refuses the line; None when it says
+    everything.
+    """
     try:
         ((_, back),) = reader.steps(line.encode(), world)
     except Usage as bad:

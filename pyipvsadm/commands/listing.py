@@ -1,6 +1,7 @@
 """What the list and save commands read, and which view shows it.
 
-Owns: in which order things are read and written, what is selected, when names are looked up. Must never know: netlink, columns.
+Owns: in which order things are read and written, what is selected, when names are looked up. Must
+never know: netlink, columns.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def listed(request: Request, backend: Backend, world: World) -> Iterable[str]:
     return sanitize_for_terminal(_classic(request, backend, world, wanted), world)
 
 
-def _classic(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
+def _classic(
+    request: Request, backend: Backend, world: World, wanted: Selection | None
+) -> Iterator[str]:
     from pyipvsadm.views import classic  # noqa: PLC0415  # saving does without
 
     shown = request.slots
@@ -69,14 +72,18 @@ def _classic(request: Request, backend: Backend, world: World, wanted: Selection
         yield from _listing(request, backend, world, wanted)
 
 
-def _pretty(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterator[str]:
+def _pretty(
+    request: Request, backend: Backend, world: World, wanted: Selection | None
+) -> Iterator[str]:
     """The listing for people."""
     from pyipvsadm.views import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
 
     shown = request.slots
     look = grid.look(world.environ, world.output_is_terminal(), world.size()[0])
     if "connection" in shown:
-        found, endpoint = _found(_connection_lines(backend, wanted), world, numeric="numeric" in shown)
+        found, endpoint = _found(
+            _connection_lines(backend, wanted), world, numeric="numeric" in shown
+        )
         lines = pretty.connections(found, endpoint, look, engine="persistent-conn" in shown)
     elif "timeout" in shown:
         lines = pretty.timeouts(backend.timeouts(), look)
@@ -117,7 +124,9 @@ def _watch(request: Request, backend: Backend, world: World) -> None:
 
     if look(0).styled and "json" not in shown:
         state = live.Live(shown, str(request.ours.get("sort-by") or ""), seconds, look)
-        watch.screen(state, rows, lambda found: resolve_unless_numeric(found, request, world), world, seconds)
+        watch.screen(
+            state, rows, lambda found: resolve_unless_numeric(found, request, world), world, seconds
+        )
     else:
         watch.blocks(block, world, seconds)
 
@@ -136,23 +145,32 @@ def selected(request: Request, backend: Backend, world: World) -> Selection | No
 
 
 def _services(request: Request, backend: Backend, counters: bool) -> list[Service]:
-    """The services that a request lists, in its order. Refused when one that was named is not there."""
+    """The services that a request lists, in its order. Refused when one that was named is not
+    there.
+    """
     if request.services:
         return list(map(backend.service, request.services))
     found = backend.services(counters=counters)
     return found if "nosort" in request.slots else sorting.services(found)
 
 
-def table(request: Request, backend: Backend, wanted: Selection | None) -> Iterable[tuple[Service, list[Destination]]]:
-    """The services that a request lists, in its order, each read with its servers when its turn comes.
+def table(
+    request: Request, backend: Backend, wanted: Selection | None
+) -> Iterable[tuple[Service, list[Destination]]]:
+    """The services that a request lists, in its order, each read with its servers when its turn
+    comes.
 
     Refused here when one that was named is not there.
     """
-    rows = ((each, backend.destinations(each)) for each in _services(request, backend, counters=True))
+    rows = (
+        (each, backend.destinations(each)) for each in _services(request, backend, counters=True)
+    )
     return wanted.rows(rows) if wanted else rows
 
 
-def _json(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterable[str]:
+def _json(
+    request: Request, backend: Backend, world: World, wanted: Selection | None
+) -> Iterable[str]:
     """Whatever is listed, as JSON."""
     from pyipvsadm.views import json_document  # noqa: PLC0415  # costs more than a start
 
@@ -161,7 +179,10 @@ def _json(request: Request, backend: Backend, world: World, wanted: Selection | 
         from pyipvsadm.views.connections import parse  # noqa: PLC0415
 
         found = map(parse, _connection_lines(backend, wanted))
-        return (json_document.connection(each, names) for each, names in attach_names(found, world, "numeric" in shown))
+        return (
+            json_document.connection(each, names)
+            for each, names in attach_names(found, world, "numeric" in shown)
+        )
     if "timeout" in shown:
         return [json_document.timeouts(backend.timeouts())]
     if "daemon" in shown:
@@ -170,19 +191,28 @@ def _json(request: Request, backend: Backend, world: World, wanted: Selection | 
     names = None
     if "numeric" not in shown:
         rows = held = list(rows)
-        names = json_names(world, world.names.host_names(sorted(_collect_addresses(list_endpoints(held)))))
+        names = json_names(
+            world, world.names.host_names(sorted(_collect_addresses(list_endpoints(held))))
+        )
     return json_document.table(backend.info(), rows, names, "nosort" not in shown)
 
 
-def _listing(request: Request, backend: Backend, world: World, wanted: Selection | None) -> Iterable[str]:
-    """Services and servers: all of them in the plain view in numbers from the kernel's own listing, where that will do."""
+def _listing(
+    request: Request, backend: Backend, world: World, wanted: Selection | None
+) -> Iterable[str]:
+    """Services and servers: all of them in the plain view in numbers from the kernel's own listing,
+    where that will do.
+    """
     from pyipvsadm.views import classic  # noqa: PLC0415
 
     shown = request.slots
     columns = classic.columns(shown)
     if wanted:
         return _listed(
-            ((service, [row(each, columns) for each in servers]) for service, servers in table(request, backend, wanted)),
+            (
+                (service, [row(each, columns) for each in servers])
+                for service, servers in table(request, backend, wanted)
+            ),
             world,
             shown,
         )
@@ -237,7 +267,9 @@ def _connections(lines: Iterator[bytes], world: World, shown: set[str]) -> Itera
         yield connections.text(each, endpoint, engine)
 
 
-def _found(lines: Iterator[bytes], world: World, numeric: bool) -> tuple[list[Connection], Endpoint]:
+def _found(
+    lines: Iterator[bytes], world: World, numeric: bool
+) -> tuple[list[Connection], Endpoint]:
     """All of these connections, and how to write their addresses."""
     from pyipvsadm.views import connections  # noqa: PLC0415
 

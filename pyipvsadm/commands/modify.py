@@ -1,7 +1,7 @@
 """Send one change and report a refusal.
 
-Owns: the commands that change one thing (-A -E -D -a -e -d -C -Z --set and the sync daemons), the dry run of any command.
-Must never know: netlink, how a line is parsed.
+Owns: the commands that change one thing (-A -E -D -a -e -d -C -Z --set and the sync daemons), the
+dry run of any command. Must never know: netlink, how a line is parsed.
 """
 
 from __future__ import annotations

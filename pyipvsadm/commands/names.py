@@ -1,6 +1,7 @@
 """Look up the names of a listing: many at a time, each once, within the time limit.
 
-Owns: which addresses of a table or of connections are looked up, and when. Must never know: columns, how names are resolved.
+Owns: which addresses of a table or of connections are looked up, and when. Must never know:
+columns, how names are resolved.
 """
 
 from __future__ import annotations
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
 LOOKUP_BATCH = 1 << 10  # connections whose names are looked up at once
 
 
-def attach_names(found: Iterable[Connection], world: World, numeric: bool) -> Iterator[tuple[Connection, HostNames | None]]:
-    """Connections with who knows their names. A block at a time: a listing of any length takes no more memory."""
+def attach_names(
+    found: Iterable[Connection], world: World, numeric: bool
+) -> Iterator[tuple[Connection, HostNames | None]]:
+    """Connections with who knows their names. A block at a time: a listing of any length takes no
+    more memory.
+    """
     if numeric:
         yield from ((each, None) for each in found)
         return
@@ -41,7 +46,9 @@ def attach_names(found: Iterable[Connection], world: World, numeric: bool) -> It
     rest = iter(found)
     while block := [each for _, each in zip(range(LOOKUP_BATCH), rest, strict=False)]:
         left = deadline - time.monotonic()
-        new = {end[:2] for each in block for end in (each.client, each.virtual, each.server)} - asked
+        new = {
+            end[:2] for each in block for end in (each.client, each.virtual, each.server)
+        } - asked
         if left > 0:
             asked |= new
             hosts.update(world.names.host_names(sorted(new), left))
@@ -49,7 +56,9 @@ def attach_names(found: Iterable[Connection], world: World, numeric: bool) -> It
 
 
 def resolve_endpoints(tables: Tables, world: World, read_back: bool = False) -> Endpoint:
-    """How to write addresses and ports by name, every address looked up once and all of them before."""
+    """How to write addresses and ports by name, every address looked up once and all of them
+    before.
+    """
     import time  # noqa: PLC0415  # listings in numbers need no clock
 
     deadline = time.monotonic() + world.names.seconds
@@ -59,9 +68,15 @@ def resolve_endpoints(tables: Tables, world: World, read_back: bool = False) -> 
     return _named_formatter(world, names)
 
 
-def resolve_unless_numeric(found: Iterable[tuple[Service, list[Destination]]], request: Request, world: World) -> Endpoint:
+def resolve_unless_numeric(
+    found: Iterable[tuple[Service, list[Destination]]], request: Request, world: World
+) -> Endpoint:
     """How the listing of these writes addresses and ports."""
-    return addresses.format_numeric if "numeric" in request.slots else resolve_endpoints(list_endpoints(found), world)
+    return (
+        addresses.format_numeric
+        if "numeric" in request.slots
+        else resolve_endpoints(list_endpoints(found), world)
+    )
 
 
 def list_endpoints(found: Iterable[tuple[Service, list[Destination]]]) -> Tables:

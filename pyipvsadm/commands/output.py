@@ -18,7 +18,8 @@ BLOCK = 1 << 16  # characters written at once
 def sanitize_for_terminal(parts: Iterable[str], world: World) -> Iterable[str]:
     """The same; for a terminal without what it would obey.
 
-    Clients' packets choose some of it (SIP's Call-ID, which an engine remembers), and who wrote a table's file the rest.
+    Clients' packets choose some of it (SIP's Call-ID, which an engine remembers), and who wrote a
+    table's file the rest.
     """
     if not world.output_is_terminal():
         return parts
@@ -28,7 +29,9 @@ def sanitize_for_terminal(parts: Iterable[str], world: World) -> Iterable[str]:
 
 
 def write_buffered(world: World, parts: Iterable[str]) -> None:
-    """Write the parts, many at a time; where they fail to come, those that came are written all the same."""
+    """Write the parts, many at a time; where they fail to come, those that came are written all the
+    same.
+    """
     waiting: list[str] = []
     size = 0
     try:

@@ -1,6 +1,7 @@
 """Restore rules: -R line by line, ipvsadm-restore after clearing the table.
 
-Owns: what is read and checked before anything is sent, batches, the status of the last line. Must never know: netlink, popt.
+Owns: what is read and checked before anything is sent, batches, the status of the last line. Must
+never know: netlink, popt.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 def restore(backend: Backend, world: World, run: Run) -> int:
     """Add the rules from standard input (-R). Return the last line's status.
 
-    From a file or a pipe all lines are read before the first takes effect, and none does when 1.31 would end the run at one
-    of them (Usage then says which). From a terminal each line takes effect when it is typed.
+    From a file or a pipe all lines are read before the first takes effect, and none does when 1.31
+    would end the run at one of them (Usage then says which). From a terminal each line takes effect
+    when it is typed.
     """
     if world.input_is_terminal():
         return _restore_interactively(backend, world, run)
@@ -34,15 +36,22 @@ def restore(backend: Backend, world: World, run: Run) -> int:
 
 
 def replace_table(backend: Backend, world: World, run: Run, path: str, is_dry_run: bool) -> int:
-    """Clear the table and add the rules of a file, or of standard input for "-" (ipvsadm-restore). Return the last line's status.
+    """Clear the table and add the rules of a file, or of standard input for "-" (ipvsadm-restore).
+    Return the last line's status.
 
     All lines are read and checked before the table is cleared, from a terminal too.
     """
-    text = _read_all_typed(world) if path == "-" and world.input_is_terminal() else _read_rules(world, path)
+    text = (
+        _read_all_typed(world)
+        if path == "-" and world.input_is_terminal()
+        else _read_rules(world, path)
+    )
     # The script that is replaced hands the lines on with echo: they end in one line end.
     text = text.rstrip(b"\n") + b"\n"
     if is_dry_run:
-        return run_on_copy(backend, world, lambda copy: _restore_text(text, copy, world, run, clear=True))
+        return run_on_copy(
+            backend, world, lambda copy: _restore_text(text, copy, world, run, clear=True)
+        )
     return _restore_text(text, backend, world, run, clear=True)
 
 
@@ -51,10 +60,12 @@ def _read_rules(world: World, path: str) -> bytes:
 
 
 def _read_all_typed(world: World) -> bytes:
-    world.err("reading rules from the terminal: Ctrl-D puts them in the place of the table, Ctrl-C leaves it as it is")
+    world.err(
+        "reading rules from the terminal: Ctrl-D puts them in the place of the table, Ctrl-C leaves it as it is"
+    )
     text = world.read_input()
-    # A terminal that hangs up looks like the end of the input to a program that ignores SIGHUP (drivers/tty/tty_io.c:
-    # hung_up_tty_read).
+    # A terminal that hangs up looks like the end of the input to a program that ignores SIGHUP
+    # (drivers/tty/tty_io.c: hung_up_tty_read).
     if not world.input_is_terminal():
         raise Failed("the terminal is gone before the end of the rules: nothing was changed")
     return text
@@ -66,7 +77,9 @@ def _restore_text(text: bytes, backend: Backend, world: World, run: Run, clear: 
     try:
         return _apply_batch(_changes(text, world, clear), backend, world)
     except _NotOnlyChangesError:
-        return _execute_lines([*_flush_step(clear), *reader.steps(text, world)], backend, world, run)
+        return _execute_lines(
+            [*_flush_step(clear), *reader.steps(text, world)], backend, world, run
+        )
 
 
 def _flush_step(clear: bool) -> list[tuple[int, Change]]:
@@ -78,7 +91,9 @@ class _NotOnlyChangesError(Exception):  # not an error: a file of rules that hol
 
 
 def _changes(text: bytes, world: World, clear: bool) -> Iterator[tuple[int, Change]]:
-    """The changes of a text that holds nothing else, each with its line; _Mixed at the first line that is none."""
+    """The changes of a text that holds nothing else, each with its line; _Mixed at the first line
+    that is none.
+    """
     from pyipvsadm.rules import reader  # noqa: PLC0415  # only restoring needs it
 
     yield from _flush_step(clear)

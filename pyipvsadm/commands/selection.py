@@ -1,7 +1,7 @@
 """Which rows and which connections a listing shows: selecting, whatever the view.
 
-Owns: what --scheduler, --real-server, --empty, --quiesced and --client select, and a service beside -c.
-Must never know: backends, views, streams.
+Owns: what --scheduler, --real-server, --empty, --quiesced and --client select, and a service beside
+-c. Must never know: backends, views, streams.
 """
 
 from __future__ import annotations
@@ -58,8 +58,12 @@ class Selection:
         self.client = client
         self.virtuals = list(virtuals)
 
-    def rows(self, rows: Iterable[tuple[Service, list[Destination]]]) -> Iterator[tuple[Service, list[Destination]]]:
-        """Of services with their servers, those that were asked for; of their servers too, where it is these that were."""
+    def rows(
+        self, rows: Iterable[tuple[Service, list[Destination]]]
+    ) -> Iterator[tuple[Service, list[Destination]]]:
+        """Of services with their servers, those that were asked for; of their servers too, where it
+        is these that were.
+        """
         for service, servers in rows:
             if self.scheduler and service.scheduler != self.scheduler:
                 continue
@@ -86,15 +90,21 @@ class Selection:
         if self.server and not _is_at(self.server, *found.server):
             return False
         return not self.virtuals or any(
-            each.protocol == found.number and (each.af, each.addr) == found.virtual[:2] and each.port in (0, found.virtual[2])
+            each.protocol == found.number
+            and (each.af, each.addr) == found.virtual[:2]
+            and each.port in (0, found.virtual[2])
             for each in self.virtuals
         )
 
     def check(self, services: Iterable[Service]) -> None:
-        """Usage when no service has the scheduler and nobody knows one of that name: a slip, not an answer of "none"."""
+        """Usage when no service has the scheduler and nobody knows one of that name: a slip, not an
+        answer of "none".
+        """
         name = self.scheduler
         if name and name not in SCHEDULERS and all(each.scheduler != name for each in services):
-            raise Usage(f"no service has the scheduler `{name}', and none of that name is known: {' '.join(SCHEDULERS)}")
+            raise Usage(
+                f"no service has the scheduler `{name}', and none of that name is known: {' '.join(SCHEDULERS)}"
+            )
 
 
 def _is_at(wanted: Parsed, family: int, addr: bytes, port: int) -> bool:
@@ -106,7 +116,9 @@ def read(request: Request, names: Resolver) -> Selection:
     ours = request.ours
     beside = request.services if "connection" in request.slots else []
     if any(each.fwmark for each in beside):
-        raise Usage("connections do not say which firewall mark chose them: give the address and port that the mark stands for")
+        raise Usage(
+            "connections do not say which firewall mark chose them: give the address and port that the mark stands for"
+        )
     server = client = None
     if "real-server" in ours:
         protocol = request.services[0].protocol if request.services else TCP
@@ -115,11 +127,15 @@ def read(request: Request, names: Resolver) -> Selection:
             raise Usage("illegal real server address[:port] specified")
     if "client" in ours:
         client = network(str(ours["client"]), names)
-    return Selection(str(ours.get("scheduler", "")), server, "empty" in ours, "quiesced" in ours, client, beside)
+    return Selection(
+        str(ours.get("scheduler", "")), server, "empty" in ours, "quiesced" in ours, client, beside
+    )
 
 
 def network(text: str, names: Resolver) -> Network:
-    """ADDRESS[/LENGTH], the address IPv4, IPv6 (also in brackets) or the name of an IPv4 host. Usage when it is none."""
+    """ADDRESS[/LENGTH], the address IPv4, IPv6 (also in brackets) or the name of an IPv4 host.
+    Usage when it is none.
+    """
     host, slash, length = text.partition("/")
     host = host.removeprefix("[").removesuffix("]")
     addr = pton(AF_INET6, host)

@@ -1,7 +1,7 @@
 """--watch: the table again and again, on a terminal in place, elsewhere a block a time.
 
-Owns: when the table is read, what is done about a read that fails. Must never know: descriptors and signals (terminal.py),
-backends, what a frame shows (live.py).
+Owns: when the table is read, what is done about a read that fails. Must never know: descriptors and
+signals (terminal.py), backends, what a frame shows (live.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pyipvsadm.views.live import Live, Naming, Rows
 
 SECONDS = 2
-REMEMBERED = 1 << 16  # hosts' names; then they are forgotten: clients come and go for as long as it runs
+# hosts' names; then they are forgotten: clients come and go for as long as it runs
+REMEMBERED = 1 << 16
 
 
 class Remembered(Resolver):
@@ -31,7 +32,9 @@ class Remembered(Resolver):
         self._hosts: dict[tuple[int, bytes], str | None] = {}
         self._ports: dict[tuple[int, int], str | None] = {}
 
-    def host_names(self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None) -> dict[tuple[int, bytes], str]:
+    def host_names(
+        self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None
+    ) -> dict[tuple[int, bytes], str]:
         """The names of addresses; those are asked for that are new."""
         wanted = list(addresses)
         if len(self._hosts) > REMEMBERED:
@@ -52,7 +55,8 @@ class Remembered(Resolver):
 def blocks(block: Callable[[], str], world: World, seconds: int) -> None:
     """Write a block every so many seconds until something ends us.
 
-    The first read fails as a listing does; of a later one that fails, the reason goes to standard error.
+    The first read fails as a listing does; of a later one that fails, the reason goes to standard
+    error.
     """
     world.out(block())
     while not world.wait(seconds):
@@ -64,8 +68,12 @@ def blocks(block: Callable[[], str], world: World, seconds: int) -> None:
         world.out(text)
 
 
-def screen(live: Live, read: Callable[[], Rows], naming: Naming, world: World, seconds: int) -> None:
-    """Draw on the terminal until `q`. The first read fails as a listing does; later ones say so on the screen."""
+def screen(
+    live: Live, read: Callable[[], Rows], naming: Naming, world: World, seconds: int
+) -> None:
+    """Draw on the terminal until `q`. The first read fails as a listing does; later ones say so on
+    the screen.
+    """
     live.take(read(), world.clock())
 
     def draw(terminal: Screen) -> None:

@@ -1,12 +1,15 @@
-"""What could stand at the cursor of an unfinished command line. Pure but for what it is given to look around with.
+"""What could stand at the cursor of an unfinished command line. Pure but for what it is given to
+look around with.
 
-Owns: which commands, options and values are offered, in which order, with which words. Reads the tables of options.py.
-Must never know: shells, their quoting, where live values come from (`Around`).
+Owns: which commands, options and values are offered, in which order, with which words. Reads the
+tables of options.py. Must never know: shells, their quoting, where live values come from
+(`Around`).
 
-How it works. The words but the one at the cursor are read by popt's grammar, without looking at values. That tells whether
-the word at the cursor is an argument (of which option) or an option, and what is filled already. An option is offered when it
-can join what stands there, so that nothing would have to be taken back; what is demanded and missing comes first. A candidate
-stands for the whole word at the cursor. One that ends in `/`, `:`, `,` or `=` is meant to be gone on with.
+How it works. The words but the one at the cursor are read by popt's grammar, without looking at
+values. That tells whether the word at the cursor is an argument (of which option) or an option, and
+what is filled already. An option is offered when it can join what stands there, so that nothing
+would have to be taken back; what is demanded and missing comes first. A candidate stands for the
+whole word at the cursor. One that ends in `/`, `:`, `,` or `=` is meant to be gone on with.
 """
 
 from __future__ import annotations
@@ -50,13 +53,19 @@ if TYPE_CHECKING:
         """What completion may ask. Nothing here raises: what cannot be known is empty."""
 
         def rows(self, backend: str | None, place: str | None) -> Rows:
-            """The services of a table, each with its servers. backend, place: as --backend and --netns say, or None."""
+            """The services of a table, each with its servers. backend, place: as --backend and
+            --netns say, or None.
+            """
 
         def folder(self, path: str) -> list[str]:
-            """The names in a folder ("" for the current one), those of folders with a slash at their end."""
+            """The names in a folder ("" for the current one), those of folders with a slash at
+            their end.
+            """
 
         def interfaces(self, place: str | None) -> list[str]:
-            """The network interfaces of this network namespace, or of the one that --netns names."""
+            """The network interfaces of this network namespace, or of the one that --netns
+            names.
+            """
 
         def namespaces(self) -> list[str]:
             """The network namespaces that have names."""
@@ -67,15 +76,19 @@ _FORWARDING = {MASQ: "NAT", TUNNEL: "tunnel"}
 
 
 def complete(words: Sequence[str], cursor: int, around: Around) -> list[tuple[str, str]]:
-    """The candidates for words[cursor], of which only what is left of the cursor stands there, each with a line about it.
+    """The candidates for words[cursor], of which only what is left of the cursor stands there, each
+    with a line about it.
 
-    words: the whole line, the program's name first; cursor may be their number, for a word not begun.
+    words: the whole line, the program's name first; cursor may be their number, for a word not
+    begun.
     """
     program = words[0].rpartition("/")[2] if words else ""
     prefix = words[cursor] if 0 < cursor < len(words) else ""
     before, after = words[1:cursor], words[cursor + 1 :]
     if program in COMPANIONS:
-        return list(_Line((), (), around).complete_companion(COMPANIONS[program], before, after, prefix))
+        return list(
+            _Line((), (), around).complete_companion(COMPANIONS[program], before, after, prefix)
+        )
     return list(_Line(before, after, around).candidates(prefix))
 
 
@@ -104,7 +117,8 @@ class _Line:
             if row is None:
                 break
             self._note(row, found.value)
-        if found.waiting is not None and found.waiting.argument != OPTIONAL:  # that was an option already
+        # that was an option already
+        if found.waiting is not None and found.waiting.argument != OPTIONAL:
             self._note(found.waiting, None)
         self._bare += found.bare
         return found.waiting
@@ -122,7 +136,12 @@ class _Line:
         """What the word at the cursor could become."""
         waiting = self._waiting
         command = self._command.long if self._command else ""
-        if command == "apply" and waiting in (None, self._command) and not self._over and prefix[:1] != "-":
+        if (
+            command == "apply"
+            and waiting in (None, self._command)
+            and not self._over
+            and prefix[:1] != "-"
+        ):
             if not self._bare:  # its FILE stands anywhere
                 yield from _files(prefix, self._around)
         elif waiting is not None and (waiting.argument != OPTIONAL or prefix[:1] != "-"):
@@ -148,7 +167,9 @@ class _Line:
         return [(f"{dashes}{row.long}", row.help) for row in COMMANDS]
 
     def _options(self, prefix: str) -> Candidates:
-        """Commands, or the options that go with the command: short ones only after a dash, when they are wanted."""
+        """Commands, or the options that go with the command: short ones only after a dash, when
+        they are wanted.
+        """
         command = self._command.long if self._command else ""
         demanded = {slot.name for slot in SLOTS if command in slot.required}
         options = sorted(filter(self._fits, OPTIONS), key=lambda row: row.slot not in demanded)
@@ -156,10 +177,15 @@ class _Line:
         rows: list[Command | Option] = [*options, *commands] if command else [*commands, *options]
         if prefix == "-":
             yield from ((f"-{row.short}", row.help) for row in rows if row.short)
-        yield from ((f"--{row.long}", f"{row.help}, -{row.short}" if row.short else row.help) for row in rows)
+        yield from (
+            (f"--{row.long}", f"{row.help}, -{row.short}" if row.short else row.help)
+            for row in rows
+        )
 
     def _cluster(self, prefix: str) -> Candidates:
-        """A word of short options: the argument of its last one when that has begun, else the word itself."""
+        """A word of short options: the argument of its last one when that has begun, else the word
+        itself.
+        """
         found = Words([prefix], posix=False)
         rows: list[tuple[Command | Option, str]] = []
         try:
@@ -183,8 +209,12 @@ class _Line:
         head = prefix[: len(prefix) - len(value)]
         return [(head + found, about) for found, about in self._values(row, value)]
 
-    def complete_companion(self, program: Companion, before: Sequence[str], after: Sequence[str], prefix: str) -> Candidates:
-        """Return the options of ipvsadm-save or ipvsadm-restore that are not given, or the values of the one at the cursor."""
+    def complete_companion(
+        self, program: Companion, before: Sequence[str], after: Sequence[str], prefix: str
+    ) -> Candidates:
+        """Return the options of ipvsadm-save or ipvsadm-restore that are not given, or the values
+        of the one at the cursor.
+        """
         rows = {f"--{row.long}" if row.long else f"-{row.short}": row for row in program.options}
         waiting = rows.get(before[-1]) if before else None
         if waiting is not None and waiting.argument:
@@ -193,7 +223,9 @@ class _Line:
         if equals and name in rows and rows[name].argument:
             return self._attached(rows[name], prefix, value)
         given = {word.partition("=")[0] for word in (*before, *after)}
-        return _starting(prefix, ((name, row.help) for name, row in rows.items() if name not in given))
+        return _starting(
+            prefix, ((name, row.help) for name, row in rows.items() if name not in given)
+        )
 
     # --- which options fit
 
@@ -222,7 +254,9 @@ class _Line:
         if not can_join(row, command, slots):
             return False
         if not row.slot:
-            return (row.long != "ipv6" or self._fits_ipv6()) and all(row is not other for other, _ in self._given)
+            return (row.long != "ipv6" or self._fits_ipv6()) and all(
+                row is not other for other, _ in self._given
+            )
         if command == "list":
             return not list_conflict({*slots, row.slot})
         tunnel = {slot for slot in slots if slot[:4] == "tun-"}
@@ -272,7 +306,10 @@ class _Line:
         """The table, in the order of the listing."""
         rows = self._around.rows(self._last("backend"), self._last("netns"))
         servers = {service.key(): sorting.destinations(found) for service, found in rows}
-        return [(service, servers[service.key()]) for service in sorting.services([service for service, _ in rows])]
+        return [
+            (service, servers[service.key()])
+            for service in sorting.services([service for service, _ in rows])
+        ]
 
     def _of_services(self, asked: Command | Option, prefix: str) -> Candidates:
         """Services there are; for a new one their hosts, for there are few with many ports."""
@@ -295,10 +332,14 @@ class _Line:
         ]
 
     def _of_servers(self, _: Command | Option, __: str) -> Candidates:
-        """The servers of the services that are named; where one is to be added, those of the others."""
+        """The servers of the services that are named; where one is to be added, those of the
+        others.
+        """
         rows = self._rows()
         keys = {service.key() for service in self._services()}
-        inside = [server for service, servers in rows if service.key() in keys for server in servers]
+        inside = [
+            server for service, servers in rows if service.key() in keys for server in servers
+        ]
         adding = self._command is not None and self._command.long == "add-server"
         if adding:
             have = {server.key() for server in inside}
@@ -316,32 +357,47 @@ class _Line:
         for server in shown:
             way = _FORWARDING.get(server.forward, "direct")
             ends.setdefault(
-                format_numeric(server.af, server.addr, server.port), "" if adding else f"{way}, weight {server.weight}"
+                format_numeric(server.af, server.addr, server.port),
+                "" if adding else f"{way}, weight {server.weight}",
             )
         return ends.items()
 
     def _services(self) -> list[Service]:
         """The services that are named, as far as they are numbers."""
-        named = [(row, value) for row, value in self._given if row.slot == "service-address" and value]
+        named = [
+            (row, value) for row, value in self._given if row.slot == "service-address" and value
+        ]
         six = ["-6"] if any(row.long == "ipv6" for row, _ in self._given) else []
         found = []
         for row, value in named:
             try:
-                words = ["--zero", f"--{row.long}={value}", *(six if row.long == "fwmark-service" else [])]
+                words = [
+                    "--zero",
+                    f"--{row.long}={value}",
+                    *(six if row.long == "fwmark-service" else []),
+                ]
                 found += Scanner(words, NullResolver()).request().services
             except (Usage, Skipped):
                 continue
         return found
 
     def _of_flags(self, _: Command | Option, prefix: str) -> Candidates:
-        """Flags of the scheduler, those behind the last comma; of one that has names of its own, these."""
+        """Flags of the scheduler, those behind the last comma; of one that has names of its own,
+        these.
+        """
         head, comma = prefix.rpartition(",")[:2]
         given = set(head.split(","))
         scheduler = self._value("scheduler")
-        own = [(name, bit, only) for name, bit, only in SCHEDULER_FLAGS if only == scheduler and only]
+        own = [
+            (name, bit, only) for name, bit, only in SCHEDULER_FLAGS if only == scheduler and only
+        ]
         rows = own or [row for row in SCHEDULER_FLAGS if not scheduler or not row[2]]
         taken = {bit for name, bit, _ in rows if name in given}
-        return [(f"{head}{comma}{name}", f"scheduler {only}" if only else "") for name, bit, only in rows if bit not in taken]
+        return [
+            (f"{head}{comma}{name}", f"scheduler {only}" if only else "")
+            for name, bit, only in rows
+            if bit not in taken
+        ]
 
     def _of_schedulers(self, *_: object) -> Candidates:
         """All, or the one whose flags were given."""
@@ -389,11 +445,17 @@ def _starting(prefix: str, found: Candidates) -> Iterator[tuple[str, str]]:
 
 def _namespaces(prefix: str, around: Around) -> Candidates:
     """Names, and paths once there is a slash."""
-    return _files(prefix, around) if "/" in prefix else _starting(prefix, ((name, "") for name in around.namespaces()))
+    return (
+        _files(prefix, around)
+        if "/" in prefix
+        else _starting(prefix, ((name, "") for name in around.namespaces()))
+    )
 
 
 def _files(prefix: str, around: Around) -> Candidates:
-    """The names in the folder that the path leads to so far; hidden ones only when their dot is there."""
+    """The names in the folder that the path leads to so far; hidden ones only when their dot is
+    there.
+    """
     folder, slash, start = prefix.rpartition("/")
     return [
         (f"{folder}{slash}{name}", "")

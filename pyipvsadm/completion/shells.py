@@ -1,20 +1,26 @@
 """What a shell asks at TAB, `ipvsadm --complete SHELL ...`, and how it likes the answer.
 
-Owns: what each shell sends and reads (completions/ holds the other side), its quoting, where live values come from.
-Must never know: what is offered (completion/candidates.py). Never opens
-netlink: a kernel that is only asked there for IPVS loads its module.
+Owns: what each shell sends and reads (completions/ holds the other side), its quoting, where live
+values come from. Must never know: what is offered (completion/candidates.py). Never opens netlink:
+a kernel that is only asked there for IPVS loads its module.
 
-    bash LEFT RIGHT PIECE   The line left and right of the cursor, and what of the word readline is about to replace: for it
-                            words end at colons, too. The answer is what goes in PIECE's place, quoted.
-    zsh INDEX WORD...       The words without their quotes; of the one at INDEX what is left of the cursor. The answer is `+`
-                            where the word is meant to go on, else `.`, then WORD:DESCRIPTION, for _describe.
+    bash LEFT RIGHT PIECE   The line left and right of the cursor, and what of the word readline is
+    about to replace: for it
+                            words end at colons, too. The answer is what goes in PIECE's place,
+                            quoted.
+    zsh INDEX WORD...       The words without their quotes; of the one at INDEX what is left of the
+    cursor. The answer is `+`
+                            where the word is meant to go on, else `.`, then WORD:DESCRIPTION, for
+                            _describe.
     fish INDEX WORD...      The same question. The answer is WORD, a tab, DESCRIPTION.
 """
 
 from __future__ import annotations
 
 import os
-from _socket import if_nameindex  # the C module beneath `socket`, which alone would cost a start 6 ms
+
+# the C module beneath `socket`, which alone would cost a start 6 ms
+from _socket import if_nameindex
 
 from pyipvsadm.completion.candidates import GOES_ON, complete
 from pyipvsadm.errors import Failed
@@ -73,7 +79,9 @@ def zsh(found: list[tuple[str, str]]) -> list[str]:
     for word, about in found:
         shown = _escaped(word, _PLAIN) if word[:2] == "~/" else word
         shown = shown.replace("\\", "\\\\").replace(":", "\\:")
-        lines.append(("+" if word.endswith(GOES_ON) else ".") + (f"{shown}:{about}" if about else shown))
+        lines.append(
+            ("+" if word.endswith(GOES_ON) else ".") + (f"{shown}:{about}" if about else shown)
+        )
     return lines
 
 
@@ -86,7 +94,8 @@ _ANSWERS = {"zsh": zsh, "fish": fish}
 
 
 def split(text: str) -> tuple[list[str], str]:
-    """The words of a line as bash parts them, and the quote that is open at its end. The last word is unfinished, perhaps "".
+    """The words of a line as bash parts them, and the quote that is open at its end. The last word
+    is unfinished, perhaps "".
 
     Quotes, double quotes and backslashes are known; what expands stays as it is.
     """
@@ -97,7 +106,11 @@ def split(text: str) -> tuple[list[str], str]:
     while at < len(text):
         char = text[at]
         at += 1
-        if char == "\\" and quote != "'" and (not quote or text[at : at + 1] in ("\\", '"', "$", "`")):
+        if (
+            char == "\\"
+            and quote != "'"
+            and (not quote or text[at : at + 1] in ("\\", '"', "$", "`"))
+        ):
             words[-1] += text[at : at + 1]
             at += 1
             begun = True
@@ -116,7 +129,9 @@ def split(text: str) -> tuple[list[str], str]:
 
 def _escaped(word: str, plain: frozenset[str]) -> str:
     start = "~/" if word[:2] == "~/" else ""
-    return start + "".join(char if char in plain or char > "\x7f" else f"\\{char}" for char in word[len(start) :])
+    return start + "".join(
+        char if char in plain or char > "\x7f" else f"\\{char}" for char in word[len(start) :]
+    )
 
 
 class Surroundings:
@@ -127,7 +142,9 @@ class Surroundings:
         self._chosen = chosen
 
     def rows(self, backend: str | None, place: str | None) -> Rows:
-        """The services of a table with their servers; none where it cannot be read, for whatever reason."""
+        """The services of a table with their servers; none where it cannot be read, for whatever
+        reason.
+        """
         return self._there(place, lambda: self._rows(self._chosen(backend)))
 
     def _rows(self, spec: str) -> Rows:
@@ -182,10 +199,11 @@ class Surroundings:
 
 
 def kernel_rows(path: str) -> Rows:
-    """The table in the kernel's file (/proc/net/ip_vs; ip_vs_ctl.c: ip_vs_info_seq_show), which anybody may read.
+    """The table in the kernel's file (/proc/net/ip_vs; ip_vs_ctl.c: ip_vs_info_seq_show), which
+    anybody may read.
 
-    Nothing where there is none: it is there when the module is. What completion has no use for is left out. The file does not
-    show a mark's family: it is taken to be that of its servers.
+    Nothing where there is none: it is there when the module is. What completion has no use for is
+    left out. The file does not show a mark's family: it is taken to be that of its servers.
     """
     try:
         with open(path, "rb", buffering=0) as file:
@@ -205,7 +223,14 @@ def kernel_rows(path: str) -> Rows:
                 rows.append((Service(AF_INET, fwmark=int(words[1], 16), scheduler=words[2]), []))
             else:
                 family, addr, port = _end(words[1])
-                rows.append((Service(family, _PROTOCOLS.get(words[0], 0), addr, port, scheduler=words[2]), []))
+                rows.append(
+                    (
+                        Service(
+                            family, _PROTOCOLS.get(words[0], 0), addr, port, scheduler=words[2]
+                        ),
+                        [],
+                    )
+                )
     except (ValueError, IndexError, KeyError):  # a kernel that writes it otherwise
         return rows
     return rows

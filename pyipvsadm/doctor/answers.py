@@ -1,6 +1,7 @@
 """Judge answers: of a probe, and of the connection table.
 
-Owns: findings about servers that do not answer, and the commands that take them out. Must never know: how servers are asked.
+Owns: findings about servers that do not answer, and the commands that take them out. Must never
+know: how servers are asked.
 """
 
 from __future__ import annotations
@@ -22,45 +23,71 @@ if TYPE_CHECKING:
 def probed(table: Table, facts: Facts) -> Iterator[Finding]:
     """Servers that take connections, and did not answer."""
     for service, servers in table.services:
-        asked = [(server, facts.answers.get((host_of(server), probe_port(service, server)))) for server in servers]
-        bad = [server for server, answer in asked if server.weight and answer is not None and not _is_well(answer)]
+        asked = [
+            (server, facts.answers.get((host_of(server), probe_port(service, server))))
+            for server in servers
+        ]
+        bad = [
+            server
+            for server, answer in asked
+            if server.weight and answer is not None and not _is_well(answer)
+        ]
         for server, answer in asked:
             if server in bad and answer is not None:
-                yield _unwell(service, server, answer, take_out(service, server, bad, servers, facts))
+                yield _unwell(
+                    service, server, answer, take_out(service, server, bad, servers, facts)
+                )
 
 
 def _is_well(answer: Answer) -> bool:
     return answer.neighbour not in ("failed", "incomplete") and answer.tcp in ("", "open")
 
 
-def _unwell(service: Service, server: Destination, answer: Answer, mends: tuple[str, ...]) -> Finding:
+def _unwell(
+    service: Service, server: Destination, answer: Answer, mends: tuple[str, ...]
+) -> Finding:
     if answer.neighbour in ("failed", "incomplete"):
         what = f"The kernel's neighbour entry on the way to it: {answer.neighbour}."
         return Finding("server-no-neighbour", pair_name(service, server), what, mends)
     if answer.tcp == "refused":
-        return Finding("server-refuses", pair_name(service, server), f"{server_name(server)} refused a connection.", mends)
+        return Finding(
+            "server-refuses",
+            pair_name(service, server),
+            f"{server_name(server)} refused a connection.",
+            mends,
+        )
     what = f"A connect to {server_name(server)}, given a second: {answer.tcp}."
     return Finding("server-silent", pair_name(service, server), what, mends)
 
 
 def take_out(
-    service: Service, server: Destination, bad: Collection[Destination], servers: Collection[Destination], facts: Facts
+    service: Service,
+    server: Destination,
+    bad: Collection[Destination],
+    servers: Collection[Destination],
+    facts: Facts,
 ) -> tuple[str, ...]:
-    """Return the commands that give a bad server weight 0: none where no other one would take its clients.
+    """Return the commands that give a bad server weight 0: none where no other one would take its
+    clients.
 
     With persistence its clients are let go as well, which templates would hold back otherwise.
     """
     if not any(each.weight and each not in bad for each in servers):
         return ()
     edit = server_command("-e", service, server, weight=0)
-    held = service.flags & PERSISTENT and server.persistent and facts.sysctls.get(services.QUIESCENT) == "0"
+    held = (
+        service.flags & PERSISTENT
+        and server.persistent
+        and facts.sysctls.get(services.QUIESCENT) == "0"
+    )
     return (sysctl(services.QUIESCENT, 1), edit) if held else (edit,)
 
 
 def unanswered(table: Table, facts: Facts) -> Iterator[Finding]:
     """Servers of which more than half of the TCP connections stay in SYN_RECV."""
     exact = {_end(service) for service, _ in table.services if service.port}
-    others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}  # of services by mark, or of all ports
+    # of services by mark, or of all ports
+    others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
     for (virtual, real), counts in facts.handshakes.items():
         if virtual not in exact:
             others.setdefault(real[:2], []).append(counts)
@@ -68,7 +95,11 @@ def unanswered(table: Table, facts: Facts) -> Iterator[Finding]:
         found = []
         for server in servers:
             if service.port:
-                rows = [facts.handshakes.get((_end(service), (server.af, server.addr, server.port)), (0, 0))]
+                rows = [
+                    facts.handshakes.get(
+                        (_end(service), (server.af, server.addr, server.port)), (0, 0)
+                    )
+                ]
             else:
                 rows = others.get((server.af, server.addr), [])
             stay, every = sum(row[0] for row in rows), sum(row[1] for row in rows)

@@ -1,8 +1,8 @@
 """THE table of what the doctor can find: data only, each code once.
 
-Owns: codes (stable: scripts go by them), severities, titles, and the sentences on why a thing matters and how it is mended.
-Reports, --explain and the manual page are made from it. Must never know: how a thing is found (director.py,
-real_server.py).
+Owns: codes (stable: scripts go by them), severities, titles, and the sentences on why a thing
+matters and how it is mended. Reports, --explain and the manual page are made from it. Must never
+know: how a thing is found (director.py, real_server.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ STATUS = {WARNING: 1, ERROR: 2}
 
 
 class Code(NamedTuple):
-    """One kind of finding. why: one sentence, shown with each. mend: what helps, beyond the command shown with the finding."""
+    """One kind of finding. why: one sentence, shown with each. mend: what helps, beyond the command
+    shown with the finding.
+    """
 
     code: str
     severity: str
@@ -186,7 +188,9 @@ BY_CODE = {row.code: row for row in CODES}
 
 
 class Finding(NamedTuple):
-    """What is wrong: a code, about what (an interface, a service, a server), the facts read, and the commands that mend it."""
+    """What is wrong: a code, about what (an interface, a service, a server), the facts read, and
+    the commands that mend it.
+    """
 
     code: str
     subject: str

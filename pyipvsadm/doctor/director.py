@@ -1,7 +1,8 @@
 """What can be wrong on a director: the table and the facts of its host -> findings. Pure.
 
-Owns: the checks, one small function each, and CHECKS, the order in which they are made. Must never know: where facts come
-from, how findings are shown. A check claims nothing of what was not read: an absent fact gives no finding.
+Owns: the checks, one small function each, and CHECKS, the order in which they are made. Must never
+know: where facts come from, how findings are shown. A check claims nothing of what was not read: an
+absent fact gives no finding.
 """
 
 from __future__ import annotations
@@ -51,11 +52,14 @@ if TYPE_CHECKING:
     Check = Callable[[Table, Facts], Iterator[Finding]]
 
 HEADERS = {AF_INET: 20, AF_INET6: 40}
-LEAST = {AF_INET: 68, AF_INET6: 1280}  # bytes that every link carries (RFC 791, RFC 8200); ip_vs_xmit.c holds to them
+# bytes that every link carries (RFC 791, RFC 8200); ip_vs_xmit.c holds to them
+LEAST = {AF_INET: 68, AF_INET6: 1280}
 UNREACHABLE = ("unreachable", "blackhole", "prohibit")
 
 
-def _ways(table: Table, facts: Facts, *methods: int) -> Iterator[tuple[Service, Destination, Route]]:
+def _ways(
+    table: Table, facts: Facts, *methods: int
+) -> Iterator[tuple[Service, Destination, Route]]:
     """Servers of these methods that are reached over an interface."""
     for service, server in servers_of(table, *methods):
         route = facts.routes.get(host_of(server))
@@ -95,7 +99,8 @@ def vips(table: Table, facts: Facts) -> Iterator[Finding]:
     standing_by = _standing_by(table, facts)
     for vip in _vips(table):
         link = holders.get(vip)
-        # an address of an interface that is down stays this host's (IPv4), and may be asked for by another one
+        # an address of an interface that is down stays this host's (IPv4), and may be asked for by
+        # another one
         if link is not None and not link.silent and not (link.up and link.carrier):
             what = f"{vip} is on {link.name}, which is {'up, but has no carrier' if link.up else 'down'}."
             mends = () if link.up else (command("ip link set dev {link} up", link=link.name),)
@@ -109,8 +114,12 @@ def vips(table: Table, facts: Facts) -> Iterator[Finding]:
         yield Finding("vip-missing", vip, what, (*followers.get(where, ()), add))
 
 
-def _followers(table: Table, facts: Facts, missing: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return, by interface, what else is to be set once it has the addresses that are missing: no other finding follows then."""
+def _followers(
+    table: Table, facts: Facts, missing: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Return, by interface, what else is to be set once it has the addresses that are missing: no
+    other finding follows then.
+    """
     added = [Address(vip, 128 if ":" in vip else 32, link) for vip, link in missing.items()]
     after = replace(facts, addresses=[*facts.addresses, *added])
     found: dict[str, tuple[str, ...]] = {}
@@ -132,7 +141,9 @@ def marks(table: Table, facts: Facts) -> Iterator[Finding]:
         ruled = [each for each in facts.rules if each.family == service.af and each.mark]
         ruled = [each for each in ruled if service.fwmark & each.mask == each.mark & each.mask]
         local = (
-            "ip -6 route add local default dev lo table" if service.af == AF_INET6 else "ip route add local default dev lo table"
+            "ip -6 route add local default dev lo table"
+            if service.af == AF_INET6
+            else "ip route add local default dev lo table"
         )
         if any(rule.brings for rule in ruled):
             pass
@@ -142,7 +153,8 @@ def marks(table: Table, facts: Facts) -> Iterator[Finding]:
         elif service.af not in families and facts.links:
             family = net(service.af)
             what = (
-                f"No {family} address but loopback's is here, and no rule leads mark {service.fwmark} to a route of type local."
+                f"No {family} address but loopback's is here, and no rule leads mark {service.fwmark}"
+                " to a route of type local."
             )
             rule = f"ip{' -6' if service.af == AF_INET6 else ''} rule add fwmark {service.fwmark} lookup 100"
             yield Finding("mark-not-local", name, what, (rule, f"{local} 100"))
@@ -157,19 +169,29 @@ def _global(address: str) -> bool:
 
 
 def reverse_path(table: Table, facts: Facts) -> Iterator[Finding]:
-    """A strict rp_filter where clients outside come in, but would not be answered (fib_frontend.c: fib_validate_source)."""
+    """A strict rp_filter where clients outside come in, but would not be answered (fib_frontend.c:
+    fib_validate_source).
+    """
     holders = facts.holders()
     for vip in _vips(table):
         link = holders.get(vip)
         back = facts.back.get(vip)
-        if link is None or link.silent or back is None or back.kind != "unicast" or back.link == link.name:
+        if (
+            link is None
+            or link.silent
+            or back is None
+            or back.kind != "unicast"
+            or back.link == link.name
+        ):
             continue
         if facts.largest(link.name, "rp_filter") == 1 and family_of(vip) == AF_INET:
             what = (
                 f"{vip} is on {link.name}, whose rp_filter is 1 (the larger of all's and its own); "
                 f"the way back to clients outside leads through {back.link}."
             )
-            yield Finding("rp-filter", link.name, what, (sysctl(conf_path(link.name, "rp_filter"), 2),))
+            yield Finding(
+                "rp-filter", link.name, what, (sysctl(conf_path(link.name, "rp_filter"), 2),)
+            )
 
 
 # --- the way to the servers
@@ -195,7 +217,8 @@ def routes(table: Table, facts: Facts) -> Iterator[Finding]:
             )
         elif server.forward == ROUTE and route.kind == "unicast" and route.gateway:
             behind.append((service, server, route))
-    # A server that no network of ours holds is to be reached through a tunnel: what that would lack comes first.
+    # A server that no network of ours holds is to be reached through a tunnel: what that would lack
+    # comes first.
     tunnelled = [(service, _tunnelled(server)) for service, server, _ in behind]
     lacking: dict[str, tuple[str, ...]] = {}
     for finding in tunnels(Table([(service, [server]) for service, server in tunnelled]), facts):
@@ -204,10 +227,17 @@ def routes(table: Table, facts: Facts) -> Iterator[Finding]:
         host, name = host_of(server), pair_name(service, server)
         beside = [link for link, network in networks if ip_address(host) in network]
         if beside:
-            mends: tuple[str, ...] = (command("ip route replace {host} dev {link}", host=single(host), link=beside[0]),)
+            mends: tuple[str, ...] = (
+                command("ip route replace {host} dev {link}", host=single(host), link=beside[0]),
+            )
         else:
             mends = (*lacking.get(name, ()), server_command("-e", service, other))
-        yield Finding("dr-behind-gateway", name, f"The way to it leads through {route.gateway} on {route.link}.", mends)
+        yield Finding(
+            "dr-behind-gateway",
+            name,
+            f"The way to it leads through {route.gateway} on {route.link}.",
+            mends,
+        )
 
 
 def _tunnelled(server: Destination) -> Destination:
@@ -220,11 +250,14 @@ def _tunnelled(server: Destination) -> Destination:
 def forwarding(table: Table, facts: Facts) -> Iterator[Finding]:
     """NAT's answers are forwarded: by the interface they come in through (IN_DEV_FORWARD).
 
-    In IPv6 by all's value, since Linux 6.17 also by the interface's force_forwarding (ip6_output.c: ip6_forward).
+    In IPv6 by all's value, since Linux 6.17 also by the interface's force_forwarding (ip6_output.c:
+    ip6_forward).
     """
     links: dict[tuple[int, str], set[str]] = {}
     for _, server, route in _ways(table, facts, MASQ):
-        forced = server.af == AF_INET6 and facts.conf(route.link, "force_forwarding", family=AF_INET6)
+        forced = server.af == AF_INET6 and facts.conf(
+            route.link, "force_forwarding", family=AF_INET6
+        )
         if not forced:
             where = route.link if server.af == AF_INET else "all"
             links.setdefault((server.af, where), set()).add(host_of(server))
@@ -234,11 +267,18 @@ def forwarding(table: Table, facts: Facts) -> Iterator[Finding]:
             answer = f"{count(len(hosts), 'server')} of NAT {'answer' if len(hosts) > 1 else 'answers'} there: {some(hosts)}"
             what = f"{path.replace('/', '.')} is 0; {answer}."
             whole = family == AF_INET and facts.sysctls.get("net/ipv4/ip_forward") == "0"
-            yield Finding("nat-forwarding-off", link, what, (sysctl("net/ipv4/ip_forward" if whole else path, 1),))
+            yield Finding(
+                "nat-forwarding-off",
+                link,
+                what,
+                (sysctl("net/ipv4/ip_forward" if whole else path, 1),),
+            )
 
 
 def beside(table: Table, facts: Facts) -> Iterator[Finding]:
-    """Clients on the servers' own link: the virtual address is in the network that the servers are reached in."""
+    """Clients on the servers' own link: the virtual address is in the network that the servers are
+    reached in.
+    """
     conntrack = facts.sysctls.get("net/ipv4/vs/conntrack")
     if _snat(facts):
         return
@@ -266,7 +306,9 @@ def _snat(facts: Facts) -> bool:
 
 
 def redirects(table: Table, facts: Facts) -> Iterator[Finding]:
-    """Either of all's and the interface's value sends (IN_DEV_TX_REDIRECTS); not asked for IPv6, which has no such value."""
+    """Either of all's and the interface's value sends (IN_DEV_TX_REDIRECTS); not asked for IPv6,
+    which has no such value.
+    """
     wires = set()
     holders = facts.holders()
     for service, server, route in _ways(table, facts, MASQ):
@@ -290,9 +332,13 @@ def reroute(table: Table, facts: Facts) -> Iterator[Finding]:
         if not rule.source:
             continue
         for vip in sorted(translated):
-            if family_of(vip) == rule.family and ip_address(vip) in ip_network(rule.source, strict=False):
+            if family_of(vip) == rule.family and ip_address(vip) in ip_network(
+                rule.source, strict=False
+            ):
                 what = f"net.ipv4.vs.snat_reroute is 0, and a rule sends what comes from {rule.source} to table {rule.table}."
-                yield Finding("snat-reroute-off", vip, what, (sysctl("net/ipv4/vs/snat_reroute", 1),))
+                yield Finding(
+                    "snat-reroute-off", vip, what, (sysctl("net/ipv4/vs/snat_reroute", 1),)
+                )
 
 
 def _least(service: Service, server: Destination) -> int:
@@ -314,9 +360,12 @@ def tunnels(table: Table, facts: Facts) -> Iterator[Finding]:
     ways = [*_ways(table, facts, TUNNEL)]
     vips = _vips(table)
     addresses = {each.text: each for each in reversed(facts.addresses)}
-    # Of each interface and family an address that is no service's: from another virtual one a tunnel would do no better.
+    # Of each interface and family an address that is no service's: from another virtual one a
+    # tunnel would do no better.
     others = {
-        (each.link, each.family): each.text for each in reversed(facts.addresses) if each.text not in vips and _global(each.text)
+        (each.link, each.family): each.text
+        for each in reversed(facts.addresses)
+        if each.text not in vips and _global(each.text)
     }
     # Servers share routes and interfaces: what mends the way to one leaves room for all.
     needs: dict[str, int] = {}
@@ -329,13 +378,19 @@ def tunnels(table: Table, facts: Facts) -> Iterator[Finding]:
         least = _least(service, server)
         vip = vip_of(service)
         own = addresses.get(vip) if route.source == vip else None
-        source = "" if own is None or server.af != AF_INET else f" src {others.get((route.link, server.af), 'ADDRESS')}"
+        source = (
+            ""
+            if own is None or server.af != AF_INET
+            else f" src {others.get((route.link, server.af), 'ADDRESS')}"
+        )
         narrow = mtu is not None and mtu - overhead(server) < least
         size = f" mtu {needs[host] if narrow else route.mtu}" if route.mtu else ""
         if mtu is not None and narrow:
             left = mtu - overhead(server)
             what = f"The way to it through {route.link} takes {mtu} bytes; the tunnel leaves {left} of them, {least} are needed."
-            mend = command("ip link set dev {link} mtu ", link=route.link) + str(needs[host if route.mtu else route.link])
+            mend = command("ip link set dev {link} mtu ", link=route.link) + str(
+                needs[host if route.mtu else route.link]
+            )
             if route.mtu:
                 mend = f"{_replace(route, host)}{source}{size}"
             yield Finding("tunnel-mtu", pair_name(service, server), what, (mend,))
@@ -343,12 +398,21 @@ def tunnels(table: Table, facts: Facts) -> Iterator[Finding]:
             if server.af == AF_INET:
                 mends: tuple[str, ...] = (f"{_replace(route, host)}{source}{size}",)
             else:
-                # a change of the address alone is not enough: IPVS remembers the source until the routes change
+                # a change of the address alone is not enough: IPVS remembers the source until the
+                # routes change
                 mends = (
                     command(f"ip -6 address del {vip}/{own.prefix} dev {{link}}", link=own.link),
-                    command(f"ip -6 address add {vip}/{own.prefix} dev {{link}} nodad preferred_lft 0", link=own.link),
+                    command(
+                        f"ip -6 address add {vip}/{own.prefix} dev {{link}} nodad preferred_lft 0",
+                        link=own.link,
+                    ),
                 )
-            yield Finding("tunnel-from-vip", pair_name(service, server), f"Packets to it would come from {vip}.", mends)
+            yield Finding(
+                "tunnel-from-vip",
+                pair_name(service, server),
+                f"Packets to it would come from {vip}.",
+                mends,
+            )
 
 
 def _replace(route: Route, host: str) -> str:
@@ -362,7 +426,12 @@ def tracked(_: Table, facts: Facts) -> Iterator[Finding]:
     if facts.conntrack is not None and facts.conntrack[0] >= facts.conntrack[1] > 0:
         entries, most = facts.conntrack
         what = f"{entries} connections are tracked, of {most} at most."
-        yield Finding("conntrack-full", "nf_conntrack", what, (sysctl("net/netfilter/nf_conntrack_max", 2 * most),))
+        yield Finding(
+            "conntrack-full",
+            "nf_conntrack",
+            what,
+            (sysctl("net/netfilter/nf_conntrack_max", 2 * most),),
+        )
 
 
 # --- sync daemons
@@ -381,15 +450,29 @@ def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
                 mends = (command("ip link set dev {link} up", link=name),)
                 if not link.multicast:
                     mends += (command("ip link set dev {link} multicast on", link=name),)
-            yield Finding("sync-interface-down", f"sync {role}", f"Its interface {name} {why}.", mends)
+            yield Finding(
+                "sync-interface-down", f"sync {role}", f"Its interface {name} {why}.", mends
+            )
         elif link is not None and not link.multicast:
             mend = command("ip link set dev {link} multicast on", link=name)
-            yield Finding("sync-no-multicast", f"sync {role}", f"Its interface {name} has multicast off.", (mend,))
+            yield Finding(
+                "sync-no-multicast",
+                f"sync {role}",
+                f"Its interface {name} has multicast off.",
+                (mend,),
+            )
         if state == BACKUP and MASTER not in table.daemons:
-            held = [vip for vip in _vips(table) if (on := holders.get(vip)) is not None and on.up and not on.silent]
+            held = [
+                vip
+                for vip in _vips(table)
+                if (on := holders.get(vip)) is not None and on.up and not on.silent
+            ]
             if held:
                 what = f"{some(held)} {'are' if len(held) > 1 else 'is'} on an interface here, and only the backup daemon runs."
-                mend = command(f"ipvsadm --start-daemon master --mcast-interface {{link}} --syncid {syncid}", link=name)
+                mend = command(
+                    f"ipvsadm --start-daemon master --mcast-interface {{link}} --syncid {syncid}",
+                    link=name,
+                )
                 yield Finding("sync-backup-holds-vip", f"sync {role}", what, (mend,))
 
 
@@ -420,8 +503,15 @@ def not_judged(table: Table, facts: Facts) -> Iterator[str]:
     narrow: dict[tuple[str, int, int, int], set[str]] = {}
     for service, server, _ in _ways(table, facts, TUNNEL):
         mtu, link = facts.way_mtu(host_of(server)), holders.get(vip_of(service))
-        if mtu is not None and link is not None and not link.silent and link.mtu > mtu - overhead(server):
-            narrow.setdefault((link.name, link.mtu, mtu - overhead(server), service.af), set()).add(host_of(server))
+        if (
+            mtu is not None
+            and link is not None
+            and not link.silent
+            and link.mtu > mtu - overhead(server)
+        ):
+            narrow.setdefault((link.name, link.mtu, mtu - overhead(server), service.af), set()).add(
+                host_of(server)
+            )
     for (name, size, room, family), hosts in narrow.items():
         yield (
             f"Packets of {size} bytes, which {name} takes, do not fit into the tunnel to {some(hosts)} ({room}): clients are "
@@ -441,7 +531,9 @@ def not_judged(table: Table, facts: Facts) -> Iterator[str]:
 
 
 def _unseen(table: Table, facts: Facts) -> Iterator[str]:
-    """The real servers, of which nothing can be seen from here, with the command that examines one."""
+    """The real servers, of which nothing can be seen from here, with the command that examines
+    one.
+    """
     vips = _vips(table)
     own = [each for each in facts.addresses if each.text not in vips]
     groups: dict[tuple[str, str], dict[str, None]] = {}  # (options, director) -> virtual addresses
@@ -453,7 +545,9 @@ def _unseen(table: Table, facts: Facts) -> Iterator[str]:
             continue
         source = route.source
         if source in vips or not source:
-            source = next((each.text for each in own if each.link == route.link and each.holds(host)), "")
+            source = next(
+                (each.text for each in own if each.link == route.link and each.holds(host)), ""
+            )
         options = {MASQ: " -m", ROUTE: "", TUNNEL: " -i"}[server.forward]
         if server.forward == TUNNEL and server.tun_type:
             options += f" --tun-type {TUNNEL_TYPES[server.tun_type]}"

@@ -1,9 +1,10 @@
 """What the doctor has read: plain records, and the few questions that several checks ask of them.
 
-Owns: the shapes. Must never know: where a fact comes from (host.py), what is wrong (director.py, doctor/real_server.py).
+Owns: the shapes. Must never know: where a fact comes from (host.py), what is wrong (director.py,
+doctor/real_server.py).
 
-Addresses are texts as inet_ntop writes them. A sysctl is known by its path below /proc/sys; one that could not be read is
-absent, and no check may claim anything of it.
+Addresses are texts as inet_ntop writes them. A sysctl is known by its path below /proc/sys; one
+that could not be read is absent, and no check may claim anything of it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ OUTSIDE = {AF_INET: "203.0.113.1", AF_INET6: "2001:db8:ffff::1"}
 
 @dataclass(frozen=True)
 class Link:
-    """An interface. kind: rtnetlink's name of the driver ("" for hardware). carrier: whether the wire is there."""
+    """An interface. kind: rtnetlink's name of the driver ("" for hardware). carrier: whether the
+    wire is there.
+    """
 
     name: str
     kind: str = ""
@@ -60,12 +63,16 @@ class Address:
 
     def holds(self, other: str) -> bool:
         """Whether another address is in its network."""
-        return family_of(other) == self.family and ip_address(other) in ip_network(f"{self.text}/{self.prefix}", strict=False)
+        return family_of(other) == self.family and ip_address(other) in ip_network(
+            f"{self.text}/{self.prefix}", strict=False
+        )
 
 
 @dataclass(frozen=True)
 class Route:
-    """The kernel's answer to `ip route get`. kind: "unicast", "local" or another of ip-route's; gateway "" when on the link."""
+    """The kernel's answer to `ip route get`. kind: "unicast", "local" or another of ip-route's;
+    gateway "" when on the link.
+    """
 
     kind: str
     link: str = ""
@@ -76,7 +83,9 @@ class Route:
 
 @dataclass(frozen=True)
 class Rule:
-    """A routing rule with a mark, a source or both. brings, empty: its table has a route of type local, has none at all."""
+    """A routing rule with a mark, a source or both. brings, empty: its table has a route of type
+    local, has none at all.
+    """
 
     family: int
     table: int
@@ -113,21 +122,35 @@ class Facts:
     filters: dict[str, int] | None = None  # "iptables mangle" -> rules
     conntrack: tuple[int, int] | None = None  # entries, and the most there may be
     answers: dict[tuple[str, int], Answer] = field(default_factory=dict)  # (address, TCP port or 0)
-    handshakes: dict[Pair, tuple[int, int]] = field(default_factory=dict)  # TCP connections: that stay in SYN_RECV, and all
+    # TCP connections: that stay in SYN_RECV, and all
+    handshakes: dict[Pair, tuple[int, int]] = field(default_factory=dict)
     unprobed: int = 0  # servers for which there was no time
-    programs: set[str] = field(default_factory=set)  # that run in this network namespace: the first 15 bytes of their names
+    # that run in this network namespace: the first 15 bytes of their names
+    programs: set[str] = field(default_factory=set)
 
     def local(self, address: str) -> bool:
         """Whether packets to the address are for this host."""
         return self.routes.get(address, Route("")).kind == "local"
 
     def holders(self) -> dict[str, Link]:
-        """Return the interface of each address of this host: for a check to make once, however many addresses it asks for."""
-        return {each.text: self.links[each.link] for each in reversed(self.addresses) if each.link in self.links}
+        """Return the interface of each address of this host: for a check to make once, however many
+        addresses it asks for.
+        """
+        return {
+            each.text: self.links[each.link]
+            for each in reversed(self.addresses)
+            if each.link in self.links
+        }
 
     def networks(self) -> list[tuple[str, IPv4Network | IPv6Network]]:
-        """Return (interface, network) of this host's addresses, each once; without those that are a network of their own."""
-        found = {(each.link, f"{each.text}/{each.prefix}"): each for each in self.addresses if each.prefix < _whole(each.family)}
+        """Return (interface, network) of this host's addresses, each once; without those that are a
+        network of their own.
+        """
+        found = {
+            (each.link, f"{each.text}/{each.prefix}"): each
+            for each in self.addresses
+            if each.prefix < _whole(each.family)
+        }
         return [*dict.fromkeys((link, ip_network(text, strict=False)) for link, text in found)]
 
     def conf(self, link: str, name: str, *, family: int = AF_INET) -> int | None:
@@ -136,7 +159,9 @@ class Facts:
         return int(value) if value is not None else None
 
     def largest(self, link: str, name: str) -> int | None:
-        """The larger of `all` and the interface's value: what the kernel goes by for most of these (IN_DEV_MAXCONF)."""
+        """The larger of `all` and the interface's value: what the kernel goes by for most of these
+        (IN_DEV_MAXCONF).
+        """
         own, every = self.conf(link, name), self.conf("all", name)
         return None if own is None or every is None else max(own, every)
 
@@ -149,7 +174,10 @@ class Facts:
 
     def translates(self) -> bool:
         """Whether there are rules that may rewrite what leaves this host."""
-        return any(count and ("nat" in name or name.startswith("nftables")) for name, count in (self.filters or {}).items())
+        return any(
+            count and ("nat" in name or name.startswith("nftables"))
+            for name, count in (self.filters or {}).items()
+        )
 
 
 @dataclass
@@ -157,7 +185,8 @@ class Table:
     """The services with their servers, and the states of the sync daemons: what a backend holds."""
 
     services: list[tuple[Service, list[Destination]]] = field(default_factory=list)
-    daemons: dict[int, tuple[str, int]] = field(default_factory=dict)  # state -> (interface, syncid)
+    # state -> (interface, syncid)
+    daemons: dict[int, tuple[str, int]] = field(default_factory=dict)
 
 
 def _whole(family: int) -> int:

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 
 def command(words: str, **names: str) -> str:
-    """A shell command in which {name} stands for a word of the host (interfaces have odd names), quoted where it is needed."""
+    """A shell command in which {name} stands for a word of the host (interfaces have odd names),
+    quoted where it is needed.
+    """
     return words.format_map({name: quote(word) for name, word in names.items()})
 
 
 def sysctl(path: str, value: int) -> str:
-    """The setting of a value below /proc/sys. sysctl parts a path at dots, which interfaces' names may have."""
+    """The setting of a value below /proc/sys. sysctl parts a path at dots, which interfaces' names
+    may have.
+    """
     return f"sysctl -w {quote(path if '.' in path else path.replace('/', '.'))}={value}"
 
 

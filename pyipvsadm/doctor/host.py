@@ -1,8 +1,10 @@
 """The reading of the host: the only place of the doctor's that looks at it. It changes nothing.
 
-Owns: rtnetlink by pyroute2, /proc, the packet filters' counts. Must never know: what is wrong with anything.
+Owns: rtnetlink by pyroute2, /proc, the packet filters' counts. Must never know: what is wrong with
+anything.
 
-What cannot be read is left out. No module is loaded for a look: a packet filter that is not there yet is not asked.
+What cannot be read is left out. No module is loaded for a look: a packet filter that is not there
+yet is not asked.
 """
 
 from __future__ import annotations
@@ -24,13 +26,32 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-IFF_UP, IFF_LOOPBACK, IFF_NOARP, IFF_MULTICAST, IFF_LOWER_UP = 0x1, 0x8, 0x80, 0x1000, 0x10000  # uapi/linux/if.h
+# uapi/linux/if.h
+IFF_UP, IFF_LOOPBACK, IFF_NOARP, IFF_MULTICAST, IFF_LOWER_UP = 0x1, 0x8, 0x80, 0x1000, 0x10000
 IFA_F_DEPRECATED = 0x20  # uapi/linux/if_addr.h
-KINDS = {1: "unicast", 2: "local", 3: "broadcast", 4: "anycast", 5: "multicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
-STATES = {0x01: "incomplete", 0x02: "reachable", 0x04: "stale", 0x08: "delay", 0x10: "probe", 0x20: "failed", 0x80: "permanent"}
+KINDS = {
+    1: "unicast",
+    2: "local",
+    3: "broadcast",
+    4: "anycast",
+    5: "multicast",
+    6: "blackhole",
+    7: "unreachable",
+    8: "prohibit",
+}
+STATES = {
+    0x01: "incomplete",
+    0x02: "reachable",
+    0x04: "stale",
+    0x08: "delay",
+    0x10: "probe",
+    0x20: "failed",
+    0x80: "permanent",
+}
 SOL_IP, SOL_IPV6 = 0, 41
 IPT_SO_GET_INFO = 64  # uapi/linux/netfilter_ipv4/ip_tables.h; IPv6 has the same number
-INFO = struct.Struct("32s13I")  # struct ipt_getinfo: name, valid hooks, entries, underflows, number of entries, size
+# struct ipt_getinfo: name, valid hooks, entries, underflows, number of entries, size
+INFO = struct.Struct("32s13I")
 
 SYSCTLS = (
     "net/ipv4/ip_forward",
@@ -40,7 +61,10 @@ SYSCTLS = (
     "net/ipv4/vs/expire_quiescent_template",
 )
 OF_LINKS = (
-    *((AF_INET, name) for name in ("forwarding", "rp_filter", "send_redirects", "arp_ignore", "arp_announce")),
+    *(
+        (AF_INET, name)
+        for name in ("forwarding", "rp_filter", "send_redirects", "arp_ignore", "arp_announce")
+    ),
     (AF_INET6, "force_forwarding"),
 )
 
@@ -62,7 +86,9 @@ class Host:
         return (NET / "ip_vs").exists()
 
     def facts(self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]) -> Facts:
-        """What there is to know. ways: addresses to ask the kernel's route of; vips: those asked also for the way back."""
+        """What there is to know. ways: addresses to ask the kernel's route of; vips: those asked
+        also for the way back.
+        """
         found = Facts()
         with IPRoute() as route:
             names = _links(route, found)
@@ -70,12 +96,19 @@ class Host:
             for address in {*ways, *vips}:
                 found.routes[address] = _way(route, names, address)
             for vip in vips:
-                # An address that is not this host's yet cannot be asked from; the way is the same unless a rule goes by it.
-                found.back[vip] = _way(route, names, OUTSIDE[family_of(vip)], vip if found.local(vip) else "")
+                # An address that is not this host's yet cannot be asked from; the way is the same
+                # unless a rule goes by it.
+                found.back[vip] = _way(
+                    route, names, OUTSIDE[family_of(vip)], vip if found.local(vip) else ""
+                )
             found.rules = list(_rules(route))
         paths = [
             *SYSCTLS,
-            *(conf_path(link, name, family) for link in ("all", "default", *found.links) for family, name in OF_LINKS),
+            *(
+                conf_path(link, name, family)
+                for link in ("all", "default", *found.links)
+                for family, name in OF_LINKS
+            ),
         ]
         found.sysctls = {path: value for path in paths if (value := _text(SYS / path)) is not None}
         found.applications = _text(NET / "ip_vs_app")
@@ -128,7 +161,9 @@ def _addresses(route: IPRoute, found: Facts, names: dict[int, str]) -> None:
             text = each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")
             flags = each.get_attr("IFA_FLAGS") or each["flags"]
             link = names.get(each["index"], "")
-            found.addresses.append(Address(text, each["prefixlen"], link, bool(flags & IFA_F_DEPRECATED)))
+            found.addresses.append(
+                Address(text, each["prefixlen"], link, bool(flags & IFA_F_DEPRECATED))
+            )
 
 
 def _way(route: IPRoute, names: dict[int, str], address: str, source: str = "") -> Route:
@@ -163,7 +198,12 @@ def _rules(route: IPRoute) -> Iterator[Rule]:
             if mark or source:
                 mask = each.get_attr("FRA_FWMASK")
                 wanted.append(
-                    (table, mark, 0xFFFFFFFF if mask is None else mask, f"{source}/{each['src_len']}" if source else "")
+                    (
+                        table,
+                        mark,
+                        0xFFFFFFFF if mask is None else mask,
+                        f"{source}/{each['src_len']}" if source else "",
+                    )
                 )
         types: dict[int, list[int]] = {}
         for each in route.get_routes(family=family) if wanted else ():
@@ -182,21 +222,34 @@ def _neighbours(route: IPRoute) -> Iterator[tuple[str, str]]:
 
 
 def _schedulers(names: Iterable[str]) -> set[str] | None:
-    """Those of the names that are loaded, or that the kernel's folder of modules has; None where that is not known."""
+    """Those of the names that are loaded, or that the kernel's folder of modules has; None where
+    that is not known.
+    """
     there = {name for name in names if Path(f"/sys/module/ip_vs_{name}").exists()}
     missing = set(names) - there
     if missing:
         release = os.uname().release
-        listed = [_text(Path("/lib/modules", release, file)) for file in ("modules.dep", "modules.builtin")]
+        listed = [
+            _text(Path("/lib/modules", release, file))
+            for file in ("modules.dep", "modules.builtin")
+        ]
         if None in listed:
             return None
-        there |= {name for name in missing if any(f"/ip_vs_{name}.ko" in text for text in listed if text)}
+        there |= {
+            name for name in missing if any(f"/ip_vs_{name}.ko" in text for text in listed if text)
+        }
     return there
 
 
 def _conntrack() -> tuple[int, int] | None:
-    values = [_text(SYS / "net/netfilter" / name) for name in ("nf_conntrack_count", "nf_conntrack_max")]
-    return (int(values[0]), int(values[1])) if values[0] is not None and values[1] is not None else None
+    values = [
+        _text(SYS / "net/netfilter" / name) for name in ("nf_conntrack_count", "nf_conntrack_max")
+    ]
+    return (
+        (int(values[0]), int(values[1]))
+        if values[0] is not None and values[1] is not None
+        else None
+    )
 
 
 def _filters() -> dict[str, int] | None:

@@ -1,7 +1,7 @@
 """Asking servers whether they are there: a TCP connect to each, all at once, within a bounded time.
 
-Owns: the sockets, the time. Must never know: services, what an answer means. Nothing is said on a connection;
-it is closed at once.
+Owns: the sockets, the time. Must never know: services, what an answer means. Nothing is said on a
+connection; it is closed at once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ SILENT = "no answer"
 DISCARD = 9  # RFC 863: where a datagram goes that only has to find the way
 
 
-def ask(found: Facts, servers: list[tuple[str, int]], neighbours: Callable[[], dict[str, str]]) -> None:
-    """Fill found.answers, by (address, TCP port; 0 asks for the neighbour only), and found.unprobed."""
+def ask(
+    found: Facts, servers: list[tuple[str, int]], neighbours: Callable[[], dict[str, str]]
+) -> None:
+    """Fill found.answers, by (address, TCP port; 0 asks for the neighbour only), and
+    found.unprobed.
+    """
     waiting = list(dict.fromkeys(servers))
     deadline = time.monotonic() + ALL
     count = sockets_at_once()
@@ -54,7 +58,9 @@ def sockets_at_once() -> int:
 
 
 def _wave(servers: list[tuple[str, int]], seconds: float) -> dict[tuple[str, int], str]:
-    """For each: open, refused, or what else the system said; "" where only the way was asked for."""
+    """For each: open, refused, or what else the system said; "" where only the way was asked
+    for.
+    """
     outcomes = dict.fromkeys(servers, "")
     deadline = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
@@ -76,7 +82,9 @@ def _wave(servers: list[tuple[str, int]], seconds: float) -> dict[tuple[str, int
     return outcomes
 
 
-def _start(selector: selectors.BaseSelector, server: tuple[str, int], outcomes: dict[tuple[str, int], str]) -> None:
+def _start(
+    selector: selectors.BaseSelector, server: tuple[str, int], outcomes: dict[tuple[str, int], str]
+) -> None:
     host, port = server
     family = socket.AF_INET6 if family_of(host) == socket.AF_INET6 else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM if port else socket.SOCK_DGRAM)

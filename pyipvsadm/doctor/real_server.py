@@ -1,6 +1,7 @@
 """What can be wrong on a real server, for one virtual address. Pure.
 
-Owns: the checks, and CHECKS, their order. Must never know: where facts come from, how findings are shown.
+Owns: the checks, and CHECKS, their order. Must never know: where facts come from, how findings are
+shown.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
 
     Check = Callable[["Part", Facts], Iterator[Finding]]
 
-# rtnetlink's names of what unwraps packets, by tunnel type and inner family; the likelier first. GUE comes through fou to these.
+# rtnetlink's names of what unwraps packets, by tunnel type and inner family; the likelier first.
+# GUE comes through fou to these.
 _PLAIN = {AF_INET: ("ipip", "ip6tnl"), AF_INET6: ("ip6tnl", "sit")}
 TUNNELS = {IPIP: _PLAIN, GUE: _PLAIN, GRE: dict.fromkeys(_PLAIN, ("gre", "ip6gre"))}
-FALLBACK = {"tunl0", "sit0", "ip6tnl0", "gre0", "ip6gre0"}  # the modules' own: down until somebody wants them
+# the modules' own: down until somebody wants them
+FALLBACK = {"tunl0", "sit0", "ip6tnl0", "gre0", "ip6gre0"}
 ARP_IGNORING = {1, 2, 3, 8}  # arp.c: arp_ignore; 4 to 7 are reserved and ignore nothing
 
 
 @dataclass(frozen=True)
 class Part:
-    """What this host is to be: a real server for this address by this method. director: the director's address, "" unknown."""
+    """What this host is to be: a real server for this address by this method. director: the
+    director's address, "" unknown.
+    """
 
     vip: str
     method: int = ROUTE
@@ -44,23 +49,41 @@ def address(part: Part, facts: Facts) -> Iterator[Finding]:
     vip = part.vip
     holders = [each for each in facts.addresses if each.text == vip and each.link in facts.links]
     if not holders and not facts.local(vip) and vip in facts.routes:
-        # Silence first: the address must not be answered for on the wire from the moment on at which it is here.
+        # Silence first: the address must not be answered for on the wire from the moment on at
+        # which it is here.
         mends = tuple(mend for *_, silence in _loud(part, facts) for mend in silence)
-        yield Finding("real-vip-missing", vip, f"{vip} is on no interface.", (*mends, f"ip address add {single(vip)} dev lo"))
+        yield Finding(
+            "real-vip-missing",
+            vip,
+            f"{vip} is on no interface.",
+            (*mends, f"ip address add {single(vip)} dev lo"),
+        )
     for own in holders:
         link = facts.links[own.link]
         full = own.prefix == (128 if own.family == AF_INET6 else 32)
         move = (
             command(f"ip address del {vip}/{own.prefix} dev {{link}}", link=own.link),
-            command(f"ip address add {single(vip)} dev {{link}}", link=own.link if link.silent else "lo"),
+            command(
+                f"ip address add {single(vip)} dev {{link}}", link=own.link if link.silent else "lo"
+            ),
         )
-        if not link.up and not facts.local(vip):  # IPv4 addresses stay, whatever becomes of the interface
+        # IPv4 addresses stay, whatever becomes of the interface
+        if not link.up and not facts.local(vip):
             mend = command("ip link set dev {link} up", link=own.link)
-            yield Finding("real-vip-interface-down", own.link, f"{vip} is on {own.link}, which is down.", (mend,))
+            yield Finding(
+                "real-vip-interface-down",
+                own.link,
+                f"{vip} is on {own.link}, which is down.",
+                (mend,),
+            )
         if not link.silent:
-            yield Finding("real-vip-on-wire", own.link, f"{vip}/{own.prefix} is on {own.link}.", move)
+            yield Finding(
+                "real-vip-on-wire", own.link, f"{vip}/{own.prefix} is on {own.link}.", move
+            )
         elif not full:
-            yield Finding("real-vip-prefix", own.link, f"{own.link} has it as {vip}/{own.prefix}.", move)
+            yield Finding(
+                "real-vip-prefix", own.link, f"{own.link} has it as {vip}/{own.prefix}.", move
+            )
 
 
 def arp(part: Part, facts: Facts) -> Iterator[Finding]:
@@ -73,9 +96,11 @@ def arp(part: Part, facts: Facts) -> Iterator[Finding]:
 
 
 def _loud(part: Part, facts: Facts) -> Iterator[tuple[str, dict[str, int], tuple[str, ...]]]:
-    """Yield settings by which the host would speak of the address on a wire, their values by interface, and what mends them.
+    """Yield settings by which the host would speak of the address on a wire, their values by
+    interface, and what mends them.
 
-    The kernel goes by the larger of all's and the interface's value. IPv6 answers for an interface's own addresses only.
+    The kernel goes by the larger of all's and the interface's value. IPv6 answers for an
+    interface's own addresses only.
     """
     if family_of(part.vip) != AF_INET:
         return
@@ -85,12 +110,18 @@ def _loud(part: Part, facts: Facts) -> Iterator[tuple[str, dict[str, int], tuple
         if bad:
             # where a value above the wanted one counts, only the interface's own can be the reason
             mends = [sysctl(conf_path("all", name), wanted)]
-            mends += [sysctl(conf_path(link, name), wanted) for link in bad if (facts.conf(link, name) or 0) > wanted]
+            mends += [
+                sysctl(conf_path(link, name), wanted)
+                for link in bad
+                if (facts.conf(link, name) or 0) > wanted
+            ]
             yield name, bad, tuple(mends)
 
 
 def _wires(part: Part, facts: Facts) -> Iterator[Link]:
-    """Interfaces on which somebody may ask for the address. By a tunnel the server may be elsewhere: then only on its network."""
+    """Interfaces on which somebody may ask for the address. By a tunnel the server may be
+    elsewhere: then only on its network.
+    """
     for name in dict.fromkeys(each.link for each in facts.addresses if each.family == AF_INET):
         link = facts.links.get(name)
         if link is not None and link.up and not link.silent:
@@ -121,7 +152,9 @@ def tunnel(part: Part, facts: Facts) -> Iterator[Finding]:
 
 
 def _after_up(part: Part, facts: Facts, link: Link) -> tuple[str, ...]:
-    """What a tunnel needs beside being up. One that is yet to be made gets the default's settings."""
+    """What a tunnel needs beside being up. One that is yet to be made gets the default's
+    settings.
+    """
     if link.name not in facts.links:
         default = facts.sysctls.get(conf_path("default", "rp_filter"))
         own = {conf_path(link.name, "rp_filter"): default} if default is not None else {}
@@ -139,7 +172,9 @@ def _reverse_path(part: Part, facts: Facts, link: Link) -> Iterator[Finding]:
         if facts.conf("all", "rp_filter"):
             mends = (sysctl(path, 2),)
             if bare:
-                mends += (command(f"ip address add {single(part.vip)} dev {{link}}", link=link.name),)
+                mends += (
+                    command(f"ip address add {single(part.vip)} dev {{link}}", link=link.name),
+                )
         what = f"rp_filter of {link.name} is {value} (the larger of all's and its own)"
         what += "; no IPv4 address is on it." if bare else "."
         yield Finding("real-tunnel-rp-filter", link.name, what, mends)
@@ -176,12 +211,26 @@ def way_back(part: Part, facts: Facts) -> Iterator[Finding]:
         yield Finding("real-no-default-route", "default route", f"The kernel's route to networks outside: {route.kind}.",
                       (f"ip route add default via {director}",))  # fmt: skip
     elif part.method == MASQ and part.director and route.gateway != part.director:
-        through = f"through {route.gateway} on {route.link}" if route.gateway else f"straight to {route.link}"
+        through = (
+            f"through {route.gateway} on {route.link}"
+            if route.gateway
+            else f"straight to {route.link}"
+        )
         what = f"The way to networks outside leads {through}, not through {part.director}."
-        yield Finding("real-gateway-not-director", "default route", what, (f"ip route replace default via {director}",))
+        yield Finding(
+            "real-gateway-not-director",
+            "default route",
+            what,
+            (f"ip route replace default via {director}",),
+        )
     elif part.method != MASQ and part.director and route.gateway == part.director:
         what = f"The way to networks outside leads through {part.director} on {route.link}."
-        yield Finding("real-gateway-is-director", "default route", what, ("ip route replace default via ROUTER",))
+        yield Finding(
+            "real-gateway-is-director",
+            "default route",
+            what,
+            ("ip route replace default via ROUTER",),
+        )
 
 
 # Silence comes before the address.

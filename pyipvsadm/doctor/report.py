@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pyipvsadm.doctor.codes import Finding
 
 WIDTH = 100
-FORMAT = 1  # of the report for programs: within it fields may be added, none goes or changes its meaning
+# of the report for programs: within it fields may be added, none goes or changes its meaning
+FORMAT = 1
 UNKNOWN = 3  # what could not be read: the number that monitoring systems give to it
 
 
@@ -29,7 +30,9 @@ def status(findings: Sequence[Finding]) -> int:
 
 
 def text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
-    """For people: a paragraph a finding, what was not judged, and a last line that sums up. Nothing in it steers a terminal."""
+    """For people: a paragraph a finding, what was not judged, and a last line that sums up. Nothing
+    in it steers a terminal.
+    """
     parts = []
     for each in findings:
         parts.append(f"{each.severity}: {each.subject}: {BY_CODE[each.code].title} [{each.code}]\n")
@@ -74,7 +77,9 @@ def as_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
 
 
 def _readable(value: object) -> object:
-    r"""Write bytes that are no UTF-8 as \xHH: of half a surrogate pair other programs read nothing."""
+    r"""Write bytes that are no UTF-8 as \xHH: of half a surrogate pair other programs read
+    nothing.
+    """
     if isinstance(value, dict):
         return {name: _readable(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -83,7 +88,12 @@ def _readable(value: object) -> object:
 
 
 def _wrapped(sentence: str) -> str:
-    return textwrap.fill(sentence, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False) + "\n"
+    return (
+        textwrap.fill(
+            sentence, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
+        + "\n"
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,6 +1,8 @@
-"""What can be wrong with the services of a director by themselves: their servers, schedulers, persistence, ports. Pure.
+"""What can be wrong with the services of a director by themselves: their servers, schedulers,
+persistence, ports. Pure.
 
-Owns: these checks, one small function each. Must never know: where facts come from, how findings are shown.
+Owns: these checks, one small function each. Must never know: where facts come from, how findings
+are shown.
 """
 
 from __future__ import annotations
@@ -31,11 +33,19 @@ def no_scheduler(table: Table, facts: Facts) -> Iterator[Finding]:
         name = service.scheduler
         if name in ("", "none"):
             yield Finding(
-                "scheduler-missing", service_name(service), "Its scheduler is none.", (edit_service(service, scheduler="wlc"),)
+                "scheduler-missing",
+                service_name(service),
+                "Its scheduler is none.",
+                (edit_service(service, scheduler="wlc"),),
             )
         elif facts.schedulers is not None and name not in facts.schedulers:
             what = f"Its scheduler is {name}, and this kernel has no module ip_vs_{name}."
-            yield Finding("scheduler-missing", service_name(service), what, (edit_service(service, scheduler="wlc"),))
+            yield Finding(
+                "scheduler-missing",
+                service_name(service),
+                what,
+                (edit_service(service, scheduler="wlc"),),
+            )
 
 
 def no_servers(table: Table, _: Facts) -> Iterator[Finding]:
@@ -43,14 +53,26 @@ def no_servers(table: Table, _: Facts) -> Iterator[Finding]:
     for service, servers in table.services:
         named = writer.selector(service, addresses.format_numeric)
         if not servers:
-            yield Finding("no-servers", service_name(service), "It has no real server.", (f"ipvsadm -a {named} -r SERVER",))
+            yield Finding(
+                "no-servers",
+                service_name(service),
+                "It has no real server.",
+                (f"ipvsadm -a {named} -r SERVER",),
+            )
         elif all(not server.weight for server in servers):
             what = f"Its {count(len(servers), 'server')} {'have' if len(servers) > 1 else 'has'} weight 0."
-            yield Finding("all-weights-zero", service_name(service), what, (server_command("-e", service, servers[0], weight=1),))
+            yield Finding(
+                "all-weights-zero",
+                service_name(service),
+                what,
+                (server_command("-e", service, servers[0], weight=1),),
+            )
 
 
 def quiescent(table: Table, facts: Facts) -> Iterator[Finding]:
-    """Persistence, a server at weight 0, and the sysctl that would let its clients go (ip_vs_conn.c: ip_vs_check_template)."""
+    """Persistence, a server at weight 0, and the sysctl that would let its clients go
+    (ip_vs_conn.c: ip_vs_check_template).
+    """
     if facts.sysctls.get(QUIESCENT) != "0":
         return
     for service, servers in table.services:
@@ -61,14 +83,16 @@ def quiescent(table: Table, facts: Facts) -> Iterator[Finding]:
                 f"{', '.join(map(server_name, idle))} at weight 0, {count(held, 'template')} there; "
                 "net.ipv4.vs.expire_quiescent_template is 0."
             )
-            yield Finding("quiescent-templates", service_name(service), what, (sysctl(QUIESCENT, 1),))
+            yield Finding(
+                "quiescent-templates", service_name(service), what, (sysctl(QUIESCENT, 1),)
+            )
 
 
 def full(table: Table, _: Facts) -> Iterator[Finding]:
     """Servers that have reached their upper threshold (ip_vs_conn.c: ip_vs_bind_dest).
 
-    A server that was full takes connections again below its lower threshold (by default three quarters of the upper one): an edit
-    has to raise both above what is there.
+    A server that was full takes connections again below its lower threshold (by default three
+    quarters of the upper one): an edit has to raise both above what is there.
     """
     for service, server in servers_of(table):
         held = server.active + server.inactive
@@ -90,15 +114,22 @@ def netmask(table: Table, __: Facts) -> Iterator[Finding]:
 
 
 def ftp(table: Table, facts: Facts) -> Iterator[Finding]:
-    """FTP's second connections: by the helper for NAT (ip_vs_ftp.c), by persistence otherwise (ip_vs_core.c: ip_vs_schedule)."""
+    """FTP's second connections: by the helper for NAT (ip_vs_ftp.c), by persistence otherwise
+    (ip_vs_core.c: ip_vs_schedule).
+    """
     for service, servers in table.services:
         if service.protocol != TCP or service.port != FTP_PORT:
             continue
         methods = {server.forward for server in servers}
-        helped = any(line.split()[:2] == ["TCP", str(FTP_PORT)] for line in (facts.applications or "").splitlines())
+        helped = any(
+            line.split()[:2] == ["TCP", str(FTP_PORT)]
+            for line in (facts.applications or "").splitlines()
+        )
         if MASQ in methods and facts.applications is not None and not helped:
             what = "It has servers by NAT, and /proc/net/ip_vs_app shows no helper for TCP port 21."
-            yield Finding("ftp-helper-missing", service_name(service), what, ("modprobe ip_vs_ftp",))
+            yield Finding(
+                "ftp-helper-missing", service_name(service), what, ("modprobe ip_vs_ftp",)
+            )
         if methods & {ROUTE, TUNNEL} and not service.flags & PERSISTENT:
             edit = edit_service(service, flags=service.flags | PERSISTENT, timeout=PERSISTENCE)
             what = "It has servers by direct routing or tunnelling, and is not persistent."

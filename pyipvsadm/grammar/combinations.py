@@ -1,6 +1,7 @@
 """Which options go together: what was given, held against the tables of combinations.
 
-Owns: the order in which faults are found, and their words. Must never know: values, what a request does.
+Owns: the order in which faults are found, and their words. Must never know: values, what a request
+does.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def check_slots(command: str, slots: set[str]) -> None:
                 raise Usage(f"You need to supply the '{slot.name}' option for the '{name}' command")
         elif command in slot.exclusive:
             if exclusive and (exclusive, slot.name) not in TOGETHER:
-                raise Usage(f"The option '{slot.name}' conflicts with the '{exclusive}' option in the '{name}' command")
+                raise Usage(
+                    f"The option '{slot.name}' conflicts with the '{exclusive}' option in the '{name}' command"
+                )
             exclusive = slot.name
         elif command not in slot.optional and command not in slot.required:
             raise Usage(f"Illegal '{slot.name}' option with the '{name}' command")
@@ -51,7 +54,9 @@ def check_ours(command: str, slots: set[str]) -> None:
         for slot, others in EXCLUDES.items():
             for other in others:
                 if slot in slots and other in slots:
-                    raise Usage(f"The option '{slot}' conflicts with the '{other}' option in the 'list' command")
+                    raise Usage(
+                        f"The option '{slot}' conflicts with the '{other}' option in the 'list' command"
+                    )
 
 
 def check_tunnel(kind: str, slots: set[str]) -> None:
@@ -63,7 +68,9 @@ def check_tunnel(kind: str, slots: set[str]) -> None:
                 raise Usage(f"You need to supply the '{slot}' option for the '{kind}' tunnel type")
         elif kind in alternative:
             if exclusive:
-                raise Usage(f"The option '{slot}' conflicts with the '{exclusive}' option in the '{kind}' tunnel type")
+                raise Usage(
+                    f"The option '{slot}' conflicts with the '{exclusive}' option in the '{kind}' tunnel type"
+                )
             exclusive = slot
         elif kind not in demanded:
             raise Usage(f"Illegal '{slot}' option with the '{kind}' tunnel type")
@@ -86,7 +93,9 @@ def list_conflict(slots: set[str]) -> bool:
 
 
 def can_join(option: Option, command: str, slots: set[str]) -> bool:
-    """Whether it can be given beside the slots that are filled, without one of them having to go."""
+    """Whether it can be given beside the slots that are filled, without one of them having to
+    go.
+    """
     if not goes_with(option, command):
         return False
     if not option.slot:
@@ -94,7 +103,9 @@ def can_join(option: Option, command: str, slots: set[str]) -> bool:
     slot = next(row for row in SLOTS if row.name == option.slot)
     if slot.name in slots and command not in slot.several:
         return False
-    filled = [row.name for row in SLOTS if command in row.exclusive and (row.name in slots or row is slot)]
+    filled = [
+        row.name for row in SLOTS if command in row.exclusive and (row.name in slots or row is slot)
+    ]
     if len(filled) > 1 and tuple(filled) not in TOGETHER:
         return False
     try:
@@ -109,7 +120,9 @@ def tunnel_types(slots: set[str]) -> list[str]:
     found = []
     for kind in TUNNEL_TYPES:
         try:
-            check_tunnel(kind, slots | {slot for slot, demanded, _ in TUNNEL_SLOTS if kind in demanded})
+            check_tunnel(
+                kind, slots | {slot for slot, demanded, _ in TUNNEL_SLOTS if kind in demanded}
+            )
         except Usage:
             continue
         found.append(kind)

@@ -1,7 +1,7 @@
 """Render --help from the table of options, with click's formatter.
 
-Owns: the layout of the help and its examples. Must never know: how a command line is parsed or carried out.
-Only imported when help is asked for: click costs a start 30 ms.
+Owns: the layout of the help and its examples. Must never know: how a command line is parsed or
+carried out. Only imported when help is asked for: click costs a start 30 ms.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ EXAMPLES = {
     "edit-service": ("-E -t 10.0.0.1:80 -s sh -b sh-fallback,sh-port",),
     "delete-service": ("-D -t 10.0.0.1:80", "-D -f 7 -6"),
     "clear": ("-C",),
-    "add-server": ("-a -t 10.0.0.1:80 -r 10.0.0.8:8080 -m -w 3", "-a -f 7 -r 10.0.0.8 -i --tun-type gue --tun-port 6080"),
+    "add-server": (
+        "-a -t 10.0.0.1:80 -r 10.0.0.8:8080 -m -w 3",
+        "-a -f 7 -r 10.0.0.8 -i --tun-type gue --tun-port 6080",
+    ),
     "edit-server": ("-e -t 10.0.0.1:80 -r 10.0.0.8:8080 -m -w 0",),
     "delete-server": ("-d -t 10.0.0.1:80 -r 10.0.0.8:8080",),
     "list": ("-L -n -t 10.0.0.1:80 --rate", "-L -n -c"),
@@ -65,11 +68,15 @@ def _first_page(formatter: click.HelpFormatter) -> None:
         _section(formatter, title, rows)
     _section(formatter, "Other", left)
     with formatter.section("SERVICE is one of"):
-        formatter.write_dl([(_names(row), row.help) for row in OPTIONS if row.slot == SELECTOR], MARGIN)
+        formatter.write_dl(
+            [(_names(row), row.help) for row in OPTIONS if row.slot == SELECTOR], MARGIN
+        )
     with formatter.section("Often wanted"):
         for about, line in FIRST:
             formatter.write(f"  # {about}\n  {line}\n")
-    formatter.write("\nThe options of a command: ipvsadm COMMAND --help, as in: ipvsadm -a --help\n")
+    formatter.write(
+        "\nThe options of a command: ipvsadm COMMAND --help, as in: ipvsadm -a --help\n"
+    )
 
 
 def _section(formatter: click.HelpFormatter, title: str, rows: list[Command]) -> None:
@@ -88,7 +95,10 @@ def _page(row: Command, formatter: click.HelpFormatter) -> None:
     for group, options in groups.items():
         with formatter.section("SERVICE is one of" if group == "service" else group.capitalize()):
             formatter.write_dl([(_names(option), option.help) for option in options], MARGIN)
-    for title, kind, values in (("Schedulers", "scheduler", SCHEDULERS), ("Persistence engines", "engine", ENGINES)):
+    for title, kind, values in (
+        ("Schedulers", "scheduler", SCHEDULERS),
+        ("Persistence engines", "engine", ENGINES),
+    ):
         if any(option.values == kind for options in groups.values() for option in options):
             with formatter.section(title):
                 formatter.write_dl(list(values.items()))
@@ -113,7 +123,11 @@ def form(row: Command) -> str:
                 words.append("[SERVICE]..." if row.long in slot.several else "[SERVICE]")
         elif row.long in slot.required:
             option = next(option for option in OPTIONS if option.slot == slot.name)
-            words.append(f"-{option.short} {option.metavar}" if option.short else f"--{option.long} {option.metavar}")
+            words.append(
+                f"-{option.short} {option.metavar}"
+                if option.short
+                else f"--{option.long} {option.metavar}"
+            )
     if any(option.slot not in ("", SELECTOR) and goes_with(option, row.long) for option in OPTIONS):
         words.append("[OPTIONS]")
     return " ".join(filter(None, words))

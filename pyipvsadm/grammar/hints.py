@@ -1,6 +1,7 @@
 """What to do about an error, for a person at a terminal: lines that follow the reference's own.
 
-Owns: those lines. Must never know: streams, who reads them. Only imported when something went wrong and a person sees it.
+Owns: those lines. Must never know: streams, who reads them. Only imported when something went wrong
+and a person sees it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def of_usage(fault: Usage, words: Sequence[str]) -> Iterator[str]:
     """What to do about a command line that is wrong."""
     named = [word[1:].partition("=")[0] for word in words if word[:1] == "-"]
     for name in named:
-        if name in NAMES:  # a dash too few makes a cluster of short options of it: -stats is -s tats
+        # a dash too few makes a cluster of short options of it: -stats is -s tats
+        if name in NAMES:
             yield f"did you mean --{name}?"
             return
     if fault.__cause__:
@@ -54,7 +56,9 @@ def fitting(command: str) -> list[str]:
     """The long names of what may stand with a command; the commands before there is one."""
     if not command:
         return [row.long for row in COMMANDS]
-    slots = {slot.name for slot in SLOTS if command in slot.optional | slot.required | slot.exclusive}
+    slots = {
+        slot.name for slot in SLOTS if command in slot.optional | slot.required | slot.exclusive
+    }
     return [row.long for row in OPTIONS if row.slot in slots or not row.slot]
 
 
@@ -79,7 +83,9 @@ def of_refusal(change: Change, number: int, backend: Backend) -> Iterable[str]:
 
 
 def _names(service: Service) -> Iterator[str]:
-    """Of scheduler and engine, which is not known is not said by the kernel: it looks for both in its modules."""
+    """Of scheduler and engine, which is not known is not said by the kernel: it looks for both in
+    its modules.
+    """
     scheduler, engine = service.scheduler, service.pe
     if scheduler not in SCHEDULERS:
         near = likely(scheduler, SCHEDULERS)
@@ -92,7 +98,9 @@ def _names(service: Service) -> Iterator[str]:
 
 
 def _ports(op: int, service: Service, wanted: Destination, backend: Backend) -> Iterator[str]:
-    """The same address at another port: -g and -i take the service's port whatever is said, and so does -r without one."""
+    """The same address at another port: -g and -i take the service's port whatever is said, and so
+    does -r without one.
+    """
     try:
         servers = backend.destinations(service)
     except (Failed, Refused):

@@ -1,11 +1,13 @@
 """THE table of commands and options: data only, each declared once.
 
-Owns: names, arguments, the legal combinations, a line of help. The scanner, --help, completion and the tests read it.
-Must never know: how a value is parsed (grammar/parser.py), what a request does (commands/dispatch.py).
+Owns: names, arguments, the legal combinations, a line of help. The scanner, --help, completion and
+the tests read it. Must never know: how a value is parsed (grammar/parser.py), what a request does
+(commands/dispatch.py).
 
-The combinations are the reference's (ipvsadm.c: commands_v_options, tunnel_types_v_options). Its unit is not the option but
-the *slot*: -t, -u, --sctp-service and -f all fill "service-address", which may be filled once. Slots stand in the
-reference's order, because that order decides which of several faults is reported.
+The combinations are the reference's (ipvsadm.c: commands_v_options, tunnel_types_v_options). Its
+unit is not the option but the *slot*: -t, -u, --sctp-service and -f all fill "service-address",
+which may be filled once. Slots stand in the reference's order, because that order decides which of
+several faults is reported.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ OPTIONAL = 2
 
 
 class Command:
-    """A command: `name` is what the reference calls it in messages, `operands` the bare words it takes.
+    """A command: `name` is what the reference calls it in messages, `operands` the bare words it
+    takes.
 
     `ours` marks what 1.31 lacks: the argument of such a one is handed on as an option's of ours is.
     """
@@ -44,14 +47,22 @@ class Command:
 
 
 class Slot:
-    """What an option fills. Commands by long name: `required`, `optional`, `exclusive` (one such slot only); others refuse it.
+    """What an option fills. Commands by long name: `required`, `optional`, `exclusive` (one such
+    slot only); others refuse it.
 
     `several`: commands under which it may be filled again.
     """
 
     __slots__ = ("exclusive", "name", "optional", "required", "several")
 
-    def __init__(self, name: str, optional: str = "", required: str = "", exclusive: str = "", several: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        optional: str = "",
+        required: str = "",
+        exclusive: str = "",
+        several: str = "",
+    ) -> None:
         self.name = name
         self.optional = frozenset(optional.split())
         self.required = frozenset(required.split())
@@ -60,14 +71,27 @@ class Slot:
 
 
 class Option:
-    """An option: its slot ("" for none: then it may be given again), its argument and that argument's name in help.
+    """An option: its slot ("" for none: then it may be given again), its argument and that
+    argument's name in help.
 
-    `values` says where completion takes candidates from: a kind that completion/candidates.py knows, or the words
-    themselves with `|` between them. `group` is where help shows it; `ours` marks what 1.31 lacks: such a one
-    is handed on as it was given (a number when it has `limits`, the least and the most) and does not belong in rules.
+    `values` says where completion takes candidates from: a kind that completion/candidates.py
+    knows, or the words themselves with `|` between them. `group` is where help shows it; `ours`
+    marks what 1.31 lacks: such a one is handed on as it was given (a number when it has `limits`,
+    the least and the most) and does not belong in rules.
     """
 
-    __slots__ = ("argument", "group", "help", "limits", "long", "metavar", "ours", "short", "slot", "values")
+    __slots__ = (
+        "argument",
+        "group",
+        "help",
+        "limits",
+        "long",
+        "metavar",
+        "ours",
+        "short",
+        "slot",
+        "values",
+    )
 
     def __init__(
         self,
@@ -134,7 +158,13 @@ _CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply zero"
 SLOTS = (
     Slot("numeric", optional="list save"),
     Slot("connection", exclusive="list"),
-    Slot("service-address", required=_NAMED, optional="zero drain apply", exclusive="list", several="list drain apply"),
+    Slot(
+        "service-address",
+        required=_NAMED,
+        optional="zero drain apply",
+        exclusive="list",
+        several="list drain apply",
+    ),
     Slot("scheduler", optional=f"{_SERVICE} list"),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
@@ -205,7 +235,8 @@ EXCLUDES = {
     "watch": ("connection", "timeout", "daemon"),
 }
 
-# Slots that the list command refuses together, one of the left with one of the right (ipvsadm.c: process_options).
+# Slots that the list command refuses together, one of the left with one of the right (ipvsadm.c:
+# process_options).
 LIST_CONFLICTS = (
     ({"connection", "timeout", "daemon"}, {"stats", "rate", "thresholds"}),
     ({"timeout", "daemon"}, {"persistent-conn"}),
@@ -218,10 +249,16 @@ SLOTLESS = {
 }
 
 # Slots that are nothing without another, and those that are nothing with the doctor.
-NEEDS = {"client": "connection", "sort-by": "watch", "drain-inactive": "drain", "director": "real-server-for"}
+NEEDS = {
+    "client": "connection",
+    "sort-by": "watch",
+    "drain-inactive": "drain",
+    "director": "real-server-for",
+}
 DOCTOR_NEEDS = {"forwarding-method": "real-server-for", "tun-type": "real-server-for"}
 
-# Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it, that allow one of them).
+# Tunnel options by tunnel type, in the reference's order of checks: (slot, types that demand it,
+# that allow one of them).
 TUNNEL_SLOTS = (
     ("tun-port", ("gue",), ()),
     ("tun-nocsum", (), ("gue", "gre")),
@@ -324,8 +361,8 @@ OPTIONS = (
 # Options of ours that are the command themselves when none is given.
 ALONE = ("drain",)
 
-# Schedulers and persistence engines to choose from (net/netfilter/ipvs/Kconfig): modules ip_vs_NAME and ip_vs_pe_NAME. The kernel
-# decides by name what there is.
+# Schedulers and persistence engines to choose from (net/netfilter/ipvs/Kconfig): modules ip_vs_NAME
+# and ip_vs_pe_NAME. The kernel decides by name what there is.
 SCHEDULERS = {
     "rr": "round robin",
     "wrr": "weighted round robin",
@@ -344,7 +381,8 @@ SCHEDULERS = {
 }
 ENGINES = {"sip": "by the Call-ID of SIP"}
 
-# Scheduler flags: (name, bit, the one scheduler that has it or "").  ipvsadm.c: parse_sched_flags, print_sched_flags.
+# Scheduler flags: (name, bit, the one scheduler that has it or "").  ipvsadm.c: parse_sched_flags,
+# print_sched_flags.
 SCHEDULER_FLAGS = (
     ("flag-1", 0x08, ""),
     ("flag-2", 0x10, ""),

@@ -1,10 +1,12 @@
 """Words to a Request, by the reference's rules. Pure but for the names it is given to resolve.
 
-Owns: the meaning of each word and the rules between them (ipvsadm.c: parse_options, process_options).
-Must never know: how words are parted into options (popt.py), backends, streams, exit.
+Owns: the meaning of each word and the rules between them (ipvsadm.c: parse_options,
+process_options). Must never know: how words are parted into options (popt.py), backends, streams,
+exit.
 
-How it works. The first option is the command. A method per slot reads each value into a Service, a Destination or a Daemon.
-The combinations are checked at the end, in the reference's order, because the first fault found is the one reported.
+How it works. The first option is the command. A method per slot reads each value into a Service, a
+Destination or a Daemon. The combinations are checked at the end, in the reference's order, because
+the first fault found is the one reported.
 """
 
 from __future__ import annotations
@@ -79,17 +81,26 @@ _METHODS = {"gatewaying": ROUTE, "ipip": TUNNEL, "masquerading": MASQ}
 
 
 class Request:
-    """What was asked. command: its long name. slots: what was given. change: for commands that write, else None.
+    """What was asked. command: its long name. slots: what was given. change: for commands that
+    write, else None.
 
-    services: those that were named, in their order. ours: the options and the command that 1.31 lacks, by long name, each with
-    its value (a number where the table of options gives it limits, None when it has none); "help": the command it is asked about.
-    server: what options said of a real server, None where none was named; port: None where -r has none.
-    flags: the scheduler flags as they were written; `change` has them as bits, but where the scheduler is to be kept.
+    services: those that were named, in their order. ours: the options and the command that 1.31
+    lacks, by long name, each with its value (a number where the table of options gives it limits,
+    None when it has none); "help": the command it is asked about. server: what options said of a
+    real server, None where none was named; port: None where -r has none. flags: the scheduler flags
+    as they were written; `change` has them as bits, but where the scheduler is to be kept.
     """
 
     __slots__ = ("change", "command", "flags", "ours", "port", "server", "services", "slots")
 
-    def __init__(self, command: str, slots: set[str], services: list[Service], change: Change | None, ours: Ours) -> None:
+    def __init__(
+        self,
+        command: str,
+        slots: set[str],
+        services: list[Service],
+        change: Change | None,
+        ours: Ours,
+    ) -> None:
         self.command = command
         self.slots = slots
         self.services = services
@@ -101,7 +112,9 @@ class Request:
 
 
 class Scanner:
-    """One command line, or one line of rules. `ours` (see Request) and `asked` are known even when `request` has raised."""
+    """One command line, or one line of rules. `ours` (see Request) and `asked` are known even when
+    `request` has raised.
+    """
 
     def __init__(self, words: Sequence[str], names: Resolver, posix: bool = False) -> None:
         self._words = Words(words, posix)
@@ -119,10 +132,14 @@ class Scanner:
         self._port: int | None = None
 
     def request(self) -> Request:
-        """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the command."""
+        """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the
+        command.
+        """
         command = self.asked = self._command()
         if command == "help":  # what follows may name a command; 1.31 does not even read it
-            return self._help(self._about or next((row.long for row in map(named, self._words.left()) if row), ""))
+            return self._help(
+                self._about or next((row.long for row in map(named, self._words.left()) if row), "")
+            )
         if command == "version":  # what follows is not even read
             if "--json" in self._words.left():
                 self._slots.add("json")
@@ -141,7 +158,9 @@ class Scanner:
         return self._finished(command, timeouts)
 
     def _command(self) -> str:
-        """The first option but for ours that go anywhere; its value when it is a daemon's role. One of ALONE without any."""
+        """The first option but for ours that go anywhere; its value when it is a daemon's role. One
+        of ALONE without any.
+        """
         try:
             row = self._words.option()
             while row is not None and isinstance(row, Option) and row.ours:
@@ -162,10 +181,14 @@ class Scanner:
             if self._words.value in ("--help", "-h"):  # taken for the role
                 self._about = row.long
                 return "help"
-            self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(self._words.value or "", 0)
+            self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(
+                self._words.value or "", 0
+            )
             if not self._daemon.state:
                 raise Usage(
-                    "illegal start-daemon parameter specified" if row.long == "start-daemon" else "illegal start_daemon specified"
+                    "illegal start-daemon parameter specified"
+                    if row.long == "start-daemon"
+                    else "illegal start_daemon specified"
                 )
         return row.long
 
@@ -181,7 +204,9 @@ class Scanner:
         return False
 
     def _help(self, about: str) -> Request:
-        return Request("help", self._slots, [], None, {**self.ours, "help": about} if about else self.ours)
+        return Request(
+            "help", self._slots, [], None, {**self.ours, "help": about} if about else self.ours
+        )
 
     def _take(self, row: Option) -> None:
         if row.slot:
@@ -300,7 +325,9 @@ class Scanner:
         self._daemon.syncid = within(value, 0, 255, "illegal syncid specified")
 
     def _take_group(self, _: str, value: str) -> None:
-        family, number_, first = (AF_INET6, 6, (0xFF,)) if ":" in value else (AF_INET, 4, range(0xE0, 0xF0))
+        family, number_, first = (
+            (AF_INET6, 6, (0xFF,)) if ":" in value else (AF_INET, 4, range(0xE0, 0xF0))
+        )
         group = pton(family, value)
         if group is None or group[0] not in first:
             raise Usage(f"invalid IPv{number_} mcast-group `{value}'")
@@ -316,7 +343,9 @@ class Scanner:
         self._daemon.maxlen = within(value, 1, 65535 - 20 - 8, "illegal sync-maxlen specified")
 
     def _take_file(self) -> None:
-        """The single bare word of --apply is its FILE, wherever it stands; `-` is standard input, as none is."""
+        """The single bare word of --apply is its FILE, wherever it stands; `-` is standard input,
+        as none is.
+        """
         attached = self.ours["apply"]
         words = [*([] if attached is None else [str(attached)]), *self._words.bare]
         if len(words) > 1:
@@ -341,7 +370,12 @@ class Scanner:
         if "drain" in slots:
             return
         if command in ("add-service", "edit-service"):
-            if not service.fwmark and not service.port and not service.flags & PERSISTENT and "keep" not in slots:
+            if (
+                not service.fwmark
+                and not service.port
+                and not service.flags & PERSISTENT
+                and "keep" not in slots
+            ):
                 raise Usage("Zero port specified for non-persistent service")
             if service.flags & ONE_PACKET and not service.fwmark and service.protocol != UDP:
                 raise Usage("One-Packet Scheduling is only for UDP virtual services")
@@ -363,14 +397,20 @@ class Scanner:
             if each.fwmark:
                 each.protocol = 0
         request = Request(command, self._slots, services, None, self.ours)
-        request.server = self._destination if self._slots & {"real-server", "real-server-for"} else None
+        request.server = (
+            self._destination if self._slots & {"real-server", "real-server-for"} else None
+        )
         request.port = self._port
         request.flags = self._flags
         op = _OPERATIONS.get(command)
         if op is None:
             return request
         service = services[0] if services else None
-        if op == ZERO and service is not None and not (service.fwmark or service.port or any(service.addr)):
+        if (
+            op == ZERO
+            and service is not None
+            and not (service.fwmark or service.port or any(service.addr))
+        ):
             service = None  # libipvs.c: ipvs_zero_service takes the unspecified address for "all"
         request.change = Change(
             op,

@@ -1,7 +1,7 @@
 """popt over a list of words: which are options, which are their values, which stand alone.
 
-Owns: popt's grammar (popt.c: poptGetNextOpt): clusters, attached and `=` values, optional values, `--`, no abbreviations.
-Must never know: what an option means.
+Owns: popt's grammar (popt.c: poptGetNextOpt): clusters, attached and `=` values, optional values,
+`--`, no abbreviations. Must never know: what an option means.
 """
 
 from __future__ import annotations
@@ -34,7 +34,17 @@ def option_of(name: str) -> Command | Option | None:
 class Words:
     """popt over a list of words: options in order, bare words aside."""
 
-    __slots__ = ("_cluster", "_next", "_posix", "_rest", "_used", "_words", "bare", "value", "waiting")
+    __slots__ = (
+        "_cluster",
+        "_next",
+        "_posix",
+        "_rest",
+        "_used",
+        "_words",
+        "bare",
+        "value",
+        "waiting",
+    )
 
     def __init__(self, words: Sequence[str], posix: bool) -> None:
         self._words = words
@@ -45,7 +55,8 @@ class Words:
         self._used: set[int] = set()  # words that a substitution has taken
         self.bare: list[str] = []
         self.value: str | None = None  # the argument of the option returned last
-        self.waiting: Command | Option | None = None  # the option that the words end in, whose argument could follow
+        # the option that the words end in, whose argument could follow
+        self.waiting: Command | Option | None = None
 
     def bad(self) -> str:
         """The word at fault (poptBadOption): the last one taken, whole."""

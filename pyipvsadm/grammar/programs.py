@@ -1,7 +1,8 @@
 """The command lines of ipvsadm-save and ipvsadm-restore: their options, their help, their faults.
 
-Owns: one table of options for each program and the rules by which words are read (those of getopt, without abbreviations).
-Must never know: what an option does. Only imported when one of the two programs runs, or completes.
+Owns: one table of options for each program and the rules by which words are read (those of getopt,
+without abbreviations). Must never know: what an option does. Only imported when one of the two
+programs runs, or completes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 _MARGIN = 17
 _OURS = {row.long: row for row in OPTIONS}
-_ENDING = (Option("help", "h", "", "show this help"), Option("version", "v", "", "show the version"))
+_ENDING = (
+    Option("help", "h", "", "show this help"),
+    Option("version", "v", "", "show the version"),
+)
 
 
 class Companion:
@@ -23,7 +27,15 @@ class Companion:
 
     __slots__ = ("about", "example", "name", "options", "stray", "untouched")
 
-    def __init__(self, name: str, about: str, options: tuple[Option, ...], stray: str, untouched: str, example: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        about: str,
+        options: tuple[Option, ...],
+        stray: str,
+        untouched: str,
+        example: str,
+    ) -> None:
         self.name = name
         self.about = about
         self.options = (*options, _OURS["backend"], _OURS["netns"], *_ENDING)
@@ -37,7 +49,14 @@ SAVE = Companion(
     "Write the IPVS table as rules to standard output.",
     (
         Option("", "n", "", "addresses and ports as numbers"),
-        Option("", "f", "", "replace FILE, whole or not at all (-: standard output)", "FILE", values="file"),
+        Option(
+            "",
+            "f",
+            "",
+            "replace FILE, whole or not at all (-: standard output)",
+            "FILE",
+            values="file",
+        ),
         Option("full", "", "", "also the time-outs and sync daemons, and all that a service has"),
     ),
     "to write to a file, give -f FILE or > FILE",
@@ -60,7 +79,8 @@ COMPANIONS = {each.name: each for each in (SAVE, RESTORE)}
 
 
 def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
-    """Return the options given, by long name (short where it has none), each with its argument ("" where it takes none).
+    """Return the options given, by long name (short where it has none), each with its argument (""
+    where it takes none).
 
     Raises Failed, status 2, at the first word that the program does not understand.
     """
@@ -96,7 +116,9 @@ def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
 
 
 def _fault(program: Companion, what: str, hint: str = "") -> Failed:
-    return Failed(f"{program.name}: {what}; {hint or f'see {program.name} --help'}; {program.untouched}", 2)
+    return Failed(
+        f"{program.name}: {what}; {hint or f'see {program.name} --help'}; {program.untouched}", 2
+    )
 
 
 def format_help(program: Companion) -> str:
@@ -104,7 +126,9 @@ def format_help(program: Companion) -> str:
     shown = [row for row in program.options if row not in _ENDING]
     usage = " ".join(f"[{_format_names(row)}]" for row in shown)
     rows = "".join(f"  {_format_names(row):<{_MARGIN}}{row.help}\n" for row in program.options)
-    return f"Usage: {program.name} {usage}\n{program.about}\n\n{rows}\nExample:\n  {program.example}\n"
+    return (
+        f"Usage: {program.name} {usage}\n{program.about}\n\n{rows}\nExample:\n  {program.example}\n"
+    )
 
 
 def _format_names(row: Option) -> str:

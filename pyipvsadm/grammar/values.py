@@ -1,6 +1,7 @@
 """Texts to values, by the reference's rules: numbers within limits, times, flags of schedulers.
 
-Owns: what a text is worth and what is said of one that is not. Must never know: which option it stood behind, requests.
+Owns: what a text is worth and what is said of one that is not. Must never know: which option it
+stood behind, requests.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def timeout(text: str, low: int) -> int:
 
 
 def scheduler_flags(scheduler: str, text: str) -> int:
-    """Names with commas to bits, for that scheduler (parse_sched_flags). A lone comma crashes 1.31; here it is no flag."""
+    """Names with commas to bits, for that scheduler (parse_sched_flags). A lone comma crashes 1.31;
+    here it is no flag.
+    """
     flags = 0
     names = [name for name in text.split(",") if name]
     for name in names or [text]:

@@ -3,9 +3,10 @@
 Owns: the numbers of attributes (uapi ip_vs.h), their layouts, their byte order.
 Must never know: sockets, backends, options, how messages are framed (netlink.py).
 
-Everything is in the machine's order but addresses, ports of services, servers and tunnels, and IPv4 netmasks, which are in
-network order; the port of the sync daemons is in the machine's. What we send has fixed layouts, one Struct each; what we read is
-walked, since a newer kernel may add attributes anywhere. Whatever the bytes are, decoding ends: in a value or a WireError.
+Everything is in the machine's order but addresses, ports of services, servers and tunnels, and IPv4
+netmasks, which are in network order; the port of the sync daemons is in the machine's. What we send
+has fixed layouts, one Struct each; what we read is walked, since a newer kernel may add attributes
+anywhere. Whatever the bytes are, decoding ends: in a value or a WireError.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ _NET32 = Struct(">I")
 
 REMEMBERED = 1 << 10  # servers, and services without their names, whose bytes an Encoder keeps
 
-# A service's attributes: the nest's length and type, heads (the same), values between them, and padding.
+# A service's attributes: the nest's length and type, heads (the same), values between them, and
+# padding.
 _SERVICE_BY_ADDRESS = Struct("=HH4sHxx4sHxx4s16s4sHxx")
 _SERVICE_BY_MARK = Struct("=HH4sHxx4sI")
 _AF_HEAD = _NLATTR.pack(6, SVC_AF)
@@ -128,12 +130,16 @@ def _text(kind: int, value: str) -> bytes:
 
 
 def service_id(service: Service) -> bytes:
-    """The SERVICE attribute with what names a service (ip_vs_genl_parse_service): family and mark, or protocol and address."""
+    """The SERVICE attribute with what names a service (ip_vs_genl_parse_service): family and mark,
+    or protocol and address.
+    """
     return _service_id(service, b"")
 
 
 def _service_rest(service: Service) -> bytes:
-    """What adding and editing want beside its name. The flags' mask is all ones: they replace the old ones."""
+    """What adding and editing want beside its name. The flags' mask is all ones: they replace the
+    old ones.
+    """
     mask = (_NET32 if service.af == AF_INET else _U32).pack(service.netmask)
     names = _text(SVC_SCHED_NAME, service.scheduler)
     if service.pe:
@@ -146,7 +152,12 @@ def _service_rest(service: Service) -> bytes:
 
 def _service_id(s: Service, rest: bytes) -> bytes:
     if s.fwmark:
-        return _SERVICE_BY_MARK.pack(_SERVICE_BY_MARK.size + len(rest), SERVICE, _AF_HEAD, s.af, _MARK_HEAD, s.fwmark) + rest
+        return (
+            _SERVICE_BY_MARK.pack(
+                _SERVICE_BY_MARK.size + len(rest), SERVICE, _AF_HEAD, s.af, _MARK_HEAD, s.fwmark
+            )
+            + rest
+        )
     return _SERVICE_BY_ADDRESS.pack(
         _SERVICE_BY_ADDRESS.size + len(rest), SERVICE, _AF_HEAD, s.af, _PROTOCOL_HEAD, s.protocol, _VIP_HEAD, s.addr,
         _VPORT_HEAD, htons(s.port),
@@ -159,7 +170,9 @@ def destination_id(d: Destination) -> bytes:
 
 
 def destination_full(d: Destination) -> bytes:
-    """The DEST attribute whole. Tunnel options are always there: an edit without them would reset them."""
+    """The DEST attribute whole. Tunnel options are always there: an edit without them would reset
+    them.
+    """
     return _DESTINATION.pack(
         _FULL_HEAD, d.af, _ADDR_HEAD, d.addr, _PORT_HEAD, _NET16.pack(d.port),
         _METHOD_HEAD, d.forward, _WEIGHT_HEAD, d.weight, _TYPE_HEAD, d.tun_type, _TUNNEL_PORT_HEAD, _NET16.pack(d.tun_port),
@@ -178,7 +191,9 @@ def daemon(d: Daemon) -> bytes:
     if d.ttl:
         body += pack_attribute(DAEMON_MCAST_TTL, _U8.pack(d.ttl))
     if d.group:
-        body += pack_attribute(DAEMON_MCAST_GROUP if len(d.group) == 4 else DAEMON_MCAST_GROUP6, d.group)
+        body += pack_attribute(
+            DAEMON_MCAST_GROUP if len(d.group) == 4 else DAEMON_MCAST_GROUP6, d.group
+        )
     return pack_attribute(DAEMON, body)
 
 
@@ -186,7 +201,11 @@ def timeouts(t: Timeouts) -> bytes:
     """The three time-outs of SET_CONFIG, seconds."""
     return b"".join(
         pack_attribute(kind, _U32.pack(value))
-        for kind, value in ((TIMEOUT_TCP, t.tcp), (TIMEOUT_TCP_FIN, t.tcp_fin), (TIMEOUT_UDP, t.udp))
+        for kind, value in (
+            (TIMEOUT_TCP, t.tcp),
+            (TIMEOUT_TCP_FIN, t.tcp_fin),
+            (TIMEOUT_UDP, t.udp),
+        )
     )
 
 
@@ -198,7 +217,8 @@ _WHOLE_SERVER = (NEW_DEST, SET_DEST)
 class Encoder:
     """Changes to what follows the headers of their requests; the command is change.op.
 
-    It remembers the last service, whose servers follow each other in a file of rules, and servers that come again.
+    It remembers the last service, whose servers follow each other in a file of rules, and servers
+    that come again.
     """
 
     __slots__ = ("_id", "_rests", "_servers", "_service")
@@ -207,7 +227,8 @@ class Encoder:
         self._service: Service | None = None
         self._id = b""
         self._rests: dict[tuple[object, ...], bytes] = {}  # of services, all but what names them
-        self._servers: dict[int, tuple[Destination, bytes]] = {}  # by id(): the record is kept, so it stays its own
+        # by id(): the record is kept, so it stays its own
+        self._servers: dict[int, tuple[Destination, bytes]] = {}
 
     def payload(self, change: Change) -> bytes:
         """The attributes of one change."""
@@ -216,9 +237,14 @@ class Encoder:
         if service is None:
             if change.timeouts is not None:
                 return timeouts(change.timeouts)
-            return b"" if change.daemon is None else daemon(change.daemon)  # b"": ZERO of all, FLUSH
+            # b"": ZERO of all, FLUSH
+            return b"" if change.daemon is None else daemon(change.daemon)
         if server is None:
-            return _service_id(service, self._rest(service)) if change.op in _WHOLE_SERVICE else service_id(service)
+            return (
+                _service_id(service, self._rest(service))
+                if change.op in _WHOLE_SERVICE
+                else service_id(service)
+            )
         if service is not self._service:
             self._service = service
             self._id = service_id(service)
@@ -242,7 +268,9 @@ class Encoder:
 
 
 class _Nest:
-    """Attributes of a nest, read by number and type; what is missing or too short is a WireError."""
+    """Attributes of a nest, read by number and type; what is missing or too short is a
+    WireError.
+    """
 
     __slots__ = ("_found", "_name")
 
@@ -277,7 +305,9 @@ class _Nest:
         return kind in self._found
 
     def stats(self, wide: int, narrow: int) -> tuple[int, ...]:
-        """The ten counters and rates: 64-bit ones, else the old mix of 32 and 64 (ip_vs_genl_fill_stats)."""
+        """The ten counters and rates: 64-bit ones, else the old mix of 32 and 64
+        (ip_vs_genl_fill_stats).
+        """
         if wide in self._found:
             nest = _Nest(self._found, wide, "statistics")
             return tuple(nest.read(_U64, kind) for kind in range(1, 11))
@@ -302,7 +332,9 @@ def read_info(reply: Message) -> Info:
 def read_timeouts(reply: Message) -> Timeouts:
     """GET_CONFIG's answer; a kernel built without TCP or UDP leaves theirs out: 0."""
     nest = _Nest({0: reply.body[4:]}, 0, "time-outs")
-    return Timeouts(*(nest.read(_U32, kind, 0) for kind in (TIMEOUT_TCP, TIMEOUT_TCP_FIN, TIMEOUT_UDP)))
+    return Timeouts(
+        *(nest.read(_U32, kind, 0) for kind in (TIMEOUT_TCP, TIMEOUT_TCP_FIN, TIMEOUT_UDP))
+    )
 
 
 def read_service(reply: Message) -> Service:
@@ -328,7 +360,9 @@ def read_service(reply: Message) -> Service:
 
 
 def read_destination(reply: Message, family: int) -> Destination:
-    """A real server from GET_DEST's answers (ip_vs_genl_fill_dest); family: its service's, for kernels before 3.18."""
+    """A real server from GET_DEST's answers (ip_vs_genl_fill_dest); family: its service's, for
+    kernels before 3.18.
+    """
     nest = _Nest(reply.attributes(), DEST, "destination")
     af = nest.read(_U16, DEST_ADDR_FAMILY, family)
     return Destination(

@@ -3,12 +3,13 @@
 Owns: where the values of a dump's records stand, and how they are read out of many records at once.
 Must never know: what a value means (netlink/codec.py), sockets.
 
-How it works. A kernel writes the records of a dump alike: what stands where in one stands there in the next. A record is walked
-once, attribute by attribute, which gives the offset of every header and value; a Struct over those offsets then reads records
-of that shape. A record has a shape when it has its size, and the same bytes at its head and at the headers of what can move the
-rest: the attributes whose length or presence differ (the caller names them; all others are written always and have one size).
-What has no known shape is left to the walk. Shapes outlive the dump they were learnt in: only the sequence number differs from
-one dump to the next.
+How it works. A kernel writes the records of a dump alike: what stands where in one stands there in
+the next. A record is walked once, attribute by attribute, which gives the offset of every header
+and value; a Struct over those offsets then reads records of that shape. A record has a shape when
+it has its size, and the same bytes at its head and at the headers of what can move the rest: the
+attributes whose length or presence differ (the caller names them; all others are written always and
+have one size). What has no known shape is left to the walk. Shapes outlive the dump they were
+learnt in: only the sequence number differs from one dump to the next.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     Bytes = bytes | memoryview
 
-    # (attribute numbers from the outermost nest inwards, struct code or "s" for as many bytes as came)
+    # (attribute numbers from the outermost nest inwards, struct code or "s" for as many bytes as
+    # came)
     Path = tuple[int, ...]
     Field = tuple[Path, str]
 
@@ -34,7 +36,9 @@ _SHAPES = 16  # a table with more kinds of records than that is walked
 
 
 class Layout:
-    """The shape of one record (a whole message): `size` bytes, and its fields in the order they stand in."""
+    """The shape of one record (a whole message): `size` bytes, and its fields in the order they
+    stand in.
+    """
 
     __slots__ = ("_after", "_before", "_build", "_shape", "_struct", "size")
 
@@ -49,8 +53,9 @@ class Layout:
     ) -> None:
         """moving: the attributes that can move the rest. given: values that belong to the shape.
 
-        build: makes values of many records' fields, which else stay the tuples they are. LookupError when a field is missing,
-        too short, or out of its order, or a given value is another.
+        build: makes values of many records' fields, which else stay the tuples they are.
+        LookupError when a field is missing, too short, or out of its order, or a given value is
+        another.
         """
         self.size = len(record)
         self._build = build
@@ -88,7 +93,8 @@ class Layout:
     def values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """What its records are, None when one of them has another shape or sequence number."""
         shape = (self._before, seq, *self._after)
-        if len(datagram) == self.size:  # so it is where a service has one server: thousands of times
+        # so it is where a service has one server: thousands of times
+        if len(datagram) == self.size:
             if self._shape.unpack(datagram) != shape:
                 return None
             found = [self._struct.unpack(datagram)]
@@ -116,7 +122,9 @@ class Reader:
         self._layouts: list[Layout] = []
 
     def values(self, datagram: Bytes, seq: int) -> list[Any] | None:
-        """The values of all records; None when anything in it is not a record of that dump whose shape can be learnt."""
+        """The values of all records; None when anything in it is not a record of that dump whose
+        shape can be learnt.
+        """
         for layout in self._layouts:
             found = layout.values(datagram, seq)
             if found is not None:
@@ -155,7 +163,9 @@ class Reader:
 def walk(
     record: bytes, at: int, end: int, path: tuple[int, ...], nests: frozenset[tuple[int, ...]]
 ) -> Iterator[tuple[tuple[int, ...], int, int]]:
-    """(path, offset of the payload, its length) of every attribute. LookupError where the bytes are no attributes."""
+    """(path, offset of the payload, its length) of every attribute. LookupError where the bytes are
+    no attributes.
+    """
     while at < end:
         if end - at < 4:
             raise LookupError(path)

@@ -1,7 +1,9 @@
-"""The records of the kernel's dumps: their fields in the order kernels write them, and what is made of them.
+"""The records of the kernel's dumps: their fields in the order kernels write them, and what is made
+of them.
 
-Owns: that order (ip_vs_ctl.c: ip_vs_genl_fill_service, ip_vs_genl_fill_dest). Must never know: sockets, how many records are
-read at once (netlink/dump_layout.py). A kernel that writes them otherwise is read by netlink/codec.py's walk.
+Owns: that order (ip_vs_ctl.c: ip_vs_genl_fill_service, ip_vs_genl_fill_dest). Must never know:
+sockets, how many records are read at once (netlink/dump_layout.py). A kernel that writes them
+otherwise is read by netlink/codec.py's walk.
 """
 
 from __future__ import annotations
@@ -57,16 +59,22 @@ _SERVICE_NESTS = ((SERVICE,), (SERVICE, SVC_STATS64))
 _BY_MARK: tuple[Field, ...] = (((SERVICE, SVC_FWMARK), "I"),)
 _NAME: Field = ((SERVICE, SVC_SCHED_NAME), "s")
 _ENGINE: Field = ((SERVICE, SVC_PE_NAME), "s")
-_REST: tuple[Field, ...] = (((SERVICE, SVC_FLAGS), "I"), ((SERVICE, SVC_TIMEOUT), "I"), ((SERVICE, SVC_NETMASK), "4s"))
+_REST: tuple[Field, ...] = (
+    ((SERVICE, SVC_FLAGS), "I"),
+    ((SERVICE, SVC_TIMEOUT), "I"),
+    ((SERVICE, SVC_NETMASK), "4s"),
+)
 _COUNTERS: tuple[Field, ...] = tuple(((SERVICE, SVC_STATS64, kind), "Q") for kind in range(1, 11))
-# Names have any length, and an engine is not always there. Some processors want 64-bit values aligned: there a record may have
-# a pad before the first or before the second of them (netlink.h: nla_align_64bit).
+# Names have any length, and an engine is not always there. Some processors want 64-bit values
+# aligned: there a record may have a pad before the first or before the second of them (netlink.h:
+# nla_align_64bit).
 _SERVICE_MOVING = ((SERVICE, SVC_SCHED_NAME), (SERVICE, SVC_FLAGS), (SERVICE, SVC_STATS64, 1))
 _DEST_MOVING = ((DEST, DEST_STATS64, 1),)
 _DEST_NESTS = ((DEST,), (DEST, DEST_STATS64))
 _WIDTHS = {AF_INET: "4s", AF_INET6: "16s"}  # of an address, in the 16 bytes that it always has
 
-# What a row may have beside address and port, by the names of model.COLUMNS. A port stays the two bytes it is.
+# What a row may have beside address and port, by the names of model.COLUMNS. A port stays the two
+# bytes it is.
 _COLUMNS: dict[str, tuple[Field, ...]] = {
     "forward": (((DEST, DEST_FWD_METHOD), "I"),),
     "weight": (((DEST, DEST_WEIGHT), "i"),),
@@ -84,7 +92,11 @@ _COLUMNS: dict[str, tuple[Field, ...]] = {
 
 
 def _by_address(width: str) -> tuple[Field, ...]:
-    return (((SERVICE, SVC_PROTOCOL), "H"), ((SERVICE, SVC_ADDR), width), ((SERVICE, SVC_PORT), "H"))
+    return (
+        ((SERVICE, SVC_PROTOCOL), "H"),
+        ((SERVICE, SVC_ADDR), width),
+        ((SERVICE, SVC_PORT), "H"),
+    )
 
 
 class _Names(dict[bytes, str]):
@@ -96,7 +108,9 @@ class _Names(dict[bytes, str]):
 
 
 class _Masks(dict[bytes, int]):
-    """Netmasks as numbers, of which there are few too. order: of the bytes; IPv6: of a prefix length."""
+    """Netmasks as numbers, of which there are few too. order: of the bytes; IPv6: of a prefix
+    length.
+    """
 
     def __init__(self, order: Literal["big", "little"]) -> None:
         super().__init__()
@@ -111,19 +125,48 @@ _NAMES = _Names()
 _MASKS = {AF_INET: _Masks("big"), AF_INET6: _Masks(byteorder)}
 
 
-def _builder(af: int, marked: bool, engine: bool) -> Callable[[list[tuple[Any, ...]]], list[Service]]:
-    """What makes services of their fields, in their order: head, name, (engine), _REST, and _COUNTERS where they are wanted."""
+def _builder(
+    af: int, marked: bool, engine: bool
+) -> Callable[[list[tuple[Any, ...]]], list[Service]]:
+    """What makes services of their fields, in their order: head, name, (engine), _REST, and
+    _COUNTERS where they are wanted.
+    """
     names, masks = _NAMES, _MASKS[af]
 
     def by_address(rows: list[tuple[Any, ...]]) -> list[Service]:
         return [
-            Service(af, row[0], row[1], ntohs(row[2]), 0, names[row[3]], row[4], row[5], masks[row[6]], "", row[7:] or NO_STATS)
+            Service(
+                af,
+                row[0],
+                row[1],
+                ntohs(row[2]),
+                0,
+                names[row[3]],
+                row[4],
+                row[5],
+                masks[row[6]],
+                "",
+                row[7:] or NO_STATS,
+            )
             for row in rows
         ]
 
     def by_mark(rows: list[tuple[Any, ...]]) -> list[Service]:
         return [
-            Service(af, 0, b"", 0, row[0], names[row[1]], row[2], row[3], masks[row[4]], "", row[5:] or NO_STATS) for row in rows
+            Service(
+                af,
+                0,
+                b"",
+                0,
+                row[0],
+                names[row[1]],
+                row[2],
+                row[3],
+                masks[row[4]],
+                "",
+                row[5:] or NO_STATS,
+            )
+            for row in rows
         ]
 
     plain = by_mark if marked else by_address
@@ -140,7 +183,8 @@ def _builder(af: int, marked: bool, engine: bool) -> Callable[[list[tuple[Any, .
 
 def _learn_service(counters: tuple[Field, ...]) -> Callable[[bytes], Layout | None]:
     def learn(record: bytes) -> Layout | None:
-        # Marks before addresses, and those with an engine before those without: a shape passes over what it does not name.
+        # Marks before addresses, and those with an engine before those without: a shape passes over
+        # what it does not name.
         for marked in (True, False):
             for engine in (True, False):
                 for family, width in _WIDTHS.items():
@@ -186,7 +230,8 @@ def _learn_row(columns: tuple[str, ...]) -> Callable[[bytes], Layout | None]:
 
 
 def service_reader(family: int, counters: bool) -> Reader:
-    """Reads the records of dumps of services, whole datagrams at once where they are alike. family: the IPVS family's id.
+    """Reads the records of dumps of services, whole datagrams at once where they are alike. family:
+    the IPVS family's id.
 
     Without counters, the services have none.
     """
@@ -194,7 +239,9 @@ def service_reader(family: int, counters: bool) -> Reader:
 
 
 def overview_reader(family: int) -> Reader:
-    """The same, but a service by an IPv4 address without flags is the tuple that model.Overview has of it."""
+    """The same, but a service by an IPv4 address without flags is the tuple that model.Overview has
+    of it.
+    """
     return Reader((family, NLM_F_MULTI), _learn_known)
 
 

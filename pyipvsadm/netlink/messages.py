@@ -1,9 +1,12 @@
-"""Generic netlink messages to bytes and back, sans-I/O: headers, attributes, the controller's one question.
+"""Generic netlink messages to bytes and back, sans-I/O: headers, attributes, the controller's one
+question.
 
-Owns: the framing (uapi netlink.h, genetlink.h). Must never know: sockets, what IPVS puts in its attributes (netlink/codec.py).
+Owns: the framing (uapi netlink.h, genetlink.h). Must never know: sockets, what IPVS puts in its
+attributes (netlink/codec.py).
 
-How it works. A message is nlmsghdr (length, type, flags, sequence, port id), genlmsghdr (command, version, reserved) and
-attributes (length, type, payload padded to 4 bytes), nested ones among them, all in the machine's order.
+How it works. A message is nlmsghdr (length, type, flags, sequence, port id), genlmsghdr (command,
+version, reserved) and attributes (length, type, payload padded to 4 bytes), nested ones among them,
+all in the machine's order.
 """
 
 from __future__ import annotations
@@ -59,7 +62,10 @@ def pack_attribute(kind: int, payload: bytes) -> bytes:
 
 def pack_message(family: int, command: int, flags: int, seq: int, payload: bytes) -> bytes:
     """A whole request of a generic netlink family; port id 0: the kernel fills in the sender's."""
-    return _HEADER.pack(HEADER + len(payload), family, flags, seq, 0, command, FAMILY_VERSION, 0) + payload
+    return (
+        _HEADER.pack(HEADER + len(payload), family, flags, seq, 0, command, FAMILY_VERSION, 0)
+        + payload
+    )
 
 
 def with_ack(request: bytes) -> bytes:
@@ -86,7 +92,9 @@ class Message:
         self.body = body
 
     def errno(self) -> int:
-        """Of NLMSG_ERROR and NLMSG_DONE: a positive errno, 0 for an acknowledgement (and for a DONE without a word)."""
+        """Of NLMSG_ERROR and NLMSG_DONE: a positive errno, 0 for an acknowledgement (and for a DONE
+        without a word).
+        """
         if len(self.body) < 4:
             if self.type == NLMSG_ERROR:
                 raise WireError("an error message without its errno")
@@ -116,7 +124,9 @@ def iter_messages(datagram: bytes) -> Iterator[Message]:
 
 
 def is_dump_end(datagram: bytes | memoryview, seq: int) -> bool:
-    """Whether DONE bytes are the good end of a dump: no errno, not interrupted. What is not is left to `messages`."""
+    """Whether DONE bytes are the good end of a dump: no errno, not interrupted. What is not is left
+    to `messages`.
+    """
     return _DONE.unpack(datagram) == (DONE, NLMSG_DONE, NLM_F_MULTI, seq, 0)
 
 

@@ -1,6 +1,7 @@
 """Netlink messages in words, attribute by attribute: what IPVSADM_DEBUG=netlink prints.
 
-Owns: the names of commands and attributes. Must never know: sockets, streams. Numbers and layouts are netlink/codec.py's.
+Owns: the names of commands and attributes. Must never know: sockets, streams. Numbers and layouts
+are netlink/codec.py's.
 """
 
 from __future__ import annotations
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
 
 
 def _number(data: bytes, little: bool, signed: bool = False) -> str:
-    """A number of up to 8 bytes; more is no number, and Python refuses to write thousands of digits."""
-    return str(int.from_bytes(data, "little" if little else "big", signed=signed)) if len(data) <= 8 else _hex(data)
+    """A number of up to 8 bytes; more is no number, and Python refuses to write thousands of
+    digits.
+    """
+    return (
+        str(int.from_bytes(data, "little" if little else "big", signed=signed))
+        if len(data) <= 8
+        else _hex(data)
+    )
 
 
 def _host(data: bytes) -> str:
@@ -55,7 +62,19 @@ _COMMANDS = {
 _STATS: Table = {
     at: (name, _host)
     for at, name in enumerate(
-        ("CONNS", "INPKTS", "OUTPKTS", "INBYTES", "OUTBYTES", "CPS", "INPPS", "OUTPPS", "INBPS", "OUTBPS"), 1
+        (
+            "CONNS",
+            "INPKTS",
+            "OUTPKTS",
+            "INBYTES",
+            "OUTBYTES",
+            "CPS",
+            "INPPS",
+            "OUTPPS",
+            "INBPS",
+            "OUTBPS",
+        ),
+        1,
     )
 }
 _STATS[11] = ("PAD", _hex)  # aligns the 64-bit values after it on machines that want that
@@ -113,16 +132,25 @@ _COMMAND: Table = {
     codec.TIMEOUT_TCP_FIN: ("TIMEOUT_TCP_FIN", _host),
     codec.TIMEOUT_UDP: ("TIMEOUT_UDP", _host),
 }
-_INFO: Table = {codec.INFO_VERSION: ("VERSION", _hex), codec.INFO_CONN_TAB_SIZE: ("CONN_TAB_SIZE", _host)}
+_INFO: Table = {
+    codec.INFO_VERSION: ("VERSION", _hex),
+    codec.INFO_CONN_TAB_SIZE: ("CONN_TAB_SIZE", _host),
+}
 _CONTROLLER: Table = {
     messages.CTRL_ATTR_FAMILY_ID: ("FAMILY_ID", _host),
     messages.CTRL_ATTR_FAMILY_NAME: ("FAMILY_NAME", _string),
 }
-_FLAGS = ((messages.NLM_F_REQUEST, "REQUEST"), (messages.NLM_F_MULTI, "MULTI"), (messages.NLM_F_ACK, "ACK"))
+_FLAGS = (
+    (messages.NLM_F_REQUEST, "REQUEST"),
+    (messages.NLM_F_MULTI, "MULTI"),
+    (messages.NLM_F_ACK, "ACK"),
+)
 
 
 def describe(direction: str, datagram: bytes) -> Iterator[str]:
-    """The lines for a datagram that was "sent" or "received". What cannot be read is shown in hexadecimal."""
+    """The lines for a datagram that was "sent" or "received". What cannot be read is shown in
+    hexadecimal.
+    """
     try:
         for message in messages.iter_messages(datagram):
             yield from _message(direction, message)

@@ -1,10 +1,10 @@
 """Rule lines of the plain shape that -S writes, to changes, past the scanner.
 
-Owns: that shape. Must never know: what else a line may hold (grammar/parser.py reads that): it returns None for what
-it does not know.
+Owns: that shape. Must never know: what else a line may hold (grammar/parser.py reads that): it
+returns None for what it does not know.
 
-What it yields is what the scanner yields (a property test holds them together); it only gets there at a tenth of the cost,
-because a rule file names the same few services and servers again and again.
+What it yields is what the scanner yields (a property test holds them together); it only gets there
+at a tenth of the cost, because a rule file names the same few services and servers again and again.
 """
 
 from __future__ import annotations
@@ -62,23 +62,49 @@ class Rules:
         return None if server is None else Change(NEW_DEST, service, server)
 
     def _new(self, rip: str, method: str, weight: str, af: int, port: int) -> Destination | None:
-        """The same server stands under many services: it is made once for all that have this family and port."""
+        """The same server stands under many services: it is made once for all that have this family
+        and port.
+        """
         found = self._numeric(rip)
         forward = _METHODS.get(method)
-        if found is None or forward is None or not _is_number(weight) or (found.family != af and forward != TUNNEL):
+        if (
+            found is None
+            or forward is None
+            or not _is_number(weight)
+            or (found.family != af and forward != TUNNEL)
+        ):
             return None
         if len(self._servers) > REMEMBERED:
             self._servers.clear()
-        server = Destination(found.family, found.addr, (found.port or 0) if forward == MASQ else port, forward, int(weight))
+        server = Destination(
+            found.family,
+            found.addr,
+            (found.port or 0) if forward == MASQ else port,
+            forward,
+            int(weight),
+        )
         self._servers[rip, method, weight, af, port] = server
         return server
 
     def _service(self, option: str, vip: str, scheduler: str) -> Change | None:
         known = self._known(option, vip)
-        if known is None or not known.port or not scheduler.isascii() or not 0 < len(scheduler) <= 15:
+        if (
+            known is None
+            or not known.port
+            or not scheduler.isascii()
+            or not 0 < len(scheduler) <= 15
+        ):
             return None
         return Change(
-            NEW_SERVICE, Service(known.af, known.protocol, known.addr, known.port, scheduler=scheduler, netmask=known.netmask)
+            NEW_SERVICE,
+            Service(
+                known.af,
+                known.protocol,
+                known.addr,
+                known.port,
+                scheduler=scheduler,
+                netmask=known.netmask,
+            ),
         )
 
     def _known(self, option: str, vip: str) -> Service | None:

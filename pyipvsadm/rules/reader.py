@@ -1,7 +1,8 @@
-"""Read rule text: lines into words, words into what each line asks for. -R, --apply and tables in files read it here.
+"""Read rule text: lines into words, words into what each line asks for. -R, --apply and tables in
+files read it here.
 
-Owns: the reference's tokens (config_stream.c), which lines take the fast path, the error of a line that ends the run.
-Must never know: backends, what is done with a line.
+Owns: the reference's tokens (config_stream.c), which lines take the fast path, the error of a line
+that ends the run. Must never know: backends, what is done with a line.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 
 def steps(text: bytes, world: Context) -> Iterator[tuple[int, Step]]:
-    """Each line's number and its change; of a line that changes nothing the Request, of one that popt refuses the Skipped.
+    """Each line's number and its change; of a line that changes nothing the Request, of one that
+    popt refuses the Skipped.
 
     Raises Usage, with the line's number, where 1.31 would end the run.
     """
@@ -51,7 +53,9 @@ def line(at: int, words: list[str], world: Context) -> Step:
     try:
         request = scanner.request()
         if request.ours:
-            raise Usage(f"--{next(iter(request.ours))} does not belong in rules: give it on the command line")
+            raise Usage(
+                f"--{next(iter(request.ours))} does not belong in rules: give it on the command line"
+            )
         if request.command == "restore":
             raise Usage(TRY_HELP, EXIT_REFUSED)
         if request.command in ("help", "version"):
@@ -72,9 +76,10 @@ BLOCK = 1 << 18  # bytes of rule text taken apart at once
 def tokenize(text: bytes) -> Iterator[tuple[int, list[str]]]:
     """The words of each line that has any, with its number (from 1).
 
-    As config_stream_read takes them: blank, tab and CR part words, the word `ipvsadm` is dropped wherever it stands, and a
-    word ends at a NUL. Ours: no line is passed over, the last one neither (that forgets it where it ends in two blanks and
-    no line end); a line whose first word starts with `#` is a comment, unless a CR within it could hide a rule.
+    As config_stream_read takes them: blank, tab and CR part words, the word `ipvsadm` is dropped
+    wherever it stands, and a word ends at a NUL. Ours: no line is passed over, the last one neither
+    (that forgets it where it ends in two blanks and no line end); a line whose first word starts
+    with `#` is a comment, unless a CR within it could hide a rule.
     """
     at = 0
     for block in _split_blocks(text):
@@ -87,13 +92,21 @@ def tokenize(text: bytes) -> Iterator[tuple[int, list[str]]]:
             if "" in words:
                 words = [word for word in words if word]
             if odd:
-                words = [word for word in [word.partition("\0")[0] for word in words] if word != "ipvsadm"]
-            if words and (words[0][:1] != "#" or (raw and b"\r" in raw[at - first].strip(b" \t\r"))):
+                words = [
+                    word
+                    for word in [word.partition("\0")[0] for word in words]
+                    if word != "ipvsadm"
+                ]
+            if words and (
+                words[0][:1] != "#" or (raw and b"\r" in raw[at - first].strip(b" \t\r"))
+            ):
                 yield at, words
 
 
 def _split_blocks(text: bytes) -> Iterator[bytes]:
-    """The text in blocks of whole lines, without the line end of their last: a large one is never held twice as words."""
+    """The text in blocks of whole lines, without the line end of their last: a large one is never
+    held twice as words.
+    """
     start = 0
     while (end := text.find(b"\n", start + BLOCK)) >= 0:
         yield text[start:end]
@@ -102,9 +115,15 @@ def _split_blocks(text: bytes) -> Iterator[bytes]:
 
 
 def format_version_error(text: bytes) -> str:
-    """What to say of text whose first line names a format that this release does not know; "" where there is none."""
+    """What to say of text whose first line names a format that this release does not know; "" where
+    there is none.
+    """
     end = text.find(b"\n")
-    first = text[len(HEADING) : len(text) if end < 0 else end] if text.startswith(HEADING.encode()) else b""
+    first = (
+        text[len(HEADING) : len(text) if end < 0 else end]
+        if text.startswith(HEADING.encode())
+        else b""
+    )
     digits = first.strip()[:9]
     if not digits.isdigit() or int(digits) <= FORMAT:
         return ""

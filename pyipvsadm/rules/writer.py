@@ -1,7 +1,8 @@
 """Write rule text: records into the lines of -S.
 
-Owns: the reference's rules (ipvsadm.c: print_service_entry, print_tunnel_rule), and the
-`full` form that loses nothing, which is also the embedded table's file. Must never know: files, backends, what a word means.
+Owns: the reference's rules (ipvsadm.c: print_service_entry, print_tunnel_rule), and the `full` form
+that loses nothing, which is also the embedded table's file. Must never know: files, backends, what
+a word means.
 """
 
 from __future__ import annotations
@@ -74,22 +75,34 @@ def selector(service: Service, endpoint: Endpoint) -> str:
 
 
 def mask_text(service: Service) -> str:
-    """The netmask of persistence where it is not the default, else "". IPv4 dotted, IPv6 the prefix length."""
+    """The netmask of persistence where it is not the default, else "". IPv4 dotted, IPv6 the prefix
+    length.
+    """
     if service.af == AF_INET6:
         return "" if service.netmask == NO_MASK6 else str(service.netmask)
-    return "" if service.netmask == NO_MASK4 else address_text(AF_INET, service.netmask.to_bytes(4, "big"))
+    return (
+        ""
+        if service.netmask == NO_MASK4
+        else address_text(AF_INET, service.netmask.to_bytes(4, "big"))
+    )
 
 
 def scheduler_flags(service: Service) -> str | None:
-    """The names of its scheduler flags with commas, None when it has none; sh and mh have no name for the third."""
+    """The names of its scheduler flags with commas, None when it has none; sh and mh have no name
+    for the third.
+    """
     if not service.flags & _SCHEDULER_FLAGS:
         return None
     own = service.scheduler if service.scheduler in ("sh", "mh") else ""
-    return ",".join(name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit)
+    return ",".join(
+        name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit
+    )
 
 
 def service_rule(service: Service, named: str, full: bool = False, command: str = "-A") -> str:
-    """The -A line of a service. full: also a netmask without persistence, and flags by names that any scheduler takes."""
+    """The -A line of a service. full: also a netmask without persistence, and flags by names that
+    any scheduler takes.
+    """
     rule = f"{command} {named} -s {service.scheduler}"
     mask = mask_text(service)
     if service.flags & PERSISTENT:
@@ -103,7 +116,9 @@ def service_rule(service: Service, named: str, full: bool = False, command: str 
     flags = scheduler_flags(service)
     if flags is not None:
         if full:
-            flags = ",".join(name for name, bit, only in SCHEDULER_FLAGS if not only and service.flags & bit)
+            flags = ",".join(
+                name for name, bit, only in SCHEDULER_FLAGS if not only and service.flags & bit
+            )
         rule += f" -b {flags}"
     return rule + "\n"
 
@@ -112,7 +127,9 @@ _NAMES = {AF_INET: "%s", AF_INET6: "%s"}
 
 
 class Hosts:
-    """How real servers are named, each in its service's protocol, and found out once. shapes: a % format by family."""
+    """How real servers are named, each in its service's protocol, and found out once. shapes: a %
+    format by family.
+    """
 
     def __init__(self, endpoint: Endpoint, shapes: Mapping[int, str] = _NAMES) -> None:
         self._endpoint = endpoint
@@ -126,8 +143,13 @@ class Hosts:
 
     def of(self, protocol: int, rows: list[Row]) -> list[str]:
         """A text a row."""
-        if len(rows) > MANY and self._endpoint is format_numeric and {len(row[0]) for row in rows} == {4}:
-            # So many are hardly found in another service again: writing them down at once is half of remembering them.
+        if (
+            len(rows) > MANY
+            and self._endpoint is format_numeric
+            and {len(row[0]) for row in rows} == {4}
+        ):
+            # So many are hardly found in another service again: writing them down at once is half
+            # of remembering them.
             shape = self._shapes[AF_INET]
             ports = _Ports()
             return [shape % (inet_ntop(AF_INET, row[0]) + ports[row[1]]) for row in rows]
@@ -171,9 +193,12 @@ class _Options(dict["Row", str]):
 
 
 class ServerRules:
-    """The -a lines of real servers. A method or tunnel type this release does not know stands as its number."""
+    """The -a lines of real servers. A method or tunnel type this release does not know stands as
+    its number.
+    """
 
-    COLUMNS = ("forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower")  # of the rows, see model.row
+    # of the rows, see model.row
+    COLUMNS = ("forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._hosts = Hosts(endpoint)
@@ -186,7 +211,9 @@ class ServerRules:
         if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
             return f"{start}{self._hosts.one(service.protocol, rows[0])}{options[rows[0][2:]]}"
         hosts = self._hosts.of(service.protocol, rows)
-        return "".join([f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)])
+        return "".join(
+            [f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)]
+        )
 
 
 def destination_rule(d: Destination, named: str, endpoint: str, command: str = "-a") -> str:
@@ -194,21 +221,36 @@ def destination_rule(d: Destination, named: str, endpoint: str, command: str = "
     return f"{command} {named} -r {endpoint}{server_options(*row(d, ServerRules.COLUMNS)[2:])}"
 
 
-def server_options(forward: int, weight: int, tun_type: int, tun_port: bytes, tun_flags: int, upper: int, lower: int) -> str:
-    """What follows a server's address in its -a line, the line end included. tun_port: two bytes in network order."""
+def server_options(
+    forward: int,
+    weight: int,
+    tun_type: int,
+    tun_port: bytes,
+    tun_flags: int,
+    upper: int,
+    lower: int,
+) -> str:
+    """What follows a server's address in its -a line, the line end included. tun_port: two bytes in
+    network order.
+    """
     rule = f" {_FORWARDING.get(forward, forward)} -w {weight}"
     if upper:
         rule += f" -x {upper}"
     if lower:
         rule += f" -y {lower}"
     if forward == TUNNEL:
-        rule += f" --tun-type {TUNNEL_TYPES[tun_type] if tun_type < len(TUNNEL_TYPES) else tun_type}"
+        rule += (
+            f" --tun-type {TUNNEL_TYPES[tun_type] if tun_type < len(TUNNEL_TYPES) else tun_type}"
+        )
         if tun_type != IPIP:
             if tun_type != GRE:
                 rule += f" --tun-port {int.from_bytes(tun_port, 'big')}"
-            rule += {0: " --tun-nocsum", 1: " --tun-csum", 2: " --tun-remcsum", 3: " --tun-csum --tun-remcsum"}.get(
-                tun_flags, f" {tun_flags}"
-            )
+            rule += {
+                0: " --tun-nocsum",
+                1: " --tun-csum",
+                2: " --tun-remcsum",
+                3: " --tun-csum --tun-remcsum",
+            }.get(tun_flags, f" {tun_flags}")
     return rule + "\n"
 
 
@@ -236,7 +278,10 @@ def change_rule(change: Change) -> str:
     """What makes the change: the line that -R accepts, where the grammar can say it, in numbers."""
     service, server, daemon = change.service, change.destination, change.daemon
     if change.op in _OF_SERVERS and service is not None and server is not None:
-        named, endpoint = selector(service, format_numeric), format_numeric(server.af, server.addr, server.port)
+        named, endpoint = (
+            selector(service, format_numeric),
+            format_numeric(server.af, server.addr, server.port),
+        )
         if change.op == DEL_DEST:
             return f"-d {named} -r {endpoint}\n"
         return destination_rule(server, named, endpoint, _OF_SERVERS[change.op])
@@ -253,11 +298,14 @@ def change_rule(change: Change) -> str:
     return timeouts_rule(change.timeouts)
 
 
-def full(rows: Rows, timeouts: Timeouts, daemons: Iterable[Daemon], endpoint: Endpoint) -> Iterator[tuple[Change, str]]:
-    """Lines that lose nothing with what each is to do: time-outs, daemons, services, each one's servers with the oldest first.
+def full(
+    rows: Rows, timeouts: Timeouts, daemons: Iterable[Daemon], endpoint: Endpoint
+) -> Iterator[tuple[Change, str]]:
+    """Lines that lose nothing with what each is to do: time-outs, daemons, services, each one's
+    servers with the oldest first.
 
-    rows: services in the order of their lines, with their servers newest first. -g and -i lines take the service's port
-    whatever they say (ipvsadm.c: process_options).
+    rows: services in the order of their lines, with their servers newest first. -g and -i lines
+    take the service's port whatever they say (ipvsadm.c: process_options).
     """
     yield Change(SET_CONFIG, timeouts=timeouts), timeouts_rule(timeouts)
     for daemon in daemons:
@@ -266,10 +314,18 @@ def full(rows: Rows, timeouts: Timeouts, daemons: Iterable[Daemon], endpoint: En
         named = selector(service, endpoint)
         yield Change(NEW_SERVICE, service), service_rule(service, named, full=True)
         for d in reversed(servers):
-            yield Change(NEW_DEST, service, d), destination_rule(d, named, endpoint(d.af, d.addr, d.port, service.protocol))
+            yield (
+                Change(NEW_DEST, service, d),
+                destination_rule(d, named, endpoint(d.af, d.addr, d.port, service.protocol)),
+            )
 
 
 def whole(table: Backend) -> str:
     """The table as text that loses nothing, in its own order."""
     rows = ((service, table.destinations(service)) for service in table.services(counters=False))
-    return "".join([f"{HEADING}{FORMAT}\n", *(text for _, text in full(rows, table.timeouts(), table.daemons(), format_numeric))])
+    return "".join(
+        [
+            f"{HEADING}{FORMAT}\n",
+            *(text for _, text in full(rows, table.timeouts(), table.daemons(), format_numeric)),
+        ]
+    )

@@ -1,8 +1,11 @@
-"""The reference's listing, byte for byte, trailing blanks included (ipvsadm.c: print_title, print_service_entry, list_*).
+"""The reference's listing, byte for byte, trailing blanks included (ipvsadm.c: print_title,
+print_service_entry, list_*).
 
-Owns: columns, widths, scaling, truncation. Must never know: backends, where names come from, streams.
+Owns: columns, widths, scaling, truncation. Must never know: backends, where names come from,
+streams.
 
-`shown` is the set of slots of the request ("stats", "rate", ...); `endpoint` gives HOST:PORT, by name or in numbers.
+`shown` is the set of slots of the request ("stats", "rate", ...); `endpoint` gives HOST:PORT, by
+name or in numbers.
 """
 
 from __future__ import annotations
@@ -53,13 +56,16 @@ _TITLES = {
 _TITLE_FLAGS = "Prot LocalAddress:Port Scheduler Flags\n"
 _SERVER = "  -> RemoteAddress:Port\n"
 _SERVER_PLAIN = "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
-_SERVER_TUNNEL = "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
+_SERVER_TUNNEL = (
+    "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
+)
 
 _FOUR = " %-10d %-10d %-10d %-10d\n"
 _FIVE = "%9d%9d%9d%9d%9d\n"
 SCALED = 100_000_000  # the least number that is shown with a unit
 
-# How a server's line starts: 1.31 has a buffer of 60 for an IPv6 name, and cuts others at the column's end.
+# How a server's line starts: 1.31 has a buffer of 60 for an IPv6 name, and cuts others at the
+# column's end.
 _STARTS = {AF_INET: "  -> %-28.28s", AF_INET6: "  -> %-28.59s"}
 
 # Which of several views is shown (print_title's order).
@@ -99,7 +105,9 @@ def columns(shown: Shown) -> tuple[str, ...]:
 
 
 class Listing:
-    """Services and their servers as text, sorted unless shown has "nosort"; how a server is named is found out once."""
+    """Services and their servers as text, sorted unless shown has "nosort"; how a server is named
+    is found out once.
+    """
 
     def __init__(self, shown: Shown, endpoint: Endpoint) -> None:
         view = view_of(shown)
@@ -110,7 +118,9 @@ class Listing:
         self._half = _HALVES.get(view)
         _, template, rest = _ROWS[view]
         self._sums: Line = _exactly if exact else _sums
-        self._line: Line = _small(template, rest) if template and not exact else lambda values: rest(values, exact)
+        self._line: Line = (
+            _small(template, rest) if template and not exact else lambda values: rest(values, exact)
+        )
 
     def service(self, found: Service, rows: list[Row]) -> str:
         """A service and its servers."""
@@ -135,7 +145,9 @@ def heading(found: Service, endpoint: Endpoint) -> str:
 def _name(found: Service, endpoint: Endpoint) -> str:
     if found.fwmark:
         return f"FWM  {found.fwmark} IPv6" if found.af == AF_INET6 else f"FWM  {found.fwmark}"
-    name = _PROTOCOLS.get(found.protocol, "?    ") + endpoint(found.af, found.addr, found.port, found.protocol)
+    name = _PROTOCOLS.get(found.protocol, "?    ") + endpoint(
+        found.af, found.addr, found.port, found.protocol
+    )
     return name[: 33 if found.af == AF_INET else 64]
 
 
@@ -189,7 +201,11 @@ def tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) -> str:
     name = TUNNEL_TYPES[tun_type]
     sums = _CHECKSUMS.get(tun_flags, str(tun_flags))
     # The reference has 15 columns for it (snprintf into 16 bytes).
-    return {IPIP: name, GUE: f"{name}:{int.from_bytes(tun_port, 'big')}:{sums}", GRE: f"{name}:{sums}"}[tun_type][:15]
+    return {
+        IPIP: name,
+        GUE: f"{name}:{int.from_bytes(tun_port, 'big')}:{sums}",
+        GRE: f"{name}:{sums}",
+    }[tun_type][:15]
 
 
 def _plain(values: Values, _: bool) -> str:
@@ -222,7 +238,9 @@ def _tunnels(values: Values, _: bool) -> str:
 
 
 def _small(template: str, rest: Callable[[Values, bool], str]) -> Line:
-    """What makes lines of values that are mostly small: a template costs half of what an f-string or a call a value does."""
+    """What makes lines of values that are mostly small: a template costs half of what an f-string
+    or a call a value does.
+    """
     zeros = (0,) * template.count("%")
     idle = template % zeros
 
@@ -251,7 +269,11 @@ _ROWS: dict[str, tuple[tuple[str, ...], str, Callable[[Values, bool], str]]] = {
     "rate": (("rates",), " %8d %8d %8d%9d%9d\n", _rate),
     "thresholds": (("upper", "lower", "active", "inactive"), _FOUR, _thresholds),
     "persistent-conn": (("weight", "active", "inactive", "persistent"), "", _persistent),
-    "tun-info": (("forward", "weight", "tun_type", "tun_port", "tun_flags", "active", "inactive"), "", _tunnels),
+    "tun-info": (
+        ("forward", "weight", "tun_type", "tun_port", "tun_flags", "active", "inactive"),
+        "",
+        _tunnels,
+    ),
 }
 
 

@@ -1,7 +1,8 @@
-"""/proc/net/ip_vs_conn: its lines into values, values into the reference's lines (ipvsadm.c: print_conn, list_conn).
+"""/proc/net/ip_vs_conn: its lines into values, values into the reference's lines (ipvsadm.c:
+print_conn, list_conn).
 
-Owns: that file's columns (ip_vs_conn.c: ip_vs_conn_seq_show) and the listing of connections. Must never know: backends,
-resolvers, streams.
+Owns: that file's columns (ip_vs_conn.c: ip_vs_conn_seq_show) and the listing of connections. Must
+never know: backends, resolvers, streams.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 REMEMBERED = 1 << 14  # texts
 
 SYN_RECV_SECONDS = 60
-HANDSHAKE = 3  # seconds after which an answer is late: a client asks again after one second, and after two more
-_TEMPLATES = ([b"NONE"], [b"ASSURED"])  # states of persistence templates (ip_vs_proto.c: ip_vs_state_name)
+# seconds after which an answer is late: a client asks again after one second, and after two more
+HANDSHAKE = 3
+# states of persistence templates (ip_vs_proto.c: ip_vs_state_name)
+_TEMPLATES = ([b"NONE"], [b"ASSURED"])
 
 TITLE = "IPVS connection entries\npro expire state       source             virtual            destination\n"
 TITLE_ENGINE = (
@@ -36,9 +39,21 @@ TITLE_ENGINE = (
 
 
 class Connection(Record):
-    """A connection or a template. Ends are (family, address, port); expires in seconds; engine, data: "" without one."""
+    """A connection or a template. Ends are (family, address, port); expires in seconds; engine,
+    data: "" without one.
+    """
 
-    __slots__ = ("client", "data", "engine", "expires", "number", "protocol", "server", "state", "virtual")
+    __slots__ = (
+        "client",
+        "data",
+        "engine",
+        "expires",
+        "number",
+        "protocol",
+        "server",
+        "state",
+        "virtual",
+    )
 
     def __init__(
         self,
@@ -75,10 +90,21 @@ def _end(address: str, port: str) -> tuple[int, bytes, int]:
 
 def parse(line: bytes) -> Connection:
     """A connection from its line; Failed when it is none."""
-    # Of bytes, split() takes isspace()'s blanks; of text, it would part an engine's data at any blank of Unicode.
+    # Of bytes, split() takes isspace()'s blanks; of text, it would part an engine's data at any
+    # blank of Unicode.
     words = os.fsdecode(b" ".join(line.split())).split(" ")
     try:
-        protocol, client, client_port, virtual, virtual_port, server, server_port, state, expires = words[:9]
+        (
+            protocol,
+            client,
+            client_port,
+            virtual,
+            virtual_port,
+            server,
+            server_port,
+            state,
+            expires,
+        ) = words[:9]
         engine, data = words[9:11] if len(words) > 10 else ("", "")
         return Connection(
             protocol,
@@ -94,11 +120,15 @@ def parse(line: bytes) -> Connection:
         raise Failed(f"unexpected input from {CONNECTIONS_FILE}: {line[:80]!r}") from None
 
 
-def tally_handshakes(lines: Iterable[bytes]) -> dict[tuple[tuple[int, bytes, int], ...], tuple[int, int]]:
-    """Count the TCP connections of the file, its heading left out, by (virtual, server): how many stay in SYN_RECV, and all.
+def tally_handshakes(
+    lines: Iterable[bytes],
+) -> dict[tuple[tuple[int, bytes, int], ...], tuple[int, int]]:
+    """Count the TCP connections of the file, its heading left out, by (virtual, server): how many
+    stay in SYN_RECV, and all.
 
-    One stays there when its timer (60 s, set anew by each packet; ip_vs_proto_tcp.c: tcp_timeouts) has run for HANDSHAKE
-    seconds: an answer would have moved it on. Failed when a line is none of the file's.
+    One stays there when its timer (60 s, set anew by each packet; ip_vs_proto_tcp.c: tcp_timeouts)
+    has run for HANDSHAKE seconds: an answer would have moved it on. Failed when a line is none of
+    the file's.
     """
     counts: dict[tuple[bytes, ...], list[int]] = {}
     samples: dict[tuple[bytes, ...], bytes] = {}
@@ -110,16 +140,22 @@ def tally_handshakes(lines: Iterable[bytes]) -> dict[tuple[tuple[int, bytes, int
         if key not in counts:
             counts[key] = [0, 0]
             samples[key] = line
-        counts[key][0] += words[7:8] == [b"SYN_RECV"] and parse(line).expires <= SYN_RECV_SECONDS - HANDSHAKE
+        counts[key][0] += (
+            words[7:8] == [b"SYN_RECV"] and parse(line).expires <= SYN_RECV_SECONDS - HANDSHAKE
+        )
         counts[key][1] += 1
     found = {key: parse(line) for key, line in samples.items()}
-    return {(found[key].virtual, found[key].server): (stay, every) for key, (stay, every) in counts.items()}
+    return {
+        (found[key].virtual, found[key].server): (stay, every)
+        for key, (stay, every) in counts.items()
+    }
 
 
 class Numbers:
     """Lines of the file to lines of the listing in numbers, past the records.
 
-    Virtual services, servers and times are few and remembered; what is not a plain line of nine words goes through parse.
+    Virtual services, servers and times are few and remembered; what is not a plain line of nine
+    words goes through parse.
     """
 
     def __init__(self, engine: bool) -> None:
@@ -131,7 +167,9 @@ class Numbers:
     def text(self, line: bytes) -> str:
         """The listing's line; Failed when the file's is none."""
         try:
-            protocol, client, port, virtual, virtual_port, server, server_port, state, expires = line.split()
+            protocol, client, port, virtual, virtual_port, server, server_port, state, expires = (
+                line.split()
+            )
             if len(client) == 8:
                 source = f"{inet_ntop(AF_INET, int(client, 16).to_bytes(4, 'big'))}:{int(port, 16) & 0xFFFF}"
             else:
@@ -174,7 +212,8 @@ def _time(seconds: int) -> str:
 def text(found: Connection, endpoint: Endpoint, engine: bool) -> str:
     """Its line in the listing; engine: with what a persistence engine remembers of it."""
     client, virtual, server = (
-        endpoint(family, addr, port, found.number)[:59] for family, addr, port in (found.client, found.virtual, found.server)
+        endpoint(family, addr, port, found.number)[:59]
+        for family, addr, port in (found.client, found.virtual, found.server)
     )
     line = f"{found.protocol:3} {_time(found.expires):6} {found.state:11} {client:18} {virtual:18} "
     if engine and found.engine:

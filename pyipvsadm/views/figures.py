@@ -1,7 +1,8 @@
-"""Figures for people: numbers with units, spans of time, bars, sparklines, and text that is fit for a terminal.
+"""Figures for people: numbers with units, spans of time, bars, sparklines, and text that is fit for
+a terminal.
 
-Owns: how each of them is written, and what the environment says of a terminal. Must never know: records, columns, which colours.
-Pure.
+Owns: how each of them is written, and what the environment says of a terminal. Must never know:
+records, columns, which colours. Pure.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 class Marks:
-    """The characters that bars and sparklines are made of: parts of a full cell, least first, and heights, least first."""
+    """The characters that bars and sparklines are made of: parts of a full cell, least first, and
+    heights, least first.
+    """
 
     __slots__ = ("heights", "parts")
 
@@ -75,7 +78,9 @@ def span(seconds: int) -> str:
 
 
 def bar(share: float, width: int, marks: Marks = BLOCKS) -> str:
-    """A bar of up to `width` cells for a share from 0 to 1. Whatever is more than nothing is seen."""
+    """A bar of up to `width` cells for a share from 0 to 1. Whatever is more than nothing is
+    seen.
+    """
     steps = len(marks.parts)
     filled = min(round(share * width * steps), width * steps)
     if share > 0:
@@ -84,10 +89,13 @@ def bar(share: float, width: int, marks: Marks = BLOCKS) -> str:
     return marks.parts[-1] * whole + (marks.parts[part - 1] if part else "")
 
 
-def sparkline(samples: Iterable[tuple[float, float, float]], now: float, width: int, marks: Marks = BLOCKS) -> str:
+def sparkline(
+    samples: Iterable[tuple[float, float, float]], now: float, width: int, marks: Marks = BLOCKS
+) -> str:
     """The last minute in `width` cells, the newest at the right; blank where nothing is known.
 
-    samples: (from, until, value), seconds on the clock of `now`; the highest value has the full height.
+    samples: (from, until, value), seconds on the clock of `now`; the highest value has the full
+    height.
     """
     step = MINUTE / width
     cells: list[float | None] = [None] * width
@@ -98,4 +106,7 @@ def sparkline(samples: Iterable[tuple[float, float, float]], now: float, width: 
             cells[at] = max(value, cells[at] or 0.0)
     top = max((value for value in cells if value is not None), default=0.0)
     heights = len(marks.heights) - 1
-    return "".join(" " if value is None else marks.heights[round(value / top * heights) if top else 0] for value in cells)
+    return "".join(
+        " " if value is None else marks.heights[round(value / top * heights) if top else 0]
+        for value in cells
+    )

@@ -1,10 +1,13 @@
-"""Columns that fit a width: what is too long for its column gets a line of its own, and nothing is cut.
+"""Columns that fit a width: what is too long for its column gets a line of its own, and nothing is
+cut.
 
-Owns: widths, folding, colours, how lines become a terminal's text (rich). Must never know: records, what a column means.
+Owns: widths, folding, colours, how lines become a terminal's text (rich). Must never know: records,
+what a column means.
 
-A line is a list of (text, style); a style is one of rich's, in ANSI's names of colours, so that they are the reader's own
-and work on light and dark. Why no rich.table: it takes 0.25 ms a row (a listing of 10,000 servers would take 3 s), cuts
-numbers where a window is narrow, and makes columns of their own for every service.
+A line is a list of (text, style); a style is one of rich's, in ANSI's names of colours, so that
+they are the reader's own and work on light and dark. Why no rich.table: it takes 0.25 ms a row (a
+listing of 10,000 servers would take 3 s), cuts numbers where a window is narrow, and makes columns
+of their own for every service.
 """
 
 from __future__ import annotations
@@ -32,11 +35,15 @@ HEADING = "dim"
 
 
 class Look:
-    """What the reader's terminal shows: its width, which characters, which colours (rich's color_system, None for none)."""
+    """What the reader's terminal shows: its width, which characters, which colours (rich's
+    color_system, None for none).
+    """
 
     __slots__ = ("color", "marks", "styled", "width")
 
-    def __init__(self, width: int, marks: Marks = BLOCKS, styled: bool = False, color: bool = False) -> None:
+    def __init__(
+        self, width: int, marks: Marks = BLOCKS, styled: bool = False, color: bool = False
+    ) -> None:
         self.width = max(width, NARROWEST)
         self.marks = marks
         self.styled = styled
@@ -44,11 +51,18 @@ class Look:
 
 
 def look(environ: Mapping[str, str], terminal: bool, width: int) -> Look:
-    """What to draw with. NO_COLOR leaves bold and dim; a pipe gets no style at all; a locale without UTF-8, plain characters."""
+    """What to draw with. NO_COLOR leaves bold and dim; a pipe gets no style at all; a locale
+    without UTF-8, plain characters.
+    """
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     # The Linux console's font has few of the blocks.
     blocks = locale.lower().replace("-", "").endswith("utf8") and environ.get("TERM") != "linux"
-    return Look(width, BLOCKS if blocks else PLAIN, terminal and has_styles(environ), terminal and has_colours(environ))
+    return Look(
+        width,
+        BLOCKS if blocks else PLAIN,
+        terminal and has_styles(environ),
+        terminal and has_colours(environ),
+    )
 
 
 class Cell:
@@ -56,16 +70,20 @@ class Cell:
 
     __slots__ = ("draw", "style", "text")
 
-    def __init__(self, text: str = "", style: str = "", draw: Callable[[int, Marks], str] | None = None) -> None:
+    def __init__(
+        self, text: str = "", style: str = "", draw: Callable[[int, Marks], str] | None = None
+    ) -> None:
         self.text = text
         self.style = style
         self.draw = draw
 
 
 class Column:
-    """Heading (two lines), least width, whether it is for bars, and what is given up first in a narrow window (0: never).
+    """Heading (two lines), least width, whether it is for bars, and what is given up first in a
+    narrow window (0: never).
 
-    The heading of a column before one for bars runs on above the bars, where those have none of their own.
+    The heading of a column before one for bars runs on above the bars, where those have none of
+    their own.
     """
 
     __slots__ = ("bars", "bottom", "drop", "least", "left", "most", "top")
@@ -90,12 +108,19 @@ class Column:
 
 
 class Row:
-    """A name, and its cells; with `words` instead of cells the rest of the line is theirs. indent: columns before the name."""
+    """A name, and its cells; with `words` instead of cells the rest of the line is theirs. indent:
+    columns before the name.
+    """
 
     __slots__ = ("cells", "indent", "name", "style", "words")
 
     def __init__(
-        self, name: str, cells: Sequence[Cell] = (), indent: int = 0, style: str = "", words: Line | None = None
+        self,
+        name: str,
+        cells: Sequence[Cell] = (),
+        indent: int = 0,
+        style: str = "",
+        words: Line | None = None,
     ) -> None:
         self.name = name
         self.cells = cells
@@ -107,7 +132,9 @@ class Row:
 class Grid:
     """The columns of these rows in this look: `heading()`, and `lines(row)` of each."""
 
-    def __init__(self, columns: Sequence[Column], rows: Sequence[Row], look: Look, title: str) -> None:
+    def __init__(
+        self, columns: Sequence[Column], rows: Sequence[Row], look: Look, title: str
+    ) -> None:
         self._look = look
         self._title = title
         self._all = columns
@@ -138,7 +165,9 @@ class Grid:
                 head = 0
             elif at and self._runs_on(at - 1):
                 head = len(self._all[at - 1].top) - widths[at - 1] - 1
-            widths.append(max(column.least, head, *(cell_len(row.cells[at].text) for row in rows), 0))
+            widths.append(
+                max(column.least, head, *(cell_len(row.cells[at].text) for row in rows), 0)
+            )
         return widths
 
     def _runs_on(self, at: int) -> bool:
@@ -155,12 +184,20 @@ class Grid:
             return []
         rows = []
         for top in (True, False):
-            text = "" if not top else self._title if len(self._title) <= self._name else self._title.split()[0][: self._name]
+            text = (
+                ""
+                if not top
+                else self._title
+                if len(self._title) <= self._name
+                else self._title.split()[0][: self._name]
+            )
             start = self._name + 1
             for at, column in self._columns:
                 width = self._widths[at]
                 head = column.top if top else column.bottom
-                text = f"{text:{start}}" + (head if column.left or self._runs_on(at) else f"{head:>{width}}")
+                text = f"{text:{start}}" + (
+                    head if column.left or self._runs_on(at) else f"{head:>{width}}"
+                )
                 start += width + 1
             rows.append(text.rstrip())
         return [[(text, HEADING)] for text in rows if text]
@@ -168,15 +205,31 @@ class Grid:
     def lines(self, row: Row) -> list[Line]:
         """The row on one line, or on as many as it takes."""
         if row.words is not None:
-            return folded([(" " * row.indent, ""), (row.name, row.style), *row.words], self._look.width, row.indent + 4)
+            return folded(
+                [(" " * row.indent, ""), (row.name, row.style), *row.words],
+                self._look.width,
+                row.indent + 4,
+            )
         if self._narrow:
-            words = [word for at, column in self._columns for word in self._labelled(column, row.cells[at])]
-            return folded([(" " * row.indent, ""), (row.name, row.style), *words], self._look.width, row.indent + 2)
+            words = [
+                word
+                for at, column in self._columns
+                for word in self._labelled(column, row.cells[at])
+            ]
+            return folded(
+                [(" " * row.indent, ""), (row.name, row.style), *words],
+                self._look.width,
+                row.indent + 2,
+            )
         start: Line = [(" " * row.indent + row.name, row.style)]
         gap = self._name - row.indent - cell_len(row.name)
         above: list[Line] = []
         if gap < 0:
-            above = folded([(" " * row.indent, ""), *sentence(row.name, row.style)], self._look.width, row.indent)
+            above = folded(
+                [(" " * row.indent, ""), *sentence(row.name, row.style)],
+                self._look.width,
+                row.indent,
+            )
             start, gap = [], self._name
         line = [*start, (" " * gap, "")] if gap else start
         for at, column in self._columns:
@@ -201,7 +254,9 @@ class Grid:
 
 
 def folded(words: Line, width: int, indent: int) -> list[Line]:
-    """Words (each with the blanks it wants before it) on lines of that width, the later ones indented. None is cut."""
+    """Words (each with the blanks it wants before it) on lines of that width, the later ones
+    indented. None is cut.
+    """
     lines: list[Line] = [[]]
     used = 0
     for word, style in words:
@@ -211,7 +266,10 @@ def folded(words: Line, width: int, indent: int) -> list[Line]:
             used = indent
             text = text.lstrip()
         while used + cell_len(text) > width:
-            fits = max(1, next((at for at in range(len(text)) if used + cell_len(text[: at + 1]) > width), 1))
+            fits = max(
+                1,
+                next((at for at in range(len(text)) if used + cell_len(text[: at + 1]) > width), 1),
+            )
             lines[-1].append((text[:fits], style))
             text = text[fits:]
             lines.append([(" " * indent, "")])
@@ -229,7 +287,10 @@ def sentence(said: str, style: str = "") -> Line:
 
 def merged(line: Line) -> Line:
     """A line with one text for neighbours of the same style."""
-    return [("".join([text for text, _ in parts]), style) for style, parts in groupby(line, itemgetter(1))]
+    return [
+        ("".join([text for text, _ in parts]), style)
+        for style, parts in groupby(line, itemgetter(1))
+    ]
 
 
 class Lines:

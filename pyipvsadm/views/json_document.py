@@ -1,11 +1,13 @@
-r"""The same things as JSON (format 1): documents that hold all there is to know, whichever view was asked for.
+r"""The same things as JSON (format 1): documents that hold all there is to know, whichever view was
+asked for.
 
-Owns: names and shapes of fields. pyipvsadm/schema/ipvsadm-1.json describes them, and a test holds the two together.
-Must never know: backends, where names come from, streams.
+Owns: names and shapes of fields. pyipvsadm/schema/ipvsadm-1.json describes them, and a test holds
+the two together. Must never know: backends, where names come from, streams.
 
-What is not there is absent: no null, no zero that means "none". Texts are ASCII with escapes; a byte of the kernel's or the
-resolver's that is no UTF-8 stands as the four characters \xHH, because half a surrogate pair, which Python would write,
-is refused by strict readers. Counters have 64 bits.
+What is not there is absent: no null, no zero that means "none". Texts are ASCII with escapes; a
+byte of the kernel's or the resolver's that is no UTF-8 stands as the four characters \xHH, because
+half a surrogate pair, which Python would write, is refused by strict readers. Counters have 64
+bits.
 """
 
 from __future__ import annotations
@@ -61,7 +63,12 @@ def document(**fields: Any) -> str:
     return _encode({"format": FORMAT, **fields}) + "\n"
 
 
-def table(info: Info, rows: Iterable[tuple[Service, list[Destination]]], names: Names | None, sort: bool = True) -> Iterator[str]:
+def table(
+    info: Info,
+    rows: Iterable[tuple[Service, list[Destination]]],
+    names: Names | None,
+    sort: bool = True,
+) -> Iterator[str]:
     """Services with their servers, in pieces: a line a service. names: None for numbers alone."""
     ipvs = {"version": classic.version_number(info), "connection_table_size": info.size}
     yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs)}, "services": ['
@@ -173,7 +180,9 @@ def _daemon(found: Daemon) -> dict[str, Any]:
     if found.maxlen:
         made["maximum_length"] = found.maxlen
     if found.group:
-        made["multicast_group"] = inet_ntop(AF_INET if len(found.group) == 4 else AF_INET6, found.group)
+        made["multicast_group"] = inet_ntop(
+            AF_INET if len(found.group) == 4 else AF_INET6, found.group
+        )
     if found.port:
         made["multicast_port"] = found.port
     if found.ttl:
@@ -185,7 +194,11 @@ def connection(found: Connection, names: Names | None) -> str:
     """A document for one connection, or for one template of persistence."""
     ends = {
         name: {"family": _FAMILIES[family], **_end(family, addr, port, found.number, names)}
-        for name, (family, addr, port) in (("client", found.client), ("virtual", found.virtual), ("server", found.server))
+        for name, (family, addr, port) in (
+            ("client", found.client),
+            ("virtual", found.virtual),
+            ("server", found.server),
+        )
     }
     made = {
         "protocol": escape_undecodable(found.protocol).lower(),
@@ -194,5 +207,8 @@ def connection(found: Connection, names: Names | None) -> str:
         **ends,
     }
     if found.engine:
-        made |= {"persistence_engine": escape_undecodable(found.engine), "persistence_data": escape_undecodable(found.data)}
+        made |= {
+            "persistence_engine": escape_undecodable(found.engine),
+            "persistence_data": escape_undecodable(found.data),
+        }
     return document(**made)

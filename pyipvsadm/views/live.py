@@ -1,7 +1,7 @@
 """What --watch shows, as a value: snapshots go in, a frame of lines comes out.
 
-Owns: rates between two snapshots, the last minute of each service, sorting, scrolling. Must never know: terminals, clocks,
-backends: times come with the snapshots. Pure.
+Owns: rates between two snapshots, the last minute of each service, sorting, scrolling. Must never
+know: terminals, clocks, backends: times come with the snapshots. Pure.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ HELP = "q quit  c connections  r rate  w weight: sort  arrows scroll"
 def rates(before: Sequence[int], after: Sequence[int], elapsed: float) -> list[float]:
     """Each counter's growth a second, over `elapsed` seconds (more than 0).
 
-    Counters are the kernel's 64 bits and do not wrap in our time: where one has gone back, all were set to zero meanwhile (-Z, or
-    the service is another of that name), and what was counted since is all there is to know.
+    Counters are the kernel's 64 bits and do not wrap in our time: where one has gone back, all were
+    set to zero meanwhile (-Z, or the service is another of that name), and what was counted since
+    is all there is to know.
     """
     if any(new < old for old, new in zip(before, after, strict=True)):
         before = [0] * len(after)
@@ -69,7 +70,9 @@ _COLUMNS = (
 
 
 class Live:
-    """The state of a --watch. shown: the slots of the request, which choose the view; sort: "" for the table's own order."""
+    """The state of a --watch. shown: the slots of the request, which choose the view; sort: "" for
+    the table's own order.
+    """
 
     def __init__(self, shown: Shown, sort: str, seconds: int, look: Callable[[int], Look]) -> None:
         self.sort = sort
@@ -80,8 +83,9 @@ class Live:
         self._message = ""
         self._top = 0
         self._page = 1
-        # The kernel brings counters up to date every two seconds (ip_vs_est.c). Over an odd number of seconds that happens once
-        # more at one time than at another: then rates are taken over two reads.
+        # The kernel brings counters up to date every two seconds (ip_vs_est.c). Over an odd number
+        # of seconds that happens once more at one time than at another: then rates are taken over
+        # two reads.
         self._back = 1 + seconds % 2
         self._reads: list[tuple[float, Counted]] = []
         self._history: dict[Hashable, list[tuple[float, float, float]]] = {}
@@ -115,18 +119,29 @@ class Live:
         if name in SORTS:
             self.sort = SORTS[name]
             self._top = 0
-        moves = {"up": -1, "down": 1, "page up": -self._page, "page down": self._page, "home": -self._top, "end": 1 << 62}
+        moves = {
+            "up": -1,
+            "down": 1,
+            "page up": -self._page,
+            "page down": self._page,
+            "home": -self._top,
+            "end": 1 << 62,
+        }
         self._top = max(0, self._top + moves.get(name, 0))
 
     def _rates(self, key: Hashable, stats: tuple[int, ...]) -> Rates:
-        """Between two snapshots; of what was not in both, and before there are as many, the kernel's own estimate."""
+        """Between two snapshots; of what was not in both, and before there are as many, the
+        kernel's own estimate.
+        """
         then, counted = self._reads[0]
         now, counts = self._reads[-1]
         if key not in counted or len(self._reads) <= self._back or now <= then:
             return stats[5:]
         return rates(counted[key], counts[key], now - then)
 
-    def _place(self, key: Hashable, stats: tuple[int, ...], connections: int, weight: int) -> tuple[float, ...]:
+    def _place(
+        self, key: Hashable, stats: tuple[int, ...], connections: int, weight: int
+    ) -> tuple[float, ...]:
         """What the sorting goes by, the greatest first."""
         if self.sort == "rate":
             found = self._rates(key, stats)
@@ -136,17 +151,25 @@ class Live:
     def _sorted(self) -> list[Group]:
         if not self.sort:
             return self._groups
-        return sorted(self._groups, key=lambda g: self._place(g.service.key(), g.service.stats, g.connections, g.weight))
+        return sorted(
+            self._groups,
+            key=lambda g: self._place(g.service.key(), g.service.stats, g.connections, g.weight),
+        )
 
     def _servers(self, group: Group) -> list[Destination]:
         servers = group.servers if "nosort" in self._shown else sorting.destinations(group.servers)
         if not self.sort:
             return servers
         key = group.service.key()
-        return sorted(servers, key=lambda d: self._place((key, d.key()), d.stats, d.active + d.inactive, d.weight))
+        return sorted(
+            servers,
+            key=lambda d: self._place((key, d.key()), d.stats, d.active + d.inactive, d.weight),
+        )
 
     def frame(self, width: int, height: int, naming: Naming) -> list[Line]:
-        """At most `height` lines; only what is seen is made. naming: from services and servers to how to write their names."""
+        """At most `height` lines; only what is seen is made. naming: from services and servers to
+        how to write their names.
+        """
         look = self.look(width)
         above = self._summary(look)
         # A row a service and a row a server, from which the window is cut.
@@ -186,8 +209,12 @@ class Live:
         below = folded([(where, ""), *sentence(HELP, pretty.FAINT)], look.width, 0)
         return [*above, *heading, *body, below[0]][:height]
 
-    def _window(self, groups: list[Group], ends: list[int], start: int, room: int) -> list[tuple[Group, Destination | None]]:
-        """The rows from `start` on, as many as there is room for: None stands for the service itself."""
+    def _window(
+        self, groups: list[Group], ends: list[int], start: int, room: int
+    ) -> list[tuple[Group, Destination | None]]:
+        """The rows from `start` on, as many as there is room for: None stands for the service
+        itself.
+        """
         items: list[tuple[Group, Destination | None]] = []
         for group, end in zip(groups, ends, strict=True):
             if end > start:
@@ -210,12 +237,18 @@ class Live:
         ]
         lines = folded(words, look.width, 2)
         if self._message:
-            lines += folded(sentence(f"{sanitize(self._message)}; trying again", pretty.ALARM), look.width, 2)
+            lines += folded(
+                sentence(f"{sanitize(self._message)}; trying again", pretty.ALARM), look.width, 2
+            )
         return lines
 
     def _view(self) -> View:
         view = classic.view_of(self._shown)
-        return View(_COLUMNS, self._server, self._service) if view in ("", "rate") else pretty.VIEWS[view]
+        return (
+            View(_COLUMNS, self._server, self._service)
+            if view in ("", "rate")
+            else pretty.VIEWS[view]
+        )
 
     def _service(self, group: Group, exact: bool) -> list[Cell]:
         if not group.servers:
@@ -234,4 +267,9 @@ class Live:
     def _server(self, group: Group, d: Destination, exact: bool) -> list[Cell]:
         counted = self._rates((group.service.key(), d.key()), d.stats)
         style, word = ("", "") if d.weight else (pretty.QUIESCED, "quiesced")
-        return [Cell(str(d.weight), style), *load(group, d), *counters(counted, exact), Cell(word, style)]
+        return [
+            Cell(str(d.weight), style),
+            *load(group, d),
+            *counters(counted, exact),
+            Cell(word, style),
+        ]

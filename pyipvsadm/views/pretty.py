@@ -1,6 +1,7 @@
 """The listing for people at a terminal: records to lines of a grid, one set of columns a view.
 
-Owns: what each view shows of a record, and what stands out. Must never know: backends, where names come from, streams.
+Owns: what each view shows of a record, and what stands out. Must never know: backends, where names
+come from, streams.
 
 Text that others chose (names, what engines remember) passes text.sanitize before it is shown.
 """
@@ -12,7 +13,18 @@ from functools import partial
 from pyipvsadm import sorting
 from pyipvsadm.addresses import address_text
 from pyipvsadm.grammar.options import TUNNEL_TYPES
-from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, HASHED, ONE_PACKET, PERSISTENT, PROTOCOLS, TUN_CSUM, TUNNEL
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    GRE,
+    GUE,
+    HASHED,
+    ONE_PACKET,
+    PERSISTENT,
+    PROTOCOLS,
+    TUN_CSUM,
+    TUNNEL,
+)
 from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
 from pyipvsadm.text import sanitize
 from pyipvsadm.views import classic
@@ -56,7 +68,8 @@ class Group:
 class View:
     """Columns, and the cells of a server.
 
-    `service` gives a service's cells, none where there is nothing to count; it is None where its attributes take the line.
+    `service` gives a service's cells, none where there is nothing to count; it is None where its
+    attributes take the line.
     """
 
     __slots__ = ("columns", "server", "service")
@@ -85,8 +98,14 @@ def weight(group: Group, d: Destination) -> list[Cell]:
 
 
 def load(group: Group, d: Destination) -> list[Cell]:
-    """Connections, and the server's part of the service's (of UDP all are inactive: the two count together)."""
-    return [Cell(str(d.active)), Cell(str(d.inactive)), share(d.active + d.inactive, group.connections, LOADS)]
+    """Connections, and the server's part of the service's (of UDP all are inactive: the two count
+    together).
+    """
+    return [
+        Cell(str(d.active)),
+        Cell(str(d.inactive)),
+        share(d.active + d.inactive, group.connections, LOADS),
+    ]
 
 
 def _plain(group: Group, d: Destination, _: bool) -> list[Cell]:
@@ -106,8 +125,14 @@ def _tunnel(d: Destination) -> str:
         return "-"
     if d.tun_type not in (GUE, GRE):
         return TUNNEL_TYPES[d.tun_type] if d.tun_type < len(TUNNEL_TYPES) else str(d.tun_type)
-    sums = {0: "no checksum", TUN_CSUM: "checksum", 2: "remote checksum"}.get(d.tun_flags, f"flags {d.tun_flags}")
-    return f"{TUNNEL_TYPES[d.tun_type]} {d.tun_port}, {sums}" if d.tun_type == GUE else f"{TUNNEL_TYPES[d.tun_type]}, {sums}"
+    sums = {0: "no checksum", TUN_CSUM: "checksum", 2: "remote checksum"}.get(
+        d.tun_flags, f"flags {d.tun_flags}"
+    )
+    return (
+        f"{TUNNEL_TYPES[d.tun_type]} {d.tun_port}, {sums}"
+        if d.tun_type == GUE
+        else f"{TUNNEL_TYPES[d.tun_type]}, {sums}"
+    )
 
 
 def _thresholds(_: Group, d: Destination, __: bool) -> list[Cell]:
@@ -120,7 +145,9 @@ def _thresholds(_: Group, d: Destination, __: bool) -> list[Cell]:
 
 def counters(values: Sequence[float], exact: bool) -> list[Cell]:
     """Connections, packets in and out, bytes in and out."""
-    return [Cell(count(value, exact)) for value in values[:3]] + [Cell(size(value, exact)) for value in values[3:]]
+    return [Cell(count(value, exact)) for value in values[:3]] + [
+        Cell(size(value, exact)) for value in values[3:]
+    ]
 
 
 def _after_first(cells: list[Cell], more: Cell) -> list[Cell]:
@@ -138,7 +165,10 @@ def _rate(group: Group, d: Destination, exact: bool) -> list[Cell]:
 def traffic(unit: str, *drops: int) -> list[Column]:
     """The columns of packets and bytes, in and out; unit: "/s" or nothing."""
     heads = (("Packets", "in"), ("Packets", "out"), ("Bytes", "in"), ("Bytes", "out"))
-    return [Column(top, bottom + unit, 7, drop=drop) for (top, bottom), drop in zip(heads, drops or (0,) * 4, strict=True)]
+    return [
+        Column(top, bottom + unit, 7, drop=drop)
+        for (top, bottom), drop in zip(heads, drops or (0,) * 4, strict=True)
+    ]
 
 
 _METHOD = Column("Method", left=True)
@@ -158,7 +188,14 @@ VIEWS = {
         lambda group, exact: _after_first(counters(group.service.stats[5:], exact), Cell()),
     ),
     "thresholds": View(
-        (Column("Upper"), Column("Lower"), Column("Active"), Column("InAct"), Column("Used", bars=True)), _thresholds
+        (
+            Column("Upper"),
+            Column("Lower"),
+            Column("Active"),
+            Column("InAct"),
+            Column("Used", bars=True),
+        ),
+        _thresholds,
     ),
     "persistent-conn": View((*_WEIGHT, Column("Persistent"), *_LOAD), _persistent),
     "tun-info": View((_METHOD, Column("Tunnel", left=True), *_WEIGHT, *_LOAD), _tunnels),
@@ -170,7 +207,9 @@ def name(service: Service, endpoint: Endpoint) -> str:
     if service.fwmark:
         return f"FWM {service.fwmark} IPv6" if service.af == AF_INET6 else f"FWM {service.fwmark}"
     protocol = PROTOCOLS.get(service.protocol) or str(service.protocol)
-    return f"{protocol} {sanitize(endpoint(service.af, service.addr, service.port, service.protocol))}"
+    return (
+        f"{protocol} {sanitize(endpoint(service.af, service.addr, service.port, service.protocol))}"
+    )
 
 
 def _attributes(group: Group) -> Line:
@@ -217,7 +256,9 @@ def server_row(group: Group, d: Destination, cells: Sequence[Cell], endpoint: En
 
 
 def listing(groups: Sequence[Group], shown: Shown, endpoint: Endpoint, look: Look) -> list[Line]:
-    """Services and their servers in the view that is asked for. Servers are sorted unless shown has "nosort"."""
+    """Services and their servers in the view that is asked for. Servers are sorted unless shown has
+    "nosort".
+    """
     if not groups:
         return [[("No virtual services.", "")]]
     view = VIEWS[classic.view_of(shown)]
@@ -230,7 +271,9 @@ def listing(groups: Sequence[Group], shown: Shown, endpoint: Endpoint, look: Loo
     return _drawn(view.columns, rows, look, SERVICES)
 
 
-def _drawn(columns: Sequence[Column], rows: Sequence[Row | None], look: Look, title: str) -> list[Line]:
+def _drawn(
+    columns: Sequence[Column], rows: Sequence[Row | None], look: Look, title: str
+) -> list[Line]:
     """Rows under their headings; None is an empty line."""
     grid = Grid(columns, [row for row in rows if row], look, title)
     lines: list[Line] = []
@@ -261,7 +304,11 @@ def timeouts(found: Timeouts, look: Look) -> list[Line]:
     """How long connections are kept."""
     rows = [
         Row(what, [Cell(span(seconds))], indent=2)
-        for what, seconds in (("TCP, established", found.tcp), ("TCP, after a FIN", found.tcp_fin), ("UDP", found.udp))
+        for what, seconds in (
+            ("TCP, established", found.tcp),
+            ("TCP, after a FIN", found.tcp_fin),
+            ("UDP", found.udp),
+        )
     ]
     return _drawn([Column("")], rows, look, "Connections are kept for")
 
@@ -280,7 +327,11 @@ def daemons(found: Sequence[Daemon], look: Look) -> list[Line]:
             [
                 Cell(sanitize(d.interface)),
                 Cell(str(d.syncid)),
-                Cell(address_text(AF_INET if len(d.group) == 4 else AF_INET6, d.group) if d.group else "-"),
+                Cell(
+                    address_text(AF_INET if len(d.group) == 4 else AF_INET6, d.group)
+                    if d.group
+                    else "-"
+                ),
                 *(Cell(str(value or "-")) for value in (d.port, d.ttl)),
                 Cell(f"{d.maxlen} B" if d.maxlen else "-"),
             ],
@@ -291,8 +342,12 @@ def daemons(found: Sequence[Daemon], look: Look) -> list[Line]:
     return _drawn(columns, rows, look, "Daemon")
 
 
-def connections(found: Iterable[Connection], endpoint: Endpoint, look: Look, engine: bool) -> list[Line]:
-    """Connections by the service that they came to; engine: with what a persistence engine remembers of each."""
+def connections(
+    found: Iterable[Connection], endpoint: Endpoint, look: Look, engine: bool
+) -> list[Line]:
+    """Connections by the service that they came to; engine: with what a persistence engine
+    remembers of each.
+    """
     groups: dict[tuple[str, tuple[int, bytes, int]], list[Connection]] = {}
     for each in found:
         groups.setdefault((each.protocol, each.virtual), []).append(each)
@@ -305,12 +360,21 @@ def connections(found: Iterable[Connection], endpoint: Endpoint, look: Look, eng
     for (protocol, virtual), members in groups.items():
         number = members[0].number
         called = f"{sanitize(protocol)} {sanitize(endpoint(*virtual, number))}"
-        rows += [None, Row(called, style=SERVICE, words=[(f"  {many(len(members), 'connection')}", "")])]
+        rows += [
+            None,
+            Row(called, style=SERVICE, words=[(f"  {many(len(members), 'connection')}", "")]),
+        ]
         clients = [sanitize(endpoint(*each.client, number)) for each in members]
         wide = max((len(client) for client in clients if len(client) <= IPV4), default=0)
         for client, each in zip(clients, members, strict=True):
             cells = [Cell(sanitize(each.state)), Cell(span(each.expires))]
             if engine:
                 cells += [Cell(sanitize(each.engine)), Cell(sanitize(each.data))]
-            rows.append(Row(f"{client:{wide}} -> {sanitize(endpoint(*each.server, number))}", cells, indent=2))
+            rows.append(
+                Row(
+                    f"{client:{wide}} -> {sanitize(endpoint(*each.server, number))}",
+                    cells,
+                    indent=2,
+                )
+            )
     return _drawn(columns, rows, look, "Service / client -> real server")

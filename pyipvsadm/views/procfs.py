@@ -1,14 +1,17 @@
 """The plain listing in numbers from /proc/net/ip_vs: one read instead of a dump for each service.
 
-Owns: that file's lines (ip_vs_ctl.c: ip_vs_info_seq_show). Must never know: backends, who reads the file.
+Owns: that file's lines (ip_vs_ctl.c: ip_vs_info_seq_show). Must never know: backends, who reads the
+file.
 
-The file has the servers of the plain listing, and from its column of methods on, a server's line is the reference's own text.
-Of most services, those by an IPv4 address and without flags, it says all there is too. What it lacks of the others or shows
-otherwise (families of marks, flags of schedulers, seconds) comes from their records. Where all this does not fit together the
-answer is "cannot", and the dumps serve. A method that the kernel itself has no name for is Masq there.
+The file has the servers of the plain listing, and from its column of methods on, a server's line is
+the reference's own text. Of most services, those by an IPv4 address and without flags, it says all
+there is too. What it lacks of the others or shows otherwise (families of marks, flags of
+schedulers, seconds) comes from their records. Where all this does not fit together the answer is
+"cannot", and the dumps serve. A method that the kernel itself has no name for is Masq there.
 
-How it works. A service's lines become one text, its block; blocks sort as the listing does. What is done for each of thousands of
-blocks is slicing, and looking up what was made for the same slice before.
+How it works. A service's lines become one text, its block; blocks sort as the listing does. What is
+done for each of thousands of blocks is slicing, and looking up what was made for the same slice
+before.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ _HEADINGS = [
 _METHODS = frozenset(f"{name:7}" for name in classic.METHODS.values())
 _ARROW = "  -> "
 _SERVER = "\0"  # in a block, stands for a line end and an arrow
-_NAMES = {TCP: "TCP  ", UDP: "UDP  ", SCTP: "ZZZ  "}  # of protocols in blocks: of one length, and in the order of the numbers
+# of protocols in blocks: of one length, and in the order of the numbers
+_NAMES = {TCP: "TCP  ", UDP: "UDP  ", SCTP: "ZZZ  "}
 
 # "TCP  0A0001F6:0050 wlc  ": protocol, address, port; the rest starts with the scheduler.
 _ADDRESS = 5
@@ -57,13 +61,21 @@ def listing(overview: Overview, sort: bool) -> list[str] | None:
 
 
 def _listing(overview: Overview, sort: bool) -> list[str] | None:
-    if any(each.fwmark >= sorting.HALF or (not each.fwmark and each.protocol not in _NAMES) for each in overview.others):
+    if any(
+        each.fwmark >= sorting.HALF or (not each.fwmark and each.protocol not in _NAMES)
+        for each in overview.others
+    ):
         return None  # a large mark may come before all others
     blocks = _blocks(overview.text)
     others = {_start(service): service for service in overview.others}
     plain = [block for block in blocks if _name(block) not in others] if others else blocks
-    if len(others) != len(overview.others) or len(plain) + len(others) != len(blocks) or not _same(plain, overview.plain):
-        return None  # they differ, or a mark is there in both families, which the file does not tell apart
+    if (
+        len(others) != len(overview.others)
+        or len(plain) + len(others) != len(blocks)
+        or not _same(plain, overview.plain)
+    ):
+        # they differ, or a mark is there in both families, which the file does not tell apart
+        return None
     if sort:
         blocks = _arranged(blocks, others)
     networks, places, tails, servers = _Made(_network), _Made(_place), _Made(_tail), _Made(_server)
@@ -76,10 +88,14 @@ def _listing(overview: Overview, sort: bool) -> list[str] | None:
         if service:
             text = classic.heading(service, format_numeric)
         else:
-            text = f"{networks[head[:_NETWORK]]}{places[head[_NETWORK:_START]]}{tails[head[_START:]]}"
+            text = (
+                f"{networks[head[:_NETWORK]]}{places[head[_NETWORK:_START]]}{tails[head[_START:]]}"
+            )
         if not arrow:
             parts.append(text)
-        elif _SERVER not in line and line[:1] != "[":  # so it is thousands of times in tables with thousands of services
+        elif (
+            _SERVER not in line and line[:1] != "["
+        ):  # so it is thousands of times in tables with thousands of services
             parts.append(f"{text}{servers[line[:_V4]]}{line[_V4:]}\n")
         else:
             parts.append(text)
@@ -136,7 +152,10 @@ def _arranged(blocks: list[str], others: dict[str, Service]) -> list[str]:
     if rest:
         apart = {_name(block): block for block in blocks if block[_COLON] != ":"}
         blocks = [block for block in blocks if block[_COLON] == ":"]
-        return [*_arranged(blocks, {}), *(apart[_start(service)] for service in sorting.services(rest))]
+        return [
+            *_arranged(blocks, {}),
+            *(apart[_start(service)] for service in sorting.services(rest)),
+        ]
     blocks = sorted(blocks)
     addresses = [block[_ADDRESS:_COLON] for block in blocks]
     if not blocks or int(max(addresses), 16) - int(min(addresses), 16) < sorting.HALF:
@@ -145,12 +164,16 @@ def _arranged(blocks: list[str], others: dict[str, Service]) -> list[str]:
     for name in _NAMES.values():
         some = [block for block in blocks if block.startswith(name)]
         # Among equal addresses the ports stay in order.
-        found += sorting.arranged(some, lambda block: (int(block[_ADDRESS:_COLON], 16),), lambda _: 0)
+        found += sorting.arranged(
+            some, lambda block: (int(block[_ADDRESS:_COLON], 16),), lambda _: 0
+        )
     return found
 
 
 class _Made(dict[str, str]):
-    """A slice of the file -> what stands for it in the listing, made once; ValueError from `make` for "cannot"."""
+    """A slice of the file -> what stands for it in the listing, made once; ValueError from `make`
+    for "cannot".
+    """
 
     def __init__(self, make: Callable[[str], str]) -> None:
         super().__init__()
@@ -182,19 +205,25 @@ def _tail(text: str) -> str:
 
 
 def _server(text: str) -> str:
-    """A server's place and method -> its line up to there: arrow, address and port in 28 columns, method."""
+    """A server's place and method -> its line up to there: arrow, address and port in 28 columns,
+    method.
+    """
     place, method = text[:-13], text[-7:]
     if method not in _METHODS:
         raise ValueError(method)
     if place[0] == "[":
-        end = format_numeric(AF_INET6, bytes.fromhex(place[1:40].replace(":", "")), int(place[42:], 16))
+        end = format_numeric(
+            AF_INET6, bytes.fromhex(place[1:40].replace(":", "")), int(place[42:], 16)
+        )
     else:
         end = format_numeric(AF_INET, bytes.fromhex(place[:8]), int(place[9:], 16))
     return f"{_ARROW}{end:28} {method}"
 
 
 def _sorted(lines: list[str]) -> list[str]:
-    """In the reference's order. Digits sort as their numbers do, where no two are half the space apart."""
+    """In the reference's order. Digits sort as their numbers do, where no two are half the space
+    apart.
+    """
     lines = sorted(lines)
     if lines[-1][0] != "[" and int(lines[-1][:8], 16) - int(lines[0][:8], 16) < sorting.HALF:
         return lines

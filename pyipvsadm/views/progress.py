@@ -1,7 +1,8 @@
 """Show how far a drain is: a bar on a terminal, by rich, or a line now and then.
 
-Owns: the words and the look of both. Must never know: services, backends, what is waited for. rich costs 100 ms: only a bar
-imports it. Nothing here has a thread of its own: it moves when `show` is called.
+Owns: the words and the look of both. Must never know: services, backends, what is waited for. rich
+costs 100 ms: only a bar imports it. Nothing here has a thread of its own: it moves when `show` is
+called.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ EVERY = 10  # seconds between two lines, and over which a rate is taken
 
 
 def open_progress(
-    draw: Callable[[str], None], err: Callable[[str], None], environ: Mapping[str, str], is_terminal: bool
+    draw: Callable[[str], None],
+    err: Callable[[str], None],
+    environ: Mapping[str, str],
+    is_terminal: bool,
 ) -> Progress:
-    """Return a bar if standard error is a terminal with styles and rich is installed, otherwise lines.
+    """Return a bar if standard error is a terminal with styles and rich is installed, otherwise
+    lines.
 
     draw writes to standard error as it is, err a line.
     """
@@ -54,7 +59,9 @@ class Told:
         self._seen: list[tuple[float, int]] = []
 
     def text(self, count: int, seconds: float) -> str:
-        """At the start only the number; then what has become of it, with the rate of the last EVERY seconds."""
+        """At the start only the number; then what has become of it, with the rate of the last EVERY
+        seconds.
+        """
         if self.first is None:
             self.first = count
         self._seen.append((seconds, count))
@@ -121,7 +128,9 @@ class Bar:
         """Draw the bar anew."""
         text = self._told.text(count, seconds)
         total = self._told.first or count
-        self._progress.update(self._task, total=total, completed=max(0, total - count), description=text)
+        self._progress.update(
+            self._task, total=total, completed=max(0, total - count), description=text
+        )
         self._progress.start()
         self._progress.refresh()
 

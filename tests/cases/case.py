@@ -2,7 +2,8 @@
 
 Owns: the shape of a case. Must never know: who runs it, what it answers (recorded.json).
 
-A step is written as a line (split as a shell does), as a list of words (for words a shell would mangle), or with `run`.
+A step is written as a line (split as a shell does), as a list of words (for words a shell would
+mangle), or with `run`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,14 @@ class Step:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """The step as a shell would take it; what is recorded of it, so that a stale recording shows."""
-        words = [*(f"{name}={value}" for name, value in self.environ.items()), self.program, *self.argv]
+        """The step as a shell would take it; what is recorded of it, so that a stale recording
+        shows.
+        """
+        words = [
+            *(f"{name}={value}" for name, value in self.environ.items()),
+            self.program,
+            *self.argv,
+        ]
         line = shlex.join(words)
         if len(self.stdin) > 500:  # a checksum says as well that it is still the same
             return f"{line} <<< {len(self.stdin)} bytes, CRC {zlib.crc32(self.stdin):08x}"
@@ -67,5 +74,6 @@ def read(written: Sequence[Written]) -> tuple[Step, ...]:
     return tuple(step if isinstance(step, Step) else run(step) for step in written)
 
 
-# What a case has left behind: all there is to see, in one run. Not -S: ours writes more about a server than 1.31 does.
+# What a case has left behind: all there is to see, in one run. Not -S: ours writes more about a
+# server than 1.31 does.
 LOOK = restore("-L -n --tun-info\n-L -n --thresholds\n-L --timeout\n-L --daemon\n")

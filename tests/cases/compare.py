@@ -20,16 +20,22 @@ if TYPE_CHECKING:
 def check_recording(case: Case, recorded: Recorded | None) -> None:
     """The recording is of this case as it is written now."""
     assert recorded is not None, "not recorded: make record"
-    assert [step for step, _ in recorded.steps] == [str(step) for step in case.steps], "recorded otherwise: make record"
+    assert [step for step, _ in recorded.steps] == [str(step) for step in case.steps], (
+        "recorded otherwise: make record"
+    )
 
 
 def expected(name: str, recorded: Recorded, place: str) -> tuple[list[tuple[str, Answer]], str]:
-    """What ours is to answer in that place (differences.EMBEDDED or KERNEL): each step, and what is left at the end."""
+    """What ours is to answer in that place (differences.EMBEDDED or KERNEL): each step, and what is
+    left at the end.
+    """
     steps = [
         (step, _answer(answer, _entry(differences.STEPS.get((name, at)), place), step))
         for at, (step, answer) in enumerate(recorded.steps, 1)
     ]
-    table = _answer(Answer(0, recorded.table, ""), _entry(differences.TABLES.get(name), place), "the table").stdout
+    table = _answer(
+        Answer(0, recorded.table, ""), _entry(differences.TABLES.get(name), place), "the table"
+    ).stdout
     return steps, table
 
 
@@ -40,7 +46,11 @@ def _entry(entry: Difference | None, place: str) -> Difference | None:
 def _answer(recorded: Answer, entry: Difference | None, what: str) -> Answer:
     if entry is None:
         return recorded
-    given = {part: value for part in ("status", "stdout", "stderr") if (value := getattr(entry, part)) is not None}
+    given = {
+        part: value
+        for part in ("status", "stdout", "stderr")
+        if (value := getattr(entry, part)) is not None
+    }
     if entry.lines:
         assert "stdout" not in given, f"{what}: either whole or by lines"
         lines = recorded.stdout.splitlines(keepends=True)
@@ -49,5 +59,7 @@ def _answer(recorded: Answer, entry: Difference | None, what: str) -> Answer:
         given["stdout"] = "".join(entry.lines.get(line, line) for line in lines)
     assert given, f"{what}: the entry says nothing"
     same = [part for part, value in given.items() if getattr(recorded, part) == value]
-    assert not same, f"{what}: listed as a difference, yet the reference answers the same {' and '.join(same)}"
+    assert not same, (
+        f"{what}: listed as a difference, yet the reference answers the same {' and '.join(same)}"
+    )
     return replace(recorded, **given)

@@ -1,7 +1,8 @@
 """Where ours may answer differently from the reference, and what exactly it answers instead.
 
-An entry that no longer differs from the recording, or from which ours differs, fails its test. What is not named here is
-the same, byte for byte. The README lists the kinds of difference for users; a reason here names the kind in words.
+An entry that no longer differs from the recording, or from which ours differs, fails its test. What
+is not named here is the same, byte for byte. The README lists the kinds of difference for users; a
+reason here names the kind in words.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ KERNEL = "kernel"
 
 @dataclass(frozen=True)
 class Difference:
-    """What ours answers instead; None: as recorded. lines: single lines of standard output that differ."""
+    """What ours answers instead; None: as recorded. lines: single lines of standard output that
+    differ.
+    """
 
     reason: str
     status: int | None = None
@@ -36,7 +39,9 @@ class Difference:
 
 
 THRESHOLDS = "-S keeps thresholds"
-WHOLE = "-R finds a line that would end the run before anything is applied, and says which line it is"
+WHOLE = (
+    "-R finds a line that would end the run before anything is applied, and says which line it is"
+)
 NUMBERED = "-R says which line it is that was refused or has an unknown option"
 COMMENT = "-R takes lines that start with # for comments"
 LAST = "-R takes a last line that ends in blanks and no line end"
@@ -83,11 +88,24 @@ def _lines(reason: str, case: str, *steps: int, lines: Mapping[str, str]) -> Non
     STEPS.update({(case, step): Difference(reason, lines=ends) for step in steps})
 
 
-def _table(case: str, reason: str, services: Iterable[str] = (), servers: Iterable[str] = (), only: str = EVERYWHERE) -> None:
-    """Servers are those of the last service, masqueraded; what is not given is as in an empty table."""
+def _table(
+    case: str,
+    reason: str,
+    services: Iterable[str] = (),
+    servers: Iterable[str] = (),
+    only: str = EVERYWHERE,
+) -> None:
+    """Servers are those of the last service, masqueraded; what is not given is as in an empty
+    table.
+    """
     heads = [f"{service}\n" for service in services]
-    tunnels = [f"  -> {server:28} Masq    n/a           1      0          0         \n" for server in servers]
-    limits = [f"  -> {server:28} 0          0          0          0         \n" for server in servers]
+    tunnels = [
+        f"  -> {server:28} Masq    n/a           1      0          0         \n"
+        for server in servers
+    ]
+    limits = [
+        f"  -> {server:28} 0          0          0          0         \n" for server in servers
+    ]
     left = [TUNNELS, *heads, *tunnels, LIMITS, *heads, *limits, TIMEOUTS]
     TABLES[case] = Difference(reason, stdout="".join(left), only=only)
 
@@ -101,7 +119,11 @@ for _case, _line, _message in (
     ("a bad value inside", 2, "illegal weight specified"),
     ("a bad address inside", 2, ADDRESS),
     ("a bad combination inside", 2, "Illegal 'weight' option with the 'add-service' command"),
-    ("what a command demands is missing inside", 2, "You need to supply the 'real-server' option for the 'add-server' command"),
+    (
+        "what a command demands is missing inside",
+        2,
+        "You need to supply the 'real-server' option for the 'add-server' command",
+    ),
     ("a stray word inside", 2, TRY_HELP),
     ("a stray word behind a rule", 2, "unexpected argument junk"),
     ("no command inside", 2, TRY_HELP),
@@ -116,10 +138,14 @@ for _case, _line, _message in (
     _numbered(f"restore: {_case}", 1, (_line, _message), reason=WHOLE)
     _table(f"restore: {_case}", WHOLE)
 
-STEPS["restore: a listing, then a fault", 1] = Difference(WHOLE, stdout="", stderr=_said([(3, ADDRESS)]))
+STEPS["restore: a listing, then a fault", 1] = Difference(
+    WHOLE, stdout="", stderr=_said([(3, ADDRESS)])
+)
 _table("restore: a listing, then a fault", WHOLE)
 STEPS["restore: -h inside", 1] = Difference(
-    f"{WHOLE}; {WORDS}", stdout="", stderr=_said([(2, "--help ends the rules here: none was applied")])
+    f"{WHOLE}; {WORDS}",
+    stdout="",
+    stderr=_said([(2, "--help ends the rules here: none was applied")]),
 )
 _table("restore: -h inside", WHOLE)
 
@@ -128,7 +154,12 @@ _numbered("restore: the fault is on the first line", 1, (1, ADDRESS), reason=WHO
 _numbered("restore: CR LF", 4, (1, "invalid option `-A'"), reason=WHOLE)
 _numbered("restore: other white space is not", 1, (1, ADDRESS), reason=WHOLE)
 _numbered("restore: other white space is not", 2, (1, ADDRESS), reason=WHOLE)
-_numbered("restore: the word ipvsadm with more about it", 1, (1, "unexpected argument /sbin/ipvsadm"), reason=WHOLE)
+_numbered(
+    "restore: the word ipvsadm with more about it",
+    1,
+    (1, "unexpected argument /sbin/ipvsadm"),
+    reason=WHOLE,
+)
 _numbered("restore: comments", 3, (1, "unexpected argument #"), reason=WHOLE)
 _numbered("restore: comments", 4, (1, "unexpected argument #comment"), reason=WHOLE)
 _numbered("restore: quotes are not", 1, (1, ADDRESS), reason=WHOLE)
@@ -137,7 +168,12 @@ _numbered("restore: a NUL alone is an empty word", 1, (1, "unexpected argument "
 _numbered("restore: NULs elsewhere", 3, (2, TRY_HELP), reason=WHOLE)
 _table("restore: NULs elsewhere", WHOLE, ["TCP  10.0.0.1:80 rr", "TCP  10.0.0.1:81 wlc"])
 _numbered("restore: only --", 1, (1, TRY_HELP), reason=WHOLE)
-_numbered("restore: a long token that is a bad value", 1, (1, f"invalid fwmark value `{'9' * 4000}' specified"), reason=WHOLE)
+_numbered(
+    "restore: a long token that is a bad value",
+    1,
+    (1, f"invalid fwmark value `{'9' * 4000}' specified"),
+    reason=WHOLE,
+)
 
 # ipvsadm-restore: the reference has cleared the table and applied the first line.
 _numbered("ipvsadm-restore: a bad line", 2, (2, ADDRESS), reason=WHOLE)
@@ -150,22 +186,40 @@ _table(
 
 # --- restoring: lines that are refused, and the rest is applied
 
-_numbered("restore: adds to what is there", 2, (1, "Service already exists"), (2, "Destination already exists"))
+_numbered(
+    "restore: adds to what is there",
+    2,
+    (1, "Service already exists"),
+    (2, "Destination already exists"),
+)
 _numbered("restore: the word ipvsadm", 5, (1, "-s: missing argument"))
 _numbered("restore: quotes are not", 2, (1, "Scheduler or persistence engine not found"))
 _numbered("restore: long tokens and lines", 1, (1, "Scheduler or persistence engine not found"))
-_numbered("restore: an unknown option of bytes that are no text", 1, (1, "--caf\xe9: unknown option"))
-_numbered("restore: lines the table refuses", 1, (2, "Service already exists"))
-_numbered("restore: lines the table refuses", 3, (1, "Service not defined"), (3, "No such service"), (5, "No such service"))
 _numbered(
-    "restore: lines the table refuses", 5, (2, "Scheduler or persistence engine not found"), (3, "Numerical result out of range")
+    "restore: an unknown option of bytes that are no text", 1, (1, "--caf\xe9: unknown option")
+)
+_numbered("restore: lines the table refuses", 1, (2, "Service already exists"))
+_numbered(
+    "restore: lines the table refuses",
+    3,
+    (1, "Service not defined"),
+    (3, "No such service"),
+    (5, "No such service"),
+)
+_numbered(
+    "restore: lines the table refuses",
+    5,
+    (2, "Scheduler or persistence engine not found"),
+    (3, "Numerical result out of range"),
 )
 _numbered("restore: lines the table refuses", 7, (2, "No such destination"))
 _numbered("restore: lines the table refuses", 9, (1, "No daemon is running"), (2, "No such device"))
 _numbered("restore: a line with an unknown option", 1, (2, "--bogus: unknown option"))
 _numbered("restore: a line with an unknown option", 3, (2, "-q: unknown option"))
 _numbered("restore: a line with an unknown option", 5, (2, "-t: missing argument"))
-_numbered("restore: a line with an unknown option", 7, (2, "-n=5: option does not take an argument"))
+_numbered(
+    "restore: a line with an unknown option", 7, (2, "-n=5: option does not take an argument")
+)
 _numbered("restore: a line with an unknown option", 9, (2, "--bogus: unknown option"))
 _numbered("restore: a line with an unknown option", 11, (2, "--bogus: unknown option"))
 _numbered("ipvsadm-restore: a line the table refuses", 2, (2, "Service already exists"))
@@ -181,7 +235,11 @@ _table(
     ["TCP  10.0.0.1:80 rr", "TCP  10.0.0.1:81 rr", "TCP  10.0.0.1:82 rr", "TCP  10.0.0.1:85 rr"],
 )
 STEPS["ipvsadm-restore: a comment that is indented", 2] = Difference(COMMENT, status=0, stderr="")
-_table("ipvsadm-restore: a comment that is indented", COMMENT, ["TCP  10.0.0.2:80 rr", "TCP  10.0.0.3:80 rr"])
+_table(
+    "ipvsadm-restore: a comment that is indented",
+    COMMENT,
+    ["TCP  10.0.0.2:80 rr", "TCP  10.0.0.3:80 rr"],
+)
 
 # --- restoring: a last line that the reference has read and forgets
 
@@ -230,7 +288,9 @@ _lines(
     THRESHOLDS,
     "combinations: save with every option",
     3,
-    lines={"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -g -w 3": "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -g -w 3 -x 20 -y 10"},
+    lines={
+        "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -g -w 3": "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -g -w 3 -x 20 -y 10"
+    },
 )
 _lines(
     THRESHOLDS,
@@ -285,7 +345,9 @@ _lines(
     NAMES,
     "restore: words in the order of -S",
     2,
-    lines={"-a -f 5 -6 -r [web1-six.example.com]:0 -g -w 1": "-a -f 5 -6 -r [2001:db8::11]:0 -g -w 1"},
+    lines={
+        "-a -f 5 -6 -r [web1-six.example.com]:0 -g -w 1": "-a -f 5 -6 -r [2001:db8::11]:0 -g -w 1"
+    },
 )
 _UNKNOWN = "ipvsadm-save: {}; {}; nothing was saved\n"
 for _step in (5, 6):  # file, -n file
@@ -293,7 +355,9 @@ for _step in (5, 6):  # file, -n file
         WORD,
         status=2,
         stdout="",
-        stderr=_UNKNOWN.format("unexpected argument file", "to write to a file, give -f FILE or > FILE"),
+        stderr=_UNKNOWN.format(
+            "unexpected argument file", "to write to a file, give -f FILE or > FILE"
+        ),
     )
 for _step in (7, 10):  # -x, -n -x
     STEPS["ipvsadm-save", _step] = Difference(
@@ -302,7 +366,10 @@ for _step in (7, 10):  # -x, -n -x
 # -nn: as -n, which the reference answers in its step 2.
 _NUMERIC = recording.load()["ipvsadm-save"].steps[1][1].stdout.splitlines()
 STEPS["ipvsadm-save", 9] = Difference(
-    CLUSTER, status=0, stdout="".join(f"{_EVERYTHING.get(line, line)}\n" for line in _NUMERIC), stderr=""
+    CLUSTER,
+    status=0,
+    stdout="".join(f"{_EVERYTHING.get(line, line)}\n" for line in _NUMERIC),
+    stderr="",
 )
 STEPS["ipvsadm-save", 8] = Difference(WORDS, status=0, stdout=format_help(SAVE), stderr="")
 
@@ -315,12 +382,19 @@ for _step in (9, 10, 11):  # -L -h, -Lh, -L --help
 
 _LISTED = f"TCP  vip.example.com:http rr persistent 60\n  -> {'10.0.1.1:http':28} Route   3      0          {0:<10}\n"
 _CONNECTIONS = "IPVS connection entries\npro expire state       source             virtual            destination\n"
-STEPS["combinations: list with every option", 6] = Difference(SELECTING, status=0, stdout=PLAIN + _LISTED, stderr="")
-STEPS["combinations: list with every option", 9] = Difference(SELECTING, status=0, stdout=PLAIN, stderr="")
+STEPS["combinations: list with every option", 6] = Difference(
+    SELECTING, status=0, stdout=PLAIN + _LISTED, stderr=""
+)
+STEPS["combinations: list with every option", 9] = Difference(
+    SELECTING, status=0, stdout=PLAIN, stderr=""
+)
 for _step in (3, 6):
-    STEPS["combinations: one thing to list at a time", _step] = Difference(SELECTING, status=0, stdout=_CONNECTIONS, stderr="")
+    STEPS["combinations: one thing to list at a time", _step] = Difference(
+        SELECTING, status=0, stdout=_CONNECTIONS, stderr=""
+    )
 STEPS["combinations: one thing to list at a time", 15] = Difference(
-    SELECTING, stderr="The option 'timeout' conflicts with the 'service-address' option in the 'list' command\n"
+    SELECTING,
+    stderr="The option 'timeout' conflicts with the 'service-address' option in the 'list' command\n",
 )
 
 # --- marks
@@ -369,6 +443,7 @@ for _case, _addresses in (
     )
     STEPS[_case, _at + 2] = Difference(
         ORDER,
-        stdout="-A -t 10.0.0.1:80 -s rr\n" + "".join(f"-a -t 10.0.0.1:80 -r {_end} -m -w 1\n" for _end in _ends),
+        stdout="-A -t 10.0.0.1:80 -s rr\n"
+        + "".join(f"-a -t 10.0.0.1:80 -r {_end} -m -w 1\n" for _end in _ends),
     )
     _table(_case, ORDER, ["TCP  10.0.0.1:80 rr"], _ends, EMBEDDED)

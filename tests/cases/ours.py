@@ -1,6 +1,8 @@
-"""Our answers to a case, in this process: the program's doors with a world whose streams are in memory.
+"""Our answers to a case, in this process: the program's doors with a world whose streams are in
+memory.
 
-Owns: that world, names from a hosts and a services file. Must never know: which backend, what was expected.
+Owns: that world, names from a hosts and a services file. Must never know: which backend, what was
+expected.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ PROGRAMS = {"ipvsadm": cli.main, "ipvsadm-save": cli.main_save, "ipvsadm-restore
 
 
 class FileNames(Resolver):
-    """The names of the lab, without it: the first line that fits, as the C library reads these files."""
+    """The names of the lab, without it: the first line that fits, as the C library reads these
+    files.
+    """
 
     def __init__(self, folder: Path = ETC) -> None:
         self._hosts = [(_address(words[0]), words[1:]) for words in _words(folder / "hosts")]
@@ -49,15 +53,21 @@ class FileNames(Resolver):
 
     def port(self, name: str, protocol: int) -> int | None:
         wanted = PROTOCOL_NAMES.get(protocol)
-        return next((port for port, kind, names in self._ports if kind == wanted and name in names), None)
+        return next(
+            (port for port, kind, names in self._ports if kind == wanted and name in names), None
+        )
 
     def port_name(self, port: int, protocol: int) -> str | None:
         wanted = (port, PROTOCOL_NAMES.get(protocol))
-        return next((names[0] for known, kind, names in self._ports if (known, kind) == wanted), None)
+        return next(
+            (names[0] for known, kind, names in self._ports if (known, kind) == wanted), None
+        )
 
 
 def _words(file: Path) -> Iterator[list[str]]:
-    return (words for line in file.read_text().splitlines() if (words := line.partition("#")[0].split()))
+    return (
+        words for line in file.read_text().splitlines() if (words := line.partition("#")[0].split())
+    )
 
 
 def _address(written: str) -> tuple[int, bytes]:

@@ -2,7 +2,8 @@
 
 Owns: the form of the file. Must never know: how an answer came about.
 
-Bytes are kept as Latin-1, texts as lists of lines with their ends: nothing is trimmed, and a change shows as a line.
+Bytes are kept as Latin-1, texts as lists of lines with their ends: nothing is trimmed, and a change
+shows as a line.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def dump(cases: dict[str, Recorded], made_by: dict[str, str]) -> str:
 
 
 def _step(step: str, answer: Answer) -> str:
-    """One line for a step, and one for each line it printed. What is empty is left out: most answers are but a status."""
+    """One line for a step, and one for each line it printed. What is empty is left out: most
+    answers are but a status.
+    """
     parts = [f'"run": {json.dumps(step)}', f'"status": {answer.status}']
     parts += [f'"stderr": {json.dumps(_lines(answer.stderr))}'] if answer.stderr else []
     parts += [f'"stdout": {_block(answer.stdout)}'] if answer.stdout else []
@@ -64,7 +67,12 @@ def load(file: Path = FILE) -> dict[str, Recorded]:
 
 def _recorded(case: dict[str, Any]) -> Recorded:
     steps = [
-        (step["run"], Answer(step["status"], "".join(step.get("stdout", [])), "".join(step.get("stderr", []))))
+        (
+            step["run"],
+            Answer(
+                step["status"], "".join(step.get("stdout", [])), "".join(step.get("stderr", []))
+            ),
+        )
         for step in case["steps"]
     ]
     return Recorded(steps, "".join(case["table"]))

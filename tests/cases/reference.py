@@ -2,7 +2,8 @@
 
 Owns: how the reference's programs are started. Must never know: what is done with the answers.
 
-A fork of a Python process costs the guest twice as much as the reference itself: its programs are spawned.
+A fork of a Python process costs the guest twice as much as the reference itself: its programs are
+spawned.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 FOLDER = "/usr/sbin"
 TIMEOUT = 30.0
-# ipvsadm-restore's shell, when the ipvsadm that it writes to was quicker to end at a fault than it was to write.
+# ipvsadm-restore's shell, when the ipvsadm that it writes to was quicker to end at a fault than it
+# was to write.
 LATE = f"{FOLDER}/ipvsadm-restore: line 25: echo: write error: Broken pipe\n"
 
 CLONE_NEWNS = 0x00020000  # uapi/linux/sched.h
@@ -36,7 +38,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def answer(step: Step, connections: bytes | None = None) -> Answer:
-    """Run one step in the present network namespace; connections, if given, as /proc/net/ip_vs_conn. Raises netns.HungError."""
+    """Run one step in the present network namespace; connections, if given, as
+    /proc/net/ip_vs_conn. Raises netns.HungError.
+    """
     program = f"{FOLDER}/{step.program}"
     argv = [step.program, *step.argv]
     if connections is not None:
@@ -89,7 +93,9 @@ def record(case: Case) -> Recorded:
 
 
 def covered(body: Callable[[], int], step: Step, connections: bytes | None) -> Answer:
-    """Run body in a fork with the step's streams and environment, and connections, if given, as /proc/net/ip_vs_conn."""
+    """Run body in a fork with the step's streams and environment, and connections, if given, as
+    /proc/net/ip_vs_conn.
+    """
 
     def child() -> int:
         if connections is not None:
@@ -101,7 +107,9 @@ def covered(body: Callable[[], int], step: Step, connections: bytes | None) -> A
 
 
 def _cover(connections: bytes) -> None:
-    """For this process and those it starts: /proc/net leads into each one's own folder, so that all of /proc is covered."""
+    """For this process and those it starts: /proc/net leads into each one's own folder, so that all
+    of /proc is covered.
+    """
     _check("unshare", _libc.unshare(CLONE_NEWNS))
     _check("mount", _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
     _check("mount", _libc.mount(b"tmpfs", b"/proc", b"tmpfs", 0, None))

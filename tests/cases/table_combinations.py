@@ -1,6 +1,8 @@
-"""Every command with every option, every missing option, every pair that excludes itself, every set of tunnel options.
+"""Every command with every option, every missing option, every pair that excludes itself, every set
+of tunnel options.
 
-Built from what a word for each looks like, not from the program's own table: what is legal is what was recorded.
+Built from what a word for each looks like, not from the program's own table: what is legal is what
+was recorded.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.cases.case import Cases, Written
 
-# A command as it would be complete, and the option names in it that may be left out to see what is demanded.
+# A command as it would be complete, and the option names in it that may be left out to see what is
+# demanded.
 COMMANDS = {
     "add-service": "-A -t 10.0.0.1:80",
     "edit-service": "-E -t 10.0.0.1:80",
@@ -49,13 +52,26 @@ INCOMPLETE = (
 
 EXCLUSIVE = ("-c", "-t 10.0.0.1:80", "--timeout", "--daemon")
 
-# What may be listed, and how: some of it at once is a conflict that the table of combinations does not know.
+# What may be listed, and how: some of it at once is a conflict that the table of combinations does
+# not know.
 LISTED = ("", "-c", "--timeout", "--daemon", "-t 10.0.0.1:80")
-FORMATS = ("--stats", "--rate", "--thresholds", "--persistent-conn", "--tun-info", "--nosort", "--exact", "-n")
+FORMATS = (
+    "--stats",
+    "--rate",
+    "--thresholds",
+    "--persistent-conn",
+    "--tun-info",
+    "--nosort",
+    "--exact",
+    "-n",
+)
 
 TUNNEL_OPTIONS = ("--tun-port 6080", "--tun-nocsum", "--tun-csum", "--tun-remcsum")
 
-START: tuple[Written, ...] = ("-A -t 10.0.0.1:80 -s rr -p 60", "-a -t 10.0.0.1:80 -r 10.0.1.1 -g -w 3 -x 20 -y 10")
+START: tuple[Written, ...] = (
+    "-A -t 10.0.0.1:80 -s rr -p 60",
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -g -w 3 -x 20 -y 10",
+)
 
 
 def every_option(command: str) -> list[Written]:
@@ -63,17 +79,29 @@ def every_option(command: str) -> list[Written]:
 
 
 def tunnels(kind: str) -> list[Written]:
-    """Every subset of tunnel options; each server has an address of its own, so that what is accepted stays in the table."""
-    chosen = [subset for size in range(len(TUNNEL_OPTIONS) + 1) for subset in combinations(TUNNEL_OPTIONS, size)]
+    """Every subset of tunnel options; each server has an address of its own, so that what is
+    accepted stays in the table.
+    """
+    chosen = [
+        subset
+        for size in range(len(TUNNEL_OPTIONS) + 1)
+        for subset in combinations(TUNNEL_OPTIONS, size)
+    ]
     return [
         START[0],
-        *(f"-a -t 10.0.0.1:80 -r 10.0.1.{at} {' '.join([kind, *subset])}".rstrip() for at, subset in enumerate(chosen, 1)),
+        *(
+            f"-a -t 10.0.0.1:80 -r 10.0.1.{at} {' '.join([kind, *subset])}".rstrip()
+            for at, subset in enumerate(chosen, 1)
+        ),
         "-L -n --tun-info",
     ]
 
 
 CASES: Cases = {
-    **{f"combinations: {name} with every option": every_option(command) for name, command in COMMANDS.items()},
+    **{
+        f"combinations: {name} with every option": every_option(command)
+        for name, command in COMMANDS.items()
+    },
     "combinations: what a command demands": [*INCOMPLETE],
     "combinations: one thing to list at a time": [
         *START,
@@ -89,14 +117,22 @@ CASES: Cases = {
         *(f"-L {first} {second}" for first, second in combinations(FORMATS, 2)),
         "-L -n --stats --rate --thresholds --persistent-conn --tun-info --nosort --exact",
     ],
-    **{f"tunnels: every set of options, {kind}": tunnels(f"-i --tun-type {kind}") for kind in ("ipip", "gue", "gre")},
+    **{
+        f"tunnels: every set of options, {kind}": tunnels(f"-i --tun-type {kind}")
+        for kind in ("ipip", "gue", "gre")
+    },
     "tunnels: every set of options, no type": tunnels("-i"),
     "tunnels: only with -i": [
         START[0],
         *(
             f"-a -t 10.0.0.1:80 -r 10.0.1.1 {forward} {option}".replace("  ", " ")
             for forward in ("", "-g", "-m")
-            for option in ("--tun-type ipip", "--tun-type gue", "--tun-port 6080", *TUNNEL_OPTIONS[1:])
+            for option in (
+                "--tun-type ipip",
+                "--tun-type gue",
+                "--tun-port 6080",
+                *TUNNEL_OPTIONS[1:],
+            )
         ),
     ],
     "tunnels: edit": [

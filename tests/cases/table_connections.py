@@ -1,4 +1,6 @@
-"""`-L -c`: what is listed of given connections. The text stands for /proc/net/ip_vs_conn, which both tools read."""
+"""`-L -c`: what is listed of given connections. The text stands for /proc/net/ip_vs_conn, which
+both tools read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What generated command lines have shown: each failing example, made small, becomes a case here."""
+"""What generated command lines have shown: each failing example, made small, becomes a case
+here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The grammar of the command line: spellings, values, order, and what is wrong with a line before it means anything."""
+"""The grammar of the command line: spellings, values, order, and what is wrong with a line before
+it means anything.
+"""
 
 from __future__ import annotations
 

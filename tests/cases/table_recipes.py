@@ -1,4 +1,6 @@
-"""What administrators run: set-ups as tutorials and boot scripts have them, and what health checkers call in a loop."""
+"""What administrators run: set-ups as tutorials and boot scripts have them, and what health
+checkers call in a loop.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,12 @@ AFTER = "\n-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n"
 
 CASES: Cases = {
     "restore: rules": [restore(RULES), "-L -n"],
-    "restore: everything, saved and restored again": [restore(EVERYTHING), "-S -n", "-C", restore(EVERYTHING)],
+    "restore: everything, saved and restored again": [
+        restore(EVERYTHING),
+        "-S -n",
+        "-C",
+        restore(EVERYTHING),
+    ],
     "restore: nothing": [
         restore(""),
         restore("\n"),
@@ -26,7 +31,12 @@ CASES: Cases = {
         restore("ipvsadm"),
         restore("ipvsadm ipvsadm\n ipvsadm\n"),
     ],
-    "restore: adds to what is there": [restore(RULES), restore(RULES), restore("-A -t 10.0.0.2:80 -s rr\n"), "-L -n"],
+    "restore: adds to what is there": [
+        restore(RULES),
+        restore(RULES),
+        restore("-A -t 10.0.0.2:80 -s rr\n"),
+        "-L -n",
+    ],
     "restore: blank lines and blanks": [
         restore("\n\n-A -t 10.0.0.1:80 -s rr\n\n \n\t\n-A -t 10.0.0.1:81 -s rr\n\n"),
         restore("   -A   -t    10.0.0.1:82    -s rr   \n"),
@@ -39,7 +49,10 @@ CASES: Cases = {
         restore("-A\r-t 10.0.0.1:83\r-s rr\r\r\n"),
         restore("-A -t 10.0.0.1:84 -s rr\r-A -t 10.0.0.1:85 -s rr\n"),
     ],
-    "restore: other white space is not": [restore("-A -t 10.0.0.1:80\v-s\frr\n"), restore("-A -t 10.0.0.1:80\v -s rr\n")],
+    "restore: other white space is not": [
+        restore("-A -t 10.0.0.1:80\v-s\frr\n"),
+        restore("-A -t 10.0.0.1:80\v -s rr\n"),
+    ],
     "restore: no final line end": [
         restore("-A -t 10.0.0.1:80 -s rr"),
         restore("-A -t 10.0.0.1:81 -s rr\n-A -t 10.0.0.1:82 -s rr"),
@@ -61,7 +74,9 @@ CASES: Cases = {
         restore("-A ipvsadm -t 10.0.0.1:83 ipvsadm -s ipvsadm rr\n"),
         restore("-A -t 10.0.0.1:84 -s ipvsadm\n"),
     ],
-    "restore: the word ipvsadm with more about it": [restore("/sbin/ipvsadm -A -t 10.0.0.1:80 -s rr\n")],
+    "restore: the word ipvsadm with more about it": [
+        restore("/sbin/ipvsadm -A -t 10.0.0.1:80 -s rr\n")
+    ],
     "restore: comments": [
         restore("# a comment\n-A -t 10.0.0.1:80 -s rr\n"),
         restore("-A -t 10.0.0.1:81 -s rr\n#comment\n-A -t 10.0.0.1:82 -s rr\n"),
@@ -69,7 +84,10 @@ CASES: Cases = {
         restore("-A -t 10.0.0.1:84 -s rr #comment\n"),
         restore("-A -t 10.0.0.1:85 -s rr\n  # indented\n"),
     ],
-    "restore: quotes are not": [restore('-A -t "10.0.0.1:80" -s rr\n'), restore("-A -t 10.0.0.1:80 -s 'rr'\n")],
+    "restore: quotes are not": [
+        restore('-A -t "10.0.0.1:80" -s rr\n'),
+        restore("-A -t 10.0.0.1:80 -s 'rr'\n"),
+    ],
     "restore: commands of every kind": [
         restore(
             "-A -t 10.0.0.1:80 -s rr\n-L -n\n-a -t 10.0.0.1:80 -r 10.0.1.1 -w 3\n-L -n\n-S -n\n-Z\n"
@@ -83,7 +101,9 @@ CASES: Cases = {
     "restore: lines the table refuses": [
         restore(f"-A -t 10.0.0.1:80 -s rr\n-A -t 10.0.0.1:80 -s rr{AFTER}"),
         "-C",
-        restore(f"-a -t 10.0.0.1:80 -r 10.0.1.2\n{BEFORE}-D -t 10.0.0.1:81{AFTER}-Z -t 10.0.0.1:82\n"),
+        restore(
+            f"-a -t 10.0.0.1:80 -r 10.0.1.2\n{BEFORE}-D -t 10.0.0.1:81{AFTER}-Z -t 10.0.0.1:82\n"
+        ),
         "-C",
         restore(f"{BEFORE}-A -t 10.0.0.1:81 -s bogus\n-a -t 10.0.0.1:80 -r 10.0.1.1 -x 1 -y 2\n"),
         "-C",
@@ -108,22 +128,36 @@ CASES: Cases = {
     "restore: --restore inside": [restore(f"{BEFORE}--restore{AFTER}")],
     "restore: -R with an option inside": [restore(f"{BEFORE}-R -n{AFTER}")],
     "restore: -h inside": [restore(f"{BEFORE}-h{AFTER}")],
-    "restore: a bad value inside": [restore(f"{BEFORE}-a -t 10.0.0.1:80 -r 10.0.1.2 -w 2147483648{AFTER}")],
+    "restore: a bad value inside": [
+        restore(f"{BEFORE}-a -t 10.0.0.1:80 -r 10.0.1.2 -w 2147483648{AFTER}")
+    ],
     "restore: a bad address inside": [restore(f"{BEFORE}-A -t junk -s rr{AFTER}")],
     "restore: a bad combination inside": [restore(f"{BEFORE}-A -t 10.0.0.1:81 -s rr -w 5{AFTER}")],
-    "restore: what a command demands is missing inside": [restore(f"{BEFORE}-a -t 10.0.0.1:80{AFTER}")],
+    "restore: what a command demands is missing inside": [
+        restore(f"{BEFORE}-a -t 10.0.0.1:80{AFTER}")
+    ],
     "restore: a stray word inside": [restore(f"{BEFORE}junk{AFTER}")],
-    "restore: a stray word behind a rule": [restore(f"{BEFORE}-A -t 10.0.0.1:81 -s rr junk{AFTER}")],
+    "restore: a stray word behind a rule": [
+        restore(f"{BEFORE}-A -t 10.0.0.1:81 -s rr junk{AFTER}")
+    ],
     "restore: no command inside": [restore(f"{BEFORE}-t 10.0.0.1:80 -A{AFTER}")],
     "restore: an unknown option first inside": [restore(f"{BEFORE}--bogus{AFTER}")],
     "restore: a second command inside": [restore(f"{BEFORE}-A -t 10.0.0.1:81 -D{AFTER}")],
-    "restore: tunnel options without a tunnel inside": [restore(f"{BEFORE}-a -t 10.0.0.1:80 -r 10.0.1.2 --tun-csum{AFTER}")],
+    "restore: tunnel options without a tunnel inside": [
+        restore(f"{BEFORE}-a -t 10.0.0.1:80 -r 10.0.1.2 --tun-csum{AFTER}")
+    ],
     "restore: a port that is missing inside": [restore(f"{BEFORE}-A -t 10.0.0.1 -s rr{AFTER}")],
-    "restore: a service that is not there is listed": [restore(f"{BEFORE}-L -n -t 10.0.0.1:81{AFTER}")],
-    "restore: conflicts of the list command inside": [restore(f"{BEFORE}-L --timeout --stats{AFTER}")],
+    "restore: a service that is not there is listed": [
+        restore(f"{BEFORE}-L -n -t 10.0.0.1:81{AFTER}")
+    ],
+    "restore: conflicts of the list command inside": [
+        restore(f"{BEFORE}-L --timeout --stats{AFTER}")
+    ],
     "restore: the fault is on the first line": [restore(f"-A -t junk\n{BEFORE}")],
     "restore: the fault is on the last line": [restore(f"{BEFORE}-A -t junk")],
-    "restore: more faults than one": [restore(f"{BEFORE}-A -q -t 10.0.0.2:80\n-A -t 10.0.0.1:80 -s rr\n-A -t junk\n-A junk\n")],
+    "restore: more faults than one": [
+        restore(f"{BEFORE}-A -q -t 10.0.0.2:80\n-A -t 10.0.0.1:80 -s rr\n-A -t junk\n-A junk\n")
+    ],
     "restore: a listing, then a fault": [restore(f"{BEFORE}-L -n\n-A -t junk\n")],
     "restore: options of the command itself": [
         run("-R -n", RULES),
@@ -143,8 +177,12 @@ CASES: Cases = {
     ],
     "restore: a long token that is a bad value": [restore(f"-A -f {'9' * 4000}\n")],
     "restore: bytes that are no text": [restore(b"-A -t caf\xe9:80 -s rr\n")],
-    "restore: an unknown option of bytes that are no text": [restore(b"-A --caf\xe9\n-A -t 10.0.0.1:80 -s rr\n")],
-    "restore: a NUL ends a word": [restore(b"-A -t 10.0.0.1:80\0junk -s rr\n-A -t 10.0.0.1:81 -s rr\0 -p\n")],
+    "restore: an unknown option of bytes that are no text": [
+        restore(b"-A --caf\xe9\n-A -t 10.0.0.1:80 -s rr\n")
+    ],
+    "restore: a NUL ends a word": [
+        restore(b"-A -t 10.0.0.1:80\0junk -s rr\n-A -t 10.0.0.1:81 -s rr\0 -p\n")
+    ],
     "restore: a NUL alone is an empty word": [restore(b"-A -t 10.0.0.1:80 -s rr \0\n")],
     "restore: NULs elsewhere": [
         restore(b"ipvsadm\0x -A -t 10.0.0.1:80 -s rr\n"),
@@ -152,8 +190,13 @@ CASES: Cases = {
         restore(b"-A -t 10.0.0.1:82 -s rr\n\0"),
     ],
     "restore: only --": [restore("--\n")],
-    "restore: -- ends the options of a line": [restore("-A -t 10.0.0.1:80 -s rr --\n-C --\n-A -t 10.0.0.1:81 -s rr\n")],
-    "restore: blanks at the end": [restore("-A -t 10.0.0.1:80 -s rr\n  "), restore("-A -t 10.0.0.1:81 -s rr\n \r\n\t")],
+    "restore: -- ends the options of a line": [
+        restore("-A -t 10.0.0.1:80 -s rr --\n-C --\n-A -t 10.0.0.1:81 -s rr\n")
+    ],
+    "restore: blanks at the end": [
+        restore("-A -t 10.0.0.1:80 -s rr\n  "),
+        restore("-A -t 10.0.0.1:81 -s rr\n \r\n\t"),
+    ],
     "restore: words in the order of -S": [
         restore(
             "-A -t vip.example.com:http -s rr\n-a -t vip.example.com:http -r web1.example.com:http -g -w 1\n"
@@ -176,14 +219,19 @@ CASES: Cases = {
         restore(RULES, "ipvsadm-restore"),
         restore(RULES, "ipvsadm-restore"),
         restore("-A -t 10.0.0.2:80 -s rr", "ipvsadm-restore"),
-        restore("# comment\n-A -t 10.0.0.3:80 -s rr\n#-A -t 10.0.0.4:80 -s rr\n", "ipvsadm-restore"),
+        restore(
+            "# comment\n-A -t 10.0.0.3:80 -s rr\n#-A -t 10.0.0.4:80 -s rr\n", "ipvsadm-restore"
+        ),
         restore("\n\n  -A -t 10.0.0.5:80 -s rr  \n\n", "ipvsadm-restore"),
         restore("-A -t 10.0.0.6:80 -s rr\r\n", "ipvsadm-restore"),
         restore("", "ipvsadm-restore"),
     ],
     "ipvsadm-restore: a line the table refuses": [
         restore(RULES, "ipvsadm-restore"),
-        restore("-A -t 10.0.0.2:80 -s rr\n-A -t 10.0.0.2:80 -s rr\n-A -t 10.0.0.3:80 -s rr\n", "ipvsadm-restore"),
+        restore(
+            "-A -t 10.0.0.2:80 -s rr\n-A -t 10.0.0.2:80 -s rr\n-A -t 10.0.0.3:80 -s rr\n",
+            "ipvsadm-restore",
+        ),
         restore("-A -t 10.0.0.2:80 -s rr\n-A -t 10.0.0.2:80 -s rr\n", "ipvsadm-restore"),
     ],
     "ipvsadm-restore: a bad line": [
@@ -192,7 +240,9 @@ CASES: Cases = {
     ],
     "ipvsadm-restore: a comment that is indented": [
         restore(RULES, "ipvsadm-restore"),
-        restore("-A -t 10.0.0.2:80 -s rr\n # comment\n-A -t 10.0.0.3:80 -s rr\n", "ipvsadm-restore"),
+        restore(
+            "-A -t 10.0.0.2:80 -s rr\n # comment\n-A -t 10.0.0.3:80 -s rr\n", "ipvsadm-restore"
+        ),
     ],
     "ipvsadm-save": [
         restore(EVERYTHING),

@@ -1,4 +1,6 @@
-"""Virtual services: addresses, ports, names, schedulers, persistence, engines, and what the table answers."""
+"""Virtual services: addresses, ports, names, schedulers, persistence, engines, and what the table
+answers.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,11 @@ class Given(Table):
         self._given = case.connections
 
     def connections(self) -> Iterator[bytes]:
-        return super().connections() if self._given is None else iter(self._given.splitlines(keepends=True))
+        return (
+            super().connections()
+            if self._given is None
+            else iter(self._given.splitlines(keepends=True))
+        )
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,7 +1,7 @@
 """Which table the contract is held against: the embedded one on the host, the kernel's in the lab.
 
-Owns: how either is opened empty, what is to be compared of them, on which kernels a rule is newer than they are.
-Must never know: the cases.
+Owns: how either is opened empty, what is to be compared of them, on which kernels a rule is newer
+than they are. Must never know: the cases.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ HZ = round(1 / time.clock_getres(6)) if LAB else memory.HZ
 
 
 class Content(NamedTuple):
-    """What a table holds. Services stand in the order of their keys: a kernel's own is that of its hash."""
+    """What a table holds. Services stand in the order of their keys: a kernel's own is that of its
+    hash.
+    """
 
     services: list[tuple[Service, list[Destination]]]
     timeouts: Timeouts
@@ -61,7 +63,9 @@ def content(backend: Backend) -> Content:
 
 
 def recipe(held: Content) -> list[Change]:
-    """Changes that make an empty table hold this: servers oldest first, for each new one stands before the others."""
+    """Changes that make an empty table hold this: servers oldest first, for each new one stands
+    before the others.
+    """
     changes = [Change(SET_CONFIG, timeouts=held.timeouts)]
     for service, servers in held.services:
         changes.append(Change(NEW_SERVICE, service))
@@ -91,11 +95,15 @@ def opened() -> Iterator[Backend]:
 
 @cache
 def bounds_thresholds() -> bool:
-    """Whether the table refuses upper thresholds above INT_MAX, as the embedded one does. Kernels before 2026's did not."""
+    """Whether the table refuses upper thresholds above INT_MAX, as the embedded one does. Kernels
+    before 2026's did not.
+    """
     web = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80)
     server = Destination(AF_INET, bytes([10, 0, 0, 2]), 80, upper=1 << 31)
     with opened() as table:
-        return table.apply([Change(NEW_SERVICE, web), Change(NEW_DEST, web, server)]) == [(1, errno.EINVAL)]
+        return table.apply([Change(NEW_SERVICE, web), Change(NEW_DEST, web, server)]) == [
+            (1, errno.EINVAL)
+        ]
 
 
 def plug_in() -> None:

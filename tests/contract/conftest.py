@@ -23,5 +23,7 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(autouse=True)
 def _same_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded table beside the kernel's counts in that kernel's ticks: some limits follow from them."""
+    """The embedded table beside the kernel's counts in that kernel's ticks: some limits follow from
+    them.
+    """
     monkeypatch.setattr(memory, "HZ", HZ)

@@ -1,4 +1,6 @@
-"""Cases of sync daemons, on lo (65536 bytes, no way to IPv6 groups) and on an interface like those of real machines."""
+"""Cases of sync daemons, on lo (65536 bytes, no way to IPv6 groups) and on an interface like those
+of real machines.
+"""
 
 from __future__ import annotations
 
@@ -32,17 +34,37 @@ V6 = "ff02::81"
 
 
 def ran(given: Daemon, maxlen: int) -> Daemon:
-    """What runs when `given` was asked for: with defaults for what is 0, and this length of messages."""
+    """What runs when `given` was asked for: with defaults for what is 0, and this length of
+    messages.
+    """
     group = given.group or master(group=V4).group
-    return Daemon(given.state, given.interface, given.syncid, maxlen, group, given.port or 8848, given.ttl or 1)
+    return Daemon(
+        given.state,
+        given.interface,
+        given.syncid,
+        maxlen,
+        group,
+        given.port or 8848,
+        given.ttl or 1,
+    )
 
 
 def daemons() -> list[Case]:
     """NEW_DAEMON, DEL_DAEMON, and what they leave alone."""
     # (state, interface, group, {length asked for: length that is})
     lengths = [
-        (MASTER, "lo", V4, {0: 1472, 1: 1, 500: 500, 1500: 1500, 65507: 65507, 65508: 65507, 65535: 65507}),
-        (BACKUP, "lo", V4, {0: 65507, 1: 1024, 1023: 1024, 1024: 1024, 1400: 1400, 65507: 65507, 65535: 65507}),
+        (
+            MASTER,
+            "lo",
+            V4,
+            {0: 1472, 1: 1, 500: 500, 1500: 1500, 65507: 65507, 65508: 65507, 65535: 65507},
+        ),
+        (
+            BACKUP,
+            "lo",
+            V4,
+            {0: 65507, 1: 1024, 1023: 1024, 1024: 1024, 1400: 1400, 65507: 65507, 65535: 65507},
+        ),
         (BACKUP, "lo", V6, {0: 65487, 1: 1024, 65487: 65487, 65488: 65487}),
         (MASTER, NIC, V4, {0: 1472, 9000: 9000}),
         (BACKUP, NIC, V4, {0: 1472, 9000: 9000}),
@@ -53,13 +75,23 @@ def daemons() -> list[Case]:
         ("master", master(), 1472),
         ("backup", backup(), 65507),
         *(
-            (f"{'master' if state == MASTER else 'backup'} on {name} to {group}, length {asked}", given, held)
+            (
+                f"{'master' if state == MASTER else 'backup'} on {name} to {group}, length {asked}",
+                given,
+                held,
+            )
             for state, name, group, pairs in lengths
             for asked, held in pairs.items()
             for given in (master(name, maxlen=asked, group=group, state=state),)
         ),
-        *((f"sync id {syncid}", master(syncid=syncid), 1472) for syncid in (1, 255, 300, INT_MAX, U32_MAX)),
-        *((f"group {group}", master(group=group), 1472) for group in ("224.0.0.1", "239.255.255.255")),
+        *(
+            (f"sync id {syncid}", master(syncid=syncid), 1472)
+            for syncid in (1, 255, 300, INT_MAX, U32_MAX)
+        ),
+        *(
+            (f"group {group}", master(group=group), 1472)
+            for group in ("224.0.0.1", "239.255.255.255")
+        ),
         *((f"group {group}", master(NIC, group=group), 1452) for group in ("ff02::1", "ff05::1:3")),
         *((f"port {port}", backup(port=port), 65507) for port in (1, 8849, 65535)),
         *((f"ttl {ttl}", master(ttl=ttl), 1472) for ttl in (1, 2, 255)),
@@ -95,14 +127,29 @@ def daemons() -> list[Case]:
     both = (start(master()), start(backup()))
     web = tcp()
     return [
-        *(done(f"daemon: {name}", start(given), running(ran(given, held))) for name, given, held in starts),
+        *(
+            done(f"daemon: {name}", start(given), running(ran(given, held)))
+            for name, given, held in starts
+        ),
         *(refused(f"daemon: {name}", number, start(given)) for name, number, given in bad),
         refused("daemon: none given", errno.EINVAL, Change(NEW_DAEMON)),
         refused("daemon: master runs", errno.EEXIST, start(master()), start(master())),
-        refused("daemon: master runs, otherwise", errno.EEXIST, start(master(syncid=7, group=V6)), start(master())),
+        refused(
+            "daemon: master runs, otherwise",
+            errno.EEXIST,
+            start(master(syncid=7, group=V6)),
+            start(master()),
+        ),
         refused("daemon: backup runs", errno.EEXIST, start(backup()), *both),
-        refused("daemon: interface before runs", errno.ENODEV, start(master("eth9")), start(master())),
-        refused("daemon: group before runs", errno.EINVAL, start(master(group="10.0.0.1")), start(master())),
+        refused(
+            "daemon: interface before runs", errno.ENODEV, start(master("eth9")), start(master())
+        ),
+        refused(
+            "daemon: group before runs",
+            errno.EINVAL,
+            start(master(group="10.0.0.1")),
+            start(master()),
+        ),
         done("daemon: both, master first", start(master()), running(one, two), start(backup())),
         done("daemon: both, backup second", start(backup()), running(one, two), start(master())),
         done(
@@ -111,16 +158,23 @@ def daemons() -> list[Case]:
             running(ran(master(NIC), 1472), ran(backup(group=V6), 65487)),
             start(master(NIC)),
         ),
-        done("daemon: services stay", start(master()), Held(((web, ()),), daemons=(one,)), new(web)),
+        done(
+            "daemon: services stay", start(master()), Held(((web, ()),), daemons=(one,)), new(web)
+        ),
         refused("stop: none given", errno.EINVAL, Change(DEL_DAEMON)),
         refused("stop: interface of 16 bytes", errno.EINVAL, stop(master("n" * 16)), *both),
         refused("stop: no master", errno.ESRCH, stop(master())),
         refused("stop: no backup", errno.ESRCH, stop(backup()), start(master())),
-        *(refused(f"stop: state {state}", errno.EINVAL, stop(master(state=state)), *both) for state in (0, 3, 4, U32_MAX)),
+        *(
+            refused(f"stop: state {state}", errno.EINVAL, stop(master(state=state)), *both)
+            for state in (0, 3, 4, U32_MAX)
+        ),
         done("stop: master", stop(master()), running(two), *both),
         done("stop: backup", stop(backup()), running(one), *both),
         *(
-            done(f"stop: only the state counts, {word}", stop(other), EMPTY, start(master(syncid=1)))
+            done(
+                f"stop: only the state counts, {word}", stop(other), EMPTY, start(master(syncid=1))
+            )
             for word, other in (
                 ("no interface", master("eth9", syncid=9)),
                 ("no name", master("")),

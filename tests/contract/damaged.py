@@ -1,9 +1,12 @@
-"""Files of rules that were damaged in their last line or cut at a line end, and what --apply makes of them.
+"""Files of rules that were damaged in their last line or cut at a line end, and what --apply makes
+of them.
 
-Owns: how they are made (from a fixed seed), and what is promised of them. Must never know: which backend answers.
+Owns: how they are made (from a fixed seed), and what is promised of them. Must never know: which
+backend answers.
 
-The promise: no line is passed over, and without --force no service that the file names loses more than half of its servers. A cut
-that looks like a smaller wish is one: how many are taken for that is counted and not hidden.
+The promise: no line is passed over, and without --force no service that the file names loses more
+than half of its servers. A cut that looks like a smaller wish is one: how many are taken for that
+is counted and not hidden.
 """
 
 from __future__ import annotations
@@ -33,7 +36,11 @@ def whole_file(chance: random.Random) -> list[str]:
         named = f"-f {at}" if at % 5 == 0 else f"{'-u' if at % 7 == 0 else '-t'} {host}"
         lines.append(f"-A {named} -s {chance.choice(('rr', 'wrr', 'wlc'))}")
         for server in chance.sample(range(1, 255), chance.randint(0, 9)):
-            place = f"[2001:db8:1::{server:x}]:8080" if at % 3 == 0 and at % 5 else f"10.1.0.{server}:8080"
+            place = (
+                f"[2001:db8:1::{server:x}]:8080"
+                if at % 3 == 0 and at % 5
+                else f"10.1.0.{server}:8080"
+            )
             lines.append(f"-a {named} -r {place} -m -w {chance.randint(0, 1000)}")
     return lines
 
@@ -49,7 +56,13 @@ def damage(kind: str, lines: list[str], chance: random.Random) -> bytes:
     if kind == ZEROS:
         return text + last[:at] + bytes(len(last) - at)
     if kind == GARBLED:
-        return text + last[:at] + bytes([chance.choice(OTHERS)]) + last[at + 1 :] + chance.choice((b"\n", b""))
+        return (
+            text
+            + last[:at]
+            + bytes([chance.choice(OTHERS)])
+            + last[at + 1 :]
+            + chance.choice((b"\n", b""))
+        )
     short = "\n".join(lines[: chance.randint(1, max(1, len(lines) - 1))])
     return (short + chance.choice(("\n", ""))).encode()
 
@@ -88,12 +101,20 @@ def check_damaged_files(ask: Ask, count: int) -> Counter[str]:
             status, _ = ask(f"--apply{option}", text)
             after = servers_of(ask("-S -n", b"")[1])
             lost = check_promise(kind, option, lines, status, before, after, text)
-            seen[f"{kind}{option}: {'refused' if status else 'takes servers away' if lost else 'takes nothing away'}"] += 1
+            seen[
+                f"{kind}{option}: {'refused' if status else 'takes servers away' if lost else 'takes nothing away'}"
+            ] += 1
     return seen
 
 
 def check_promise(
-    kind: str, option: str, lines: list[str], status: int, before: Servers, after: Servers, text: bytes
+    kind: str,
+    option: str,
+    lines: list[str],
+    status: int,
+    before: Servers,
+    after: Servers,
+    text: bytes,
 ) -> set[str]:
     """The servers that services which stay have lost."""
     what = (kind, option, lines, text, status, after)

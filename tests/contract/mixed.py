@@ -31,7 +31,9 @@ from tests.contract.words import (
 
 
 def mixed_of(label: str, af: int) -> list[Case]:
-    """A server of the other family than its service: by tunnel only, and never beside a sync daemon."""
+    """A server of the other family than its service: by tunnel only, and never beside a sync
+    daemon.
+    """
     web = tcp(af)
     far = server(af=other(af), forward=TUNNEL)
     near = server(2, af=af)

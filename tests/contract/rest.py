@@ -60,7 +60,10 @@ def configs() -> list[Case]:
     web = tcp()
     return [
         *(done(f"config {given}", config(*given), Held(timeouts=after)) for given, after in good),
-        *(refused(f"config {given}", errno.EINVAL, config(*given), config(1, 2, 3)) for given in bad),
+        *(
+            refused(f"config {given}", errno.EINVAL, config(*given), config(1, 2, 3))
+            for given in bad
+        ),
         done("config: once more", config(0, 4, 0), Held(timeouts=(1, 4, 3)), config(1, 2, 3)),
         done("config: services stay", config(5, 6, 7), Held(((web, ()),), (5, 6, 7)), new(web)),
         done("config: no values", Change(SET_CONFIG), Held(timeouts=(1, 2, 3)), config(1, 2, 3)),
@@ -82,7 +85,11 @@ def others() -> list[Case]:
             for op in (NEW_SERVICE, SET_SERVICE, DEL_SERVICE, NEW_DEST, SET_DEST, DEL_DEST)
         ),
         *(  # of a service, what names it is all that these look at
-            refused(f"operation {op} without a server, names that do not fit", errno.ESRCH, Change(op, tcp(pe="n" * 17)))
+            refused(
+                f"operation {op} without a server, names that do not fit",
+                errno.ESRCH,
+                Change(op, tcp(pe="n" * 17)),
+            )
             for op in (NEW_DEST, SET_DEST)
         ),
         *(

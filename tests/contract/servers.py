@@ -55,16 +55,28 @@ def servers_of(label: str, af: int) -> list[Case]:
 
     def becomes(name: str, given: Destination, held: Destination | None = None) -> Case:
         setup = (new(web), add(web, odd), add(web, two))
-        return done(f"edit server: {name}", alter(web, given), only(web, two, held or given), *setup)
+        return done(
+            f"edit server: {name}", alter(web, given), only(web, two, held or given), *setup
+        )
 
     odd = server(af=af, forward=TUNNEL, weight=3, upper=20, lower=10, tun=(GUE, 5555, TUN_REMCSUM))
     values = [
-        *((f"method {method}", server(af=af, forward=method), None) for method in (MASQ, LOCAL, TUNNEL, ROUTE, BYPASS)),
         *(
-            (f"method {given:#x} is {held}", server(af=af, forward=given), server(af=af, forward=held))
+            (f"method {method}", server(af=af, forward=method), None)
+            for method in (MASQ, LOCAL, TUNNEL, ROUTE, BYPASS)
+        ),
+        *(
+            (
+                f"method {given:#x} is {held}",
+                server(af=af, forward=given),
+                server(af=af, forward=held),
+            )
             for given, held in ((5, 5), (7, 7), (8, 0), (0x13, 3), (U32_MAX, 7))
         ),
-        *((f"weight {weight}", server(af=af, weight=weight), None) for weight in (0, 1, 65535, 65536, INT_MAX)),
+        *(
+            (f"weight {weight}", server(af=af, weight=weight), None)
+            for weight in (0, 1, 65535, 65536, INT_MAX)
+        ),
         *(
             (f"thresholds {upper} {lower}", server(af=af, upper=upper, lower=lower), None)
             for upper, lower in ((10, 0), (10, 5), (10, 10), (INT_MAX, 0), (INT_MAX, INT_MAX))
@@ -87,17 +99,28 @@ def servers_of(label: str, af: int) -> list[Case]:
         ("tunnel options of another method", server(af=af, forward=MASQ, tun=(GUE, 6080, 1)), None),
     ]
     wrong = [
-        *((f"weight {weight}", errno.ERANGE, server(af=af, weight=weight)) for weight in (-1, -(2**31))),
+        *(
+            (f"weight {weight}", errno.ERANGE, server(af=af, weight=weight))
+            for weight in (-1, -(2**31))
+        ),
         *(
             (f"thresholds {upper} {lower}", errno.ERANGE, server(af=af, upper=upper, lower=lower))
             for upper, lower in ((5, 6), (0, 1), (INT_MAX, U32_MAX), (1, U32_MAX))
         ),
         *(
-            (f"GUE without port, method {method}", errno.EINVAL, server(af=af, forward=method, tun=(GUE, 0, 0)))
+            (
+                f"GUE without port, method {method}",
+                errno.EINVAL,
+                server(af=af, forward=method, tun=(GUE, 0, 0)),
+            )
             for method in (MASQ, LOCAL, TUNNEL, ROUTE)
         ),
         ("weight before GUE without port", errno.ERANGE, server(af=af, weight=-1, tun=(GUE, 0, 0))),
-        ("thresholds before GUE without port", errno.ERANGE, server(af=af, lower=1, tun=(GUE, 0, 0))),
+        (
+            "thresholds before GUE without port",
+            errno.ERANGE,
+            server(af=af, lower=1, tun=(GUE, 0, 0)),
+        ),
     ]
     unbounded = [
         (f"thresholds {upper} {lower}", server(af=af, upper=upper, lower=lower))
@@ -106,14 +129,34 @@ def servers_of(label: str, af: int) -> list[Case]:
     cases = [
         *(takes(*value) for value in values),
         *(becomes(*value) for value in values),
-        *(refused(f"new server: {name}", number, add(web, given), new(web)) for name, number, given in wrong),
-        *(refused(f"edit server: {name}", number, alter(web, given), *with_one) for name, number, given in wrong),
-        *(refused(f"new server: {name}", errno.EINVAL, add(web, given), new(web), unbounded=0) for name, given in unbounded),
-        *(refused(f"edit server: {name}", errno.EINVAL, alter(web, given), *with_one, unbounded=0) for name, given in unbounded),
+        *(
+            refused(f"new server: {name}", number, add(web, given), new(web))
+            for name, number, given in wrong
+        ),
+        *(
+            refused(f"edit server: {name}", number, alter(web, given), *with_one)
+            for name, number, given in wrong
+        ),
+        *(
+            refused(f"new server: {name}", errno.EINVAL, add(web, given), new(web), unbounded=0)
+            for name, given in unbounded
+        ),
+        *(
+            refused(f"edit server: {name}", errno.EINVAL, alter(web, given), *with_one, unbounded=0)
+            for name, given in unbounded
+        ),
         # NEW_DEST
         refused("new server: no service", errno.ESRCH, add(web, one), new(tcp(af, 81))),
-        refused("new server: no service, before its weight", errno.ESRCH, add(web, server(af=af, weight=-1))),
-        refused("new server: no service, before its family", errno.ESRCH, add(web, server(addr=one.addr, af=7))),
+        refused(
+            "new server: no service, before its weight",
+            errno.ESRCH,
+            add(web, server(af=af, weight=-1)),
+        ),
+        refused(
+            "new server: no service, before its family",
+            errno.ESRCH,
+            add(web, server(addr=one.addr, af=7)),
+        ),
         refused("new server: no server", errno.EINVAL, Change(NEW_DEST, web), new(web)),
         refused("new server: no service, before no server", errno.ESRCH, Change(NEW_DEST, web)),
         refused("new server: there already", errno.EEXIST, add(web, one), *with_one),
@@ -123,9 +166,24 @@ def servers_of(label: str, af: int) -> list[Case]:
             add(web, server(af=af, forward=MASQ, weight=9)),
             *with_one,
         ),
-        refused("new server: weight before there already", errno.ERANGE, add(web, server(af=af, weight=-1)), *with_one),
-        refused("new server: thresholds before there already", errno.ERANGE, add(web, server(af=af, lower=1)), *with_one),
-        refused("new server: GUE before there already", errno.EINVAL, add(web, server(af=af, tun=(GUE, 0, 0))), *with_one),
+        refused(
+            "new server: weight before there already",
+            errno.ERANGE,
+            add(web, server(af=af, weight=-1)),
+            *with_one,
+        ),
+        refused(
+            "new server: thresholds before there already",
+            errno.ERANGE,
+            add(web, server(af=af, lower=1)),
+            *with_one,
+        ),
+        refused(
+            "new server: GUE before there already",
+            errno.EINVAL,
+            add(web, server(af=af, tun=(GUE, 0, 0))),
+            *with_one,
+        ),
         takes("port 0", server(port=0, af=af)),
         takes("another port, direct routing", server(port=8080, af=af)),
         takes("the director itself", server(addr=vip(af), af=af, forward=MASQ)),
@@ -165,7 +223,9 @@ def servers_of(label: str, af: int) -> list[Case]:
             )
             for name in SCHEDULERS
         ),
-        done("new server: of a mark", add(mark(5, af), one), only(mark(5, af), one), new(mark(5, af))),
+        done(
+            "new server: of a mark", add(mark(5, af), one), only(mark(5, af), one), new(mark(5, af))
+        ),
         done(
             "new server: the same of two services",
             add(mark(5, af), one),
@@ -176,11 +236,32 @@ def servers_of(label: str, af: int) -> list[Case]:
         # SET_DEST
         refused("edit server: no service", errno.ESRCH, alter(web, one)),
         refused("edit server: not there", errno.ENOENT, alter(web, two), *with_one),
-        refused("edit server: not there by port", errno.ENOENT, alter(web, server(port=81, af=af)), *with_one),
+        refused(
+            "edit server: not there by port",
+            errno.ENOENT,
+            alter(web, server(port=81, af=af)),
+            *with_one,
+        ),
         refused("edit server: no server", errno.EINVAL, Change(SET_DEST, web), *with_one),
-        refused("edit server: weight before not there", errno.ERANGE, alter(web, server(2, af=af, weight=-1)), *with_one),
-        refused("edit server: GUE before not there", errno.EINVAL, alter(web, server(2, af=af, tun=(1, 0, 0))), *with_one),
-        refused("edit server: there in another service", errno.ENOENT, alter(mark(5, af), one), *with_one, new(mark(5, af))),
+        refused(
+            "edit server: weight before not there",
+            errno.ERANGE,
+            alter(web, server(2, af=af, weight=-1)),
+            *with_one,
+        ),
+        refused(
+            "edit server: GUE before not there",
+            errno.EINVAL,
+            alter(web, server(2, af=af, tun=(1, 0, 0))),
+            *with_one,
+        ),
+        refused(
+            "edit server: there in another service",
+            errno.ENOENT,
+            alter(mark(5, af), one),
+            *with_one,
+            new(mark(5, af)),
+        ),
         becomes("tunnel options go", server(af=af)),
         done(
             "edit server: keeps its place",
@@ -205,10 +286,22 @@ def servers_of(label: str, af: int) -> list[Case]:
         # DEL_DEST
         refused("delete server: no service", errno.ESRCH, remove(web, one)),
         refused("delete server: not there", errno.ENOENT, remove(web, two), *with_one),
-        refused("delete server: not there by port", errno.ENOENT, remove(web, server(port=81, af=af)), *with_one),
+        refused(
+            "delete server: not there by port",
+            errno.ENOENT,
+            remove(web, server(port=81, af=af)),
+            *with_one,
+        ),
         refused("delete server: no server", errno.EINVAL, Change(DEL_DEST, web), *with_one),
-        refused("delete server: twice", errno.ENOENT, remove(web, one), *with_one, remove(web, one)),
-        refused("delete server: other family", errno.ENOENT, remove(web, server(af=other(af))), *with_one),
+        refused(
+            "delete server: twice", errno.ENOENT, remove(web, one), *with_one, remove(web, one)
+        ),
+        refused(
+            "delete server: other family",
+            errno.ENOENT,
+            remove(web, server(af=other(af))),
+            *with_one,
+        ),
         done("delete server", remove(web, one), only(web, two), *with_one, add(web, two)),
         done(
             "delete server: only its name counts",
@@ -216,7 +309,12 @@ def servers_of(label: str, af: int) -> list[Case]:
             only(web),
             *with_one,
         ),
-        done("delete server: the family by default", remove(web, server(addr=one.addr, af=0)), only(web), *with_one),
+        done(
+            "delete server: the family by default",
+            remove(web, server(addr=one.addr, af=0)),
+            only(web),
+            *with_one,
+        ),
         *(
             done(
                 f"delete server: scheduler {name}",
@@ -246,11 +344,21 @@ def addresses_of(label: str, af: int, fit: str, unfit: str) -> list[Case]:
             for addr in fit.split()
         ),
         *(
-            refused(f"new server at {addr}", errno.EINVAL, add(web, server(addr=ip(addr), af=af)), new(web))
+            refused(
+                f"new server at {addr}",
+                errno.EINVAL,
+                add(web, server(addr=ip(addr), af=af)),
+                new(web),
+            )
             for addr in unfit.split()
         ),
         *(
-            refused(f"edit server at {addr}", errno.ENOENT, alter(web, server(addr=ip(addr), af=af)), new(web))
+            refused(
+                f"edit server at {addr}",
+                errno.ENOENT,
+                alter(web, server(addr=ip(addr), af=af)),
+                new(web),
+            )
             for addr in unfit.split()
         ),
         *(

@@ -52,10 +52,17 @@ def services_of(label: str, af: int) -> list[Case]:
     other = tcp(af, 443)
     cases = [
         *(gives(f"scheduler {name}", tcp(af, scheduler=name)) for name in SCHEDULERS),
-        *(gives(f"protocol {number}", tcp(af, protocol=number)) for number in (0, 1, TCP, UDP, SCTP, 47, 300, 65535)),
+        *(
+            gives(f"protocol {number}", tcp(af, protocol=number))
+            for number in (0, 1, TCP, UDP, SCTP, 47, 300, 65535)
+        ),
         *(gives(f"port {port}", tcp(af, port)) for port in (0, 65535)),
         *(
-            gives(f"flags {flags:#x}", tcp(af, flags=flags, timeout=300), tcp(af, flags=flags | HASHED, timeout=300))
+            gives(
+                f"flags {flags:#x}",
+                tcp(af, flags=flags, timeout=300),
+                tcp(af, flags=flags | HASHED, timeout=300),
+            )
             for flags in (PERSISTENT, ONE_PACKET, SCHED1, SCHED2, SCHED3, 0x3F, 0xFFFFFF00, U32_MAX)
         ),
         gives("persistent with time-out 0", tcp(af, flags=PERSISTENT)),
@@ -63,9 +70,16 @@ def services_of(label: str, af: int) -> list[Case]:
         gives("one packet, UDP", tcp(af, 53, protocol=UDP, flags=ONE_PACKET)),
         # Kept as 32 bits of ticks.
         gives("the longest time-out", tcp(af, timeout=U32_MAX // HZ)),
-        gives("a time-out past 32 bits of ticks", tcp(af, timeout=U32_MAX // HZ + 1), tcp(af, timeout=0)),
+        gives(
+            "a time-out past 32 bits of ticks",
+            tcp(af, timeout=U32_MAX // HZ + 1),
+            tcp(af, timeout=0),
+        ),
         gives("the largest time-out", tcp(af, timeout=U32_MAX), tcp(af, timeout=U32_MAX // HZ - 1)),
-        gives("persistence engine", tcp(af, 5060, protocol=UDP, flags=PERSISTENT, timeout=60, pe="sip")),
+        gives(
+            "persistence engine",
+            tcp(af, 5060, protocol=UDP, flags=PERSISTENT, timeout=60, pe="sip"),
+        ),
         gives("persistence engine on TCP without persistence", tcp(af, pe="sip")),
         *(
             refused(f"new service: scheduler {name!r}", number, new(tcp(af, scheduler=name)))
@@ -92,10 +106,30 @@ def services_of(label: str, af: int) -> list[Case]:
             )
         ),
         refused("new service: there already", errno.EEXIST, new(tcp(af)), new(web)),
-        refused("new service: there already, before its scheduler", errno.EEXIST, new(tcp(af, scheduler="?")), new(web)),
-        refused("new service: there already, before its engine", errno.EEXIST, new(tcp(af, pe="?")), new(web)),
-        refused("new service: a long name before there already", errno.EINVAL, new(tcp(af, scheduler="n" * 16)), new(web)),
-        refused("new service: a long engine before there already", errno.EINVAL, new(tcp(af, pe="n" * 17)), new(web)),
+        refused(
+            "new service: there already, before its scheduler",
+            errno.EEXIST,
+            new(tcp(af, scheduler="?")),
+            new(web),
+        ),
+        refused(
+            "new service: there already, before its engine",
+            errno.EEXIST,
+            new(tcp(af, pe="?")),
+            new(web),
+        ),
+        refused(
+            "new service: a long name before there already",
+            errno.EINVAL,
+            new(tcp(af, scheduler="n" * 16)),
+            new(web),
+        ),
+        refused(
+            "new service: a long engine before there already",
+            errno.EINVAL,
+            new(tcp(af, pe="n" * 17)),
+            new(web),
+        ),
         done("new service: other port", new(other), Held(((web, ()), (other, ()))), new(web)),
         done(
             "new service: other protocol",
@@ -105,21 +139,57 @@ def services_of(label: str, af: int) -> list[Case]:
         ),
         gives("mark", mark(5, af)),
         gives("the largest mark", mark(U32_MAX, af)),
-        refused("new service: mark there already", errno.EEXIST, new(mark(5, af)), new(mark(5, af, "rr"))),
-        done("new service: other mark", new(mark(6, af)), Held(((mark(5, af), ()), (mark(6, af), ()))), new(mark(5, af))),
-        gives("a mark's address is nothing", Service(af, TCP, vip(af), 80, 9, netmask=mask(af)), mark(9, af)),
+        refused(
+            "new service: mark there already",
+            errno.EEXIST,
+            new(mark(5, af)),
+            new(mark(5, af, "rr")),
+        ),
+        done(
+            "new service: other mark",
+            new(mark(6, af)),
+            Held(((mark(5, af), ()), (mark(6, af), ()))),
+            new(mark(5, af)),
+        ),
+        gives(
+            "a mark's address is nothing",
+            Service(af, TCP, vip(af), 80, 9, netmask=mask(af)),
+            mark(9, af),
+        ),
         # SET_SERVICE
         refused("edit service: not there", errno.ESRCH, edit(web)),
-        refused("edit service: not there, before its scheduler", errno.ESRCH, edit(tcp(af, scheduler="?")), new(other)),
+        refused(
+            "edit service: not there, before its scheduler",
+            errno.ESRCH,
+            edit(tcp(af, scheduler="?")),
+            new(other),
+        ),
         refused("edit service: not there, before its engine", errno.ESRCH, edit(tcp(af, pe="?"))),
-        refused("edit service: a long name before not there", errno.EINVAL, edit(tcp(af, scheduler="n" * 16))),
+        refused(
+            "edit service: a long name before not there",
+            errno.EINVAL,
+            edit(tcp(af, scheduler="n" * 16)),
+        ),
         refused("edit service: mark not there", errno.ESRCH, edit(mark(5, af)), new(web)),
         *(
-            refused(f"edit service: scheduler {name!r}", number, edit(tcp(af, scheduler=name)), new(web))
-            for name, number in (("", errno.ENOENT), ("bogus", errno.ENOENT), ("n" * 16, errno.EINVAL))
+            refused(
+                f"edit service: scheduler {name!r}", number, edit(tcp(af, scheduler=name)), new(web)
+            )
+            for name, number in (
+                ("", errno.ENOENT),
+                ("bogus", errno.ENOENT),
+                ("n" * 16, errno.EINVAL),
+            )
         ),
-        refused("edit service: persistence engine", errno.ENOENT, edit(tcp(af, pe="bogus")), new(web)),
-        refused("edit service: scheduler before engine", errno.ENOENT, edit(tcp(af, scheduler="?", pe="?")), new(web)),
+        refused(
+            "edit service: persistence engine", errno.ENOENT, edit(tcp(af, pe="bogus")), new(web)
+        ),
+        refused(
+            "edit service: scheduler before engine",
+            errno.ENOENT,
+            edit(tcp(af, scheduler="?", pe="?")),
+            new(web),
+        ),
         *(
             done(
                 f"edit service: scheduler {name}, servers stay",
@@ -132,13 +202,23 @@ def services_of(label: str, af: int) -> list[Case]:
             for name in SCHEDULERS
         ),
         done("edit service: nothing", edit(web), only(web), new(web)),
-        done("edit service: from no scheduler", edit(web), only(web), new(tcp(af, scheduler="none"))),
+        done(
+            "edit service: from no scheduler", edit(web), only(web), new(tcp(af, scheduler="none"))
+        ),
         *(
             done(f"edit service: {what}", edit(after), only(after), new(before))
             for what, before, after in (
-                ("flags are replaced", tcp(af, flags=PERSISTENT | SCHED1), tcp(af, flags=ONE_PACKET | SCHED2)),
+                (
+                    "flags are replaced",
+                    tcp(af, flags=PERSISTENT | SCHED1),
+                    tcp(af, flags=ONE_PACKET | SCHED2),
+                ),
                 ("flags go", tcp(af, flags=0x3D, timeout=9), tcp(af)),
-                ("time-out", tcp(af, flags=PERSISTENT, timeout=300), tcp(af, flags=PERSISTENT, timeout=60)),
+                (
+                    "time-out",
+                    tcp(af, flags=PERSISTENT, timeout=300),
+                    tcp(af, flags=PERSISTENT, timeout=60),
+                ),
                 ("engine comes", tcp(af), tcp(af, pe="sip")),
                 ("engine goes", tcp(af, pe="sip"), tcp(af)),
                 ("mark", mark(5, af), mark(5, af, "rr")),
@@ -147,11 +227,25 @@ def services_of(label: str, af: int) -> list[Case]:
         ),
         # DEL_SERVICE
         refused("delete service: not there", errno.ESRCH, delete(web)),
-        refused("delete service: other protocol", errno.ESRCH, delete(tcp(af, protocol=UDP)), new(web)),
+        refused(
+            "delete service: other protocol", errno.ESRCH, delete(tcp(af, protocol=UDP)), new(web)
+        ),
         refused("delete service: other port", errno.ESRCH, delete(tcp(af, 81)), new(web)),
         refused("delete service: other mark", errno.ESRCH, delete(mark(6, af)), new(mark(5, af))),
-        done("delete service", delete(web), only(other), new(web), new(other), add(web, server(af=af))),
-        done("delete service: only its name counts", delete(tcp(af, scheduler="n" * 16, pe="?")), EMPTY, new(web)),
+        done(
+            "delete service",
+            delete(web),
+            only(other),
+            new(web),
+            new(other),
+            add(web, server(af=af)),
+        ),
+        done(
+            "delete service: only its name counts",
+            delete(tcp(af, scheduler="n" * 16, pe="?")),
+            EMPTY,
+            new(web),
+        ),
         done("delete service: mark", delete(mark(5, af)), only(web), new(web), new(mark(5, af))),
         done(
             "new service: back without its servers",
@@ -164,9 +258,17 @@ def services_of(label: str, af: int) -> list[Case]:
         # ZERO, FLUSH
         refused("zero: not there", errno.ESRCH, zero(web), new(other)),
         refused("zero: mark not there", errno.ESRCH, zero(mark(5, af)), new(web)),
-        done("zero: service", zero(web), only(web, server(weight=7, af=af)), new(web), add(web, server(weight=7, af=af))),
+        done(
+            "zero: service",
+            zero(web),
+            only(web, server(weight=7, af=af)),
+            new(web),
+            add(web, server(weight=7, af=af)),
+        ),
         done("zero: mark", zero(mark(5, af)), only(mark(5, af)), new(mark(5, af))),
-        done("flush", CLEAR, EMPTY, new(web), add(web, server(af=af)), new(other), new(mark(5, af))),
+        done(
+            "flush", CLEAR, EMPTY, new(web), add(web, server(af=af)), new(other), new(mark(5, af))
+        ),
     ]
     return named(label, cases)
 
@@ -183,9 +285,24 @@ def families() -> list[Case]:
             refused(f"edit service: {name}", errno.EAFNOSUPPORT, edit(service), new(good)),
             refused(f"delete service: {name}", errno.EAFNOSUPPORT, delete(service), new(good)),
             refused(f"zero: {name}", errno.EAFNOSUPPORT, zero(service), new(good)),
-            refused(f"new server: service's {name}", errno.EAFNOSUPPORT, add(service, server()), new(good)),
-            refused(f"edit server: service's {name}", errno.EAFNOSUPPORT, alter(service, server()), new(good)),
-            refused(f"delete server: service's {name}", errno.EAFNOSUPPORT, remove(service, server()), new(good)),
+            refused(
+                f"new server: service's {name}",
+                errno.EAFNOSUPPORT,
+                add(service, server()),
+                new(good),
+            ),
+            refused(
+                f"edit server: service's {name}",
+                errno.EAFNOSUPPORT,
+                alter(service, server()),
+                new(good),
+            ),
+            refused(
+                f"delete server: service's {name}",
+                errno.EAFNOSUPPORT,
+                remove(service, server()),
+                new(good),
+            ),
         )
     ]
     cases += [
@@ -193,9 +310,24 @@ def families() -> list[Case]:
         for af in (1, 7, 65535)
         for given in (server(addr=ip("10.2.0.1"), af=af, weight=-1),)
         for case in (
-            refused(f"new server: family {af} before weight", errno.EAFNOSUPPORT, add(good, given), new(good)),
-            refused(f"edit server: family {af} before not there", errno.EAFNOSUPPORT, alter(good, given), new(good)),
-            refused(f"delete server: family {af} before not there", errno.EAFNOSUPPORT, remove(good, given), new(good)),
+            refused(
+                f"new server: family {af} before weight",
+                errno.EAFNOSUPPORT,
+                add(good, given),
+                new(good),
+            ),
+            refused(
+                f"edit server: family {af} before not there",
+                errno.EAFNOSUPPORT,
+                alter(good, given),
+                new(good),
+            ),
+            refused(
+                f"delete server: family {af} before not there",
+                errno.EAFNOSUPPORT,
+                remove(good, given),
+                new(good),
+            ),
         )
     ]
     alien = Service(7, TCP, ip("10.1.1.1"), 80, scheduler="n" * 16)
@@ -204,9 +336,18 @@ def families() -> list[Case]:
     return [
         *cases,
         refused("new service: a long name before its family", errno.EINVAL, new(alien)),
-        refused("new service: a mark's family before its scheduler", errno.EAFNOSUPPORT, new(unknown)),
-        done("new service: one mark in both families", new(six), Held(((four, ()), (six, ()))), new(four)),
-        done("delete service: one mark of two families", delete(four), only(six), new(four), new(six)),
+        refused(
+            "new service: a mark's family before its scheduler", errno.EAFNOSUPPORT, new(unknown)
+        ),
+        done(
+            "new service: one mark in both families",
+            new(six),
+            Held(((four, ()), (six, ()))),
+            new(four),
+        ),
+        done(
+            "delete service: one mark of two families", delete(four), only(six), new(four), new(six)
+        ),
         done(
             "new server: one mark of two families",
             add(six, server(af=AF_INET6)),
@@ -219,25 +360,57 @@ def families() -> list[Case]:
 
 
 def netmasks() -> list[Case]:
-    """IPv4 takes any mask, IPv6 prefix lengths from 1 to 128; these are looked at after the names."""
-    four = [(f"v4: mask {value:#010x}", tcp(netmask=value)) for value in (0, 0xFFFFFF00, 0x00FF00FF, 1, 0x80000000)]
+    """IPv4 takes any mask, IPv6 prefix lengths from 1 to 128; these are looked at after the
+    names.
+    """
+    four = [
+        (f"v4: mask {value:#010x}", tcp(netmask=value))
+        for value in (0, 0xFFFFFF00, 0x00FF00FF, 1, 0x80000000)
+    ]
     right = [(f"v6: prefix {value}", tcp(AF_INET6, netmask=value)) for value in (1, 64, 127, 128)]
     wrong = [
-        *((f"v6: prefix {value}", tcp(AF_INET6, netmask=value)) for value in (0, 129, 0x40000000, U32_MAX)),
-        *((f"v6: a mark's prefix {value}", mark(5, AF_INET6, netmask=value)) for value in (0, 129, U32_MAX)),
+        *(
+            (f"v6: prefix {value}", tcp(AF_INET6, netmask=value))
+            for value in (0, 129, 0x40000000, U32_MAX)
+        ),
+        *(
+            (f"v6: a mark's prefix {value}", mark(5, AF_INET6, netmask=value))
+            for value in (0, 129, U32_MAX)
+        ),
     ]
     six = tcp(AF_INET6)
     six_mark = mark(5, AF_INET6)
     return [
         *(gives(name, service) for name, service in (*four, *right)),
-        *(done(f"edit service: {name}", edit(service), only(service), new(tcp())) for name, service in four),
-        *(done(f"edit service: {name}", edit(service), only(service), new(six)) for name, service in right),
-        *(refused(f"new service: {name}", errno.EINVAL, new(service)) for name, service in wrong),
-        *(refused(f"edit service: {name}", errno.EINVAL, edit(service), new(six), new(six_mark)) for name, service in wrong),
-        refused("new service: v6: there already before prefix", errno.EEXIST, new(tcp(AF_INET6, netmask=0)), new(six)),
-        refused("edit service: v6: not there before prefix", errno.ESRCH, edit(tcp(AF_INET6, netmask=0))),
         *(
-            refused(f"{verb.__name__} service: v6: {what} before prefix", errno.ENOENT, verb(given), *setup)
+            done(f"edit service: {name}", edit(service), only(service), new(tcp()))
+            for name, service in four
+        ),
+        *(
+            done(f"edit service: {name}", edit(service), only(service), new(six))
+            for name, service in right
+        ),
+        *(refused(f"new service: {name}", errno.EINVAL, new(service)) for name, service in wrong),
+        *(
+            refused(f"edit service: {name}", errno.EINVAL, edit(service), new(six), new(six_mark))
+            for name, service in wrong
+        ),
+        refused(
+            "new service: v6: there already before prefix",
+            errno.EEXIST,
+            new(tcp(AF_INET6, netmask=0)),
+            new(six),
+        ),
+        refused(
+            "edit service: v6: not there before prefix", errno.ESRCH, edit(tcp(AF_INET6, netmask=0))
+        ),
+        *(
+            refused(
+                f"{verb.__name__} service: v6: {what} before prefix",
+                errno.ENOENT,
+                verb(given),
+                *setup,
+            )
             for verb, setup in ((new, ()), (edit, (new(six),)))
             for what, given in (
                 ("scheduler", tcp(AF_INET6, scheduler="?", netmask=0)),

@@ -60,12 +60,23 @@ def mostly(usual: list[T], rare: list[T]) -> st.SearchStrategy[T]:
     return st.sampled_from(usual * 9 * len(rare) + rare * len(usual))
 
 
-def _service(name: tuple[int, int, bytes, int, int], scheduler: str, flags: int, timeout: int, mask: int, engine: str) -> Service:
+def _service(
+    name: tuple[int, int, bytes, int, int],
+    scheduler: str,
+    flags: int,
+    timeout: int,
+    mask: int,
+    engine: str,
+) -> Service:
     return Service(*name, scheduler, flags, timeout, mask, engine)
 
 
 def _destination(
-    name: tuple[int, bytes, int], forward: int, weight: int, thresholds: tuple[int, int], tunnel: tuple[int, int, int]
+    name: tuple[int, bytes, int],
+    forward: int,
+    weight: int,
+    thresholds: tuple[int, int],
+    tunnel: tuple[int, int, int],
 ) -> Destination:
     return Destination(*name, forward, weight, *thresholds, *tunnel)
 
@@ -109,12 +120,18 @@ _CHANGES = [
     (2, st.builds(Change, st.just(DEL_DEST), services, destinations)),
     (2, st.builds(Change, st.just(NEW_DAEMON), daemon=daemons)),
     (2, st.builds(Change, st.just(DEL_DAEMON), daemon=daemons)),
-    (1, st.builds(Change, st.just(SET_CONFIG), timeouts=st.builds(Timeouts, seconds, seconds, seconds))),
+    (
+        1,
+        st.builds(
+            Change, st.just(SET_CONFIG), timeouts=st.builds(Timeouts, seconds, seconds, seconds)
+        ),
+    ),
     (1, st.sampled_from([Change(FLUSH), Change(ZERO)])),
 ]
 
 
-# The same over the whole range of each field, but for names and families, of which any other is like one of the above.
+# The same over the whole range of each field, but for names and families, of which any other is
+# like one of the above.
 _u8, _u16, _u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
 _s32 = st.integers(-(2**31), 2**31 - 1)
 _addresses = st.sampled_from([(AF_INET, 4), (AF_INET6, 16)]).flatmap(
@@ -123,8 +140,16 @@ _addresses = st.sampled_from([(AF_INET, 4), (AF_INET6, 16)]).flatmap(
 wide_services = st.builds(
     _service,
     st.one_of(
-        st.tuples(_addresses, _u16, _u16).map(lambda drawn: (drawn[0][0], drawn[1], drawn[0][1], drawn[2], 0)),
-        st.tuples(st.sampled_from([AF_INET, AF_INET6]), st.just(0), st.just(b""), st.just(0), st.integers(1, U32_MAX)),
+        st.tuples(_addresses, _u16, _u16).map(
+            lambda drawn: (drawn[0][0], drawn[1], drawn[0][1], drawn[2], 0)
+        ),
+        st.tuples(
+            st.sampled_from([AF_INET, AF_INET6]),
+            st.just(0),
+            st.just(b""),
+            st.just(0),
+            st.integers(1, U32_MAX),
+        ),
         st.sampled_from(_SERVICES),
     ),
     st.sampled_from(SCHEDULERS),
@@ -134,10 +159,13 @@ wide_services = st.builds(
     st.sampled_from(["", "", "sip"]),
 )
 # Where kernels before 2026's would take what the embedded table refuses, none of that is tried.
-_thresholds = st.deferred(lambda: st.integers(0, INT_MAX) | _u32 if bounds_thresholds() else st.integers(0, INT_MAX))
+_thresholds = st.deferred(
+    lambda: st.integers(0, INT_MAX) | _u32 if bounds_thresholds() else st.integers(0, INT_MAX)
+)
 wide_destinations = st.builds(
     _destination,
-    st.tuples(_addresses, _u16).map(lambda drawn: (*drawn[0], drawn[1])) | st.sampled_from(_SERVERS),
+    st.tuples(_addresses, _u16).map(lambda drawn: (*drawn[0], drawn[1]))
+    | st.sampled_from(_SERVERS),
     _u32,
     _s32,
     st.tuples(_thresholds, _thresholds),
@@ -156,12 +184,27 @@ wide_daemons = st.builds(
 # What no command of ours asks: a part that is missing, an operation that there is not.
 odd_changes = st.builds(
     Change,
-    st.sampled_from([NEW_SERVICE, SET_SERVICE, DEL_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, NEW_DAEMON, DEL_DAEMON, 0, 18, 255]),
+    st.sampled_from(
+        [
+            NEW_SERVICE,
+            SET_SERVICE,
+            DEL_SERVICE,
+            NEW_DEST,
+            SET_DEST,
+            DEL_DEST,
+            NEW_DAEMON,
+            DEL_DAEMON,
+            0,
+            18,
+            255,
+        ]
+    ),
 ) | st.builds(Change, st.sampled_from([NEW_DEST, SET_DEST, DEL_DEST]), services)
 
 
 def changes() -> st.SearchStrategy[list[Change]]:
     """Sequences of up to 40 changes."""
     kinds = [kind for share, kind in _CHANGES for _ in range(share)]
-    one = st.sampled_from(range(len(kinds))).flatmap(lambda at: kinds[at])  # one_of would count each kind once
+    # one_of would count each kind once
+    one = st.sampled_from(range(len(kinds))).flatmap(lambda at: kinds[at])
     return st.lists(one, max_size=40)

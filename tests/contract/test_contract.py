@@ -71,7 +71,18 @@ def expected(held: Held) -> Content:
     """What a table says that holds this: every service of a kernel's table is marked as one."""
     rows = [
         (
-            Service(s.af, s.protocol, s.addr, s.port, s.fwmark, s.scheduler, s.flags | HASHED, s.timeout, s.netmask, s.pe),
+            Service(
+                s.af,
+                s.protocol,
+                s.addr,
+                s.port,
+                s.fwmark,
+                s.scheduler,
+                s.flags | HASHED,
+                s.timeout,
+                s.netmask,
+                s.pe,
+            ),
             list(servers),
         )
         for s, servers in held.rows
@@ -87,7 +98,9 @@ def with_nic(backend: Backend) -> Backend:
 
 
 def same(backend: Backend, sequence: Sequence[Change]) -> None:
-    """The embedded table answers the same and then holds the same; what is held, made anew, is the same again."""
+    """The embedded table answers the same and then holds the same; what is held, made anew, is the
+    same again.
+    """
     beside = embedded()
     assert beside.apply(sequence) == backend.apply(sequence)
     held = content(backend)
@@ -114,7 +127,9 @@ def test_case(case: Case, backend: Backend) -> None:
     after = content(backend)
     assert after == (before if case.after is None else expected(case.after))
     beside = embedded()
-    assert beside.apply([*case.setup, case.change]) == ([(len(case.setup), case.errno)] if case.errno else [])
+    assert beside.apply([*case.setup, case.change]) == (
+        [(len(case.setup), case.errno)] if case.errno else []
+    )
     assert content(beside) == after
     again = embedded()
     assert again.apply(recipe(after)) == []
@@ -137,7 +152,8 @@ def test_any_changes(with_nic: Backend, sequence: list[Change]) -> None:
 def test_a_new_table(backend: Backend) -> None:
     assert content(backend) == Content([], Timeouts(900, 120, 300), [])
     assert backend.info().version == 0x010201
-    assert backend.info().size in ((4096,) if not LAB else (0, 4096))  # from 7.1 on, a table grows from nothing
+    # from 7.1 on, a table grows from nothing
+    assert backend.info().size in ((4096,) if not LAB else (0, 4096))
     assert backend.apply([]) == []
 
 
@@ -146,7 +162,9 @@ def test_connections_begin_with_their_heading(backend: Backend) -> None:
     assert list(backend.connections()) == [heading]
 
 
-@pytest.mark.parametrize("service", [tcp(), tcp(AF_INET6, 443), mark(7), mark(7, AF_INET6)], ids=repr)
+@pytest.mark.parametrize(
+    "service", [tcp(), tcp(AF_INET6, 443), mark(7), mark(7, AF_INET6)], ids=repr
+)
 def test_one_service(backend: Backend, service: Service) -> None:
     with pytest.raises(Refused) as refusal:
         backend.service(service)
@@ -156,20 +174,31 @@ def test_one_service(backend: Backend, service: Service) -> None:
     service.flags = HASHED
     assert backend.service(service) == service
     # Only what names it is looked at.
-    assert backend.service(Service(service.af, service.protocol, service.addr, service.port, service.fwmark)) == service
+    assert (
+        backend.service(
+            Service(service.af, service.protocol, service.addr, service.port, service.fwmark)
+        )
+        == service
+    )
     assert backend.destinations(service) == [server(af=service.af)]
 
 
 def test_rows_are_the_servers_in_parts(backend: Backend) -> None:
     for service in (tcp(), tcp(af=AF_INET6), mark(7)):
         others = AF_INET6 if service.af == AF_INET else AF_INET
-        backend.apply([new(service), add(service, server(af=service.af, weight=7, upper=9, lower=3))])
+        backend.apply(
+            [new(service), add(service, server(af=service.af, weight=7, upper=9, lower=3))]
+        )
         backend.apply([add(service, server(af=others, forward=TUNNEL, tun=(GUE, 6080, TUN_CSUM)))])
         servers = backend.destinations(service)
         assert len(servers) == 2
-        assert [list(map(destination, rows)) for rows in backend.rows([service], COLUMNS)] == [servers]
+        assert [list(map(destination, rows)) for rows in backend.rows([service], COLUMNS)] == [
+            servers
+        ]
         for name in COLUMNS:
-            assert list(backend.rows([service], (name,))) == [[row(each, (name,)) for each in servers]]
+            assert list(backend.rows([service], (name,))) == [
+                [row(each, (name,)) for each in servers]
+            ]
     services = backend.services()
     assert [len(rows) for rows in backend.rows([*services, tcp(port=81)], ())] == [2, 2, 2, 0]
 
@@ -275,7 +304,9 @@ def test_many_changes_at_once(backend: Backend) -> None:
 
 def test_mh_begins_with_no_more_servers_than_its_table_holds(backend: Backend) -> None:
     web, maglev = tcp(scheduler="rr"), tcp(scheduler="mh")
-    servers = [server(addr=(0x0A030000 + number).to_bytes(4, "big")) for number in range(MH_TABLE + 1)]
+    servers = [
+        server(addr=(0x0A030000 + number).to_bytes(4, "big")) for number in range(MH_TABLE + 1)
+    ]
     assert backend.apply([new(web), *(add(web, one) for one in servers)]) == []
     assert backend.apply([edit(maglev)]) == [(0, errno.EINVAL)]
     assert backend.service(web).scheduler == "rr"

@@ -1,9 +1,11 @@
-"""A state machine over every change, legal or not: on a table and on the embedded one at once, compared after each step.
+"""A state machine over every change, legal or not: on a table and on the embedded one at once,
+compared after each step.
 
-In the lab the table is the kernel's: what differs is a fault of memory.py. On the host both are embedded ones. There and here,
-the answer must follow from what the table shows: a table made anew from that answers the same.
-IPVSADM_STEPS and IPVSADM_SEED set how many steps, and which. What was tried is counted: a machine that is refused everything
-shows little, so a run of REACHES steps has to have come to all of PLACES.
+In the lab the table is the kernel's: what differs is a fault of memory.py. On the host both are
+embedded ones. There and here, the answer must follow from what the table shows: a table made anew
+from that answers the same. IPVSADM_STEPS and IPVSADM_SEED set how many steps, and which. What was
+tried is counted: a machine that is refused everything shows little, so a run of REACHES steps has
+to have come to all of PLACES.
 """
 
 from __future__ import annotations
@@ -15,7 +17,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from pyipvsadm.errors import Refused
 from pyipvsadm.model import (
@@ -127,9 +135,17 @@ def reached(change: Change, number: int, before: Content) -> Iterator[str]:
     yield f"{OPERATIONS.get(change.op, 'another operation')} {errno.errorcode[number] if number else 'done'}"
     service, server, daemon = change.service, change.destination, change.daemon
     if number:
-        if change.op == NEW_DAEMON and any(each.af != of.af for of, servers in before.services for each in servers):
+        if change.op == NEW_DAEMON and any(
+            each.af != of.af for of, servers in before.services for each in servers
+        ):
             yield "new daemon beside a server of another family"
-        if change.op == NEW_DEST and service and server and server.af != service.af and before.daemons:
+        if (
+            change.op == NEW_DEST
+            and service
+            and server
+            and server.af != service.af
+            and before.daemons
+        ):
             yield "new server of another family beside a daemon"
         return
     if change.op in (NEW_SERVICE, SET_SERVICE) and service is not None:
@@ -199,7 +215,9 @@ class Tables(RuleBasedStateMachine):
     def server(self, place: int) -> tuple[Service, Destination]:
         """One that is there; where its service has none, one that is not."""
         service, servers = self.held.services[place % len(self.held.services)]
-        return service, servers[place % len(servers)] if servers else Destination(service.af, service.addr or bytes(4), 9)
+        return service, servers[place % len(servers)] if servers else Destination(
+            service.af, service.addr or bytes(4), 9
+        )
 
     # What is there, changed.
 
@@ -208,7 +226,11 @@ class Tables(RuleBasedStateMachine):
         self.step(Change(NEW_SERVICE, service))
 
     @precondition(lambda self: self.held.services)
-    @rule(place=places, service=some_services, op=st.sampled_from([NEW_SERVICE, SET_SERVICE, SET_SERVICE, SET_SERVICE]))
+    @rule(
+        place=places,
+        service=some_services,
+        op=st.sampled_from([NEW_SERVICE, SET_SERVICE, SET_SERVICE, SET_SERVICE]),
+    )
     def put_service(self, place: int, service: Service, op: int) -> None:
         self.step(Change(op, named(service, self.service(place))))
 
@@ -219,7 +241,11 @@ class Tables(RuleBasedStateMachine):
         self.step(*(Change(NEW_DEST, service, server) for server in servers))
 
     @precondition(lambda self: self.held.services)
-    @rule(place=places, server=some_servers, op=st.sampled_from([NEW_DEST, SET_DEST, SET_DEST, SET_DEST]))
+    @rule(
+        place=places,
+        server=some_servers,
+        op=st.sampled_from([NEW_DEST, SET_DEST, SET_DEST, SET_DEST]),
+    )
     def put_server(self, place: int, server: Destination, op: int) -> None:
         service, there = self.server(place)
         self.step(Change(op, service, at_its_place(server, there)))
@@ -278,7 +304,8 @@ def test_the_same_answers_and_the_same_table(backend: Backend) -> None:
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],  # to make a run smaller would take the guest minutes; `step` tells all there is to know
+        # to make a run smaller would take the guest minutes; `step` tells all there is to know
+        phases=[Phase.generate],
         report_multiple_bugs=False,
     )
     run = SEED
@@ -286,7 +313,9 @@ def test_the_same_answers_and_the_same_table(backend: Backend) -> None:
         print(f"IPVSADM_SEED={run}")  # stands beside what pytest shows of a failure
         run_state_machine_as_test(seed(run)(Tables), settings=chosen)
         run += 1
-    print(f"{Tables.steps} steps, seeds {SEED} to {run - 1}, on {'the kernel' if LAB else 'the embedded table'}")
+    print(
+        f"{Tables.steps} steps, seeds {SEED} to {run - 1}, on {'the kernel' if LAB else 'the embedded table'}"
+    )
     for place, count in sorted(Tables.seen.items()):
         print(f"{count:7} {place}")
     assert Tables.steps < REACHES or Tables.seen.keys() >= PLACES, PLACES - Tables.seen.keys()

@@ -1,6 +1,7 @@
 """Words to write changes and cases with.
 
-Owns: short names for records and changes, Case, Held. Must never know: a case, or which table it is held against.
+Owns: short names for records and changes, Case, Held. Must never know: a case, or which table it is
+held against.
 """
 
 from __future__ import annotations
@@ -38,7 +39,22 @@ from pyipvsadm.model import (
 
 INT_MAX = 2**31 - 1
 U32_MAX = 2**32 - 1
-SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "none")
+SCHEDULERS = (
+    "rr",
+    "wrr",
+    "lc",
+    "wlc",
+    "lblc",
+    "lblcr",
+    "dh",
+    "sh",
+    "sed",
+    "nq",
+    "fo",
+    "ovf",
+    "mh",
+    "none",
+)
 DEFAULT_TIMEOUTS = (900, 120, 300)
 
 
@@ -83,8 +99,12 @@ def tcp(
     )
 
 
-def mark(number: int, af: int = AF_INET, scheduler: str = "wlc", netmask: int | None = None) -> Service:
-    return Service(af, fwmark=number, scheduler=scheduler, netmask=mask(af) if netmask is None else netmask)
+def mark(
+    number: int, af: int = AF_INET, scheduler: str = "wlc", netmask: int | None = None
+) -> Service:
+    return Service(
+        af, fwmark=number, scheduler=scheduler, netmask=mask(af) if netmask is None else netmask
+    )
 
 
 def server(
@@ -166,7 +186,9 @@ Row = tuple[Service, tuple[Destination, ...]]
 
 @dataclass(frozen=True)
 class Held:
-    """What a table holds: services with their servers, newest first; time-outs; daemons, master first."""
+    """What a table holds: services with their servers, newest first; time-outs; daemons, master
+    first.
+    """
 
     rows: tuple[Row, ...] = ()
     timeouts: tuple[int, int, int] = DEFAULT_TIMEOUTS
@@ -187,9 +209,11 @@ def running(*daemons: Daemon) -> Held:
 
 @dataclass(frozen=True)
 class Case:
-    """After `setup`, `change` is answered with `errno` (then nothing has changed) or the table holds `after`.
+    """After `setup`, `change` is answered with `errno` (then nothing has changed) or the table
+    holds `after`.
 
-    unbounded: the answer of kernels before the bound of upper thresholds (backends.bounds_thresholds), where it differs.
+    unbounded: the answer of kernels before the bound of upper thresholds
+    (backends.bounds_thresholds), where it differs.
     """
 
     name: str
@@ -200,7 +224,9 @@ class Case:
     unbounded: int | None = None
 
 
-def refused(name: str, number: int, change: Change, *setup: Change, unbounded: int | None = None) -> Case:
+def refused(
+    name: str, number: int, change: Change, *setup: Change, unbounded: int | None = None
+) -> Case:
     return Case(name, setup, change, number, unbounded=unbounded)
 
 
@@ -218,4 +244,6 @@ def other(af: int) -> int:
 
 
 def named(label: str, cases: list[Case]) -> list[Case]:
-    return [Case(f"{label}: {c.name}", c.setup, c.change, c.errno, c.after, c.unbounded) for c in cases]
+    return [
+        Case(f"{label}: {c.name}", c.setup, c.change, c.errno, c.after, c.unbounded) for c in cases
+    ]

@@ -1,1 +1,3 @@
-"""The Debian package: built, read by lintian, and lived with on a booted Debian (systemd, IPVS, the reference, ldirectord)."""
+"""The Debian package: built, read by lintian, and lived with on a booted Debian (systemd, IPVS, the
+reference, ldirectord).
+"""

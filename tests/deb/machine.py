@@ -1,9 +1,12 @@
-"""A Debian to install the package on: a tree made from this machine's own apt sources, booted with systemd and IPVS.
+"""A Debian to install the package on: a tree made from this machine's own apt sources, booted with
+systemd and IPVS.
 
-Owns: the trees (made once, below .lab), the copies that are booted, where results lie. Must never know: what they mean.
+Owns: the trees (made once, below .lab), the copies that are booted, where results lie. Must never
+know: what they mean.
 
-The kernel is the lab's user-mode Linux, and the copy is all of the host's files that it sees. The trees are of the release that
-this machine has and of others, whose packages come from the same mirrors.
+The kernel is the lab's user-mode Linux, and the copy is all of the host's files that it sees. The
+trees are of the release that this machine has and of others, whose packages come from the same
+mirrors.
 """
 
 from __future__ import annotations
@@ -57,15 +60,30 @@ def sources(suite: str) -> str:
     """Lines of sources.list for a suite: wherever this machine itself gets its Debian from."""
     own = platform.freedesktop_os_release()["VERSION_CODENAME"]
     form = f"deb [signed-by={KEYRING}] $(REPO_URI) $(RELEASE) $(COMPONENT)"
-    command = ["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
-    found = [line.replace(f" {own}", f" {suite}") for line in lines if line.split()[3].startswith(own)]
-    assert found, f"this machine's apt sources have no Debian {own} (or it has no lists: apt-get update)"
+    command = [
+        "apt-get",
+        "indextargets",
+        "--format",
+        form,
+        "Created-By: Packages",
+        "Origin: Debian",
+    ]
+    lines = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=60
+    ).stdout.splitlines()
+    found = [
+        line.replace(f" {own}", f" {suite}") for line in lines if line.split()[3].startswith(own)
+    ]
+    assert found, (
+        f"this machine's apt sources have no Debian {own} (or it has no lists: apt-get update)"
+    )
     return "\n".join(found) + "\n"
 
 
 def tree(suite: str) -> Path:
-    """Return a clean system with the reference. It is made once for each list of packages and sources."""
+    """Return a clean system with the reference. It is made once for each list of packages and
+    sources.
+    """
     given = sources(suite)
     packages, later = ((*PACKAGES, *MORE), LATER) if suite == SUITES[0] else (PACKAGES, ())
     key = hashlib.sha256(repr((given, packages, later)).encode()).hexdigest()[:12]
@@ -88,7 +106,9 @@ def tree(suite: str) -> Path:
         *("mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt,cleanup/reproducible"),
         *(f"--include={','.join(packages)}", *hooks, suite, str(new), "-"),
     ]
-    done = subprocess.run(command, input=given, text=True, capture_output=True, check=False, timeout=900)
+    done = subprocess.run(
+        command, input=given, text=True, capture_output=True, check=False, timeout=900
+    )
     assert done.returncode == 0, f"mmdebstrap failed:\n{done.stderr[-4000:]}"
     new.rename(place)
     return place
@@ -104,17 +124,26 @@ def newer(package: Path, folder: Path) -> Path:
     """Return the package once more in folder, under a higher version."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    subprocess.run(["dpkg-deb", "--raw-extract", package, folder / "content"], check=True, timeout=60)
+    subprocess.run(
+        ["dpkg-deb", "--raw-extract", package, folder / "content"], check=True, timeout=60
+    )
     control = folder / "content/DEBIAN/control"
     control.write_text(re.sub("^(Version: .*)$", r"\1.9", control.read_text(), flags=re.MULTILINE))
-    subprocess.run(["dpkg-deb", "--build", folder / "content", folder], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        ["dpkg-deb", "--build", folder / "content", folder],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     (found,) = folder.glob("*.deb")
     return found
 
 
 @contextmanager
 def copied(name: str, suite_tree: Path, script: str, lab: dict[str, Path | str]) -> Iterator[Path]:
-    """Yield the root of a copy of the tree. Its /lab has the script, as script.sh, and what is given: files, or their text."""
+    """Yield the root of a copy of the tree. Its /lab has the script, as script.sh, and what is
+    given: files, or their text.
+    """
     root = LAB / f"machine-{name}-{os.getpid()}"
     shutil.rmtree(root, ignore_errors=True)
     try:
@@ -131,19 +160,35 @@ def copied(name: str, suite_tree: Path, script: str, lab: dict[str, Path | str])
 
 
 def boot(name: str, root: Path, times: int = 1) -> str:
-    """Boot the copy, so many times one after the other: the script runs in each. Return the whole log, which .lab keeps."""
+    """Boot the copy, so many times one after the other: the script runs in each. Return the whole
+    log, which .lab keeps.
+    """
     shutil.copytree(modules(), root / "lib/modules" / modules().name)
     (root / "etc/fstab").write_text("")
     (root / "etc/systemd/system/lab.service").write_text(UNIT)
     (root / "etc/systemd/system/multi-user.target.wants/lab.service").symlink_to("../lab.service")
     command = [
-        *(str(kernel()), "rootfstype=hostfs", f"rootflags={root}", "rw", "mem=1G", "con=null", "con0=fd:0,fd:1"),
+        *(
+            str(kernel()),
+            "rootfstype=hostfs",
+            f"rootflags={root}",
+            "rw",
+            "mem=1G",
+            "con=null",
+            "con0=fd:0,fd:1",
+        ),
         *("quiet", "loglevel=3", "panic=-1", "selinux=0", "init=/lib/systemd/systemd"),
     ]
     log = ""
     for _ in range(times):
-        console, timed_out = watched(command, root / "lab", 900, lambda _piece: None, lambda: False, surroundings())
-        log += console + (root / "lab/log").read_text(errors="replace") + ("\nkilled after its time-out\n" if timed_out else "")
+        console, timed_out = watched(
+            command, root / "lab", 900, lambda _piece: None, lambda: False, surroundings()
+        )
+        log += (
+            console
+            + (root / "lab/log").read_text(errors="replace")
+            + ("\nkilled after its time-out\n" if timed_out else "")
+        )
     (LAB / f"machine-{name}.log").write_text(log)
     return log
 
@@ -152,18 +197,38 @@ def results(root: Path) -> dict[str, tuple[int, str]]:
     """Return each step's status and output."""
     found = {}
     for path in (root / "lab/results").glob("*.status"):
-        found[path.stem] = int(path.read_text()), path.with_suffix(".out").read_text(errors="replace")
+        found[path.stem] = (
+            int(path.read_text()),
+            path.with_suffix(".out").read_text(errors="replace"),
+        )
     return found
 
 
 def run_unbooted(root: Path, environment: dict[str, str]) -> str:
     """Run the script in the copy as it is, with processes of its own. Return what it printed."""
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={root}/proc", "chroot", str(root)]
-    command += ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in environment.items()), "/bin/sh", "/lab/script.sh"]
+    command = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        f"--mount-proc={root}/proc",
+        "chroot",
+        str(root),
+    ]
+    command += [
+        "/usr/bin/env",
+        "-i",
+        *(f"{name}={value}" for name, value in environment.items()),
+        "/bin/sh",
+        "/lab/script.sh",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     return done.stdout + done.stderr
 
 
 def texts(root: Path) -> dict[str, str]:
     """Return what each file of the results holds."""
-    return {path.stem: path.read_text(errors="replace") for path in (root / "lab/results").glob("*.out")}
+    return {
+        path.stem: path.read_text(errors="replace") for path in (root / "lab/results").glob("*.out")
+    }

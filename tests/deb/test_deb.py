@@ -1,4 +1,6 @@
-"""The package: what is in it, what lintian says, and what happened on the machines (scenario.sh, orders.sh)."""
+"""The package: what is in it, what lintian says, and what happened on the machines (scenario.sh,
+orders.sh).
+"""
 
 from __future__ import annotations
 
@@ -47,17 +49,32 @@ def package() -> Path:
 
 
 def test_the_packages_files(package: Path) -> None:
-    lines = subprocess.run(["dpkg-deb", "--contents", package], check=True, capture_output=True, text=True).stdout.splitlines()
+    lines = subprocess.run(
+        ["dpkg-deb", "--contents", package], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
     found = {line.split()[5][2:] for line in lines if line[0] != "d"}
     wanted = expected("usr", "usr/lib/python3/dist-packages", "share/zsh/vendor-completions")
     wanted = {f"{path}.gz" if path.endswith(".8") else path for path in wanted}
-    wanted |= {"etc/init.d/ipvsadm", "usr/lib/systemd/system/ipvsadm.service", "usr/share/lintian/overrides/pyipvsadm"}
-    wanted |= {f"usr/share/doc/pyipvsadm/{name}" for name in ("README.md.gz", "changelog.gz", "changelog.Debian.gz", "copyright")}
+    wanted |= {
+        "etc/init.d/ipvsadm",
+        "usr/lib/systemd/system/ipvsadm.service",
+        "usr/share/lintian/overrides/pyipvsadm",
+    }
+    wanted |= {
+        f"usr/share/doc/pyipvsadm/{name}"
+        for name in ("README.md.gz", "changelog.gz", "changelog.Debian.gz", "copyright")
+    }
     assert found == wanted
 
 
 def test_lintian_has_no_error(package: Path) -> None:
-    done = subprocess.run(["lintian", "--fail-on", "error", package], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        ["lintian", "--fail-on", "error", package],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -67,12 +84,21 @@ def test_a_second_build_gives_the_same_bytes(package: Path, tmp_path: Path) -> N
     assert package.read_bytes() == (tmp_path / "first").read_bytes()
 
 
-# What the two packages do in turn; `theirs` is the suite's, -12 and -13 are Debian's releases, -next has a higher version.
+# What the two packages do in turn; `theirs` is the suite's, -12 and -13 are Debian's releases,
+# -next has a higher version.
 ORDERS = {
     "theirs-first": ["theirs", "ours", "start", "remove-theirs", "remove-ours"],
     "ours-first": ["ours", "enable", "start", "theirs", "remove-ours"],
     "upgrades": ["theirs", "ours", "start", "ours-next", "theirs-next", "remove-ours"],
-    "release-upgrade": ["theirs-12", "ours", "start", "theirs-13", "remove-theirs", "purge-theirs", "purge-ours"],
+    "release-upgrade": [
+        "theirs-12",
+        "ours",
+        "start",
+        "theirs-13",
+        "remove-theirs",
+        "purge-theirs",
+        "purge-ours",
+    ],
     "purges": ["ours", "theirs", "start", "purge-theirs", "remove-ours", "purge-ours"],
 }
 
@@ -81,12 +107,16 @@ BOOTED = ("theirs-first", "upgrades", "release-upgrade")
 
 
 def expected_lines(actions: list[str]) -> list[str]:
-    """Return what each action is to leave: nothing fails, nothing changes, who is there restores the rules at boot."""
+    """Return what each action is to leave: nothing fails, nothing changes, who is there restores
+    the rules at boot.
+    """
     ours = theirs = enabled = False
     lines = []
     for action in actions:
         verb, _, package = (
-            action.rpartition("-") if action.startswith(("remove", "purge")) else ("", "", action.partition("-")[0])
+            action.rpartition("-")
+            if action.startswith(("remove", "purge"))
+            else ("", "", action.partition("-")[0])
         )
         ours = not verb if package == "ours" else ours
         theirs = not verb if package == "theirs" else theirs
@@ -103,25 +133,42 @@ class Lives:
         with ThreadPoolExecutor(2) as pool:
             trees = dict(zip(SUITES, pool.map(tree, SUITES), strict=True))
             self.first = trees[SUITES[0]]
-            debs: dict[str, Path | str] = {"ours.deb": package, "ours-next.deb": newer(package, folder / "ours")}
-            debs |= {f"theirs-{number}.deb": reference(trees[suite]) for number, suite in RELEASES.items()}
+            debs: dict[str, Path | str] = {
+                "ours.deb": package,
+                "ours-next.deb": newer(package, folder / "ours"),
+            }
+            debs |= {
+                f"theirs-{number}.deb": reference(trees[suite])
+                for number, suite in RELEASES.items()
+            }
             orders = {name: f"{name} {' '.join(actions)}\n" for name, actions in ORDERS.items()}
             scenario = pool.submit(self._scenario, package)
             booted, chrooted = {}, {}
             for suite in SUITES:
                 theirs = reference(trees[suite])
-                lab = debs | {"theirs.deb": theirs, "theirs-next.deb": newer(theirs, folder / suite)}
+                lab = debs | {
+                    "theirs.deb": theirs,
+                    "theirs-next.deb": newer(theirs, folder / suite),
+                }
                 booted[suite] = pool.submit(
-                    self._booted, suite, trees[suite], lab | {"orders": "".join(orders[name] for name in BOOTED)}
+                    self._booted,
+                    suite,
+                    trees[suite],
+                    lab | {"orders": "".join(orders[name] for name in BOOTED)},
                 )
-                chrooted[suite] = pool.submit(self._chrooted, suite, trees[suite], lab | {"orders": "".join(orders.values())})
+                chrooted[suite] = pool.submit(
+                    self._chrooted, suite, trees[suite], lab | {"orders": "".join(orders.values())}
+                )
             self.scenario, self.scenario_log = scenario.result()
             self.orders = {f"{suite}, booted": each.result() for suite, each in booted.items()}
-            self.orders |= {f"{suite}, not booted": each.result() for suite, each in chrooted.items()}
+            self.orders |= {
+                f"{suite}, not booted": each.result() for suite, each in chrooted.items()
+            }
 
     def _scenario(self, package: Path) -> tuple[dict[str, tuple[int, str]], str]:
         with copied("scenario", self.first, "scenario.sh", {"pyipvsadm.deb": package}) as root:
-            (root / "etc/systemd/system/multi-user.target.wants/ldirectord.service").unlink()  # the steps start it
+            # the steps start it
+            (root / "etc/systemd/system/multi-user.target.wants/ldirectord.service").unlink()
             log = boot("scenario", root)
             return results(root), log
 
@@ -183,7 +230,11 @@ STEPS: list[tuple[str, int, str]] = [
     ("start", 0, ""),
     ("started", 0, TABLE),
     ("init-status", 0, TABLE.removesuffix(SAVED)),
-    ("daemon-running", 0, "master sync daemon (mcast=lo, syncid=0, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)\n"),
+    (
+        "daemon-running",
+        0,
+        "master sync daemon (mcast=lo, syncid=0, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)\n",
+    ),
     ("ours-start", 0, ""),
     ("ours-stop", 0, ""),
     ("ours-cleared", 0, TITLE),
@@ -214,7 +265,17 @@ def test_step(life: dict[str, tuple[int, str]], name: str, status: int, text: st
 
 
 @pytest.mark.parametrize(
-    "name", ["install", "extras", "remove", "again", "reference-purged", "reference-back", "purge", "neither"]
+    "name",
+    [
+        "install",
+        "extras",
+        "remove",
+        "again",
+        "reference-purged",
+        "reference-back",
+        "purge",
+        "neither",
+    ],
 )
 def test_apt_is_content(life: dict[str, tuple[int, str]], name: str) -> None:
     assert life[name][0] == 0, life[name][1]
@@ -242,7 +303,9 @@ def test_step_says(life: dict[str, tuple[int, str]], name: str, status: int, par
     assert part in life[name][1]
 
 
-def test_ldirectord_goes_through_ours_as_through_the_reference(life: dict[str, tuple[int, str]]) -> None:
+def test_ldirectord_goes_through_ours_as_through_the_reference(
+    life: dict[str, tuple[int, str]],
+) -> None:
     for name in ("start", "configured", "quiesced", "returned", "stop", "cleared"):
         assert life[f"ours-{name}"] == life[f"reference-{name}"]
     assert "127.0.0.1:8082 -m -w 3\n" in life["ours-configured"][1]

@@ -1,4 +1,6 @@
-"""What the tests in the guest share. On the host they are not collected: they would change the machine's own IPVS."""
+"""What the tests in the guest share. On the host they are not collected: they would change the
+machine's own IPVS.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def _in_the_guest() -> None:
 
 @pytest.fixture(autouse=True)
 def _signals_as_before() -> Iterator[None]:
-    """What holds signals (World.hold_signals) does so to its process's end; here that is all tests' and their children's."""
+    """What holds signals (World.hold_signals) does so to its process's end; here that is all tests'
+    and their children's.
+    """
     held, pipe = signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGPIPE)
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, held)

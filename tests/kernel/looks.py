@@ -1,6 +1,8 @@
-"""What a client and a wire show of a cluster: who answers, who says on the wire to be whom, what leaves the director.
+"""What a client and a wire show of a cluster: who answers, who says on the wire to be whom, what
+leaves the director.
 
-Owns: a person's shell on each host, and the ways to look. Must never know: what is wrong with the cluster, or what finds it.
+Owns: a person's shell on each host, and the ways to look. Must never know: what is wrong with the
+cluster, or what finds it.
 """
 
 from __future__ import annotations
@@ -30,8 +32,12 @@ NOBODY = {""}
 
 @cache
 def filters() -> bool:
-    """Whether the guest's kernel has iptables (of the old interface; nf_tables has no IPv4 in any of them)."""
-    done = subprocess.run(["iptables-legacy", "-n", "-L"], capture_output=True, text=True, timeout=30, check=False)
+    """Whether the guest's kernel has iptables (of the old interface; nf_tables has no IPv4 in any
+    of them).
+    """
+    done = subprocess.run(
+        ["iptables-legacy", "-n", "-L"], capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0 or "Table does not exist" in done.stderr, done
     return done.returncode == 0
 
@@ -45,7 +51,8 @@ def need_filters() -> None:
 def shell(host: str, command: str) -> str:
     """A command of a person on that host: what it prints. Our ipvsadm, anything else by the shell.
 
-    nf_tables has no IPv4 in the guest. A test that wants a packet filter ends there where the kernel has none.
+    nf_tables has no IPv4 in the guest. A test that wants a packet filter ends there where the
+    kernel has none.
     """
     if command.startswith("ipvsadm "):
         result = run_ours(shlex.split(command)[1:], namespace=host)
@@ -55,7 +62,12 @@ def shell(host: str, command: str) -> str:
         need_filters()
     with inside(host):
         done = subprocess.run(
-            re.sub(r"^(ip6?tables) ", r"\1-legacy ", command), shell=True, capture_output=True, text=True, timeout=30, check=False
+            re.sub(r"^(ip6?tables) ", r"\1-legacy ", command),
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
     assert done.returncode == 0, (host, command, done.stderr)
     return done.stdout
@@ -92,7 +104,9 @@ def arp_answers(network: Network) -> set[str]:
     with sock:
         sock.bind(("eth0", ETH_P_ARP))
         own = socket.inet_aton("172.16.100.10")
-        question = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mine, own, bytes(6), socket.inet_aton(network.vip))
+        question = struct.pack(
+            "!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mine, own, bytes(6), socket.inet_aton(network.vip)
+        )
         sock.send(b"\xff" * 6 + mine + struct.pack("!H", ETH_P_ARP) + question)
         deadline = time.monotonic() + SHORT
         while (left := deadline - time.monotonic()) > 0:
@@ -108,7 +122,9 @@ def arp_answers(network: Network) -> set[str]:
 
 def link_address(host: str) -> str:
     with inside(host):
-        text = subprocess.run(["ip", "-br", "link", "show", "dev", "eth0"], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            ["ip", "-br", "link", "show", "dev", "eth0"], capture_output=True, text=True, check=True
+        ).stdout
     return text.split()[2]
 
 
@@ -119,7 +135,8 @@ def from_afar(network: Network) -> set[str]:
 def breaks(network: Network) -> bool:
     """Whether some answers of a lasting conversation do not come.
 
-    By UDP: a TCP socket that is being written to leaves a redirect unheeded, and without the delay of a wire it always is.
+    By UDP: a TCP socket that is being written to leaves a redirect unheeded, and without the delay
+    of a wire it always is.
     """
     with inside("client"):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -137,14 +154,18 @@ def breaks(network: Network) -> bool:
 
 
 def taken_for_the_director(network: Network) -> str:
-    """The host that the client holds for the director, once the server had to ask for the client."""
+    """The host that the client holds for the director, once the server had to ask for the
+    client.
+    """
     shell("client", "ip neigh flush dev eth0")
     answers(network, times=1)
     time.sleep(1.1)  # the client keeps what it has learnt for a second, whoever says otherwise
     shell("one", "ip neigh flush dev eth0")
     answers(network, times=1)
     with inside("client"):
-        text = subprocess.run(["ip", "neigh", "show", network.vip], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            ["ip", "neigh", "show", network.vip], capture_output=True, text=True, check=True
+        ).stdout
     hosts = {link_address(host): host for host in ("director", "one")}
     return hosts[text.split()[text.split().index("lladdr") + 1]]
 
@@ -174,7 +195,9 @@ def passive(network: Network) -> str:
 
 
 def handed_over(network: Network) -> bool:
-    """Whether the director sends connections out on its link for sync daemons, whose other end is sync1."""
+    """Whether the director sends connections out on its link for sync daemons, whose other end is
+    sync1.
+    """
     with inside("director"):
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
     with sock:
@@ -187,6 +210,10 @@ def handed_over(network: Network) -> bool:
                 packet = sock.recv(2048)
             except TimeoutError:
                 return False
-            if packet[0] >> 4 == 4 and packet[9] == 17 and packet[22:24] == struct.pack("!H", SYNC_PORT):
+            if (
+                packet[0] >> 4 == 4
+                and packet[9] == 17
+                and packet[22:24] == struct.pack("!H", SYNC_PORT)
+            ):
                 return True
     return False

@@ -1,10 +1,11 @@
 """A host of a lab's network as an administrator's machine: scripts run there as they stand.
 
-Owns: a mount namespace for each host, in which /sbin/ipvsadm and its companions are ours, `iptables` is the one that the
-guest's kernel has, and /etc, /var/log and /var/lib can be written; the service is installed as the package does it. Must
-never know: what a script is for.
+Owns: a mount namespace for each host, in which /sbin/ipvsadm and its companions are ours,
+`iptables` is the one that the guest's kernel has, and /etc, /var/log and /var/lib can be written;
+the service is installed as the package does it. Must never know: what a script is for.
 
-Ours is started afresh here, by the interpreter, as everywhere outside: it costs some 0.2 seconds each time.
+Ours is started afresh here, by the interpreter, as everywhere outside: it costs some 0.2 seconds
+each time.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ REPO = Path(__file__).parents[2]
 PLACE = Path("/run/machines")
 PROGRAMS = ("ipvsadm", "ipvsadm-save", "ipvsadm-restore")
 
-# Run once a host, as `sh -e -c SETUP sh OWN PLACE`, within its mount namespace. /etc is a folder of links into the one that
-# was there, but for what recipes write to. Without a writable /sys nobody waits for udev (systemd-networkd does).
+# Run once a host, as `sh -e -c SETUP sh OWN PLACE`, within its mount namespace. /etc is a folder of
+# links into the one that was there, but for what recipes write to. Without a writable /sys nobody
+# waits for udev (systemd-networkd does).
 SETUP = f"""
 own=$1 place=$2
 mkdir -p $own/etc /run/lock/subsys
@@ -51,7 +53,8 @@ for name in {" ".join(PROGRAMS)}; do mount --bind $place/$name /sbin/$name; done
 mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi
 mount -o remount,bind,ro /sys
 """
-# As the Makefile fills them in; whoever starts the service calls it by another name than /etc/init.d's.
+# As the Makefile fills them in; whoever starts the service calls it by another name than
+# /etc/init.d's.
 FILLED = {"@SBINDIR@": "/sbin", "@LIBEXECDIR@": "/etc", "@SYSCONFDIR@": "/etc"}
 
 
@@ -74,7 +77,17 @@ def machines(*hosts: str) -> Iterator[None]:
             space = _space(host)
             space.touch()
             made.append(space)
-            command = ["unshare", f"--mount={space}", "sh", "-e", "-c", SETUP, "sh", str(PLACE / host), str(PLACE)]
+            command = [
+                "unshare",
+                f"--mount={space}",
+                "sh",
+                "-e",
+                "-c",
+                SETUP,
+                "sh",
+                str(PLACE / host),
+                str(PLACE),
+            ]
             ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
             assert ended.returncode == 0, ended
         yield
@@ -112,9 +125,13 @@ def done(host: str, script: str, *arguments: str) -> str:
 
 @contextmanager
 def running(host: str, script: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A script that goes on there, in a process group of its own, until it has ended or the body has."""
+    """A script that goes on there, in a process group of its own, until it has ended or the body
+    has.
+    """
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(_command(host, script, arguments), stdout=said, stderr=said, start_new_session=True)
+        process = subprocess.Popen(
+            _command(host, script, arguments), stdout=said, stderr=said, start_new_session=True
+        )
         try:
             yield process
         except BaseException:

@@ -1,7 +1,9 @@
-"""Many commands, each a process of its own: `python -m tests.kernel.many HOW ROWS <COMMANDS` prints those that failed.
+"""Many commands, each a process of its own: `python -m tests.kernel.many HOW ROWS <COMMANDS` prints
+those that failed.
 
-HOW: ours, reference, or restore (each row is then the input of one `ipvsadm -R`). ROWS: how many are at work at once.
-A small process of its own: what forks from the tests' runner copies the memory of all of it each time.
+HOW: ours, reference, or restore (each row is then the input of one `ipvsadm -R`). ROWS: how many
+are at work at once. A small process of its own: what forks from the tests' runner copies the memory
+of all of it each time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """Network namespaces and the two tools run in them.
 
-Owns: the system calls that Python 3.11 lacks (unshare, setns), one way to run a child with a time-out, the child that
-is our ipvsadm and the one that is the reference. Must never know: what the tools are asked or how they answer.
+Owns: the system calls that Python 3.11 lacks (unshare, setns), one way to run a child with a
+time-out, the child that is our ipvsadm and the one that is the reference. Must never know: what the
+tools are asked or how they answer.
 
-A new network namespace is an empty IPVS table. In the guest a fresh interpreter costs half a second: ours runs in a
-fork of the warm test process. Streams are files in memory, so that no amount of output can block either side.
+A new network namespace is an empty IPVS table. In the guest a fresh interpreter costs half a
+second: ours runs in a fork of the warm test process. Streams are files in memory, so that no amount
+of output can block either side.
 """
 
 from __future__ import annotations
@@ -99,9 +101,11 @@ def run_ours(
     namespace: str | None = None,
     timeout: float = TIMEOUT,
 ) -> Result:
-    """Our ipvsadm in a fork of this process. argv is without the program's name; env is added to the environment.
+    """Our ipvsadm in a fork of this process. argv is without the program's name; env is added to
+    the environment.
 
-    LAB_TOOL=reference runs the reference instead: a test that holds for it says something about IPVS, not about us.
+    LAB_TOOL=reference runs the reference instead: a test that holds for it says something about
+    IPVS, not about us.
     """
     if os.environ.get("LAB_TOOL") == "reference":
         return run_reference(argv, stdin, env, namespace, timeout)
@@ -127,7 +131,9 @@ def run_reference(
     timeout: float = TIMEOUT,
 ) -> Result:
     """The reference, called `ipvsadm`."""
-    return run_child(lambda: os.execv(REFERENCE, ["ipvsadm", *argv]), stdin, env, namespace, timeout)
+    return run_child(
+        lambda: os.execv(REFERENCE, ["ipvsadm", *argv]), stdin, env, namespace, timeout
+    )
 
 
 def run_child(
@@ -154,7 +160,9 @@ def run_child(
         for fd in streams:
             os.close(fd)
     if not ended:
-        raise HungError(f"no end after {timeout} s; stdout {stdout[-2000:]!r}, stderr {stderr[-2000:]!r}")
+        raise HungError(
+            f"no end after {timeout} s; stdout {stdout[-2000:]!r}, stderr {stderr[-2000:]!r}"
+        )
     return Result(status, stdout, stderr)
 
 
@@ -172,7 +180,9 @@ def _wait(pid: int, timeout: float) -> bool:
         os.close(pidfd)
 
 
-def _child(body: Callable[[], int], streams: list[int], env: Mapping[str, str], namespace: str | None) -> None:
+def _child(
+    body: Callable[[], int], streams: list[int], env: Mapping[str, str], namespace: str | None
+) -> None:
     """Never returns: whatever happens here must not reach the test runner whose copy this is."""
     status = 1
     try:

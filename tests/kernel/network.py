@@ -1,8 +1,8 @@
 """Small networks for real packets: a client, one or two directors and two real servers on bridges.
 
-Owns: the namespaces and their addresses, the servers that answer with their name, the client's sockets. Must never know:
-IPVS and its tools. Namespaces are made with `ip -batch`: one process for many links (pyroute2 takes seconds to import
-in the guest).
+Owns: the namespaces and their addresses, the servers that answer with their name, the client's
+sockets. Must never know: IPVS and its tools. Namespaces are made with `ip -batch`: one process for
+many links (pyroute2 takes seconds to import in the guest).
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ PACKET_HOST = 0  # uapi/linux/if_packet.h
 
 @dataclass(frozen=True)
 class Network:
-    """vip and real are addresses as in a rule. setup is `ip -batch` text, sysctls are values, both by host.
+    """vip and real are addresses as in a rule. setup is `ip -batch` text, sysctls are values, both
+    by host.
 
-    wires: the bridges that a host's eth0, eth1 and so on are plugged into, where that is not eth0 into lan.
+    wires: the bridges that a host's eth0, eth1 and so on are plugged into, where that is not eth0
+    into lan.
     """
 
     vip: str
@@ -49,10 +51,14 @@ class Network:
 
     def but(self, **more: str) -> Network:
         """The same network with more lines of set-up."""
-        return replace(self, setup={host: f"{text}\n{more.get(host, '')}" for host, text in self.setup.items()})
+        return replace(
+            self, setup={host: f"{text}\n{more.get(host, '')}" for host, text in self.setup.items()}
+        )
 
     def links(self, *hosts: str) -> list[tuple[str, str, str, str]]:
-        """Of these hosts, or of all: host, its link, the port of the switch at the other end, the bridge of that."""
+        """Of these hosts, or of all: host, its link, the port of the switch at the other end, the
+        bridge of that.
+        """
         return [
             (host, f"eth{at}", f"{host}{at or ''}", bridge)
             for host in hosts or self.setup
@@ -60,8 +66,9 @@ class Network:
         ]
 
 
-# The link of each host is eth0. With NAT the answers must pass the director: the client is in another subnet, and a
-# redirect, which would tell the servers that it is on their wire all the same, is not sent (IPv4) or not heeded (IPv6).
+# The link of each host is eth0. With NAT the answers must pass the director: the client is in
+# another subnet, and a redirect, which would tell the servers that it is on their wire all the
+# same, is not sent (IPv4) or not heeded (IPv6).
 NAT = Network(
     "172.16.100.1",
     ("192.168.10.8", "192.168.10.9"),
@@ -97,7 +104,8 @@ NAT6 = Network(
     },
 )
 
-# With the VIP on lo, a real server must not answer for it on the wire, nor drop what comes out of a tunnel.
+# With the VIP on lo, a real server must not answer for it on the wire, nor drop what comes out of a
+# tunnel.
 _QUIET = {
     "net/ipv4/conf/all/arp_ignore": "1",
     "net/ipv4/conf/all/arp_announce": "2",
@@ -117,8 +125,9 @@ DIRECT = Network(
     dict.fromkeys(SERVERS, _QUIET),
 )
 
-# Neighbour discovery never answers for an address of another interface: nothing to silence. The director must not tunnel
-# from the VIP, which is the real servers' own address as well: it is deprecated, so that another is chosen.
+# Neighbour discovery never answers for an address of another interface: nothing to silence. The
+# director must not tunnel from the VIP, which is the real servers' own address as well: it is
+# deprecated, so that another is chosen.
 DIRECT6 = Network(
     "[2001:db8:100::1]",
     ("[2001:db8:100::7]", "[2001:db8:100::8]"),
@@ -133,29 +142,41 @@ DIRECT6 = Network(
 
 def crossed(outer: Network, inner: Network) -> Network:
     """Both families on the same hosts: the VIP of one, the real servers' addresses of the other."""
-    return Network(inner.vip, outer.real, inner.but(**outer.setup).setup, outer.sysctls | inner.sysctls)
+    return Network(
+        inner.vip, outer.real, inner.but(**outer.setup).setup, outer.sysctls | inner.sysctls
+    )
 
 
 def ip(lines: Iterable[str], namespace: str | None = None) -> None:
     """`ip -batch` in a namespace; lines are its commands."""
     command = ["ip", *(["-n", namespace] if namespace else []), "-batch", "-"]
-    done = subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, (lines, done.stderr)
 
 
 @contextmanager
 def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
-    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}; none: no server. All is gone afterwards."""
+    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}; none: no server.
+    All is gone afterwards.
+    """
     with ExitStack() as stack:
         namespaces = ("switch", *network.setup)
         links = network.links()
         stack.callback(ip, [f"netns del {name}" for name in namespaces])
         ip(
             [f"netns add {name}" for name in namespaces]
-            + [f"link add {port} netns switch type veth peer name {link} netns {host}" for host, link, port, _ in links],
+            + [
+                f"link add {port} netns switch type veth peer name {link} netns {host}"
+                for host, link, port, _ in links
+            ],
         )
         ip(
-            [f"link add name {bridge} up type bridge" for bridge in dict.fromkeys(bridge for *_, bridge in links)]
+            [
+                f"link add name {bridge} up type bridge"
+                for bridge in dict.fromkeys(bridge for *_, bridge in links)
+            ]
             + [f"link set {port} master {bridge} up" for *_, port, bridge in links],
             "switch",
         )
@@ -163,7 +184,14 @@ def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
             with inside(host):
                 for name, value in network.sysctls.get(host, {}).items():
                     Path("/proc/sys", name).write_text(value)
-            ip(["link set lo up", *(f"link set {link} up" for _, link, *_ in network.links(host)), network.setup[host]], host)
+            ip(
+                [
+                    "link set lo up",
+                    *(f"link set {link} up" for _, link, *_ in network.links(host)),
+                    network.setup[host],
+                ],
+                host,
+            )
         family = socket.AF_INET6 if network.vip.startswith("[") else socket.AF_INET
         for host in SERVERS if ports else ():
             stack.enter_context(served(host, family, ports))
@@ -172,10 +200,11 @@ def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
 
 @contextmanager
 def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None]:
-    """A real server in a forked child: whoever connects, and every datagram, gets the host's name. It dies with the body.
+    """A real server in a forked child: whoever connects, and every datagram, gets the host's name.
+    It dies with the body.
 
-    A connection stays open until the client closes it; each thing it sends is answered with the name again. One of "http"
-    is given a page with the name when it asks, and closed.
+    A connection stays open until the client closes it; each thing it sends is answered with the
+    name again. One of "http" is given a page with the name when it asks, and closed.
     """
     with inside(host):
         sockets = [(kind, _listening(family, kind, port)) for kind in ports for port in ports[kind]]
@@ -199,7 +228,8 @@ def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None
 def _listening(family: int, kind: str, port: int) -> socket.socket:
     """A socket on every address of this namespace.
 
-    A UDP answer comes from the host's own address, whichever was asked: good for translation, not for direct routing.
+    A UDP answer comes from the host's own address, whichever was asked: good for translation, not
+    for direct routing.
     """
     sock = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
     if kind != "udp":  # a server that comes back finds connections of its predecessor closing
@@ -255,7 +285,9 @@ class Connection:
 
     def __init__(self, host: str, port: int, source: str = "") -> None:
         with inside("client"):
-            self.sock = socket.create_connection((host.strip("[]"), port), PATIENCE, (source, 0) if source else None)
+            self.sock = socket.create_connection(
+                (host.strip("[]"), port), PATIENCE, (source, 0) if source else None
+            )
         self.port = int(self.sock.getsockname()[1])
         self.server = self._line()
 
@@ -292,7 +324,9 @@ def ask(host: str, port: int, times: int, source: str = "") -> list[str]:
 
 
 def ask_udp(host: str, port: int, times: int, data: bytes = b"?") -> list[str]:
-    """Send that often, each time from a new port, and wait for the answer: the names of the servers."""
+    """Send that often, each time from a new port, and wait for the answer: the names of the
+    servers.
+    """
     names = []
     for _ in range(times):
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
@@ -305,7 +339,9 @@ def ask_udp(host: str, port: int, times: int, data: bytes = b"?") -> list[str]:
 
 
 def browse(host: str, port: int, times: int, patience: float = PATIENCE) -> list[str]:
-    """Ask for a page that often, one after the other: the names of the servers; "" where none came within patience."""
+    """Ask for a page that often, one after the other: the names of the servers; "" where none came
+    within patience.
+    """
     names = []
     for _ in range(times):
         page = b""
@@ -343,8 +379,14 @@ def kind_of(packet: bytes) -> str:
     protocol, inner = (packet[9], packet[20:]) if packet[0] >> 4 == 4 else (packet[6], packet[40:])
     if protocol == 47:  # RFC 2784: the first bit
         return "gre, checksum" if inner[0] & 0x80 else "gre"
-    if protocol == 17:  # 8 bytes of UDP, the checksum last; then GUE (include/net/gue.h): bit 0 of its flags is "private"
-        return "udp" + (", checksum" if any(inner[6:8]) else "") + (", private" if inner[11] & 1 else "")
+    # 8 bytes of UDP, the checksum last; then GUE (include/net/gue.h): bit 0 of its flags is
+    # "private"
+    if protocol == 17:
+        return (
+            "udp"
+            + (", checksum" if any(inner[6:8]) else "")
+            + (", private" if inner[11] & 1 else "")
+        )
     return {4: "ipip", 6: "tcp", 41: "ipv6", 58: "icmp6"}.get(protocol, f"protocol {protocol}")
 
 

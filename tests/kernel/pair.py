@@ -1,6 +1,8 @@
-"""Two directors for one virtual address: their networks, a director that is cut off, and what both and a client see.
+"""Two directors for one virtual address: their networks, a director that is cut off, and what both
+and a client see.
 
-Owns: the second director, what a failover does to wires, and the ways to look. Must never know: who moves an address, or when.
+Owns: the second director, what a failover does to wires, and the ways to look. Must never know: who
+moves an address, or when.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from tests.kernel.network import DIRECT, DIRECT6, SERVERS, Network, ip
 DIRECTORS = ("director", "second")
 
 _FORWARDING = {"net/ipv4/ip_forward": "1"}
-_NOTIFYING = {"net/ipv6/conf/eth0/ndisc_notify": "1"}  # the kernel announces an address of IPv6 by itself, where it is told to
+# the kernel announces an address of IPv6 by itself, where it is told to
+_NOTIFYING = {"net/ipv6/conf/eth0/ndisc_notify": "1"}
 
-# The virtual address and, with NAT, the servers' gateway are nobody's yet. Clients come by eth0; servers and sync daemons
-# are at eth1.
+# The virtual address and, with NAT, the servers' gateway are nobody's yet. Clients come by eth0;
+# servers and sync daemons are at eth1.
 NAT_PAIR = Network(
     "172.16.100.1",
     ("192.168.10.8", "192.168.10.9"),
@@ -31,7 +34,11 @@ NAT_PAIR = Network(
         "two": "addr add 192.168.10.9/24 dev eth0\nroute add default via 192.168.10.1",
     },
     dict.fromkeys(DIRECTORS, _FORWARDING),
-    {"client": ("front",), **dict.fromkeys(DIRECTORS, ("front", "back")), **dict.fromkeys(SERVERS, ("back",))},
+    {
+        "client": ("front",),
+        **dict.fromkeys(DIRECTORS, ("front", "back")),
+        **dict.fromkeys(SERVERS, ("back",)),
+    },
 )
 
 DIRECT_PAIR = replace(
@@ -61,25 +68,36 @@ def plug(network: Network, host: str, state: str) -> None:
 
 
 def cut_short() -> int:
-    """Established connections of the client's that were cut by a reset, or left with something unread.
+    """Established connections of the client's that were cut by a reset, or left with something
+    unread.
 
     /proc/net/snmp: a line of names, one of values.
     """
     with inside("client"):
-        names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Tcp:"))
+        names, values = (
+            line.split()
+            for line in Path("/proc/net/snmp").read_text().splitlines()
+            if line.startswith("Tcp:")
+        )
     return int(values[names.index("EstabResets")])
 
 
 def known(host: str) -> list[tuple[str, ...]]:
-    """What a director's connections are, and templates: protocol, state, client, virtual address, server."""
+    """What a director's connections are, and templates: protocol, state, client, virtual address,
+    server.
+    """
     rows = [line.split() for line in shell(host, "ipvsadm -L -n -c").splitlines()[2:]]
     return sorted((row[0], *row[2:6]) for row in rows)
 
 
 def doctor(host: str) -> tuple[list[object], list[str]]:
-    """What the doctor finds there, and what it says without judging, beside the real servers that it always names."""
+    """What the doctor finds there, and what it says without judging, beside the real servers that
+    it always names.
+    """
     result = run_ours(["--doctor", "--json"], namespace=host)
     assert result.stderr == b"", result
     told = json.loads(result.stdout)
     assert result.status == told["status"]
-    return told["findings"], [line for line in told["not_judged"] if not line.startswith("Not checked: the real server")]
+    return told["findings"], [
+        line for line in told["not_judged"] if not line.startswith("Not checked: the real server")
+    ]

@@ -1,9 +1,11 @@
 """Clusters with something wrong, each with its finding, and six in which nothing is.
 
-Owns: the table of faults: what is done to a cluster, what that does to its clients, and what they see when it is mended.
-The networks are in network.py, the ways to look in looks.py. Must never know: how a fault is found.
+Owns: the table of faults: what is done to a cluster, what that does to its clients, and what they
+see when it is mended. The networks are in network.py, the ways to look in looks.py. Must never
+know: how a fault is found.
 
-A command with a word in capitals (DEVICE, SERVER) asks something of a person: `answers` says what that person puts there.
+A command with a word in capitals (DEVICE, SERVER) asks something of a person: `answers` says what
+that person puts there.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ HALF = frozenset({"", "two"})
 class Fault(NamedTuple):
     """A cluster and what is done to it. rules: for ipvsadm; plant: (host, shell command).
 
-    In both {vip}, {one} and {two} are addresses as a rule has them; with _ ({vip_}) they are bare. seen: what is looked at;
-    wrong: what it gives with the fault (None: the harm cannot be seen in packets here); right: after the mend.
+    In both {vip}, {one} and {two} are addresses as a rule has them; with _ ({vip_}) they are bare.
+    seen: what is looked at; wrong: what it gives with the fault (None: the harm cannot be seen in
+    packets here); right: after the mend.
     """
 
     code: str
@@ -55,21 +58,45 @@ class Fault(NamedTuple):
 
 def filled(text: str, network: Network) -> str:
     names = {"vip": network.vip, "one": network.real[0], "two": network.real[1]}
-    return text.format(**names, **{f"{name}_": address.strip("[]") for name, address in names.items()})
+    return text.format(
+        **names, **{f"{name}_": address.strip("[]") for name, address in names.items()}
+    )
 
 
-RULES_NAT = ("-A -t {vip}:80 -s rr", "-a -t {vip}:80 -r {one}:80 -m", "-a -t {vip}:80 -r {two}:80 -m")
-RULES_DIRECT = ("-A -t {vip}:80 -s rr", "-a -t {vip}:80 -r {one}:80 -g", "-a -t {vip}:80 -r {two}:80 -g")
-RULES_TUNNEL = ("-A -t {vip}:80 -s rr", "-a -t {vip}:80 -r {one}:80 -i", "-a -t {vip}:80 -r {two}:80 -i")
+RULES_NAT = (
+    "-A -t {vip}:80 -s rr",
+    "-a -t {vip}:80 -r {one}:80 -m",
+    "-a -t {vip}:80 -r {two}:80 -m",
+)
+RULES_DIRECT = (
+    "-A -t {vip}:80 -s rr",
+    "-a -t {vip}:80 -r {one}:80 -g",
+    "-a -t {vip}:80 -r {two}:80 -g",
+)
+RULES_TUNNEL = (
+    "-A -t {vip}:80 -s rr",
+    "-a -t {vip}:80 -r {one}:80 -i",
+    "-a -t {vip}:80 -r {two}:80 -i",
+)
 RULES_MARK = ("-A -f 8 -s rr", "-a -f 8 -r {one} -g", "-a -f 8 -r {two} -g")
-RULES_FTP = ("-A -t {vip}:21 -s rr", "-a -t {vip}:21 -r {one}:21 -{method}", "-a -t {vip}:21 -r {two}:21 -{method}")
+RULES_FTP = (
+    "-A -t {vip}:21 -s rr",
+    "-a -t {vip}:21 -r {one}:21 -{method}",
+    "-a -t {vip}:21 -r {two}:21 -{method}",
+)
 
 CLIENTS_HANG = "(clients wait in vain)"
 REAL = "--real-server-for {vip_}"
 A_CLIENT_COMES = "(a client comes)"
-MARKED = ("director", "iptables -t mangle -A PREROUTING -d 172.16.100.1 -p tcp --dport 80 -j MARK --set-mark 8")
+MARKED = (
+    "director",
+    "iptables -t mangle -A PREROUTING -d 172.16.100.1 -p tcp --dport 80 -j MARK --set-mark 8",
+)
 SYNC = (
-    ("director", "ip link add sync0 type veth peer name sync1; ip link set sync0 up; ip link set sync1 up"),
+    (
+        "director",
+        "ip link add sync0 type veth peer name sync1; ip link set sync0 up; ip link set sync1 up",
+    ),
     ("director", "ip addr add 10.50.0.1/24 dev sync0; sysctl -wq net.ipv4.vs.sync_threshold='1 2'"),
 )
 TUN = tunnelled("ipip")
@@ -87,16 +114,28 @@ BESIDE = Network(
 )
 
 FRONT = (
-    ("switch", "ip link add front type veth peer name front netns director; ip link set front master lan up"),
-    ("director", "ip addr del {vip}/32 dev eth0; ip addr add {vip}/32 dev front; sysctl -wq net.ipv4.conf.all.arp_ignore=1"),
+    (
+        "switch",
+        "ip link add front type veth peer name front netns director; ip link set front master lan up",
+    ),
+    (
+        "director",
+        "ip addr del {vip}/32 dev eth0; ip addr add {vip}/32 dev front; sysctl -wq net.ipv4.conf.all.arp_ignore=1",
+    ),
 )
 TUN6 = tunnelled("IPv6 in IPv6", DIRECT6)
 SOURCE_RULE = (
     ("client", "ip addr add 10.99.0.10/32 dev eth0"),
-    ("director", "ip link add wan type dummy; ip link set wan up; ip route add 10.99.0.0/24 dev wan"),
+    (
+        "director",
+        "ip link add wan type dummy; ip link set wan up; ip route add 10.99.0.0/24 dev wan",
+    ),
     ("director", "ip route add 10.99.0.0/24 dev eth0 table 100; ip rule add from {vip} lookup 100"),
 )
-SNAT = ("director", "iptables -t nat -A POSTROUTING -s 192.168.10.0/24 -d 192.168.10.0/24 -j MASQUERADE")
+SNAT = (
+    "director",
+    "iptables -t nat -A POSTROUTING -s 192.168.10.0/24 -d 192.168.10.0/24 -j MASQUERADE",
+)
 FORGET = (("one", "ip route flush cache"), ("two", "ip route flush cache"))
 NAT_REAL = REAL + " -m --director 192.168.10.7"
 
@@ -292,7 +331,9 @@ FAULTS = [
 
 
 class Health(NamedTuple):
-    """A cluster in which everything is as it should be, seen from the director and from a real server."""
+    """A cluster in which everything is as it should be, seen from the director and from a real
+    server.
+    """
 
     name: str
     network: Network

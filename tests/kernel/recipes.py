@@ -2,9 +2,10 @@
 
 Owns: the form of a recipe's file. Must never know: what it is to bring about (test_recipes.py).
 
-A file is shell for people to read and to copy from. Its first line is its name for people; `# First: OTHER.sh` says what
-it goes on from; `### on the director` or `### on each real server` stands over what is to be typed there, and says after
-a comma when, if not at once. What stands under `: is all well?` finds nothing wrong afterwards.
+A file is shell for people to read and to copy from. Its first line is its name for people; `#
+First: OTHER.sh` says what it goes on from; `### on the director` or `### on each real server`
+stands over what is to be typed there, and says after a comma when, if not at once. What stands
+under `: is all well?` finds nothing wrong afterwards.
 """
 
 from __future__ import annotations
@@ -48,5 +49,8 @@ def read(name: str) -> Recipe:
     title = next(line for line in text.splitlines() if not line.startswith("#!")).removeprefix("# ")
     head, *rest = _HEADING.split(text)
     first = re.search(r"^# First: (\S+)\.sh$", head, re.MULTILINE)
-    parts = (Part(ROLES[role], when or "", body) for role, when, body in zip(*[iter(rest)] * 3, strict=True))
+    parts = (
+        Part(ROLES[role], when or "", body)
+        for role, when, body in zip(*[iter(rest)] * 3, strict=True)
+    )
     return Recipe(title, first[1] if first else "", tuple(parts))

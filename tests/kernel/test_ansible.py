@@ -1,6 +1,7 @@
 """Many directors by Ansible, on a kernel: three network namespaces are three hosts.
 
-What the module says in every case is held on embedded tables (tests/unit/test_ansible.py); Ansible is slow in the guest.
+What the module says in every case is held on embedded tables (tests/unit/test_ansible.py); Ansible
+is slow in the guest.
 """
 
 from __future__ import annotations
@@ -48,19 +49,29 @@ def test_three_namespaces_are_three_directors(tmp_path: Path) -> None:
     # A bad line: every host fails with it, and nothing is changed.
     rules.write_text(WEB + SERVER + "-a -t 10.0.0.1:80 -r 127.0.0.3:80 -m -w many\n")
     bad = play(tmp_path, DIRECTORS, task)
-    assert (bad.status, bad.counts("failed"), bad.counts("changed")) == (2, [1, 1, 1], [0, 0, 0]), bad.output
+    assert (bad.status, bad.counts("failed"), bad.counts("changed")) == (2, [1, 1, 1], [0, 0, 0]), (
+        bad.output
+    )
     assert len(re.findall("msg: .?line 3: illegal weight specified", bad.output)) == 3
     assert tables() == {WEB}
     # Check mode says what would be done, with its lines, and does nothing.
     rules.write_text(WEB + SERVER)
     tried = play(tmp_path, DIRECTORS, task, "--check", "--diff")
-    assert (tried.status, tried.counts("changed"), tried.counts("failed")) == (0, [1, 1, 1], [0, 0, 0]), tried.output
+    assert (tried.status, tried.counts("changed"), tried.counts("failed")) == (
+        0,
+        [1, 1, 1],
+        [0, 0, 0],
+    ), tried.output
     assert tried.output.count(SERVER) == 3
     assert tables() == {WEB}
     # A run does it, and a second one finds nothing to do.
     for changed in (1, 0):
         done = play(tmp_path, DIRECTORS, task)
-        assert (done.status, done.counts("changed"), done.counts("failed")) == (0, [changed] * 3, [0, 0, 0]), done.output
+        assert (done.status, done.counts("changed"), done.counts("failed")) == (
+            0,
+            [changed] * 3,
+            [0, 0, 0],
+        ), done.output
         assert tables() == {WEB + SERVER}
 
 
@@ -68,5 +79,7 @@ def test_the_reference_is_named_as_another_ipvsadm(tmp_path: Path) -> None:
     """It knows neither --json nor --apply, and complains of something else on each kernel."""
     task = {"rules": WEB + SERVER, "executable": REFERENCE}
     done = play(tmp_path, {"one": {}}, task)
-    assert (done.status, done.counts("failed"), done.counts("changed")) == (2, [1], [0]), done.output
+    assert (done.status, done.counts("failed"), done.counts("changed")) == (2, [1], [0]), (
+        done.output
+    )
     assert f"{REFERENCE} has no --apply: it is another ipvsadm than pyipvsadm's" in done.output

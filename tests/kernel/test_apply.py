@@ -1,4 +1,6 @@
-"""--apply and -S --full on a kernel: what is sent, what a client notices, what is left when it is cut off."""
+"""--apply and -S --full on a kernel: what is sent, what a client notices, what is left when it is
+cut off.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ if TYPE_CHECKING:
 
     from pyipvsadm.model import Backend
 
-READING = {0, GET_SERVICE, GET_DEST, GET_DAEMON, GET_CONFIG, GET_INFO}  # 0: messages of other families
+# 0: messages of other families
+READING = {0, GET_SERVICE, GET_DEST, GET_DAEMON, GET_CONFIG, GET_INFO}
 
 
 def ours(command: str, text: str = "") -> Result:
@@ -94,7 +97,11 @@ def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) ->
 
     def trace(direction: str, data: bytes) -> None:
         if direction == "sent":
-            sent.extend(message.body[0] for message in messages.iter_messages(data) if message.type > messages.GENL_ID_CTRL)
+            sent.extend(
+                message.body[0]
+                for message in messages.iter_messages(data)
+                if message.type > messages.GENL_ID_CTRL
+            )
 
     def apply() -> str:
         return answer(Step(("--apply",), text), Resolver(), lambda: Kernel(trace)).stderr
@@ -113,7 +120,9 @@ def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) ->
     start = time.monotonic()
     assert apply() == "0 added, 5 changed, 0 removed, 10995 unchanged\n"
     whole = time.monotonic() - start
-    print(f"--apply of 5 lines in 1,000 x 10: {whole:.2f} s in this guest, of them two readings {reading:.2f} s")
+    print(
+        f"--apply of 5 lines in 1,000 x 10: {whole:.2f} s in this guest, of them two readings {reading:.2f} s"
+    )
     assert len([op for op in sent if op not in READING]) == 5
     assert saved().count("-w 7") == 5
     sent.clear()
@@ -131,7 +140,8 @@ TWO = f"""\
 -A -t {NAT.vip}:81 -s rr
 -a -t {NAT.vip}:81 -r {NAT.real[0]}:81 -m -w 1
 """
-# The second service gets another scheduler, a server and other weights; then it loses what it had at first.
+# The second service gets another scheduler, a server and other weights; then it loses what it had
+# at first.
 OTHER = (
     TWO.replace(f"{NAT.vip}:81 -s rr", f"{NAT.vip}:81 -s wlc").replace(":81 -m -w 1", ":81 -m -w 3")
     + f"-a -t {NAT.vip}:81 -r {NAT.real[1]}:81 -m -w 1\n-A -t {NAT.vip}:82 -s rr\n"
@@ -143,7 +153,9 @@ RATE = 50  # connections a second
 
 @contextmanager
 def visited() -> Iterator[Callable[[], tuple[int, int]]]:
-    """A client that opens RATE connections a second to both ports in turn. What is given ends it: (accepted, refused)."""
+    """A client that opens RATE connections a second to both ports in turn. What is given ends it:
+    (accepted, refused).
+    """
     results, end = os.pipe()
     stop, stopper = os.pipe()
     pid = os.fork()
@@ -204,7 +216,9 @@ def network() -> Iterator[None]:
 
 @pytest.mark.usefixtures("network")
 def test_a_client_sees_nothing_of_an_apply() -> None:
-    """Neither at the service that is left alone nor at the one that is edited; what is open stays open."""
+    """Neither at the service that is left alone nor at the one that is edited; what is open stays
+    open.
+    """
     with Connection(NAT.vip, 80) as plain, Connection(NAT.vip, 81) as edited:
         counted = f"{NAT.vip}:80 "
         with visited() as ended:
@@ -240,18 +254,22 @@ def test_a_client_is_refused_when_the_table_is_cleared_and_restored() -> None:
                 run("-C")
                 run("-R", text)
         accepted, refused = ended()
-    print(f"clear and restore {2 * TURNS} times: {accepted} connections accepted, {refused} refused")
+    print(
+        f"clear and restore {2 * TURNS} times: {accepted} connections accepted, {refused} refused"
+    )
     assert refused > 0
 
 
 # --- what is left when something goes wrong
 
 BEFORE = "".join(
-    f"-A -f {mark} -s rr\n" + "".join(f"-a -f {mark} -r 10.1.{mark}.{at}:80 -m -w 1\n" for at in range(1, 4))
+    f"-A -f {mark} -s rr\n"
+    + "".join(f"-a -f {mark} -r 10.1.{mark}.{at}:80 -m -w 1\n" for at in range(1, 4))
     for mark in range(1, 6)
 )
 AFTER = "--set 100 20 30\n--start-daemon backup --mcast-interface lo --syncid 7\n" + "".join(
-    f"-A -f {mark} -s wrr\n" + "".join(f"-a -f {mark} -r 10.1.{mark}.{at}:80 -m -w 2\n" for at in range(2, 5))
+    f"-A -f {mark} -s wrr\n"
+    + "".join(f"-a -f {mark} -r 10.1.{mark}.{at}:80 -m -w 2\n" for at in range(2, 5))
     for mark in range(3, 8)
 )
 POINTS = 30
@@ -270,7 +288,8 @@ def recipe(found: snapshot.Snapshot) -> Iterator[Change]:
 
 @pytest.mark.usefixtures("netns")
 def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "ERROR_SPACE", 1 << 15)  # small batches: many points between two of them
+    # small batches: many points between two of them
+    monkeypatch.setattr(kernel, "ERROR_SPACE", 1 << 15)
     wanted = AFTER.encode()
 
     restored("--set 900 120 300\n" + BEFORE)
@@ -317,7 +336,10 @@ def test_what_the_kernel_refuses_is_undone() -> None:
     text = AFTER + "-A -f 99 -s nonesuch\n"
     tried = ours("--apply --prune --dry-run", text)
     assert tried.status == 1
-    assert b"not checked, for only the kernel can tell: scheduler nonesuch" in tried.stderr.splitlines()
+    assert (
+        b"not checked, for only the kernel can tell: scheduler nonesuch"
+        in tried.stderr.splitlines()
+    )
     done = ours("--apply --prune --force", text)
     assert done.status == 255
     first, last = done.stderr.decode().splitlines()
@@ -327,7 +349,9 @@ def test_what_the_kernel_refuses_is_undone() -> None:
 
 
 @pytest.mark.usefixtures("netns")
-def test_what_1_31_adds_between_reading_and_sending_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_1_31_adds_between_reading_and_sending_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Equal it is left, by an undo too; otherwise it is edited. What it deletes is made again."""
     web = "-t 10.0.0.1:80"
     held = f"-A {web} -s rr\n-a {web} -r 10.1.1.1:80 -m -w 1\n"
@@ -350,7 +374,9 @@ def test_what_1_31_adds_between_reading_and_sending_is_done(monkeypatch: pytest.
         restored(held)
         pending = [words]
 
-        def raced(table: Kernel, changes: Iterable[Change], pending: list[str] = pending) -> list[tuple[int, int]]:
+        def raced(
+            table: Kernel, changes: Iterable[Change], pending: list[str] = pending
+        ) -> list[tuple[int, int]]:
             if pending:
                 assert run_reference(pending.pop().split()).status == 0
             return apply(table, changes)
@@ -360,7 +386,8 @@ def test_what_1_31_adds_between_reading_and_sending_is_done(monkeypatch: pytest.
         monkeypatch.setattr(Kernel, "apply", apply)
         assert (done.status, done.stderr.decode()) == (status, said), words
         if status:
-            assert saved().count("\n") == 1 + held.count("\n") + 1  # with the server that 1.31 has added
+            # with the server that 1.31 has added
+            assert saved().count("\n") == 1 + held.count("\n") + 1
         else:
             assert ours("--apply --dry-run", wished).status == 0
 
@@ -377,7 +404,9 @@ def test_daemons_and_servers_of_another_family() -> None:
     assert "--start-daemon master --mcast-interface lo --syncid 3 " in saved()
     assert ours("--apply", mixed).status == 255
     # Another interface or id: stopped and started.
-    assert ours("--apply", "-A -f 1 -s rr\n" + daemon.replace("3", "4")).stderr.startswith(b"0 added, 1 changed")
+    assert ours("--apply", "-A -f 1 -s rr\n" + daemon.replace("3", "4")).stderr.startswith(
+        b"0 added, 1 changed"
+    )
     assert "--syncid 4 " in saved()
     assert ours("--apply --dry-run", "-A -f 1 -s rr\n" + daemon.replace("3", "4")).status == 0
 
@@ -410,7 +439,11 @@ def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.usefixtures("netns")
 def test_of_two_at_once_one_has_the_last_word() -> None:
     one = rules(40, 5)
-    two = "".join(line for line in one.replace("-w 1", "-w 2").splitlines(keepends=True) if "192.168.0.3" not in line)
+    two = "".join(
+        line
+        for line in one.replace("-w 1", "-w 2").splitlines(keepends=True)
+        if "192.168.0.3" not in line
+    )
     restored(one)
     for _ in range(5):
         with ThreadPoolExecutor(2) as pool:
@@ -460,10 +493,13 @@ def test_a_dump_skips_what_it_should_have_and_is_not_believed() -> None:
         with closing(Meddled(meddler)) as opened:
             first = opened.services()
         there = {service.key() for service in meddler.services()}
-        assert there - {service.key() for service in first}  # the kernel's dump has skipped some that are still there
+        # the kernel's dump has skipped some that are still there
+        assert there - {service.key() for service in first}
         with closing(Meddled(meddler)) as opened:
             rows = snapshot.consistent(opened).rows
-        assert {service.key() for service, _ in rows} == {service.key() for service in meddler.services()}
+        assert {service.key() for service, _ in rows} == {
+            service.key() for service in meddler.services()
+        }
 
 
 # --- saves

@@ -1,4 +1,6 @@
-"""The backend on a real kernel: large batches and dumps, daemons stopped at once, a module that is not loaded."""
+"""The backend on a real kernel: large batches and dumps, daemons stopped at once, a module that is
+not loaded.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def rules(services: int, servers: int) -> str:
     for at in range(services):
         vip = f"10.1.{at >> 8}.{at & 255}:80"
         parts.append(f"-A -t {vip} -s wlc\n")
-        parts += [f"-a -t {vip} -r 10.2.0.{server}:80 -g -w 1\n" for server in range(1, servers + 1)]
+        parts += [
+            f"-a -t {vip} -r 10.2.0.{server}:80 -g -w 1\n" for server in range(1, servers + 1)
+        ]
     return "".join(parts)
 
 
@@ -78,7 +82,8 @@ def test_thousands_of_rules_there_and_back() -> None:
     text = rules(SERVICES, SERVERS).encode()
     assert run_ours(["-R"], text) == run_ours(["-Z"])  # both: status 0 and not a word
     assert run_ours(["-S", "-n"]).stdout == text
-    eventually(lambda: run_reference(["-S", "-n"]).stdout, text)  # it lists some services twice while their table grows
+    # it lists some services twice while their table grows
+    eventually(lambda: run_reference(["-S", "-n"]).stdout, text)
     assert run_ours(["-L", "-n", "--stats"]) == run_reference(["-L", "-n", "--stats"])
     again = run_ours(["-R"], text)
     assert again.status == 255
@@ -88,13 +93,17 @@ def test_thousands_of_rules_there_and_back() -> None:
 
 @pytest.mark.usefixtures("netns")
 def test_the_size_of_the_connection_table_is_what_the_kernel_says() -> None:
-    """Up to 7.0 it is one number; from 7.1 on each namespace's table is nothing until its first service, and grows later."""
+    """Up to 7.0 it is one number; from 7.1 on each namespace's table is nothing until its first
+    service, and grows later.
+    """
     sizes = []
     for words in ("-Z", "-A -f 1", "-C"):
         assert run_ours(words.split()).status == 0
         listing = run_ours(["-L", "-n"])
         assert listing == run_reference(["-L", "-n"])
-        sizes.append(json.loads(run_ours(["-L", "-n", "--json"]).stdout)["ipvs"]["connection_table_size"])
+        sizes.append(
+            json.loads(run_ours(["-L", "-n", "--json"]).stdout)["ipvs"]["connection_table_size"]
+        )
         assert f"(size={sizes[-1]})".encode() in listing.stdout
         assert STATUS is None or f"Conn buckets:\t{sizes[-1]} ".encode() in STATUS.read_bytes()
     assert sizes == ([4096] * 3 if STATUS is None else [0, 256, 256])
@@ -103,18 +112,30 @@ def test_the_size_of_the_connection_table_is_what_the_kernel_says() -> None:
 @pytest.mark.usefixtures("netns")
 def test_the_kernels_own_order_is_shown() -> None:
     """From 7.1 on it is random, marks among addresses, and another once the table has grown."""
-    text = rules(100, 2) + "".join(f"-A -f {at} -s rr\n-a -f {at} -r 10.2.0.1 -g\n" for at in range(1, 101))
+    text = rules(100, 2) + "".join(
+        f"-A -f {at} -s rr\n-a -f {at} -r 10.2.0.1 -g\n" for at in range(1, 101)
+    )
     assert run_ours(["-R"], text.encode()).status == 0
-    for words in ("-L -n --nosort", "-L -n --nosort --stats"):  # of two listings made while it grows, each has its own order
-        eventually(lambda words=words: run_ours(words.split()) == run_reference(words.split()), True)  # type: ignore[misc]
-    kinds = [line[:3] for line in run_ours(["-L", "-n", "--nosort"]).stdout.splitlines() if line[:3] in (b"TCP", b"FWM")]
+    # of two listings made while it grows, each has its own order
+    for words in ("-L -n --nosort", "-L -n --nosort --stats"):
+        eventually(
+            lambda words=words: run_ours(words.split()) == run_reference(words.split()),  # type: ignore[misc]
+            wanted=True,
+        )
+    kinds = [
+        line[:3]
+        for line in run_ours(["-L", "-n", "--nosort"]).stdout.splitlines()
+        if line[:3] in (b"TCP", b"FWM")
+    ]
     assert sorted(kinds) == [b"FWM"] * 100 + [b"TCP"] * 100
     assert (kinds == [b"TCP"] * 100 + [b"FWM"] * 100) is (STATUS is None)
 
 
 @pytest.mark.parametrize("turn", range(15))
 def test_no_service_is_missed_while_a_table_grows(table: Kernel, turn: int) -> None:
-    """From 7.1 on, a dump taken then can be in two orders (half of them were): 1.31 shows a service twice and misses another."""
+    """From 7.1 on, a dump taken then can be in two orders (half of them were): 1.31 shows a service
+    twice and misses another.
+    """
     marks = list(range(1, 600 + 10 * turn))
     assert table.apply(Change(NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks) == []
     for _ in range(3):
@@ -124,7 +145,9 @@ def test_no_service_is_missed_while_a_table_grows(table: Kernel, turn: int) -> N
 @pytest.mark.usefixtures("netns")
 @pytest.mark.parametrize("file", ["saved", "saved-full"])
 @pytest.mark.parametrize("tool", [run_ours, run_reference])
-def test_what_the_first_release_saved_is_read_by_both_tools(file: str, tool: Callable[..., Result]) -> None:
+def test_what_the_first_release_saved_is_read_by_both_tools(
+    file: str, tool: Callable[..., Result]
+) -> None:
     folder = Path("tests/releases/0.1")
     assert tool(["-R"], (folder / file).read_bytes()) == Result(0, b"", b"")
     again = run_ours(["-S", "-n", *(["--full"] if file == "saved-full" else [])])
@@ -140,9 +163,16 @@ def test_a_batch_in_which_everything_is_refused(table: Kernel) -> None:
     assert [each.key() for each in table.services()] == [SERVICE.key()]
 
 
-def test_an_error_takes_no_more_of_the_receive_buffer_than_batches_leave_for_it(table: Kernel) -> None:
-    table._send(messages.pack_message(table._family, DEL_SERVICE, messages.NLM_F_REQUEST, 99, codec.service_id(SERVICE)))
-    (taken,) = struct.unpack_from("=I", table._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))  # SK_MEMINFO_RMEM_ALLOC
+def test_an_error_takes_no_more_of_the_receive_buffer_than_batches_leave_for_it(
+    table: Kernel,
+) -> None:
+    table._send(
+        messages.pack_message(
+            table._family, DEL_SERVICE, messages.NLM_F_REQUEST, 99, codec.service_id(SERVICE)
+        )
+    )
+    # SK_MEMINFO_RMEM_ALLOC
+    (taken,) = struct.unpack_from("=I", table._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))
     assert 0 < taken <= ERROR_SPACE
 
 
@@ -150,7 +180,10 @@ def test_a_daemon_stopped_right_after_its_start(table: Kernel) -> None:
     """Its acknowledgement can get lost; we must neither wait for it nor call it a failure."""
     daemon = Daemon(MASTER, "lo")
     for _ in range(30):
-        assert table.apply([Change(NEW_DAEMON, daemon=daemon), Change(DEL_DAEMON, daemon=daemon)]) == []
+        assert (
+            table.apply([Change(NEW_DAEMON, daemon=daemon), Change(DEL_DAEMON, daemon=daemon)])
+            == []
+        )
         assert table.daemons() == []
     assert table.apply([Change(DEL_DAEMON, daemon=daemon)]) == [(0, errno.ESRCH)]
 
@@ -186,25 +219,46 @@ def test_every_message_is_shown_when_asked_for() -> None:
 
 
 def module(*words: str) -> int:
-    return subprocess.run(["/sbin/modprobe", *words], capture_output=True, check=False, timeout=60).returncode
+    return subprocess.run(
+        ["/sbin/modprobe", *words], capture_output=True, check=False, timeout=60
+    ).returncode
 
 
 @pytest.fixture
 def without_module() -> Iterator[None]:
-    """For tests that unload ip_vs: what the guest loads when it boots is there again for those that follow.
+    """For tests that unload ip_vs: what the guest loads when it boots is there again for those that
+    follow.
 
-    A scheduler that comes on demand while a namespace of an earlier test goes can lock the kernel (lab/init.sh).
+    A scheduler that comes on demand while a namespace of an earlier test goes can lock the kernel
+    (lab/init.sh).
     """
     yield
     assert module("-a", "ip_vs", "ip_vs_lblc", "ip_vs_lblcr", "fou") == 0
 
 
 def unload() -> None:
-    schedulers = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "pe_sip", "ftp")
+    schedulers = (
+        "rr",
+        "wrr",
+        "lc",
+        "wlc",
+        "lblc",
+        "lblcr",
+        "dh",
+        "sh",
+        "sed",
+        "nq",
+        "fo",
+        "ovf",
+        "mh",
+        "pe_sip",
+        "ftp",
+    )
     for name in schedulers:
         module("-r", f"ip_vs_{name}")
     assert module("-r", "ip_vs") == 0, "something still uses ip_vs"
-    asked = run_ours(["--complete", "fish", "3", "ipvsadm", "-D", "-t", ""])  # TAB does not bring it back
+    # TAB does not bring it back
+    asked = run_ours(["--complete", "fish", "3", "ipvsadm", "-D", "-t", ""])
     assert (asked.status, asked.stdout, asked.stderr) == (0, b"", b"")
     assert not os.path.exists(TABLE_FILE)
 
@@ -213,7 +267,12 @@ def unload() -> None:
 def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
     with closing(Kernel()) as opened:
         unload()
-        for ask in (opened.services, opened.daemons, opened.timeouts, lambda: opened.apply([Change(FLUSH)])):
+        for ask in (
+            opened.services,
+            opened.daemons,
+            opened.timeouts,
+            lambda: opened.apply([Change(FLUSH)]),
+        ):
             with pytest.raises(Failed, match="Can't initialize ipvs: Protocol not available"):
                 ask()
     assert run_ours(["-A", "-t", "10.0.0.1:80"]).status == 0
@@ -237,14 +296,24 @@ def test_an_edit_that_keeps_changes_what_is_given_alone() -> None:
     assert run_ours(["-R"], KEPT.encode()).status == 0
     before = save()
     assert sorted(before) == sorted(KEPT.splitlines())
-    for name, servers in (("-t 10.0.0.1:80", ["10.0.0.2", "10.0.0.4"]), ("-f 8 -6", ["[fd00::2]:0"])):
+    for name, servers in (
+        ("-t 10.0.0.1:80", ["10.0.0.2", "10.0.0.4"]),
+        ("-f 8 -6", ["[fd00::2]:0"]),
+    ):
         for words in [f"-E {name}", *(f"-e {name} -r {server}" for server in servers)]:
             assert run_ours([*words.split(), "--keep"]).status == 0
             assert save() == before
-    for words in ("-e -t 10.0.0.1:80 -r 10.0.0.2 -w 0", "-e -f 8 -6 -r [fd00::2]:0 -w 7", "-E -t 10.0.0.1:80 -s wrr"):
+    for words in (
+        "-e -t 10.0.0.1:80 -r 10.0.0.2 -w 0",
+        "-e -f 8 -6 -r [fd00::2]:0 -w 7",
+        "-E -t 10.0.0.1:80 -s wrr",
+    ):
         assert run_ours([*words.split(), "--keep"]).status == 0
     assert sorted(save()) == sorted(
-        line.replace("-w 3", "-w 0").replace("-w 2", "-w 7").replace("-s sh", "-s wrr").replace("sh-port", "flag-2")
+        line.replace("-w 3", "-w 0")
+        .replace("-w 2", "-w 7")
+        .replace("-s sh", "-s wrr")
+        .replace("sh-port", "flag-2")
         for line in before
     )
 
@@ -253,7 +322,12 @@ def test_an_edit_that_keeps_changes_what_is_given_alone() -> None:
 def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel) -> None:
     world = FakeWorld(table=table, shows=(100, 12), environ={"TERM": "xterm", "NO_COLOR": "1"})
     service = Service(AF_INET, UDP, bytes([127, 0, 0, 1]), 9, scheduler="rr")
-    table.apply([Change(NEW_SERVICE, service), Change(NEW_DEST, service, Destination(AF_INET, bytes([127, 0, 0, 2]), 9, MASQ))])
+    table.apply(
+        [
+            Change(NEW_SERVICE, service),
+            Change(NEW_DEST, service, Destination(AF_INET, bytes([127, 0, 0, 2]), 9, MASQ)),
+        ]
+    )
 
     def traffic() -> None:
         for _ in range(10):
@@ -282,9 +356,13 @@ def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel
 
 
 def test_nobody_but_the_kernel_can_answer(table: Kernel) -> None:
-    """A stranger's message to our port id is refused on its own side, as our socket is connected to the kernel."""
+    """A stranger's message to our port id is refused on its own side, as our socket is connected to
+    the kernel.
+    """
     (port_id, _) = table._socket.getsockname()
-    end = struct.pack("=IHHIIi", 20, messages.NLMSG_DONE, messages.NLM_F_MULTI, table._seq + 1, 0, 0)
+    end = struct.pack(
+        "=IHHIIi", 20, messages.NLMSG_DONE, messages.NLM_F_MULTI, table._seq + 1, 0, 0
+    )
     with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)) as stranger:
         with pytest.raises(ConnectionRefusedError):
             stranger.sendto(end, (port_id, 0))

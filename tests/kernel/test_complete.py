@@ -44,13 +44,17 @@ def test_the_file_says_what_netlink_says() -> None:
     assert run_ours(["-R"], RULES).stderr == b""
     rows = shells.kernel_rows(TABLE_FILE)
     with closing(Kernel()) as kernel:
-        found = {service.key(): (service, kernel.destinations(service)) for service in kernel.services()}
+        found = {
+            service.key(): (service, kernel.destinations(service)) for service in kernel.services()
+        }
     assert len(found) == RULES.count(b"-A ")
     assert {service.key() for service, _ in rows} == found.keys()
     for service, servers in rows:
         known, its = found[service.key()]
         assert service.scheduler == known.scheduler
-        assert [(d.key(), d.forward, d.weight) for d in servers] == [(d.key(), d.forward, d.weight) for d in its]
+        assert [(d.key(), d.forward, d.weight) for d in servers] == [
+            (d.key(), d.forward, d.weight) for d in its
+        ]
         assert service.fwmark or service.protocol in PROTOCOLS
         assert service.af == AF_INET or known.af != AF_INET
 
@@ -73,5 +77,8 @@ def test_live_values(user: int) -> None:
 
     done = run_child(ask)
     assert done.stderr == b""
-    answers = [[row.partition("\t")[0] for row in part.splitlines() if row] for part in done.stdout.decode().split("\n\n")]
+    answers = [
+        [row.partition("\t")[0] for row in part.splitlines() if row]
+        for part in done.stdout.decode().split("\n\n")
+    ]
     assert answers[: len(ASKED)] == list(ASKED.values())

@@ -1,6 +1,8 @@
-"""The doctor's findings, each provoked, seen in packets, mended by the command that was printed, and gone.
+"""The doctor's findings, each provoked, seen in packets, mended by the command that was printed,
+and gone.
 
-Owns: how a patient is treated. The patients are in patients.py. Must never know: how a check is made.
+Owns: how a patient is treated. The patients are in patients.py. Must never know: how a check is
+made.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ def carry_out(fault: Fault, findings: list[dict[str, object]]) -> None:
             command = mend
             for word, value in fault.answers.items():
                 command = command.replace(word, value)
-            assert not re.search(r"\b[A-Z]{4,}\b", re.sub("PREROUTING|POSTROUTING|MASQUERADE|MARK", "", command)), command
+            assert not re.search(
+                r"\b[A-Z]{4,}\b", re.sub("PREROUTING|POSTROUTING|MASQUERADE|MARK", "", command)
+            ), command
             if command not in done:
                 shell(fault.host, command)
             done.append(command)
@@ -78,7 +82,9 @@ def carry_out(fault: Fault, findings: list[dict[str, object]]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_tunnels_of_their_own() -> Iterator[None]:
-    """New namespaces get no tunl0 and the like: a real server has the tunnels that its test gives it."""
+    """New namespaces get no tunl0 and the like: a real server has the tunnels that its test gives
+    it.
+    """
     before = FALLBACK.read_text()
     FALLBACK.write_text("1")
     yield
@@ -101,7 +107,9 @@ def plant(fault: Fault) -> None:
         shell(host, text)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=[f"{fault.code} {fault.name} {fault.network.vip}" for fault in FAULTS])
+@pytest.mark.parametrize(
+    "fault", FAULTS, ids=[f"{fault.code} {fault.name} {fault.network.vip}" for fault in FAULTS]
+)
 def test_a_fault_is_found_and_what_is_printed_mends_it(fault: Fault) -> None:
     network = fault.network
     with built(network, fault.ports):
@@ -130,7 +138,9 @@ def test_a_fault_is_found_and_what_is_printed_mends_it(fault: Fault) -> None:
 
 
 def test_another_port_without_nat() -> None:
-    """Made by another tool; the servers listen where the table says, and get the packets elsewhere."""
+    """Made by another tool; the servers listen where the table says, and get the packets
+    elsewhere.
+    """
     with built(DIRECT, {"tcp": [8080]}):
         shell("director", f"ipvsadm -A -t {DIRECT.vip}:80 -s rr")
 
@@ -165,7 +175,9 @@ def ftp_server(host: str, address: str) -> Iterator[None]:
                 connection = listening.accept()[0]
                 connection.sendall(b"220 ready\r\n")
                 if connection.recv(100):
-                    connection.sendall(f"227 Entering Passive Mode ({address.replace('.', ',')},195,80).\r\n".encode())
+                    connection.sendall(
+                        f"227 Entering Passive Mode ({address.replace('.', ',')},195,80).\r\n".encode()
+                    )
         finally:
             os._exit(1)
     listening.close()
@@ -182,7 +194,10 @@ def test_ftp_by_nat_without_the_helper() -> None:
             for rule in (f"-A -t {NAT.vip}:21 -s rr", f"-a -t {NAT.vip}:21 -r {NAT.real[0]}:21 -m"):
                 shell("director", f"ipvsadm {rule}")
             status, findings = doctor("director")
-            assert (status, [finding["code"] for finding in findings]) == (1, ["ftp-helper-missing"])
+            assert (status, [finding["code"] for finding in findings]) == (
+                1,
+                ["ftp-helper-missing"],
+            )
             assert passive(NAT) == NAT.real[0]
             carry_out(Fault("ftp-helper-missing", NAT, ()), findings)
             assert passive(NAT) == NAT.vip
@@ -209,7 +224,11 @@ def test_a_full_table_of_tracked_connections() -> None:
             assert (status, [finding["code"] for finding in findings]) == (2, ["conntrack-full"])
             assert answers(DIRECT, times=2) == NOBODY
             assert findings[0]["mend"] == ["sysctl -w net.netfilter.nf_conntrack_max=6"]
-            subprocess.run(shlex.split("sysctl -w net.netfilter.nf_conntrack_max=6"), check=True, capture_output=True)
+            subprocess.run(
+                shlex.split("sysctl -w net.netfilter.nf_conntrack_max=6"),
+                check=True,
+                capture_output=True,
+            )
             eventually(lambda: answers(DIRECT), BOTH)
             assert doctor("director") == (0, [])
         finally:
@@ -220,7 +239,11 @@ def test_a_full_table_of_tracked_connections() -> None:
 
 def test_a_kernel_without_the_module() -> None:
     def loaded() -> list[str]:
-        return [line.split()[0] for line in Path("/proc/modules").read_text().splitlines() if line.startswith("ip_vs")]
+        return [
+            line.split()[0]
+            for line in Path("/proc/modules").read_text().splitlines()
+            if line.startswith("ip_vs")
+        ]
 
     def gone() -> list[str]:
         """Modules of services that are still going cannot go."""
@@ -246,7 +269,9 @@ def test_a_kernel_without_the_module() -> None:
 
 
 def test_rules_of_nftables_are_counted() -> None:
-    """Not asked before the module is there: the doctor loads none. Of its families the lab's kernel has bridge alone."""
+    """Not asked before the module is there: the doctor loads none. Of its families the lab's kernel
+    has bridge alone.
+    """
 
     def counted() -> dict[str, int]:
         filters = Host().facts((), (), ()).filters
@@ -269,7 +294,14 @@ def test_rules_of_nftables_are_counted() -> None:
     try:
         assert run_child(body, timeout=60) == Result(0, b"", b"")
     finally:
-        eventually(lambda: subprocess.run(["modprobe", "-r", "nf_tables"], check=False, capture_output=True).returncode, 0)
+        eventually(
+            lambda: (
+                subprocess.run(
+                    ["modprobe", "-r", "nf_tables"], check=False, capture_output=True
+                ).returncode
+            ),
+            0,
+        )
 
 
 def test_the_fallback_tunnel_is_brought_up() -> None:
@@ -280,7 +312,10 @@ def test_the_fallback_tunnel_is_brought_up() -> None:
         for rule in RULES_TUNNEL[:2]:
             shell("director", "ipvsadm " + filled(rule, DIRECT))
         status, findings = doctor("one", f"--real-server-for {DIRECT.vip} -i")
-        assert (status, [finding["mend"] for finding in findings]) == (2, [["ip link set dev tunl0 up"]])
+        assert (status, [finding["mend"] for finding in findings]) == (
+            2,
+            [["ip link set dev tunl0 up"]],
+        )
         assert answers(DIRECT, times=1) == NOBODY
         carry_out(Fault("real-tunnel-down", DIRECT, (), host="one"), findings)
         eventually(lambda: answers(DIRECT), {"one"})
@@ -304,7 +339,9 @@ def test_in_a_healthy_cluster_nothing_is_found(health: Health) -> None:
 
 
 def test_another_namespace_is_examined_and_mended_from_here() -> None:
-    """With --netns all that is read is of that namespace, and what is printed works where it is read."""
+    """With --netns all that is read is of that namespace, and what is printed works where it is
+    read.
+    """
     with built(NAT, {"tcp": [80]}):
         for rule in RULES_NAT:
             shell("director", "ipvsadm " + filled(rule, NAT))

@@ -1,6 +1,7 @@
 """Draining, held against connections that the test opens, holds and closes.
 
-Owns: that the kernel's counts mean what pyipvsadm/commands/drain.py takes them for. The networks are in network.py.
+Owns: that the kernel's counts mean what pyipvsadm/commands/drain.py takes them for. The networks
+are in network.py.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class Running:
     def until(self, text: str) -> None:
         """Wait until it has said this."""
         while text not in self.said:
-            assert select.select([self._pipe], [], [], PATIENCE)[0], f"no word of {text!r}: {self.said!r}"
+            assert select.select([self._pipe], [], [], PATIENCE)[0], (
+                f"no word of {text!r}: {self.said!r}"
+            )
             piece = os.read(self._pipe, 65536)
             assert piece, f"it ended without {text!r}: {self.said!r}"
             self.said += piece.decode()
@@ -95,7 +98,11 @@ def nat() -> Iterator[Network]:
 def rows(network: Network, *options: str) -> dict[str, list[str]]:
     """The words after each real server in the listing."""
     listing = ipvsadm(" ".join(["-Ln", *options]))
-    found = [line.split() for line in listing.splitlines() if line.startswith("  -> ") and "Remote" not in line]
+    found = [
+        line.split()
+        for line in listing.splitlines()
+        if line.startswith("  -> ") and "Remote" not in line
+    ]
     assert all(words[1].startswith(network.real[0][:10]) for words in found)
     return {words[1]: words[2:] for words in found}
 
@@ -107,7 +114,8 @@ def test_a_held_connection_is_waited_for_and_the_server_deleted(nat: Network) ->
     with Connection(nat.vip, 80) as held, running(f"-d {web} -r {nat.real[0]} --drain") as drain:
         drain.until("1 connection left")
         assert drain.said.splitlines()[0] == f"ipvsadm -e {web} -r {one} --keep -w 3"
-        ipvsadm(f"-a {web} -r {nat.real[1]} -m")  # somebody adds another server: that is no meddling
+        # somebody adds another server: that is no meddling
+        ipvsadm(f"-a {web} -r {nat.real[1]} -m")
         assert held.again() == "one"
         assert ask(nat.vip, 80, 3) == ["two"] * 3
         assert rows(nat)[one] == ["Masq", "0", "1", "0"]
@@ -123,8 +131,12 @@ def test_inactive_connections_are_waited_for_when_asked(nat: Network) -> None:
     ipvsadm(f"-a {web} -r {nat.real[0]} -m")
     assert ask(nat.vip, 80, 1) == ["one"]
     eventually(lambda: rows(nat)[f"{nat.real[0]}:80"][2:], ["0", "1"])
-    assert run_ours(f"-e {web} -r {nat.real[0]} --drain=0".split(), namespace="director").status == 0
-    waits = run_ours(f"-e {web} -r {nat.real[0]} --drain=0 --drain-inactive".split(), namespace="director")
+    assert (
+        run_ours(f"-e {web} -r {nat.real[0]} --drain=0".split(), namespace="director").status == 0
+    )
+    waits = run_ours(
+        f"-e {web} -r {nat.real[0]} --drain=0 --drain-inactive".split(), namespace="director"
+    )
     assert (waits.status, waits.stderr) == (1, b"1 connection left after 0 seconds\n")
 
 
@@ -158,7 +170,10 @@ def test_templates_of_persistence_count_and_are_warned_of(nat: Network) -> None:
     ipvsadm(f"-a {web} -r {nat.real[0]} -m")
     with inside("director"):
         assert setting.read_text() == "0\n"
-    with Connection(nat.vip, 80) as held, running(f"-d {web} -r {nat.real[0]} --drain --drain-inactive") as drain:
+    with (
+        Connection(nat.vip, 80) as held,
+        running(f"-d {web} -r {nat.real[0]} --drain --drain-inactive") as drain,
+    ):
         drain.until("2 connections left")  # the connection and its template
         assert f"warning: {web} is persistent" in drain.said
         assert rows(nat, "--persistent-conn")[f"{nat.real[0]}:80"][1] == "1"
@@ -192,7 +207,8 @@ def test_a_reader_that_has_gone_does_not_end_it(nat: Network) -> None:
         drain.until("1 connection left")
         os.close(drain._pipe)
         drain._pipe = os.open("/dev/null", os.O_RDONLY)
-        assert os.waitstatus_to_exitcode(os.waitpid(drain.pid, 0)[1]) == 1  # its time is over, and nothing else
+        # its time is over, and nothing else
+        assert os.waitstatus_to_exitcode(os.waitpid(drain.pid, 0)[1]) == 1
         drain.pid = 0
     assert rows(nat)[f"{nat.real[0]}:80"][1] == "0"
 
@@ -204,9 +220,13 @@ def test_a_server_of_several_services_at_once(nat: Network) -> None:
         for real in nat.real:
             ipvsadm(f"-a {named} -r {real} -m -w 2")
     undo = ipvsadm(f"--drain -r {nat.real[0]}").splitlines()
-    assert sorted(line.split()[2:4] for line in undo) == sorted([web.split(), dns.split(), mark.split()])
+    assert sorted(line.split()[2:4] for line in undo) == sorted(
+        [web.split(), dns.split(), mark.split()]
+    )
     weights = [line.split()[3] for line in ipvsadm("-Ln").splitlines() if nat.real[0] in line]
     assert weights == ["0"] * 3
     for line in undo:
         ipvsadm(line.removeprefix("ipvsadm "))
-    assert [line.split()[3] for line in ipvsadm("-Ln").splitlines() if "  -> 192" in line] == ["2"] * 6
+    assert [line.split()[3] for line in ipvsadm("-Ln").splitlines() if "  -> 192" in line] == [
+        "2"
+    ] * 6

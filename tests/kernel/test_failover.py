@@ -1,7 +1,8 @@
-"""Failover of two directors by hand: what sync daemons have handed over goes on, and without them it does not.
+"""Failover of two directors by hand: what sync daemons have handed over goes on, and without them
+it does not.
 
-Owns: the ways to run a pair, with what a person types; the lines for NAT are the README's. The networks are in pair.py,
-keepalived in test_keepalived.py.
+Owns: the ways to run a pair, with what a person types; the lines for NAT are the README's. The
+networks are in pair.py, keepalived in test_keepalived.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ import pyipvsadm.doctor.host  # noqa: F401  # takes seconds in the guest: once i
 from tests.kernel.looks import shell
 from tests.kernel.netns import run_ours
 from tests.kernel.network import Connection, Network, ask, built, eventually
-from tests.kernel.pair import DIRECT6_PAIR, DIRECT_PAIR, DIRECTORS, NAT_PAIR, cut_short, doctor, known, plug
+from tests.kernel.pair import (
+    DIRECT6_PAIR,
+    DIRECT_PAIR,
+    DIRECTORS,
+    NAT_PAIR,
+    cut_short,
+    doctor,
+    known,
+    plug,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +45,9 @@ BOTH = ("master backup", "master backup")
 
 
 def readme_steps() -> list[Steps]:
-    """Each block of the README's section, before keepalived: `# lb1` says where what follows is typed."""
+    """Each block of the README's section, before keepalived: `# lb1` says where what follows is
+    typed.
+    """
     section = README.read_text().split("### Two directors\n")[1].split("\n### ")[0]
     blocks = []
     for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL):
@@ -66,7 +78,9 @@ def moved(host: str, *lines: str) -> Steps:
 
 
 class Way(NamedTuple):
-    """How a pair is run. start: on both, when all is well; failover: when the first director is gone; clients: two addresses."""
+    """How a pair is run. start: on both, when all is well; failover: when the first director is
+    gone; clients: two addresses.
+    """
 
     name: str
     network: Network
@@ -79,7 +93,8 @@ class Way(NamedTuple):
 
 
 TAKE = ("ip address add 172.16.100.1/32 dev eth0", "arping -U -c 1 -I eth0 172.16.100.1")
-TAKE6 = "ip address add 2001:db8:100::1/128 dev eth0"  # the kernel looks for a duplicate, and announces it
+# the kernel looks for a duplicate, and announces it
+TAKE6 = "ip address add 2001:db8:100::1/128 dev eth0"
 SYNC6 = "--mcast-interface eth0 --syncid 7 --mcast-group ff02::51"
 
 WAYS = [
@@ -104,7 +119,10 @@ def running(way: Way, start: Steps) -> Iterator[None]:
     """The pair at work: the same rules on both, the address at the first."""
     rules = "".join(
         f"-A -t {way.network.vip}:{port} -s rr{persistence}\n"
-        + "".join(f"-a -t {way.network.vip}:{port} -r {real}:{port} {way.method}\n" for real in way.network.real)
+        + "".join(
+            f"-a -t {way.network.vip}:{port} -r {real}:{port} {way.method}\n"
+            for real in way.network.real
+        )
         for port, persistence in ((80, ""), (443, " -p 300"))
     )
     with built(way.network, WEB):
@@ -149,13 +167,19 @@ def test_connections_and_persistence_go_on(way: Way) -> None:
     vip = way.network.vip
     with running(way, way.start), held(way) as connections:
         eventually(partial(known, "second"), known("director"))
-        assert len(known("director")) == len(connections) + len(way.clients)  # and a template for each client
+        # and a template for each client
+        assert len(known("director")) == len(connections) + len(way.clients)
         for host, roles in zip(DIRECTORS, way.roles, strict=True):
-            assert [line.split()[0] for line in shell(host, "ipvsadm -L --daemon").splitlines()] == roles.split()
+            assert [
+                line.split()[0] for line in shell(host, "ipvsadm -L --daemon").splitlines()
+            ] == roles.split()
         assert doctor("director") == ([], [])
         findings, (aside,) = doctor("second")
         assert findings == []
-        assert f"{vip.strip('[]')} is not this host's: right while the other director is at work" in aside
+        assert (
+            f"{vip.strip('[]')} is not this host's: right while the other director is at work"
+            in aside
+        )
 
         before = cut_short()
         assert connections.again() == connections.servers()
@@ -215,7 +239,10 @@ FILTER = (
 
 def test_a_filter_that_tracks_lets_connections_go_on_but_not_what_it_translates() -> None:
     way = WAYS[0]
-    with running(way, [(host, line) for host in DIRECTORS for line in FILTER] + way.start), held(way) as connections:
+    with (
+        running(way, [(host, line) for host in DIRECTORS for line in FILTER] + way.start),
+        held(way) as connections,
+    ):
         eventually(partial(known, "second"), known("director"))
         plug(way.network, "director", "down")
         for host, command in way.failover:

@@ -1,4 +1,6 @@
-"""Faults of the machine around a command: signals in its middle, full and read-only disks, no /proc, others at the same time."""
+"""Faults of the machine around a command: signals in its middle, full and read-only disks, no
+/proc, others at the same time.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ WRITERS = [pytest.param(save, id="save"), pytest.param(grow, id="embedded table"
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("state", ["full", "read-only"])
-def test_a_disk_that_takes_nothing_keeps_the_old_file(disk: Path, write: Callable[[Path], Result], state: str) -> None:
+def test_a_disk_that_takes_nothing_keeps_the_old_file(
+    disk: Path, write: Callable[[Path], Result], state: str
+) -> None:
     assert run_ours(["-R"], RULES).status == 0
     if state == "read-only":
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -96,7 +100,8 @@ def test_proc_is_not_mounted(words: str, status: int, said: str) -> None:
             "-m",
             "/bin/sh",
             "-c",
-            'mount -t tmpfs none /proc && exec "$@"',  # an empty one: below it is the machine's, which a guest shares
+            # an empty one: below it is the machine's, which a guest shares
+            'mount -t tmpfs none /proc && exec "$@"',
             "sh",
             sys.executable,
             "-m",
@@ -117,7 +122,9 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGKILL]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_between_two_batches_of_a_restore(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_between_two_batches_of_a_restore(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ends by the signal; what was sent stands, in order, and the rest can follow."""
     real = Kernel._send
     sent: list[int] = []
@@ -157,7 +164,9 @@ def test_a_signal_while_a_file_is_written(
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("words", ["-L -n --stats", "-S -n"])
-def test_a_signal_in_a_listing(number: signal.Signals, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_in_a_listing(
+    number: signal.Signals, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run_ours(["-R"], RULES).status == 0
     real = Kernel._receive
     received: list[memoryview] = []
@@ -174,7 +183,9 @@ def test_a_signal_in_a_listing(number: signal.Signals, words: str, monkeypatch: 
 
 
 BEFORE = "-A -f 1 -s rr\n-a -f 1 -r 10.0.0.2:80 -m -w 1\n-A -f 2 -s rr\n"
-AFTER = b"-A -f 1 -s wrr\n-A -f 3 -s rr\n--set 100 20 30\n--start-daemon backup --mcast-interface lo\n"
+AFTER = (
+    b"-A -f 1 -s wrr\n-A -f 3 -s rr\n--set 100 20 30\n--start-daemon backup --mcast-interface lo\n"
+)
 APPLY = ["--apply", "--prune", "--force"]  # in four phases: more, edits, a daemon, less
 
 
@@ -183,7 +194,9 @@ def whole() -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_an_apply_reads(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_while_an_apply_reads(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ends by the signal, and nothing was sent."""
     assert run_ours(["-R"], BEFORE.encode()).status == 0
     before = whole()
@@ -210,8 +223,12 @@ def test_a_signal_while_an_apply_reads(number: signal.Signals, monkeypatch: pyte
         (signal.SIGPIPE, 1, 0),
     ],
 )
-def test_a_signal_while_an_apply_sends(number: signal.Signals, phase: int, undone: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the last of it is sent, it is undone; then it is done. That nobody reads what it says changes nothing."""
+def test_a_signal_while_an_apply_sends(
+    number: signal.Signals, phase: int, undone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the last of it is sent, it is undone; then it is done. That nobody reads what it says
+    changes nothing.
+    """
     assert run_ours(["-R"], BEFORE.encode()).status == 0
     before = whole()
     real = Kernel.apply
@@ -243,15 +260,27 @@ GONE = [Change(DEL_SERVICE, Service(AF_INET, fwmark=mark)) for mark in (1, 2)]
 @pytest.mark.parametrize(
     ("others", "said", "counts"),
     [
-        pytest.param(MORE, "line 2: another program has made it meanwhile, as it should be\n", (1, 2, 2, 1), id="new"),
-        pytest.param(GONE[0], "line 1: another program has removed it meanwhile; it was made again\n", (3, 1, 1, 0), id="edited"),
+        pytest.param(
+            MORE,
+            "line 2: another program has made it meanwhile, as it should be\n",
+            (1, 2, 2, 1),
+            id="new",
+        ),
+        pytest.param(
+            GONE[0],
+            "line 1: another program has removed it meanwhile; it was made again\n",
+            (3, 1, 1, 0),
+            id="edited",
+        ),
         pytest.param(GONE[1], "", (2, 2, 2, 0), id="removed"),
     ],
 )
 def test_another_process_between_reading_and_sending(
     others: Change, said: str, counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To what is new, edited or removed by us: it is read again, and the table is what the rules say."""
+    """To what is new, edited or removed by us: it is read again, and the table is what the rules
+    say.
+    """
     assert run_ours(["-R"], BEFORE.encode()).status == 0
     real = Kernel.apply
     met: list[Change] = []
@@ -292,7 +321,9 @@ def test_more_errors_than_the_socket_holds(monkeypatch: pytest.MonkeyPatch) -> N
         ("--apply --dry-run", 255, "{}"),
     ],
 )
-def test_a_permission_that_is_dropped(words: str, status: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_permission_that_is_dropped(
+    words: str, status: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = run
 
     def unprivileged(*arguments: Any) -> int:
@@ -301,7 +332,10 @@ def test_a_permission_that_is_dropped(words: str, status: int, said: str, monkey
 
     monkeypatch.setattr("pyipvsadm.cli.run", unprivileged)
     found = run_ours(words.split(), b"-A -f 1\n-A -f 2\n")
-    assert (found.status, found.stderr.decode()) == (status, said.replace("{}", "Permission denied (you must be root)\n"))
+    assert (found.status, found.stderr.decode()) == (
+        status,
+        said.replace("{}", "Permission denied (you must be root)\n"),
+    )
     assert marks() == []
 
 

@@ -1,9 +1,12 @@
-"""Generated command lines, right ones and damaged ones: ours does on the kernel what the reference does.
+"""Generated command lines, right ones and damaged ones: ours does on the kernel what the reference
+does.
 
-IPVSADM_SEED chooses other lines, IPVSADM_EXAMPLES how many. What has failed once becomes a case: tests/cases/table_found.py.
+IPVSADM_SEED chooses other lines, IPVSADM_EXAMPLES how many. What has failed once becomes a case:
+tests/cases/table_found.py.
 
-Left out is what ends the reference badly (a value with `!#:+` never returns, `-b ,` crashes) and what may differ (help, marks
-above 2^31-1, addresses in no defined order, names that -R could not read back).
+Left out is what ends the reference badly (a value with `!#:+` never returns, `-b ,` crashes) and
+what may differ (help, marks above 2^31-1, addresses in no defined order, names that -R could not
+read back).
 """
 
 from __future__ import annotations
@@ -48,9 +51,21 @@ ODD_ENDPOINTS = ("", "80", "10.0.0.1", "10.0.0.1:", "10.0.0.1:0", ":80", "[10.0.
                  "10.0.0.1:nothing", "nowhere:80", "six:80", "[vip]:80", "10.0.0.1:80:80", "[fd00::1]:x", "[fd00::1]x:80",
                  "::ffff:10.0.0.1", "[fd00::1", "-t", "0.0.0.0:0", "[::]:0", "10.0.0.256:80")  # fmt: skip
 
-SERVICES = st.sampled_from(("10.0.0.1:80", "10.0.0.1:80", "10.0.0.1:81", "vip:http", "[fd00::1]:80", "10.0.0.2", "fd00::2"))
+SERVICES = st.sampled_from(
+    ("10.0.0.1:80", "10.0.0.1:80", "10.0.0.1:81", "vip:http", "[fd00::1]:80", "10.0.0.2", "fd00::2")
+)
 SERVERS = st.sampled_from(
-    ("10.0.1.1", "10.0.1.1:80", "10.0.1.1:8080", "10.0.1.2", "web1", "web1:http", "127.0.0.1", "[fd00::11]:80", "fd00::12")
+    (
+        "10.0.1.1",
+        "10.0.1.1:80",
+        "10.0.1.1:8080",
+        "10.0.1.2",
+        "web1",
+        "web1:http",
+        "127.0.0.1",
+        "[fd00::11]:80",
+        "fd00::12",
+    )
 )
 
 
@@ -65,13 +80,27 @@ def numbers(*right: str, odd: Sequence[str] = ODD_NUMBERS) -> st.SearchStrategy[
 ENDPOINT = mostly(SERVICES, ODD_ENDPOINTS)
 # A mark above 2^31-1 is shown otherwise.
 MARK = numbers("5", "6", odd=[number for number in ODD_NUMBERS if number != "2147483648"])
-SCHEDULER = mostly(st.sampled_from(("rr", "wrr", "lc", "wlc", "sh", "mh", "nq")), ("", "RR", "bogus", "none", "x" * 20))
+SCHEDULER = mostly(
+    st.sampled_from(("rr", "wrr", "lc", "wlc", "sh", "mh", "nq")),
+    ("", "RR", "bogus", "none", "x" * 20),
+)
 FLAGS = mostly(
-    st.sampled_from(("sh-port", "sh-fallback", "mh-port", "flag-1", "flag-2,flag-3", "sh-port,sh-fallback", ",flag-1")),
+    st.sampled_from(
+        (
+            "sh-port",
+            "sh-fallback",
+            "mh-port",
+            "flag-1",
+            "flag-2,flag-3",
+            "sh-port,sh-fallback",
+            ",flag-1",
+        )
+    ),
     ("", "bogus", "flag-1,bogus", "flag-1," * 19),
 )
 MASK = mostly(
-    st.sampled_from(("255.255.255.0", "64", "255.255.255.255", "128")), ("", "0", "129", "24", "64x", "-1", "junk", "1.2")
+    st.sampled_from(("255.255.255.0", "64", "255.255.255.255", "128")),
+    ("", "0", "129", "24", "64x", "-1", "junk", "1.2"),
 )
 
 # (short, long, values): None takes no value
@@ -123,7 +152,11 @@ OF_DAEMONS = (
     ("", "mcast-interface", mostly(st.just("lo"), ("", "eth7", "x" * 20))),
     ("", "syncid", numbers("5", "255", "256")),
     ("", "sync-maxlen", numbers("1400", "65507", "65508")),
-    ("", "mcast-group", mostly(st.just("224.0.0.82"), ("", "10.0.0.1", "ff02::81", "fe80::1", "junk", "224.1"))),
+    (
+        "",
+        "mcast-group",
+        mostly(st.just("224.0.0.82"), ("", "10.0.0.1", "ff02::81", "fe80::1", "junk", "224.1")),
+    ),
     ("", "mcast-port", numbers("8849")),
     ("", "mcast-ttl", numbers("2", "255", "256")),
 )
@@ -174,14 +207,23 @@ def named(short: str, long: str) -> st.SearchStrategy[Words]:
 
 @st.composite
 def on_services(draw: st.DrawFn) -> Words:
-    command = draw(st.one_of(named("A", "add-service"), named("E", "edit-service"), named("D", "delete-service")))
-    parts = [draw(service()), [] if command[0] in ("-D", "--delete-service") else draw(options(OF_SERVICES, 4))]
+    command = draw(
+        st.one_of(
+            named("A", "add-service"), named("E", "edit-service"), named("D", "delete-service")
+        )
+    )
+    parts = [
+        draw(service()),
+        [] if command[0] in ("-D", "--delete-service") else draw(options(OF_SERVICES, 4)),
+    ]
     return command + joined(draw(st.permutations(parts)))
 
 
 @st.composite
 def on_servers(draw: st.DrawFn) -> Words:
-    command = draw(st.one_of(named("a", "add-server"), named("e", "edit-server"), named("d", "delete-server")))
+    command = draw(
+        st.one_of(named("a", "add-server"), named("e", "edit-server"), named("d", "delete-server"))
+    )
     parts = [
         draw(service()),
         draw(option(SERVER)),
@@ -192,11 +234,31 @@ def on_servers(draw: st.DrawFn) -> Words:
 
 @st.composite
 def on_tables(draw: st.DrawFn) -> Words:
-    chosen = draw(st.sampled_from(("list", "list", "list", "list", "zero", "save", "clear", "set", "start", "stop", "nothing")))
+    chosen = draw(
+        st.sampled_from(
+            (
+                "list",
+                "list",
+                "list",
+                "list",
+                "zero",
+                "save",
+                "clear",
+                "set",
+                "start",
+                "stop",
+                "nothing",
+            )
+        )
+    )
     match chosen:
         case "list":
             what = draw(service()) if draw(st.integers(0, 3)) == 0 else []
-            return draw(st.sampled_from(("-L", "-l", "--list"))).split() + what + draw(options(OF_LISTS, 4))
+            return (
+                draw(st.sampled_from(("-L", "-l", "--list"))).split()
+                + what
+                + draw(options(OF_LISTS, 4))
+            )
         case "zero":
             return ["-Z", *(draw(service()) if draw(st.booleans()) else [])]
         case "save":
@@ -204,12 +266,22 @@ def on_tables(draw: st.DrawFn) -> Words:
         case "clear":
             return ["-C"]
         case "set":
-            return ["--set", *draw(st.lists(numbers("0", "60", "900", "2678400", "2678401"), min_size=2, max_size=4))]
+            return [
+                "--set",
+                *draw(
+                    st.lists(
+                        numbers("0", "60", "900", "2678400", "2678401"), min_size=2, max_size=4
+                    )
+                ),
+            ]
         case "start":
             role = draw(mostly(st.sampled_from(("master", "backup")), ("", "bogus", "-n")))
             return ["--start-daemon", role, *draw(options(OF_DAEMONS, 4))]
         case "stop":
-            return ["--stop-daemon", draw(mostly(st.sampled_from(("master", "backup")), ("", "bogus")))]
+            return [
+                "--stop-daemon",
+                draw(mostly(st.sampled_from(("master", "backup")), ("", "bogus"))),
+            ]
     return []
 
 
@@ -235,19 +307,42 @@ def damaged(draw: st.DrawFn, lines: st.SearchStrategy[Words]) -> Words:
             words[at], words[other] = words[other], words[at]
         case "insert":
             stray = draw(
-                st.sampled_from(("--", "-", "", "junk", "-q", "--bogus", "-nq", "--numeric=1", "-n=", "-6", "-LA", "-@"))
+                st.sampled_from(
+                    (
+                        "--",
+                        "-",
+                        "",
+                        "junk",
+                        "-q",
+                        "--bogus",
+                        "-nq",
+                        "--numeric=1",
+                        "-n=",
+                        "-6",
+                        "-LA",
+                        "-@",
+                    )
+                )
             )
             words = [*words[:at], stray, *words[at:]]
         case "option":
             words = [*words[:at], *draw(option(draw(st.sampled_from(EVERY)))), *words[at:]]
         case "append":
-            words = [*words[:at], words[at] + draw(st.sampled_from(("x", " ", "=", ":", "\u00e9"))), *words[at + 1 :]]
+            words = [
+                *words[:at],
+                words[at] + draw(st.sampled_from(("x", " ", "=", ":", "\u00e9"))),
+                *words[at + 1 :],
+            ]
     return clustered(words) if draw(st.booleans()) else words
 
 
 def clustered(words: Words) -> Words:
-    """Short options without a value of their own pulled together with the next: -A -t X becomes -At X."""
-    bare = {f"-{short}" for short, _, values in EVERY if short and values is None} | {f"-{short}" for short in "AEDaedLlZS"}
+    """Short options without a value of their own pulled together with the next: -A -t X becomes -At
+    X.
+    """
+    bare = {f"-{short}" for short, _, values in EVERY if short and values is None} | {
+        f"-{short}" for short in "AEDaedLlZS"
+    }
     made: Words = []
     for word in words:
         if made and made[-1] in bare and re.fullmatch(r"-[A-Za-z6].*", word, re.DOTALL):
@@ -264,11 +359,15 @@ def gains(words: Sequence[str]) -> bool:
         scanner.request()
     slots = scanner._slots
     return scanner.asked == "list" and (
-        bool(slots & {"scheduler", "real-server"}) or slots >= {"connection", "service-address"} or len(scanner._services) > 1
+        bool(slots & {"scheduler", "real-server"})
+        or slots >= {"connection", "service-address"}
+        or len(scanner._services) > 1
     )
 
 
-LINE = damaged(st.one_of(on_services(), on_servers(), on_servers(), on_tables())).filter(lambda words: not gains(words))
+LINE = damaged(st.one_of(on_services(), on_servers(), on_servers(), on_tables())).filter(
+    lambda words: not gains(words)
+)
 FULL = b"""\
 -A -t 10.0.0.1:80 -s sh -b sh-port -p 60
 -a -t 10.0.0.1:80 -r 10.0.1.1 -w 3
@@ -313,7 +412,10 @@ def rules(draw: st.DrawFn) -> bytes:
     ends = st.sampled_from(("\n", "\n", "\n", "\r\n", " \n", "\n\n"))
     before = st.sampled_from(("", "", "", "ipvsadm ", "\t", "  "))
     words = st.one_of(on_services(), on_servers(), LINE).filter(bool)
-    text = "".join(draw(before) + " ".join(line) + draw(ends) for line in draw(st.lists(words, min_size=1, max_size=6)))
+    text = "".join(
+        draw(before) + " ".join(line) + draw(ends)
+        for line in draw(st.lists(words, min_size=1, max_size=6))
+    )
     return text.encode()
 
 
@@ -332,14 +434,17 @@ def generated(test: object) -> object:
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],  # to make an example smaller would take the guest longer than a reader
+        # to make an example smaller would take the guest longer than a reader
+        phases=[Phase.generate],
         report_multiple_bugs=False,
     )
     return seed(SEED)(chosen(test))  # type: ignore[type-var]
 
 
 def shown(step: Step, answer: Answer) -> str:
-    """What was printed, with its lines sorted where the table's own order shows, which differs between namespaces."""
+    """What was printed, with its lines sorted where the table's own order shows, which differs
+    between namespaces.
+    """
     if b"--nosort" in step.stdin or any("--nosort" in word for word in step.argv):
         return "".join(sorted(answer.stdout.splitlines(keepends=True)))
     return answer.stdout
@@ -349,7 +454,11 @@ def compare(step: Step, theirs: Answer, mine: Answer) -> None:
     note(f"{step}\n  reference: {theirs}\n  ours:      {mine}")
     saved = step.argv[:1] in (("-S",), ("-Sn",))
     printed = THRESHOLDS.sub("", mine.stdout) if saved else shown(step, mine)
-    assert (mine.status, mine.stderr, printed) == (theirs.status, theirs.stderr, shown(step, theirs))
+    assert (mine.status, mine.stderr, printed) == (
+        theirs.status,
+        theirs.stderr,
+        shown(step, theirs),
+    )
 
 
 @generated
@@ -367,7 +476,9 @@ def test_lines(steps: list[Step]) -> None:
 @generated
 @given(STARTS, rules())
 def test_rules(start: bytes, rules: bytes) -> None:
-    """-R. Ours says which line; where a line ends the reference's run, ours says the same and has applied nothing."""
+    """-R. Ours says which line; where a line ends the reference's run, ours says the same and has
+    applied nothing.
+    """
     first, step = Step(("-R",), start), Step(("-R",), rules)
     netns.fresh()
     reference.answer(first)
@@ -380,8 +491,14 @@ def test_rules(start: bytes, rules: bytes) -> None:
     note(f"{start!r}\n{step}\n  reference: {theirs}\n  ours:      {mine}")
     said = NUMBERED.sub("", mine.stderr)
     now = reference.look()
-    # Ours has found a line that ends the run; the reference may have ended sooner, with 1, at a service it could not list.
+    # Ours has found a line that ends the run; the reference may have ended sooner, with 1, at a
+    # service it could not list.
     ended = theirs.status == 1 or (mine.status == theirs.status and theirs.stderr.endswith(said))
     if not (ended and said and not mine.stdout and now == before):
         printed = THRESHOLDS.sub("", shown(step, mine))
-        assert (mine.status, printed, said, now) == (theirs.status, shown(step, theirs), theirs.stderr, left)
+        assert (mine.status, printed, said, now) == (
+            theirs.status,
+            shown(step, theirs),
+            theirs.stderr,
+            left,
+        )

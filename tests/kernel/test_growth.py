@@ -1,7 +1,9 @@
-"""How many system calls a rule and a listed service cost: counted, so that no machine is too slow for it.
+"""How many system calls a rule and a listed service cost: counted, so that no machine is too slow
+for it.
 
-A tracer stops the tool at each of its system calls (ptrace), whatever makes them: what reading, writing and memory cost is
-counted too. What a run costs anyhow falls out, because two sizes are compared.
+A tracer stops the tool at each of its system calls (ptrace), whatever makes them: what reading,
+writing and memory cost is counted too. What a run costs anyhow falls out, because two sizes are
+compared.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def calls(argv: list[str], stdin: bytes = b"") -> int:
 
 
 @pytest.mark.usefixtures("netns")
-@pytest.mark.parametrize(("small", "large"), [((1, 1000), (1, 4000)), ((500, 1), (2000, 1)), ((10, 100), (40, 100))])
+@pytest.mark.parametrize(
+    ("small", "large"), [((1, 1000), (1, 4000)), ((500, 1), (2000, 1)), ((10, 100), (40, 100))]
+)
 def test_system_calls_of_a_rule(small: tuple[int, int], large: tuple[int, int]) -> None:
     before, after = (_restored(shape) for shape in (small, large))
     more = large[0] * (1 + large[1]) - small[0] * (1 + small[1])
@@ -47,7 +51,9 @@ def _restored(shape: tuple[int, int]) -> int:
 
 
 @pytest.mark.usefixtures("netns")
-@pytest.mark.parametrize("argv", [["-L", "-n"], ["-S", "-n"], ["-L", "-n", "--stats"], ["-L", "-n", "--thresholds"]])
+@pytest.mark.parametrize(
+    "argv", [["-L", "-n"], ["-S", "-n"], ["-L", "-n", "--stats"], ["-L", "-n", "--thresholds"]]
+)
 def test_system_calls_of_a_service(argv: list[str]) -> None:
     counts = []
     for services in (100, 500):

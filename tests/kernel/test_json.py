@@ -1,4 +1,5 @@
-"""--json on a real kernel, with connections through it: held against the schema and the reference, and read by jq.
+"""--json on a real kernel, with connections through it: held against the schema and the reference,
+and read by jq.
 
 The README's two examples of jq are run as they stand there. LAB_TOOL=reference makes no sense here.
 """
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPO = Path(__file__).resolve().parents[2]
-EXAMPLES = [line for line in (REPO / "README.md").read_text().splitlines() if line.startswith("ipvsadm") and "| jq " in line]
+EXAMPLES = [
+    line
+    for line in (REPO / "README.md").read_text().splitlines()
+    if line.startswith("ipvsadm") and "| jq " in line
+]
 
 
 def ipvsadm(command: str) -> str:
@@ -31,7 +36,9 @@ def ipvsadm(command: str) -> str:
 
 @pytest.fixture
 def network() -> Iterator[Network]:
-    """A service by translation, its first server quiesced with two connections open, the second with one."""
+    """A service by translation, its first server quiesced with two connections open, the second
+    with one.
+    """
     with built(NAT, {"tcp": [80, 8080]}):
         vip = NAT.vip
         ipvsadm(f"-A -t {vip}:80 -s rr")
@@ -50,10 +57,19 @@ def test_what_is_listed_is_in_the_document(network: Network) -> None:
     found = valid(ipvsadm("-L -n --json"))
     by_name = {(each["address"], each["port"]): each for each in found["services"][0]["servers"]}
     one, two = (by_name[address, 8080] for address in network.real)
-    assert (one["weight"], one["active_connections"], one["upper_threshold"], one["forwarding"]) == (0, 2, 50, "masq")
+    assert (
+        one["weight"],
+        one["active_connections"],
+        one["upper_threshold"],
+        one["forwarding"],
+    ) == (0, 2, 50, "masq")
     assert (two["weight"], two["active_connections"], "upper_threshold" in two) == (1, 1, False)
     mark = found["services"][1]
-    assert (mark["family"], mark["firewall_mark"], mark["scheduler_flags"]) == ("ipv6", 5, ["sh-port"])
+    assert (mark["family"], mark["firewall_mark"], mark["scheduler_flags"]) == (
+        "ipv6",
+        5,
+        ["sh-port"],
+    )
     assert (mark["persistence_timeout"], mark["persistence_prefix_length"]) == (60, 64)
     # The kernel brings its counters up to date every two seconds.
     eventually(lambda: counted()[f"{network.vip}:80"][0], 3)
@@ -63,21 +79,35 @@ def test_what_is_listed_is_in_the_document(network: Network) -> None:
 def counted() -> dict[str, list[int]]:
     """The counters of the first service and of its servers."""
     service = valid(ipvsadm("-L -n --json"))["services"][0]
-    return {f"{each['address']}:{each['port']}": list(each["stats"].values()) for each in (service, *service["servers"])}
+    return {
+        f"{each['address']}:{each['port']}": list(each["stats"].values())
+        for each in (service, *service["servers"])
+    }
 
 
 def counted_by_reference() -> dict[str, list[int]]:
-    listing = run_reference(["-L", "-n", "--stats", "--exact"], namespace="director").stdout.decode()
+    listing = run_reference(
+        ["-L", "-n", "--stats", "--exact"], namespace="director"
+    ).stdout.decode()
     lines = [line.split() for line in listing.splitlines() if "." in line and "version" not in line]
     return {words[1]: [int(word) for word in words[2:]] for words in lines}
 
 
 def test_connections_are_a_line_each(network: Network) -> None:
     found = [valid(line) for line in ipvsadm("-L -n -c --json").splitlines(keepends=True)]
-    assert sorted(each["server"]["address"] for each in found) == sorted([network.real[0]] * 2 + [network.real[1]])
+    assert sorted(each["server"]["address"] for each in found) == sorted(
+        [network.real[0]] * 2 + [network.real[1]]
+    )
     assert {each["state"] for each in found} == {"ESTABLISHED"}
     client = found[0]["client"]["address"]
-    assert len(ipvsadm(f"-L -n -c --client {client} -t {network.vip}:80 -r {network.real[1]}").splitlines()) == 3
+    assert (
+        len(
+            ipvsadm(
+                f"-L -n -c --client {client} -t {network.vip}:80 -r {network.real[1]}"
+            ).splitlines()
+        )
+        == 3
+    )
     assert ipvsadm(f"-L -n -c --client {client} -u {network.vip}:80 --json") == ""
 
 
@@ -86,7 +116,11 @@ def test_the_other_documents(network: Network) -> None:  # noqa: ARG001
     (daemon,) = valid(ipvsadm("-L --daemon --json"))["daemons"]
     ipvsadm("--stop-daemon master")
     assert (daemon["role"], daemon["interface"], daemon["sync_id"]) == ("master", "lo", 7)
-    assert valid(ipvsadm("-L --timeout --json"))["timeouts"] == {"tcp": 900, "tcp_fin": 120, "udp": 300}
+    assert valid(ipvsadm("-L --timeout --json"))["timeouts"] == {
+        "tcp": 900,
+        "tcp_fin": 120,
+        "udp": 300,
+    }
 
 
 def test_the_readme_s_examples_of_jq(network: Network) -> None:
@@ -105,4 +139,7 @@ def test_the_readme_s_examples_of_jq(network: Network) -> None:
     ]
     assert [(done.returncode, done.stderr) for done in seen] == [(0, "")] * 2
     assert seen[0].stdout == f"{one} 2\n"
-    assert [line.split() for line in seen[1].stdout.splitlines()] == [["2", f"{one}:8080"], ["1", f"{two}:8080"]]
+    assert [line.split() for line in seen[1].stdout.splitlines()] == [
+        ["2", f"{one}:8080"],
+        ["1", f"{two}:8080"],
+    ]

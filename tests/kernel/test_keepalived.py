@@ -1,4 +1,5 @@
-"""Beside keepalived, which runs the file that the documentation shows: its table read, its failover served.
+"""Beside keepalived, which runs the file that the documentation shows: its table read, its failover
+served.
 
 Owns: keepalived's processes, and what its file means as a table. The networks are in pair.py.
 """
@@ -39,7 +40,9 @@ TABLE = """\
 -a -t 172.16.100.1:443 -r 192.168.10.8:443 -m -w 1
 -a -t 172.16.100.1:443 -r 192.168.10.9:443 -m -w 1
 """
-WITHOUT_ONE = "".join(line for line in TABLE.splitlines(keepends=True) if "192.168.10.8" not in line)
+WITHOUT_ONE = "".join(
+    line for line in TABLE.splitlines(keepends=True) if "192.168.10.8" not in line
+)
 SYNC = "--mcast-interface eth1 --syncid 51"
 FULL = f"""\
 --set 900 120 300
@@ -60,9 +63,20 @@ class Keepalived:
                 os.dup2(out, 1)
                 os.dup2(out, 2)
                 enter(host)
-                files = [f"--{which}={folder / host}.{which}" for which in ("pid", "vrrp_pid", "checkers_pid")]
-                words = ["--dont-fork", "--log-console", "--log-detail", "--no-syslog", f"--config-id={NAMES[host]}"]
-                os.execv("/usr/sbin/keepalived", ["keepalived", *words, f"--use-file={FILE}", *files])
+                files = [
+                    f"--{which}={folder / host}.{which}"
+                    for which in ("pid", "vrrp_pid", "checkers_pid")
+                ]
+                words = [
+                    "--dont-fork",
+                    "--log-console",
+                    "--log-detail",
+                    "--no-syslog",
+                    f"--config-id={NAMES[host]}",
+                ]
+                os.execv(
+                    "/usr/sbin/keepalived", ["keepalived", *words, f"--use-file={FILE}", *files]
+                )
             finally:
                 os._exit(127)
 
@@ -95,7 +109,9 @@ def keepalived(host: str, folder: Path) -> Iterator[Keepalived]:
 
 
 def at_work(host: str) -> tuple[bool, bool, list[str]]:
-    """Whether a host has the virtual address and the servers' gateway, and which daemons it runs."""
+    """Whether a host has the virtual address and the servers' gateway, and which daemons it
+    runs.
+    """
     addresses = shell(host, "ip -br -4 address show").split()
     daemons = [line.split()[0] for line in shell(host, "ipvsadm -L --daemon").splitlines()]
     return "172.16.100.1/24" in addresses, "192.168.10.1/24" in addresses, daemons
@@ -114,20 +130,34 @@ def as_rules(text: str) -> str:
     lines = []
     for service in json.loads(text)["services"]:
         virtual = f"-t {service['address']}:{service['port']}"
-        assert (service["family"], service["protocol"], service["one_packet"]) == ("ipv4", "tcp", False)
+        assert (service["family"], service["protocol"], service["one_packet"]) == (
+            "ipv4",
+            "tcp",
+            False,
+        )
         timeout = service.get("persistence_timeout")
-        lines.append(f"-A {virtual} -s {service['scheduler']}" + (f" -p {timeout}" if timeout else ""))
+        lines.append(
+            f"-A {virtual} -s {service['scheduler']}" + (f" -p {timeout}" if timeout else "")
+        )
         for server in service["servers"]:
             assert server["forwarding"] == "masq"
-            lines.append(f"-a {virtual} -r {server['address']}:{server['port']} -m -w {server['weight']}")
+            lines.append(
+                f"-a {virtual} -r {server['address']}:{server['port']} -m -w {server['weight']}"
+            )
     return "\n".join(lines) + "\n"
 
 
 def service_script(folder: Path) -> list[str]:
-    """The command behind `service ipvsadm`, as installed beside the environment's programs, with its /etc in folder."""
+    """The command behind `service ipvsadm`, as installed beside the environment's programs, with
+    its /etc in folder.
+    """
     text = (REPO / "packaging" / "systemd" / "service.sh").read_text()
     script = folder / "service"
-    script.write_text(text.replace("@SBINDIR@", str(Path(sys.executable).parent)).replace("@SYSCONFDIR@", str(folder)))
+    script.write_text(
+        text.replace("@SBINDIR@", str(Path(sys.executable).parent)).replace(
+            "@SYSCONFDIR@", str(folder)
+        )
+    )
     return ["sh", str(script)]
 
 
@@ -142,7 +172,9 @@ def test_its_table_is_read_and_left_alone(tmp_path: Path) -> None:
         # what it says, what we say, what the reference says
         eventually(lambda: saved("director"), TABLE)
         for words in (["-L", "-n"], ["-S", "-n"], ["-L", "--daemon"], ["-L", "-n", "--stats"]):
-            assert run_ours(words, namespace="director") == run_reference(words, namespace="director")
+            assert run_ours(words, namespace="director") == run_reference(
+                words, namespace="director"
+            )
         assert saved("director", "--full") == FULL + TABLE
         assert as_rules(shell("director", "ipvsadm -L -n --json")) == TABLE
         assert doctor("director") == ([], [])
@@ -155,11 +187,15 @@ def test_its_table_is_read_and_left_alone(tmp_path: Path) -> None:
         refused = run_ours(apply, namespace="director")
         assert (refused.status, refused.stdout, refused.stderr) == (2, b"", told)
         with inside("director"):
-            reload = subprocess.run([*service_script(tmp_path), "reload"], capture_output=True, timeout=60, check=False)
+            reload = subprocess.run(
+                [*service_script(tmp_path), "reload"], capture_output=True, timeout=60, check=False
+            )
         assert (reload.returncode, reload.stdout, reload.stderr) == (2, b"", told)
         tried = run_ours([*apply, "--dry-run"], namespace="director")
         assert tried.status == 1
-        assert tried.stderr.startswith(no + b"without --force this ends with status 2, and nothing is done\n")
+        assert tried.stderr.startswith(
+            no + b"without --force this ends with status 2, and nothing is done\n"
+        )
         assert saved("director") == TABLE
         assert run_ours(apply[:2], namespace="director").status == 0
         assert saved("director") == TABLE + "-A -f 7 -s rr\n"

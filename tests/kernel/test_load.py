@@ -1,7 +1,9 @@
-"""Many of everything: services, servers, rules, connections, commands. Nothing is lost, and memory stays bounded.
+"""Many of everything: services, servers, rules, connections, commands. Nothing is lost, and memory
+stays bounded.
 
-Owns: what much is (IPVSADM_LOAD=full: `make load`; else a small part of it), and the figures, which are printed at the end.
-No time is held against anything: it is a figure. The table is always compared with what was sent, as both tools show it.
+Owns: what much is (IPVSADM_LOAD=full: `make load`; else a small part of it), and the figures, which
+are printed at the end. No time is held against anything: it is a figure. The table is always
+compared with what was sent, as both tools show it.
 """
 
 from __future__ import annotations
@@ -59,10 +61,15 @@ def _told() -> Iterator[None]:
     yield
     print(f"\nload on Linux {os.uname().release}:")
     for each in FIGURES:
-        print(f"  {each.what:40} {each.who:9} {each.seconds:8.2f} s" + (f" {each.peak / MIB:7.1f} MiB" if each.peak else ""))
+        print(
+            f"  {each.what:40} {each.who:9} {each.seconds:8.2f} s"
+            + (f" {each.peak / MIB:7.1f} MiB" if each.peak else "")
+        )
 
 
-def measured(what: str, program: str, words: str, tmp_path: Path, stdin: str = "/dev/null") -> bytes:
+def measured(
+    what: str, program: str, words: str, tmp_path: Path, stdin: str = "/dev/null"
+) -> bytes:
     """Run one of the tools, its figure noted: its output."""
     out = tmp_path / "out"
     ran = measure.peak([program, *words.split()], stdin, str(out))
@@ -78,7 +85,9 @@ def measured(what: str, program: str, words: str, tmp_path: Path, stdin: str = "
     # Of 200,000 rules it takes ten minutes.
     [(SERVICES, 0, FULL), (1, SERVERS, FULL), *([(PAIRS, 1, False)] if FULL else [])],
 )
-def test_a_large_table(services: int, servers: int, reference_restores: bool, tmp_path: Path) -> None:
+def test_a_large_table(
+    services: int, servers: int, reference_restores: bool, tmp_path: Path
+) -> None:
     what = f"{services:,} services" if not servers else f"{services:,} x {servers:,} servers"
     text = rules(services, servers).encode()
     file = tmp_path / "rules"
@@ -106,14 +115,25 @@ PORTS = 50  # connections of each
 
 @contextmanager
 def crossing() -> Iterator[Callable[[bytes], object]]:
-    """A director that clients reach by one wire, and whose servers swallow everything: what sends frames on that wire."""
+    """A director that clients reach by one wire, and whose servers swallow everything: what sends
+    frames on that wire.
+    """
     names = ("load-clients", "load-director")
     ip(f"netns add {name}" for name in names)
     try:
         ip([f"link add wire netns {names[0]} type veth peer name eth0 netns {names[1]}"])
         ip(["link set wire up"], names[0])
-        lines = [f"addr add {VIP}/24 dev eth0", "link set eth0 up", "link set lo up", "link add servers type dummy"]
-        lines += [f"addr add {SERVER_NET}.254/24 dev servers", "link set servers arp off up", "route add 10.64.0.0/10 dev eth0"]
+        lines = [
+            f"addr add {VIP}/24 dev eth0",
+            "link set eth0 up",
+            "link set lo up",
+            "link add servers type dummy",
+        ]
+        lines += [
+            f"addr add {SERVER_NET}.254/24 dev servers",
+            "link set servers arp off up",
+            "route add 10.64.0.0/10 dev eth0",
+        ]
         ip(lines, names[1])
         with inside(names[1]):
             Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
@@ -129,7 +149,12 @@ def crossing() -> Iterator[Callable[[bytes], object]]:
 
 
 def link(namespace: str, name: str) -> str:
-    done = subprocess.run(["ip", "-n", namespace, "-br", "link", "show", "dev", name], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["ip", "-n", namespace, "-br", "link", "show", "dev", name],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout.split()[2]
 
 
@@ -153,13 +178,18 @@ def tcp(port: int, flags: int) -> bytes:
 
 
 def test_many_connections(tmp_path: Path) -> None:
-    """Half of them TCP, established, half UDP; each listed once, by both tools, with its ends and its state."""
+    """Half of them TCP, established, half UDP; each listed once, by both tools, with its ends and
+    its state.
+    """
     with crossing() as send:
         servers = [f"{SERVER_NET}.{last}" for last in (1, 2)]
         lines = [
-            f"-A {name} -s rr\n" + "".join(f"-a {name} -r {s} -g\n" for s in servers) for name in (f"-t {VIP}:80", f"-u {VIP}:80")
+            f"-A {name} -s rr\n" + "".join(f"-a {name} -r {s} -g\n" for s in servers)
+            for name in (f"-t {VIP}:80", f"-u {VIP}:80")
         ]
-        assert run_ours(["-R"], "".join(lines).encode(), namespace="load-director") == Result(0, b"", b"")
+        assert run_ours(["-R"], "".join(lines).encode(), namespace="load-director") == Result(
+            0, b"", b""
+        )
         began = time.monotonic()
         sent = set()
         for at in range(CONNECTIONS // 2):
@@ -173,7 +203,9 @@ def test_many_connections(tmp_path: Path) -> None:
         found = {}
         with inside("load-director"):
             for program in (OURS, REFERENCE):
-                text = measured(f"{CONNECTIONS:,} connections", program, "-L -n -c", tmp_path).decode()
+                text = measured(
+                    f"{CONNECTIONS:,} connections", program, "-L -n -c", tmp_path
+                ).decode()
                 rows = [line.split() for line in text.splitlines()[2:]]
                 assert len(rows) == len(sent), program
                 found[program] = {(row[0], row[2], *row[3:]) for row in rows}
@@ -182,15 +214,20 @@ def test_many_connections(tmp_path: Path) -> None:
         assert found[OURS] == found[REFERENCE]
         with inside("load-director"):
             text = measured(f"{CONNECTIONS:,} connections", OURS, "-L -n", tmp_path).decode()
-            # Each read makes the kernel walk the table from its start: one a page of the file will do, beside some imports.
+            # Each read makes the kernel walk the table from its start: one a page of the file will
+            # do, beside some imports.
             pages = len(Path("/proc/net/ip_vs_conn").read_bytes()) / 4096
             assert calls(["-L", "-n", "-c"]) - calls(["-L", "--timeout"]) < 3 * pages + 100
         counted = [line.split()[-2:] for line in text.splitlines() if "->" in line][1:]
-        assert [sum(map(int, column)) for column in zip(*counted, strict=True)] == [CONNECTIONS // 2] * 2
+        assert [sum(map(int, column)) for column in zip(*counted, strict=True)] == [
+            CONNECTIONS // 2
+        ] * 2
 
 
 @pytest.mark.usefixtures("netns")
-@pytest.mark.parametrize(("how", "at_once"), [("ours", 1), ("reference", 1), ("ours", AT_ONCE), ("restore", AT_ONCE)])
+@pytest.mark.parametrize(
+    ("how", "at_once"), [("ours", 1), ("reference", 1), ("ours", AT_ONCE), ("restore", AT_ONCE)]
+)
 def test_many_commands(how: str, at_once: int) -> None:
     """In a row, and in twenty rows at once: none fails, and each has done what it was to do."""
     assert run_ours(["-A", "-f", "1"]) == Result(0, b"", b"")
@@ -198,7 +235,9 @@ def test_many_commands(how: str, at_once: int) -> None:
     lines = "".join(f"-a -f 1 -r {server} -g -w 1\n" for server in servers)
     command = [sys.executable, "-m", "tests.kernel.many", how, str(at_once)]
     began = time.monotonic()
-    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    done = subprocess.run(
+        command, input=lines, capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
     FIGURES.append(
         Figure(
             f"{COMMANDS:,} rules by {'-R' if how == 'restore' else '-a'}, {at_once} at once",
@@ -208,4 +247,8 @@ def test_many_commands(how: str, at_once: int) -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     right = "-A -f 1 -s wlc\n" + "".join(f"-a -f 1 -r {server}:0 -g -w 1\n" for server in servers)
-    assert run_ours(["-S", "-n"]).stdout.decode() == run_reference(["-S", "-n"]).stdout.decode() == right
+    assert (
+        run_ours(["-S", "-n"]).stdout.decode()
+        == run_reference(["-S", "-n"]).stdout.decode()
+        == right
+    )

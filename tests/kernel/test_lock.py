@@ -17,14 +17,23 @@ HOLD = "import fcntl, sys; fcntl.flock(open('/proc/sys/net/ipv4/tcp_fastopen_key
 
 
 def run(before: list[str], program: list[str]) -> tuple[int, str]:
-    done = subprocess.run([*before, sys.executable, *program], input=RULES, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        [*before, sys.executable, *program],
+        input=RULES,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
     return done.returncode, done.stderr.decode()
 
 
 @pytest.mark.usefixtures("netns")
 @pytest.mark.parametrize("before", [ADMINISTRATOR, READ_ONLY], ids=["by a user", "/run read-only"])
 def test_apply_needs_no_folder_for_its_lock(before: list[str]) -> None:
-    assert run(before, ["-m", "pyipvsadm", "--apply"]) == (0, "1 added, 0 changed, 0 removed, 0 unchanged\n")
+    assert run(before, ["-m", "pyipvsadm", "--apply"]) == (
+        0,
+        "1 added, 0 changed, 0 removed, 0 unchanged\n",
+    )
     assert run_ours(["-S", "-n"]).stdout == RULES
 
 

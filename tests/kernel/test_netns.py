@@ -1,6 +1,8 @@
-"""`--netns` on a kernel: every command does there what it does here, and leaves the caller's own namespace alone.
+"""`--netns` on a kernel: every command does there what it does here, and leaves the caller's own
+namespace alone.
 
-The caller is in a namespace of the test's own, with a table that must stay as it is; `blue` and `green` are those of `ip netns`.
+The caller is in a namespace of the test's own, with a table that must stay as it is; `blue` and
+`green` are those of `ip netns`.
 """
 
 from __future__ import annotations
@@ -32,10 +34,20 @@ RULES = WEB + SERVER
 
 @pytest.fixture(autouse=True)
 def places(netns: None) -> Iterator[None]:  # noqa: ARG001
-    """Blue has an interface that nobody else has. The caller's table is held against what it was."""
+    """Blue has an interface that nobody else has. The caller's table is held against what it
+    was.
+    """
     ip(["netns add blue", "netns add green"])
     try:
-        ip(["link set lo up", "link add only0 type dummy", "link set only0 up", "addr add 10.0.0.1/24 dev only0"], "blue")
+        ip(
+            [
+                "link set lo up",
+                "link add only0 type dummy",
+                "link set only0 up",
+                "addr add 10.0.0.1/24 dev only0",
+            ],
+            "blue",
+        )
         ip(["link set lo up"], "green")
         (Path(SETTINGS) / "expire_quiescent_template").write_text("0")
         with inside("blue"):
@@ -65,11 +77,13 @@ def held(place: str = "blue") -> str:
 
 
 HEAD = "IP Virtual Server version 1.2.1 (size=4096)\n"
-LISTED = "TCP  10.0.0.1:80 rr\n  -> 192.168.10.8:80              Masq    1      0          0         \n"
+LISTED = (
+    "TCP  10.0.0.1:80 rr\n  -> 192.168.10.8:80              Masq    1      0          0         \n"
+)
 SUMMARY = "2 added, 0 changed, 0 removed, 0 unchanged\n"
 
-# (command, standard input, what it writes or how that ends, what it says on standard error, the table before, and after it).
-# None: as before.
+# (command, standard input, what it writes or how that ends, what it says on standard error, the
+# table before, and after it). None: as before.
 EACH: list[tuple[str, str, str, str, str, str | None]] = [
     ("-A -t 10.0.0.1:80 -s rr", "", "", "", "", WEB),
     ("-E -t 10.0.0.1:80 -s wrr", "", "", "", WEB, WEB.replace(" rr", " wrr")),
@@ -113,13 +127,23 @@ def test_each_command() -> None:
     assert ours("-L --timeout")[1] == "Timeout (tcp tcpfin udp): 900 120 300\n"
     there("--stop-daemon master --syncid 3")
     assert there("-L --daemon") == ""
-    tried = {word for row in EACH for word in row[0].split()} | {"--set", "--start-daemon", "--stop-daemon"}
-    missing = {row.long for row in COMMANDS if f"-{row.short}" not in tried and f"--{row.long}" not in tried}
+    tried = {word for row in EACH for word in row[0].split()} | {
+        "--set",
+        "--start-daemon",
+        "--stop-daemon",
+    }
+    missing = {
+        row.long
+        for row in COMMANDS
+        if f"-{row.short}" not in tried and f"--{row.long}" not in tried
+    }
     assert missing == {"doctor", "help", "version"}  # the doctor is in test_doctor.py
 
 
 def test_save_and_restore() -> None:
-    def call(main: Callable[[list[str]], int], words: list[str], stdin: str = "") -> tuple[int, bytes, bytes]:
+    def call(
+        main: Callable[[list[str]], int], words: list[str], stdin: str = ""
+    ) -> tuple[int, bytes, bytes]:
         done = run_child(lambda: main(words), stdin.encode())
         return done.status, done.stdout, done.stderr
 
@@ -133,15 +157,20 @@ def test_save_and_restore() -> None:
 def test_by_process_and_by_path(tmp_path: Path) -> None:
     place = tmp_path / "sandbox"
     place.touch()
-    subprocess.run(["mount", "--bind", NAMED / "blue", place], check=True)  # as container engines keep theirs
-    sleeper = subprocess.Popen(["ip", "netns", "exec", "blue", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    # as container engines keep theirs
+    subprocess.run(["mount", "--bind", NAMED / "blue", place], check=True)
+    sleeper = subprocess.Popen(
+        ["ip", "netns", "exec", "blue", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert sleeper.stdin
     assert sleeper.stdout
     try:
         sleeper.stdin.write(b"\n")
         sleeper.stdin.flush()
         assert sleeper.stdout.readline() == b"\n"  # by now it is there
-        for at, word in enumerate((str(sleeper.pid), str(place), f"/proc/{sleeper.pid}/ns/net", f"{NAMED}/blue"), 1):
+        for at, word in enumerate(
+            (str(sleeper.pid), str(place), f"/proc/{sleeper.pid}/ns/net", f"{NAMED}/blue"), 1
+        ):
             there(f"-A -f {at}", place=word)
         assert held().count("-A") == 4
     finally:
@@ -156,15 +185,23 @@ def test_what_is_no_namespace_or_not_ours_to_enter(tmp_path: Path) -> None:
     ip(["netns del green"])
     for place, said in (
         ("green", "cannot open the network namespace /run/netns/green: No such file or directory"),
-        ("4194305", "cannot open the network namespace /proc/4194305/ns/net: No such file or directory"),
+        (
+            "4194305",
+            "cannot open the network namespace /proc/4194305/ns/net: No such file or directory",
+        ),
         (str(left_over), f"{left_over} is no network namespace"),
         ("/proc/self/ns/mnt", "/proc/self/ns/mnt is no network namespace"),
         ("/proc/self/net/dev", "/proc/self/net/dev is no network namespace"),
-        ("..", "`..' is no network namespace: it is NAME (a file of /run/netns), PID, or PATH (with a slash)"),
+        (
+            "..",
+            "`..' is no network namespace: it is NAME (a file of /run/netns), PID, or PATH (with a slash)",
+        ),
     ):
         for command, status in ((["-C"], 2), (["--apply", "--dry-run"], 255), (["--doctor"], 3)):
             done = run_ours([*command, "--netns", place])
-            assert (done.status, done.stdout, done.stderr.decode()) == (status, b"", f"{said}\n"), place
+            assert (done.status, done.stdout, done.stderr.decode()) == (status, b"", f"{said}\n"), (
+                place
+            )
 
     def as_nobody() -> int:
         os.setgroups([])
@@ -209,7 +246,9 @@ def test_the_caller_is_where_it_was() -> None:
 
 
 def test_only_the_thread_that_asks_moves() -> None:
-    """The kernel's facts that netns.py is built on: whose view /proc shows, and where threads are born."""
+    """The kernel's facts that netns.py is built on: whose view /proc shows, and where threads are
+    born.
+    """
 
     def inode(of: str) -> int:
         return os.stat(f"/proc/{of}/ns/net").st_ino
@@ -222,7 +261,12 @@ def test_only_the_thread_that_asks_moves() -> None:
             with (NAMED / "blue").open("rb") as file:
                 assert _libc.setns(file.fileno(), CLONE_NEWNET) == 0
             seen.extend(
-                [inode("thread-self"), inode("self"), setting.read_text(), "10.0.0.1" in Path("/proc/net/fib_trie").read_text()]
+                [
+                    inode("thread-self"),
+                    inode("self"),
+                    setting.read_text(),
+                    "10.0.0.1" in Path("/proc/net/fib_trie").read_text(),
+                ]
             )
 
         def blue_is_in_proc_net() -> bool:
@@ -249,14 +293,20 @@ def test_only_the_thread_that_asks_moves() -> None:
     assert (done.status, done.stderr) == (0, b"")
 
 
-def test_names_are_asked_of_the_network_that_the_command_was_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_asked_of_the_network_that_the_command_was_started_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     home = os.stat(netns.OURS).st_ino
 
     def here() -> str:
         return f"asked-in-{os.stat('/proc/thread-self/ns/net').st_ino}"
 
     monkeypatch.setattr(_socket, "gethostbyaddr", lambda _: (here(), [], []))
-    monkeypatch.setattr(_socket, "gethostbyname_ex", lambda _: ("", [], ["10.7.7.7"] if here() == f"asked-in-{home}" else []))
+    monkeypatch.setattr(
+        _socket,
+        "gethostbyname_ex",
+        lambda _: ("", [], ["10.7.7.7"] if here() == f"asked-in-{home}" else []),
+    )
     there("-R", "-A -t web:80\n-a -t web:80 -r 192.168.10.8 -m\n")
     there("-A -u web:53")
     listed = there("-L")
@@ -277,7 +327,10 @@ def test_settings_and_managers_are_those_of_the_namespace() -> None:
     assert (status, "expire_quiescent_template" in err) == (0, False)
     with inside("blue"):
         Path(SETTINGS, "expire_quiescent_template").write_text("0")
-    assert "expire_quiescent_template" in ours("-e -t 10.0.0.1:80 -r 192.168.10.8 --drain=9 --netns blue")[2]
+    assert (
+        "expire_quiescent_template"
+        in ours("-e -t 10.0.0.1:80 -r 192.168.10.8 --drain=9 --netns blue")[2]
+    )
     ip(["link add kube-ipvs0 type dummy"], "blue")
     refused = ours("--apply --prune --netns blue", RULES)
     assert refused[0] == 2
@@ -289,9 +342,13 @@ def test_settings_and_managers_are_those_of_the_namespace() -> None:
 def test_the_module_is_loaded_from_there_and_not_by_completion() -> None:
     assert run_ours(["-C"]).status == 0
     unload()
-    assert run_ours(["--complete", "fish", "5", "ipvsadm", "--netns", "blue", "-D", "-t", ""]).stdout == b""
+    assert (
+        run_ours(["--complete", "fish", "5", "ipvsadm", "--netns", "blue", "-D", "-t", ""]).stdout
+        == b""
+    )
     assert not Path(TABLE_FILE).exists()
-    assert there("-L -n").startswith(HEAD.partition("size=")[0])  # newer kernels have no connection table before a service
+    # newer kernels have no connection table before a service
+    assert there("-L -n").startswith(HEAD.partition("size=")[0])
     assert Path(TABLE_FILE).exists()
     run_ours(["-R"], OWN)  # what the fixture looks for
 
@@ -318,7 +375,12 @@ def test_completion() -> None:
     assert tab("-D -t ") == ["10.0.0.99:99"]
     assert tab("--netns blue -D -t ") == ["10.0.0.1:80"]
     assert tab("--netns blue -d -t 10.0.0.1:80 -r ") == ["192.168.10.8:80"]
-    assert tab("--netns green -D -t ") == tab("--netns gone -D -t ") == tab("--netns blue -D -t ", 65534) == []
+    assert (
+        tab("--netns green -D -t ")
+        == tab("--netns gone -D -t ")
+        == tab("--netns blue -D -t ", 65534)
+        == []
+    )
     assert "only0" in tab("--netns blue --start-daemon master --mcast-interface ")
     assert "only0" not in tab("--start-daemon master --mcast-interface ")
 

@@ -1,7 +1,8 @@
-"""The recipes that people are told to follow, and the notebook's scripts, carried out as they stand and counted at the client.
+"""The recipes that people are told to follow, and the notebook's scripts, carried out as they stand
+and counted at the client.
 
-Owns: the machines as each recipe finds them, and what a client sees afterwards. The recipes are in docs/recipes, their form
-in recipes.py. Must never know: what is in a recipe, but for its addresses.
+Owns: the machines as each recipe finds them, and what a client sees afterwards. The recipes are in
+docs/recipes, their form in recipes.py. Must never know: what is in a recipe, but for its addresses.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ import pytest
 from tests.kernel import recipes
 from tests.kernel.looks import arp_answers, need_filters
 from tests.kernel.machine import done, machines, running
-from tests.kernel.network import SERVERS, Connection, Network, ask, browse, built, eventually, listened, served
+from tests.kernel.network import (
+    SERVERS,
+    Connection,
+    Network,
+    ask,
+    browse,
+    built,
+    eventually,
+    listened,
+    served,
+)
 from tests.kernel.test_doctor import doctor
 
 if TYPE_CHECKING:
@@ -52,8 +63,18 @@ BETWEEN = Network(
 def beside(vip: str, director: str, real: tuple[str, str]) -> Network:
     """All on one wire, and nobody has the virtual address yet."""
     net = vip.rpartition(".")[0]
-    hosts = {"client": f"{net}.10/24 dev eth0\naddr add {net}.11", "director": director, "one": real[0], "two": real[1]}
-    return Network(vip, real, {host: f"addr add {address}/24 dev eth0" for host, address in hosts.items()}, SYSCTLS)
+    hosts = {
+        "client": f"{net}.10/24 dev eth0\naddr add {net}.11",
+        "director": director,
+        "one": real[0],
+        "two": real[1],
+    }
+    return Network(
+        vip,
+        real,
+        {host: f"addr add {address}/24 dev eth0" for host, address in hosts.items()},
+        SYSCTLS,
+    )
 
 
 BESIDE = beside(VIP, "172.16.100.2", ("172.16.100.7", "172.16.100.8"))
@@ -73,7 +94,13 @@ APART = Network(
     {"router": ("lan", "here", "there"), "one": ("here",), "two": ("there",)},
 )
 
-NETWORKS = {"nat": BETWEEN, "direct-routing": BESIDE, "tunnel-ipip": APART, "tunnel-gre": APART, "tunnel-gue": APART}
+NETWORKS = {
+    "nat": BETWEEN,
+    "direct-routing": BESIDE,
+    "tunnel-ipip": APART,
+    "tunnel-gre": APART,
+    "tunnel-gue": APART,
+}
 WEB = {"tcp": [80, 443]}
 
 
@@ -107,7 +134,11 @@ def healthy(name: str) -> None:
 def cluster(name: str, ports: dict[str, list[int]] = WEB) -> Iterator[ExitStack]:
     """The machines of a recipe, on which it has been followed."""
     recipe = recipes.read(name)
-    with built(NETWORKS[recipe.first or name], ports), machines("director", *SERVERS), ExitStack() as stack:
+    with (
+        built(NETWORKS[recipe.first or name], ports),
+        machines("director", *SERVERS),
+        ExitStack() as stack,
+    ):
         follow(name)
         yield stack
 
@@ -176,7 +207,9 @@ def test_direct_routing() -> None:
         healthy("direct-routing")
 
 
-@pytest.mark.parametrize(("name", "wire"), [("tunnel-ipip", "ipip"), ("tunnel-gre", "gre"), ("tunnel-gue", "udp")])
+@pytest.mark.parametrize(
+    ("name", "wire"), [("tunnel-ipip", "ipip"), ("tunnel-gre", "gre"), ("tunnel-gue", "udp")]
+)
 def test_tunnelling(name: str, wire: str) -> None:
     with cluster(name):
         with listened("one") as kinds:
@@ -221,12 +254,17 @@ def test_persistence_by_mark() -> None:
 
 
 def test_after_the_next_boot() -> None:
-    """What the recipe wrote, read as at boot: by the unit, by systemd-networkd (both machines' own programs)."""
+    """What the recipe wrote, read as at boot: by the unit, by systemd-networkd (both machines' own
+    programs).
+    """
     with cluster("boot"):
         before = table()
         done("director", "ipvsadm -C; ip address del 172.16.100.1/32 dev eth0")
         for host in SERVERS:
-            done(host, "ip address del 172.16.100.1/32 dev lo; sysctl -q net.ipv4.conf.all.arp_ignore=0")
+            done(
+                host,
+                "ip address del 172.16.100.1/32 dev lo; sysctl -q net.ipv4.conf.all.arp_ignore=0",
+            )
         with pytest.raises(OSError, match="No route to host"):
             Connection(VIP, 80)
         unit = done("director", "cat /etc/systemd/system/multi-user.target.wants/ipvsadm.service")
@@ -237,7 +275,10 @@ def test_after_the_next_boot() -> None:
             for host in ("director", *SERVERS):
                 stack.enter_context(running(host, "exec /lib/systemd/systemd-networkd"))
             for host, device in {"director": "eth0", "one": "lo", "two": "lo"}.items():
-                eventually(lambda: " 172.16.100.1/32 " in done(host, f"ip -br address show {device}"), wanted=True)  # noqa: B023
+                eventually(
+                    lambda: " 172.16.100.1/32 " in done(host, f"ip -br address show {device}"),  # noqa: B023
+                    wanted=True,
+                )
         assert table() == before
         assert held(VIP, 6) == (4, 2, 0)
         healthy("boot")
@@ -270,7 +311,8 @@ def dies_and_returns(network: Network, one: ExitStack) -> None:
     assert serving(network.vip) == (0, 10, 0)
     one.enter_context(pages("one"))
     eventually(lambda: out(network), wanted=False, patience=LONG)
-    assert serving(network.vip) == (10, 0, 0)  # it has no connections: wlc gives it all, until it has as many
+    # it has no connections: wlc gives it all, until it has as many
+    assert serving(network.vip) == (10, 0, 0)
 
 
 def events(host: str = "director") -> list[str]:
@@ -283,7 +325,9 @@ def test_the_health_check() -> None:
     with cluster("direct-routing", {}), pages("two"), ExitStack() as one:
         one.enter_context(pages("one"))
         before = table()
-        with running("director", f"INTERVAL=1 exec sh {recipes.FOLDER}/health-check.sh -t {VIP}:80") as check:
+        with running(
+            "director", f"INTERVAL=1 exec sh {recipes.FOLDER}/health-check.sh -t {VIP}:80"
+        ) as check:
             dies_and_returns(BESIDE, one)
             done("one", "ip link set eth0 down")  # nothing refuses: nobody is there
             eventually(lambda: out(BESIDE), wanted=True, patience=LONG)
@@ -340,7 +384,10 @@ def test_the_notebook_s_scripts_for_direct_routing() -> None:
         assert VIP not in done("one", "ip address show")
 
 
-@pytest.mark.parametrize(("name", "log"), [("health-1", []), ("health-2", ["192.168.10.7 is gone.", "192.168.10.7 is back."])])
+@pytest.mark.parametrize(
+    ("name", "log"),
+    [("health-1", []), ("health-2", ["192.168.10.7 is gone.", "192.168.10.7 is back."])],
+)
 def test_the_notebook_s_health_checks(name: str, log: list[str]) -> None:
     network = beside("192.168.10.3", "192.168.10.2", ("192.168.10.7", "192.168.10.8"))
     with built(network, {}), machines("director", *SERVERS), pages("two"), ExitStack() as one:

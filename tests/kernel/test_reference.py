@@ -1,6 +1,8 @@
-"""Every case on the kernel: the reference's answers are those recorded, ours are the same, and so is the table at the end.
+"""Every case on the kernel: the reference's answers are those recorded, ours are the same, and so
+is the table at the end.
 
-Each tool has a network namespace of its own; what is in the kernel at the end is listed by the reference for both.
+Each tool has a network namespace of its own; what is in the kernel at the end is listed by the
+reference for both.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
 RECORDED = recording.load()
 NAMES = Resolver()
-# From 7.1 on a connection table grows from nothing: what was recorded of its size on 6.1 is not what is to be seen there.
+# From 7.1 on a connection table grows from nothing: what was recorded of its size on 6.1 is not
+# what is to be seen there.
 GROWS = os.path.exists("/proc/net/ip_vs_status")
 
 
@@ -47,7 +50,9 @@ def test_both(name: str) -> None:
     case = CASES[name]
     check_recording(case, RECORDED.get(name))
     live = reference.record(case)
-    assert fitted(live, RECORDED[name]) == RECORDED[name], "the reference answers otherwise than recorded"
+    assert fitted(live, RECORDED[name]) == RECORDED[name], (
+        "the reference answers otherwise than recorded"
+    )
     steps, left = expected(name, live, differences.KERNEL)
     netns.fresh()
     run = answer if case.connections is None else as_process
@@ -67,10 +72,16 @@ def test_as_processes(name: str) -> None:
 
 
 def fitted(found: Recorded, right: Recorded) -> Recorded:
-    """The same with the size that 6.1's tables have wherever that is the right one, on a kernel whose tables grow."""
+    """The same with the size that 6.1's tables have wherever that is the right one, on a kernel
+    whose tables grow.
+    """
 
     def fit(text: str, like: str) -> str:
-        return re.sub(r"\(size=\d+\)", differences.SIZE, text) if GROWS and differences.SIZE in like else text
+        return (
+            re.sub(r"\(size=\d+\)", differences.SIZE, text)
+            if GROWS and differences.SIZE in like
+            else text
+        )
 
     steps = [
         (step, replace(seen, stdout=fit(seen.stdout, like[1].stdout)))
@@ -84,4 +95,6 @@ def answer(step: Step, _connections: bytes | None) -> Answer:
 
 
 def as_process(step: Step, connections: bytes | None = None) -> Answer:
-    return reference.covered(lambda: ours.PROGRAMS[step.program](list(step.argv)), step, connections)
+    return reference.covered(
+        lambda: ours.PROGRAMS[step.program](list(step.argv)), step, connections
+    )

@@ -1,4 +1,6 @@
-"""ipvsadm-restore typed at a terminal on the kernel's table: an interrupt before the end of the rules leaves it as it was."""
+"""ipvsadm-restore typed at a terminal on the kernel's table: an interrupt before the end of the
+rules leaves it as it was.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def table() -> str:
 
 
 class Typed:
-    """ipvsadm-restore on a pseudo-terminal, which is its controlling one: keys make signals there."""
+    """ipvsadm-restore on a pseudo-terminal, which is its controlling one: keys make signals
+    there.
+    """
 
     def __init__(self, *words: str, ignores_hangup: bool = False) -> None:
         self.seen = b""
@@ -60,7 +64,9 @@ class Typed:
         """Read until the text has appeared."""
         deadline = time.monotonic() + TIMEOUT
         while text not in self.seen:
-            assert select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0], self.seen
+            assert select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0], (
+                self.seen
+            )
             self.seen += os.read(self.fd, 65536)
 
     def end(self) -> int:
@@ -130,12 +136,22 @@ def test_a_terminal_that_hangs_up_leaves_the_table_as_it_was(ignores: bool, stat
     assert table() == BEFORE
 
 
-REFUSED = [["/etc/ipvsadm.rules"], ["--prune"], ["--help"], ["--version"], ["--dry-run"], ["--backend", "memory"], ["-f"]]
+REFUSED = [
+    ["/etc/ipvsadm.rules"],
+    ["--prune"],
+    ["--help"],
+    ["--version"],
+    ["--dry-run"],
+    ["--backend", "memory"],
+    ["-f"],
+]
 
 
 @pytest.mark.parametrize("words", REFUSED, ids=" ".join)
 def test_no_word_clears_the_kernel_s_table(words: list[str]) -> None:
     call("-R", stdin=BEFORE)
     ended = run_child(lambda: cli.main_restore(words))
-    assert ended.status == (0 if words[0] in ("--help", "--version", "--dry-run", "--backend") else 2)
+    assert ended.status == (
+        0 if words[0] in ("--help", "--version", "--dry-run", "--backend") else 2
+    )
     assert table() == BEFORE

@@ -1,8 +1,8 @@
 """Rules that our ipvsadm wrote, judged by the packets that a client and the real servers see.
 
-Owns: the recipes of administrators (translation, direct routing, tunnels, marks, persistence, editing, save and restore)
-and what they promise to a client. The networks are in network.py. LAB_TOOL=reference gives the same rules with the
-reference, and must pass as well.
+Owns: the recipes of administrators (translation, direct routing, tunnels, marks, persistence,
+editing, save and restore) and what they promise to a client. The networks are in network.py.
+LAB_TOOL=reference gives the same rules with the reference, and must pass as well.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def ipvsadm(command: str, stdin: str = "") -> str:
 
 
 def table(network: Network, service: str, real: str) -> None:
-    """One service with both real servers. In the options, {vip}, {one} and {two} stand for addresses; {real} for each."""
+    """One service with both real servers. In the options, {vip}, {one} and {two} stand for
+    addresses; {real} for each.
+    """
     names = {"vip": network.vip, "one": network.real[0], "two": network.real[1]}
     ipvsadm("-A " + service.format(**names))
     virtual = " ".join(service.format(**names).split()[:2])
@@ -54,7 +56,9 @@ def table(network: Network, service: str, real: str) -> None:
 
 
 def fields(listing: str, address: str) -> list[str]:
-    """The words after an address and port in the line of a listing that has it first (or after ->)."""
+    """The words after an address and port in the line of a listing that has it first (or after
+    ->).
+    """
     for line in listing.splitlines():
         words = line.split()
         if len(words) > 1 and words[1] == address:
@@ -63,7 +67,9 @@ def fields(listing: str, address: str) -> list[str]:
 
 
 class Way(NamedTuple):
-    """A way from the director to the real servers; wire is what arrives there, maybe what may arrive beside it."""
+    """A way from the director to the real servers; wire is what arrives there, maybe what may
+    arrive beside it.
+    """
 
     name: str
     network: Network
@@ -93,8 +99,9 @@ def tunnelled(kind: str, network: Network = DIRECT) -> Network:
     return network.but(**ends)
 
 
-# A remote checksum is asked for where the client's packet has none yet: not for an answer that TCP makes without a socket,
-# as the last acknowledgement may be: that depends on which side closes first.
+# A remote checksum is asked for where the client's packet has none yet: not for an answer that TCP
+# makes without a socket, as the last acknowledgement may be: that depends on which side closes
+# first.
 GUE = "-r {real} -i --tun-type gue --tun-port 6080"
 
 WAYS = [
@@ -103,15 +110,36 @@ WAYS = [
     Way("direct routing", DIRECT, "-r {real} -g"),
     Way("ipip", tunnelled("ipip"), "-r {real} -i", "ipip"),
     Way("gre", tunnelled("gre"), "-r {real} -i --tun-type gre", "gre"),
-    Way("gre with checksums", tunnelled("gre with checksums"), "-r {real} -i --tun-type gre --tun-csum", "gre, checksum"),
+    Way(
+        "gre with checksums",
+        tunnelled("gre with checksums"),
+        "-r {real} -i --tun-type gre --tun-csum",
+        "gre, checksum",
+    ),
     Way("gue", tunnelled("gue"), f"{GUE} --tun-nocsum", "udp"),
     Way("gue with checksums", tunnelled("gue"), f"{GUE} --tun-csum", "udp, checksum"),
-    Way("gue with remote checksums", tunnelled("gue"), f"{GUE} --tun-remcsum", "udp, checksum, private", maybe="udp, checksum"),
+    Way(
+        "gue with remote checksums",
+        tunnelled("gue"),
+        f"{GUE} --tun-remcsum",
+        "udp, checksum, private",
+        maybe="udp, checksum",
+    ),
     Way("translation of IPv6", NAT6, "-r {real}:8080 -m", ports={"tcp": [8080]}),
     Way("direct routing of IPv6", DIRECT6, "-r {real}:80 -g"),
     Way("IPv6 in IPv6", tunnelled("IPv6 in IPv6", DIRECT6), "-r {real}:80 -i", "ipv6"),
-    Way("IPv6 in IPv4", tunnelled("IPv6 in IPv4", crossed(DIRECT, DIRECT6)), "-r {real}:80 -i", "ipv6"),
-    Way("IPv4 in IPv6", tunnelled("IPv4 in IPv6", crossed(DIRECT6, DIRECT)), "-r {real}:80 -i", "ipip"),
+    Way(
+        "IPv6 in IPv4",
+        tunnelled("IPv6 in IPv4", crossed(DIRECT, DIRECT6)),
+        "-r {real}:80 -i",
+        "ipv6",
+    ),
+    Way(
+        "IPv4 in IPv6",
+        tunnelled("IPv4 in IPv6", crossed(DIRECT6, DIRECT)),
+        "-r {real}:80 -i",
+        "ipip",
+    ),
 ]
 
 
@@ -155,7 +183,8 @@ def test_wlc_gives_open_connections_by_weight(direct: Network) -> None:
     ipvsadm(f"-a -t {direct.vip}:80 -r {direct.real[1]} -g -w 1")
     connections: list[Connection] = []
     try:
-        # the director sees only the client's half, but an ACK from there is enough to count as established
+        # the director sees only the client's half, but an ACK from there is enough to count as
+        # established
         for number in range(6):
             connections.append(Connection(direct.vip, 80))
             eventually(lambda: active(direct), (number + 1, 0))
@@ -182,9 +211,15 @@ def test_persistence_keeps_a_client_at_its_server(direct: Network) -> None:
     assert sorted(here + there) == ["one", "two"]
     assert ask(direct.vip, 80, 5, first) == here * 5
     assert ask(direct.vip, 80, 5, second) == there * 5
-    templates = [words for line in ipvsadm("-Lnc").splitlines() if (words := line.split()) and words[3:4] == [f"{first}:0"]]
+    templates = [
+        words
+        for line in ipvsadm("-Lnc").splitlines()
+        if (words := line.split()) and words[3:4] == [f"{first}:0"]
+    ]
     server = direct.real[("one", "two").index(here[0])]
-    assert [(words[0], words[4], words[5]) for words in templates] == [("TCP", f"{direct.vip}:80", f"{server}:80")]
+    assert [(words[0], words[4], words[5]) for words in templates] == [
+        ("TCP", f"{direct.vip}:80", f"{server}:80")
+    ]
     assert fields(ipvsadm("-Ln --persistent-conn"), f"{server}:80")[1] == "1"
 
 
@@ -196,7 +231,9 @@ def test_a_service_for_all_ports_of_a_persistent_client(direct: Network) -> None
 
 MARK = "iptables -t mangle -A PREROUTING -d 172.16.100.1 -i eth0 -p tcp --dport {} -j MARK --set-mark 8"
 # Where the kernel has no iptables.
-MARK_AT_THE_LINK = "tc filter add dev eth0 ingress protocol ip u32 match ip dport {} 0xffff action skbedit mark 8"
+MARK_AT_THE_LINK = (
+    "tc filter add dev eth0 ingress protocol ip u32 match ip dport {} 0xffff action skbedit mark 8"
+)
 
 
 def mark(*ports: int) -> None:
@@ -224,7 +261,10 @@ def test_a_persistent_firewall_mark_gives_both_ports_one_server(direct: Network)
 
 def test_weight_zero_takes_no_new_connection_and_keeps_the_old(nat: Network) -> None:
     table(nat, "-t {vip}:80 -s rr", "-r {real} -m")
-    old = {connection.server: connection for connection in (Connection(nat.vip, 80), Connection(nat.vip, 80))}
+    old = {
+        connection.server: connection
+        for connection in (Connection(nat.vip, 80), Connection(nat.vip, 80))
+    }
     try:
         assert sorted(old) == ["one", "two"]
         ipvsadm(f"-e -t {nat.vip}:80 -r {nat.real[0]} -m -w 0")
@@ -258,7 +298,9 @@ def test_an_upper_threshold_is_kept_to(nat: Network) -> None:
 
 
 def test_an_upper_threshold_set_for_a_busy_server(nat: Network) -> None:
-    """Kernels that bound thresholds look at its connections then; those before 2026's do so at its next one."""
+    """Kernels that bound thresholds look at its connections then; those before 2026's do so at its
+    next one.
+    """
     table(nat, "-t {vip}:80 -s rr", "-r {real} -m")
     connections = [Connection(nat.vip, 80) for _ in range(4)]
     try:
@@ -290,7 +332,8 @@ def test_statistics_agree_with_what_was_sent(nat: Network) -> None:
     table(nat, "-u {vip}:53 -s rr", "-r {real} -m")
     answers = ask_udp(nat.vip, 53, 10, b"x" * 72)
     assert Counter(answers) == {"one": 5, "two": 5}
-    # ten questions of 20 + 8 + 72 bytes, ten answers of 20 + 8 + 4 bytes; the kernel adds up every two seconds
+    # ten questions of 20 + 8 + 72 bytes, ten answers of 20 + 8 + 4 bytes; the kernel adds up every
+    # two seconds
     eventually(
         lambda: fields(ipvsadm("-Ln --stats"), f"{nat.vip}:53"),
         ["10", "10", "10", "1000", "320"],
@@ -309,7 +352,13 @@ def test_the_connection_list_shows_each_connection(nat: Network) -> None:
         servers = dict(zip(("one", "two"), nat.real, strict=True))
         rows = [line.split() for line in ipvsadm("-L -n -c").splitlines()[2:]]
         assert sorted([row[0], *row[2:]] for row in rows) == sorted(
-            ["TCP", "ESTABLISHED", f"172.16.100.10:{each.port}", f"{nat.vip}:80", f"{servers[each.server]}:80"]
+            [
+                "TCP",
+                "ESTABLISHED",
+                f"172.16.100.10:{each.port}",
+                f"{nat.vip}:80",
+                f"{servers[each.server]}:80",
+            ]
             for each in (first, second)
         )
 

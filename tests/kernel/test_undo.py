@@ -15,7 +15,18 @@ from pyipvsadm.change import desired, execute, plan, snapshot
 from pyipvsadm.cli import main_save
 from pyipvsadm.commands.apply import apply as _loaded  # noqa: F401  # in a child that would be many system calls
 from pyipvsadm.environment import World
-from pyipvsadm.model import AF_INET, FLUSH, MASQ, NEW_DEST, NEW_SERVICE, SET_DEST, TCP, Change, Destination, Service
+from pyipvsadm.model import (
+    AF_INET,
+    FLUSH,
+    MASQ,
+    NEW_DEST,
+    NEW_SERVICE,
+    SET_DEST,
+    TCP,
+    Change,
+    Destination,
+    Service,
+)
 from tests.kernel.netns import run_child, run_ours
 
 if TYPE_CHECKING:
@@ -68,9 +79,12 @@ class Timed(Kernel):
 
 @pytest.mark.usefixtures("netns")
 @pytest.mark.parametrize("servers", [0, 1])
-def test_a_large_refused_plan_is_undone_by_few_questions(servers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_refused_plan_is_undone_by_few_questions(
+    servers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "".join(
-        f"-A {selector(number)} -s rr\n" + f"-a {selector(number)} -r 10.2.0.1:80 -m\n" * servers for number in range(MANY)
+        f"-A {selector(number)} -s rr\n" + f"-a {selector(number)} -r 10.2.0.1:80 -m\n" * servers
+        for number in range(MANY)
     )
     undo = execute._undo
     seconds = 0.0
@@ -89,7 +103,10 @@ def test_a_large_refused_plan_is_undone_by_few_questions(servers: int, monkeypat
         table.seconds.clear()
         outcome = execute.carry_out(made, table)
         sending = table.seconds[0]
-        print(f"{MANY} new services with {servers} servers: sent in {sending:.2f} s, undone in {seconds:.2f} s", end=", ")
+        print(
+            f"{MANY} new services with {servers} servers: sent in {sending:.2f} s, undone in {seconds:.2f} s",
+            end=", ",
+        )
         print(f"{table.sent} messages of ours: {seconds / sending:.1f} times")
         assert (outcome.stands, outcome.undone) == ([], MANY * (1 + servers))
         assert table.services() == []
@@ -100,7 +117,9 @@ def test_a_large_refused_plan_is_undone_by_few_questions(servers: int, monkeypat
 
 @contextmanager
 def edited() -> Iterator[Callable[[], int]]:
-    """Another process that gives one server another weight ten times a second. What is given: how often it has."""
+    """Another process that gives one server another weight ten times a second. What is given: how
+    often it has.
+    """
     of, server = service(BUSY // 2), Destination(AF_INET, SERVER, 80, MASQ)
     counts, end = os.pipe()
     pid = os.fork()
@@ -130,7 +149,9 @@ def test_one_busy_weight_holds_up_nobody(tmp_path: Path) -> None:
     server = Destination(AF_INET, SERVER, 80, MASQ)
     with closing(Kernel()) as table:
         assert table.apply(Change(NEW_SERVICE, service(number)) for number in range(BUSY)) == []
-        assert table.apply(Change(NEW_DEST, service(number), server) for number in range(BUSY)) == []
+        assert (
+            table.apply(Change(NEW_DEST, service(number), server) for number in range(BUSY)) == []
+        )
     new = f"-A {selector(BUSY)} -s rr\n-a {selector(BUSY)} -r 10.2.0.1:80 -m\n"
     more = f"-A {selector(BUSY + 1)} -s rr\n"
     commands = [
@@ -146,7 +167,9 @@ def test_one_busy_weight_holds_up_nobody(tmp_path: Path) -> None:
             start = time.monotonic()
             done = run(words, rest, text)
             seconds = time.monotonic() - start
-            print(f"{words}: status {done.status} after {seconds:.1f} s, {edits()} edits meanwhile: {done.stderr.decode()!r}")
+            print(
+                f"{words}: status {done.status} after {seconds:.1f} s, {edits()} edits meanwhile: {done.stderr.decode()!r}"
+            )
             assert done.status == status, done
     assert done.stderr.decode().splitlines()[-1].startswith("refused: the table is as before")
     with closing(Kernel()) as table:

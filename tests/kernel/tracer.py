@@ -1,4 +1,5 @@
-"""A process stopped at each of its system calls (ptrace): to count them, or to kill it at a certain one.
+"""A process stopped at each of its system calls (ptrace): to count them, or to kill it at a certain
+one.
 
 Owns: the tracing. Must never know: what the process does.
 """
@@ -26,7 +27,8 @@ _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 
 
 def traced(body: Callable[[], int], kill_at: int = 0) -> tuple[int, int]:
-    """Run body in a fork: how often it stopped (before each system call and after it), and its status as waitpid gives it.
+    """Run body in a fork: how often it stopped (before each system call and after it), and its
+    status as waitpid gives it.
 
     kill_at: at that stop it is killed, before the call it is about to make is made.
     """
@@ -34,7 +36,8 @@ def traced(body: Callable[[], int], kill_at: int = 0) -> tuple[int, int]:
     if pid == 0:
         _libc.ptrace(PTRACE_TRACEME, 0, None, None)
         os.kill(os.getpid(), signal.SIGSTOP)
-        # Where coverage.py measures, its calls are not ours: it traces, and hangs its saving on os._exit.
+        # Where coverage.py measures, its calls are not ours: it traces, and hangs its saving on
+        # os._exit.
         sys.settrace(None)
         posix._exit(body())
     os.waitpid(pid, 0)

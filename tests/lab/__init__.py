@@ -1,1 +1,3 @@
-"""The lab: a real kernel with IPVS (Debian's user-mode Linux) that runs pytest inside, and what it says about it."""
+"""The lab: a real kernel with IPVS (Debian's user-mode Linux) that runs pytest inside, and what it
+says about it.
+"""

@@ -1,4 +1,6 @@
-"""One guest for people: `python -m tests.lab [OPTIONS] [-- PYTEST ARGUMENTS]`, ends with the status of what ran."""
+"""One guest for people: `python -m tests.lab [OPTIONS] [-- PYTEST ARGUMENTS]`, ends with the status
+of what ran.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,17 @@ def show(piece: bytes) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.lab", description="Run pytest in a guest with IPVS.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.lab", description="Run pytest in a guest with IPVS."
+    )
     parser.add_argument("--memory", default=Task.memory, help="of the guest (default %(default)s)")
-    parser.add_argument("--timeout", type=float, default=Task.timeout, help="seconds until it is killed")
+    parser.add_argument(
+        "--timeout", type=float, default=Task.timeout, help="seconds until it is killed"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the guest's folder under .lab")
-    parser.add_argument("--shell-command", default="", metavar="CMD", help="run this instead of pytest")
+    parser.add_argument(
+        "--shell-command", default="", metavar="CMD", help="run this instead of pytest"
+    )
     parser.add_argument("pytest", nargs="*", metavar="PYTEST ARGUMENTS", help="after --")
     given = parser.parse_args()
     if lack := missing():

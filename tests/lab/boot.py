@@ -1,9 +1,10 @@
 """Boots one guest and hands back what it left behind.
 
-Owns: the kernel's command line, the guest's folder under REPO/.lab, the host's time-out. Must never know: what runs
-inside, what it means (verdict.py).
+Owns: the kernel's command line, the guest's folder under REPO/.lab, the host's time-out. Must never
+know: what runs inside, what it means (verdict.py).
 
-A guest is a process group of its own: user-mode Linux signals its whole group when it dies, and the time-out kills it.
+A guest is a process group of its own: user-mode Linux signals its whole group when it dies, and the
+time-out kills it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ AVX512_FRAME = 4096  # more than a frame takes whose registers user-mode Linux 6
 
 # Of our environment, to the guest's tests.
 PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES", "IPVSADM_LOAD")
-MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")  # to all of its processes: coverage.py starts in each by itself
+# to all of its processes: coverage.py starts in each by itself
+MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")
 
 # Programs the guest needs, by the Debian package that brings them.
 PROGRAMS = {
@@ -88,21 +90,29 @@ def modules() -> Path:
 
 
 def has_more_registers() -> bool:
-    """Whether this processor has more registers than user-mode Linux 6.1 keeps of a process (AMX)."""
+    """Whether this processor has more registers than user-mode Linux 6.1 keeps of a process
+    (AMX).
+    """
     value = ctypes.CDLL(None).getauxval
     value.restype, value.argtypes = ctypes.c_ulong, (ctypes.c_ulong,)
     return bool(value(AT_MINSIGSTKSZ) > AVX512_FRAME)
 
 
 def surroundings() -> dict[str, str]:
-    """What the guest's kernel needs in its environment here: where a processor has too many registers, registers.c."""
+    """What the guest's kernel needs in its environment here: where a processor has too many
+    registers, registers.c.
+    """
     if not has_more_registers():
         return {}
     LAB.mkdir(exist_ok=True)
     source, library = Path(__file__).with_name("registers.c"), LAB / "registers.so"
     if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
         new = library.with_suffix(f".{secrets.token_hex(8)}")  # guests start side by side
-        subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", new, source], check=True, timeout=60)
+        subprocess.run(
+            ["cc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", new, source],
+            check=True,
+            timeout=60,
+        )
         new.rename(library)
     return {"LD_PRELOAD": str(library)}
 
@@ -115,7 +125,9 @@ def missing() -> str:
     if not kernel().exists() or not (modules() / "modules.dep").exists():
         lacks.append("user-mode-linux (kernel and modules)")
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    lacks += [package for program, package in PROGRAMS.items() if not shutil.which(program, path=path)]
+    lacks += [
+        package for program, package in PROGRAMS.items() if not shutil.which(program, path=path)
+    ]
     if has_more_registers() and not shutil.which("cc"):
         lacks.append("gcc")
     return f"the lab needs {', '.join(lacks)}; as root: {APT}" if lacks else ""
@@ -150,7 +162,9 @@ def boot(
         ),
     )
     try:
-        log, timed_out = watched(_command_line(run, task.memory), run, task.timeout, show, stopped, surroundings())
+        log, timed_out = watched(
+            _command_line(run, task.memory), run, task.timeout, show, stopped, surroundings()
+        )
         report = run / "report.json"
         text = report.read_text() if report.exists() else None
         for folder, name in ((run, "console"), (LAB, task.name)):
@@ -162,13 +176,17 @@ def boot(
 
 
 def _compile() -> None:
-    """Leave compiled modules for the guest: it is ten times slower at it and could not write them."""
+    """Leave compiled modules for the guest: it is ten times slower at it and could not write
+    them.
+    """
     for folder in ("pyipvsadm", "tests"):
         compileall.compile_dir(REPO / folder, quiet=2)
 
 
 def _command_line(run: Path, memory: str) -> list[str]:
-    """Words with = that the kernel does not know become the environment of init, words after -- its arguments."""
+    """Words with = that the kernel does not know become the environment of init, words after -- its
+    arguments.
+    """
     words = [
         str(kernel()), "rootfstype=hostfs", "rootflags=/", "rw", f"mem={memory}", "con=null", "con0=fd:0,fd:1",
         "quiet", "loglevel=3", "panic=-1", "selinux=0", "init=/bin/sh",
@@ -188,7 +206,9 @@ def watched(
     stopped: Callable[[], bool],
     environment: dict[str, str] | None = None,
 ) -> tuple[str, bool]:
-    """Run a kernel: its console, and whether it had to be killed. home is where it keeps its own files."""
+    """Run a kernel: its console, and whether it had to be killed. home is where it keeps its own
+    files.
+    """
     deadline = time.monotonic() + timeout
     log = bytearray()
     guest = subprocess.Popen(
@@ -196,7 +216,8 @@ def watched(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"HOME": str(home)} | (environment or {}),  # HOME: where user-mode Linux keeps its .uml
+        # HOME: where user-mode Linux keeps its .uml
+        env=os.environ | {"HOME": str(home)} | (environment or {}),
         start_new_session=True,
     )
     assert guest.stdout

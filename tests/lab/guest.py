@@ -1,6 +1,8 @@
-"""The runner inside the guest: `python -m tests.lab.guest RUN` does RUN/task.json and writes RUN/report.json.
+"""The runner inside the guest: `python -m tests.lab.guest RUN` does RUN/task.json and writes
+RUN/report.json.
 
-The report is a channel of its own: nothing that a test prints can be taken for it. It is written last, in one piece.
+The report is a channel of its own: nothing that a test prints can be taken for it. It is written
+last, in one piece.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ from pathlib import Path
 
 import pytest
 
-# The cache would be written beside the tests. A test that hangs says where before the host kills the guest.
+# The cache would be written beside the tests. A test that hangs says where before the host kills
+# the guest.
 OPTIONS = ["-p", "no:cacheprovider", "--color=no", "-o", "faulthandler_timeout=120"]
 
 
 class Counts:
-    """A pytest plugin: how many tests had which outcome (an error is one outside the test itself)."""
+    """A pytest plugin: how many tests had which outcome (an error is one outside the test
+    itself).
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,4 +1,6 @@
-"""A file made in a guest: `python -m MODULE inside` writes it below LAB_DIR, the only place there that is the host's too."""
+"""A file made in a guest: `python -m MODULE inside` writes it below LAB_DIR, the only place there
+that is the host's too.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,21 @@ from tests.lab.verdict import judge
 
 
 def made(module: str, name: str) -> str:
-    """What that module has written to LAB_DIR/name, its console shown meanwhile. Exits where it cannot be had."""
+    """What that module has written to LAB_DIR/name, its console shown meanwhile. Exits where it
+    cannot be had.
+    """
     if lack := missing():
         print(lack, file=sys.stderr)
         sys.exit(69)  # EX_UNAVAILABLE
     file = LAB / name
     file.unlink(missing_ok=True)
     command = shlex.join(["env", f"PYTHONPATH={REPO}", sys.executable, "-m", module, "inside"])
-    verdict = judge(boot(Task(name="record", command=command), lambda piece: sys.stdout.write(piece.decode(errors="replace"))))
+    verdict = judge(
+        boot(
+            Task(name="record", command=command),
+            lambda piece: sys.stdout.write(piece.decode(errors="replace")),
+        )
+    )
     print(f"record: {verdict}", file=sys.stderr)
     if verdict.exit_status() or not file.exists():
         sys.exit(verdict.exit_status() or 70)  # EX_SOFTWARE

@@ -1,11 +1,14 @@
-"""A newer kernel for the lab: `python -m tests.lab.newer SUITE COMMAND...` runs COMMAND with the kernel of another Debian suite.
+"""A newer kernel for the lab: `python -m tests.lab.newer SUITE COMMAND...` runs COMMAND with the
+kernel of another Debian suite.
 
-Owns: where that kernel comes from, and what it needs to start on an older machine. Must never know: what is run on it.
+Owns: where that kernel comes from, and what it needs to start on an older machine. Must never know:
+what is run on it.
 
-Debian's later suites (stable, unstable) carry newer `user-mode-linux` packages. They are taken from the mirror that this machine
-itself is set up with, checked by Debian's keys, and unpacked under .lab; nothing is installed. Such a kernel wants a newer C
-library than the machine has. It cannot be handed to that library's loader as an argument (it takes the memory behind itself for
-its own, and there the loader would lie), so a copy of it names that loader instead.
+Debian's later suites (stable, unstable) carry newer `user-mode-linux` packages. They are taken from
+the mirror that this machine itself is set up with, checked by Debian's keys, and unpacked under
+.lab; nothing is installed. Such a kernel wants a newer C library than the machine has. It cannot be
+handed to that library's loader as an argument (it takes the memory behind itself for its own, and
+there the loader would lie), so a copy of it names that loader instead.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ PT_INTERP = 3  # elf.h
 
 
 def fetched(suite: str) -> Path:
-    """The folder of a suite's kernel: `linux` to start it, `modules`. Made once; remove it to have a newer one."""
+    """The folder of a suite's kernel: `linux` to start it, `modules`. Made once; remove it to have
+    a newer one.
+    """
     place = LAB / f"kernel-{suite}"
     if not place.exists():
         LAB.mkdir(exist_ok=True)
@@ -47,7 +52,9 @@ def _mirror() -> str:
     """Where this machine gets its Debian from."""
     wanted = ["Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"]
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]
-    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+    found = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=60
+    ).stdout.split()
     if not found:
         sys.exit("this machine's apt sources have no Debian (or it has no lists: apt-get update)")
     return found[0]
@@ -66,7 +73,11 @@ def _unpack(suite: str, place: Path) -> None:
         "Dir::Cache": place / "apt/cache",
         "APT::Sandbox::User": "root",
     }
-    apt = ["apt-get", "--quiet=2", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
+    apt = [
+        "apt-get",
+        "--quiet=2",
+        *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
+    ]
     for words in (["update"], ["download", *PACKAGES]):
         subprocess.run([*apt, *words], check=True, cwd=place / "apt", timeout=600)
     for package in (place / "apt").glob("*.deb"):
@@ -75,11 +86,15 @@ def _unpack(suite: str, place: Path) -> None:
 
 
 def _startable(new: Path, place: Path) -> None:
-    """new/linux: starts the kernel with the C library that came along, once new has become place."""
+    """new/linux: starts the kernel with the C library that came along, once new has become
+    place.
+    """
     (library,) = new.glob(f"root/usr/lib/*/{LOADER}")
     folder = place / library.parent.relative_to(new)
     kernel = new / "linux.uml"
-    kernel.write_bytes(with_loader((new / "root/usr/bin/linux.uml").read_bytes(), str(folder / LOADER)))
+    kernel.write_bytes(
+        with_loader((new / "root/usr/bin/linux.uml").read_bytes(), str(folder / LOADER))
+    )
     start = new / "linux"
     start.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{folder}" exec "{place / kernel.name}" "$@"\n')
     for program in (kernel, start):
@@ -87,7 +102,9 @@ def _startable(new: Path, place: Path) -> None:
 
 
 def with_loader(program: bytes, loader: str) -> bytes:
-    """A program (ELF, 64 bits) that asks for another loader, whose name stands behind all else in its file."""
+    """A program (ELF, 64 bits) that asks for another loader, whose name stands behind all else in
+    its file.
+    """
     name = os.fsencode(loader) + b"\0"
     changed = bytearray(program)
     (headers,) = struct.unpack_from("=Q", program, 32)  # e_phoff

@@ -1,4 +1,6 @@
-"""The tests that need a kernel, seen from the host: four guests, one a processor, one test for the verdict on each."""
+"""The tests that need a kernel, seen from the host: four guests, one a processor, one test for the
+verdict on each.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,26 @@ if TYPE_CHECKING:
 
     from tests.lab.verdict import Left
 
-# What has a guest of its own, by its files: what takes long, as it starts hundreds of processes, or its patients do not answer.
-# All the rest is in one more, which takes longest and starts first.
+# What has a guest of its own, by its files: what takes long, as it starts hundreds of processes, or
+# its patients do not answer. All the rest is in one more, which takes longest and starts first.
 KERNEL = "tests/kernel"
 APART = {
     "doctor": ["test_doctor.py"],
-    "clusters": ["test_recipes.py", "test_failover.py", "test_keepalived.py", "test_netns.py", "test_ansible.py"],
+    "clusters": [
+        "test_recipes.py",
+        "test_failover.py",
+        "test_keepalived.py",
+        "test_netns.py",
+        "test_ansible.py",
+    ],
     "reference": ["test_reference.py"],
 }
 PLAN = {
-    "traffic": [KERNEL, "tests/contract", *(f"--ignore={KERNEL}/{file}" for files in APART.values() for file in files)],
+    "traffic": [
+        KERNEL,
+        "tests/contract",
+        *(f"--ignore={KERNEL}/{file}" for files in APART.values() for file in files),
+    ],
     **{name: [f"{KERNEL}/{file}" for file in files] for name, files in APART.items()},
 }
 
@@ -48,7 +60,9 @@ def guests() -> Iterator[dict[str, Future[Left]]]:
         try:
             yield {
                 name: pool.submit(
-                    boot, Task(name=name, pytest=["--durations=5", *arguments], timeout=timeout), stopped=stop.is_set
+                    boot,
+                    Task(name=name, pytest=["--durations=5", *arguments], timeout=timeout),
+                    stopped=stop.is_set,
                 )
                 for name, arguments in PLAN.items()
             }
@@ -62,7 +76,10 @@ def test_guest(guests: dict[str, Future[Left]], name: str) -> None:
     verdict = judge(left)
     print(f"guest {name}: {verdict}")
     if verdict.kind != PASSED:
-        pytest.fail(f"guest {name}: {verdict} (whole console: .lab/{name}.log)\n{tail(left.log)}", pytrace=False)
+        pytest.fail(
+            f"guest {name}: {verdict} (whole console: .lab/{name}.log)\n{tail(left.log)}",
+            pytrace=False,
+        )
 
 
 def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +88,9 @@ def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
     assert "apt-get install user-mode-linux" in missing()
 
 
-def test_what_a_processor_with_more_registers_needs_is_made_on_any(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_a_processor_with_more_registers_needs_is_made_on_any(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(booting, "LAB", tmp_path)
     monkeypatch.setattr(booting, "has_more_registers", lambda: True)
     for _ in range(2):  # made once, then found

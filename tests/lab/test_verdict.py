@@ -1,7 +1,8 @@
-"""The verdict on guests that were: logs/NAME.log is a console, logs/NAME.report the report, if it came to one.
+"""The verdict on guests that were: logs/NAME.log is a console, logs/NAME.report the report, if it
+came to one.
 
-To record one: `python -m tests.lab --keep -- ...`, then take console.log and report.json from the folder it leaves,
-with the place of the repository and the token replaced.
+To record one: `python -m tests.lab --keep -- ...`, then take console.log and report.json from the
+folder it leaves, with the place of the repository and the token replaced.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ def left(name: str, *, timed_out: bool = False, token: str = "right") -> Left:
 )
 def test_a_recorded_guest(name: str, kind: str, status: int, reason: str) -> None:
     verdict = judge(left(name))
-    assert (verdict.kind, verdict.exit_status(), str(verdict)) == (kind, status, f"{kind}: {reason}")
+    assert (verdict.kind, verdict.exit_status(), str(verdict)) == (
+        kind,
+        status,
+        f"{kind}: {reason}",
+    )
 
 
 def test_a_hang() -> None:
@@ -98,7 +103,9 @@ def test_other_shapes_are_no_report(report: str) -> None:
     ],
 )
 def test_counts_and_status_must_agree_on_success(counts: str, status: int, kind: str) -> None:
-    verdict = judge(Left("right", f'{{"token": "right", "status": {status}, "counts": {counts}}}', ""))
+    verdict = judge(
+        Left("right", f'{{"token": "right", "status": {status}, "counts": {counts}}}', "")
+    )
     assert verdict.kind == kind
     assert (verdict.exit_status() == 0) is (kind == PASSED)
 

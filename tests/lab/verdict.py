@@ -1,8 +1,8 @@
 """What became of a guest: a pure function from what it left behind to a verdict.
 
-Owns: the shape of the report that the guest's runner writes, and the rule that silence is failure. Must never know: how
-a guest is booted. A test that failed (FAILED) is not a lab that broke (BROKEN): the first speaks about the program, the
-second about nothing.
+Owns: the shape of the report that the guest's runner writes, and the rule that silence is failure.
+Must never know: how a guest is booted. A test that failed (FAILED) is not a lab that broke
+(BROKEN): the first speaks about the program, the second about nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ NO_TESTS = 5  # pytest's own status for it
 
 @dataclass(frozen=True)
 class Left:
-    """What a guest left behind: its report (None: it wrote none), its console, and whether the host had to kill it."""
+    """What a guest left behind: its report (None: it wrote none), its console, and whether the host
+    had to kill it.
+    """
 
     token: str
     report: str | None
@@ -34,7 +36,9 @@ class Left:
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: PASSED, FAILED or BROKEN. status: of pytest or of the command, None where none was learnt."""
+    """kind: PASSED, FAILED or BROKEN. status: of pytest or of the command, None where none was
+    learnt.
+    """
 
     kind: str
     reason: str
@@ -53,9 +57,13 @@ class Verdict:
 
 
 def judge(left: Left) -> Verdict:
-    """The verdict on a guest. Only a whole report with the right token and at least one executed test is a success."""
+    """The verdict on a guest. Only a whole report with the right token and at least one executed
+    test is a success.
+    """
     if left.timed_out:
-        return Verdict(BROKEN, "the guest did not end in time and was killed" + _last_words(left.log))
+        return Verdict(
+            BROKEN, "the guest did not end in time and was killed" + _last_words(left.log)
+        )
     if left.report is None:
         return Verdict(BROKEN, "the guest ended without a report" + _last_words(left.log))
     try:
@@ -67,10 +75,14 @@ def judge(left: Left) -> Verdict:
     if token != left.token:
         return Verdict(BROKEN, "the report is not this guest's: its token differs")
     if not left.tests_expected:
-        return Verdict(FAILED if status else PASSED, f"the command ended with status {status}", status)
+        return Verdict(
+            FAILED if status else PASSED, f"the command ended with status {status}", status
+        )
     executed = sum(counts.get(name, 0) for name in ("passed", "failed", "xfailed", "xpassed"))
     if not executed and not counts.get("error"):
-        return Verdict(BROKEN, f"no test was executed (pytest's status {status})", status or NO_TESTS, counts)
+        return Verdict(
+            BROKEN, f"no test was executed (pytest's status {status})", status or NO_TESTS, counts
+        )
     if status or counts.get("failed") or counts.get("error"):
         return Verdict(FAILED, f"pytest ended with status {status}", status or 1, counts)
     return Verdict(PASSED, "pytest ended with status 0", status, counts)
@@ -85,7 +97,9 @@ def _last_words(log: str) -> str:
 
 
 def tail(log: str) -> str:
-    """The end of a console, where pytest writes its failures and their summary, saying how much it leaves out."""
+    """The end of a console, where pytest writes its failures and their summary, saying how much it
+    leaves out.
+    """
     text = "\n".join(log.splitlines()[-TAIL_LINES:])[-TAIL_CHARACTERS:]
     hidden = len(log.rstrip("\n")) - len(text)
     return (f"[{hidden} characters before]\n" if hidden > 0 else "") + text

@@ -1,4 +1,6 @@
-"""The manual pages as tests read them: sections, examples, and macros of mdoc as plain text (those that our pages use)."""
+"""The manual pages as tests read them: sections, examples, and macros of mdoc as plain text (those
+that our pages use).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ FOLDER = Path(__file__).parents[2] / "man"
 PAGES = {path.stem: path.read_text() for path in sorted(FOLDER.glob("*.8"))}
 
 _ESCAPES = {"\\-": "-", "\\e": "\\", "\\(aq": "'", "\\fB": "", "\\fP": "", "\\&": ""}
-_OPENS = {"Op": ("[", "]"), "Brq": ("{", "}"), "Pq": ("(", ")"), "Ql": ("", ""), "D1": ("", ""), "Oo": ("[", ""), "Oc": ("]", "")}
+_OPENS = {
+    "Op": ("[", "]"),
+    "Brq": ("{", "}"),
+    "Pq": ("(", ")"),
+    "Ql": ("", ""),
+    "D1": ("", ""),
+    "Oo": ("[", ""),
+    "Oc": ("]", ""),
+}
 
 
 def unescaped(line: str) -> str:
@@ -18,7 +28,9 @@ def unescaped(line: str) -> str:
 
 
 def plain(line: str) -> str:
-    """A line of macros as mandoc shows it: `.It Fl p , Fl -persistent Op Ar SECONDS` is `-p, --persistent [SECONDS]`."""
+    """A line of macros as mandoc shows it: `.It Fl p , Fl -persistent Op Ar SECONDS` is `-p,
+    --persistent [SECONDS]`.
+    """
     said, end, glued, flag = "", "", True, False
     for word in line.removeprefix(".").split():
         if word in ("It", "Nm", "Ar", "Cm", "Li", "Ev", "Pa", "Sx", "Va", "Em", "Xr"):
@@ -33,14 +45,20 @@ def plain(line: str) -> str:
             glued = word != "Oc"
             flag = False
         else:
-            said += ("" if glued or word in ",.;:)" else " ") + ("-" if flag and word not in ",.;:)" else "") + unescaped(word)
+            said += (
+                ("" if glued or word in ",.;:)" else " ")
+                + ("-" if flag and word not in ",.;:)" else "")
+                + unescaped(word)
+            )
             glued = word == "("
     return said + end
 
 
 def text(page: str) -> str:
     """All of a page, a line each, macros made plain."""
-    return "\n".join(plain(line) if line.startswith(".") else unescaped(line) for line in page.splitlines())
+    return "\n".join(
+        plain(line) if line.startswith(".") else unescaped(line) for line in page.splitlines()
+    )
 
 
 def section(page: str, title: str) -> str:
@@ -50,4 +68,7 @@ def section(page: str, title: str) -> str:
 
 def literals(source: str) -> list[str]:
     """What stands there to be typed: blocks of shell commands."""
-    return [unescaped(block) for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", source, re.MULTILINE | re.DOTALL)]
+    return [
+        unescaped(block)
+        for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", source, re.MULTILINE | re.DOTALL)
+    ]

@@ -1,4 +1,6 @@
-"""The manual pages as people see them: mandoc finds no fault, 80 columns hold them in both of Debian's readers, examples work."""
+"""The manual pages as people see them: mandoc finds no fault, 80 columns hold them in both of
+Debian's readers, examples work.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,11 @@ def test_mandoc_finds_no_fault(name: str) -> None:
     need_program("mandoc")
     # References to pages that this machine has not are no fault; they go to standard error.
     done = subprocess.run(
-        ["mandoc", "-T", "lint", "-W", "style", FOLDER / f"{name}.8"], check=False, capture_output=True, text=True, timeout=60
+        ["mandoc", "-T", "lint", "-W", "style", FOLDER / f"{name}.8"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.stdout == ""
 
@@ -44,7 +50,9 @@ def test_shown_in_80_columns(reader: str, name: str) -> None:
     need_program(reader)
     environ = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "MANWIDTH": "80", "TERM": "dumb"}
     command = [*READERS[reader], str(FOLDER / f"{name}.8")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environ, timeout=60, check=True
+    )
     shown = re.sub(".\b", "", done.stdout)  # bold and underlined are overstruck
     assert done.stderr == ""
     assert max(map(len, shown.splitlines())) <= 80
@@ -55,7 +63,8 @@ def test_shown_in_80_columns(reader: str, name: str) -> None:
         assert line in shown
 
 
-# After the main page's examples: what draining had written, the examples of jq, and the table as it is now.
+# After the main page's examples: what draining had written, the examples of jq, and the table as it
+# is now.
 AFTER = """
 cmp undo - <<< 'ipvsadm -e -t 10.0.0.1:80 -r 192.168.10.8:8080 --keep -w 2'
 {jq}
@@ -66,7 +75,9 @@ APPLIED = "0 added, 1 changed, 0 removed, 7 unchanged"
 
 @pytest.mark.parametrize("name", PAGES)
 def test_examples_work(name: str, tmp_path: Path) -> None:
-    """All of a page's examples in a row, on a table in a file as the page says, by a shell that ends at the first that fails."""
+    """All of a page's examples in a row, on a table in a file as the page says, by a shell that
+    ends at the first that fails.
+    """
     need_program("jq")
     environ = {
         "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
@@ -77,7 +88,9 @@ def test_examples_work(name: str, tmp_path: Path) -> None:
     if name == "ipvsadm":
         script += AFTER.format(jq="".join(literals(section(PAGES[name], "JSON"))))
     command = ["bash", "-eu", "-o", "pipefail", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=120, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=120, check=False
+    )
     told = re.compile("this (changes|saves) the embedded table")  # to root alone
     said = [line for line in done.stderr.splitlines() if not told.search(line)]
     if name == "ipvsadm":
@@ -90,6 +103,8 @@ def test_examples_work(name: str, tmp_path: Path) -> None:
 def test_what_make_try_shows() -> None:
     environ = {"PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
     command = ["sh", str(FOLDER.parent / "docs" / "try.sh")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environ, timeout=120, check=False
+    )
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, APPLIED.replace("7", "2"))
     assert len(done.stdout.splitlines()) <= 24  # a screen

@@ -1,8 +1,10 @@
 """What kernels have answered, byte for byte, with what the reference made of the same tables.
 
-Owns: the form of recorded/KERNEL.json, and what "the same request" is. Must never know: what is asked (table.py), sockets.
+Owns: the form of recorded/KERNEL.json, and what "the same request" is. Must never know: what is
+asked (table.py), sockets.
 
-A request is known by its bytes with sequence numbers from 0 on; its answers are the datagrams in their order, numbered likewise.
+A request is known by its bytes with sequence numbers from 0 on; its answers are the datagrams in
+their order, numbered likewise.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def first_number(messages: bytes) -> int:
 
 @dataclass
 class Table:
-    """file: /proc/net/ip_vs. answers: to each step, the reference's. exchanges: (request, datagrams), numbered from 0."""
+    """file: /proc/net/ip_vs. answers: to each step, the reference's. exchanges: (request,
+    datagrams), numbered from 0.
+    """
 
     file: bytes = b""
     answers: list[tuple[str, Answer]] = field(default_factory=list)
@@ -68,10 +72,18 @@ def dump(kernel: str, tables: dict[str, Table]) -> str:
         found["tables"][name] = {
             "file": table.file.decode("ascii").splitlines(keepends=True),
             "reference": [
-                {"run": step, "status": each.status, "stdout": each.stdout.splitlines(keepends=True), "stderr": each.stderr}
+                {
+                    "run": step,
+                    "status": each.status,
+                    "stdout": each.stdout.splitlines(keepends=True),
+                    "stderr": each.stderr,
+                }
                 for step, each in table.answers
             ],
-            "exchanges": {sent.hex(): [data.hex() for data in answers] for sent, answers in table.exchanges.items()},
+            "exchanges": {
+                sent.hex(): [data.hex() for data in answers]
+                for sent, answers in table.exchanges.items()
+            },
         }
     return json.dumps(found, indent=0) + "\n"
 
@@ -80,8 +92,14 @@ def load(file: Path) -> dict[str, Table]:
     return {
         name: Table(
             "".join(kept["file"]).encode("ascii"),
-            [(each["run"], Answer(each["status"], "".join(each["stdout"]), each["stderr"])) for each in kept["reference"]],
-            {bytes.fromhex(sent): list(map(bytes.fromhex, answers)) for sent, answers in kept["exchanges"].items()},
+            [
+                (each["run"], Answer(each["status"], "".join(each["stdout"]), each["stderr"]))
+                for each in kept["reference"]
+            ],
+            {
+                bytes.fromhex(sent): list(map(bytes.fromhex, answers))
+                for sent, answers in kept["exchanges"].items()
+            },
         )
         for name, kept in json.loads(file.read_text())["tables"].items()
     }

@@ -1,6 +1,7 @@
 """What is asked of each kernel, and of which tables.
 
-Owns: the rules, the traffic, the commands. Must never know: how answers are kept or replayed (recording.py).
+Owns: the rules, the traffic, the commands. Must never know: how answers are kept or replayed
+(recording.py).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from pyipvsadm.backends.kernel import Kernel
 
-# Enough servers and services that a dump comes in several datagrams (11 services or 10 servers fill the first).
+# Enough servers and services that a dump comes in several datagrams (11 services or 10 servers fill
+# the first).
 RULES = "".join(
     f"{line}\n"
     for line in (
@@ -52,12 +54,35 @@ RULES = "".join(
     )
 )
 
-VIEWS = ("", "--stats", "--rate", "--stats --exact", "--rate --exact", "--thresholds", "--persistent-conn", "--tun-info")
-ONE = ("-t 127.0.0.1:81", "-u 127.0.0.1:9", "-u [fd00::1]:9", "-f 7", "-f 2147483647 -6", "-u 127.0.0.1:5060")
+VIEWS = (
+    "",
+    "--stats",
+    "--rate",
+    "--stats --exact",
+    "--rate --exact",
+    "--thresholds",
+    "--persistent-conn",
+    "--tun-info",
+)
+ONE = (
+    "-t 127.0.0.1:81",
+    "-u 127.0.0.1:9",
+    "-u [fd00::1]:9",
+    "-f 7",
+    "-f 2147483647 -6",
+    "-u 127.0.0.1:5060",
+)
 
 # By what they are asked of. Nothing of it changes a table: what would is refused.
 STEPS: dict[str, tuple[Step, ...]] = {
-    "empty": (run("-L -n"), run("-S -n"), run("-L --timeout"), run("-L --daemon"), run("-Ln -f 1"), run("-d -f 1 -r 10.0.0.2")),
+    "empty": (
+        run("-L -n"),
+        run("-S -n"),
+        run("-L --timeout"),
+        run("-L --daemon"),
+        run("-Ln -f 1"),
+        run("-d -f 1 -r 10.0.0.2"),
+    ),
     "full": (
         *(run(f"-L -n {view}") for view in VIEWS),
         *(run(f"-L -n {name} --stats") for name in ONE),
@@ -69,11 +94,16 @@ STEPS: dict[str, tuple[Step, ...]] = {
         run("-d -f 7 -r 10.0.0.3"),
         run("-D -t 10.0.0.8:80"),
         run("-Z -f 9"),
-        run("--start-daemon master --mcast-interface lo"),  # not beside a server of the other family
+        # not beside a server of the other family
+        run("--start-daemon master --mcast-interface lo"),
         run("--stop-daemon backup"),
         restore("-A -f 7\n-a -f 9 -r 10.0.0.2\n-D -f 9\n"),
     ),
-    "daemons": (run("-L --daemon"), run("-L --timeout"), run("--start-daemon master --mcast-interface lo")),
+    "daemons": (
+        run("-L --daemon"),
+        run("-L --timeout"),
+        run("--start-daemon master --mcast-interface lo"),
+    ),
 }
 DAEMONS = (
     "--start-daemon master --mcast-interface lo --syncid 7 --sync-maxlen 1400 --mcast-group 224.0.0.9 --mcast-port 9000",
@@ -89,11 +119,15 @@ PATIENCE = 60.0
 def set_up() -> None:
     """IPv6 addresses for the present namespace's lo."""
     for address in ("fd00::1", "fd00::2"):
-        subprocess.run(["ip", "-6", "addr", "add", f"{address}/128", "dev", "lo", "nodad"], check=True)
+        subprocess.run(
+            ["ip", "-6", "addr", "add", f"{address}/128", "dev", "lo", "nodad"], check=True
+        )
 
 
 def traffic(table: Kernel) -> Iterator[None]:
-    """Connections that stay while this generator does, and datagrams, all of them counted; then counting is stopped."""
+    """Connections that stay while this generator does, and datagrams, all of them counted; then
+    counting is stopped.
+    """
     sockets = []
     for family, address, port in LISTENERS:
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -103,11 +137,15 @@ def traffic(table: Kernel) -> Iterator[None]:
     sockets += [socket.create_connection(client, PATIENCE) for client in CLIENTS]
     for (host, port), count in DATAGRAMS.items():
         for _ in range(count):
-            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as client:
+            with socket.socket(
+                socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
+            ) as client:
                 client.sendto(b"x" * 100, (host, port))
     deadline = time.monotonic() + PATIENCE
     # The kernel adds up every two seconds; what rests on the last sum has its rates then.
-    while sum(service.stats[0] for service in table.services()) < len(CLIENTS) + sum(DATAGRAMS.values()):
+    while sum(service.stats[0] for service in table.services()) < len(CLIENTS) + sum(
+        DATAGRAMS.values()
+    ):
         assert time.monotonic() < deadline, table.services()
         time.sleep(0.1)
     Path("/proc/sys/net/ipv4/vs/run_estimation").write_text("0")

@@ -1,9 +1,11 @@
-"""A shell on a pseudo-terminal: what is typed, what appears, and what is on its command line after TAB.
+"""A shell on a pseudo-terminal: what is typed, what appears, and what is on its command line after
+TAB.
 
-Owns: the three shells' start (no files of the user's, our stub loaded, a key that prints the command line), bounded waits.
-Must never know: what completes to what.
+Owns: the three shells' start (no files of the user's, our stub loaded, a key that prints the
+command line), bounded waits. Must never know: what completes to what.
 
-A shell takes its keys one after the other, so that what it prints for the key after TAB comes after all that TAB has done.
+A shell takes its keys one after the other, so that what it prints for the key after TAB comes after
+all that TAB has done.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ KILL = "\x05\x15"  # C-e, C-u: the line is emptied
 BACK = "\x02"  # C-b: one character to the left
 SHOW = "\x14"  # C-t: the line is printed between marks
 
-# What a shell is started with, and what it is told first. Marks are put together there, so that typing them does not show them.
+# What a shell is started with, and what it is told first. Marks are put together there, so that
+# typing them does not show them.
 SHELLS = {
     "bash": (
         ["bash", "--norc", "--noprofile", "-i"],
@@ -68,7 +71,9 @@ SHELLS = {
         ],
     ),
 }
-_ESCAPES = re.compile(r"\x1b(\[[0-9;?<=>]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=>78cDMEH])|\x0f|\x0e")
+_ESCAPES = re.compile(
+    r"\x1b(\[[0-9;?<=>]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=>78cDMEH])|\x0f|\x0e"
+)
 
 
 class Shell:
@@ -100,7 +105,8 @@ class Shell:
         os.waitpid(self._pid, 0)
 
     def complete(self, line: str, *shown: str) -> tuple[str, str]:
-        """Type a line and TAB where `^` is (else at its end): (what appears then, what is on the command line).
+        """Type a line and TAB where `^` is (else at its end): (what appears then, what is on the
+        command line).
 
         shown: what must appear before the command line is asked for.
         """

@@ -1,6 +1,7 @@
 """The three shells themselves: TAB on a terminal, each with our stub and nothing else.
 
-What is offered where is held in tests/unit/test_candidates.py; here it is how words get into a shell and back on its line.
+What is offered where is held in tests/unit/test_candidates.py; here it is how words get into a
+shell and back on its line.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ BRACKETS = str.maketrans({"[": "\\[", "]": "\\]"})  # zsh and fish quote them, b
 DESCRIBED = {"bash": "{0}", "zsh": "{0} -- {1}", "fish": "{0} ({1})"}
 PLACES = {"FOLDER": "", "SCRIPTS": sysconfig.get_path("scripts")}
 
-# (line, what is on the line after TAB). `^` is the cursor; a word that goes on ends without a blank.
+# (line, what is on the line after TAB). `^` is the cursor; a word that goes on ends without a
+# blank.
 COMPLETED: list[tuple[str, str]] = [
     ("ipvsadm --zer", "ipvsadm --zero "),
     ("ipvsadm -", "ipvsadm -"),
@@ -44,7 +46,10 @@ COMPLETED: list[tuple[str, str]] = [
     ("true; ipvsadm --zer", "true; ipvsadm --zero "),
     ("LANG=C ipvsadm --zer", "LANG=C ipvsadm --zero "),
     ("ipvsadm -A --sched-", "ipvsadm -A --sched-flags "),
-    ("ipvsadm -A -t 10.0.0.9:80 -s nq -p 5 -M 1 --p", "ipvsadm -A -t 10.0.0.9:80 -s nq -p 5 -M 1 --pe "),
+    (
+        "ipvsadm -A -t 10.0.0.9:80 -s nq -p 5 -M 1 --p",
+        "ipvsadm -A -t 10.0.0.9:80 -s nq -p 5 -M 1 --pe ",
+    ),
     ("ipvsadm -A -t 10.0.0.9:80 -s wl", "ipvsadm -A -t 10.0.0.9:80 -s wlc "),
     ("ipvsadm -A -s sh -b sh-f", "ipvsadm -A -s sh -b sh-fallback "),
     ("ipvsadm -A -s sh -b sh-fallback,", "ipvsadm -A -s sh -b sh-fallback,sh-port "),
@@ -60,22 +65,43 @@ COMPLETED: list[tuple[str, str]] = [
     ("ipvsadm -D -t \\[2001:db8:", "ipvsadm -D -t [2001:db8::1]:80 "),
     ("ipvsadm -D -t [2001:db8::1]:", "ipvsadm -D -t [2001:db8::1]:80 "),
     ("ipvsadm -D -t '[2001:", "ipvsadm -D -t '[2001:db8::1]:80' "),
-    ("ipvsadm -d -t '[2001:db8::1]:80' -r ", "ipvsadm -d -t '[2001:db8::1]:80' -r [2001:db8::8]:80 "),
+    (
+        "ipvsadm -d -t '[2001:db8::1]:80' -r ",
+        "ipvsadm -d -t '[2001:db8::1]:80' -r [2001:db8::8]:80 ",
+    ),
     ("ipvsadm -d -t 10.0.0.1:80 -r 192.168.0.9", "ipvsadm -d -t 10.0.0.1:80 -r 192.168.0.9:8080 "),
-    ("ipvsadm -d -t 10.0.0.1:80 -r 192.168.0.9:8", "ipvsadm -d -t 10.0.0.1:80 -r 192.168.0.9:8080 "),
-    ("ipvsadm -a -t 10.0.0.1:443 -r 192.168.0.8:", "ipvsadm -a -t 10.0.0.1:443 -r 192.168.0.8:8080 "),
+    (
+        "ipvsadm -d -t 10.0.0.1:80 -r 192.168.0.9:8",
+        "ipvsadm -d -t 10.0.0.1:80 -r 192.168.0.9:8080 ",
+    ),
+    (
+        "ipvsadm -a -t 10.0.0.1:443 -r 192.168.0.8:",
+        "ipvsadm -a -t 10.0.0.1:443 -r 192.168.0.8:8080 ",
+    ),
     ("ipvsadm -d -f ", "ipvsadm -d -f 5 "),
     ("ipvsadm -a -i --tun-type gu", "ipvsadm -a -i --tun-type gue "),
     ("ipvsadm --start-daemon m", "ipvsadm --start-daemon master "),
     ("ipvsadm --start-daemon=b", "ipvsadm --start-daemon=backup "),
-    ("ipvsadm --start-daemon master --mcast-interface l", "ipvsadm --start-daemon master --mcast-interface lo "),
+    (
+        "ipvsadm --start-daemon master --mcast-interface l",
+        "ipvsadm --start-daemon master --mcast-interface lo ",
+    ),
     ("ipvsadm --help add-serve", "ipvsadm --help add-server "),
     # tables and files
     ("ipvsadm --backend memory:FOLDER/tab", "ipvsadm --backend memory:FOLDER/table "),
     ("ipvsadm --backend memory:FOLDER/et", "ipvsadm --backend memory:FOLDER/etc/"),
-    ("ipvsadm --backend=memory:FOLDER/other -D -t 10", "ipvsadm --backend=memory:FOLDER/other -D -t 10.9.9.9:9 "),
-    ("ipvsadm --backend memory:FOLDER/damaged -D -t 10", "ipvsadm --backend memory:FOLDER/damaged -D -t 10"),
-    ("ipvsadm --backend memory:FOLDER/damaged -D --ud", "ipvsadm --backend memory:FOLDER/damaged -D --udp-service "),
+    (
+        "ipvsadm --backend=memory:FOLDER/other -D -t 10",
+        "ipvsadm --backend=memory:FOLDER/other -D -t 10.9.9.9:9 ",
+    ),
+    (
+        "ipvsadm --backend memory:FOLDER/damaged -D -t 10",
+        "ipvsadm --backend memory:FOLDER/damaged -D -t 10",
+    ),
+    (
+        "ipvsadm --backend memory:FOLDER/damaged -D --ud",
+        "ipvsadm --backend memory:FOLDER/damaged -D --udp-service ",
+    ),
     ("ipvsadm --backend kernel -D -t 192.0.2.", "ipvsadm --backend kernel -D -t 192.0.2."),
     ("ipvsadm --backend kernel -D --ud", "ipvsadm --backend kernel -D --udp-service "),
     ("ipvsadm-save -f FOLDER/a", "ipvsadm-save -f FOLDER/a\\ b "),
@@ -87,7 +113,8 @@ COMPLETED: list[tuple[str, str]] = [
     ("ipvsadm-restore --ne", "ipvsadm-restore --netns "),
 ]
 
-# (line, the candidates with their descriptions, what is not among them). Of a beginning that all have fish shows little.
+# (line, the candidates with their descriptions, what is not among them). Of a beginning that all
+# have fish shows little.
 SHOWN: list[tuple[str, list[tuple[str, str]], list[str]]] = [
     ("ipvsadm ", [("--add-service", "add a virtual service, -A"), ("--zero", "")], ["--tcp-service"]),
     ("ipvsadm --add-serv", [("-add-service", "add a virtual service, -A"), ("-add-server", "")], ["--edit"]),
@@ -107,7 +134,10 @@ SHOWN: list[tuple[str, list[tuple[str, str]], list[str]]] = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("shells")
     for file, rules in (("table", RULES), ("other", "-A -t 10.9.9.9:9\n")):
-        assert main(["--backend", f"memory:{place / file}", "-R"], FakeWorld(stdin=rules.encode())) == 0
+        assert (
+            main(["--backend", f"memory:{place / file}", "-R"], FakeWorld(stdin=rules.encode()))
+            == 0
+        )
     (place / "damaged").write_text("what is this\n")
     (place / "a b").touch()
     (place / "etc").mkdir()
@@ -136,7 +166,10 @@ def shell(request: pytest.FixtureRequest, folder: Path) -> Iterator[Shell]:
 
 @pytest.mark.parametrize(("line", "expected"), COMPLETED, ids=[line for line, _ in COMPLETED])
 def test_completed(shell: Shell, folder: Path, line: str, expected: str) -> None:
-    line, expected = (text.replace("FOLDER", str(folder)).replace("SCRIPTS", PLACES["SCRIPTS"]) for text in (line, expected))
+    line, expected = (
+        text.replace("FOLDER", str(folder)).replace("SCRIPTS", PLACES["SCRIPTS"])
+        for text in (line, expected)
+    )
     if shell.name == "bash":
         line = line.replace("\\[", "[")
     elif "'[" not in line.rpartition(" ")[2]:

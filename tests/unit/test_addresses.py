@@ -1,4 +1,5 @@
-"""Addresses, ports and names: what the reference takes for one, and a resolver that fails, lies or hangs.
+"""Addresses, ports and names: what the reference takes for one, and a resolver that fails, lies or
+hangs.
 
 No test asks the machine's resolver: `_socket`'s functions are replaced.
 """
@@ -73,7 +74,19 @@ def test_strtol(text: str, value: int, rest: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("5", 5), ("3", 3), ("7", 7), (" 5", 5), ("+5", 5), ("2", -1), ("8", -1), ("", -1), ("5 ", -1), ("five", -1), ("-5", -1)],
+    [
+        ("5", 5),
+        ("3", 3),
+        ("7", 7),
+        (" 5", 5),
+        ("+5", 5),
+        ("2", -1),
+        ("8", -1),
+        ("", -1),
+        ("5 ", -1),
+        ("five", -1),
+        ("-5", -1),
+    ],
 )
 def test_number_from_3_to_7(text: str, value: int) -> None:
     assert number(text, 3, 7) == value
@@ -81,7 +94,15 @@ def test_number_from_3_to_7(text: str, value: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("64", 64), ("64x", 64), ("x", 0), ("", 0), ("-1", 0xFFFFFFFF), ("4294967360", 64), ("9" * 30, 0xFFFFFFFF)],
+    [
+        ("64", 64),
+        ("64x", 64),
+        ("x", 0),
+        ("", 0),
+        ("-1", 0xFFFFFFFF),
+        ("4294967360", 64),
+        ("9" * 30, 0xFFFFFFFF),
+    ],
 )
 def test_atoi(text: str, value: int) -> None:
     assert atoi(text) == value
@@ -110,7 +131,8 @@ PARSED: list[tuple[str, int, bytes, int | None]] = [
     ("[2001:db8::1]:http", AF_INET6, V6, 80),
     ("::", AF_INET6, bytes(16), None),
     ("::10.0.0.1", AF_INET6, bytes(12) + V4, None),
-    # In brackets that hold no IPv6 address, what follows them is dropped and a port within them counts.
+    # In brackets that hold no IPv6 address, what follows them is dropped and a port within them
+    # counts.
     ("[10.0.0.1]:80", AF_INET, V4, None),
     ("[www]:no-such-port", AF_INET, V4, None),
     ("[10.0.0.1:90]:80", AF_INET, V4, 90),
@@ -185,7 +207,9 @@ def test_mask(text: str, mask: int | None) -> None:
     assert parse_mask(text, Book()) == mask
 
 
-@pytest.mark.parametrize(("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1"), (AF_INET6, V6, "2001:db8::1")])
+@pytest.mark.parametrize(
+    ("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1"), (AF_INET6, V6, "2001:db8::1")]
+)
 def test_address_text(family: int, addr: bytes, text: str) -> None:
     assert address_text(family, addr) == text
 
@@ -272,7 +296,10 @@ def test_ports_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     ("found", "name"),
     [
         (("www.example", [], ["10.0.0.1"]), "www.example"),
-        (("b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher", [], []), "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher"),
+        (
+            ("b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher", [], []),
+            "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher",
+        ),
         (("", [], []), None),
         (("www\x1b[31m", [], []), None),  # a name is not to steer the terminal
         (("www\u202e.example", [], []), None),
@@ -287,8 +314,12 @@ def test_host_name(found: object, name: str | None, monkeypatch: pytest.MonkeyPa
     assert Resolver().host_name(AF_INET, V4) == name
 
 
-@pytest.mark.parametrize(("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1"), (AF_INET6, V6, "2001:db8::1")])
-def test_host_name_asks_for_the_address(family: int, addr: bytes, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1"), (AF_INET6, V6, "2001:db8::1")]
+)
+def test_host_name_asks_for_the_address(
+    family: int, addr: bytes, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_socket, "gethostbyaddr", lambda asked: (f"name of {asked}", [], []))
     assert Resolver().host_name(family, addr) == f"name of {text}"
 
@@ -320,7 +351,9 @@ def test_names_that_rules_can_use() -> None:
         "a#b": False,
     }
     for name, usable in cases.items():
-        assert Zone().readable({(AF_INET, V4): name}, 1) == ({(AF_INET, V4): name} if usable else {}), name
+        assert Zone().readable({(AF_INET, V4): name}, 1) == (
+            {(AF_INET, V4): name} if usable else {}
+        ), name
     assert Zone().readable({(AF_INET6, V6): "www"}, 1) == {}  # 1.31 finds IPv4 addresses only
 
 
@@ -343,7 +376,10 @@ def test_nothing_to_ask() -> None:
 
 
 def test_keys_without_an_answer_are_left_out() -> None:
-    assert map_concurrently({1: "one", 2: ""}.get, [1, 2, 3], workers=1, seconds=5) == {1: "one", 2: ""}
+    assert map_concurrently({1: "one", 2: ""}.get, [1, 2, 3], workers=1, seconds=5) == {
+        1: "one",
+        2: "",
+    }
 
 
 def test_at_most_so_many_at_once() -> None:
@@ -423,12 +459,15 @@ def test_fewer_threads_than_wanted(possible: int, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(_thread, "start_new_thread", limited)
     begin = time.monotonic()
-    assert map_concurrently(str, range(8), workers=8, seconds=5) == ({key: str(key) for key in range(8)} if possible else {})
+    assert map_concurrently(str, range(8), workers=8, seconds=5) == (
+        {key: str(key) for key in range(8)} if possible else {}
+    )
     assert time.monotonic() - begin < 2  # without a thread there is nothing to wait for
 
 
 def test_answers_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Threads that run where they are started: the first takes everything, the second finds nothing left.
+    # Threads that run where they are started: the first takes everything, the second finds nothing
+    # left.
     import _thread  # noqa: PLC0415
 
     def at_once(work: Callable[[], None], _: tuple[()]) -> int:
@@ -436,7 +475,10 @@ def test_answers_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         return 1
 
     monkeypatch.setattr(_thread, "start_new_thread", at_once)
-    assert map_concurrently({1: "one", 3: "three"}.get, [1, 2, 3], workers=2, seconds=5) == {1: "one", 3: "three"}
+    assert map_concurrently({1: "one", 3: "three"}.get, [1, 2, 3], workers=2, seconds=5) == {
+        1: "one",
+        3: "three",
+    }
 
 
 def test_the_bound_is_for_all_names_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,7 +492,9 @@ def test_the_bound_is_for_all_names_together(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Resolver, "seconds", 0.05)
     start = time.monotonic()
     try:
-        assert Resolver().host_names((AF_INET, bytes([10, 0, 0, last])) for last in range(200)) == {}
+        assert (
+            Resolver().host_names((AF_INET, bytes([10, 0, 0, last])) for last in range(200)) == {}
+        )
         assert time.monotonic() - start < 0.4
     finally:
         released.set()

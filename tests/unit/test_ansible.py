@@ -1,4 +1,6 @@
-"""The collection: its module on embedded tables, run by Ansible; its papers against what the module takes and gives."""
+"""The collection: its module on embedded tables, run by Ansible; its papers against what the module
+takes and gives.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ SAID = "this changes the embedded table, not the kernel"
 
 @pytest.fixture(scope="module")
 def ipvs_rules() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ipvs_rules", COLLECTION / "plugins/modules/ipvs_rules.py")
+    spec = importlib.util.spec_from_file_location(
+        "ipvs_rules", COLLECTION / "plugins/modules/ipvs_rules.py"
+    )
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -48,17 +52,27 @@ def ipvs_rules() -> ModuleType:
 def test_three_directors(tmp_path: Path) -> None:
     """Check mode tells what would be done, a run does it, a second one finds nothing to do."""
     tables = [tmp_path / name for name in ("one", "two", "three")]
-    directors = {path.name: {"surroundings": {"IPVSADM_BACKEND": f"memory:{path}"}} for path in tables}
+    directors = {
+        path.name: {"surroundings": {"IPVSADM_BACKEND": f"memory:{path}"}} for path in tables
+    }
     for path in tables:
         path.write_text(OLD)
     task = {"rules": RULES}
     tried = play(tmp_path, directors, task, "--check", "--diff")
-    assert (tried.status, tried.counts("changed"), tried.counts("failed")) == (0, [1, 1, 1], [0, 0, 0]), tried.output
+    assert (tried.status, tried.counts("changed"), tried.counts("failed")) == (
+        0,
+        [1, 1, 1],
+        [0, 0, 0],
+    ), tried.output
     assert tried.output.count(lines(SERVER, "-E -t 10.0.0.1:80 -s rr")) == 3
     assert [path.read_text() for path in tables] == [OLD] * 3
     for changed in (1, 0):
         done = play(tmp_path, directors, task)
-        assert (done.status, done.counts("changed"), done.counts("failed")) == (0, [changed] * 3, [0, 0, 0]), done.output
+        assert (done.status, done.counts("changed"), done.counts("failed")) == (
+            0,
+            [changed] * 3,
+            [0, 0, 0],
+        ), done.output
         assert all(WEB in path.read_text() and SERVER in path.read_text() for path in tables)
 
 
@@ -78,8 +92,14 @@ def module(tmp_path: Path, **arguments: object) -> dict[str, Any]:
         json.dumps({"ANSIBLE_MODULE_ARGS": given}),
         COLLECTION / "plugins/modules/ipvs_rules.py",
     ]
-    environ = {"IPVSADM_BACKEND": f"memory:{tmp_path / 'table'}", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    environ = {
+        "IPVSADM_BACKEND": f"memory:{tmp_path / 'table'}",
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+    }
+    done = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stderr == ""
     answer: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == bool(answer.get("failed"))
@@ -100,19 +120,30 @@ COUNTS = ("added", "changed", "removed", "unchanged", "services_not_in_file")
         ({"rules": RULES, "prune": True}, (1, 1, 1, 0, 0), (WEB, SERVER)),
         ({"rules": "", "allow_empty": True}, (0, 0, 0, 0, 2), OLD.splitlines()),
         ({"rules": "", "allow_empty": True, "prune": True, "force": True}, (0, 0, 2, 0, 0), ()),
-        ({"src": "{}/rules", "keep_weights": True}, (0, 1, 0, 1, 0), ("-A -t 10.0.0.1:80 -s wlc", "-A -f 7 -s wrr")),
+        (
+            {"src": "{}/rules", "keep_weights": True},
+            (0, 1, 0, 1, 0),
+            ("-A -t 10.0.0.1:80 -s wlc", "-A -f 7 -s wrr"),
+        ),
     ],
 )
-def test_what_is_done_is_told(arguments: dict[str, object], counts: tuple[int, ...], after: list[str], tmp_path: Path) -> None:
+def test_what_is_done_is_told(
+    arguments: dict[str, object], counts: tuple[int, ...], after: list[str], tmp_path: Path
+) -> None:
     table = tmp_path / "table"
     table.write_text(OLD)
     (tmp_path / "rules").write_text(lines("-A -t 10.0.0.1:80 -s wlc", "-A -f 7 -s wrr"))
-    arguments = {name: value.format(tmp_path) if isinstance(value, str) else value for name, value in arguments.items()}
+    arguments = {
+        name: value.format(tmp_path) if isinstance(value, str) else value
+        for name, value in arguments.items()
+    }
     answer = module(tmp_path, **arguments, **DIFF)
     assert answer["summary"] == dict(zip(COUNTS, counts, strict=True))
     assert answer["changed"] == bool(sum(counts[:3])) == bool(answer["steps"])
     assert answer["diff"] == {"prepared": lines(*answer["steps"])}
-    assert {line for line in table.read_text().splitlines() if line.startswith("-")} - {"--set 900 120 300"} == set(after)
+    assert {line for line in table.read_text().splitlines() if line.startswith("-")} - {
+        "--set 900 120 300"
+    } == set(after)
     assert "diff" not in module(tmp_path, **arguments)
 
 
@@ -138,16 +169,21 @@ def test_what_is_done_is_told(arguments: dict[str, object], counts: tuple[int, .
          f"{{}}/nothing {OTHER} (it said: cannot run {{}}/nothing: {NO_PROGRAM})"),
     ],
 )  # fmt: skip
-def test_a_failure_says_what_and_changes_nothing(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_failure_says_what_and_changes_nothing(
+    arguments: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     (tmp_path / "table").write_text(OLD)
     played(tmp_path / "other", """echo "Try \\`ipvsadm -h' for more information." >&2; exit 255""")
     (tmp_path / "nothing").touch(0o755)
-    given = {name: value.format(tmp_path) if name == "executable" else value for name, value in arguments.items()}
+    given = {
+        name: value.format(tmp_path) if name == "executable" else value
+        for name, value in arguments.items()
+    }
     answer = module(tmp_path, **given)
     assert (answer["failed"], answer.get("changed", False)) == (True, False)
-    assert answer["msg"].removeprefix(f"ipvsadm: IPVSADM_BACKEND=memory:{tmp_path}/table: {SAID}\n") == said.replace(
-        "{}", str(tmp_path)
-    )
+    assert answer["msg"].removeprefix(
+        f"ipvsadm: IPVSADM_BACKEND=memory:{tmp_path}/table: {SAID}\n"
+    ) == said.replace("{}", str(tmp_path))
     assert (tmp_path / "table").read_text() == OLD
 
 
@@ -160,7 +196,15 @@ def played(path: Path, script: str) -> Path:
 
 DID = {"line": 1, "rule": WEB}
 STANDS = {**DID, "message": "it was changed"}
-REPORT = {**dict.fromkeys(COUNTS, 1), "steps": [DID], "refused": [], "signal": None, "undone": 0, "stands": [], "unchecked": []}
+REPORT = {
+    **dict.fromkeys(COUNTS, 1),
+    "steps": [DID],
+    "refused": [],
+    "signal": None,
+    "undone": 0,
+    "stands": [],
+    "unchecked": [],
+}
 ENDS: list[tuple[dict[str, object], int, dict[str, object], bool, bool, str]] = [
     ({}, 0, {}, False, True, ""),
     ({}, 1, CHECK, False, True, ""),
@@ -186,7 +230,9 @@ def test_the_exit_status_decides(
     said: str,
     tmp_path: Path,
 ) -> None:
-    """Signals and half an undoing need a moment or somebody else at the same table: they are played."""
+    """Signals and half an undoing need a moment or somebody else at the same table: they are
+    played.
+    """
     asked = '[ "$1" = -v ] && { echo pyipvsadm; exit; }'
     script = f"{asked}\ncat <<'END'\n{json.dumps(REPORT | changes)}\nEND\nexit {status}"
     program = played(tmp_path / "played", script)
@@ -219,11 +265,18 @@ def test_a_signal_while_rules_are_sent_fails_the_task(tmp_path: Path) -> None:
 
 def test_one_ended_by_a_signal_says_nothing(tmp_path: Path) -> None:
     program = played(tmp_path / "killed", '[ "$1" = -v ] && { echo pyipvsadm; exit; }\nkill -9 $$')
-    assert module(tmp_path, rules=RULES, executable=str(program))["msg"] == f"{program} was ended by signal 9 and said nothing"
+    assert (
+        module(tmp_path, rules=RULES, executable=str(program))["msg"]
+        == f"{program} was ended by signal 9 and said nothing"
+    )
 
 
-def test_output_comes_whole_however_the_program_ends(ipvs_rules: ModuleType, tmp_path: Path) -> None:
-    """After a silence, and together with its end: where ansible-core's own run_command may lose it."""
+def test_output_comes_whole_however_the_program_ends(
+    ipvs_rules: ModuleType, tmp_path: Path
+) -> None:
+    """After a silence, and together with its end: where ansible-core's own run_command may lose
+    it.
+    """
     script = "sleep 1.05; head -c 300000 /dev/zero | tr '\\0' x; printf '\\377' >&2"
     done = ipvs_rules.run([str(played(tmp_path / "late", script))])
     assert done == (0, "x" * 300000, "\\xff")
@@ -233,15 +286,26 @@ def test_force_goes_with_or_without_prune(tmp_path: Path) -> None:
     """It is also what lets most of a service's servers go, which is refused without it."""
     script = f'[ "$1" = -v ] && exec {IPVSADM} -v\necho "$@" >{tmp_path}/words\necho "2 of 3 servers would go" >&2; exit 2'
     program = played(tmp_path / "refuses", script)
-    for arguments, options in (({}, "--json"), ({"force": True}, "--json --force"), ({"prune": True}, "--json --prune")):
+    for arguments, options in (
+        ({}, "--json"),
+        ({"force": True}, "--json --force"),
+        ({"prune": True}, "--json --prune"),
+    ):
         answer = module(tmp_path, rules=RULES, executable=str(program), **arguments)
-        assert (answer["failed"], answer["rc"], answer["msg"]) == (True, 2, "2 of 3 servers would go")
+        assert (answer["failed"], answer["rc"], answer["msg"]) == (
+            True,
+            2,
+            "2 of 3 servers would go",
+        )
         assert (tmp_path / "words").read_text().partition(" --apply=")[0] == options
 
 
 def test_what_ipvsadm_says_beside_it_is_a_warning(tmp_path: Path) -> None:
     answer = module(tmp_path, rules=RULES)
-    warnings = [each["event"]["msg"] if isinstance(each, dict) else each for each in answer.get("warnings", [])]
+    warnings = [
+        each["event"]["msg"] if isinstance(each, dict) else each
+        for each in answer.get("warnings", [])
+    ]
     assert all(SAID in each for each in warnings)
     assert answer["changed"]
 
@@ -252,9 +316,17 @@ def test_what_ipvsadm_says_beside_it_is_a_warning(tmp_path: Path) -> None:
 def test_the_documentation_is_of_what_it_takes(ipvs_rules: ModuleType) -> None:
     documented = yaml.safe_load(ipvs_rules.DOCUMENTATION)["options"]
     taken = ipvs_rules.argument_spec()
-    assert {name: {key: row[key] for key in ("type", "default") if key in row} for name, row in documented.items()} == taken
+    assert {
+        name: {key: row[key] for key in ("type", "default") if key in row}
+        for name, row in documented.items()
+    } == taken
     # Each flag is an option of --apply.
-    of_apply = {row.long for row in OPTIONS for slot in SLOTS if slot.name == row.slot and slot.optional == {"apply"}}
+    of_apply = {
+        row.long
+        for row in OPTIONS
+        for slot in SLOTS
+        if slot.name == row.slot and slot.optional == {"apply"}
+    }
     assert {name.replace("_", "-") for name in ipvs_rules.FLAGS} == of_apply
 
 
@@ -270,12 +342,22 @@ def test_the_examples_are_tasks_that_it_takes(ipvs_rules: ModuleType, tmp_path: 
 def test_what_is_documented_is_returned(ipvs_rules: ModuleType, tmp_path: Path) -> None:
     documented = yaml.safe_load(ipvs_rules.RETURN)
     answer = module(tmp_path, rules=RULES)
-    assert documented.keys() == answer.keys() - {"changed", "invocation", "warnings", "deprecations"}
+    assert documented.keys() == answer.keys() - {
+        "changed",
+        "invocation",
+        "warnings",
+        "deprecations",
+    }
     assert documented["summary"]["sample"].keys() == answer["summary"].keys()
 
 
 def test_the_collection_is_of_this_version() -> None:
     papers = yaml.safe_load((COLLECTION / "galaxy.yml").read_text())
-    assert (papers["namespace"], papers["name"], papers["version"]) == (*COLLECTION.parts[1:], __version__)
+    assert (papers["namespace"], papers["name"], papers["version"]) == (
+        *COLLECTION.parts[1:],
+        __version__,
+    )
     assert (COLLECTION / papers["readme"]).exists()
-    assert yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text()).keys() == {"requires_ansible"}
+    assert yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text()).keys() == {
+        "requires_ansible"
+    }

@@ -15,7 +15,19 @@ from pyipvsadm.backends.memory import Table
 from pyipvsadm.change.desired import read
 from pyipvsadm.environment import World
 from pyipvsadm.errors import Failed, Refused, Usage
-from pyipvsadm.model import AF_INET, GET_SERVICE, LOCAL, NEW_DEST, NEW_SERVICE, SCTP, TCP, Change, Destination, Info, Service
+from pyipvsadm.model import (
+    AF_INET,
+    GET_SERVICE,
+    LOCAL,
+    NEW_DEST,
+    NEW_SERVICE,
+    SCTP,
+    TCP,
+    Change,
+    Destination,
+    Info,
+    Service,
+)
 from pyipvsadm.rules.reader import steps
 from tests.contract.damaged import KINDS, check_damaged_files
 from tests.unit.worlds import FakeWorld, FullWorld, apply_all, lines
@@ -61,7 +73,9 @@ class Willing(Kernelly):
         return bool(name)
 
 
-def world(*rules: str, stdin: str = WANTED, table: Table | None = None, **options: Any) -> FakeWorld:
+def world(
+    *rules: str, stdin: str = WANTED, table: Table | None = None, **options: Any
+) -> FakeWorld:
     made = FakeWorld(stdin=stdin.encode(), table=table, **options)
     apply_all(made.table, rules or BEFORE)
     return made
@@ -81,9 +95,17 @@ def test_it_brings_the_table_to_the_rules() -> None:
         1, PLAN, "dry run: 2 added, 1 changed, 1 removed, 1 unchanged, 1 service not in the file\n",
     )  # fmt: skip
     assert saved(made) == lines(*BEFORE)
-    assert run(made, "--apply") == (0, "", "2 added, 1 changed, 1 removed, 1 unchanged, 1 service not in the file\n")
+    assert run(made, "--apply") == (
+        0,
+        "",
+        "2 added, 1 changed, 1 removed, 1 unchanged, 1 service not in the file\n",
+    )
     assert saved(made) == lines(*WANTED.splitlines()[1:4], BEFORE[3], "-A -f 7 -s rr")
-    assert run(made, "--apply") == (0, "", "0 added, 0 changed, 0 removed, 4 unchanged, 1 service not in the file\n")
+    assert run(made, "--apply") == (
+        0,
+        "",
+        "0 added, 0 changed, 0 removed, 4 unchanged, 1 service not in the file\n",
+    )
     assert run(made, "--apply --dry-run") == (
         0, "", "dry run: 0 added, 0 changed, 0 removed, 4 unchanged, 1 service not in the file\n",
     )  # fmt: skip
@@ -102,11 +124,14 @@ def test_a_terminal_shows_the_plan_as_a_difference() -> None:
     made = world()
     made.colours = True
     assert run(made, "--apply --dry-run")[1].splitlines() == [
-        f"\033[{colour}m{line}\033[0m" for colour, line in zip((32, 32, 33, 31), PLAN.splitlines(), strict=True)
+        f"\033[{colour}m{line}\033[0m"
+        for colour, line in zip((32, 32, 33, 31), PLAN.splitlines(), strict=True)
     ]
 
 
-@pytest.mark.parametrize(("shows", "said"), [((80, 24), "-A -f 1 -s ?[31m?\n"), (None, "-A -f 1 -s \x1b[31m\u202e\n")])
+@pytest.mark.parametrize(
+    ("shows", "said"), [((80, 24), "-A -f 1 -s ?[31m?\n"), (None, "-A -f 1 -s \x1b[31m\u202e\n")]
+)
 def test_the_plan_does_not_steer_a_terminal(shows: tuple[int, int] | None, said: str) -> None:
     made = world(table=Willing(), stdin="-A -f 1 -s \x1b[31m\u202e\n", shows=shows)
     assert run(made, "--apply --dry-run")[:2] == (1, said)
@@ -119,7 +144,11 @@ def test_from_a_file(tmp_path: Path) -> None:
     assert run(made, f"--apply {path}")[0] == 0
     assert run(made, f"--apply={path} --dry-run")[0] == 0
     assert run(made, f"--apply --dry-run {path}")[0] == 0
-    assert run(made, f"--apply {path}.no") == (2, "", f"cannot read {path}.no: No such file or directory\n")
+    assert run(made, f"--apply {path}.no") == (
+        2,
+        "",
+        f"cannot read {path}.no: No such file or directory\n",
+    )
 
 
 def test_who_types_the_rules_is_told_how_to_end_them() -> None:
@@ -130,7 +159,13 @@ def test_who_types_the_rules_is_told_how_to_end_them() -> None:
 
 
 def test_what_other_services_show_to_be_good_is_not_asked() -> None:
-    made = world(*BEFORE, "-A -f 3 -s twos", "-a -f 3 -r 10.0.1.3:80 -m", table=Willing(), stdin=WANTED + "-A -f 9 -s twos\n")
+    made = world(
+        *BEFORE,
+        "-A -f 3 -s twos",
+        "-a -f 3 -r 10.0.1.3:80 -m",
+        table=Willing(),
+        stdin=WANTED + "-A -f 9 -s twos\n",
+    )
     assert UNCHECKED not in run(made, "--apply --dry-run")[2]
 
 
@@ -148,7 +183,11 @@ def test_json() -> None:
     status, out, err = run(made, "--apply --json")
     assert (status, err) == (255, "")
     assert json.loads(out)["refused"] == [
-        {"line": 2, "rule": "-A -f 2 -s nonsense", "message": "Scheduler or persistence engine not found"}
+        {
+            "line": 2,
+            "rule": "-A -f 2 -s nonsense",
+            "message": "Scheduler or persistence engine not found",
+        }
     ]
 
 
@@ -201,13 +240,17 @@ SAYS_IT_AGAIN: list[tuple[str, tuple[str, ...]]] = [
 @pytest.mark.parametrize(("text", "said"), SAYS_IT_AGAIN)
 def test_a_line_that_says_the_same_again_is_passed_over(text: str, said: tuple[str, ...]) -> None:
     made, once = FakeWorld(), FakeWorld()
-    assert vars_of(read(text.encode(), made)) == vars_of(read("".join(dict.fromkeys(text.splitlines(True))).encode(), once))
+    assert vars_of(read(text.encode(), made)) == vars_of(
+        read("".join(dict.fromkeys(text.splitlines(True))).encode(), once)
+    )
     assert made.stderr == ""
     assert run(world(stdin=text), "--apply --dry-run")[2].startswith(lines(*said))
 
 
 def vars_of(found: Desired) -> tuple[object, ...]:
-    services = [(key, wanted.line, wanted.service, wanted.servers) for key, wanted in found.services.items()]
+    services = [
+        (key, wanted.line, wanted.service, wanted.servers) for key, wanted in found.services.items()
+    ]
     return (services, found.daemons, found.timeouts)
 
 
@@ -215,7 +258,9 @@ def test_the_doublet_does_not_stop_an_apply() -> None:
     made = world(stdin=WANTED + WANTED)
     status, out, err = run(made, "--apply --json")
     assert (status, json.loads(out)["added"]) == (0, 2)
-    assert err.startswith("lines 2 and 7 name the same service: -t 10.0.0.1:80: the second is passed over\n")
+    assert err.startswith(
+        "lines 2 and 7 name the same service: -t 10.0.0.1:80: the second is passed over\n"
+    )
 
 
 # (of how many servers, how many stay, how many come): whether it takes --force
@@ -227,20 +272,36 @@ MOST = [
 
 
 def with_servers(mark: int, *servers: int) -> list[str]:
-    return [f"-A -f {mark} -s rr", *(f"-a -f {mark} -r 10.0.{server >> 8}.{server & 255}:80 -m -w 1" for server in servers)]
+    return [
+        f"-A -f {mark} -s rr",
+        *(f"-a -f {mark} -r 10.0.{server >> 8}.{server & 255}:80 -m -w 1" for server in servers),
+    ]
 
 
 @pytest.mark.parametrize(("have", "stay", "come", "refused"), MOST)
-def test_most_of_a_service_s_servers_go_by_force_only(have: int, stay: int, come: int, refused: bool) -> None:
+def test_most_of_a_service_s_servers_go_by_force_only(
+    have: int, stay: int, come: int, refused: bool
+) -> None:
     before = with_servers(1, *range(1, have + 1))
-    made = world(*before, stdin=lines(*with_servers(1, *range(1, stay + 1), *range(501, 501 + come))))
+    made = world(
+        *before, stdin=lines(*with_servers(1, *range(1, stay + 1), *range(501, 501 + come)))
+    )
     said = f"more than half of a service's servers would go ({have - stay} of {have} of -f 1), as with a file cut short"
     status, _, err = run(made, "--apply --dry-run")
     assert status == (1 if have - stay or come else 0)
-    assert err.startswith(f"{said}; without --force this ends with status 2, and nothing is done\ndry run: ") == refused
+    assert (
+        err.startswith(
+            f"{said}; without --force this ends with status 2, and nothing is done\ndry run: "
+        )
+        == refused
+    )
     status, out, err = run(made, "--apply --json")
     if refused:
-        assert (status, out, err) == (2, "", f"{said}; add --force if you mean it (nothing was done)\n")
+        assert (status, out, err) == (
+            2,
+            "",
+            f"{said}; add --force if you mean it (nothing was done)\n",
+        )
         assert saved(made) == lines(*before)
         assert run(made, "--apply --force --dry-run")[2].startswith("dry run: ")
         assert run(made, "--apply --force")[0] == 0
@@ -276,8 +337,14 @@ def test_a_few_services_are_named_and_the_rest_counted() -> None:
 
 
 def test_only_services_that_are_named_are_guarded() -> None:
-    """--prune says itself that the others may go; with services on the command line the rest is not looked at."""
-    made = world(*with_servers(1, 1, 2), *with_servers(2, 1, 2), stdin=lines(*with_servers(1), *with_servers(2, 1, 2)))
+    """--prune says itself that the others may go; with services on the command line the rest is not
+    looked at.
+    """
+    made = world(
+        *with_servers(1, 1, 2),
+        *with_servers(2, 1, 2),
+        stdin=lines(*with_servers(1), *with_servers(2, 1, 2)),
+    )
     assert run(made, "--apply -f 2")[0] == 0
     assert run(made, "--apply -f 1")[0] == 2
     made.stdin = lines(*with_servers(1, 1, 2)).encode()
@@ -316,15 +383,25 @@ def test_what_goes(words: str, text: str, left: str | None) -> None:
     [
         ({"keepalived", "bash"}, (), "keepalived is running"),
         ({"ldirectord [10.0"}, (), "ldirectord is running"),
-        ({"kube-proxy"}, ("kube-ipvs0",), "kube-proxy is running and there is an interface kube-ipvs0"),
+        (
+            {"kube-proxy"},
+            ("kube-ipvs0",),
+            "kube-proxy is running and there is an interface kube-ipvs0",
+        ),
         (set(), ("kube-ipvs0",), "there is an interface kube-ipvs0"),
     ],
 )
-def test_prune_asks_where_a_manager_is(running: set[str], interfaces: Iterable[str], said: str) -> None:
+def test_prune_asks_where_a_manager_is(
+    running: set[str], interfaces: Iterable[str], said: str
+) -> None:
     made = world(table=Kernelly(), stdin="-A -f 1 -s rr\n")
     made.running, made.interfaces = running, set(interfaces)
     said += ": --prune may delete services that are not yours"
-    assert run(made, "--apply --prune") == (2, "", f"{said}; add --force if you mean it (nothing was done)\n")
+    assert run(made, "--apply --prune") == (
+        2,
+        "",
+        f"{said}; add --force if you mean it (nothing was done)\n",
+    )
     assert saved(made) == lines(*BEFORE)
     assert run(made, "--apply --prune --dry-run")[2].startswith(
         f"{said}; without --force this ends with status 2, and nothing is done\n"
@@ -407,7 +484,10 @@ class Raced(Kernelly):
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
         if self.others:
-            found = [change for _, change in steps(self.others.pop(0).replace(";", "\n").encode(), FakeWorld())]
+            found = [
+                change
+                for _, change in steps(self.others.pop(0).replace(";", "\n").encode(), FakeWorld())
+            ]
             assert super().apply(change for change in found if isinstance(change, Change)) == []
         return super().apply(changes)
 
@@ -417,7 +497,8 @@ NEW = f"-a {V} -r 10.0.1.3:80 -m -w 5 -x 9"
 MADE = "another program has made it meanwhile, as it should be"
 OTHERWISE = "another program has made it meanwhile in another way; it was changed"
 REMOVED = "another program has removed it meanwhile; it was made again"
-# What other programs do before the first sending, what is said beside the summary, the summary, and the rules then.
+# What other programs do before the first sending, what is said beside the summary, the summary, and
+# the rules then.
 RACES = [
     pytest.param(NEW, [f"line 4: {MADE}"], "1 added, 1 changed, 1 removed, 2 unchanged", id="a server, as it should be"),
     pytest.param(
@@ -436,7 +517,9 @@ RACES = [
 
 
 @pytest.mark.parametrize(("others", "said", "summary"), RACES)
-def test_what_another_program_did_just_before_is_read_again(others: str, said: list[str], summary: str) -> None:
+def test_what_another_program_did_just_before_is_read_again(
+    others: str, said: list[str], summary: str
+) -> None:
     table = Raced()
     made = world(table=table)
     table.others = [others]
@@ -447,9 +530,15 @@ def test_what_another_program_did_just_before_is_read_again(others: str, said: l
 
 def test_a_server_that_went_before_it_was_edited_is_made_again() -> None:
     table = Raced()
-    made = world(table=table, stdin=lines(*BEFORE).replace("10.0.1.1:80 -m -w 1", "10.0.1.1:80 -m -w 9"))
+    made = world(
+        table=table, stdin=lines(*BEFORE).replace("10.0.1.1:80 -m -w 1", "10.0.1.1:80 -m -w 9")
+    )
     table.others = [f"-d {V} -r 10.0.1.1:80"]
-    assert run(made, "--apply") == (0, "", lines(f"line 2: {REMOVED}", "1 added, 0 changed, 0 removed, 3 unchanged"))
+    assert run(made, "--apply") == (
+        0,
+        "",
+        lines(f"line 2: {REMOVED}", "1 added, 0 changed, 0 removed, 3 unchanged"),
+    )
     assert "10.0.1.1:80 -m -w 9" in saved(made)
 
 
@@ -471,7 +560,9 @@ def test_json_says_what_another_program_did() -> None:
     table.others = [NEW]
     found = json.loads(run(made, "--apply --json")[1])
     assert found["meanwhile"] == [{"line": 4, "rule": NEW, "message": MADE}]
-    assert [step["rule"] for step in found["steps"]] == [rule for rule in PLAN.splitlines() if rule != NEW]
+    assert [step["rule"] for step in found["steps"]] == [
+        rule for rule in PLAN.splitlines() if rule != NEW
+    ]
 
 
 def test_what_another_program_made_is_not_undone() -> None:
@@ -480,7 +571,8 @@ def test_what_another_program_made_is_not_undone() -> None:
 
     table = Lacking()
     made = world(table=table, stdin=WANTED + "-A -f 9 -s lack\n")
-    table.others = [""]  # the service that the kernel refuses comes in the same phase: nothing is read again
+    # the service that the kernel refuses comes in the same phase: nothing is read again
+    table.others = [""]
     assert run(made, "--apply")[0] == 255
     assert saved(made) == lines(*BEFORE)
     looks = iter((0, 0, signal.SIGTERM))
@@ -499,7 +591,10 @@ def test_what_another_program_made_is_not_undone() -> None:
 def test_who_is_always_second_gives_up() -> None:
     table = Raced()
     made = world(table=table, stdin=lines(*BEFORE, NEW, "-A -f 7 -s rr"))
-    table.others = [f"-a {V} -r 10.0.1.3:80 -m -w 1", *[f"-d {V} -r 10.0.1.3:80", f"-a {V} -r 10.0.1.3:80 -m -w 1"] * 3]
+    table.others = [
+        f"-a {V} -r 10.0.1.3:80 -m -w 1",
+        *[f"-d {V} -r 10.0.1.3:80", f"-a {V} -r 10.0.1.3:80 -m -w 1"] * 3,
+    ]
     assert run(made, "--apply") == (
         255, "", lines(
             *[f"line 5: {OTHERWISE}", f"line 5: {REMOVED}"] * 2, f"line 5: {OTHERWISE}",
@@ -534,14 +629,18 @@ MIXED = ("-A -f 1 -s rr", "-a -f 1 -r [fd00::1]:0 -i -w 1", "-a -f 1 -r 10.0.1.1
     [(1, "-f 1"), (3, "-f 1, -f 2, -f 3"), (4, "4 services")],
 )
 def test_another_order_of_servers_is_not_the_table_as_before(services: int, said: str) -> None:
-    """Servers of another family go before daemons start; a daemon that is refused then brings them back, at the head."""
+    """Servers of another family go before daemons start; a daemon that is refused then brings them
+    back, at the head.
+    """
 
     class Unreachable(Kernelly):
         def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
             asked = [*changes]
             return [(0, errno.ENETUNREACH)] if asked and asked[0].daemon else super().apply(asked)
 
-    rules = [rule.replace("-f 1", f"-f {mark}") for mark in range(1, services + 1) for rule in MIXED]
+    rules = [
+        rule.replace("-f 1", f"-f {mark}") for mark in range(1, services + 1) for rule in MIXED
+    ]
     start = "--start-daemon master --mcast-interface lo --syncid 1"
     made = world(*rules, table=Unreachable(interfaces={"lo"}.__contains__))
     before = saved(made)
@@ -553,7 +652,11 @@ def test_another_order_of_servers_is_not_the_table_as_before(services: int, said
         ),
     )  # fmt: skip
     assert saved(made) == before  # which sorts
-    assert run(made, "-S -n --full")[1].splitlines()[1:4] == [MIXED[0], MIXED[2], f"{MIXED[1]} --tun-type ipip"]
+    assert run(made, "-S -n --full")[1].splitlines()[1:4] == [
+        MIXED[0],
+        MIXED[2],
+        f"{MIXED[1]} --tun-type ipip",
+    ]
     found = json.loads(run(made, "--apply --json")[1])
     assert found["reordered"] == []  # it is in that order now
 
@@ -569,7 +672,9 @@ def test_json_is_unicode_whatever_the_rules_are() -> None:
         assert found["steps"][0]["rule"] == "-A -f 1 -s \\xff\u00e4"
         json.dumps(found, ensure_ascii=False).encode()  # no half of a surrogate pair
     made.stdin = b"-A -f 1 -s \xff\n"
-    assert json.loads(run(made, "--apply --json --dry-run")[1])["unchecked"] == [f"{UNCHECKED}scheduler \\xff"]
+    assert json.loads(run(made, "--apply --json --dry-run")[1])["unchecked"] == [
+        f"{UNCHECKED}scheduler \\xff"
+    ]
 
 
 def test_a_table_that_stops_answering() -> None:
@@ -595,7 +700,9 @@ def test_a_table_that_stops_answering() -> None:
         pytest.param(3, " (3 undone)", id="after the edits"),
     ],
 )
-def test_a_signal_before_the_last_of_it_is_sent_undoes_the_rest(number: signal.Signals, phase: int, undone: str) -> None:
+def test_a_signal_before_the_last_of_it_is_sent_undoes_the_rest(
+    number: signal.Signals, phase: int, undone: str
+) -> None:
     for words in ("--apply", "--apply --json"):
         made = world()
         looks = iter(range(1, 9))
@@ -606,7 +713,11 @@ def test_a_signal_before_the_last_of_it_is_sent_undoes_the_rest(number: signal.S
         assert saved(made) == lines(*BEFORE)
         if out:
             found = json.loads(out)
-            assert (found["signal"], found["undone"], found["stands"]) == (number.name[3:], phase - 1 + (phase > 1), [])
+            assert (found["signal"], found["undone"], found["stands"]) == (
+                number.name[3:],
+                phase - 1 + (phase > 1),
+                [],
+            )
         else:
             assert err == f"{number.name[3:]}: the table is as before{undone}\n"
 
@@ -655,7 +766,9 @@ def test_no_table_at_all_is_no_drift(tmp_path: Path) -> None:
 def test_on_a_table_s_file(tmp_path: Path) -> None:
     spec = f"memory:{tmp_path / 'table'}"
     made = world(stdin=lines(*BEFORE))
-    assert run(made, f"--apply --backend {spec}")[2] == "4 added, 0 changed, 0 removed, 0 unchanged\n"
+    assert (
+        run(made, f"--apply --backend {spec}")[2] == "4 added, 0 changed, 0 removed, 0 unchanged\n"
+    )
     assert run(made, f"-S -n --backend {spec}")[1] == lines(*BEFORE)
     made.stdin = b"-A -f 1\n-A -f 9 -s nonsense\n"
     assert run(made, f"--apply --backend {spec}")[0] == 255
@@ -701,7 +814,9 @@ TRIED: list[tuple[str, str, int, str]] = [
 
 
 @pytest.mark.parametrize(("words", "text", "status", "said"), TRIED)
-def test_a_dry_run_refuses_what_the_real_run_would_and_changes_nothing(words: str, text: str, status: int, said: str) -> None:
+def test_a_dry_run_refuses_what_the_real_run_would_and_changes_nothing(
+    words: str, text: str, status: int, said: str
+) -> None:
     table = Kernelly(interfaces={"lo"}.__contains__)
     made = world(table=table, stdin=text)
     before = run(made, "-S -n --full")
@@ -726,13 +841,21 @@ def test_a_dry_run_sees_what_its_own_lines_did() -> None:
 
 
 def test_an_embedded_table_is_known_whole() -> None:
-    assert run(world(), "-A -f 1 -s twos --dry-run") == (255, "", "Scheduler or persistence engine not found\n")
+    assert run(world(), "-A -f 1 -s twos --dry-run") == (
+        255,
+        "",
+        "Scheduler or persistence engine not found\n",
+    )
     assert run(world(), "-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m --dry-run") == (0, "", "")
 
 
 def test_a_link_local_server_may_be_the_directors_own() -> None:
     made = world("-A -f 1 -6", table=Kernelly())
-    assert run(made, "-a -f 1 -6 -r fe80::1 -m --dry-run") == (0, "", f"{UNCHECKED}type of address fe80::1\n")
+    assert run(made, "-a -f 1 -6 -r fe80::1 -m --dry-run") == (
+        0,
+        "",
+        f"{UNCHECKED}type of address fe80::1\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -772,7 +895,9 @@ def test_a_full_save_by_name() -> None:
 
     names = FakeNames({"web": (AF_INET, bytes([10, 0, 1, 2]))}, {("http", TCP): 80})
     made = world("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m", names=names)
-    assert run(made, "-S --full")[1] == lines(FULL[0], "-A -t 10.0.0.1:http -s rr", "-a -t 10.0.0.1:http -r web:http -m -w 1")
+    assert run(made, "-S --full")[1] == lines(
+        FULL[0], "-A -t 10.0.0.1:http -s rr", "-a -t 10.0.0.1:http -r web:http -m -w 1"
+    )
 
 
 def test_what_the_grammar_cannot_say_is_named() -> None:

@@ -68,20 +68,30 @@ def _members(data: bytes) -> dict[str, bytes]:
 
 
 def _results(same: bool = True, ours: float = 1.0) -> dict[str, Any]:
-    measured = {"seconds": {"reference": [5.0, 4.0, 6.0], "ours": [ours]}, "peak": {"ours": 2048}, "same": same}
+    measured = {
+        "seconds": {"reference": [5.0, 4.0, 6.0], "ours": [ours]},
+        "peak": {"ours": 2048},
+        "same": same,
+    }
     guest = {
         "start": {"python": 0.2},
         "kernel": "6.1",
         "compiled": True,
         "rows": {"restore-100x100": measured, "stats-100x100": measured},
     }
-    return {"machine": {"processors": 2, "model": "a processor", "system": "x86_64"}, "runs": 3, "q": guest}
+    return {
+        "machine": {"processors": 2, "model": "a processor", "system": "x86_64"},
+        "runs": 3,
+        "q": guest,
+    }
 
 
 def test_a_table_shows_ratios_and_bars() -> None:
     text = "\n".join(report.lines(_results()))
     restore = next(line for line in text.splitlines() if "-R, 100 x 100" in line)
-    assert " ".join(restore.split()).endswith("(10,100 rules) 5.000 1.000 5.00 40% 0% 10,100 2.0 ok (bar 4, aim 6)")
+    assert " ".join(restore.split()).endswith(
+        "(10,100 rules) 5.000 1.000 5.00 40% 0% 10,100 2.0 ok (bar 4, aim 6)"
+    )
     stats = next(line for line in text.splitlines() if "--stats, 100 x 100" in line)
     assert "0.800   6.25" in stats  # past the interpreter's start
     assert not report.wrong(_results())
@@ -103,7 +113,9 @@ def test_listings_that_differ_are_wrong_however_fast() -> None:
 
 
 def test_the_name_server_answers_what_it_was_asked() -> None:
-    question = b"".join(bytes([len(label)]) + label for label in (b"4", b"3", b"2", b"1", b"in-addr", b"arpa"))
+    question = b"".join(
+        bytes([len(label)]) + label for label in (b"4", b"3", b"2", b"1", b"in-addr", b"arpa")
+    )
     query = b"id\1\0\0\1\0\0\0\0\0\0" + question + b"\0\0\x0c\0\1" + b"options"
     reply = names.answer(query)
     assert reply.startswith(b"id\x81\x80\0\1\0\1")

@@ -1,6 +1,8 @@
-"""Completion: what is offered where, and that it is what the scanner accepts: neither more nor less.
+"""Completion: what is offered where, and that it is what the scanner accepts: neither more nor
+less.
 
-The lines of tests/cases are the model: of each that the scanner accepts, every beginning is completed.
+The lines of tests/cases are the model: of each that the scanner accepts, every beginning is
+completed.
 """
 
 from __future__ import annotations
@@ -15,7 +17,15 @@ from hypothesis import strategies as st
 from pyipvsadm.backends import memory
 from pyipvsadm.completion.candidates import GOES_ON, complete
 from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.grammar.options import COMMANDS, ENGINES, OPTIONAL, OPTIONS, SCHEDULERS, SLOTLESS, Option
+from pyipvsadm.grammar.options import (
+    COMMANDS,
+    ENGINES,
+    OPTIONAL,
+    OPTIONS,
+    SCHEDULERS,
+    SLOTLESS,
+    Option,
+)
 from pyipvsadm.grammar.parser import Scanner
 from pyipvsadm.grammar.popt import Words, option_of
 from tests.cases.table import CASES
@@ -47,7 +57,9 @@ FOLDERS = {"": ["rules", "etc/", ".hidden"], "etc/": ["a b", "table"], "/": ["et
 
 
 class Here:
-    """A machine with a table, others under the name memory:other and in another network namespace, a few files and interfaces."""
+    """A machine with a table, others under the name memory:other and in another network namespace,
+    a few files and interfaces.
+    """
 
     def __init__(self) -> None:
         self.tables: dict[tuple[str | None, str | None], memory.Table] = {}
@@ -60,7 +72,11 @@ class Here:
 
     def rows(self, backend: str | None, place: str | None) -> Rows:
         table = self.tables.get((backend, place))
-        return [(service, table.destinations(service)) for service in table.services()] if table else []
+        return (
+            [(service, table.destinations(service)) for service in table.services()]
+            if table
+            else []
+        )
 
     def folder(self, path: str) -> list[str]:
         return FOLDERS.get(path, [])
@@ -239,11 +255,15 @@ def offered(line: str, program: str = "ipvsadm") -> list[tuple[str, str]]:
     return complete([*words, *right.split()], len(words) - 1, HERE)
 
 
-@pytest.mark.parametrize(("line", "expected"), OFFERED, ids=[line or "(nothing)" for line, _ in OFFERED])
+@pytest.mark.parametrize(
+    ("line", "expected"), OFFERED, ids=[line or "(nothing)" for line, _ in OFFERED]
+)
 def test_offered(line: str, expected: str) -> None:
     # What this table was written with; later options of ours are held against the scanner below.
     later = {f"--{row.long}" for row in OPTIONS if row.ours} - {"--backend", "--resolve-timeout"}
-    assert [value for value, _ in offered(line) if value not in later] == [word.replace("_", " ") for word in expected.split()]
+    assert [value for value, _ in offered(line) if value not in later] == [
+        word.replace("_", " ") for word in expected.split()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +291,9 @@ def test_offered(line: str, expected: str) -> None:
     ],
 )
 def test_programs(program: str, line: str, expected: str) -> None:
-    assert [value for value, _ in offered(line, program)] == [word.replace("_", " ") for word in expected.split()]
+    assert [value for value, _ in offered(line, program)] == [
+        word.replace("_", " ") for word in expected.split()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -279,29 +301,46 @@ def test_programs(program: str, line: str, expected: str) -> None:
     [
         (
             "--add-serv",
-            [("--add-service", "add a virtual service, -A"), ("--add-server", "add a real server to a virtual service, -a")],
+            [
+                ("--add-service", "add a virtual service, -A"),
+                ("--add-server", "add a real server to a virtual service, -a"),
+            ],
         ),
         ("-A --pe", [("--persistent", option_of("persistent")), ("--pe", "persistence engine")]),
         ("-D -t 10.0.0.1:", [("10.0.0.1:80", "rr, 2 servers"), ("10.0.0.1:443", "sh, 1 server")]),
-        ("-d -t 10.0.0.1:80 -r ", [("192.168.0.8:8080", "NAT, weight 3"), ("192.168.0.9:8080", "NAT, weight 1")]),
+        (
+            "-d -t 10.0.0.1:80 -r ",
+            [("192.168.0.8:8080", "NAT, weight 3"), ("192.168.0.9:8080", "NAT, weight 1")],
+        ),
         ("-A -s wl", [("wlc", "weighted least connections (default)")]),
     ],
 )
 def test_each_comes_with_a_line_about_it(line: str, described: list[tuple[str, object]]) -> None:
-    expected = [(value, f"{about.help}, -{about.short}" if isinstance(about, Option) else about) for value, about in described]
+    expected = [
+        (value, f"{about.help}, -{about.short}" if isinstance(about, Option) else about)
+        for value, about in described
+    ]
     assert offered(line) == expected
 
 
 def test_no_line_at_all() -> None:
     assert complete([], 0, HERE) == complete(["ipvsadm"], 1, HERE)
-    assert complete(["ipvsadm", "-A"], 0, HERE)  # the cursor on the program's name: no shell asks that
+    # the cursor on the program's name: no shell asks that
+    assert complete(["ipvsadm", "-A"], 0, HERE)
 
 
 def test_a_kind_of_values_may_be_the_words_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    for values, expected in (("up|down", ["up", "down"]), ("file", ["etc/", "rules"]), ("no such kind", []), ("", [])):
+    for values, expected in (
+        ("up|down", ["up", "down"]),
+        ("file", ["etc/", "rules"]),
+        ("no such kind", []),
+        ("", []),
+    ):
         row = Option("new", "", "", "new", "WHICH", values=values, ours=True)
         monkeypatch.setattr("pyipvsadm.completion.candidates.OPTIONS", (*OPTIONS, row))
-        monkeypatch.setattr("pyipvsadm.grammar.popt._LONG", {row.long: row for row in (*COMMANDS, *OPTIONS, row)})
+        monkeypatch.setattr(
+            "pyipvsadm.grammar.popt._LONG", {row.long: row for row in (*COMMANDS, *OPTIONS, row)}
+        )
         assert [value for value, _ in offered("-C --new ")] == expected
         assert [value for value, _ in offered("-C --new")] == ["--new"]
 
@@ -331,7 +370,10 @@ LINES = sorted(
         step.argv
         for case in CASES.values()
         for step in case.steps
-        if step.program == "ipvsadm" and not step.environ and accepted(step.argv) and sum(map(len, step.argv)) < 500
+        if step.program == "ipvsadm"
+        and not step.environ
+        and accepted(step.argv)
+        and sum(map(len, step.argv)) < 500
     }
 )
 BEGINNINGS = sorted({words[:at] for words in LINES for at in range(len(words) + 1)})
@@ -415,14 +457,29 @@ def test_what_is_legal_is_offered() -> None:
         for at, word in enumerate(words):
             row = names.get(word)
             before = words[:at]
-            if row is None or "--" in before or waits(before) or words[0] in ("-h", "--help", "-v", "--version"):
+            if (
+                row is None
+                or "--" in before
+                or waits(before)
+                or words[0] in ("-h", "--help", "-v", "--version")
+            ):
                 continue
-            if isinstance(row, Option) and not row.slot and any(names.get(other) is row for other in before):
+            if (
+                isinstance(row, Option)
+                and not row.slot
+                and any(names.get(other) is row for other in before)
+            ):
                 continue  # legal without end, and of no use
-            if isinstance(row, Option) and row.long == "sort" and not before[0].startswith(("-L", "-l", "--list")):
+            if (
+                isinstance(row, Option)
+                and row.long == "sort"
+                and not before[0].startswith(("-L", "-l", "--list"))
+            ):
                 continue  # 1.31 takes it with any command
             checked += 1
-            assert f"--{row.long}" in [value for value, _ in complete(["ipvsadm", *before, ""], at + 1, HERE)], (words, word)
+            assert f"--{row.long}" in [
+                value for value, _ in complete(["ipvsadm", *before, ""], at + 1, HERE)
+            ], (words, word)
     assert checked > 500
 
 
@@ -430,10 +487,15 @@ def test_no_beginning_of_a_line_is_too_odd() -> None:
     for words in BEGINNINGS:
         if words:
             for end in range(min(len(words[-1]), 40)):
-                for value, _ in complete(["ipvsadm", *words[:-1], words[-1][:end]], len(words), HERE):
+                for value, _ in complete(
+                    ["ipvsadm", *words[:-1], words[-1][:end]], len(words), HERE
+                ):
                     assert value.startswith(words[-1][:end])
 
 
-@given(st.lists(st.text(alphabet="-=:,[]/ALatrsfbhp61.\0\xff\udcff!#+", max_size=8), max_size=6), st.integers(0, 8))
+@given(
+    st.lists(st.text(alphabet="-=:,[]/ALatrsfbhp61.\0\xff\udcff!#+", max_size=8), max_size=6),
+    st.integers(0, 8),
+)
 def test_no_line_is_too_odd(words: list[str], cursor: int) -> None:
     complete(["ipvsadm", *words], cursor, HERE)

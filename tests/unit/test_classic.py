@@ -1,4 +1,5 @@
-"""The listing, line by line as 1.31 prints it (ipvsadm.c: print_title, print_service_entry, print_largenum, list_*).
+"""The listing, line by line as 1.31 prints it (ipvsadm.c: print_title, print_service_entry,
+print_largenum, list_*).
 
 Every line is written out, trailing blanks included: they are part of what scripts cut into columns.
 """
@@ -52,11 +53,35 @@ R6 = bytes.fromhex("20010db8000000000000000000000002")
 LONG6 = bytes.fromhex("20010db8111122223333444455556666")
 
 STATS = (1, 20, 300, 4000, 50000, 6, 70, 800, 9000, 10000)
-HUGE = (99999999, 100000000, 999999999, 1000000000, 99999999999, 100000000000, 100000000, 5, 99999999999999, 100000000000000)
+HUGE = (
+    99999999,
+    100000000,
+    999999999,
+    1000000000,
+    99999999999,
+    100000000000,
+    100000000,
+    5,
+    99999999999999,
+    100000000000000,
+)
 
 WEB = Service(AF_INET, TCP, V4, 80, scheduler="rr", stats=STATS)
-SERVER = Destination(AF_INET, R4, 80, ROUTE, 1, 100, 50, active=2, inactive=3, persistent=4, stats=STATS)
-SERVER6 = Destination(AF_INET6, R6, 8080, TUNNEL, 5, tun_type=GUE, tun_port=6080, tun_flags=TUN_CSUM, active=10, stats=HUGE)
+SERVER = Destination(
+    AF_INET, R4, 80, ROUTE, 1, 100, 50, active=2, inactive=3, persistent=4, stats=STATS
+)
+SERVER6 = Destination(
+    AF_INET6,
+    R6,
+    8080,
+    TUNNEL,
+    5,
+    tun_type=GUE,
+    tun_port=6080,
+    tun_flags=TUN_CSUM,
+    active=10,
+    stats=HUGE,
+)
 
 HEAD = "Prot LocalAddress:Port Scheduler Flags\n"
 REMOTE = "  -> RemoteAddress:Port\n"
@@ -119,7 +144,8 @@ VIEWS: dict[str, tuple[str, str]] = {
         ),
     ),
     "tun-info": (
-        HEAD + "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n",
+        HEAD
+        + "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n",
         (
             "TCP  10.0.0.1:80 rr\n"
             "  -> 10.0.1.1:80                  Route   n/a           1      2          3         \n"
@@ -130,10 +156,14 @@ VIEWS: dict[str, tuple[str, str]] = {
 
 
 def listed(found: Service, servers: list[Destination], shown: set[str], endpoint: Endpoint) -> str:
-    return classic.Listing(shown, endpoint).service(found, [row(d, classic.columns(shown)) for d in servers])
+    return classic.Listing(shown, endpoint).service(
+        found, [row(d, classic.columns(shown)) for d in servers]
+    )
 
 
-@pytest.mark.parametrize(("shown", "title", "rows"), [(shown, *rest) for shown, rest in VIEWS.items()], ids=VIEWS.keys())
+@pytest.mark.parametrize(
+    ("shown", "title", "rows"), [(shown, *rest) for shown, rest in VIEWS.items()], ids=VIEWS.keys()
+)
 def test_views(shown: str, title: str, rows: str) -> None:
     slots = {"numeric", *shown.split()}
     assert classic.title(slots) == title
@@ -159,9 +189,14 @@ def test_no_view_is_the_plain_one() -> None:
 
 def test_servers_are_sorted_unless_that_is_refused() -> None:
     servers = [Destination(AF_INET, bytes([10, 0, 0, last]), 80) for last in (2, 1)]
-    first, second = (f"  -> 10.0.0.{last}:80                  Route   1      0          0         \n" for last in (1, 2))
+    first, second = (
+        f"  -> 10.0.0.{last}:80                  Route   1      0          0         \n"
+        for last in (1, 2)
+    )
     assert listed(WEB, servers, set(), format_numeric) == f"TCP  10.0.0.1:80 rr\n{first}{second}"
-    assert listed(WEB, servers, {"nosort"}, format_numeric) == f"TCP  10.0.0.1:80 rr\n{second}{first}"
+    assert (
+        listed(WEB, servers, {"nosort"}, format_numeric) == f"TCP  10.0.0.1:80 rr\n{second}{first}"
+    )
     assert [d.addr[3] for d in servers] == [2, 1]  # the caller's list is left alone
 
 
@@ -173,22 +208,38 @@ SERVICES: list[tuple[Service, str, str]] = [
     (Service(AF_INET, UDP, V4, 53), "UDP  10.0.0.1:53 wlc\n", "UDP  10.0.0.1:53                 "),
     (Service(AF_INET, SCTP, V4, 9), "SCTP 10.0.0.1:9 wlc\n", "SCTP 10.0.0.1:9                  "),
     (Service(AF_INET, 99, V4, 1), "?    10.0.0.1:1 wlc\n", "?    10.0.0.1:1                  "),
-    (Service(AF_INET6, TCP, V6, 80, netmask=128), "TCP  [2001:db8::1]:80 wlc\n", "TCP  [2001:db8::1]:80            "),
+    (
+        Service(AF_INET6, TCP, V6, 80, netmask=128),
+        "TCP  [2001:db8::1]:80 wlc\n",
+        "TCP  [2001:db8::1]:80            ",
+    ),
     (
         Service(AF_INET6, TCP, LONG6, 65535, netmask=128),
         "TCP  [2001:db8:1111:2222:3333:4444:5555:6666]:65535 wlc\n",
         "TCP  [2001:db8:1111:2222:3333:4444:5555:6666]:65535",
     ),
     (Service(AF_INET, fwmark=5), "FWM  5 wlc\n", "FWM  5                           "),
-    (Service(AF_INET6, fwmark=5, netmask=128), "FWM  5 IPv6 wlc\n", "FWM  5 IPv6                      "),
-    (Service(AF_INET, fwmark=0xFFFFFFFF), "FWM  4294967295 wlc\n", "FWM  4294967295                  "),  # 1.31: -1
+    (
+        Service(AF_INET6, fwmark=5, netmask=128),
+        "FWM  5 IPv6 wlc\n",
+        "FWM  5 IPv6                      ",
+    ),
+    # 1.31: -1
+    (
+        Service(AF_INET, fwmark=0xFFFFFFFF),
+        "FWM  4294967295 wlc\n",
+        "FWM  4294967295                  ",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("found", "line", "columns"), SERVICES)
 def test_services(found: Service, line: str, columns: str) -> None:
     assert listed(found, [], set(), format_numeric) == line
-    assert listed(found, [], {"stats"}, format_numeric) == f"{columns}        0        0        0        0        0\n"
+    assert (
+        listed(found, [], {"stats"}, format_numeric)
+        == f"{columns}        0        0        0        0        0\n"
+    )
 
 
 def test_a_mark_has_no_address_to_name() -> None:
@@ -205,7 +256,8 @@ def test_names_are_cut() -> None:
         return f"{host}:http" if family == AF_INET else f"[{host}]:http"
 
     four, six = Destination(AF_INET, R4, 80), Destination(AF_INET6, R6, 80)
-    # 33 columns of the service with its protocol, 28 of the server; of IPv6, 59 characters (addrport_to_anyname's buffer).
+    # 33 columns of the service with its protocol, 28 of the server; of IPv6, 59 characters
+    # (addrport_to_anyname's buffer).
     assert listed(WEB, [four, six], {"nosort"}, endpoint) == (
         f"TCP  {host[:28]} rr\n"
         f"  -> {host[:28]} Route   1      0          0         \n"
@@ -218,7 +270,9 @@ def test_names_are_cut() -> None:
 def test_an_endpoint_that_just_fits() -> None:
     address = bytes([210, 210, 210, 210])
     found = Service(AF_INET, TCP, address, 65535)
-    server = Destination(AF_INET, address, 65535, MASQ, 65535, active=4294967295, inactive=4294967295)
+    server = Destination(
+        AF_INET, address, 65535, MASQ, 65535, active=4294967295, inactive=4294967295
+    )
     assert listed(found, [server], set(), format_numeric) == (
         "TCP  210.210.210.210:65535 wlc\n  -> 210.210.210.210:65535        Masq    65535  4294967295 4294967295\n"
     )
@@ -240,7 +294,12 @@ def test_the_name_is_asked_for_in_the_service_s_protocol() -> None:
 
 
 def service(
-    flags: int = 0, scheduler: str = "rr", timeout: int = 0, netmask: int | None = None, pe: str = "", af: int = AF_INET
+    flags: int = 0,
+    scheduler: str = "rr",
+    timeout: int = 0,
+    netmask: int | None = None,
+    pe: str = "",
+    af: int = AF_INET,
 ) -> Service:
     mask = netmask if netmask is not None else 128 if af == AF_INET6 else 0xFFFFFFFF
     return Service(af, TCP, V4 if af == AF_INET else V6, 80, 0, scheduler, flags, timeout, mask, pe)
@@ -258,9 +317,13 @@ def service(
         (service(PERSISTENT, timeout=60, af=AF_INET6), " persistent 60"),
         (service(PERSISTENT, timeout=60, netmask=64, af=AF_INET6), " persistent 60 mask 64"),
         (service(PERSISTENT, timeout=60, pe="sip"), " persistent 60 pe sip"),
-        (service(PERSISTENT, timeout=60, netmask=0xFF000000, pe="sip"), " persistent 60 mask 255.0.0.0 pe sip"),
+        (
+            service(PERSISTENT, timeout=60, netmask=0xFF000000, pe="sip"),
+            " persistent 60 mask 255.0.0.0 pe sip",
+        ),
         (service(netmask=0xFFFFFF00), ""),
-        (service(timeout=60, pe="sip"), ""),  # without persistence, neither it nor its engine is shown
+        # without persistence, neither it nor its engine is shown
+        (service(timeout=60, pe="sip"), ""),
         (service(ONE_PACKET), " ops"),
         (service(SCHED1), " (flag-1)"),
         (service(SCHED1 | SCHED2 | SCHED3), " (flag-1,flag-2,flag-3)"),
@@ -276,7 +339,9 @@ def service(
 )
 def test_attributes(found: Service, text: str) -> None:
     assert classic.attributes(found) == text
-    assert listed(found, [], {"thresholds"}, format_numeric).endswith(f":80 {found.scheduler}{text}\n")
+    assert listed(found, [], {"thresholds"}, format_numeric).endswith(
+        f":80 {found.scheduler}{text}\n"
+    )
 
 
 # --- counters
@@ -307,7 +372,15 @@ def test_counters(value: int, scaled: str, exact: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forward", "name"), [(MASQ, "Masq"), (LOCAL, "Local"), (TUNNEL, "Tunnel"), (ROUTE, "Route"), (BYPASS, "4"), (7, "7")]
+    ("forward", "name"),
+    [
+        (MASQ, "Masq"),
+        (LOCAL, "Local"),
+        (TUNNEL, "Tunnel"),
+        (ROUTE, "Route"),
+        (BYPASS, "4"),
+        (7, "7"),
+    ],
 )
 def test_methods(forward: int, name: str) -> None:
     found = Destination(AF_INET, R4, 80, forward)

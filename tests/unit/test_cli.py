@@ -1,4 +1,6 @@
-"""The door and what runs behind it: backends chosen, statuses, streams, restoring, saving, names, help."""
+"""The door and what runs behind it: backends chosen, statuses, streams, restoring, saving, names,
+help.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-RULES = ("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 1", "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m -w 1")
+RULES = (
+    "-A -t 10.0.0.1:80 -s rr",
+    "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 1",
+    "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m -w 1",
+)
 TITLE = lines(
     "IP Virtual Server version 1.2.1 (size=4096)",
     "Prot LocalAddress:Port Scheduler Flags",
@@ -43,13 +49,19 @@ def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
 
 
 def call(world: FakeWorld, line: str) -> tuple[int, str, str]:
-    """Run ipvsadm, or ipvsadm-save or ipvsadm-restore where `save` or `restore` is the first word."""
+    """Run ipvsadm, or ipvsadm-save or ipvsadm-restore where `save` or `restore` is the first
+    word.
+    """
     words = line.split()
-    program = {"save": cli.main_save, "restore": cli.main_restore}.get(words[0] if words else "", cli.main)
+    program = {"save": cli.main_save, "restore": cli.main_restore}.get(
+        words[0] if words else "", cli.main
+    )
     return (program(words if program is cli.main else words[1:], world), *world.take())
 
 
-def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delitem(sys.modules, "pyipvsadm.grammar.help")
     monkeypatch.delattr("pyipvsadm.grammar.help")
     monkeypatch.setitem(sys.modules, "click", None)
@@ -81,17 +93,37 @@ STEPS: list[tuple[str, int, str, str]] = [
     ("-A -t 10.0.0.1:80", 255, "", "Service already exists\n"),
     ("-q", 255, "", TRY_HELP + "\n"),
     ("-L -q", 255, "", "-q: unknown option\n"),
-    ("-A", 2, "", "You need to supply the 'service-address' option for the 'add-service' command\n"),
+    (
+        "-A",
+        2,
+        "",
+        "You need to supply the 'service-address' option for the 'add-service' command\n",
+    ),
     ("-L --timeout", 0, "Timeout (tcp tcpfin udp): 900 120 300\n", ""),
     ("-L --daemon", 0, "", ""),
     ("-S -n", 0, lines(*RULES), ""),
-    ("-C --resolve-timeout 1", 2, "", "Illegal 'resolve-timeout' option with the 'flush' command\n"),
+    (
+        "-C --resolve-timeout 1",
+        2,
+        "",
+        "Illegal 'resolve-timeout' option with the 'flush' command\n",
+    ),
     ("-L --resolve-timeout x", 2, "", "illegal resolve-timeout specified\n"),
     ("-Z", 0, "", ""),
     ("-C", 0, "", ""),
     ("-v", 0, f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n", ""),
-    ("-L --backend nonsense", 2, "", "unknown backend `nonsense': it is kernel, memory or memory:FILE\n"),
-    ("-L --backend memory:", 2, "", "unknown backend `memory:': it is kernel, memory or memory:FILE\n"),
+    (
+        "-L --backend nonsense",
+        2,
+        "",
+        "unknown backend `nonsense': it is kernel, memory or memory:FILE\n",
+    ),
+    (
+        "-L --backend memory:",
+        2,
+        "",
+        "unknown backend `memory:': it is kernel, memory or memory:FILE\n",
+    ),
 ]
 
 
@@ -147,7 +179,9 @@ WARNING = "ipvsadm: IPVSADM_BACKEND=memory: this {} the embedded table, not the 
         ("restore --backend memory", True, True, ""),
     ],
 )
-def test_a_variable_does_not_silently_turn_root_from_the_kernel(words: str, root: bool, seen: bool, effect: str) -> None:
+def test_a_variable_does_not_silently_turn_root_from_the_kernel(
+    words: str, root: bool, seen: bool, effect: str
+) -> None:
     world = FakeWorld(environ={"IPVSADM_BACKEND": "memory"}, root=root, seen=seen)
     assert call(world, words)[2] == (WARNING.format(effect) if effect else "")
 
@@ -188,12 +222,17 @@ def test_out_of_memory_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (PermissionError(errno.EACCES, "Permission denied", "/some/file"), "/some/file: Permission denied\n"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/some/file"),
+            "/some/file: Permission denied\n",
+        ),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files\n"),
         (TimeoutError("timed out"), "timed out\n"),
     ],
 )
-def test_what_the_system_refuses_is_a_sentence(error: OSError, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_system_refuses_is_a_sentence(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*_: Any, **__: Any) -> int:
         raise error
 
@@ -242,7 +281,9 @@ RESTORED: list[tuple[str, str, int, str, tuple[str, ...]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("stdin", "status", "stderr", "rules"), [pytest.param(*row[1:], id=row[0]) for row in RESTORED])
+@pytest.mark.parametrize(
+    ("stdin", "status", "stderr", "rules"), [pytest.param(*row[1:], id=row[0]) for row in RESTORED]
+)
 def test_restore(stdin: str, status: int, stderr: str, rules: tuple[str, ...]) -> None:
     world = FakeWorld(stdin=stdin.encode())
     assert run(world, "-R") == (status, "", stderr)
@@ -261,8 +302,14 @@ def test_a_listing_of_what_is_missing_ends_the_restore() -> None:
 
 
 def test_typed_rules_take_effect_line_by_line() -> None:
-    world = FakeWorld(stdin=lines(f"{RULES[0]}  ", RULES[0], "-C now", RULES[1]).encode(), terminal=True)
-    assert run(world, "-R") == (2, "", "line 2: Service already exists\nline 3: unexpected argument now\n")
+    world = FakeWorld(
+        stdin=lines(f"{RULES[0]}  ", RULES[0], "-C now", RULES[1]).encode(), terminal=True
+    )
+    assert run(world, "-R") == (
+        2,
+        "",
+        "line 2: Service already exists\nline 3: unexpected argument now\n",
+    )
     assert run(world, "-S -n") == (0, lines(RULES[0]), "")
 
 
@@ -298,7 +345,9 @@ TYPING = "reading rules from the terminal: Ctrl-D puts them in the place of the 
 
 
 class Typist(FakeWorld):
-    """A terminal at which these lines are typed: `seen_while_typing` notes the table before each of them and at their end."""
+    """A terminal at which these lines are typed: `seen_while_typing` notes the table before each of
+    them and at their end.
+    """
 
     def __init__(self, *typed: str, hangs_up: bool = False) -> None:
         super().__init__(terminal=True)
@@ -320,7 +369,12 @@ class Typist(FakeWorld):
         ([], 0, "", ()),
         (["-A -f 1\n"], 0, "", ("-A -f 1 -s wlc",)),
         (["-A -f", " 1\n-A", " -f 2"], 0, "", ("-A -f 1 -s wlc", "-A -f 2 -s wlc")),
-        (["-A -f 1\n", "-A -t x\n"], 2, "line 2: illegal virtual server address[:port] specified\n", RULES),
+        (
+            ["-A -f 1\n", "-A -t x\n"],
+            2,
+            "line 2: illegal virtual server address[:port] specified\n",
+            RULES,
+        ),
         (["-A -f 1\n", "-A -f 1\n"], 255, "line 2: Service already exists\n", ("-A -f 1 -s wlc",)),
     ],
 )
@@ -349,7 +403,9 @@ def test_restore_program_reads_a_file(tmp_path: Path, terminal: bool) -> None:
     assert run(world, "-S -n")[1] == "-A -f 1 -s wlc\n"
 
 
-@pytest.mark.parametrize(("name", "why"), [("", "Is a directory"), ("gone", "No such file or directory")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("", "Is a directory"), ("gone", "No such file or directory")]
+)
 def test_restore_program_cannot_read_a_file(tmp_path: Path, name: str, why: str) -> None:
     path = tmp_path / name
     world = with_rules()
@@ -400,18 +456,27 @@ def test_a_word_that_a_program_does_not_know_is_refused_and_nothing_is_done(word
     world = with_rules()
     status, stdout, stderr = call(world, words)
     assert (status, stdout) == (2, "")
-    assert (stderr.startswith(f"ipvsadm-{words.split(maxsplit=1)[0]}: "), stderr.count("\n")) == (True, 1)
+    assert (stderr.startswith(f"ipvsadm-{words.split(maxsplit=1)[0]}: "), stderr.count("\n")) == (
+        True,
+        1,
+    )
     assert world.specs == []
     assert run(world, "-S -n")[1] == lines(*RULES)
 
 
 @pytest.mark.parametrize("program", ["save", "restore"])
-def test_help_and_version_of_both_programs_need_no_table(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_and_version_of_both_programs_need_no_table(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = FakeWorld()
     monkeypatch.setattr(world, "backend", None)
     for words in ("-h", "--help", "-n --help"):
         status, stdout, stderr = call(world, f"{program} {words}")
-        assert (status, stdout.splitlines()[0][: len(program) + 18], stderr) == (0, f"Usage: ipvsadm-{program} [-", "")
+        assert (status, stdout.splitlines()[0][: len(program) + 18], stderr) == (
+            0,
+            f"Usage: ipvsadm-{program} [-",
+            "",
+        )
     for words in ("-v", "--version"):
         shown = f"ipvsadm-{program} v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n"
         assert call(world, f"{program} {words}") == (0, shown, "")
@@ -463,7 +528,12 @@ def test_save_writes_names_that_can_be_read_back() -> None:
 
 @pytest.mark.parametrize(
     ("words", "seconds"),
-    [("-L", 2.0), ("-L --resolve-timeout 5", 5), ("-S --resolve-timeout=0", 0), ("--resolve-timeout 1 -L", 1)],
+    [
+        ("-L", 2.0),
+        ("-L --resolve-timeout 5", 5),
+        ("-S --resolve-timeout=0", 0),
+        ("--resolve-timeout 1 -L", 1),
+    ],
 )
 def test_the_time_for_names_can_be_set(words: str, seconds: float) -> None:
     world = with_rules(names=FakeNames())
@@ -524,7 +594,9 @@ class Hostile(Table):
 
 @pytest.mark.parametrize("words", ["-Lnc --persistent-conn", "-Lc --persistent-conn"])
 @pytest.mark.parametrize(("shows", "end"), [((80, 24), "?[31m?!\n"), (None, "\x1b[31m\u202e!\n")])
-def test_what_clients_have_sent_does_not_steer_a_terminal(words: str, shows: tuple[int, int] | None, end: str) -> None:
+def test_what_clients_have_sent_does_not_steer_a_terminal(
+    words: str, shows: tuple[int, int] | None, end: str
+) -> None:
     world = FakeWorld(table=Hostile(), shows=shows)
     assert cli.main(words.split(), world) == 0
     assert world.stdout.endswith(f"sip                {end}")
@@ -545,7 +617,10 @@ def test_what_a_table_s_file_names_does_not_steer_a_terminal(
     assert ("\x1b" in world.stdout) == (shows is None)
 
 
-@pytest.mark.parametrize(("seen", "said"), [(True, "--?[31m?: unknown option\n"), (False, "--\x1b[31m\u202e: unknown option\n")])
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [(True, "--?[31m?: unknown option\n"), (False, "--\x1b[31m\u202e: unknown option\n")],
+)
 def test_what_a_file_says_does_not_steer_a_terminal(seen: bool, said: str) -> None:
     world = FakeWorld(stdin="-L --\x1b[31m\u202e\n".encode(), seen=seen)
     assert cli.main(["-R"], world) == 255
@@ -581,8 +656,13 @@ def test_the_first_page_of_the_help_names_every_command(monkeypatch: pytest.Monk
 def test_the_help_of_a_command_names_the_options_that_go_with_it(row: Command) -> None:
     page = run(FakeWorld(), f"--help {row.long}")[1]
     for option in OPTIONS:
-        shown = any(line.split()[:1] == [f"--{option.long}"] or f", --{option.long}" in line for line in page.splitlines())
-        assert shown == (row.long not in ("help", "version") and goes_with(option, row.long)), option.long
+        shown = any(
+            line.split()[:1] == [f"--{option.long}"] or f", --{option.long}" in line
+            for line in page.splitlines()
+        )
+        assert shown == (row.long not in ("help", "version") and goes_with(option, row.long)), (
+            option.long
+        )
     assert all(len(line) <= 80 for line in page.splitlines())
     assert page.endswith("\n")
     assert not page.endswith("\n\n")
@@ -643,13 +723,21 @@ def test_the_help_of_a_command_whole() -> None:
 
 
 def test_a_fault_before_it_comes_before_the_help() -> None:
-    assert run(FakeWorld(), "-A -t nonsense --help") == (2, "", "illegal virtual server address[:port] specified\n")
+    assert run(FakeWorld(), "-A -t nonsense --help") == (
+        2,
+        "",
+        "illegal virtual server address[:port] specified\n",
+    )
     assert run(FakeWorld(), "-A --nope --help") == (255, "", "--nope: unknown option\n")
     assert run(FakeWorld(), "-A -s --help -t 10.0.0.1:80")[0] == 255  # a scheduler by that name
 
 
-@pytest.mark.parametrize("words", [f"{words} --backend memory" for group in EXAMPLES.values() for words in group])
-def test_the_examples_of_the_help_work(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "words", [f"{words} --backend memory" for group in EXAMPLES.values() for words in group]
+)
+def test_the_examples_of_the_help_work(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rules").write_text("-A -f 9\n")
     world = FakeWorld(stdin=b"-A -f 9\n", table=Table(interfaces={"eth0"}.__contains__))
@@ -662,13 +750,21 @@ def test_the_examples_of_the_help_work(words: str, tmp_path: Path, monkeypatch: 
         apply_all(world.table, ["--start-daemon master --mcast-interface eth0"])
     status, _, stderr = run(world, words.replace("> rules", "").replace("< rules", ""))
     assert status == ("--dry-run" in words)  # 1: there is something to do
-    assert stderr.endswith("1 added, 0 changed, 0 removed, 0 unchanged\n" if words.startswith("--apply") else "")
+    assert stderr.endswith(
+        "1 added, 0 changed, 0 removed, 0 unchanged\n" if words.startswith("--apply") else ""
+    )
 
 
-def test_the_examples_of_the_first_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_first_page_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     page = run(FakeWorld(), "--help")[1]
-    programs = {"ipvsadm": cli.main, "ipvsadm-save": cli.main_save, "ipvsadm-restore": cli.main_restore}
+    programs = {
+        "ipvsadm": cli.main,
+        "ipvsadm-save": cli.main_save,
+        "ipvsadm-restore": cli.main_restore,
+    }
     world = FakeWorld()
     apply_all(world.table, ["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m"])
     for about, line in FIRST:
@@ -677,7 +773,9 @@ def test_the_examples_of_the_first_page_work(tmp_path: Path, monkeypatch: pytest
         world.stdin = (tmp_path / file).read_bytes() if file else b""
         program, *words = command.split()
         assert (programs[program](words, world), world.take()[1]) == (0, ""), line
-    assert run(world, "-S -n")[1] == lines("-A -t 10.0.0.1:80 -s wlc", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m -w 0")
+    assert run(world, "-S -n")[1] == lines(
+        "-A -t 10.0.0.1:80 -s wlc", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m -w 0"
+    )
 
 
 def test_commands_stand_in_one_group_of_the_help() -> None:
@@ -688,7 +786,9 @@ def test_commands_stand_in_one_group_of_the_help() -> None:
 
 
 def test_a_command_in_no_group_is_in_the_help_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyipvsadm.grammar.help.COMMANDS", (*COMMANDS, Command("dance", "", "on the table")))
+    monkeypatch.setattr(
+        "pyipvsadm.grammar.help.COMMANDS", (*COMMANDS, Command("dance", "", "on the table"))
+    )
     assert "Other:\n      --dance  on the table\n" in help_text()
     assert help_text("dance").startswith("Usage: ipvsadm --dance\nOn the table.\n")
 
@@ -714,7 +814,11 @@ def test_refusals_of_a_table_that_may_not_be_read(monkeypatch: pytest.MonkeyPatc
         raise Refused(4, errno.EPERM)
 
     monkeypatch.setattr(world.table, "services", services)
-    assert run(world, "-Ln") == (1, TITLE.splitlines(keepends=True)[0], "Permission denied (you must be root)\n")
+    assert run(world, "-Ln") == (
+        1,
+        TITLE.splitlines(keepends=True)[0],
+        "Permission denied (you must be root)\n",
+    )
 
 
 def test_zero_of_the_unspecified_address_is_zero_of_all() -> None:
@@ -728,4 +832,7 @@ def test_zero_of_the_unspecified_address_is_zero_of_all() -> None:
     world = FakeWorld(table=Asked())
     run(world, "-Z -t 0.0.0.0:0")
     run(world, "-Z -t 0.0.0.0:1")
-    assert [change.service for change in Asked.seen] == [None, Service(AF_INET, TCP, bytes(4), 1, scheduler="")]
+    assert [change.service for change in Asked.seen] == [
+        None,
+        Service(AF_INET, TCP, bytes(4), 1, scheduler=""),
+    ]

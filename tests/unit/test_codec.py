@@ -1,4 +1,6 @@
-"""The codec: values and exact bytes both ways, pyroute2 as an independent reader and writer, and bytes that are nothing."""
+"""The codec: values and exact bytes both ways, pyroute2 as an independent reader and writer, and
+bytes that are nothing.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ SENT: list[tuple[str, Change, str]] = [
         "add a service",
         Change(
             model.NEW_SERVICE,
-            Service(AF_INET, UDP, V4, 5060, 0, "rr", PERSISTENT | ONE_PACKET, 300, 0xFFFFFF00, "sip"),
+            Service(
+                AF_INET, UDP, V4, 5060, 0, "rr", PERSISTENT | ONE_PACKET, 300, 0xFFFFFF00, "sip"
+            ),
         ),
         (
             "5c000100"
@@ -122,7 +126,9 @@ SENT: list[tuple[str, Change, str]] = [
         Change(
             model.SET_DEST,
             Service(AF_INET, fwmark=0xFFFFFFFF),
-            Destination(AF_INET6, V6, 0, TUNNEL, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFE, GRE, 0, 0x8001),
+            Destination(
+                AF_INET6, V6, 0, TUNNEL, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFE, GRE, 0, 0x8001
+            ),
         ),
         (
             "14000100 06000100 02000000 08000500 ffffffff"
@@ -141,7 +147,11 @@ SENT: list[tuple[str, Change, str]] = [
     ),
     (
         "delete a server of a mark",
-        Change(model.DEL_DEST, Service(AF_INET, fwmark=1), Destination(AF_INET, bytes([10, 0, 0, 2]), 0)),
+        Change(
+            model.DEL_DEST,
+            Service(AF_INET, fwmark=1),
+            Destination(AF_INET, bytes([10, 0, 0, 2]), 0),
+        ),
         (
             "14000100 06000100 02000000 08000500 01000000"
             "28000200 06000b00 02000000 14000100 0a000002 00000000 00000000 00000000 06000200 00000000"
@@ -159,7 +169,10 @@ SENT: list[tuple[str, Change, str]] = [
     ),
     (
         "start a daemon with everything",
-        Change(model.NEW_DAEMON, daemon=Daemon(BACKUP, "eth0", 1, 1400, bytes([224, 0, 0, 82]), 8849, 3)),
+        Change(
+            model.NEW_DAEMON,
+            daemon=Daemon(BACKUP, "eth0", 1, 1400, bytes([224, 0, 0, 82]), 8849, 3),
+        ),
         (
             "40000300 08000100 02000000 09000200 65746830 00000000 08000300 01000000"
             "06000400 78050000"  # SYNC_MAXLEN
@@ -170,7 +183,10 @@ SENT: list[tuple[str, Change, str]] = [
     ),
     (
         "start a daemon on an IPv6 group",
-        Change(model.NEW_DAEMON, daemon=Daemon(MASTER, "lo", 0, group=bytes.fromhex("ff02" + "00" * 13 + "81"))),
+        Change(
+            model.NEW_DAEMON,
+            daemon=Daemon(MASTER, "lo", 0, group=bytes.fromhex("ff02" + "00" * 13 + "81")),
+        ),
         "30000300 08000100 01000000 07000200 6c6f0000 08000300 00000000 14000600 ff020000 00000000 00000000 00000081",
     ),
 ]
@@ -184,21 +200,28 @@ def nest(kind: int, *parts: bytes) -> bytes:
 
 
 def stats64() -> bytes:
-    return b"".join(messages.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(STATS64, 1))
+    return b"".join(
+        messages.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(STATS64, 1)
+    )
 
 
 def stats32() -> bytes:
     return b"".join(
-        messages.pack_attribute(at, struct.pack("=Q" if at in (4, 5) else "=I", value)) for at, value in enumerate(STATS32, 1)
+        messages.pack_attribute(at, struct.pack("=Q" if at in (4, 5) else "=I", value))
+        for at, value in enumerate(STATS32, 1)
     )
 
 
 def reply(*parts: bytes) -> messages.Message:
-    (message,) = messages.iter_messages(messages.pack_message(28, 1, messages.NLM_F_MULTI, 3, b"".join(parts)))
+    (message,) = messages.iter_messages(
+        messages.pack_message(28, 1, messages.NLM_F_MULTI, 3, b"".join(parts))
+    )
     return message
 
 
-@pytest.mark.parametrize(("change", "expected"), [pytest.param(c, e, id=name) for name, c, e in SENT])
+@pytest.mark.parametrize(
+    ("change", "expected"), [pytest.param(c, e, id=name) for name, c, e in SENT]
+)
 def test_what_is_sent(change: Change, expected: str) -> None:
     assert LITTLE
     assert codec.Encoder().payload(change).hex() == expected.replace(" ", "")
@@ -210,7 +233,10 @@ def test_what_an_encoder_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     for at in range(10):
         service = Service(AF_INET, TCP, V4, 80, timeout=at)
         servers = [Destination(AF_INET, V4, port) for port in (at, at + 1)]
-        for change in (Change(model.NEW_SERVICE, service), *[Change(model.NEW_DEST, service, each) for each in servers * 2]):
+        for change in (
+            Change(model.NEW_SERVICE, service),
+            *[Change(model.NEW_DEST, service, each) for each in servers * 2],
+        ):
             assert encoder.payload(change) == codec.Encoder().payload(change)
     assert max(len(encoder._rests), len(encoder._servers)) <= 3
 
@@ -240,10 +266,12 @@ def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyP
 
 
 def test_a_whole_request() -> None:
-    assert messages.pack_message(28, model.FLUSH, messages.NLM_F_REQUEST | messages.NLM_F_ACK, 9, b"").hex(" ") == (
-        "14 00 00 00 1c 00 05 00 09 00 00 00 00 00 00 00 11 01 00 00"
-    )
-    assert messages.get_family(1).hex() == "20000000" + "10000100" + "01000000" + "00000000" + "03010000" + (
+    assert messages.pack_message(
+        28, model.FLUSH, messages.NLM_F_REQUEST | messages.NLM_F_ACK, 9, b""
+    ).hex(" ") == ("14 00 00 00 1c 00 05 00 09 00 00 00 00 00 00 00 11 01 00 00")
+    assert messages.get_family(
+        1
+    ).hex() == "20000000" + "10000100" + "01000000" + "00000000" + "03010000" + (
         "09000200" + "495056530" + "0000000"
     )
 
@@ -275,7 +303,13 @@ SERVER = (
 
 def test_a_service_as_received() -> None:
     unknown = messages.pack_attribute(99, b"from a newer kernel")
-    body = (*SERVICE_HEAD, unknown, *SERVICE_TAIL, nest(codec.SVC_STATS, stats32()), nest(codec.SVC_STATS64, stats64()))
+    body = (
+        *SERVICE_HEAD,
+        unknown,
+        *SERVICE_TAIL,
+        nest(codec.SVC_STATS, stats32()),
+        nest(codec.SVC_STATS64, stats64()),
+    )
     assert codec.read_service(reply(nest(codec.SERVICE, *body))) == Service(
         AF_INET, TCP, V4, 80, 0, "wlc", 3, 360, 0xFFFF0000, "", STATS64
     )
@@ -287,7 +321,10 @@ def test_a_service_of_an_old_kernel_has_32_bit_statistics() -> None:
 
 
 def test_a_mark_as_received() -> None:
-    head = (SERVICE_HEAD[0], messages.pack_attribute(codec.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)))
+    head = (
+        SERVICE_HEAD[0],
+        messages.pack_attribute(codec.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)),
+    )
     pe = messages.pack_attribute(codec.SVC_PE_NAME, b"sip\0left\0over")
     found = codec.read_service(reply(nest(codec.SERVICE, *head, pe, *SERVICE_TAIL)))
     assert found.key() == (AF_INET, 0, b"", 0, 0xFFFFFFFF)
@@ -315,14 +352,24 @@ def test_a_server_as_received() -> None:
         nest(codec.DEST_STATS64, stats64()),
     )
     found = codec.read_destination(reply(nest(codec.DEST, *SERVER, *tunnel)), AF_INET6)
-    assert found == Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, TUNNEL, -1, 9, 8, GRE, 6080, 1, 7, 6, 5, STATS64)
+    assert found == Destination(
+        AF_INET, bytes([10, 0, 0, 2]), 8080, TUNNEL, -1, 9, 8, GRE, 6080, 1, 7, 6, 5, STATS64
+    )
 
 
 def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
     found = codec.read_destination(reply(nest(codec.DEST, *SERVER)), AF_INET)
-    assert (found.af, found.tun_type, found.tun_port, found.tun_flags, found.stats) == (AF_INET, 0, 0, 0, model.NO_STATS)
+    assert (found.af, found.tun_type, found.tun_port, found.tun_flags, found.stats) == (
+        AF_INET,
+        0,
+        0,
+        0,
+        model.NO_STATS,
+    )
     narrow = nest(codec.DEST_STATS, stats32())
-    assert codec.read_destination(reply(nest(codec.DEST, *SERVER, narrow)), AF_INET).stats == STATS32
+    assert (
+        codec.read_destination(reply(nest(codec.DEST, *SERVER, narrow)), AF_INET).stats == STATS32
+    )
 
 
 @pytest.mark.parametrize(
@@ -339,7 +386,9 @@ def test_a_daemon_there_and_back(daemon: Daemon) -> None:
 
 
 def test_info_timeouts_and_family() -> None:
-    info = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(2, struct.pack("=I", 4096))
+    info = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(
+        2, struct.pack("=I", 4096)
+    )
     assert codec.read_info(reply(info)) == Info(0x010201, 4096)
     assert codec.read_timeouts(reply(codec.timeouts(Timeouts(1, 2, 3)))) == Timeouts(1, 2, 3)
     assert codec.read_timeouts(reply()) == Timeouts(0, 0, 0)
@@ -347,7 +396,9 @@ def test_info_timeouts_and_family() -> None:
 
 
 def test_of_two_attributes_with_one_number_the_last_counts() -> None:
-    assert messages.iter_attributes(messages.pack_attribute(1, b"a") + messages.pack_attribute(1, b"b")) == {1: b"b"}
+    assert messages.iter_attributes(
+        messages.pack_attribute(1, b"a") + messages.pack_attribute(1, b"b")
+    ) == {1: b"b"}
 
 
 def test_nested_and_byte_order_bits_are_not_part_of_the_number() -> None:
@@ -435,7 +486,9 @@ INCOMPLETE: list[tuple[str, Any, messages.Message, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("read", "message", "said"), [pytest.param(*row[1:], id=row[0]) for row in INCOMPLETE])
+@pytest.mark.parametrize(
+    ("read", "message", "said"), [pytest.param(*row[1:], id=row[0]) for row in INCOMPLETE]
+)
 def test_incomplete_answers(read: Any, message: messages.Message, said: str) -> None:
     with pytest.raises(messages.WireError, match=f"^{said}$"):
         read(message)
@@ -461,7 +514,13 @@ def test_random_bytes_are_values_or_one_kind_of_error(data: bytes) -> None:
     outcomes(data)
 
 
-GOOD = messages.pack_message(28, 1, 2, 3, nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(codec.SVC_STATS64, stats64())))
+GOOD = messages.pack_message(
+    28,
+    1,
+    2,
+    3,
+    nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(codec.SVC_STATS64, stats64())),
+)
 
 
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=4), st.integers(0, len(GOOD)))
@@ -496,7 +555,10 @@ def destinations(draw: st.DrawFn) -> Destination:
 
 @given(services())
 def test_services_there_and_back(service: Service) -> None:
-    assert codec.read_service(reply(codec.Encoder().payload(Change(model.NEW_SERVICE, service)))) == service
+    assert (
+        codec.read_service(reply(codec.Encoder().payload(Change(model.NEW_SERVICE, service))))
+        == service
+    )
 
 
 @given(destinations())
@@ -518,7 +580,9 @@ def pyroute2_reads(payload: bytes) -> dict[str, Any]:
 
 
 def test_pyroute2_reads_our_service() -> None:
-    change = Change(model.NEW_SERVICE, Service(AF_INET, TCP, V4, 80, 0, "wrr", PERSISTENT, 300, 0xFFFFFF00))
+    change = Change(
+        model.NEW_SERVICE, Service(AF_INET, TCP, V4, 80, 0, "wrr", PERSISTENT, 300, 0xFFFFFF00)
+    )
     found = pyroute2_reads(codec.Encoder().payload(change))["IPVS_CMD_ATTR_SERVICE"]
     assert found["IPVS_SVC_ATTR_AF"] == AF_INET
     assert found["IPVS_SVC_ATTR_PROTOCOL"] == TCP
@@ -532,7 +596,9 @@ def test_pyroute2_reads_our_service() -> None:
 
 def test_pyroute2_reads_our_server() -> None:
     server = Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, MASQ, 5, 100, 50)
-    found = pyroute2_reads(codec.Encoder().payload(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server)))
+    found = pyroute2_reads(
+        codec.Encoder().payload(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server))
+    )
     dest = found["IPVS_CMD_ATTR_DEST"]
     assert dest["IPVS_DEST_ATTR_ADDR"] == "10.0.0.2"
     assert dest["IPVS_DEST_ATTR_PORT"] == 8080
@@ -580,8 +646,13 @@ def test_we_read_pyroute2s_service() -> None:
 def test_we_read_pyroute2s_server() -> None:
     numbers = {"FWD_METHOD": ROUTE, "WEIGHT": 4, "U_THRESH": 3, "L_THRESH": 2}
     counts = {"ACTIVE_CONNS": 1, "INACT_CONNS": 2, "PERSIST_CONNS": 3}
-    attrs: list[tuple[str, Any]] = [("IPVS_DEST_ATTR_ADDR_FAMILY", AF_INET), ("IPVS_DEST_ATTR_ADDR", "10.0.0.9")]
+    attrs: list[tuple[str, Any]] = [
+        ("IPVS_DEST_ATTR_ADDR_FAMILY", AF_INET),
+        ("IPVS_DEST_ATTR_ADDR", "10.0.0.9"),
+    ]
     attrs += [("IPVS_DEST_ATTR_PORT", 80)]
     attrs += [(f"IPVS_DEST_ATTR_{name}", value) for name, value in (numbers | counts).items()]
     found = codec.read_destination(pyroute2_writes(("IPVS_CMD_ATTR_DEST", {"attrs": attrs})), 0)
-    assert found == Destination(AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE, 4, 3, 2, active=1, inactive=2, persistent=3)
+    assert found == Destination(
+        AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE, 4, 3, 2, active=1, inactive=2, persistent=3
+    )

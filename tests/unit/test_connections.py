@@ -1,4 +1,6 @@
-"""/proc/net/ip_vs_conn: lines as the kernel prints them (ip_vs_conn.c: ip_vs_conn_seq_show), and the reference's of them."""
+"""/proc/net/ip_vs_conn: lines as the kernel prints them (ip_vs_conn.c: ip_vs_conn_seq_show), and
+the reference's of them.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,12 @@ LINES: dict[str, tuple[bytes, Connection, str, str]] = {
     "a template of a mark": (
         b"IP  0A010100 0000 00000007 0000 0A020001 0000 NONE             57\n",
         Connection(
-            "IP", (AF_INET, bytes([10, 1, 1, 0]), 0), (AF_INET, bytes([0, 0, 0, 7]), 0), (AF_INET, SERVER[1], 0), "NONE", 57
+            "IP",
+            (AF_INET, bytes([10, 1, 1, 0]), 0),
+            (AF_INET, bytes([0, 0, 0, 7]), 0),
+            (AF_INET, SERVER[1], 0),
+            "NONE",
+            57,
         ),
         "IP  00:57  NONE        10.1.1.0:0         0.0.0.7:0          10.2.0.1:0\n",
         "IP  00:57  NONE        10.1.1.0:0         0.0.0.7:0          10.2.0.1:0\n",
@@ -83,7 +90,9 @@ LINES: dict[str, tuple[bytes, Connection, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("line", "found", "listed", "with_engine"), LINES.values(), ids=LINES.keys())
+@pytest.mark.parametrize(
+    ("line", "found", "listed", "with_engine"), LINES.values(), ids=LINES.keys()
+)
 def test_lines(line: bytes, found: Connection, listed: str, with_engine: str) -> None:
     assert parse(line) == found
     assert text(found, format_numeric, engine=False) == listed
@@ -118,7 +127,11 @@ def test_what_is_no_connection(line: bytes) -> None:
     assert caught.value.status == 1
 
 
-@given(st.one_of(st.binary(max_size=100), st.lists(st.sampled_from(GOOD.split()), max_size=12).map(b" ".join)))
+@given(
+    st.one_of(
+        st.binary(max_size=100), st.lists(st.sampled_from(GOOD.split()), max_size=12).map(b" ".join)
+    )
+)
 def test_any_line_is_a_connection_or_fails(line: bytes) -> None:
     try:
         found = parse(line)
@@ -128,7 +141,8 @@ def test_any_line_is_a_connection_or_fails(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "number"), [(b"TCP", TCP), (b"UDP", UDP), (b"SCTP", SCTP), (b"ICMP", 0), (b"IP", 0), (b"tcp", 0)]
+    ("protocol", "number"),
+    [(b"TCP", TCP), (b"UDP", UDP), (b"SCTP", SCTP), (b"ICMP", 0), (b"IP", 0), (b"tcp", 0)],
 )
 def test_ports_have_names_in_a_protocol(protocol: bytes, number: int) -> None:
     asked = []
@@ -145,11 +159,17 @@ def test_names_are_cut_at_59_characters() -> None:
     def endpoint(_family: int, _addr: bytes, port: int, _protocol: int) -> str:
         return "n" * 60 + f":{port}"
 
-    assert text(parse(GOOD), endpoint, engine=False) == f"TCP 14:59  ESTABLISHED {'n' * 59} {'n' * 59} {'n' * 59}\n"
+    assert (
+        text(parse(GOOD), endpoint, engine=False)
+        == f"TCP 14:59  ESTABLISHED {'n' * 59} {'n' * 59} {'n' * 59}\n"
+    )
 
 
 def test_titles() -> None:
-    assert TITLE == "IPVS connection entries\npro expire state       source             virtual            destination\n"
+    assert (
+        TITLE
+        == "IPVS connection entries\npro expire state       source             virtual            destination\n"
+    )
     assert TITLE_ENGINE == (
         "IPVS connection entries\n"
         "pro expire state       source             virtual            destination        pe name          pe_data\n"
@@ -163,15 +183,32 @@ def outcome(line: bytes, reader: Numbers | None, engine: bool) -> str:
         return f"failed: {no}"
 
 
-WORDS = [*GOOD.split(), b"-1234567", b"00000000", b"\x1c", b"\xff", b"1_0", b"fd00:2::9", b"10.0.0.1", b"-1"]
+WORDS = [
+    *GOOD.split(),
+    b"-1234567",
+    b"00000000",
+    b"\x1c",
+    b"\xff",
+    b"1_0",
+    b"fd00:2::9",
+    b"10.0.0.1",
+    b"-1",
+]
 
 
 @pytest.mark.parametrize("bound", [connections.REMEMBERED, 1])
 @pytest.mark.parametrize("engine", [False, True])
 @given(
-    lines=st.lists(st.one_of(st.binary(max_size=60), st.lists(st.sampled_from(WORDS), min_size=8, max_size=12).map(b" ".join)))
+    lines=st.lists(
+        st.one_of(
+            st.binary(max_size=60),
+            st.lists(st.sampled_from(WORDS), min_size=8, max_size=12).map(b" ".join),
+        )
+    )
 )
-def test_lines_in_numbers_are_the_same_past_the_records(lines: list[bytes], engine: bool, bound: int) -> None:
+def test_lines_in_numbers_are_the_same_past_the_records(
+    lines: list[bytes], engine: bool, bound: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "REMEMBERED", bound)
         reader = Numbers(engine)
@@ -184,7 +221,10 @@ def test_handshakes_that_stay_are_counted() -> None:
         ("TCP", "SYN_RECV", 57), ("TCP", "SYN_RECV", 58), ("TCP", "ESTABLISHED", 3), ("TCP", "NONE", 20),
         ("TCP", "ASSURED", 20), ("UDP", "UDP", 20),
     ]  # fmt: skip
-    lines = [f"{name} 0A000001 9C40 0A000002 0050 0A000003 0050 {state:11} {expires}\n".encode() for name, state, expires in rows]
+    lines = [
+        f"{name} 0A000001 9C40 0A000002 0050 0A000003 0050 {state:11} {expires}\n".encode()
+        for name, state, expires in rows
+    ]
     virtual, server = ((AF_INET, bytes([10, 0, 0, last]), 80) for last in (2, 3))
     assert connections.tally_handshakes(iter(lines)) == {(virtual, server): (1, 3)}
     with pytest.raises(Failed):

@@ -1,4 +1,6 @@
-"""The doctor's checks over facts as plain data: what each finds, what it leaves alone, and six clusters that are healthy."""
+"""The doctor's checks over facts as plain data: what each finds, what it leaves alone, and six
+clusters that are healthy.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,20 @@ from pyipvsadm.backends.memory import Table as Memory
 from pyipvsadm.doctor import director, real_server
 from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route, Rule, Table
-from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, MASQ, NEW_DEST, ROUTE, TCP, TUNNEL, Change, Destination, Service
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    GRE,
+    GUE,
+    MASQ,
+    NEW_DEST,
+    ROUTE,
+    TCP,
+    TUNNEL,
+    Change,
+    Destination,
+    Service,
+)
 from tests.unit.worlds import apply_all
 
 if TYPE_CHECKING:
@@ -22,23 +37,40 @@ LO = Link("lo", mtu=65536, loopback=True, multicast=False)
 ETH0 = Link("eth0")
 DUMMY = Link("d0", kind="dummy", noarp=True)
 
-CONF = {"forwarding": "0", "rp_filter": "0", "send_redirects": "0", "arp_ignore": "0", "arp_announce": "0"}
+CONF = {
+    "forwarding": "0",
+    "rp_filter": "0",
+    "send_redirects": "0",
+    "arp_ignore": "0",
+    "arp_announce": "0",
+}
 SYSCTLS = {
-    **{f"net/ipv4/conf/{link}/{name}": value for link in ("all", "lo", "eth0", "d0", "tun") for name, value in CONF.items()},
+    **{
+        f"net/ipv4/conf/{link}/{name}": value
+        for link in ("all", "lo", "eth0", "d0", "tun")
+        for name, value in CONF.items()
+    },
     "net/ipv4/ip_forward": "0",
     "net/ipv6/conf/all/forwarding": "0",
     "net/ipv4/vs/conntrack": "0",
     "net/ipv4/vs/snat_reroute": "1",
     "net/ipv4/vs/expire_quiescent_template": "0",
 }
-FORWARDING = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/eth0/forwarding": "1", "net/ipv6/conf/all/forwarding": "1"}
+FORWARDING = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv4/conf/eth0/forwarding": "1",
+    "net/ipv6/conf/all/forwarding": "1",
+}
 
 LOCAL = Route("local", "lo")
 ON_LINK = Route("unicast", "eth0")
 
 
 def host(
-    *addresses: Address, links: tuple[Link, ...] = (), routes: Mapping[str, Route] = {}, sysctls: Mapping[str, str] = {}
+    *addresses: Address,
+    links: tuple[Link, ...] = (),
+    routes: Mapping[str, Route] = {},
+    sysctls: Mapping[str, str] = {},
 ) -> Facts:
     return Facts(
         links={link.name: link for link in (LO, ETH0, *links)},
@@ -58,7 +90,10 @@ class Cluster(NamedTuple):
 
 
 def rules(service: str, *servers: str) -> tuple[str, ...]:
-    return (f"-A {service}", *(f"-a {' '.join(service.split()[:2])} -r {server}" for server in servers))
+    return (
+        f"-A {service}",
+        *(f"-a {' '.join(service.split()[:2])} -r {server}" for server in servers),
+    )
 
 
 DIRECT = Cluster(
@@ -81,7 +116,11 @@ HEALTHY = {
     ),
     "DR": DIRECT,
     "TUN": Cluster(
-        rules("-t 172.16.100.1:80 -s wlc", "10.1.0.7:80 -i", "10.2.0.7:80 -i --tun-type gue --tun-port 6080"),
+        rules(
+            "-t 172.16.100.1:80 -s wlc",
+            "10.1.0.7:80 -i",
+            "10.2.0.7:80 -i --tun-type gue --tun-port 6080",
+        ),
         host(
             Address("172.16.100.2", 24, "eth0"),
             Address("172.16.100.1", 32, "eth0"),
@@ -100,7 +139,12 @@ HEALTHY = {
         ),
     ),
     "v6": Cluster(
-        rules("-t [2001:db8:100::1]:80 -s rr", "[2001:db8:100::7]:80 -g", "[2001:db8:101::8]:80 -i", "[2001:db8:102::8]:80 -m"),
+        rules(
+            "-t [2001:db8:100::1]:80 -s rr",
+            "[2001:db8:100::7]:80 -g",
+            "[2001:db8:101::8]:80 -i",
+            "[2001:db8:102::8]:80 -m",
+        ),
         host(
             Address("2001:db8:100::2", 64, "eth0"),
             Address("2001:db8:100::1", 128, "eth0", deprecated=True),
@@ -114,7 +158,10 @@ HEALTHY = {
     ),
     "backup": Cluster(
         (*DIRECT.rules, "--start-daemon backup --mcast-interface eth0"),
-        host(Address("172.16.100.2", 24, "eth0"), routes={**DIRECT.facts.routes, "172.16.100.1": ON_LINK}),
+        host(
+            Address("172.16.100.2", 24, "eth0"),
+            routes={**DIRECT.facts.routes, "172.16.100.1": ON_LINK},
+        ),
     ),
 }
 
@@ -150,11 +197,14 @@ def test_a_healthy_cluster_gives_no_finding(kind: str) -> None:
 def test_of_what_was_not_read_nothing_is_claimed(kind: str) -> None:
     """But for what the table says by itself."""
     assert director.examine(table_of(HEALTHY[kind].rules), Facts()) == []
-    assert list(director.not_judged(table_of(HEALTHY[kind].rules), Facts())) == []  # a server without a route may be this host
+    # a server without a route may be this host
+    assert list(director.not_judged(table_of(HEALTHY[kind].rules), Facts())) == []
 
 
 class Case(NamedTuple):
-    """A planted fault: what is done to a healthy cluster, and the finding (None: there is none, however it looks)."""
+    """A planted fault: what is done to a healthy cluster, and the finding (None: there is none,
+    however it looks).
+    """
 
     kind: str
     code: str | None
@@ -165,11 +215,15 @@ class Case(NamedTuple):
     says: str = ""
 
 
-NAT, TUN, MARK, V6, BACKUP = (HEALTHY[kind].rules for kind in ("NAT", "TUN", "mark", "v6", "backup"))
+NAT, TUN, MARK, V6, BACKUP = (
+    HEALTHY[kind].rules for kind in ("NAT", "TUN", "mark", "v6", "backup")
+)
 DR = DIRECT.rules
 WAN = Link("wan")
 VLAN = Link("eth0.7")
-PERSISTENT = rules("-t 172.16.100.1:80 -s rr -p 60", "172.16.100.7:80 -g -w 0", "172.16.100.8:80 -g")
+PERSISTENT = rules(
+    "-t 172.16.100.1:80 -s rr -p 60", "172.16.100.7:80 -g -w 0", "172.16.100.8:80 -g"
+)
 MASTER = (*DR, "--start-daemon master --mcast-interface eth0 --syncid 7")
 BESIDE = {
     "addresses": [Address("172.16.100.1", 24, "eth0"), Address("172.16.100.2", 24, "eth0")],
@@ -186,7 +240,12 @@ def down(link: Link) -> dict[str, Link]:
 
 
 def probed(neighbour: str, tcp: str) -> dict[str, Any]:
-    return {"answers": {("172.16.100.7", 80): Answer(neighbour, tcp), ("172.16.100.8", 80): Answer("reachable", "open")}}
+    return {
+        "answers": {
+            ("172.16.100.7", 80): Answer(neighbour, tcp),
+            ("172.16.100.8", 80): Answer("reachable", "open"),
+        }
+    }
 
 
 CASES = [
@@ -206,7 +265,8 @@ CASES = [
     Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": Route("unreachable")}, "links": down(ETH0)},
          mends=("ip address add 172.16.100.1/32 dev DEVICE",)),
     Case("DR", None, {"addresses": []}),  # a route of type local has it
-    Case("backup", None, rules=(*BACKUP, "--start-daemon master --mcast-interface eth0")),  # both on both: this one stands by
+    # both on both: this one stands by
+    Case("backup", None, rules=(*BACKUP, "--start-daemon master --mcast-interface eth0")),
     Case("backup", "vip-missing", rules=(*DIRECT.rules, "--start-daemon master --mcast-interface eth0")),
     Case("backup", None, {"programs": {"keepalived", "bash"}}, rules=DIRECT.rules),
     Case("backup", "vip-missing", {"programs": {"bash"}}, rules=DIRECT.rules),
@@ -343,10 +403,14 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{number} {case.code}" for number, case in enumerate(CASES)])
+@pytest.mark.parametrize(
+    "case", CASES, ids=[f"{number} {case.code}" for number, case in enumerate(CASES)]
+)
 def test_a_fault_on_a_director_is_found(case: Case) -> None:
     cluster = HEALTHY[case.kind]
-    found = director.examine(table_of(case.rules or cluster.rules), changed(cluster.facts, case.changes))
+    found = director.examine(
+        table_of(case.rules or cluster.rules), changed(cluster.facts, case.changes)
+    )
     check(case, found)
 
 
@@ -376,7 +440,8 @@ def test_another_port_without_nat() -> None:
     )
 
 
-COUNTED = {"quiescent-templates", "server-full", "server-syn-recv"}  # of connections, which the embedded table has none of
+# of connections, which the embedded table has none of
+COUNTED = {"quiescent-templates", "server-full", "server-syn-recv"}
 
 
 def counted(lines: tuple[str, ...], **counts: int) -> Table:
@@ -407,7 +472,12 @@ EXPIRE = "sysctl -w net.ipv4.vs.expire_quiescent_template=1"
     ],
 )  # fmt: skip
 def test_what_the_counts_of_servers_show(
-    lines: tuple[str, ...], counts: dict[str, int], sysctls: dict[str, str], code: str, says: str, mends: tuple[str, ...]
+    lines: tuple[str, ...],
+    counts: dict[str, int],
+    sysctls: dict[str, str],
+    code: str,
+    says: str,
+    mends: tuple[str, ...],
 ) -> None:
     found = director.examine(counted(lines, **counts), changed(DIRECT.facts, {"sysctls": sysctls}))
     found = [each for each in found if each.code != "all-weights-zero"]
@@ -424,18 +494,32 @@ ELSEWHERE = (AF_INET, bytes([172, 16, 100, 1]), 443)
 @pytest.mark.parametrize(
     ("lines", "handshakes", "says"),
     [
-        (DR, {(VIRTUAL, ONE): (3, 3), (VIRTUAL, TWO): (0, 9)}, ["3 of 3 connections to it stay in SYN_RECV."]),
+        (
+            DR,
+            {(VIRTUAL, ONE): (3, 3), (VIRTUAL, TWO): (0, 9)},
+            ["3 of 3 connections to it stay in SYN_RECV."],
+        ),
         (DR, {(VIRTUAL, ONE): (1, 1)}, ["1 of 1 connection to it stays in SYN_RECV."]),
         (DR, {(VIRTUAL, ONE): (2, 4)}, []),
         (DR, {(ELSEWHERE, ONE): (3, 3)}, []),
         ((DR[0], DR[1] + " -w 0", DR[2]), {(VIRTUAL, ONE): (3, 3)}, []),
-        (MARK, {(ELSEWHERE, ONE): (3, 3), (VIRTUAL, ONE): (0, 2)}, ["3 of 5 connections to it stay in SYN_RECV."]),
+        (
+            MARK,
+            {(ELSEWHERE, ONE): (3, 3), (VIRTUAL, ONE): (0, 2)},
+            ["3 of 5 connections to it stay in SYN_RECV."],
+        ),
     ],
 )
-def test_connections_that_stay_in_syn_recv(lines: tuple[str, ...], handshakes: Any, says: list[str]) -> None:
+def test_connections_that_stay_in_syn_recv(
+    lines: tuple[str, ...], handshakes: Any, says: list[str]
+) -> None:
     kind = "mark" if lines is MARK else "DR"
-    found = director.examine(table_of(lines), changed(HEALTHY[kind].facts, {"handshakes": handshakes}))
-    assert [(each.code, each.what) for each in found] == [("server-syn-recv", what) for what in says]
+    found = director.examine(
+        table_of(lines), changed(HEALTHY[kind].facts, {"handshakes": handshakes})
+    )
+    assert [(each.code, each.what) for each in found] == [
+        ("server-syn-recv", what) for what in says
+    ]
 
 
 @pytest.mark.parametrize(
@@ -445,14 +529,21 @@ def test_connections_that_stay_in_syn_recv(lines: tuple[str, ...], handshakes: A
         (DR[:2], ["7"], 0, []),  # nobody would take its clients
         (DR, ["7", "8"], 0, []),
         ((*DR[:2], DR[2] + " -w 0"), ["7"], 0, []),
-        ((DR[0] + " -p 60", *DR[1:]), ["7"], 1, [EXPIRE, "ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 0"]),
+        (
+            (DR[0] + " -p 60", *DR[1:]),
+            ["7"],
+            1,
+            [EXPIRE, "ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 0"],
+        ),
     ],
 )
 def test_no_server_is_taken_out_that_no_other_can_stand_in_for(
     lines: tuple[str, ...], bad: list[str], held: int, mends: list[str]
 ) -> None:
     answers = {(f"172.16.100.{each}", 80): Answer("reachable", "refused") for each in bad}
-    found = director.examine(counted(lines, persistent=held), changed(DIRECT.facts, {"answers": answers}))
+    found = director.examine(
+        counted(lines, persistent=held), changed(DIRECT.facts, {"answers": answers})
+    )
     assert {each.code for each in found} == {"server-refuses"}
     assert [mend for each in found for mend in each.mends] == mends
 
@@ -461,7 +552,9 @@ def test_no_server_is_taken_out_that_no_other_can_stand_in_for(
 
 
 def test_an_address_comes_with_what_its_interface_lacks_for_it() -> None:
-    """Beside servers of NAT the interface must not send redirects, and its rp_filter must let clients in."""
+    """Beside servers of NAT the interface must not send redirects, and its rp_filter must let
+    clients in.
+    """
     changes: dict[str, Any] = {
         "addresses": [Address("192.168.10.7", 24, "eth0")],
         "routes": {"172.16.100.1": ON_LINK},
@@ -479,7 +572,10 @@ def test_an_address_comes_with_what_its_interface_lacks_for_it() -> None:
 
 def test_what_an_interface_lacks_already_is_said_once() -> None:
     lines = (*NAT, *(line.replace("172.16.100.1:", "172.16.100.3:") for line in NAT))
-    changes = {"routes": {"172.16.100.3": ON_LINK}, "sysctls": {"net/ipv4/conf/eth0/send_redirects": "1"}}
+    changes = {
+        "routes": {"172.16.100.3": ON_LINK},
+        "sysctls": {"net/ipv4/conf/eth0/send_redirects": "1"},
+    }
     found = director.examine(table_of(lines), changed(HEALTHY["NAT"].facts, changes))
     assert [(each.code, each.mends) for each in found] == [
         ("vip-missing", ("ip address add 172.16.100.3/32 dev eth0",)),
@@ -488,8 +584,12 @@ def test_what_an_interface_lacks_already_is_said_once() -> None:
 
 
 def test_a_tunnel_in_the_place_of_direct_routing_starts_elsewhere() -> None:
-    changes = {"routes": {"10.1.0.7": Route("unicast", "eth0", "172.16.100.254", "172.16.100.1", mtu=1400)}}
-    (finding,) = director.examine(table_of(rules("-t 172.16.100.1:80", "10.1.0.7:80 -g")), changed(DIRECT.facts, changes))
+    changes = {
+        "routes": {"10.1.0.7": Route("unicast", "eth0", "172.16.100.254", "172.16.100.1", mtu=1400)}
+    }
+    (finding,) = director.examine(
+        table_of(rules("-t 172.16.100.1:80", "10.1.0.7:80 -g")), changed(DIRECT.facts, changes)
+    )
     assert finding.mends == (
         "ip route replace 10.1.0.7/32 via 172.16.100.254 dev eth0 src 172.16.100.2 mtu 1400",
         "ipvsadm -e -t 172.16.100.1:80 -r 10.1.0.7:80 -i -w 1 --tun-type ipip",
@@ -513,7 +613,9 @@ def test_another_port_that_is_there_already() -> None:
 
 def test_a_sync_daemon_s_interface_is_brought_up_with_multicast() -> None:
     facts = changed(DIRECT.facts, {"links": down(replace(ETH0, name="sync0", multicast=False))})
-    (finding,) = director.examine(table_of((*DR, "--start-daemon master --mcast-interface sync0")), facts)
+    (finding,) = director.examine(
+        table_of((*DR, "--start-daemon master --mcast-interface sync0")), facts
+    )
     assert finding.mends == ("ip link set dev sync0 up", "ip link set dev sync0 multicast on")
 
 
@@ -522,14 +624,21 @@ def test_a_sync_daemon_s_interface_is_brought_up_with_multicast() -> None:
 UNSEEN = [
     ("NAT", {}, "192.168.10.8, 192.168.10.9", "172.16.100.1 -m --director 192.168.10.7"),
     ("DR", {}, "172.16.100.7, 172.16.100.8", "172.16.100.1 --director 172.16.100.2"),
-    ("DR", {"routes": {"172.16.100.7": LOCAL}}, "172.16.100.8", "172.16.100.1 --director 172.16.100.2"),
+    (
+        "DR",
+        {"routes": {"172.16.100.7": LOCAL}},
+        "172.16.100.8",
+        "172.16.100.1 --director 172.16.100.2",
+    ),
     ("DR", {"addresses": []}, "172.16.100.7, 172.16.100.8", "172.16.100.1"),
     ("mark", {}, "172.16.100.7, 172.16.100.8", "VIP --director 172.16.100.2"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "changes", "servers", "words"), UNSEEN)
-def test_real_servers_that_were_not_seen_are_named(kind: str, changes: dict[str, Any], servers: str, words: str) -> None:
+def test_real_servers_that_were_not_seen_are_named(
+    kind: str, changes: dict[str, Any], servers: str, words: str
+) -> None:
     cluster = HEALTHY[kind]
     lines = [*director.not_judged(table_of(cluster.rules), changed(cluster.facts, changes))]
     noun = "servers" if "," in servers else "server"
@@ -539,7 +648,11 @@ def test_real_servers_that_were_not_seen_are_named(kind: str, changes: dict[str,
 
 def test_real_servers_of_several_services_and_tunnels() -> None:
     table = table_of((*TUN, *(line.replace("172.16.100.1:", "172.16.100.3:") for line in TUN)))
-    lines = [line for line in director.not_judged(table, HEALTHY["TUN"].facts) if line.startswith("Not checked")]
+    lines = [
+        line
+        for line in director.not_judged(table, HEALTHY["TUN"].facts)
+        if line.startswith("Not checked")
+    ]
     again = "On each, run; then the same for 172.16.100.3:\nipvsadm --doctor --real-server-for 172.16.100.1 -i"
     assert sorted(lines) == [
         f"Not checked: the real server 10.1.0.7. {again} --director 172.16.100.2",
@@ -567,14 +680,19 @@ class Counted(list[Address]):
 
 
 def looks(number: int) -> int:
-    """How many addresses are looked at, when that many are virtual ones, of services by each method and by mark."""
+    """How many addresses are looked at, when that many are virtual ones, of services by each method
+    and by mark.
+    """
     vips = [f"172.16.{high}.{low}" for high in range(number // 100) for low in range(1, 101)]
     lines: list[str] = []
     for index, vip in enumerate(vips):
         lines += rules(f"-t {vip}:80", "192.168.10.8:80 -m", "10.1.0.7:80 -i", "172.16.100.7:80 -g")
         lines += [f"-A -f {index + 1}"]
     facts = host(*(Address(vip, 32, "eth0") for vip in vips), Address("192.168.10.7", 24, "eth0"))
-    facts.routes |= {server: Route("unicast", "eth0", "192.168.10.1", vips[0]) for server in ("10.1.0.7", "172.16.100.7")}
+    facts.routes |= {
+        server: Route("unicast", "eth0", "192.168.10.1", vips[0])
+        for server in ("10.1.0.7", "172.16.100.7")
+    }
     facts.routes |= {"192.168.10.8": ON_LINK}
     facts.addresses = counting = Counted(facts.addresses)
     director.examine(table_of(tuple(lines)), facts)
@@ -587,7 +705,9 @@ def test_twice_the_addresses_are_twice_the_looks() -> None:
 
 
 def test_errors_come_before_warnings() -> None:
-    facts = changed(HEALTHY["NAT"].facts, {"sysctls": {**SYSCTLS, "net/ipv4/conf/all/send_redirects": "1"}})
+    facts = changed(
+        HEALTHY["NAT"].facts, {"sysctls": {**SYSCTLS, "net/ipv4/conf/all/send_redirects": "1"}}
+    )
     found = director.examine(table_of(("-A -t 172.16.100.1:443 -M 255.0.0.0", *NAT)), facts)
     assert [each.code for each in found] == [
         "no-servers",
@@ -600,7 +720,11 @@ def test_errors_come_before_warnings() -> None:
 AWAY = "172.16.100.1 is not this host's: right while the other director is at work ({} runs here), wrong otherwise."
 ASIDE = [
     ("mark", {}, ["iptables mangle: 1 rule; what they match is not read."]),
-    ("DR", {"filters": {"iptables filter": 0, "nftables web": 2}}, ["nftables web: 2 rules; what they match is not read."]),
+    (
+        "DR",
+        {"filters": {"iptables filter": 0, "nftables web": 2}},
+        ["nftables web: 2 rules; what they match is not read."],
+    ),
     ("DR", {"unprobed": 3}, ["3 servers could not be probed in time."]),
     ("DR", {"programs": {"keepalived"}}, []),
     ("backup", {}, [AWAY.format("a backup sync daemon")]),
@@ -608,18 +732,26 @@ ASIDE = [
 
 
 @pytest.mark.parametrize(("kind", "changes", "lines"), ASIDE)
-def test_what_cannot_be_judged_is_named(kind: str, changes: dict[str, Any], lines: list[str]) -> None:
+def test_what_cannot_be_judged_is_named(
+    kind: str, changes: dict[str, Any], lines: list[str]
+) -> None:
     cluster = HEALTHY[kind]
     assert asides(table_of(cluster.rules), changed(cluster.facts, changes)) == lines
 
 
 def asides(table: Table, facts: Facts) -> list[str]:
     """What cannot be judged beside the real servers, which are always named."""
-    return [line for line in director.not_judged(table, facts) if not line.startswith("Not checked: the real server")]
+    return [
+        line
+        for line in director.not_judged(table, facts)
+        if not line.startswith("Not checked: the real server")
+    ]
 
 
 def test_addresses_that_may_come_with_keepalived_are_named() -> None:
-    facts = changed(HEALTHY["backup"].facts, {"programs": {"keepalived"}, "routes": {"172.16.100.9": ON_LINK}})
+    facts = changed(
+        HEALTHY["backup"].facts, {"programs": {"keepalived"}, "routes": {"172.16.100.9": ON_LINK}}
+    )
     lines = asides(table_of((*DIRECT.rules, "-A -t 172.16.100.9:80")), facts)
     assert lines == [AWAY.format("keepalived").replace(".1 is", ".1, 172.16.100.9 are")]
 
@@ -627,10 +759,16 @@ def test_addresses_that_may_come_with_keepalived_are_named() -> None:
 def test_full_sized_packets_and_tunnels() -> None:
     cluster = HEALTHY["TUN"]
     first, second = asides(table_of(cluster.rules), cluster.facts)
-    assert "Packets of 1500 bytes, which eth0 takes, do not fit into the tunnel to 10.2.0.7 (1468)" in first
+    assert (
+        "Packets of 1500 bytes, which eth0 takes, do not fit into the tunnel to 10.2.0.7 (1468)"
+        in first
+    )
     assert "10.1.0.7 (1480)" in second
     assert "advmss 1440" in second
-    wide = changed(cluster.facts, {"routes": {host: Route("unicast", "wan") for host in ("10.1.0.7", "10.2.0.7")}})
+    wide = changed(
+        cluster.facts,
+        {"routes": {host: Route("unicast", "wan") for host in ("10.1.0.7", "10.2.0.7")}},
+    )
     wide.links["wan"] = Link("wan", mtu=1532)
     assert asides(table_of(cluster.rules), wide) == []
 
@@ -643,9 +781,14 @@ def test_redirects_of_ipv6() -> None:
 
 def test_many_servers_are_not_all_named() -> None:
     servers = [f"192.168.10.{number}:80 -m" for number in range(10, 15)]
-    facts = changed(HEALTHY["NAT"].facts, {"routes": {server.split(":")[0]: ON_LINK for server in servers}, "sysctls": SYSCTLS})
+    facts = changed(
+        HEALTHY["NAT"].facts,
+        {"routes": {server.split(":")[0]: ON_LINK for server in servers}, "sysctls": SYSCTLS},
+    )
     (finding,) = director.examine(table_of(rules("-t 172.16.100.1:80", *servers)), facts)
-    assert finding.what.endswith("5 servers of NAT answer there: 192.168.10.10, 192.168.10.11, 192.168.10.12 and 2 more.")
+    assert finding.what.endswith(
+        "5 servers of NAT answer there: 192.168.10.10, 192.168.10.11, 192.168.10.12 and 2 more."
+    )
 
 
 # --- real servers
@@ -658,19 +801,31 @@ ROUTED = {OUTSIDE[AF_INET]: Route("unicast", "eth0", "172.16.100.254")}
 VIP6, OWN6 = Address("2001:db8:100::1", 128, "lo"), Address("2001:db8:100::7", 64, "eth0")
 
 REAL = {
-    "DR": (real_server.Part("172.16.100.1", ROUTE, "172.16.100.2"), host(VIP, OWN, sysctls=QUIET, routes=ROUTED)),
+    "DR": (
+        real_server.Part("172.16.100.1", ROUTE, "172.16.100.2"),
+        host(VIP, OWN, sysctls=QUIET, routes=ROUTED),
+    ),
     "TUN": (
         real_server.Part("172.16.100.1", TUNNEL),
-        host(Address("172.16.100.1", 32, "tun"), Address("10.1.0.7", 24, "eth0"), links=(TUNNEL_LINK,)),
+        host(
+            Address("172.16.100.1", 32, "tun"),
+            Address("10.1.0.7", 24, "eth0"),
+            links=(TUNNEL_LINK,),
+        ),
     ),
     "NAT": (
         real_server.Part("172.16.100.1", MASQ, "192.168.10.7"),
-        host(Address("192.168.10.8", 24, "eth0"), routes={OUTSIDE[AF_INET]: Route("unicast", "eth0", "192.168.10.7")}),
+        host(
+            Address("192.168.10.8", 24, "eth0"),
+            routes={OUTSIDE[AF_INET]: Route("unicast", "eth0", "192.168.10.7")},
+        ),
     ),
     "v6": (real_server.Part("2001:db8:100::1"), host(VIP6, OWN6)),
     "v6 TUN": (
         real_server.Part("2001:db8:100::1", TUNNEL),
-        host(VIP6, Address("fe80::7", 64, "eth0"), OWN6, links=(replace(TUNNEL_LINK, kind="ip6tnl"),)),
+        host(
+            VIP6, Address("fe80::7", 64, "eth0"), OWN6, links=(replace(TUNNEL_LINK, kind="ip6tnl"),)
+        ),
     ),
 }
 
@@ -760,7 +915,9 @@ REAL_CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REAL_CASES, ids=[f"{number} {case.code}" for number, case in enumerate(REAL_CASES)])
+@pytest.mark.parametrize(
+    "case", REAL_CASES, ids=[f"{number} {case.code}" for number, case in enumerate(REAL_CASES)]
+)
 def test_a_fault_on_a_real_server_is_found(case: Case) -> None:
     part, facts = REAL[case.kind]
     check(case, real_server.examine(part, changed(facts, case.changes)))
@@ -776,7 +933,9 @@ def test_a_fault_on_a_real_server_is_found(case: Case) -> None:
 )
 def test_tunnels_of_other_types(own: Address, tun_type: int, mends: tuple[str, ...]) -> None:
     part = replace(REAL["TUN"][0], tun_type=tun_type)
-    facts = changed(REAL["TUN"][1], {"links": {"tun": None}, "addresses": [VIP, own], "sysctls": QUIET})
+    facts = changed(
+        REAL["TUN"][1], {"links": {"tun": None}, "addresses": [VIP, own], "sysctls": QUIET}
+    )
     (finding,) = real_server.examine(part, facts)
     assert finding.mends == (*mends, "ip link set dev lvs up")
 
@@ -784,10 +943,16 @@ def test_tunnels_of_other_types(own: Address, tun_type: int, mends: tuple[str, .
 def test_no_default_route_without_knowing_the_director() -> None:
     part = real_server.Part("172.16.100.1", MASQ)
     facts = changed(REAL["NAT"][1], {"routes": {OUTSIDE[AF_INET]: Route("unreachable")}})
-    assert [each.mends for each in real_server.examine(part, facts)] == [("ip route add default via DIRECTOR",)]
+    assert [each.mends for each in real_server.examine(part, facts)] == [
+        ("ip route add default via DIRECTOR",)
+    ]
 
 
 def test_every_code_is_planted() -> None:
-    planted = {case.code for case in (*CASES, *REAL_CASES)} | {"port-not-mapped", "module-missing", *COUNTED}
+    planted = {case.code for case in (*CASES, *REAL_CASES)} | {
+        "port-not-mapped",
+        "module-missing",
+        *COUNTED,
+    }
     assert planted - {None} == {row.code for row in CODES}
     assert len(CODES) == len({row.code for row in CODES}) >= 25

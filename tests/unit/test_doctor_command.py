@@ -1,4 +1,6 @@
-"""`--doctor` from the command line to its status, on a host made of facts; the probe's sockets on loopback."""
+"""`--doctor` from the command line to its status, on a host made of facts; the probe's sockets on
+loopback.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ class FakeHost:
 class Surgery(FakeWorld):
     """A world with such a host."""
 
-    def __init__(self, facts: Facts = DIRECT.facts, rules: tuple[str, ...] = (), ipvs: bool = True) -> None:
+    def __init__(
+        self, facts: Facts = DIRECT.facts, rules: tuple[str, ...] = (), ipvs: bool = True
+    ) -> None:
         super().__init__()
         self.patient = FakeHost(facts, ipvs)
         apply_all(self.table, rules)
@@ -164,10 +168,21 @@ def test_a_warning_alone() -> None:
 
 
 def test_probing_leaves_out_servers_at_weight_0() -> None:
-    world = Surgery(rules=(*DIRECT.rules, "-a -t 172.16.100.1:80 -r 172.16.100.9 -w 0", "-A -f 3", "-a -f 3 -r 172.16.100.7"))
+    world = Surgery(
+        rules=(
+            *DIRECT.rules,
+            "-a -t 172.16.100.1:80 -r 172.16.100.9 -w 0",
+            "-A -f 3",
+            "-a -f 3 -r 172.16.100.7",
+        )
+    )
     status, text, _ = run(world, "--doctor --probe")
     assert status == 2
-    assert sorted(world.patient.probed) == [("172.16.100.7", 0), ("172.16.100.7", 80), ("172.16.100.8", 80)]
+    assert sorted(world.patient.probed) == [
+        ("172.16.100.7", 0),
+        ("172.16.100.7", 80),
+        ("172.16.100.8", 80),
+    ]
     assert text.count("[server-refuses]") == 3
 
 
@@ -181,7 +196,11 @@ def test_without_the_module_the_table_is_not_opened() -> None:
 
 def test_a_real_server_needs_no_table() -> None:
     world = Surgery(REAL["DR"][1], ipvs=False)
-    assert run(world, "--doctor --real-server-for 172.16.100.1 --director 172.16.100.2") == (0, "Nothing wrong was found.\n", "")
+    assert run(world, "--doctor --real-server-for 172.16.100.1 --director 172.16.100.2") == (
+        0,
+        "Nothing wrong was found.\n",
+        "",
+    )
     assert world.patient.asked == [{"172.16.100.1", OUTSIDE[AF_INET]}, set(), set()]
     assert world.specs == []
     assert run(world, "--doctor --real-server-for 172.16.100.1 -i")[0] == 2
@@ -225,7 +244,13 @@ def test_connections_that_stay_in_syn_recv() -> None:
     world.table = table = Busy(interfaces={"eth0"}.__contains__)
     apply_all(table, DIRECT.rules)
     stays = entry("AC106408", "SYN_RECV", 50)
-    table.lines = (stays, stays, stays, entry("AC106407", "ESTABLISHED", 890), entry("AC106407", "SYN_RECV", 59))
+    table.lines = (
+        stays,
+        stays,
+        stays,
+        entry("AC106407", "ESTABLISHED", 890),
+        entry("AC106407", "SYN_RECV", 59),
+    )
     status, text, _ = run(world, "--doctor")
     assert (status, text.count("[server-syn-recv]")) == (1, 1)
     assert "172.16.100.8:80: connections to a server stay in SYN_RECV" in text
@@ -258,7 +283,11 @@ def test_a_wrong_request(words: str, status: int, stderr: str) -> None:
 
 def test_the_doctor_does_not_belong_in_rules() -> None:
     world = FakeWorld(b"-A -f 1\n--doctor\n")
-    assert run(world, "-R") == (2, "", "line 2: --doctor does not belong in rules: give it on the command line\n")
+    assert run(world, "-R") == (
+        2,
+        "",
+        "line 2: --doctor does not belong in rules: give it on the command line\n",
+    )
     assert world.table.services() == []
 
 
@@ -266,9 +295,13 @@ def test_explanations() -> None:
     world = Surgery()
     status, text, _ = run(world, "--doctor --explain vip-missing")
     assert status == 0
-    assert text.startswith("vip-missing (error): a virtual address is not this host's\n  IPVS only sees")
+    assert text.startswith(
+        "vip-missing (error): a virtual address is not this host's\n  IPVS only sees"
+    )
     status, text, _ = run(world, "--doctor --explain all")
-    assert [line.split(" ")[0] for line in text.splitlines() if line[:1].strip()] == [row.code for row in CODES]
+    assert [line.split(" ")[0] for line in text.splitlines() if line[:1].strip()] == [
+        row.code for row in CODES
+    ]
     status, _, stderr = run(world, "--doctor --explain vip")
     assert status == 2
     assert stderr.startswith("unknown code `vip': it is all, or one of\n  module-missing\n")
@@ -286,13 +319,19 @@ def test_every_code_has_its_sentences(row: tuple[str, ...]) -> None:
 
 def test_odd_names_of_interfaces_are_quoted() -> None:
     assert command("ip link set dev {link} up", link="a;reboot") == "ip link set dev 'a;reboot' up"
-    assert sysctl("net/ipv4/conf/eth0.7/rp_filter", 2) == "sysctl -w net/ipv4/conf/eth0.7/rp_filter=2"
+    assert (
+        sysctl("net/ipv4/conf/eth0.7/rp_filter", 2) == "sysctl -w net/ipv4/conf/eth0.7/rp_filter=2"
+    )
     assert sysctl("net/ipv4/conf/$x/rp_filter", 2) == "sysctl -w 'net.ipv4.conf.$x.rp_filter'=2"
 
 
 def test_names_of_interfaces_do_not_steer_the_terminal() -> None:
     link = Link("\x1b[2J\udcff\u05d0", up=False)
-    facts = Facts(links={link.name: link}, addresses=[Address("172.16.100.1", 32, link.name)], routes=DIRECT.facts.routes)
+    facts = Facts(
+        links={link.name: link},
+        addresses=[Address("172.16.100.1", 32, link.name)],
+        routes=DIRECT.facts.routes,
+    )
     _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor")
     assert "172.16.100.1 is on ?[2J??, which is down.\n" in text
     _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor --json")
@@ -350,7 +389,8 @@ def test_few_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
         server.bind(("", 0))
         server.listen(0)
         port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):  # the queue is full: who comes now is not answered
+        # the queue is full: who comes now is not answered
+        with socket.create_connection(("127.0.0.1", port)):
             servers = [(f"127.0.0.{number}", port) for number in range(1, 121)]
             found = Facts()
             resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 64, hard))
@@ -362,13 +402,19 @@ def test_few_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.unprobed == 0
 
 
-@pytest.mark.parametrize(("limit", "count"), [(resource.RLIM_INFINITY, 500), (1024, 500), (200, 168), (33, 1), (20, 1)])
-def test_how_many_are_asked_at_once(limit: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("limit", "count"), [(resource.RLIM_INFINITY, 500), (1024, 500), (200, 168), (33, 1), (20, 1)]
+)
+def test_how_many_are_asked_at_once(
+    limit: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pyipvsadm.doctor.probe.resource.getrlimit", lambda _: (limit, limit))
     assert probe.sockets_at_once() == count
 
 
-def test_what_there_is_no_time_for(listening: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_there_is_no_time_for(
+    listening: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(probe, "ALL", 0.0)
     found = Facts()
     probe.ask(found, [listening], dict)

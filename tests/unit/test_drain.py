@@ -1,4 +1,6 @@
-"""Draining on the embedded table, with counts that a test sets and a clock that it runs: every way it can end."""
+"""Draining on the embedded table, with counts that a test sets and a clock that it runs: every way
+it can end.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ START = (
 
 
 class Counting(Table):
-    """Each server has the connections (active, inactive, persistent) that stand under its port and address here."""
+    """Each server has the connections (active, inactive, persistent) that stand under its port and
+    address here.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +52,9 @@ class Counting(Table):
             return []
         found = super().destinations(service)
         for each in found:
-            each.active, each.inactive, each.persistent = self.counts.get((each.port, each.addr), (0, 0, 0))
+            each.active, each.inactive, each.persistent = self.counts.get(
+                (each.port, each.addr), (0, 0, 0)
+            )
         return found
 
     def setting(self, name: str) -> str:
@@ -95,7 +101,11 @@ class Drain:
     def changed(self) -> dict[str, int | None]:
         """Weights that differ from the start; None: the server is gone."""
         now = self.table.weights()
-        return {key: now.get(key) for key in {**self.before, **now} if now.get(key) != self.before.get(key)}
+        return {
+            key: now.get(key)
+            for key in {**self.before, **now}
+            if now.get(key) != self.before.get(key)
+        }
 
     def other(self, *rules: str) -> Callable[[], object]:
         """Somebody else's commands."""
@@ -129,7 +139,9 @@ B_ON_WEB = f"{B} of {WEB}"
          [f"ipvsadm --backend memory -e {WEB} -r {A} --keep -w 3"], {ON_WEB: None}),
     ],
 )  # fmt: skip
-def test_with_nothing_left_it_is_done_at_once(words: str, undo: list[str], changed: dict[str, int | None]) -> None:
+def test_with_nothing_left_it_is_done_at_once(
+    words: str, undo: list[str], changed: dict[str, int | None]
+) -> None:
     case = Drain()
     assert case.run(words) == (0, lines(*undo), "")
     assert case.changed() == changed
@@ -149,13 +161,25 @@ def test_with_nothing_left_it_is_done_at_once(words: str, undo: list[str], chang
         ("--drain -r 10.0.0.2 -w 1", 2, "Illegal 'weight' option with the 'drain' command"),
         ("--drain --drain -r 10.0.0.2", 2, "multiple 'drain' options specified"),
         ("--drain x -r 10.0.0.2", 2, "illegal drain specified: `x' is no number from 0 to 2678400"),
-        ("--drain=-1 -r 10.0.0.2", 2, "illegal drain specified: `-1' is no number from 0 to 2678400"),
+        (
+            "--drain=-1 -r 10.0.0.2",
+            2,
+            "illegal drain specified: `-1' is no number from 0 to 2678400",
+        ),
         ("--drain --nonsense", 255, "Try `ipvsadm -h' or 'ipvsadm --help' for more information."),
         (f"-e {WEB} -r {A} --drain -w 1", 2, "Illegal 'weight' option with the 'drain' command"),
-        (f"-e {WEB} -r {A} --drain -m", 2, "Illegal 'forwarding-method' option with the 'drain' command"),
+        (
+            f"-e {WEB} -r {A} --drain -m",
+            2,
+            "Illegal 'forwarding-method' option with the 'drain' command",
+        ),
         (f"-e {WEB} -r {A} --drain --keep", 2, "Illegal 'keep' option with the 'drain' command"),
         (f"-a {WEB} -r {A} --drain", 2, "Illegal 'drain' option with the 'add-server' command"),
-        (f"-d {WEB} -r {A} --drain-inactive", 2, "You need to supply the 'drain' option for the 'drain-inactive' option"),
+        (
+            f"-d {WEB} -r {A} --drain-inactive",
+            2,
+            "You need to supply the 'drain' option for the 'drain-inactive' option",
+        ),
     ],
 )
 def test_what_cannot_be_drained_changes_nothing(words: str, status: int, said: str) -> None:
@@ -174,7 +198,11 @@ def test_an_ambiguous_server_is_not_drained() -> None:
 
 def test_in_rules_it_has_no_place() -> None:
     case = Drain(FakeWorld(stdin=b"--drain -r 10.0.0.2\n"))
-    assert case.run("-R") == (2, "", lines("line 1: --drain does not belong in rules: give it on the command line"))
+    assert case.run("-R") == (
+        2,
+        "",
+        lines("line 1: --drain does not belong in rules: give it on the command line"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,7 +257,11 @@ def test_several_services_are_waited_for_together() -> None:
     case.table.count(A, 1)
     case.table.count("10.0.0.2:53", 0, 2)
     case.at({3: lambda: case.table.count(A), 7: lambda: case.table.count("10.0.0.2:53")})
-    assert case.run("--drain -r 10.0.0.2") == (0, lines(UNDO_A, UNDO_DNS), lines("3 connections left"))
+    assert case.run("--drain -r 10.0.0.2") == (
+        0,
+        lines(UNDO_A, UNDO_DNS),
+        lines("3 connections left"),
+    )
     assert case.world.now == 7
 
 
@@ -237,7 +269,13 @@ def test_several_services_are_waited_for_together() -> None:
     ("words", "more"),
     [
         (f"-d {WEB} -r {A}", [f"to delete it all the same: ipvsadm -d {WEB} -r {A}"]),
-        (f"-D {WEB}", [f"{B_ON_WEB} stays at weight 0; to undo: {UNDO_B}", f"to delete it all the same: ipvsadm -D {WEB}"]),
+        (
+            f"-D {WEB}",
+            [
+                f"{B_ON_WEB} stays at weight 0; to undo: {UNDO_B}",
+                f"to delete it all the same: ipvsadm -D {WEB}",
+            ],
+        ),
         (f"-e {WEB} -r {A}", []),
     ],
 )
@@ -246,8 +284,17 @@ def test_when_the_time_is_over(words: str, more: list[str]) -> None:
     case.table.count(A, 2)
     status, _, said = case.run(f"{words} --drain=3")
     stays = f"{ON_WEB} stays at weight 0; to undo: {UNDO_A}"
-    expected = ["2 connections left", f"2 connections left after 3 seconds{', nothing deleted' if more else ''}", stays, *more]
-    assert (status, sorted(said.splitlines()), said.splitlines()[:2]) == (1, sorted(expected), expected[:2])
+    expected = [
+        "2 connections left",
+        f"2 connections left after 3 seconds{', nothing deleted' if more else ''}",
+        stays,
+        *more,
+    ]
+    assert (status, sorted(said.splitlines()), said.splitlines()[:2]) == (
+        1,
+        sorted(expected),
+        expected[:2],
+    )
     assert case.world.now == 3
     assert set(case.changed().values()) == {0}
 
@@ -274,7 +321,9 @@ def test_a_signal_keeps_what_else_somebody_has_edited() -> None:
     case.table.count(A, 1)
     case.at({2: case.other(f"-e {WEB} -r {A} -m -w 0 -x 77"), 4: lambda: 2})
     case.run(f"-d {WEB} -r {A} --drain")
-    (found,) = [each for each in case.table.destinations(case.table.services()[0]) if each.port == 8080]
+    (found,) = [
+        each for each in case.table.destinations(case.table.services()[0]) if each.port == 8080
+    ]
     assert (found.weight, found.upper) == (3, 77)
 
 
@@ -286,7 +335,9 @@ def test_a_signal_keeps_what_else_somebody_has_edited() -> None:
         (f"-D {WEB}", f"{ON_WEB} is no longer there", None),
     ],
 )
-def test_a_signal_leaves_alone_what_is_not_ours_any_more(rule: str, said: str, weight: int | None) -> None:
+def test_a_signal_leaves_alone_what_is_not_ours_any_more(
+    rule: str, said: str, weight: int | None
+) -> None:
     case = Drain()
     case.table.count(A, 1)
 
@@ -341,7 +392,10 @@ def test_without_a_deletion_none_is_spoken_of() -> None:
     case = Drain()
     case.table.count(A, 1)
     case.at({2: case.other(f"-d {WEB} -r {A}")})
-    assert case.run(f"-e {WEB} -r {A} --drain")[2].splitlines()[-1] == f"{ON_WEB} is no longer there: stopped"
+    assert (
+        case.run(f"-e {WEB} -r {A} --drain")[2].splitlines()[-1]
+        == f"{ON_WEB} is no longer there: stopped"
+    )
 
 
 def test_a_dump_that_leaves_something_out_is_read_again() -> None:
@@ -432,7 +486,9 @@ def test_when_the_lines_that_undo_it_cannot_be_written_nothing_is_done() -> None
         (f"-e {WEB} -r {A} --drain", "0", False),
     ],
 )
-def test_persistence_that_feeds_the_server_is_warned_of(words: str, setting: str, warned: bool) -> None:
+def test_persistence_that_feeds_the_server_is_warned_of(
+    words: str, setting: str, warned: bool
+) -> None:
     case = Drain()
     case.table.quiescent = setting
     status, _, errors = case.run(words)
@@ -449,12 +505,21 @@ def test_a_variable_that_leaked_is_named() -> None:
 
 
 @pytest.mark.parametrize("plain", ["", "1"])
-def test_on_a_terminal_a_bar_is_drawn_and_taken_away(plain: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "" if plain else "1")  # of our own process: only the world's environment counts
+def test_on_a_terminal_a_bar_is_drawn_and_taken_away(
+    plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # of our own process: only the world's environment counts
+    monkeypatch.setenv("NO_COLOR", "" if plain else "1")
     case = Drain(FakeWorld(environ={"TERM": "xterm", "NO_COLOR": plain}))
     case.world.seen = True
     case.table.count(A, 4)
-    case.at({1: lambda: case.table.count(A, 3), 2: lambda: case.table.count(A, 5), 4: lambda: case.table.count(A)})
+    case.at(
+        {
+            1: lambda: case.table.count(A, 3),
+            2: lambda: case.table.count(A, 5),
+            4: lambda: case.table.count(A),
+        }
+    )
     status, _, errors = case.run(f"-d {WEB} -r {A} --drain")
     assert status == 0
     for text in (
@@ -463,12 +528,15 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away(plain: str, monkeypatch: py
         "5 of 4 connections left, +0.5 a second, 2 s",
     ):
         assert text in errors
-    assert errors.rindex("\x1b[?25h") > errors.rindex("connections left")  # the cursor is back, after the last of it
+    # the cursor is back, after the last of it
+    assert errors.rindex("\x1b[?25h") > errors.rindex("connections left")
     assert bool(re.search(r"\x1b\[[39]\dm", errors)) == (plain == "")
 
 
 @pytest.mark.parametrize(("term", "has_rich"), [("dumb", True), ("", True), ("xterm", False)])
-def test_lines_where_no_bar_can_be_drawn(term: str, has_rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_where_no_bar_can_be_drawn(
+    term: str, has_rich: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not has_rich:
         monkeypatch.setitem(sys.modules, "rich.progress", None)  # its import fails
     case = Drain(FakeWorld(environ={"TERM": term}))

@@ -1,4 +1,6 @@
-"""Dumps read a datagram at a time are what the walk makes of them, whatever the mixture, and nothing else is taken for one."""
+"""Dumps read a datagram at a time are what the walk makes of them, whatever the mixture, and
+nothing else is taken for one.
+"""
 
 from __future__ import annotations
 
@@ -32,25 +34,39 @@ V4 = bytes([10, 0, 0, 1])
 
 
 def nested(kind: int, values: dict[int, bytes], order: tuple[int, ...]) -> bytes:
-    return messages.pack_attribute(kind, b"".join(messages.pack_attribute(at, values[at]) for at in order if at in values))
+    return messages.pack_attribute(
+        kind, b"".join(messages.pack_attribute(at, values[at]) for at in order if at in values)
+    )
 
 
 def statistics(numbers: tuple[int, ...], pad: int = 0) -> bytes:
-    """pad: the value that a pad stands before, for processors that want them aligned (IPVS_STATS_ATTR_PAD)."""
-    values = [messages.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(numbers, 1)]
+    """pad: the value that a pad stands before, for processors that want them aligned
+    (IPVS_STATS_ATTR_PAD).
+    """
+    values = [
+        messages.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(numbers, 1)
+    ]
     if pad:
         values.insert(pad - 1, messages.pack_attribute(11, b""))
     return b"".join(values)
 
 
-def record(payload: bytes, flags: int = messages.NLM_F_MULTI, seq: int = SEQ, family: int = FAMILY) -> bytes:
+def record(
+    payload: bytes, flags: int = messages.NLM_F_MULTI, seq: int = SEQ, family: int = FAMILY
+) -> bytes:
     return messages.pack_message(family, 1, flags, seq, payload)
 
 
-def service_record(service: Service, pad: int = 0, more: bytes | None = None, **options: int) -> bytes:
-    """As ip_vs_genl_fill_service writes it. more: what a newer kernel might put before the counters."""
+def service_record(
+    service: Service, pad: int = 0, more: bytes | None = None, **options: int
+) -> bytes:
+    """As ip_vs_genl_fill_service writes it. more: what a newer kernel might put before the
+    counters.
+    """
     values = messages.iter_attributes(
-        messages.iter_attributes(codec.Encoder().payload(Change(NEW_SERVICE, service)))[codec.SERVICE]
+        messages.iter_attributes(codec.Encoder().payload(Change(NEW_SERVICE, service)))[
+            codec.SERVICE
+        ]
     )
     values[codec.SVC_STATS64] = statistics(service.stats, pad)
     if more is not None:
@@ -61,7 +77,9 @@ def service_record(service: Service, pad: int = 0, more: bytes | None = None, **
 
 def destination_record(server: Destination, stats: bool = True, pad: int = 0) -> bytes:
     """As ip_vs_genl_fill_dest writes it."""
-    values = messages.iter_attributes(messages.iter_attributes(codec.destination_full(server))[codec.DEST])
+    values = messages.iter_attributes(
+        messages.iter_attributes(codec.destination_full(server))[codec.DEST]
+    )
     for kind, count in ((7, server.active), (8, server.inactive), (9, server.persistent)):
         values[kind] = struct.pack("=I", count)
     if stats:
@@ -81,14 +99,18 @@ def services(draw: st.DrawFn) -> Service:
     tail = (draw(names), draw(u32), draw(u32), draw(u32), draw(names), draw(counters))
     if draw(st.booleans()):
         return Service(af, 0, b"", 0, draw(st.integers(1, 2**32 - 1)), *tail)
-    addr = draw(st.binary(min_size=4, max_size=4) if af == AF_INET else st.binary(min_size=16, max_size=16))
+    addr = draw(
+        st.binary(min_size=4, max_size=4) if af == AF_INET else st.binary(min_size=16, max_size=16)
+    )
     return Service(af, draw(u16), addr, draw(u16), 0, *tail)
 
 
 @st.composite
 def servers(draw: st.DrawFn) -> Destination:
     af = draw(st.sampled_from((AF_INET, AF_INET6)))
-    addr = draw(st.binary(min_size=4, max_size=4) if af == AF_INET else st.binary(min_size=16, max_size=16))
+    addr = draw(
+        st.binary(min_size=4, max_size=4) if af == AF_INET else st.binary(min_size=16, max_size=16)
+    )
     return Destination(
         af, addr, draw(u16), draw(st.integers(0, 7)), draw(st.integers(-(2**31), 2**31 - 1)), draw(u32), draw(u32),
         draw(st.integers(0, 255)), draw(u16), draw(u16), draw(u32), draw(u32), draw(u32), draw(counters),
@@ -105,7 +127,16 @@ def test_services_of_any_mixture(batches: list[list[Service]]) -> None:
         assert walked == batch
         assert found in (batch, None)
         if found is None:  # more kinds of records than are worth learning
-            assert len({(*service.key()[0:2], service.scheduler, service.pe) for batch in batches for service in batch}) > 3
+            assert (
+                len(
+                    {
+                        (*service.key()[0:2], service.scheduler, service.pe)
+                        for batch in batches
+                        for service in batch
+                    }
+                )
+                > 3
+            )
 
 
 @given(st.lists(st.lists(services(), max_size=6), max_size=4))
@@ -133,7 +164,9 @@ def test_services_beside_the_kernels_own_listing(batches: list[list[Service]]) -
                 assert each == service or [each] == plain
 
 
-columns = st.sets(st.sampled_from(COLUMNS)).map(lambda some: tuple(name for name in COLUMNS if name in some))
+columns = st.sets(st.sampled_from(COLUMNS)).map(
+    lambda some: tuple(name for name in COLUMNS if name in some)
+)
 
 
 @given(st.lists(st.lists(servers(), max_size=6), max_size=4), columns)
@@ -150,7 +183,9 @@ def test_a_row_of_all_columns_is_its_server(server: Destination) -> None:
 
 
 def test_a_pad_at_another_place_is_another_shape() -> None:
-    first, second = (Destination(AF_INET, V4, 80, stats=tuple(range(at, at + 10))) for at in (1, 100))
+    first, second = (
+        Destination(AF_INET, V4, 80, stats=tuple(range(at, at + 10))) for at in (1, 100)
+    )
     one, other = destination_record(first, pad=1), destination_record(second, pad=2)
     assert len(one) == len(other)
     reader = dumps.row_reader(FAMILY, ("totals",))
@@ -172,7 +207,9 @@ def test_services_of_one_size_and_other_shapes(one: dict[str, Any], other: dict[
     def made(options: dict[str, Any], at: int) -> tuple[Service, bytes]:
         names = {name: options[name] for name in ("scheduler", "pe") if name in options}
         rest = {name: options[name] for name in ("pad", "more") if name in options}
-        service = Service(AF_INET, TCP, V4, at, timeout=at, stats=tuple(range(at, at + 10)), **names)
+        service = Service(
+            AF_INET, TCP, V4, at, timeout=at, stats=tuple(range(at, at + 10)), **names
+        )
         return service, service_record(service, **rest)
 
     (first, data), (second, more) = made(one, 1), made(other, 1 << 10)
@@ -198,8 +235,14 @@ SERVER = Destination(AF_INET, V4, 80)
 OTHERS: list[tuple[str, bytes]] = [
     ("another sequence number", service_record(SERVICE, seq=SEQ + 1)),
     ("another family", service_record(SERVICE, family=FAMILY + 1)),
-    ("an interrupted dump", service_record(SERVICE, flags=messages.NLM_F_MULTI | messages.NLM_F_DUMP_INTR)),
-    ("the end of a dump", struct.pack("=IHHIIi", 20, messages.NLMSG_DONE, messages.NLM_F_MULTI, SEQ, 0, 0)),
+    (
+        "an interrupted dump",
+        service_record(SERVICE, flags=messages.NLM_F_MULTI | messages.NLM_F_DUMP_INTR),
+    ),
+    (
+        "the end of a dump",
+        struct.pack("=IHHIIi", 20, messages.NLMSG_DONE, messages.NLM_F_MULTI, SEQ, 0, 0),
+    ),
     ("a server", destination_record(SERVER)),
     ("no attributes", record(b"")),
     ("a cut attribute", record(b"\1\0")),
@@ -208,7 +251,10 @@ OTHERS: list[tuple[str, bytes]] = [
     ("an attribute shorter than its header", record(b"\3\0\1\0")),
     ("a cut record", GOOD[:-4]),
     ("a cut header", GOOD[:10]),
-    ("a record shorter than its header", struct.pack("=IHHII", 16, FAMILY, messages.NLM_F_MULTI, SEQ, 0) + b"\0\0\0\0"),
+    (
+        "a record shorter than its header",
+        struct.pack("=IHHII", 16, FAMILY, messages.NLM_F_MULTI, SEQ, 0) + b"\0\0\0\0",
+    ),
     (
         "a value shorter than its type",
         GOOD.replace(
@@ -229,17 +275,24 @@ def test_what_is_left_to_the_walk(other: bytes) -> None:
 
 
 def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
-    assert dumps.row_reader(FAMILY, ("totals",)).values(destination_record(SERVER, stats=False), SEQ) is None
+    assert (
+        dumps.row_reader(FAMILY, ("totals",)).values(destination_record(SERVER, stats=False), SEQ)
+        is None
+    )
 
 
 def test_values_out_of_their_order_are_left_to_the_walk() -> None:
     values = messages.iter_attributes(
-        messages.iter_attributes(codec.Encoder().payload(Change(NEW_SERVICE, SERVICE)))[codec.SERVICE]
+        messages.iter_attributes(codec.Encoder().payload(Change(NEW_SERVICE, SERVICE)))[
+            codec.SERVICE
+        ]
     )
     values[codec.SVC_STATS64] = statistics(SERVICE.stats)
     datagram = record(nested(codec.SERVICE, values, (1, 2, 3, 4, 6, 8, 7, 9, 12)))
     assert dumps.service_reader(FAMILY, counters=True).values(datagram, SEQ) is None
-    assert [codec.read_service(message) for message in messages.iter_messages(datagram)] == [SERVICE]
+    assert [codec.read_service(message) for message in messages.iter_messages(datagram)] == [
+        SERVICE
+    ]
 
 
 def test_shapes_outlive_the_dump_they_were_learnt_in() -> None:
@@ -262,8 +315,15 @@ def test_no_more_shapes_are_learnt_than_bounded() -> None:
     reader = dumps.service_reader(FAMILY, counters=True)
     lengths = [4 * at + 1 for at in range(dump_layout._SHAPES + 1)]
     for length in lengths[:-1]:
-        assert reader.values(service_record(Service(AF_INET, TCP, V4, 80, scheduler="x" * length)), SEQ)
-    assert reader.values(service_record(Service(AF_INET, TCP, V4, 80, scheduler="x" * lengths[-1])), SEQ) is None
+        assert reader.values(
+            service_record(Service(AF_INET, TCP, V4, 80, scheduler="x" * length)), SEQ
+        )
+    assert (
+        reader.values(
+            service_record(Service(AF_INET, TCP, V4, 80, scheduler="x" * lengths[-1])), SEQ
+        )
+        is None
+    )
 
 
 @given(st.binary(max_size=200), st.integers(0, len(GOOD)))

@@ -33,7 +33,9 @@ def test_the_place_of_a_closed_stream_is_held(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("closed")
-def test_without_dev_a_closed_stream_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_dev_a_closed_stream_is_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("pyipvsadm.environment.os.open", refused)
     made = World()
     monkeypatch.undo()
@@ -50,7 +52,10 @@ def test_without_proc_no_program_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_program_that_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyipvsadm.environment.os.listdir", lambda _: ["self", "0", str(os.getpid())])  # there is no process 0
+    # there is no process 0
+    monkeypatch.setattr(
+        "pyipvsadm.environment.os.listdir", lambda _: ["self", "0", str(os.getpid())]
+    )
     with open("/proc/self/comm") as file:
         assert World().programs() == {file.read().strip()}
 

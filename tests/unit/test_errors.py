@@ -1,4 +1,6 @@
-"""Sentences: the reference's for (operation, errno) (libipvs.c: ipvs_strerror), the C library's for the rest."""
+"""Sentences: the reference's for (operation, errno) (libipvs.c: ipvs_strerror), the C library's for
+the rest.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def test_of_any_operation(number: int, text: str) -> None:
 
 
 def test_all_else_is_the_c_library_s() -> None:
-    ours = {(op, number) for op, number, _ in OF_OPERATIONS} | set(product(OPERATIONS, (number for number, _ in OF_ANY)))
+    ours = {(op, number) for op, number, _ in OF_OPERATIONS} | set(
+        product(OPERATIONS, (number for number, _ in OF_ANY))
+    )
     rest = set(product(OPERATIONS, errno.errorcode)) - ours
     assert {(op, number): sentence(op, number) for op, number in rest} == {
         (op, number): os.strerror(number) for op, number in rest
@@ -65,7 +69,11 @@ def test_all_else_is_the_c_library_s() -> None:
 
 def test_refused_says_its_sentence() -> None:
     no = Refused(model.NEW_DEST, errno.EEXIST)
-    assert (str(no), no.op, no.errno) == ("Destination already exists", model.NEW_DEST, errno.EEXIST)
+    assert (str(no), no.op, no.errno) == (
+        "Destination already exists",
+        model.NEW_DEST,
+        errno.EEXIST,
+    )
 
 
 @pytest.mark.parametrize(

@@ -92,17 +92,50 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyipvsadm.rules.fast_parser.REMEMBERED", 2)
     reader = Rules()
     for at in range(10):
-        for line in (f"-A -t 10.0.0.{at}:80 -s rr", f"-a -t 10.0.0.{at}:80 -r 10.0.1.{at}:80 -m -w {at}"):
+        for line in (
+            f"-A -t 10.0.0.{at}:80 -s rr",
+            f"-a -t 10.0.0.{at}:80 -r 10.0.1.{at}:80 -m -w {at}",
+        ):
             assert reader.change(line.split()) == scanned(line.split())
     assert max(len(reader._services), len(reader._servers)) <= 3
 
 
 addresses = st.sampled_from(
-    ("10.0.0.1:80", "10.0.0.2:8080", "[2001:db8::1]:80", "[::1]:0", "10.1:80", "web:80", "10.0.0.1", "[::1]", "1.2.3.4:http", "")
+    (
+        "10.0.0.1:80",
+        "10.0.0.2:8080",
+        "[2001:db8::1]:80",
+        "[::1]:0",
+        "10.1:80",
+        "web:80",
+        "10.0.0.1",
+        "[::1]",
+        "1.2.3.4:http",
+        "",
+    )
 )
 words = st.one_of(
     st.sampled_from(
-        ("-A", "-a", "-t", "-u", "-f", "-r", "-s", "-m", "-g", "-i", "-w", "-x", "rr", "1", "0", "70000", "--", "-n")
+        (
+            "-A",
+            "-a",
+            "-t",
+            "-u",
+            "-f",
+            "-r",
+            "-s",
+            "-m",
+            "-g",
+            "-i",
+            "-w",
+            "-x",
+            "rr",
+            "1",
+            "0",
+            "70000",
+            "--",
+            "-n",
+        )
     ),
     addresses,
     st.text(max_size=6).filter(lambda text: "\0" not in text),

@@ -44,7 +44,14 @@ def test_exact_is_exact_with_all_64_bits(value: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0 B"), (999, "999 B"), (999.5, "1.00 kB"), (1500, "1.50 kB"), (2**40, "1.10 TB"), (2**64 - 1, "18.4 EB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (999.5, "1.00 kB"),
+        (1500, "1.50 kB"),
+        (2**40, "1.10 TB"),
+        (2**64 - 1, "18.4 EB"),
+    ],
 )
 def test_size(value: float, text: str) -> None:
     assert size(value) == text
@@ -93,18 +100,30 @@ SPARKS: list[tuple[str, list[tuple[float, float, float]], Marks, str]] = [
     ("part of it is over a minute old", [(-30, 5, 5)], BLOCKS, "█" + " " * 11),
     ("heights", [(5 * at, 5 * at + 5, at) for at in range(12)], BLOCKS, "▁▂▂▃▄▄▅▅▆▇▇█"),
     ("plain", [(5 * at, 5 * at + 5, at) for at in range(12)], PLAIN, "_..:--==+**#"),
-    ("two in one cell: the higher", [(50, 52, 1), (52, 55, 4), (55, 60, 2)], BLOCKS, " " * 10 + "█▅"),
+    (
+        "two in one cell: the higher",
+        [(50, 52, 1), (52, 55, 4), (55, 60, 2)],
+        BLOCKS,
+        " " * 10 + "█▅",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("samples", "marks", "text"), [pytest.param(*row[1:], id=row[0]) for row in SPARKS])
+@pytest.mark.parametrize(
+    ("samples", "marks", "text"), [pytest.param(*row[1:], id=row[0]) for row in SPARKS]
+)
 def test_sparkline(samples: list[tuple[float, float, float]], marks: Marks, text: str) -> None:
     assert sparkline(samples, 60.0, 12, marks) == text
 
 
-@given(st.lists(st.tuples(st.floats(-100, 60), st.floats(0, 60), st.floats(0, 2.0**64)), max_size=40), st.integers(4, 30))
+@given(
+    st.lists(st.tuples(st.floats(-100, 60), st.floats(0, 60), st.floats(0, 2.0**64)), max_size=40),
+    st.integers(4, 30),
+)
 def test_a_sparkline_fills_its_width(spans: list[tuple[float, float, float]], width: int) -> None:
-    text = sparkline([(start, start + length, value) for start, length, value in spans], 120.0, width)
+    text = sparkline(
+        [(start, start + length, value) for start, length, value in spans], 120.0, width
+    )
     assert len(text) == width
     assert set(text) <= set(BLOCKS.heights) | {" "}
 
@@ -129,4 +148,7 @@ def test_safe(text: str, shown: str) -> None:
 def test_what_is_safe_steers_nothing(text: str) -> None:
     shown = sanitize(text)
     assert len(shown) == len(text)
-    assert all(unicodedata.category(c)[0] != "C" and unicodedata.bidirectional(c) not in ("R", "AL") for c in shown)
+    assert all(
+        unicodedata.category(c)[0] != "C" and unicodedata.bidirectional(c) not in ("R", "AL")
+        for c in shown
+    )

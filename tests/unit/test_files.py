@@ -64,7 +64,9 @@ def test_a_failed_replace_leaves_the_old_file_and_nothing_beside(
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_that_does_not_sync_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_does_not_sync_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = os.fsync
 
     def fsync(fd: int) -> None:
@@ -77,8 +79,12 @@ def test_a_folder_that_does_not_sync_is_no_failure(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "file").read_text() == "text"
 
 
-def test_replace_does_not_write_through_a_planted_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does a file that an earlier process has left stop it: another name is tried, some times."""
+def test_replace_does_not_write_through_a_planted_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a file that an earlier process has left stop it: another name is tried, some
+    times.
+    """
     path, victim = tmp_path / "file", tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "file.00000000.new").symlink_to(victim)
@@ -95,12 +101,18 @@ def test_replace_does_not_write_through_a_planted_link(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("path", "replaced", "locked"),
     [
-        ("{}/no/file", "cannot write .*: No such file or directory", "cannot write .*: No such file or directory"),
+        (
+            "{}/no/file",
+            "cannot write .*: No such file or directory",
+            "cannot write .*: No such file or directory",
+        ),
         ("{}", "it is a folder", "is no regular file"),
         ("{}/new/", "No such file or directory", "Is a directory"),
     ],
 )
-def test_what_cannot_be_used_is_a_sentence(tmp_path: Path, path: str, replaced: str, locked: str) -> None:
+def test_what_cannot_be_used_is_a_sentence(
+    tmp_path: Path, path: str, replaced: str, locked: str
+) -> None:
     name = path.format(tmp_path)
     with pytest.raises(Failed, match=replaced):
         files.replace(name, "")
@@ -127,7 +139,9 @@ class Holder:
 
     def __init__(self, path: Path | None) -> None:
         made = "files.lock_namespace(print, '')" if path is None else f"files.Lock({str(path)!r})"
-        script = f"from pyipvsadm import files\nwith {made}:\n    print('held', flush=True)\n    input()"
+        script = (
+            f"from pyipvsadm import files\nwith {made}:\n    print('held', flush=True)\n    input()"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", script],
             stdin=subprocess.PIPE,
@@ -144,7 +158,9 @@ class Holder:
 
 
 @pytest.mark.parametrize("what", ["a file", "a namespace"])
-def test_who_comes_second_waits_and_says_for_whom(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_comes_second_waits_and_says_for_whom(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(files, "MOMENT", 0.0)
     path = tmp_path / "file" if what == "a file" else None
     holder = Holder(path)
@@ -154,14 +170,18 @@ def test_who_comes_second_waits_and_says_for_whom(what: str, tmp_path: Path, mon
         told.append(line)
         holder.let_go()
 
-    with files.lock_namespace(tell, "busy") if path is None else files.Lock(str(path), tell, "busy"):
+    with (
+        files.lock_namespace(tell, "busy") if path is None else files.Lock(str(path), tell, "busy")
+    ):
         assert told == [f"busy (process {holder.pid}): waiting for its end"]
     with files.lock_namespace(tell, "busy") if path is None else files.Lock(str(path), tell):
         assert len(told) == 1
 
 
 @pytest.mark.parametrize("threads", [True, False])
-def test_a_short_wait_is_no_matter(threads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_wait_is_no_matter(
+    threads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nor is a long one where the user has no more threads: nothing can be said."""
     holder = Holder(tmp_path / "file")
     real = fcntl.flock
@@ -185,13 +205,24 @@ def test_a_short_wait_is_no_matter(threads: bool, tmp_path: Path, monkeypatch: p
 def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
     holder = Holder(tmp_path / "table")
     waiting = subprocess.Popen(
-        [sys.executable, "-m", "pyipvsadm", "--backend", f"memory:{tmp_path / 'table'}", "-A", "-f", "1"],
+        [
+            sys.executable,
+            "-m",
+            "pyipvsadm",
+            "--backend",
+            f"memory:{tmp_path / 'table'}",
+            "-A",
+            "-f",
+            "1",
+        ],
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
     assert waiting.stderr is not None
     said = waiting.stderr.readline().decode()
-    assert said.endswith(f"is being changed by another command (process {holder.pid}): waiting for its end\n")
+    assert said.endswith(
+        f"is being changed by another command (process {holder.pid}): waiting for its end\n"
+    )
     waiting.send_signal(signal.SIGINT)
     assert waiting.communicate()[1] == b""
     assert waiting.returncode == -signal.SIGINT
@@ -230,9 +261,12 @@ def test_an_exception_ends_the_waiting_and_a_holder_that_cannot_be_found_is_not_
 
 
 @pytest.mark.parametrize(
-    ("path", "why"), [("{}/none", "No such file or directory"), ("{}/loop", "Too many levels of symbolic links")]
+    ("path", "why"),
+    [("{}/none", "No such file or directory"), ("{}/loop", "Too many levels of symbolic links")],
 )
-def test_without_a_lock_of_the_namespace_it_goes_on(path: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_lock_of_the_namespace_it_goes_on(
+    path: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "loop").symlink_to("loop")
     monkeypatch.setattr(files, "NAMESPACE_LOCK", path.format(tmp_path))
     told: list[str] = []
@@ -240,8 +274,12 @@ def test_without_a_lock_of_the_namespace_it_goes_on(path: str, why: str, tmp_pat
         assert told == [f"no lock keeps a second run out: {path.format(tmp_path)}: {why}"]
 
 
-def test_the_lock_is_on_the_file_that_is_there_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waited for a file that was replaced meanwhile must not hold the lock of the old one."""
+def test_the_lock_is_on_the_file_that_is_there_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waited for a file that was replaced meanwhile must not hold the lock of the old
+    one.
+    """
     path = tmp_path / "file"
     real = fcntl.flock
     times = []
@@ -265,7 +303,10 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
-    with pytest.raises(Failed, match=r"cannot lock .*No locks available"), files.Lock(str(tmp_path / "file")):
+    with (
+        pytest.raises(Failed, match=r"cannot lock .*No locks available"),
+        files.Lock(str(tmp_path / "file")),
+    ):
         pass
 
 
@@ -299,7 +340,12 @@ TEXT = lines(
 
 def contents(table: Any) -> tuple[Any, ...]:
     services = table.services()
-    return (table.timeouts(), table.daemons(), services, [table.destinations(each) for each in services])
+    return (
+        table.timeouts(),
+        table.daemons(),
+        services,
+        [table.destinations(each) for each in services],
+    )
 
 
 def test_the_file_is_rule_text_that_loses_nothing(tmp_path: Path) -> None:
@@ -308,7 +354,12 @@ def test_the_file_is_rule_text_that_loses_nothing(tmp_path: Path) -> None:
     apply_all(table, RULES)
     assert path.read_text() == TEXT
     assert contents(FileTable(str(path))) == contents(table)
-    newest_first = [each.port for each in FileTable(str(path)).destinations(Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80))]
+    newest_first = [
+        each.port
+        for each in FileTable(str(path)).destinations(
+            Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80)
+        )
+    ]
     assert newest_first == [80, 8080]
 
 
@@ -329,7 +380,9 @@ def test_a_refused_change_leaves_the_file_alone(tmp_path: Path) -> None:
     path.write_text("-A -f 1 -s wlc # by hand\n".replace(" # by hand", "") + "# by hand\n")
     before = path.read_text()
     table = FileTable(str(path))
-    assert table.apply([Change(model.NEW_SERVICE, Service(AF_INET, fwmark=1))]) == [(0, errno.EEXIST)]
+    assert table.apply([Change(model.NEW_SERVICE, Service(AF_INET, fwmark=1))]) == [
+        (0, errno.EEXIST)
+    ]
     assert path.read_text() == before
 
 
@@ -359,7 +412,9 @@ def test_refreshed_it_is_what_the_file_is_now(tmp_path: Path) -> None:
     assert table.services() == []
 
 
-def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_did_not_change_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "table"
     path.write_text("-A -f 1\n")
     table = FileTable(str(path))
@@ -413,7 +468,9 @@ def test_a_file_that_is_removed_is_an_empty_table_again(tmp_path: Path) -> None:
     apply_all(table, RULES)
     path.unlink()
     apply_all(table, ["-A -f 1"])
-    assert path.read_text() == lines("# ipvsadm rules, format 1", "--set 900 120 300", "-A -f 1 -s wlc")
+    assert path.read_text() == lines(
+        "# ipvsadm rules, format 1", "--set 900 120 300", "-A -f 1 -s wlc"
+    )
 
 
 DAMAGED: list[tuple[str, bytes, str]] = [
@@ -424,13 +481,19 @@ DAMAGED: list[tuple[str, bytes, str]] = [
     ("a rule twice", b"-A -f 1\n-A -f 1\n", "line 2: Service already exists"),
     ("a server without its service", b"-a -f 1 -r 10.0.0.1\n", "line 1: Service not defined"),
     ("a listing", b"-L\n", "line 1: list does not belong in a table's file"),
-    ("a command that takes away", b"-A -f 1\n-C\n", "line 2: clear does not belong in a table's file"),
+    (
+        "a command that takes away",
+        b"-A -f 1\n-C\n",
+        "line 2: clear does not belong in a table's file",
+    ),
     ("binary", bytes(range(256)), "line 1: this is no rule"),
 ]
 
 
 @pytest.mark.parametrize(("text", "said"), [pytest.param(t, s, id=name) for name, t, s in DAMAGED])
-def test_a_damaged_file_is_told_with_its_line_and_left_as_it_is(tmp_path: Path, text: bytes, said: str) -> None:
+def test_a_damaged_file_is_told_with_its_line_and_left_as_it_is(
+    tmp_path: Path, text: bytes, said: str
+) -> None:
     path = tmp_path / "table"
     path.write_bytes(text)
     world = FakeWorld()
@@ -456,11 +519,22 @@ octets = st.integers(1, 3)
 
 
 @settings(max_examples=50)
-@given(st.lists(st.tuples(st.sampled_from((model.NEW_SERVICE, model.NEW_DEST, model.DEL_DEST)), marks, octets), max_size=20))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((model.NEW_SERVICE, model.NEW_DEST, model.DEL_DEST)), marks, octets
+        ),
+        max_size=20,
+    )
+)
 def test_the_text_of_any_table_gives_that_table(steps: list[tuple[int, int, int]]) -> None:
     table = Table()
     for op, mark, octet in steps:
-        server = None if op == model.NEW_SERVICE else Destination(AF_INET, bytes([10, 0, 0, octet]), octet, model.MASQ)
+        server = (
+            None
+            if op == model.NEW_SERVICE
+            else Destination(AF_INET, bytes([10, 0, 0, octet]), octet, model.MASQ)
+        )
         table.apply([Change(op, Service(AF_INET, fwmark=mark), server)])
     copy = Table()
     apply_all(copy, [" ".join(words) for _, words in reader.tokenize(writer.whole(table).encode())])

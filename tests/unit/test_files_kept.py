@@ -1,4 +1,6 @@
-"""What a replaced file keeps, and what is no file to replace: links, devices, FIFOs, mounts, folders that allow little."""
+"""What a replaced file keeps, and what is no file to replace: links, devices, FIFOs, mounts,
+folders that allow little.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def as_user(groups: Sequence[int] = ()) -> Iterator[None]:
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
-    """system.posix_acl_access (linux/posix_acl_xattr.h): its version, then tag, permissions and id of each entry."""
+    """system.posix_acl_access (linux/posix_acl_xattr.h): its version, then tag, permissions and id
+    of each entry.
+    """
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
@@ -81,10 +85,16 @@ def test_a_file_keeps_owner_mode_and_attributes(mode: int, tmp_path: Path) -> No
     os.chown(path, OTHER, USER)
     path.chmod(mode)
     os.setxattr(path, "user.note", b"mine")
-    os.setxattr(path, "security.capability", struct.pack("<5I", 0x02000000, 1, 0, 0, 0))  # it is the old bytes'
+    # it is the old bytes'
+    os.setxattr(path, "security.capability", struct.pack("<5I", 0x02000000, 1, 0, 0, 0))
     files.replace(str(path), "new")
     now = path.stat()
-    assert (path.read_text(), now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)) == ("new", OTHER, USER, mode & 0o777)
+    assert (path.read_text(), now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)) == (
+        "new",
+        OTHER,
+        USER,
+        mode & 0o777,
+    )
     assert attributes(path) == {"user.note": b"mine"}
     assert os.listdir(tmp_path) == ["rules"]
 
@@ -140,7 +150,9 @@ def test_what_cannot_be_kept_lets_fewer_in(
 
 @root
 @pytest.mark.parametrize(("groups", "kept"), [([], (USER, 0o604)), ([OTHER], (OTHER, 0o664))])
-def test_another_s_file_replaced_by_a_user(groups: list[int], kept: tuple[int, int], open_folder: Path) -> None:
+def test_another_s_file_replaced_by_a_user(
+    groups: list[int], kept: tuple[int, int], open_folder: Path
+) -> None:
     path = open_folder / "rules"
     path.write_text("old")
     os.chown(path, 0, OTHER)
@@ -148,7 +160,11 @@ def test_another_s_file_replaced_by_a_user(groups: list[int], kept: tuple[int, i
     with as_user(groups):
         files.replace(str(path), "new")
     now = path.stat()
-    assert (path.read_text(), now.st_uid, (now.st_gid, stat.S_IMODE(now.st_mode))) == ("new", USER, kept)
+    assert (path.read_text(), now.st_uid, (now.st_gid, stat.S_IMODE(now.st_mode))) == (
+        "new",
+        USER,
+        kept,
+    )
 
 
 # --- what is no file of that name
@@ -166,7 +182,9 @@ def test_a_link_and_its_file_stay_one(dangling: bool, tmp_path: Path) -> None:
     assert file.read_text() == "new"
     link.unlink()
     link.symlink_to("none/rules")
-    with pytest.raises(Failed, match=r"cannot write .*/link -> .*/none/rules: No such file or directory"):
+    with pytest.raises(
+        Failed, match=r"cannot write .*/link -> .*/none/rules: No such file or directory"
+    ):
         files.replace(str(link), "new")
     link.unlink()
     link.symlink_to("link")
@@ -233,11 +251,14 @@ def test_a_socket_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 def test_standard_output_by_a_name_goes_on_where_it_stands(name: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/dev/stdout")
-    script = (
-        f"echo before; {sys.executable} -c 'import sys; from pyipvsadm import files; files.replace(sys.argv[1], sys.argv[2])'"
-    )
+    call = "import sys; from pyipvsadm import files; files.replace(sys.argv[1], sys.argv[2])"
+    script = f"echo before; {sys.executable} -c '{call}'"
     subprocess.run(
-        ["/bin/sh", "-c", f"{{ {script} {tmp_path / name} text; echo; echo after; }} >{tmp_path / 'out'}"],
+        [
+            "/bin/sh",
+            "-c",
+            f"{{ {script} {tmp_path / name} text; echo; echo after; }} >{tmp_path / 'out'}",
+        ],
         check=True,
         env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
@@ -265,7 +286,13 @@ sys.exit(main(["--backend", "memory:" + sys.argv[1], "-A", "-f", "1", "-s", "rr"
 def mounted(folder: Path, script: str) -> str:
     (folder / "rules").touch()
     done = subprocess.run(
-        ["unshare", "-m", "/bin/sh", "-c", MOUNTED.format(folder, sys.executable, script.replace("'", '"'))],
+        [
+            "unshare",
+            "-m",
+            "/bin/sh",
+            "-c",
+            MOUNTED.format(folder, sys.executable, script.replace("'", '"')),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -277,7 +304,8 @@ def mounted(folder: Path, script: str) -> str:
 
 @root
 @pytest.mark.parametrize(
-    ("script", "text"), [(SAVE, "new"), (TABLE, "# ipvsadm rules, format 1\n--set 900 120 300\n-A -f 1 -s rr\n")]
+    ("script", "text"),
+    [(SAVE, "new"), (TABLE, "# ipvsadm rules, format 1\n--set 900 120 300\n-A -f 1 -s rr\n")],
 )
 def test_a_file_that_is_mounted_is_written_in_place(script: str, text: str, tmp_path: Path) -> None:
     below = tmp_path / "below"
@@ -338,7 +366,12 @@ def test_a_folder_that_takes_no_new_file(open_folder: Path) -> None:
     path.write_text("old")
     path.chmod(0o666)
     open_folder.chmod(0o755)
-    with as_user(), pytest.raises(Failed, match=r"cannot write .*/rules: its folder takes no new file: Permission denied"):
+    with (
+        as_user(),
+        pytest.raises(
+            Failed, match=r"cannot write .*/rules: its folder takes no new file: Permission denied"
+        ),
+    ):
         files.replace(str(path), "new")
     assert path.read_text() == "old"
 
@@ -361,7 +394,9 @@ def test_a_folder_to_which_one_may_only_add(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
-def test_a_new_file_that_is_gone_is_no_other_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_file_that_is_gone_is_no_other_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def gone(beside: str, _: str) -> None:
         os.unlink(beside)
         raise OSError(errno.EIO, "Input/output error")
@@ -396,7 +431,10 @@ def test_no_table_is_kept_in_what_is_no_file(kind: str, words: list[str], tmp_pa
     mode = path.stat().st_mode
     world = FakeWorld()
     assert cli.main(["--backend", f"memory:{path}", *words], world) == 1
-    assert world.take() == ("", f"{tmp_path / 'fifo' if kind == 'link' else path} is no regular file\n")
+    assert world.take() == (
+        "",
+        f"{tmp_path / 'fifo' if kind == 'link' else path} is no regular file\n",
+    )
     assert path.stat().st_mode == mode
 
 
@@ -416,7 +454,9 @@ def test_a_fifo_that_takes_the_file_s_place_is_not_waited_for(
     monkeypatch.setattr("pyipvsadm.files.os.open", swapped)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Failed, match="is no regular file"):
-        files.read_if_exists(str(path)) if flags == os.O_RDONLY else files.Lock(str(path), flags=flags).__enter__()
+        files.read_if_exists(str(path)) if flags == os.O_RDONLY else files.Lock(
+            str(path), flags=flags
+        ).__enter__()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -430,12 +470,21 @@ def test_a_table_has_one_content_by_all_its_names(dangling: bool, tmp_path: Path
     for mark, name in enumerate((link, table, further), 1):
         apply_all(FileTable(str(name)), [f"-A -f {mark}"])
     for name in (link, table, further):
-        assert [each.fwmark for each in FileTable(str(name)).services()] == [*[9][dangling:], 1, 2, 3]
+        assert [each.fwmark for each in FileTable(str(name)).services()] == [
+            *[9][dangling:],
+            1,
+            2,
+            3,
+        ]
     assert (link.is_symlink(), further.is_symlink(), table.is_symlink()) == (True, True, False)
 
 
-def test_a_table_never_holds_what_it_would_call_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1.31 drops its own name wherever it stands in a line, so rule text cannot say of this interface that it is one."""
+def test_a_table_never_holds_what_it_would_call_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1.31 drops its own name wherever it stands in a line, so rule text cannot say of this
+    interface that it is one.
+    """
     path = tmp_path / "table"
     apply_all(FileTable(str(path)), ["-A -f 1 -s rr"])
     before = path.read_bytes()
@@ -443,17 +492,23 @@ def test_a_table_never_holds_what_it_would_call_damaged(tmp_path: Path, monkeypa
     world = FakeWorld()
     words = ["--start-daemon", "master", "--mcast-interface", "ipvsadm"]
     assert cli.main(["--backend", f"memory:{path}", *words], world) == 1
-    assert world.stderr.startswith(f"{path} cannot keep `--start-daemon master --mcast-interface ipvsadm ")
+    assert world.stderr.startswith(
+        f"{path} cannot keep `--start-daemon master --mcast-interface ipvsadm "
+    )
     assert world.stderr.endswith("(the file is left as it is)\n")
     assert path.read_bytes() == before
 
 
-def test_a_table_whose_text_reads_as_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_whose_text_reads_as_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "table"
     table = FileTable(str(path))
     apply_all(table, ["-A -f 1 -s rr"])
     before = path.read_bytes()
-    monkeypatch.setattr("pyipvsadm.rules.writer.timeouts_rule", lambda found: f"--set {found.tcp + 1} 120 300\n")
+    monkeypatch.setattr(
+        "pyipvsadm.rules.writer.timeouts_rule", lambda found: f"--set {found.tcp + 1} 120 300\n"
+    )
     world = FakeWorld()
     assert cli.main(["--backend", f"memory:{path}", "-E", "-f", "1", "-s", "wrr"], world) == 1
     assert world.stderr == (
@@ -490,7 +545,9 @@ def test_a_file_in_a_folder_that_one_may_not_search(open_folder: Path) -> None:
         FakeWorld().read_file(str(open_folder / "rules"))
 
 
-def test_a_file_that_goes_before_it_is_read_is_not_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_goes_before_it_is_read_is_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "rules"
     path.write_text("-A -f 1\n")
     real = os.open

@@ -1,4 +1,6 @@
-"""Some of what `make fuzz` does for minutes, and that no input takes more work than its size allows."""
+"""Some of what `make fuzz` does for minutes, and that no input takes more work than its size
+allows.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ TIMES = 4
 def test_whatever_comes_it_ends_in_a_sentence(name: str) -> None:
     target = TARGETS[name]
 
-    @settings(max_examples=INPUTS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=INPUTS, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(target.inputs)
     def one(drawn: object) -> None:
         lines_of(lambda: target.run(drawn))
@@ -79,7 +83,9 @@ GROWS: list[tuple[str, str, Callable[[int], Any]]] = [
 ]  # fmt: skip
 
 
-GROWING = pytest.mark.parametrize(("name", "of"), [pytest.param(name, of, id=f"{name}: {what}") for name, what, of in GROWS])
+GROWING = pytest.mark.parametrize(
+    ("name", "of"), [pytest.param(name, of, id=f"{name}: {what}") for name, what, of in GROWS]
+)
 
 
 @GROWING
@@ -92,8 +98,12 @@ def test_work_grows_with_the_input_and_no_faster(name: str, of: Callable[[int], 
 
 UNDONE = {
     "services": lambda times: "".join(f"-A -t 10.0.0.1:{port}\n" for port in range(1, times + 1)),
-    "servers": lambda times: "-A -f 1\n" + "".join(f"-a -f 1 -r 10.0.0.1:{port}\n" for port in range(1, times + 1)),
-    "services with servers": lambda times: "".join(f"-A -f {mark}\n-a -f {mark} -r 10.0.0.1\n" for mark in range(1, times + 1)),
+    "servers": lambda times: (
+        "-A -f 1\n" + "".join(f"-a -f 1 -r 10.0.0.1:{port}\n" for port in range(1, times + 1))
+    ),
+    "services with servers": lambda times: "".join(
+        f"-A -f {mark}\n-a -f {mark} -r 10.0.0.1\n" for mark in range(1, times + 1)
+    ),
 }
 
 
@@ -105,8 +115,14 @@ def test_undoing_grows_with_the_plan_and_no_faster(undone: Callable[[int], str],
         other = text.replace("-A", "-A -s rr").replace("-r", "-w 7 -r")
         held, wanted = {"added": ("", text), "edited": (other, text), "removed": (text, "")}[way]
         table = Table()
-        table.apply(change for _, change in reader.steps(held.encode(), FakeWorld()) if isinstance(change, Change))
-        made = plan.make(desired.read(wanted.encode(), FakeWorld()), snapshot.read(table), prune=True)
+        table.apply(
+            change
+            for _, change in reader.steps(held.encode(), FakeWorld())
+            if isinstance(change, Change)
+        )
+        made = plan.make(
+            desired.read(wanted.encode(), FakeWorld()), snapshot.read(table), prune=True
+        )
         steps = len([*made.steps()])
         refused = Service(AF_INET, fwmark=99999, scheduler="none such")
         made.phases.append([plan.Step(0, Change(NEW_SERVICE, refused))])
@@ -124,7 +140,10 @@ def test_undoing_grows_with_the_plan_and_no_faster(undone: Callable[[int], str],
 def test_memory_grows_with_the_input_and_no_faster(name: str, of: Callable[[int], Any]) -> None:
     run = TARGETS[name].run
     run(of(1))
-    small, large = [memory_of(lambda times=times: run(of(times)))[0] for times in (BASE // 2, BASE // 2 * TIMES)]  # type: ignore[misc]
+    small, large = [
+        memory_of(lambda times=times: run(of(times)))[0]  # type: ignore[misc]
+        for times in (BASE // 2, BASE // 2 * TIMES)
+    ]
     assert large <= small * TIMES * 1.2 + 10_000, (small, large)
 
 
@@ -132,5 +151,8 @@ def test_memory_grows_with_the_input_and_no_faster(name: str, of: Callable[[int]
 def test_the_same_again_and_again_leaves_nothing(name: str, of: Callable[[int], Any]) -> None:
     run, drawn = TARGETS[name].run, of(10)
     run(drawn)
-    once, often = [memory_of(lambda times=times: [run(drawn) for _ in range(times)])[1] for times in (1, 11)]  # type: ignore[misc]
+    once, often = [
+        memory_of(lambda times=times: [run(drawn) for _ in range(times)])[1]  # type: ignore[misc]
+        for times in (1, 11)
+    ]
     assert often - once < 1000, (once, often)

@@ -16,7 +16,12 @@ from pyipvsadm.views.grid import Cell, Column, Grid, Look, Row, folded, look, se
 if TYPE_CHECKING:
     from pyipvsadm.views.grid import Line
 
-COLUMNS = (Column("Weight"), Column("", bars=True), Column("Load", "in", drop=1), Column("State", left=True))
+COLUMNS = (
+    Column("Weight"),
+    Column("", bars=True),
+    Column("Load", "in", drop=1),
+    Column("State", left=True),
+)
 
 
 def cells(weight: str, load: str, state: str) -> list[Cell]:
@@ -85,7 +90,10 @@ def test_cells_that_do_not_fit_carry_their_headings() -> None:
     row = Row("10.0.0.1:80", [Cell("sip"), Cell("a-call-id-of-some-length"), Cell()])
     grid = Grid(columns, [row], Look(30), "What")
     assert grid.heading() == []
-    assert text(grid.lines(row), Look(30)) == "10.0.0.1:80  Engine sip\n  Its data\n  a-call-id-of-some-length\n"
+    assert (
+        text(grid.lines(row), Look(30))
+        == "10.0.0.1:80  Engine sip\n  Its data\n  a-call-id-of-some-length\n"
+    )
 
 
 FOLDED: list[tuple[str, int, int, list[str]]] = [
@@ -99,10 +107,16 @@ FOLDED: list[tuple[str, int, int, list[str]]] = [
 
 @pytest.mark.parametrize(("said", "width", "indent", "lines"), FOLDED)
 def test_folded(said: str, width: int, indent: int, lines: list[str]) -> None:
-    assert ["".join(part for part, _ in line) for line in folded(sentence(said), width, indent)] == lines
+    assert [
+        "".join(part for part, _ in line) for line in folded(sentence(said), width, indent)
+    ] == lines
 
 
-LINES: list[Line] = [[("bold", "bold"), (" ", ""), ("red", "red"), ("  ", "dim")], [("   ", "")], []]
+LINES: list[Line] = [
+    [("bold", "bold"), (" ", ""), ("red", "red"), ("  ", "dim")],
+    [("   ", "")],
+    [],
+]
 
 
 @pytest.mark.parametrize(
@@ -116,8 +130,11 @@ LINES: list[Line] = [[("bold", "bold"), (" ", ""), ("red", "red"), ("  ", "dim")
         ({"TERM": "xterm", "FORCE_COLOR": "1"}, False, "bold red\n\n\n"),
     ],
 )
-def test_what_is_written(environ: dict[str, str], terminal: bool, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # of our own process: only the world's environment counts
+def test_what_is_written(
+    environ: dict[str, str], terminal: bool, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # of our own process: only the world's environment counts
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert text(LINES, look(environ, terminal, 80)) == written
 
 

@@ -37,9 +37,18 @@ HINTS: list[tuple[str, str, list[str]]] = [
     ("-L --sched=rr", "--sched=rr: unknown option", ["did you mean --scheduler?"]),
     ("-A -t 10.0.0.1:81 --sched rr", "--sched: unknown option", ["did you mean --scheduler?"]),
     ("-L --timeouts", "--timeouts: unknown option", ["did you mean --timeout?"]),
-    ("-L --persistent_conn", "--persistent_conn: unknown option", ["did you mean --persistent-conn?"]),
-    ("-a -t 10.0.0.1:80 -r 10.0.1.9 --wieght 5", "--wieght: unknown option", ["did you mean --weight?"]),
-    ("-C --wieght 5", "--wieght: unknown option", ["did you mean --weight?"]),  # it does not go with -C, but what else
+    (
+        "-L --persistent_conn",
+        "--persistent_conn: unknown option",
+        ["did you mean --persistent-conn?"],
+    ),
+    (
+        "-a -t 10.0.0.1:80 -r 10.0.1.9 --wieght 5",
+        "--wieght: unknown option",
+        ["did you mean --weight?"],
+    ),
+    # it does not go with -C, but what else
+    ("-C --wieght 5", "--wieght: unknown option", ["did you mean --weight?"]),
     ("-L --STATS", "--STATS: unknown option", ["did you mean --stats?"]),
     ("-L -nquiesced", "-nquiesced: unknown option", []),
     ("-L -json", "-json: unknown option", ["did you mean --json?"]),
@@ -48,10 +57,18 @@ HINTS: list[tuple[str, str, list[str]]] = [
     ("-L --=", "--=: unknown option", []),
     ("-L --numeric=1", "--numeric=1: option does not take an argument", []),
     ("-A -t", "-t: missing argument", []),
-    ("-L -stats", f"no service has the scheduler `tats', and none of that name is known: {KNOWN}", ["did you mean --stats?"]),
+    (
+        "-L -stats",
+        f"no service has the scheduler `tats', and none of that name is known: {KNOWN}",
+        ["did you mean --stats?"],
+    ),
     ("-L -rate", "illegal real server address[:port] specified", ["did you mean --rate?"]),
     ("-L -exact", "invalid option `-exact'", ["did you mean --exact?"]),
-    ("-a -t 10.0.0.1:80 -r 10.0.1.9 -weight=5", "illegal weight specified", ["did you mean --weight?"]),
+    (
+        "-a -t 10.0.0.1:80 -r 10.0.1.9 -weight=5",
+        "illegal weight specified",
+        ["did you mean --weight?"],
+    ),
     ("-L extra", "unexpected argument extra", []),
     ("-A -t nowhere", "illegal virtual server address[:port] specified", []),
     ("--s", TRY_HELP, []),
@@ -61,20 +78,36 @@ HINTS: list[tuple[str, str, list[str]]] = [
     ("-q", TRY_HELP, []),
     ("-n", TRY_HELP, ["the command comes first, as in: ipvsadm -L -n"]),
     ("word", TRY_HELP, ["the command comes first, as in: ipvsadm -L -n"]),
-    ("-A -t 10.0.0.1:81 -s wrrr", ABSENT, [f"did you mean -s wrr? schedulers: {KNOWN}", f"{LOADING} ip_vs_wrrr"]),
-    ("-E -t 10.0.0.1:80 -s weighted", ABSENT, [f"schedulers: {KNOWN}", f"{LOADING} ip_vs_weighted"]),
+    (
+        "-A -t 10.0.0.1:81 -s wrrr",
+        ABSENT,
+        [f"did you mean -s wrr? schedulers: {KNOWN}", f"{LOADING} ip_vs_wrrr"],
+    ),
+    (
+        "-E -t 10.0.0.1:80 -s weighted",
+        ABSENT,
+        [f"schedulers: {KNOWN}", f"{LOADING} ip_vs_weighted"],
+    ),
     ("-A -t 10.0.0.1:81 -s twos", ABSENT, [f"{LOADING} ip_vs_twos"]),
-    ("-A -t 10.0.0.1:81 -s rr --pe SIP", ABSENT, ["persistence engines: sip", f"{LOADING} ip_vs_rr ip_vs_pe_SIP"]),
+    (
+        "-A -t 10.0.0.1:81 -s rr --pe SIP",
+        ABSENT,
+        ["persistence engines: sip", f"{LOADING} ip_vs_rr ip_vs_pe_SIP"],
+    ),
     ("-E -t 10.0.0.9:80 -s wrrr", "No such service", []),
     (
         "-e -t 10.0.0.1:80 -r 10.0.1.1:8080 -w 0",
         "No such destination",
-        ["the service has 10.0.1.1:8080 (-m): give -m too, or --keep, which leaves what is not given as it is"],
+        [
+            "the service has 10.0.1.1:8080 (-m): give -m too, or --keep, which leaves what is not given as it is"
+        ],
     ),
     (
         "-e -t 10.0.0.1:80 -r 10.0.1.1 -m -w 0",
         "No such destination",
-        ["the service has 10.0.1.1:8080: give the port with -r, and its forwarding method or --keep"],
+        [
+            "the service has 10.0.1.1:8080: give the port with -r, and its forwarding method or --keep"
+        ],
     ),
     (
         "-e -t 10.0.0.1:80 -r 10.0.1.2:8080 -m -w 0",
@@ -82,7 +115,11 @@ HINTS: list[tuple[str, str, list[str]]] = [
         ["the service has 10.0.1.2:80: give the port with -r, and its forwarding method or --keep"],
     ),
     ("-e -t 10.0.0.1:80 -r 10.0.1.3 -w 0", "No such destination", []),
-    ("-d -t 10.0.0.1:80 -r 10.0.1.1", "No such destination", ["the service has 10.0.1.1:8080: give the port with -r"]),
+    (
+        "-d -t 10.0.0.1:80 -r 10.0.1.1",
+        "No such destination",
+        ["the service has 10.0.1.1:8080: give the port with -r"],
+    ),
     (
         "-d -t [fd00::1]:80 -r fd00::11",
         "No such destination",
@@ -103,7 +140,11 @@ def test_hints(words: str, said: str, hints: list[str]) -> None:
     status = answers[0][0]
     assert status in (2, 255)
     assert answers[0] == (status, "", f"{said}\n")
-    assert answers[1] == (status, "", "".join(f"{line}\n" for line in [said, *(f"hint: {hint}" for hint in hints)]))
+    assert answers[1] == (
+        status,
+        "",
+        "".join(f"{line}\n" for line in [said, *(f"hint: {hint}" for hint in hints)]),
+    )
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=[row.long for row in OPTIONS])
@@ -134,14 +175,25 @@ def test_rules_get_no_hints() -> None:
     assert world.stderr == f"line 1: {ABSENT}\nline 2: --shceduler: unknown option\n"
 
 
-@pytest.mark.parametrize("words", [["-L", "--shceduler"], ["--lst"], ["-A", "-f", "1", "-s", "wrrr"]])
+@pytest.mark.parametrize(
+    "words", [["-L", "--shceduler"], ["--lst"], ["-A", "-f", "1", "-s", "wrrr"]]
+)
 def test_a_terminal_and_a_pipe(words: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pyipvsadm", "--backend", f"memory:{tmp_path / 'table'}", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "pyipvsadm",
+        "--backend",
+        f"memory:{tmp_path / 'table'}",
+        *words,
+    ]
     environ = os.environ | {"PYTHONPATH": os.getcwd()}
     piped = subprocess.run(command, capture_output=True, env=environ, timeout=60, check=False)
     master, slave = pty.openpty()
     try:
-        typed = subprocess.run(command, stdout=subprocess.PIPE, stderr=slave, env=environ, timeout=60, check=False)
+        typed = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=slave, env=environ, timeout=60, check=False
+        )
         shown = os.read(master, 10_000).replace(b"\r\n", b"\n")
     finally:
         os.close(master)

@@ -1,4 +1,6 @@
-"""The doctor's reading of the host, where this machine need not have what is read: folders and answers are given."""
+"""The doctor's reading of the host, where this machine need not have what is read: folders and
+answers are given.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ RELEASE = os.uname().release
 
 @pytest.fixture
 def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
-    """All that is read of /proc, /sys and /lib is below a folder, into which what is returned writes a file."""
+    """All that is read of /proc, /sys and /lib is below a folder, into which what is returned
+    writes a file.
+    """
 
     def write(path: str, text: str) -> None:
         file = tmp_path / path.lstrip("/")
@@ -95,12 +99,15 @@ def test_rules_of_the_other_family_are_not_taken_twice() -> None:
     )
 
 
-def test_schedulers_are_loaded_or_known_to_the_folder_of_modules(root: Callable[[str, str], None]) -> None:
+def test_schedulers_are_loaded_or_known_to_the_folder_of_modules(
+    root: Callable[[str, str], None],
+) -> None:
     root("/sys/module/ip_vs_rr/version", "")
     assert host._schedulers(["rr"]) == {"rr"}
     assert host._schedulers(["rr", "wlc"]) is None  # no list of modules: nobody can tell
     root(
-        f"/lib/modules/{RELEASE}/modules.dep", "kernel/net/netfilter/ipvs/ip_vs_wlc.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz"
+        f"/lib/modules/{RELEASE}/modules.dep",
+        "kernel/net/netfilter/ipvs/ip_vs_wlc.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz",
     )
     assert host._schedulers(["wlc"]) is None
     root(f"/lib/modules/{RELEASE}/modules.builtin", "kernel/net/netfilter/ipvs/ip_vs_sh.ko")
@@ -114,7 +121,9 @@ def test_tracked_connections(root: Callable[[str, str], None]) -> None:
     assert host._conntrack() == (3, 65536)
 
 
-def test_filters_of_each_table(root: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filters_of_each_table(
+    root: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert host._filters() == {}
     asked: list[tuple[int, int, str]] = []
 
@@ -126,7 +135,11 @@ def test_filters_of_each_table(root: Callable[[str, str], None], monkeypatch: py
     root("/proc/net/ip_tables_names", "nat\nfilter\n")
     root("/proc/net/ip6_tables_names", "mangle\n")
     assert host._filters() == {"iptables nat": 2, "iptables filter": 2, "ip6tables mangle": 2}
-    assert asked == [(socket.AF_INET, 0, "nat"), (socket.AF_INET, 0, "filter"), (socket.AF_INET6, 41, "mangle")]
+    assert asked == [
+        (socket.AF_INET, 0, "nat"),
+        (socket.AF_INET, 0, "filter"),
+        (socket.AF_INET6, 41, "mangle"),
+    ]
 
 
 def test_filters_that_are_not_ours_to_see(root: Callable[[str, str], None]) -> None:
@@ -142,7 +155,9 @@ def test_a_table_that_the_kernel_does_not_tell(root: Callable[[str, str], None])
     assert host._filters() is None
 
 
-def test_rules_of_nftables(root: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_of_nftables(
+    root: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Tables:
         def __init__(self, nfgen_family: int) -> None:
             assert nfgen_family == 0  # all of them

@@ -15,7 +15,18 @@ import pyipvsadm
 from pyipvsadm import cli
 from pyipvsadm.backends.memory import Table
 from pyipvsadm.commands.names import LOOKUP_BATCH
-from pyipvsadm.model import AF_INET, AF_INET6, BACKUP, HASHED, MASTER, TCP, Daemon, Destination, Info, Service
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    BACKUP,
+    HASHED,
+    MASTER,
+    TCP,
+    Daemon,
+    Destination,
+    Info,
+    Service,
+)
 from pyipvsadm.views import json_document as view
 from pyipvsadm.views.connections import Connection
 from tests.unit.worlds import FakeNames, FakeWorld, apply_all
@@ -38,20 +49,28 @@ RULES = (
 
 
 def closed(part: Any) -> Any:
-    """The schema with nothing allowed but what it names: the shipped one lets programs live with fields that come later."""
+    """The schema with nothing allowed but what it names: the shipped one lets programs live with
+    fields that come later.
+    """
     if isinstance(part, list):
         return [closed(each) for each in part]
     if not isinstance(part, dict):
         return part
     made = {key: closed(value) for key, value in part.items()}
-    return made | {"additionalProperties": False} if "properties" in part and part.get("type") == "object" else made
+    return (
+        made | {"additionalProperties": False}
+        if "properties" in part and part.get("type") == "object"
+        else made
+    )
 
 
 VALIDATOR = Draft202012Validator(closed(SCHEMA))
 
 
 def strict(text: str) -> Any:
-    """A document as a strict reader takes it: ASCII, a line end behind it, no half of a surrogate pair, no name twice."""
+    """A document as a strict reader takes it: ASCII, a line end behind it, no half of a surrogate
+    pair, no name twice.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len(dict(pairs)) == len(pairs)
@@ -85,7 +104,9 @@ def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     for definition in SCHEMA["$defs"].values():
         for field in definition["properties"].values():
-            assert field.get("description") or "$ref" in field or "enum" in field or "items" in field
+            assert (
+                field.get("description") or "$ref" in field or "enum" in field or "items" in field
+            )
 
 
 ZERO = {"connections": 0, "packets_in": 0, "packets_out": 0, "bytes_in": 0, "bytes_out": 0}
@@ -118,7 +139,9 @@ WHOLE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", ["", "--stats", "--rate --exact", "--thresholds", "--persistent-conn", "--tun-info"])
+@pytest.mark.parametrize(
+    "how", ["", "--stats", "--rate --exact", "--thresholds", "--persistent-conn", "--tun-info"]
+)
 def test_every_view_is_the_same_document(how: str) -> None:
     assert valid(written(with_rules(), f"-L -n --json {how}")) == WHOLE
 
@@ -130,19 +153,30 @@ def test_it_is_a_line_a_service() -> None:
 
 def test_an_empty_table_and_one_service() -> None:
     assert valid(written(FakeWorld(), "-L --json"))["services"] == []
-    found = valid(written(with_rules(), "-L -n --json -f 5 -6 --sctp-service 10.0.0.1:81"))["services"]
+    found = valid(written(with_rules(), "-L -n --json -f 5 -6 --sctp-service 10.0.0.1:81"))[
+        "services"
+    ]
     assert found == [WHOLE["services"][at] for at in (3, 1)]  # type: ignore[index]
 
 
 def test_what_is_not_there_is_said_before_anything_is_written() -> None:
     world = with_rules()
-    assert (cli.main(["-L", "--json", "-f", "5", "-6", "-f", "6"], world), *world.take()) == (1, "", "No such service\n")
+    assert (cli.main(["-L", "--json", "-f", "5", "-6", "-f", "6"], world), *world.take()) == (
+        1,
+        "",
+        "No such service\n",
+    )
 
 
 def test_the_table_s_own_order() -> None:
     found = valid(written(with_rules(), "-L -n --json --nosort"))["services"]
     assert [each["scheduler"] for each in found] == ["sh", "wlc", "rr", "mh"]
-    assert [each["address"] for each in found[0]["servers"]] == ["2001:db8::5", "10.0.1.3", "10.0.1.2", "10.0.1.1"]
+    assert [each["address"] for each in found[0]["servers"]] == [
+        "2001:db8::5",
+        "10.0.1.3",
+        "10.0.1.2",
+        "10.0.1.1",
+    ]
 
 
 def test_names_stand_beside_the_numbers() -> None:
@@ -162,9 +196,18 @@ def test_names_stand_beside_the_numbers() -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("-L --timeout --json", {"format": 1, "timeouts": {"tcp": 900, "tcp_fin": 120, "udp": 300}}),
+        (
+            "-L --timeout --json",
+            {"format": 1, "timeouts": {"tcp": 900, "tcp_fin": 120, "udp": 300}},
+        ),
         ("-L --daemon --json", {"format": 1, "daemons": []}),
-        ("-v --json", {"format": 1, "version": {"ipvsadm": "1.31", "pyipvsadm": pyipvsadm.__version__, "ipvs": "1.2.1"}}),
+        (
+            "-v --json",
+            {
+                "format": 1,
+                "version": {"ipvsadm": "1.31", "pyipvsadm": pyipvsadm.__version__, "ipvs": "1.2.1"},
+            },
+        ),
     ],
 )
 def test_the_other_documents(words: str, found: Any) -> None:
@@ -172,7 +215,12 @@ def test_the_other_documents(words: str, found: Any) -> None:
 
 
 def test_daemons() -> None:
-    text = view.daemons([Daemon(MASTER, "eth0", 5, 1472, bytes([224, 0, 0, 81]), 8848, 1), Daemon(BACKUP, "eth1", group=V6)])
+    text = view.daemons(
+        [
+            Daemon(MASTER, "eth0", 5, 1472, bytes([224, 0, 0, 81]), 8848, 1),
+            Daemon(BACKUP, "eth1", group=V6),
+        ]
+    )
     assert valid(text)["daemons"] == [
         {"role": "master", "interface": "eth0", "sync_id": 5, "maximum_length": 1472, "multicast_group": "224.0.0.81",
          "multicast_port": 8848, "multicast_ttl": 1},
@@ -191,25 +239,51 @@ def test_numbers_have_64_bits_and_addresses_are_whole() -> None:
     assert found["ipvs"] == {"version": "1.2.3", "connection_table_size": 1 << 20}
     (service_,) = found["services"]
     assert set(service_["stats"].values()) == set(service_["rate"].values()) == {MOST}
-    assert service_["servers"][0]["address"] == service_["address"] == "2001:db8:1111:2222:3333:4444:5555:6666"
+    assert (
+        service_["servers"][0]["address"]
+        == service_["address"]
+        == "2001:db8:1111:2222:3333:4444:5555:6666"
+    )
     assert service_["servers"][0]["stats"]["connections"] == MOST
 
 
 def test_what_a_newer_kernel_may_bring() -> None:
     service = Service(AF_INET, 47, bytes(4), 80, flags=0x143)
     (found,) = document(
-        (service, [Destination(AF_INET, bytes(4), 0, 2, tun_type=7, tun_flags=5), Destination(AF_INET, bytes(4), 1, 6)])
+        (
+            service,
+            [
+                Destination(AF_INET, bytes(4), 0, 2, tun_type=7, tun_flags=5),
+                Destination(AF_INET, bytes(4), 1, 6),
+            ],
+        )
     )["services"]
-    assert (found["protocol"], found["unknown_flags"], found["persistence_timeout"]) == ("47", 0x140, 0)
-    assert found["servers"][0]["tunnel"] == {"type": "7", "checksum": True, "remote_checksum": False, "unknown_flags": 4}
+    assert (found["protocol"], found["unknown_flags"], found["persistence_timeout"]) == (
+        "47",
+        0x140,
+        0,
+    )
+    assert found["servers"][0]["tunnel"] == {
+        "type": "7",
+        "checksum": True,
+        "remote_checksum": False,
+        "unknown_flags": 4,
+    }
     assert found["servers"][1]["forwarding"] == "6"
 
 
-TEXT = st.text(st.one_of(st.characters(codec="utf-8"), st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)), max_size=16)
+TEXT = st.text(
+    st.one_of(
+        st.characters(codec="utf-8"), st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
+    ),
+    max_size=16,
+)
 
 
 @given(TEXT, TEXT, TEXT)
-def test_bytes_that_are_no_text_are_valid_all_the_same(scheduler: str, engine: str, name: str) -> None:
+def test_bytes_that_are_no_text_are_valid_all_the_same(
+    scheduler: str, engine: str, name: str
+) -> None:
     service = Service(AF_INET, TCP, bytes(4), 80, scheduler=scheduler, pe=engine)
     valid("".join(view.table(Info(0, 0), [(service, [])], lambda *_: (name, name))))
     valid(view.daemons([Daemon(MASTER, name)]))
@@ -282,21 +356,29 @@ class Counting(FakeNames):
         super().__init__()
         self.asked: list[int] = []
 
-    def host_names(self, addresses: Any, seconds: float | None = None) -> dict[tuple[int, bytes], str]:
+    def host_names(
+        self, addresses: Any, seconds: float | None = None
+    ) -> dict[tuple[int, bytes], str]:
         self.asked.append(len(list(addresses)))
         assert seconds is not None
         return {}
 
 
-@pytest.mark.parametrize(("words", "blocks"), [("-L -c --json", [6, 0, 0]), ("-L -c --json --resolve-timeout 0", [])])
-def test_connections_are_read_and_looked_up_a_block_at_a_time(words: str, blocks: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("words", "blocks"), [("-L -c --json", [6, 0, 0]), ("-L -c --json --resolve-timeout 0", [])]
+)
+def test_connections_are_read_and_looked_up_a_block_at_a_time(
+    words: str, blocks: list[int]
+) -> None:
     names = Counting()
     world = FakeWorld(table=Connected(LOOKUP_BATCH), names=names)
     assert written(world, words).count("\n") == 3 * LOOKUP_BATCH
     assert names.asked == blocks
 
 
-@pytest.mark.parametrize("words", ["-L -n -c --json", "-L -c --json", "-L -n -c --json -t 10.0.0.1:80"])
+@pytest.mark.parametrize(
+    "words", ["-L -n -c --json", "-L -c --json", "-L -n -c --json -t 10.0.0.1:80"]
+)
 def test_connections_are_written_while_they_are_read(words: str) -> None:
     ahead: list[int] = []
 

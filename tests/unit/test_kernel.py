@@ -1,4 +1,6 @@
-"""The kernel backend against a function that plays the kernel: batches, dumps, lost and foreign answers, a missing module."""
+"""The kernel backend against a function that plays the kernel: batches, dumps, lost and foreign
+answers, a missing module.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def part(seq: int, payload: bytes, flags: int = messages.NLM_F_MULTI) -> bytes:
 
 
 def info(seq: int) -> bytes:
-    values = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(2, struct.pack("=I", 4096))
+    values = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(
+        2, struct.pack("=I", 4096)
+    )
     return messages.pack_message(FAMILY, model.SET_INFO, 0, seq, values)
 
 
@@ -55,7 +59,15 @@ def opening(request: Request) -> list[Answer] | None:
     """What every kernel with IPVS answers when it is opened."""
     seq, kind, flags, command, _ = request
     if kind == messages.GENL_ID_CTRL:
-        return [messages.pack_message(messages.GENL_ID_CTRL, 1, 0, seq, messages.pack_attribute(1, struct.pack("=H", FAMILY)))]
+        return [
+            messages.pack_message(
+                messages.GENL_ID_CTRL,
+                1,
+                0,
+                seq,
+                messages.pack_attribute(1, struct.pack("=H", FAMILY)),
+            )
+        ]
     if command == model.GET_INFO:
         return [info(seq), *([error(seq, 0)] if flags & messages.NLM_F_ACK else [])]
     return None
@@ -85,7 +97,13 @@ class Socket:
 
     def send(self, data: bytes) -> None:
         requests = [
-            (message.seq, message.type, message.flags, message.body[0], messages.iter_attributes(message.body[4:]))
+            (
+                message.seq,
+                message.type,
+                message.flags,
+                message.body[0],
+                messages.iter_attributes(message.body[4:]),
+            )
             for message in messages.iter_messages(data)
         ]
         self.sends.append(requests)
@@ -111,7 +129,10 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Kernel, Sock
     def opened(play: Player, **options: Any) -> tuple[Kernel, Socket]:
         sock = Socket(play, **options)
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
-        monkeypatch.setattr("pyipvsadm.backends.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
+        monkeypatch.setattr(
+            "pyipvsadm.backends.kernel._socket",
+            types.SimpleNamespace(**names, socket=lambda *_: sock),
+        )
         return Kernel(), sock
 
     return opened
@@ -144,7 +165,10 @@ STOP = Change(model.DEL_DAEMON, daemon=Daemon(model.MASTER))
 def test_opening_finds_the_family_and_asks_for_info(connect: Any) -> None:
     table, sock = connect(silent)
     assert table.info() == model.Info(0x010201, 4096)
-    assert [request[3] for (request,) in sock.sends] == [messages.CTRL_CMD_GETFAMILY, model.GET_INFO]
+    assert [request[3] for (request,) in sock.sends] == [
+        messages.CTRL_CMD_GETFAMILY,
+        model.GET_INFO,
+    ]
     table.close()
     assert sock.closed
 
@@ -184,7 +208,11 @@ def test_a_daemon_stop_whose_answer_is_lost_is_a_stop(connect: Any) -> None:
 
     table, sock = connect(play)
     assert table.apply([ADD, STOP]) == []
-    assert [request[3] for request in sock.sends[-1]] == [model.NEW_SERVICE, model.DEL_DAEMON, model.GET_INFO]
+    assert [request[3] for request in sock.sends[-1]] == [
+        model.NEW_SERVICE,
+        model.DEL_DAEMON,
+        model.GET_INFO,
+    ]
 
 
 def test_a_daemon_stop_that_is_refused(connect: Any) -> None:
@@ -207,12 +235,18 @@ def test_an_overrun_in_a_later_batch(connect: Any) -> None:
     def play(request: Request) -> list[Answer]:
         first = len(sock.sends) <= 3
         return (
-            silent(request) if first else [error(request[0], errno.EEXIST), OSError(errno.ENOBUFS, "No buffer space available")]
+            silent(request)
+            if first
+            else [
+                error(request[0], errno.EEXIST),
+                OSError(errno.ENOBUFS, "No buffer space available"),
+            ]
         )
 
     table, sock = connect(play, buffer=kernel.ERROR_SPACE * 4)
     said = (
-        "Cannot read the kernel's answer: No buffer space available; some answers are lost: list the table to see what was done"
+        "Cannot read the kernel's answer: No buffer space available; "
+        "some answers are lost: list the table to see what was done"
     )
     with pytest.raises(Failed, match=said):
         table.apply([ADD_SERVER] * 10)
@@ -229,7 +263,13 @@ def listing(request: Request) -> list[Answer]:
     if command == model.GET_DEST:
         assert codec.SERVICE in attrs
         counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
-        return [part(seq, messages.pack_attribute(codec.DEST, codec.destination_full(SERVER)[4:] + counts)) + done(seq)]
+        return [
+            part(
+                seq,
+                messages.pack_attribute(codec.DEST, codec.destination_full(SERVER)[4:] + counts),
+            )
+            + done(seq)
+        ]
     if command == model.GET_DAEMON:
         return [part(seq, codec.daemon(Daemon(model.MASTER, "lo", 1))), done(seq)]
     if command == model.GET_CONFIG:
@@ -247,15 +287,22 @@ def test_reading(connect: Any) -> None:
     assert table.timeouts() == Timeouts(900, 120, 300)
 
 
-def test_the_kernels_own_listing_and_what_it_lacks(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_kernels_own_listing_and_what_it_lacks(
+    connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     file = tmp_path / "ip_vs"
     file.write_bytes(b"a text")
     monkeypatch.setattr(kernel, "TABLE_FILE", str(file))
-    services = [Service(AF_INET, TCP, bytes([10, 0, 0, at]), 80, flags=flags) for at, flags in ((1, HASHED), (2, 9), (3, HASHED))]
+    services = [
+        Service(AF_INET, TCP, bytes([10, 0, 0, at]), 80, flags=flags)
+        for at, flags in ((1, HASHED), (2, 9), (3, HASHED))
+    ]
     marked = Service(AF_INET, fwmark=7, flags=HASHED)
 
     def play(request: Request) -> list[Answer]:
-        payloads = [codec.Encoder().payload(Change(model.NEW_SERVICE, each)) for each in (*services, marked)]
+        payloads = [
+            codec.Encoder().payload(Change(model.NEW_SERVICE, each)) for each in (*services, marked)
+        ]
         return [*(part(request[0], payload) for payload in payloads), done(request[0])]
 
     table, _ = connect(play)
@@ -287,22 +334,34 @@ def test_where_tables_grow_a_dump_with_a_service_twice_is_taken_again(
 
     def play(request: Request) -> list[Answer]:
         seq = request[0]
-        found = [Change(model.NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks[len(times)]]
+        found = [
+            Change(model.NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks[len(times)]
+        ]
         times.append(seq)
         return [*(part(seq, codec.Encoder().payload(each)) for each in found), done(seq)]
 
-    monkeypatch.setattr("pyipvsadm.backends.kernel.os.path.exists", lambda path: grows and path == kernel.STATUS_FILE)
+    monkeypatch.setattr(
+        "pyipvsadm.backends.kernel.os.path.exists",
+        lambda path: grows and path == kernel.STATUS_FILE,
+    )
     monkeypatch.setattr("pyipvsadm.backends.kernel.time.sleep", pauses.append)
     table, _ = connect(play)
     assert [each.fwmark for each in table.services()] == marks[dumps - 1]
     assert (len(times), len(pauses)) == (dumps, dumps - 1)
 
 
-def test_where_every_dump_has_a_service_twice_it_is_given_up(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_every_dump_has_a_service_twice_it_is_given_up(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def play(request: Request) -> list[Answer]:
-        return [*(part(request[0], codec.Encoder().payload(ADD)) for _ in range(20)), done(request[0])]
+        return [
+            *(part(request[0], codec.Encoder().payload(ADD)) for _ in range(20)),
+            done(request[0]),
+        ]
 
-    monkeypatch.setattr("pyipvsadm.backends.kernel.os.path.exists", lambda path: path == kernel.STATUS_FILE)
+    monkeypatch.setattr(
+        "pyipvsadm.backends.kernel.os.path.exists", lambda path: path == kernel.STATUS_FILE
+    )
     monkeypatch.setattr("pyipvsadm.backends.kernel.time.sleep", lambda _: None)
     table, _ = connect(play)
     with pytest.raises(Failed, match="kept changing"):
@@ -324,7 +383,10 @@ def test_a_refused_dump(connect: Any, end: Callable[[int, int], bytes]) -> None:
     table, _ = connect(lambda request: [end(request[0], errno.EPERM)])
     with pytest.raises(Refused) as refused:
         table.services()
-    assert (refused.value.errno, str(refused.value)) == (errno.EPERM, "Permission denied (you must be root)")
+    assert (refused.value.errno, str(refused.value)) == (
+        errno.EPERM,
+        "Permission denied (you must be root)",
+    )
 
 
 def test_a_service_that_is_not_there(connect: Any) -> None:
@@ -349,7 +411,11 @@ def test_answers_to_others_are_passed_over(connect: Any) -> None:
 
 BROKEN: list[tuple[str, Answer | None, str]] = [
     ("no answer", None, "did not answer within 10 seconds"),
-    ("buffer overrun", OSError(errno.ENOBUFS, "No buffer space available"), "some answers are lost"),
+    (
+        "buffer overrun",
+        OSError(errno.ENOBUFS, "No buffer space available"),
+        "some answers are lost",
+    ),
     ("receive error", OSError(errno.EBADF, "Bad file descriptor"), "Bad file descriptor"),
     ("cut header", b"\1\2\3", "cannot be read"),
     ("no message of that length", header(FAMILY, 0, 1, bytes(4))[:-2], "cannot be read"),
@@ -371,7 +437,9 @@ def test_an_answer_without_its_attributes(connect: Any) -> None:
         table.services()
 
 
-@pytest.mark.parametrize("answer", [header(FAMILY, 0, 1, bytes(4)), header(messages.NLMSG_ERROR, 0, 1, b"")])
+@pytest.mark.parametrize(
+    "answer", [header(FAMILY, 0, 1, bytes(4)), header(messages.NLMSG_ERROR, 0, 1, b"")]
+)
 def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     """A family without its id, an error without its errno."""
     sock = Socket(silent)
@@ -420,25 +488,32 @@ def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Failed) as failed:
         Kernel()
     assert failed.value.status == 2
-    assert str(failed.value).startswith("Can't initialize ipvs: Permission denied (you must be root)\nAre you sure")
+    assert str(failed.value).startswith(
+        "Can't initialize ipvs: Permission denied (you must be root)\nAre you sure"
+    )
 
 
 class Absent:
     """A kernel where the family appears when the module is loaded, if it `loads`.
 
-    The controller answers `refusal` until then; the old interface answers `number`, 0 where it is there.
+    The controller answers `refusal` until then; the old interface answers `number`, 0 where it is
+    there.
     """
 
     refusal = errno.ENOENT
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int
+    ) -> None:
         self.commands: list[Any] = []
         self.there = False
         sock = Socket(silent)
 
         def send(data: bytes) -> None:
             (message,) = messages.iter_messages(data)
-            answer = opening((message.seq, message.type, 0, message.body[0], {})) if self.there else None
+            answer = (
+                opening((message.seq, message.type, 0, message.body[0], {})) if self.there else None
+            )
             sock.queue += answer or [error(message.seq, self.refusal)]
 
         def spawn(path: str, command: list[str], environ: dict[str, str]) -> int:
@@ -455,9 +530,14 @@ class Absent:
 
         monkeypatch.setattr(sock, "send", send)
         raw = types.SimpleNamespace(getsockopt=old, close=lambda: None)
-        monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", lambda family, *_: raw if family == AF_INET else sock)
+        monkeypatch.setattr(
+            "pyipvsadm.backends.kernel._socket.socket",
+            lambda family, *_: raw if family == AF_INET else sock,
+        )
         monkeypatch.setattr("pyipvsadm.backends.kernel.os.posix_spawn", spawn)
-        monkeypatch.setattr("pyipvsadm.backends.kernel.os.waitpid", lambda *_: (1, 0 if loads else 256))
+        monkeypatch.setattr(
+            "pyipvsadm.backends.kernel.os.waitpid", lambda *_: (1, 0 if loads else 256)
+        )
 
 
 def test_a_missing_module_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,14 +548,19 @@ def test_a_missing_module_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("table", ["/no/such/file", "/dev/null"])
-def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(
+    monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
     absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
     opened = Kernel()
     absent.there = False
     monkeypatch.setattr("pyipvsadm.backends.kernel.TABLE_FILE", table)
     with pytest.raises(Failed) as failed:
         opened.refresh()
-    assert (failed.value.status, str(failed.value).split("\n")[0]) == (2, "Can't initialize ipvs: Protocol not available")
+    assert (failed.value.status, str(failed.value).split("\n")[0]) == (
+        2,
+        "Can't initialize ipvs: Protocol not available",
+    )
     assert len(absent.commands) == 1
     absent.there = True
     opened.refresh()
@@ -507,7 +592,9 @@ def test_a_module_that_goes_while_a_command_is_at_work(monkeypatch: pytest.Monke
         (False, True, 0, "Protocol not available"),  # the old interface alone is there
     ],
 )
-def test_no_module_at_all(monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int, said: str) -> None:
+def test_no_module_at_all(
+    monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int, said: str
+) -> None:
     absent = Absent(monkeypatch, loads, works, number)
     with pytest.raises(Failed) as failed:
         Kernel()
@@ -546,17 +633,23 @@ def test_a_sandbox_without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Failed) as failed:
         Kernel()
     assert failed.value.status == 2
-    assert str(failed.value).startswith("Can't initialize ipvs: Permission denied (you must be root)\n")
+    assert str(failed.value).startswith(
+        "Can't initialize ipvs: Permission denied (you must be root)\n"
+    )
 
 
-def test_a_setting_is_a_files_text_or_nothing(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_setting_is_a_files_text_or_nothing(
+    connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     table, _ = connect(silent)
     monkeypatch.setattr(kernel, "SETTINGS", f"{tmp_path}/")
     (tmp_path / "conn_reuse_mode").write_text("1\n")
     assert (table.setting("conn_reuse_mode"), table.setting("none")) == ("1", "")
 
 
-def test_connections_are_the_files_lines(connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_connections_are_the_files_lines(
+    connect: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     table, _ = connect(silent)
     path = tmp_path / "conn"
     path.write_bytes(b"heading\nline\n")

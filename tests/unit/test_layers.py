@@ -1,4 +1,6 @@
-"""Imports run downwards, without cycles: the layers of the package, and a test that holds every module to them."""
+"""Imports run downwards, without cycles: the layers of the package, and a test that holds every
+module to them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "pyipvsadm"
 
-# From the top: a folder or module may import those of later lines, and within its own folder. Not its neighbours on its line.
+# From the top: a folder or module may import those of later lines, and within its own folder. Not
+# its neighbours on its line.
 LAYERS = (
     {"__main__", "click_command"},
     {"cli"},
@@ -40,7 +43,9 @@ MODULES = find_modules()
 
 
 def read_imports(text: str, typing: bool) -> set[str]:
-    """Return the modules of the package that a text imports anywhere; typing: also those for type checkers only."""
+    """Return the modules of the package that a text imports anywhere; typing: also those for type
+    checkers only.
+    """
     tree = ast.parse(text)
     skipped: set[ast.AST] = set()
     if not typing:
@@ -55,7 +60,11 @@ def read_imports(text: str, typing: bool) -> set[str]:
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{name.name}" for name in node.names}
-    below = {name.removeprefix("pyipvsadm").removeprefix(".") for name in found if name.split(".")[0] == "pyipvsadm"}
+    below = {
+        name.removeprefix("pyipvsadm").removeprefix(".")
+        for name in found
+        if name.split(".")[0] == "pyipvsadm"
+    }
     return {name if name in MODULES else name.rpartition(".")[0] or "__init__" for name in below}
 
 
@@ -89,13 +98,18 @@ def test_every_module_is_in_a_layer() -> None:
 
 def test_an_upward_import_is_found() -> None:
     assert find_upward_imports(
-        "netlink.codec", read_imports("def f():\n    from pyipvsadm.commands import save\n", typing=False)
+        "netlink.codec",
+        read_imports("def f():\n    from pyipvsadm.commands import save\n", typing=False),
     ) == ["commands.save"]
     assert find_upward_imports("views.grid", {"backends.memory"}) == ["backends.memory"]
 
 
 def test_no_modules_import_each_other() -> None:
-    graph = {name: read_imports(path.read_text(), typing=False) - {name} for name, path in MODULES.items() if name}
+    graph = {
+        name: read_imports(path.read_text(), typing=False) - {name}
+        for name, path in MODULES.items()
+        if name
+    }
     with pytest.raises(CycleError):
         TopologicalSorter({**graph, "model": {"cli"}}).prepare()
     TopologicalSorter(graph).prepare()

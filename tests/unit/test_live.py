@@ -42,12 +42,19 @@ def test_no_rate_is_negative(before: list[int], after: list[int], elapsed: float
 
 
 def service(port: int, conns: int = 0, estimate: int = 0) -> Service:
-    return Service(AF_INET, TCP, bytes([10, 0, 0, 1]), port, stats=(conns, 0, 0, 0, 0, estimate, 0, 0, 0, 0))
+    return Service(
+        AF_INET, TCP, bytes([10, 0, 0, 1]), port, stats=(conns, 0, 0, 0, 0, estimate, 0, 0, 0, 0)
+    )
 
 
 def server(number: int, weight: int = 1, active: int = 0, conns: int = 0) -> Destination:
     return Destination(
-        AF_INET, bytes([10, 0, 0, number]), 80, weight=weight, active=active, stats=(conns, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        AF_INET,
+        bytes([10, 0, 0, number]),
+        80,
+        weight=weight,
+        active=active,
+        stats=(conns, 0, 0, 0, 0, 0, 0, 0, 0, 0),
     )
 
 
@@ -78,7 +85,9 @@ def test_the_first_rate_is_the_kernel_s_then_ours() -> None:
 
 
 def test_of_odd_seconds_the_rate_is_over_two_reads() -> None:
-    """The kernel's counters move every two seconds: read every second, they move at every second read."""
+    """The kernel's counters move every two seconds: read every second, they move at every second
+    read.
+    """
     state = Live(set(), "", 1, grid.Look)
     shown = []
     for at, counted in enumerate((0, 0, 20, 20, 40, 40)):
@@ -121,7 +130,9 @@ def test_a_failed_read_keeps_what_was_read_and_says_so() -> None:
 def test_the_last_minute() -> None:
     state = live()
     for at in range(0, 90, 2):
-        state.take([(service(80, 0 if at < 60 else 50 if at < 70 else 100), [server(1)])], float(at))
+        state.take(
+            [(service(80, 0 if at < 60 else 50 if at < 70 else 100), [server(1)])], float(at)
+        )
     row = next(line for line in frame(state, 200) if line.startswith("TCP"))
     # Now is 88: cells of 2 s each, those that end at 60 and at 70 saw 50 new connections.
     assert row.split()[-1] == "▁" * 15 + "█" + "▁" * 4 + "█" + "▁" * 9
@@ -133,7 +144,10 @@ ROWS = [
     (service(82, 0), [server(4, weight=2, active=50)]),
 ]
 AFTER = [
-    (service(80, 40), [server(1, weight=1, active=5, conns=10), server(2, weight=3, active=1, conns=30)]),
+    (
+        service(80, 40),
+        [server(1, weight=1, active=5, conns=10), server(2, weight=3, active=1, conns=30)],
+    ),
     (service(81, 60), [server(3, weight=9, active=2, conns=60)]),
     (service(82, 20), [server(4, weight=2, active=50, conns=20)]),
 ]
@@ -148,7 +162,11 @@ ORDERS = {
 
 def order_of(state: Live) -> list[str]:
     found = [line.split() for line in frame(state)[3:]]
-    names = [(words[1].split(":")[1] if words[0] == "TCP" else words[0][7:-3]) for words in found if words]
+    names = [
+        (words[1].split(":")[1] if words[0] == "TCP" else words[0][7:-3])
+        for words in found
+        if words
+    ]
     return names[:7]
 
 

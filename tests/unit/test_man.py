@@ -1,4 +1,6 @@
-"""The manual pages against what they speak of: the table of options, the help, what the code reads, the README."""
+"""The manual pages against what they speak of: the table of options, the help, what the code reads,
+the README.
+"""
 
 from __future__ import annotations
 
@@ -51,15 +53,22 @@ def test_every_command_and_option_has_its_place_and_there_are_no_others() -> Non
     titles = ["DESCRIPTION", "COMMANDS", "OPTIONS", "DOCTOR"]
     found = [item for title in titles for item in items(section(MAIN, title))]
     assert sorted(set(found) - set(SEVERITIES)) == sorted(map(heading, ROWS))
-    assert all(bool(row.metavar) == (row.argument != NONE) for row in OPTIONS)  # what headings go by
+    # what headings go by
+    assert all(bool(row.metavar) == (row.argument != NONE) for row in OPTIONS)
 
 
 def test_the_synopsis_is_what_help_says() -> None:
     forms = re.split(r"^\.Nm$", section(MAIN, "SYNOPSIS"), flags=re.MULTILINE)[1:]
-    assert sorted(text(each.strip()).replace("\n", " ") for each in forms) == sorted(map(form, COMMANDS))
+    assert sorted(text(each.strip()).replace("\n", " ") for each in forms) == sorted(
+        map(form, COMMANDS)
+    )
 
 
-KNOWN = {f"--{row.long}" for row in ROWS} | {f"-{row.short}" for row in ROWS if row.short} | {"-l", "-Ln", "--complete"}
+KNOWN = (
+    {f"--{row.long}" for row in ROWS}
+    | {f"-{row.short}" for row in ROWS if row.short}
+    | {"-l", "-Ln", "--complete"}
+)
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
@@ -76,7 +85,9 @@ def test_schedulers_their_flags_engines_and_other_words() -> None:
     assert sorted(found) == sorted([*SCHEDULERS, *(name for name, _, _ in SCHEDULER_FLAGS)])
     assert set(ENGINES) <= set(items(section(MAIN, "PERSISTENCE")))
     options = text(section(MAIN, "OPTIONS"))
-    assert [word for word in (*TUNNEL_TYPES, *SORT_KEYS) if not re.search(rf"\b{word}\b", options)] == []
+    assert [
+        word for word in (*TUNNEL_TYPES, *SORT_KEYS) if not re.search(rf"\b{word}\b", options)
+    ] == []
 
 
 def test_the_codes_of_the_doctor() -> None:
@@ -89,10 +100,13 @@ def test_the_codes_of_the_doctor() -> None:
 
 def test_the_variables_that_are_read() -> None:
     code = "".join(path.read_text() for path in (REPO / "pyipvsadm").rglob("*.py"))
-    read = set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', code)) | set(re.findall(r'"([A-Z_]+)" in self\.environ', code))
+    read = set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', code)) | set(
+        re.findall(r'"([A-Z_]+)" in self\.environ', code)
+    )
     read |= set(re.findall(r'^VARIABLE = "([A-Z_]+)"', code, re.MULTILINE))
     assert "NO_COLOR" in read
-    assert sorted(items(section(MAIN, "ENVIRONMENT"))) == sorted(read - {"HOME"})  # HOME is completion's, for ~/
+    # HOME is completion's, for ~/
+    assert sorted(items(section(MAIN, "ENVIRONMENT"))) == sorted(read - {"HOME"})
 
 
 def test_the_files() -> None:
@@ -104,8 +118,12 @@ def test_the_files() -> None:
 
 
 def test_differences_are_the_readme_s() -> None:
-    listed = section(README.replace("\n## ", "\n.Sh "), "Differences from 1.31").split("\n\nExit statuses")[0]
-    expected = [one.replace("`", "") for one in re.split(r"^\d+\. ", listed, flags=re.MULTILINE)[1:]]
+    listed = section(README.replace("\n## ", "\n.Sh "), "Differences from 1.31").split(
+        "\n\nExit statuses"
+    )[0]
+    expected = [
+        one.replace("`", "") for one in re.split(r"^\d+\. ", listed, flags=re.MULTILINE)[1:]
+    ]
     found = section(MAIN, "DIFFERENCES FROM 1.31").split(".It\n")[1:]
     assert len(found) == len(expected)
     for mine, its in zip(found, expected, strict=True):
@@ -114,5 +132,7 @@ def test_differences_are_the_readme_s() -> None:
 
 def test_the_examples_of_jq_are_the_readme_s() -> None:
     (block,) = literals(section(MAIN, "JSON"))
-    expected = [line for line in README.splitlines() if line.startswith("ipvsadm") and "| jq " in line]
+    expected = [
+        line for line in README.splitlines() if line.startswith("ipvsadm") and "| jq " in line
+    ]
     assert block.split() == " ".join(expected).split()

@@ -14,14 +14,41 @@ from hypothesis import given
 
 from pyipvsadm.backends import memory
 from pyipvsadm.backends.memory import Table, interface_exists
-from pyipvsadm.model import AF_INET, BACKUP, MASTER, NEW_DEST, NEW_SERVICE, TCP, Change, Daemon, Destination, Service
+from pyipvsadm.model import (
+    AF_INET,
+    BACKUP,
+    MASTER,
+    NEW_DEST,
+    NEW_SERVICE,
+    TCP,
+    Change,
+    Daemon,
+    Destination,
+    Service,
+)
 from tests.contract.backends import LAB, Content, content, embedded, recipe
 from tests.contract.strategies import changes
-from tests.contract.words import add, alter, backup, mark, master, new, remove, server, start, stop, tcp
+from tests.contract.words import (
+    add,
+    alter,
+    backup,
+    mark,
+    master,
+    new,
+    remove,
+    server,
+    start,
+    stop,
+    tcp,
+)
 
 
 def answers_one_by_one(table: Table, sequence: list[Change]) -> list[tuple[int, int]]:
-    return [(index, number) for index, change in enumerate(sequence) for _, number in table.apply([change])]
+    return [
+        (index, number)
+        for index, change in enumerate(sequence)
+        for _, number in table.apply([change])
+    ]
 
 
 @given(changes())
@@ -48,7 +75,9 @@ def test_refused_changes_leave_the_table_as_it_was(sequence: list[Change]) -> No
 def test_without_the_refused_ones_it_is_the_same(sequence: list[Change]) -> None:
     table, again = embedded(), embedded()
     refused = {index for index, _ in table.apply(sequence)}
-    assert again.apply([change for index, change in enumerate(sequence) if index not in refused]) == []
+    assert (
+        again.apply([change for index, change in enumerate(sequence) if index not in refused]) == []
+    )
     assert content(again) == content(table)
 
 
@@ -56,7 +85,9 @@ def test_without_the_refused_ones_it_is_the_same(sequence: list[Change]) -> None
 def test_what_it_holds_replays_to_itself(sequence: list[Change]) -> None:
     table, again = embedded(), embedded()
     table.apply(sequence)
-    held = Content([(s, table.destinations(s)) for s in table.services()], table.timeouts(), table.daemons())
+    held = Content(
+        [(s, table.destinations(s)) for s in table.services()], table.timeouts(), table.daemons()
+    )
     assert again.apply(recipe(held)) == []
     assert content(again) == content(table)
     assert again.services() == table.services()  # in the same order, too
@@ -85,7 +116,12 @@ def test_what_a_caller_does_to_its_records_is_not_seen(sequence: list[Change]) -
 def test_services_keep_their_order_marks_last() -> None:
     table = embedded()
     table.apply([new(mark(9)), new(tcp(port=443)), new(mark(1)), new(tcp(port=80))])
-    assert [(service.port, service.fwmark) for service in table.services()] == [(443, 0), (80, 0), (0, 9), (0, 1)]
+    assert [(service.port, service.fwmark) for service in table.services()] == [
+        (443, 0),
+        (80, 0),
+        (0, 9),
+        (0, 1),
+    ]
     table.apply([Change(2, tcp(port=443, scheduler="rr"))])
     assert [service.port for service in table.services()] == [443, 80, 0, 0]
 
@@ -110,7 +146,9 @@ def test_interfaces_may_be_replaced() -> None:
     table = Table(lambda _: True)
     assert table.apply([start(master("eth7"))]) == []
     table.interfaces = interface_exists
-    assert table.apply([start(backup("no-such-thing")), stop(master("eth7"))]) == [(0, errno.ENODEV)]
+    assert table.apply([start(backup("no-such-thing")), stop(master("eth7"))]) == [
+        (0, errno.ENODEV)
+    ]
 
 
 def test_the_machine_is_asked_by_default() -> None:
@@ -119,7 +157,9 @@ def test_the_machine_is_asked_by_default() -> None:
     assert table.daemons()[0].interface == "lo"
 
 
-@pytest.mark.parametrize(("name", "exists"), [("lo", True), ("", False), ("no-such-thing", False), ("l\0o", False)])
+@pytest.mark.parametrize(
+    ("name", "exists"), [("lo", True), ("", False), ("no-such-thing", False), ("l\0o", False)]
+)
 def test_interface_exists(name: str, exists: bool) -> None:
     assert interface_exists(name) is exists
 
@@ -127,14 +167,17 @@ def test_interface_exists(name: str, exists: bool) -> None:
 def test_only_lo_is_longer_than_usual() -> None:
     table = Table(lambda _: True)
     table.apply([start(Daemon(BACKUP, "eth0")), start(Daemon(MASTER, "eth0"))])
-    assert [(daemon.state, daemon.maxlen) for daemon in table.daemons()] == [(MASTER, 1472), (BACKUP, 1472)]
+    assert [(daemon.state, daemon.maxlen) for daemon in table.daemons()] == [
+        (MASTER, 1472),
+        (BACKUP, 1472),
+    ]
 
 
 def test_groups_of_no_family() -> None:
     table = embedded()
-    assert table.apply([start(Daemon(MASTER, "lo", group=b"\xff" * length)) for length in (1, 5, 15, 17)]) == [
-        (index, errno.EINVAL) for index in range(4)
-    ]
+    assert table.apply(
+        [start(Daemon(MASTER, "lo", group=b"\xff" * length)) for length in (1, 5, 15, 17)]
+    ) == [(index, errno.EINVAL) for index in range(4)]
 
 
 def test_it_says_which_kernel_it_is() -> None:
@@ -145,25 +188,40 @@ def test_it_says_which_kernel_it_is() -> None:
 
 def test_limits_at_its_own_tick_rate() -> None:
     table = embedded()
-    table.apply([new(tcp(timeout=seconds, port=seconds & 0xFFFF)) for seconds in (17179869, 17179870, 4294967295)])
+    table.apply(
+        [
+            new(tcp(timeout=seconds, port=seconds & 0xFFFF))
+            for seconds in (17179869, 17179870, 4294967295)
+        ]
+    )
     assert [service.timeout for service in table.services()] == [17179869, 0, 17179868]
 
 
 def test_close_is_nothing() -> None:
     table = embedded()
     table.close()
-    assert table.apply([new(tcp()), add(tcp(), server()), alter(tcp(), server()), remove(tcp(), server())]) == []
+    assert (
+        table.apply(
+            [new(tcp()), add(tcp(), server()), alter(tcp(), server()), remove(tcp(), server())]
+        )
+        == []
+    )
 
 
 @pytest.mark.skipif(LAB, reason="fresh memory costs the guest more than the work")
 def test_many_rules_take_time_in_proportion() -> None:
-    """Four times the servers take far less than the sixteen times of a search or of insertions at the head."""
+    """Four times the servers take far less than the sixteen times of a search or of insertions at
+    the head.
+    """
 
     def seconds(count: int) -> float:
         web = Service(AF_INET, TCP, b"\x0a\1\1\1", 80)
         sequence = [Change(NEW_SERVICE, web)]
         sequence += [
-            Change(NEW_DEST, web, Destination(AF_INET, (0x0A000001 + number).to_bytes(4, "big"), 80)) for number in range(count)
+            Change(
+                NEW_DEST, web, Destination(AF_INET, (0x0A000001 + number).to_bytes(4, "big"), 80)
+            )
+            for number in range(count)
         ]
         table = Table()
         gc.disable()
@@ -179,11 +237,19 @@ def test_many_rules_take_time_in_proportion() -> None:
 
 
 def test_imports_are_the_allowed_ones() -> None:
-    """sys, os, errno, struct, time, _socket and our own: start-up is paid on every keystroke of an administrator."""
+    """sys, os, errno, struct, time, _socket and our own: start-up is paid on every keystroke of an
+    administrator.
+    """
     program = (
-        "import sys, os, errno; before = set(sys.modules); import pyipvsadm.backends.memory; print(*(set(sys.modules) - before))"
+        "import sys, os, errno; before = set(sys.modules); "
+        "import pyipvsadm.backends.memory; print(*(set(sys.modules) - before))"
     )
     path = f"import sys; sys.path[:0] = {sys.path!r}; "
-    out = subprocess.run([sys.executable, "-I", "-S", "-c", path + program], check=True, capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", path + program],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     allowed = {"struct", "_struct", "time", "_socket", "__future__"}
     assert {name for name in out.stdout.split() if not name.startswith("pyipvsadm")} <= allowed

@@ -1,4 +1,6 @@
-"""Edits that keep what is not given: which server is meant, what stays, and that all given is a plain edit."""
+"""Edits that keep what is not given: which server is meant, what stays, and that all given is a
+plain edit.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,11 @@ def edited(command: str) -> tuple[int, str, set[tuple[str, str]]]:
     apply_all(world.table, START)
     before = save(world.table)
     status = cli.main(command.split(), world)
-    return status, world.stderr, {pair for pair in zip(before, save(world.table), strict=True) if pair[0] != pair[1]}
+    return (
+        status,
+        world.stderr,
+        {pair for pair in zip(before, save(world.table), strict=True) if pair[0] != pair[1]},
+    )
 
 
 T = "-t 10.0.0.1:80"
@@ -91,16 +97,36 @@ def test_what_is_not_given_stays(command: str, before: str, after: str) -> None:
 @pytest.mark.parametrize(
     ("command", "status", "said"),
     [
-        (f"-e {T} -r 10.0.0.3 --keep -w 2", 2, "which real server is meant? Give one with its port: 10.0.0.3:80, 10.0.0.3:81"),
+        (
+            f"-e {T} -r 10.0.0.3 --keep -w 2",
+            2,
+            "which real server is meant? Give one with its port: 10.0.0.3:80, 10.0.0.3:81",
+        ),
         (f"-e {T} -r 10.0.0.2:80 --keep -w 2", 255, "No such destination: there is 10.0.0.2:8080"),
         (f"-e {T} -r 10.0.0.9 --keep -w 2", 255, "No such destination"),
         ("-e -t 10.0.0.9:80 -r 10.0.0.9 --keep -w 2", 255, "Service not defined"),
         ("-E -t 10.0.0.9:80 --keep", 255, "No such service"),
         (f"-E {T} --keep -b mh-port", 2, "incompatible scheduler flag `mh-port'"),
-        (f"-e {T} -r 10.0.0.2 --keep --tun-type gre", 2, "Tunnel options conflict with forward method"),
-        (f"-e {T} -r 10.0.0.4 --keep -m --tun-type gre", 2, "Tunnel options conflict with forward method"),
-        (f"-e {T} -r 10.0.0.2 --keep -i --tun-type gue", 2, "You need to supply the 'tun-port' option for the 'gue' tunnel type"),
-        (f"-e {T} -r [fd00::4]:80 --keep -m", 2, "Different address family is allowed only for tunneling servers"),
+        (
+            f"-e {T} -r 10.0.0.2 --keep --tun-type gre",
+            2,
+            "Tunnel options conflict with forward method",
+        ),
+        (
+            f"-e {T} -r 10.0.0.4 --keep -m --tun-type gre",
+            2,
+            "Tunnel options conflict with forward method",
+        ),
+        (
+            f"-e {T} -r 10.0.0.2 --keep -i --tun-type gue",
+            2,
+            "You need to supply the 'tun-port' option for the 'gue' tunnel type",
+        ),
+        (
+            f"-e {T} -r [fd00::4]:80 --keep -m",
+            2,
+            "Different address family is allowed only for tunneling servers",
+        ),
         (f"-e {T} -r 10.0.0.2 --keep -y 11", 255, "Numerical result out of range"),
         (f"-a {T} -r 10.0.0.2 --keep", 2, "Illegal 'keep' option with the 'add-server' command"),
     ],
@@ -118,9 +144,9 @@ def test_a_service_without_port_and_persistence_is_not_sent() -> None:
 def test_a_tunnel_type_of_a_newer_kernel_is_kept() -> None:
     of = Service(2, 6, bytes(4), 80)
     present = Destination(2, bytes(4), 80, 2, 1, tun_type=9, tun_port=1)
-    assert merge.server(of, present, Destination(2, bytes(4), 80, weight=5), {"weight"}) == Destination(
-        2, bytes(4), 80, 2, 5, tun_type=9, tun_port=1
-    )
+    assert merge.server(
+        of, present, Destination(2, bytes(4), 80, weight=5), {"weight"}
+    ) == Destination(2, bytes(4), 80, 2, 5, tun_type=9, tun_port=1)
 
 
 def test_a_refusal_of_another_kind_is_not_taken_for_an_absence() -> None:
@@ -152,7 +178,9 @@ methods = st.one_of(
     st.builds("-i --tun-type {} {}".format, st.sampled_from(["gre", "gue --tun-port 5", "gue --tun-port 6"]),
               st.sampled_from(["--tun-nocsum", "--tun-csum"])),
 )  # fmt: skip
-servers = st.builds("{} -w {} -x {} -y {}".format, methods, st.integers(0, 9), st.integers(5, 9), st.integers(0, 5))
+servers = st.builds(
+    "{} -w {} -x {} -y {}".format, methods, st.integers(0, 9), st.integers(5, 9), st.integers(0, 5)
+)
 services = st.builds(
     "-s {} -p {} -M {} --pe sip -o -b {}".format,
     st.sampled_from(["rr", "sh", "mh"]),
@@ -178,7 +206,9 @@ def after(service: str, server: str, command: str) -> tuple[list[str], Change]:
 
 
 @given(services, servers, services, servers)
-def test_all_given_is_a_plain_edit_and_none_given_changes_nothing(s: str, r: str, new_s: str, new_r: str) -> None:
+def test_all_given_is_a_plain_edit_and_none_given_changes_nothing(
+    s: str, r: str, new_s: str, new_r: str
+) -> None:
     start = [f"-A {S} {s}", f"-a {S} {R} {r}"]
     for edit in (f"-e {S} {R} {new_r}", f"-E {S} {new_s}"):
         assert after(s, r, f"{edit} --keep")[0] == after(s, r, edit)[0]

@@ -54,14 +54,18 @@ KINDS = [kind.__name__ for kind, _ in RECORDS]
 
 
 @pytest.mark.parametrize(("kind", "values"), RECORDS, ids=KINDS)
-def test_every_value_is_kept_where_it_was_given(kind: type[Record], values: dict[str, object]) -> None:
+def test_every_value_is_kept_where_it_was_given(
+    kind: type[Record], values: dict[str, object]
+) -> None:
     record = kind(**values)
     assert {name: getattr(record, name) for name in kind.__slots__} == values
     assert kind(*values.values()) == record  # and in this order
 
 
 @pytest.mark.parametrize(("kind", "values"), RECORDS, ids=KINDS)
-def test_one_other_value_makes_another_record(kind: type[Record], values: dict[str, object]) -> None:
+def test_one_other_value_makes_another_record(
+    kind: type[Record], values: dict[str, object]
+) -> None:
     record = kind(**values)
     assert record == kind(**values)
     for name in values:
@@ -115,8 +119,12 @@ def test_what_names_a_server() -> None:
 
 
 def test_defaults() -> None:
-    assert Service(AF_INET) == Service(AF_INET, 0, b"", 0, 0, "wlc", 0, 0, 0xFFFFFFFF, "", (0,) * 10)
-    assert Destination(AF_INET, V4, 80) == Destination(AF_INET, V4, 80, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, (0,) * 10)
+    assert Service(AF_INET) == Service(
+        AF_INET, 0, b"", 0, 0, "wlc", 0, 0, 0xFFFFFFFF, "", (0,) * 10
+    )
+    assert Destination(AF_INET, V4, 80) == Destination(
+        AF_INET, V4, 80, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, (0,) * 10
+    )
     assert Daemon(MASTER) == Daemon(1, "", 0, 0, b"", 0, 0)
     assert Change(NEW_SERVICE) == Change(1, None, None, None, None)
 

@@ -1,4 +1,6 @@
-"""`--netns` without a kernel's help: what a word stands for, what is refused, the way there and back, who passes it on."""
+"""`--netns` without a kernel's help: what a word stands for, what is refused, the way there and
+back, who passes it on.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def test_what_a_person_runs_there() -> None:
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    """Nothing but regular files is even opened: a pipe would wait, a device might act. The rest is for the kernel to say."""
+    """Nothing but regular files is even opened: a pipe would wait, a device might act. The rest is
+    for the kernel to say.
+    """
     pipe, loop = tmp_path / "pipe", tmp_path / "loop"
     os.mkfifo(pipe)
     loop.symlink_to(loop)
@@ -64,16 +68,26 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (tmp_path, f"{tmp_path} is no network namespace"),
         (Path("/dev/null"), "/dev/null is no network namespace"),
         (loop, f"cannot open the network namespace {loop}: Too many levels of symbolic links"),
-        (tmp_path / "gone", f"cannot open the network namespace {tmp_path}/gone: No such file or directory"),
-        (Path("/proc/4194305/ns/net"), "cannot open the network namespace /proc/4194305/ns/net: No such file or directory"),
+        (
+            tmp_path / "gone",
+            f"cannot open the network namespace {tmp_path}/gone: No such file or directory",
+        ),
+        (
+            Path("/proc/4194305/ns/net"),
+            "cannot open the network namespace /proc/4194305/ns/net: No such file or directory",
+        ),
     ):
         with pytest.raises(Failed) as refused, Inside(str(path), FakeWorld()):
             pass
         assert (str(refused.value), refused.value.status) == (said, 2)
 
 
-def test_a_fifo_that_takes_the_place_of_a_namespace_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it comes before the file is looked at or after: what was looked at is what is opened."""
+def test_a_fifo_that_takes_the_place_of_a_namespace_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it comes before the file is looked at or after: what was looked at is what is
+    opened.
+    """
     path = tmp_path / "sandbox"
     path.touch()
     node = path.stat().st_ino
@@ -100,7 +114,9 @@ def test_a_fifo_that_takes_the_place_of_a_namespace_is_not_opened(tmp_path: Path
 class Kernel:
     """Moves a thread by taking notice of it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, refuse: Callable[[str], int] = lambda _: 0) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, refuse: Callable[[str], int] = lambda _: 0
+    ) -> None:
         self.went: list[str] = []
         self.refuse = refuse
         monkeypatch.setattr(netns, "_setns", self.setns)
@@ -132,7 +148,9 @@ def test_there_and_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert kernel.went == ["there"]  # a port's name is in a file
         assert world.names.host("web") == bytes([10, 0, 0, 1])
         assert kernel.went == ["there", "home", "there"]
-        assert world.names.host_names([(2, bytes([10, 0, 0, 1])), (2, bytes(4))]) == {(2, bytes([10, 0, 0, 1])): "web"}
+        assert world.names.host_names([(2, bytes([10, 0, 0, 1])), (2, bytes(4))]) == {
+            (2, bytes([10, 0, 0, 1])): "web"
+        }
         assert sorted(kernel.went[3:]) == ["home", "home", "there", "there"]
     assert (kernel.went[-1], world.names) == ("home", names)
     with pytest.raises(KeyError), Inside(place, world):
@@ -144,18 +162,25 @@ def test_there_and_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ("number", "said"),
     [
         (errno.EINVAL, "{} is no network namespace"),
-        (errno.EPERM, "cannot enter the network namespace {}: Operation not permitted (it takes root)"),
+        (
+            errno.EPERM,
+            "cannot enter the network namespace {}: Operation not permitted (it takes root)",
+        ),
         (errno.ENOMEM, "cannot enter the network namespace {}: Cannot allocate memory"),
     ],
 )
-def test_what_the_kernel_refuses(number: int, said: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_kernel_refuses(
+    number: int, said: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Kernel(monkeypatch, lambda _: number)
     with pytest.raises(Failed) as refused, Inside(place, FakeWorld()):
         pass
     assert str(refused.value) == said.format(place)
 
 
-def test_without_a_way_back_names_have_no_answer(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_way_back_names_have_no_answer(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kernel = Kernel(monkeypatch, lambda where: errno.EPERM if where == "home" else 0)
     world = FakeWorld(names=FakeNames({"web": (2, bytes(4))}))
     with Inside(place, world):
@@ -183,12 +208,18 @@ LINES = {
 
 
 @pytest.mark.parametrize("row", COMMANDS, ids=[row.long for row in COMMANDS])
-def test_every_command_goes_there_and_comes_back(row: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_goes_there_and_comes_back(
+    row: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = getattr(row, "long", "")
     words = LINES.get(name, f"--{name}").split()
     if name == "doctor":
         monkeypatch.setattr(FakeWorld, "host", lambda _: (_ for _ in ()).throw(Failed("no host")))
-    for line in (["--netns", "blue", *words], [*words, "--netns=blue"], [*words, "--netns", "green", "--netns", "blue"]):
+    for line in (
+        ["--netns", "blue", *words],
+        [*words, "--netns=blue"],
+        [*words, "--netns", "green", "--netns", "blue"],
+    ):
         world = FakeWorld()
         cli.main(line, world)
         assert world.places == ([] if name in ("help", "version") else ["blue", ""]), line
@@ -196,7 +227,14 @@ def test_every_command_goes_there_and_comes_back(row: object, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("words", "status"),
-    [("-L", 2), ("-A -t nonsense", 2), ("-L --nope", 2), ("--apply", 2), ("--apply --dry-run", 255), ("--doctor", 3)],
+    [
+        ("-L", 2),
+        ("-A -t nonsense", 2),
+        ("-L --nope", 2),
+        ("--apply", 2),
+        ("--apply --dry-run", 255),
+        ("--doctor", 3),
+    ],
 )
 def test_one_that_cannot_be_entered(words: str, status: int) -> None:
     world = FakeWorld()
@@ -204,7 +242,9 @@ def test_one_that_cannot_be_entered(words: str, status: int) -> None:
     assert (world.take(), world.specs) == (("", "cannot open the network namespace\n"), [])
 
 
-@pytest.mark.parametrize("words", [["--netns", "blue"], ["--netns=blue"], ["-n", "--netns", "blue"]])
+@pytest.mark.parametrize(
+    "words", [["--netns", "blue"], ["--netns=blue"], ["-n", "--netns", "blue"]]
+)
 def test_saving_and_restoring(words: Sequence[str]) -> None:
     world = FakeWorld(b"-A -f 1\n")
     assert cli.main_restore(words, world) == 0

@@ -23,7 +23,8 @@ from pyipvsadm.grammar.options import (
 )
 from pyipvsadm.model import SCHED1, SCHED2, SCHED3
 
-# 1.31's options (ipvsadm.c: options_table) with what each fills (optnames): (long, short, argument, slot).
+# 1.31's options (ipvsadm.c: options_table) with what each fills (optnames): (long, short, argument,
+# slot).
 REFERENCE = [
     ("tcp-service", "t", REQUIRED, "service-address"),
     ("udp-service", "u", REQUIRED, "service-address"),
@@ -137,7 +138,8 @@ def test_an_option_with_an_argument_names_it_in_the_help(row: Option) -> None:
     assert bool(row.metavar) == (row.argument != NONE)
     assert row.help
     assert row.group
-    assert not row.values or row.argument != NONE  # completion has nothing to offer after an option without one
+    # completion has nothing to offer after an option without one
+    assert not row.values or row.argument != NONE
 
 
 def test_scheduler_flags() -> None:
@@ -163,10 +165,19 @@ def test_a_group_of_help_has_several_options() -> None:
 
 
 def test_a_mark_may_be_one_of_ipv6_wherever_there_is_one() -> None:
-    of = {row.long: {command.long for command in COMMANDS if goes_with(row, command.long)} for row in OPTIONS}
+    of = {
+        row.long: {command.long for command in COMMANDS if goes_with(row, command.long)}
+        for row in OPTIONS
+    }
     assert of["ipv6"] == of["fwmark-service"]
 
 
 def test_a_dry_run_goes_with_all_that_changes_something() -> None:
     row = next(row for row in OPTIONS if row.long == "dry-run")
-    assert {each.long for each in COMMANDS if not goes_with(row, each.long)} == {"list", "save", "doctor", "help", "version"}
+    assert {each.long for each in COMMANDS if not goes_with(row, each.long)} == {
+        "list",
+        "save",
+        "doctor",
+        "help",
+        "version",
+    }

@@ -26,7 +26,9 @@ FOLDERS = {
     "rules": "__init__ fast_parser reader writer",
     "views": "__init__ classic connections figures grid json_document live pretty procfs progress",
 }
-FILES = [f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()]
+FILES = [
+    f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()
+]
 COLLECTION = "ansible_collections/pyipvsadm/lvs"
 PAPERS = {"README.md", "galaxy.yml", "meta/runtime.yml", "plugins/modules/ipvs_rules.py"}
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
@@ -39,19 +41,34 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     # From what git would have in a checkout: leftovers in the working tree do not count.
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, check=True).stdout
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, check=True
+    ).stdout
     for name in files.decode().split("\0"):
         if name and Path(name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes(Path(name).read_bytes())
-    command: list[str | Path] = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        folder,
+        source,
+    ]
     subprocess.run(command, check=True, timeout=300)
     (found,) = folder.glob("*.whl")
     return found
 
 
 def test_the_wheels_files(wheel: Path) -> None:
-    expected = {f"pyipvsadm/{name}.py" for name in FILES} | {"pyipvsadm/py.typed", "pyipvsadm/schema/ipvsadm-1.json"}
+    expected = {f"pyipvsadm/{name}.py" for name in FILES} | {
+        "pyipvsadm/py.typed",
+        "pyipvsadm/schema/ipvsadm-1.json",
+    }
     expected |= {f"{COLLECTION}/{name}" for name in PAPERS}
     expected |= {f"pyipvsadm-{__version__}.data/scripts/{name}" for name in PROGRAMS}
     expected |= {f"pyipvsadm-{__version__}.dist-info/{name}" for name in META}
@@ -62,20 +79,53 @@ def test_the_wheels_files(wheel: Path) -> None:
 def test_installed_it_gives_the_commands(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=300)
     binaries = tmp_path / "venv" / "bin"
-    install: list[str | Path] = [binaries / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    install: list[str | Path] = [
+        binaries / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        wheel,
+    ]
     subprocess.run(install, check=True, timeout=300)
     for program, words, expected in (
         ("ipvsadm", ["-v"], f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n"),
         ("ipvsadm", ["--backend", "memory", "-S"], ""),
-        ("python", ["-m", "pyipvsadm", "-v"], f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n"),
+        (
+            "python",
+            ["-m", "pyipvsadm", "-v"],
+            f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n",
+        ),
     ):
-        done = subprocess.run([binaries / program, *words], capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            [binaries / program, *words], capture_output=True, text=True, check=True, timeout=60
+        )
         assert (done.stdout, done.stderr) == (expected, "")
-    # Ansible looks for collections where Python looks for packages: here that of the wheel, and no other.
+    # Ansible looks for collections where Python looks for packages: here that of the wheel, and no
+    # other.
     (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
-    environ = os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_HOME": str(tmp_path)}
-    ask: list[str | Path] = [sys.executable, "-I", "-c", ASK, packages, "--json", "pyipvsadm.lvs.ipvs_rules"]
-    told = json.loads(subprocess.run(ask, env=environ, cwd=tmp_path, capture_output=True, check=True, timeout=60).stdout)
-    assert told["pyipvsadm.lvs.ipvs_rules"]["doc"]["filename"] == str(packages / COLLECTION / "plugins/modules/ipvs_rules.py")
+    environ = os.environ | {
+        "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
+        "ANSIBLE_HOME": str(tmp_path),
+    }
+    ask: list[str | Path] = [
+        sys.executable,
+        "-I",
+        "-c",
+        ASK,
+        packages,
+        "--json",
+        "pyipvsadm.lvs.ipvs_rules",
+    ]
+    told = json.loads(
+        subprocess.run(
+            ask, env=environ, cwd=tmp_path, capture_output=True, check=True, timeout=60
+        ).stdout
+    )
+    assert told["pyipvsadm.lvs.ipvs_rules"]["doc"]["filename"] == str(
+        packages / COLLECTION / "plugins/modules/ipvs_rules.py"
+    )
     for program in PROGRAMS:
         assert (binaries / program).read_text().startswith(f"#!{binaries}/python")

@@ -1,7 +1,9 @@
-"""The scanner: what each word makes of a record, every message with its status, and which of several faults is reported.
+"""The scanner: what each word makes of a record, every message with its status, and which of
+several faults is reported.
 
-The table of combinations is held against a second transcription of the reference's matrix (ipvsadm.c: commands_v_options,
-tunnel_types_v_options). No name is looked up: `Book` stands for the resolver.
+The table of combinations is held against a second transcription of the reference's matrix
+(ipvsadm.c: commands_v_options, tunnel_types_v_options). No name is looked up: `Book` stands for the
+resolver.
 """
 
 from __future__ import annotations
@@ -155,7 +157,12 @@ def test_changes(line: str, change: Change) -> None:
 )
 def test_requests_that_change_nothing(line: str, command: str, slots: set[str]) -> None:
     request = scan(line)
-    assert (request.command, request.slots, request.services, request.change) == (command, slots, [], None)
+    assert (request.command, request.slots, request.services, request.change) == (
+        command,
+        slots,
+        [],
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +172,10 @@ def test_requests_that_change_nothing(line: str, command: str, slots: set[str]) 
         ("-L -u [2001:db8::1]:53", [(AF_INET6, UDP, V6, 53, 0)]),
         ("-L -f 7", [(AF_INET, 0, b"", 0, 7)]),
         ("-L -f 7 -6", [(AF_INET6, 0, b"", 0, 7)]),
-        ("-L -f 7 -t 10.0.0.1:80 -f 8 -6", [(AF_INET, 0, b"", 0, 7), (AF_INET, TCP, V4, 80, 0), (AF_INET6, 0, b"", 0, 8)]),
+        (
+            "-L -f 7 -t 10.0.0.1:80 -f 8 -6",
+            [(AF_INET, 0, b"", 0, 7), (AF_INET, TCP, V4, 80, 0), (AF_INET6, 0, b"", 0, 8)],
+        ),
     ],
 )
 def test_the_services_to_list(line: str, keys: list[tuple[int, int, bytes, int, int]]) -> None:
@@ -200,7 +210,8 @@ SERVICES: dict[str, Service] = {
     "-A -t [2001:db8::1]:80 -M 64": Service(AF_INET6, TCP, V6, 80, netmask=64),
     "-A -t [2001:db8::1]:80 -M 64bits": Service(AF_INET6, TCP, V6, 80, netmask=64),
     "-A -t [2001:db8::1]:80 -M 4294967424": Service(AF_INET6, TCP, V6, 80, netmask=128),
-    "-A -M 255.0.0.0 -t [2001:db8::1]:80": Service(AF_INET6, TCP, V6, 80, netmask=128),  # not IPv6 yet when -M is read
+    # not IPv6 yet when -M is read
+    "-A -M 255.0.0.0 -t [2001:db8::1]:80": Service(AF_INET6, TCP, V6, 80, netmask=128),
     "-A -f 1 -6 -M 1": Service(AF_INET6, fwmark=1, netmask=1),
     "-A -f 1 -M 0.0.0.0 -6": Service(AF_INET6, fwmark=1, netmask=128),
     "-A -u 10.0.0.1:53 --pe sip": Service(AF_INET, UDP, V4, 53, pe="sip"),
@@ -227,17 +238,31 @@ def test_empty_values_of_a_service() -> None:
     assert service_of(["-A", "-t", "10.0.0.1:80", "-s", "", "-b", "", "--pe", ""]) == PLAIN
 
 
-@pytest.mark.parametrize(("option", "size"), [("-s", 15), ("--pe", 16)], ids=["scheduler", "engine"])
+@pytest.mark.parametrize(
+    ("option", "size"), [("-s", 15), ("--pe", 16)], ids=["scheduler", "engine"]
+)
 def test_names_are_cut_by_bytes(option: str, size: int) -> None:
     # 1.31 has room for so many bytes (strncpy); half a character is a byte that is none.
-    found = service_of(["-A", "-t", "10.0.0.1:80", option, "x" * (size - 1) + "\N{LATIN SMALL LETTER E WITH ACUTE}"])
+    found = service_of(
+        [
+            "-A",
+            "-t",
+            "10.0.0.1:80",
+            option,
+            "x" * (size - 1) + "\N{LATIN SMALL LETTER E WITH ACUTE}",
+        ]
+    )
     assert (found.scheduler if option == "-s" else found.pe) == "x" * (size - 1) + "\udcc3"
 
 
 def test_scheduler_flags_are_cut_at_127_bytes() -> None:
     line = ["-A", "-t", "10.0.0.1:80", "-b"]
-    assert service_of([*line, "flag-1," * 17 + "," * 2 + "flag-2"]).flags == SCHED1 | SCHED2  # 127 bytes
-    assert fault([*line, "flag-1," * 17 + "," * 3 + "flag-2"]) == ("invalid scheduler flag `flag-'", 2)
+    # 127 bytes
+    assert service_of([*line, "flag-1," * 17 + "," * 2 + "flag-2"]).flags == SCHED1 | SCHED2
+    assert fault([*line, "flag-1," * 17 + "," * 3 + "flag-2"]) == (
+        "invalid scheduler flag `flag-'",
+        2,
+    )
 
 
 # --- values of a real server
@@ -250,7 +275,8 @@ SERVERS: dict[str, Destination] = {
     "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -i": Destination(AF_INET, R4, 80, TUNNEL),
     "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -m": Destination(AF_INET, R4, 8080, MASQ),
     "-a -t 10.0.0.1:80 -r 10.0.1.1 -m": Destination(AF_INET, R4, 80, MASQ),
-    "-a -r 10.0.1.1 -m -t 10.0.0.1:80": Destination(AF_INET, R4, 0, MASQ),  # no service yet when -r is read
+    # no service yet when -r is read
+    "-a -r 10.0.1.1 -m -t 10.0.0.1:80": Destination(AF_INET, R4, 0, MASQ),
     "-a -r 10.0.1.1 -t 10.0.0.1:80": Destination(AF_INET, R4, 80),
     "-d -r 10.0.1.1 -t 10.0.0.1:80": Destination(AF_INET, R4, 0),
     "-a -f 1 -r 10.0.1.1:8080": Destination(AF_INET, R4, 8080),
@@ -304,7 +330,9 @@ DAEMONS: dict[str, Daemon] = {
     "--sync-maxlen 65507": Daemon(MASTER, "eth0", maxlen=65507),
     "--mcast-group 224.0.0.0": Daemon(MASTER, "eth0", group=bytes([224, 0, 0, 0])),
     "--mcast-group 239.255.255.255": Daemon(MASTER, "eth0", group=bytes([239, 255, 255, 255])),
-    "--mcast-group ff02::81": Daemon(MASTER, "eth0", group=bytes.fromhex("ff020000000000000000000000000081")),
+    "--mcast-group ff02::81": Daemon(
+        MASTER, "eth0", group=bytes.fromhex("ff020000000000000000000000000081")
+    ),
     "--mcast-port 1": Daemon(MASTER, "eth0", port=1),
     "--mcast-port 65535": Daemon(MASTER, "eth0", port=65535),
     "--mcast-ttl 1": Daemon(MASTER, "eth0", ttl=1),
@@ -378,7 +406,8 @@ FAULTS: list[tuple[str | list[str], str]] = [
     (f"{V} -s sh -b flag-1,mh-fallback", "incompatible scheduler flag `mh-fallback'"),
     ("-a -t 10.0.0.1:80 -r nowhere", BAD_SERVER),
     ("-a -t 10.0.0.1:80 -r 10.0.1.1:sip", BAD_SERVER),
-    ("-a -r 10.0.1.1:http -t 10.0.0.1:80", BAD_SERVER),  # no protocol yet in which a port has a name
+    # no protocol yet in which a port has a name
+    ("-a -r 10.0.1.1:http -t 10.0.0.1:80", BAD_SERVER),
     (f"{S} -w -1", "illegal weight specified"),
     (f"{S} -w 2147483648", "illegal weight specified"),
     (f"{S} -w 1.5", "illegal weight specified"),
@@ -502,8 +531,9 @@ def test_what_a_restore_survives(line: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-# (words, the first fault, and by it the order of checks): words left to right, popt's, time-outs, bare words, scheduler
-# flags, the table of combinations in its own order, the rules between options.
+# (words, the first fault, and by it the order of checks): words left to right, popt's, time-outs,
+# bare words, scheduler flags, the table of combinations in its own order, the rules between
+# options.
 ORDER: list[tuple[str, str]] = [
     ("-A -w x -t nowhere", "illegal weight specified"),
     ("-A -t nowhere -w x", BAD_SERVICE),
@@ -564,7 +594,13 @@ def test_backend(line: str, backend: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["--backend memory -A -t nowhere", "--backend memory", "--backend memory -n", "--backend memory -A -z"]
+    "line",
+    [
+        "--backend memory -A -t nowhere",
+        "--backend memory",
+        "--backend memory -n",
+        "--backend memory -A -z",
+    ],
 )
 def test_the_backend_is_known_after_a_fault(line: str) -> None:
     scanner = Scanner(line.split(), Book())
@@ -578,14 +614,19 @@ def test_the_backend_is_known_after_a_fault(line: str) -> None:
     [
         ("-L -n", {}),
         ("-L --resolve-timeout 0", {"resolve-timeout": 0}),
-        ("--resolve-timeout=3600 -L --backend memory", {"resolve-timeout": 3600, "backend": "memory"}),
+        (
+            "--resolve-timeout=3600 -L --backend memory",
+            {"resolve-timeout": 3600, "backend": "memory"},
+        ),
         ("-L -s rr -r 10.0.1.1:http", {"scheduler": "rr", "real-server": "10.0.1.1:http"}),
         ("--json --quiesced -L", {"json": None, "quiesced": None}),
         ("-Lc --client 10.0.0.0/8", {"client": "10.0.0.0/8"}),
         ("-A -t 10.0.0.1:80 -s rr", {}),
     ],
 )
-def test_what_the_reference_lacks_is_handed_on(line: str, ours: dict[str, int | str | None]) -> None:
+def test_what_the_reference_lacks_is_handed_on(
+    line: str, ours: dict[str, int | str | None]
+) -> None:
     assert scan(line).ours == ours
 
 
@@ -598,7 +639,8 @@ KINDS = (
     "sync-maxlen", "tun-info", "tun-type", "tun-port", "tun-nocsum", "tun-csum", "tun-remcsum",
 )  # fmt: skip
 
-# `+` demanded, `x` refused, `1` one such at a time, `.` allowed. (the name in messages, the command's own name, the row)
+# `+` demanded, `x` refused, `1` one such at a time, `.` allowed. (the name in messages, the
+# command's own name, the row)
 MATRIX = [
     ("add-service", "add-service", "xx+...xxxxxxxxxxxxxxx...xxxxxxxxxx"),
     ("edit-service", "edit-service", "xx+...xxxxxxxxxxxxxxx...xxxxxxxxxx"),
@@ -617,7 +659,9 @@ MATRIX = [
 ]
 
 
-def expected(name: str, row: str, kinds: tuple[str, ...], supplied: set[str], what: str) -> str | None:
+def expected(
+    name: str, row: str, kinds: tuple[str, ...], supplied: set[str], what: str
+) -> str | None:
     """The reference's walk over a row: the first fault's message."""
     last = ""
     for kind, mark in zip(kinds, row, strict=True):
@@ -627,8 +671,11 @@ def expected(name: str, row: str, kinds: tuple[str, ...], supplied: set[str], wh
         elif mark == "x":
             return f"Illegal '{kind}' option with the '{name}' {what}"
         elif mark == "1":
-            if last and (last, kind) != ("connection", "service-address"):  # ours: the connections of a service
-                return f"The option '{kind}' conflicts with the '{last}' option in the '{name}' {what}"
+            # ours: the connections of a service
+            if last and (last, kind) != ("connection", "service-address"):
+                return (
+                    f"The option '{kind}' conflicts with the '{last}' option in the '{name}' {what}"
+                )
             last = kind
     return None
 
@@ -648,7 +695,9 @@ def test_the_matrix_is_whole() -> None:
 
 @pytest.mark.parametrize(("name", "command", "row"), MATRIX, ids=[name for name, _, _ in MATRIX])
 def test_combinations(name: str, command: str, row: str) -> None:
-    """Every set of up to two kinds beside what is demanded, with all of that or one of it missing."""
+    """Every set of up to two kinds beside what is demanded, with all of that or one of it
+    missing.
+    """
     demanded = [kind for kind, mark in zip(KINDS, row, strict=True) if mark == "+"]
     bases = [set(demanded), *({*demanded} - {missing} for missing in demanded)]
     wrong = []
@@ -711,9 +760,15 @@ def test_defaults_of_a_server() -> None:
 
 # --- whatever the words
 
-ODD = st.text(st.one_of(st.characters(codec="utf-8"), st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)), max_size=20)
+ODD = st.text(
+    st.one_of(
+        st.characters(codec="utf-8"), st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
+    ),
+    max_size=20,
+)
 OPTION = st.sampled_from(
-    [f"-{letter}" for letter in "AEDCLlZaedRStufspMrmigwxyncX6ob"] + [f"--{kind}" for kind in (*KINDS, "backend")]
+    [f"-{letter}" for letter in "AEDCLlZaedRStufspMrmigwxyncX6ob"]
+    + [f"--{kind}" for kind in (*KINDS, "backend")]
 )
 VALUE = st.sampled_from(
     [
@@ -745,7 +800,8 @@ def test_any_words_end_in_a_request_or_a_fault(words: list[str], posix: bool) ->
     assert isinstance(found, Request | Usage | Skipped)
 
 
-# What selects or shows rows of a listing, with what it is refused beside: all of these pairs are tried.
+# What selects or shows rows of a listing, with what it is refused beside: all of these pairs are
+# tried.
 BESIDE = {
     "connection": "-c",
     "timeout": "--timeout",

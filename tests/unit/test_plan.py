@@ -92,7 +92,9 @@ def vars_of(record: Timeouts | Daemon) -> tuple[Any, ...]:
 
 
 def read_back(step: plan.Step) -> None:
-    """A step's line asks for the step, unless the grammar has no word for what somebody else's program made."""
+    """A step's line asks for the step, unless the grammar has no word for what somebody else's
+    program made.
+    """
     change = step.change
     back = reader.line(1, step.rule().split(), FakeWorld())
     assert isinstance(back, Change)
@@ -108,7 +110,9 @@ tables = st.builds(table, strategies.changes())
 
 
 @given(tables, tables)
-def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(now: Table, other: Table) -> None:
+def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
+    now: Table, other: Table
+) -> None:
     text, goal = said(other)
     before, after = entries(now), entries(goal)
     if not goal.daemons():  # then the running ones are left
@@ -125,9 +129,12 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(now: Tabl
         read_back(step)
     assert now.apply([step.change for step in steps]) == []
     assert entries(now) == after
-    # What is equal is not touched, what differs is sent once; a daemon is stopped and started, servers go with their service.
+    # What is equal is not touched, what differs is sent once; a daemon is stopped and started,
+    # servers go with their service.
     differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
-    restarted = [key for key in differing if isinstance(key, int) and key in before and key in after]
+    restarted = [
+        key for key in differing if isinstance(key, int) and key in before and key in after
+    ]
     gone = {key for key in before if key not in after and not isinstance(key, int)}
     with_service = [key for key in gone if isinstance(key[0], tuple) and key[0] in gone]
     assert len(steps) == len(differing) + len(restarted) - len(with_service)
@@ -138,7 +145,9 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(now: Tabl
 
 
 @given(tables, tables, st.data())
-def test_wherever_it_is_cut_off_the_next_plan_converges(now: Table, other: Table, data: st.DataObject) -> None:
+def test_wherever_it_is_cut_off_the_next_plan_converges(
+    now: Table, other: Table, data: st.DataObject
+) -> None:
     text, _ = said(other)
     try:
         steps = [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()]
@@ -147,7 +156,8 @@ def test_wherever_it_is_cut_off_the_next_plan_converges(now: Table, other: Table
     cut = data.draw(st.integers(0, len(steps)))
     assert now.apply([step.change for step in steps[:cut]]) == []
     rest = [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()]
-    assert len(rest) <= len(steps) - cut + 1  # one more where a daemon was stopped and not yet started: it is new then
+    # one more where a daemon was stopped and not yet started: it is new then
+    assert len(rest) <= len(steps) - cut + 1
     assert now.apply([step.change for step in rest]) == []
     assert [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()] == []
 
@@ -162,7 +172,11 @@ def test_without_prune_what_is_not_named_stays(now: Table, other: Table) -> None
         assume(False)
     now.apply([step.change for step in made.steps()])
     names = {service.key() for service in goal.services()}
-    of_others = {key: value for key, value in before.items() if isinstance(key, int) or not names & {key, key[0]}}
+    of_others = {
+        key: value
+        for key, value in before.items()
+        if isinstance(key, int) or not names & {key, key[0]}
+    }
     assert entries(now) == of_others | after
     assert made.left == len([service for service in now.services() if service.key() not in names])
 
@@ -180,12 +194,18 @@ class Stubborn(Table):
         refused = []
         for index, change in enumerate(changes):
             self._at -= 1
-            refused += [(index, errno.EINVAL)] if self._at == 0 else [(index, number) for _, number in super().apply([change])]
+            refused += (
+                [(index, errno.EINVAL)]
+                if self._at == 0
+                else [(index, number) for _, number in super().apply([change])]
+            )
         return refused
 
 
 @given(tables, tables, st.data())
-def test_after_a_refusal_the_rules_are_as_before(now: Table, other: Table, data: st.DataObject) -> None:
+def test_after_a_refusal_the_rules_are_as_before(
+    now: Table, other: Table, data: st.DataObject
+) -> None:
     text, _ = said(other)
     try:
         made = plan.make(wanted(text), snapshot.read(now), prune=True)
@@ -269,7 +289,12 @@ HEAVY = Destination(AF_INET, A.addr, 80, 0, 7)
     ],
 )  # fmt: skip
 def test_only_what_is_still_ours_is_undone(
-    before: list[Change], text: bytes, at: int, others: list[Change], stands: list[tuple[str, str]], left: list[Change]
+    before: list[Change],
+    text: bytes,
+    at: int,
+    others: list[Change],
+    stands: list[tuple[str, str]],
+    left: list[Change],
 ) -> None:
     meddled = Meddled(table(before), at, others)
     outcome = execute.carry_out(plan.make(wanted(text), snapshot.read(meddled)), meddled)
@@ -278,7 +303,9 @@ def test_only_what_is_still_ours_is_undone(
 
 
 def test_a_removed_service_comes_back_with_its_servers_in_their_order() -> None:
-    held = table([ADD_S, ADD_B, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
+    held = table(
+        [ADD_S, ADD_B, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))]
+    )
     stubborn = Stubborn(held, 2)
     outcome = execute.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), stubborn)
     assert (outcome.stands, outcome.undone) == ([], 1)
@@ -287,7 +314,12 @@ def test_a_removed_service_comes_back_with_its_servers_in_their_order() -> None:
 
 def test_time_outs_and_daemons_go_back_too() -> None:
     text = MASTER + b"--set 5 0 0\n--start-daemon backup --mcast-interface none9\n"
-    held = table([Change(SET_CONFIG, timeouts=Timeouts(1, 2, 3)), Change(NEW_DAEMON, daemon=Daemon(1, "lo", 7))])
+    held = table(
+        [
+            Change(SET_CONFIG, timeouts=Timeouts(1, 2, 3)),
+            Change(NEW_DAEMON, daemon=Daemon(1, "lo", 7)),
+        ]
+    )
     before = entries(held)
     made = plan.make(wanted(text), snapshot.read(held), prune=True)
     assert [step.rule() for step in made.steps()] == [
@@ -304,14 +336,20 @@ def test_time_outs_and_daemons_go_back_too() -> None:
 
 def test_what_the_undoing_cannot_do_stands() -> None:
     meddled = Meddled(embedded(), 2, [], then=errno.EPERM)
-    outcome = execute.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
-    assert [(step.line, why) for step, why in outcome.stands] == [(1, "Permission denied (you must be root)")]
+    outcome = execute.carry_out(
+        plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled
+    )
+    assert [(step.line, why) for step, why in outcome.stands] == [
+        (1, "Permission denied (you must be root)")
+    ]
     assert outcome.undone == 0
 
 
 def test_what_goes_while_it_is_undone_does_not_stand() -> None:
     meddled = Meddled(embedded(), 2, [], then=errno.ESRCH)
-    outcome = execute.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
+    outcome = execute.carry_out(
+        plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled
+    )
     assert outcome.stands == []
 
 
@@ -321,8 +359,12 @@ def test_what_cannot_be_read_again_is_not_undone() -> None:
             raise Failed(f"The kernel did not answer about {wanted.port}")
 
     meddled = Silent(embedded(), 2, [])
-    outcome = execute.carry_out(plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled)
-    assert [(step.line, why) for step, why in outcome.stands] == [(1, "The kernel did not answer about 80")]
+    outcome = execute.carry_out(
+        plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled
+    )
+    assert [(step.line, why) for step, why in outcome.stands] == [
+        (1, "The kernel did not answer about 80")
+    ]
 
 
 class Counting(Stubborn):
@@ -353,8 +395,14 @@ class Counting(Stubborn):
         text = HEAD
         for service in Table.services(self):
             addr = service.addr.hex().upper().encode()
-            text += b"TCP  %s:%04X rr  \n" % (addr, service.port) if addr else b"FWM  %08X rr  \n" % service.fwmark
-            text += b"  -> 0A000101:0050      Masq    1      0          0         \n" * len(Table.destinations(self, service))
+            text += (
+                b"TCP  %s:%04X rr  \n" % (addr, service.port)
+                if addr
+                else b"FWM  %08X rr  \n" % service.fwmark
+            )
+            text += b"  -> 0A000101:0050      Masq    1      0          0         \n" * len(
+                Table.destinations(self, service)
+            )
         return overview(text, [])
 
 
@@ -366,7 +414,10 @@ HEAD = (
 
 def many(first: int, count: int, *servers: str) -> bytes:
     found = [f"-t 10.1.0.1:{port}" for port in range(first, first + count)]
-    return "".join(f"-A {each} -s rr\n" + "".join(f"-a {each} -r {server} -m\n" for server in servers) for each in found).encode()
+    return "".join(
+        f"-A {each} -s rr\n" + "".join(f"-a {each} -r {server} -m\n" for server in servers)
+        for each in found
+    ).encode()
 
 
 @pytest.mark.parametrize(
@@ -384,8 +435,12 @@ def many(first: int, count: int, *servers: str) -> bytes:
                      {"services": 1, "overview": 1, "destinations": 100}, id="marks: the listing does not say their family"),
     ],
 )  # fmt: skip
-def test_the_undo_reads_only_what_was_touched(held: bytes, text: bytes, reads: dict[str, int]) -> None:
-    before = table(change for _, change in reader.steps(held, FakeWorld()) if isinstance(change, Change))
+def test_the_undo_reads_only_what_was_touched(
+    held: bytes, text: bytes, reads: dict[str, int]
+) -> None:
+    before = table(
+        change for _, change in reader.steps(held, FakeWorld()) if isinstance(change, Change)
+    )
     made = plan.make(wanted(text + b"-A -u 10.9.9.9:1\n"), snapshot.read(before))
     counting = Counting(before, len([*made.steps()]))
     outcome = execute.carry_out(made, counting)
@@ -432,7 +487,9 @@ def test_many_servers_are_believed_when_two_readings_agree() -> None:
 
 def test_a_service_that_another_program_made_again_is_left() -> None:
     """Its settings are as they were; its servers are not."""
-    held = table([ADD_S, ADD_A, ADD_B, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
+    held = table(
+        [ADD_S, ADD_A, ADD_B, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))]
+    )
     meddled = Meddled(held, 2, [ADD_S, ADD_A])
     outcome = execute.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), meddled)
     assert [(step.rule(), why) for step, why in outcome.stands] == [
@@ -452,10 +509,18 @@ MIXED6 = Destination(AF_INET6, bytes([0xFD, *[0] * 14, 9]), 0, TUNNEL)
         pytest.param([A, MIXED6, B], 2, [], id="what removes it is refused"),
     ],
 )
-def test_servers_that_come_back_in_another_order_are_told_of(servers: list[Destination], at: int, reordered: list[Any]) -> None:
-    """Where servers of another family go, daemons come after the removals: one of them may be refused."""
+def test_servers_that_come_back_in_another_order_are_told_of(
+    servers: list[Destination], at: int, reordered: list[Any]
+) -> None:
+    """Where servers of another family go, daemons come after the removals: one of them may be
+    refused.
+    """
     held = table([ADD_S, *(Change(NEW_DEST, S, server) for server in servers)])
-    text = S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m\n-A -f 9\n" + MASTER
+    text = (
+        S_RULES
+        + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m\n-A -f 9\n"
+        + MASTER
+    )
     made = plan.make(wanted(text), snapshot.read(held))
     assert [step.rule().split()[0] for step in made.steps()] == ["-A", "-d", "--start-daemon"]
     stubborn = Stubborn(held, at)
@@ -477,7 +542,9 @@ def test_a_rehearsal_says_what_is_refused() -> None:
     made = plan.make(wanted(S_RULES), found)
     there = table([ADD_S])
     copy = Rehearsal(there, snapshot.read(there))
-    assert [(step.line, why) for step, why in execute.rehearsed(made, copy).refused] == [(1, "Service already exists")]
+    assert [(step.line, why) for step, why in execute.rehearsed(made, copy).refused] == [
+        (1, "Service already exists")
+    ]
 
 
 def test_keep_weights() -> None:
@@ -485,8 +552,14 @@ def test_keep_weights() -> None:
     other = b"-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m -w 3\n"
     made = plan.make(wanted(A_RULES + other), snapshot.read(held), keep_weights=True)
     assert [step.rule().rstrip() for step in made.steps()] == [other.decode().rstrip()]
-    made = plan.make(wanted(S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -x 9\n"), snapshot.read(held), keep_weights=True)
-    assert [step.rule() for step in made.steps()] == ["-e -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 7 -x 9\n"]
+    made = plan.make(
+        wanted(S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -x 9\n"),
+        snapshot.read(held),
+        keep_weights=True,
+    )
+    assert [step.rule() for step in made.steps()] == [
+        "-e -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 7 -x 9\n"
+    ]
 
 
 def test_only_some_services() -> None:
@@ -512,8 +585,12 @@ MASTER = b"--start-daemon master --mcast-interface lo\n"
         (MIXED, MASTER, Failed, "the server in the table "),
     ],
 )  # fmt: skip
-def test_daemons_and_servers_of_another_family(before: bytes, text: bytes, kind: type[Failed | Usage], words: str) -> None:
-    held = table(change for _, change in reader.steps(before, FakeWorld()) if isinstance(change, Change))
+def test_daemons_and_servers_of_another_family(
+    before: bytes, text: bytes, kind: type[Failed | Usage], words: str
+) -> None:
+    held = table(
+        change for _, change in reader.steps(before, FakeWorld()) if isinstance(change, Change)
+    )
     with pytest.raises((Failed, Usage)) as no:
         plan.make(wanted(text), snapshot.read(held))
     assert type(no.value) is kind
@@ -523,7 +600,9 @@ def test_daemons_and_servers_of_another_family(before: bytes, text: bytes, kind:
 
 
 def test_where_such_servers_go_daemons_start_after_that() -> None:
-    held = table(change for _, change in reader.steps(MIXED, FakeWorld()) if isinstance(change, Change))
+    held = table(
+        change for _, change in reader.steps(MIXED, FakeWorld()) if isinstance(change, Change)
+    )
     steps = [*plan.make(wanted(b"-A -f 1\n" + MASTER), snapshot.read(held)).steps()]
     assert [step.rule().split()[0] for step in steps] == ["-d", "--start-daemon"]
 
@@ -532,11 +611,20 @@ def test_where_such_servers_go_daemons_start_after_that() -> None:
 def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs(role: str) -> None:
     start = MASTER.replace(b"master", role.encode())
     running = start.replace(b"\n", b" --sync-maxlen 1099 --mcast-port 8848\n")
-    held = table(change for _, change in reader.steps(running, FakeWorld()) if isinstance(change, Change))
+    held = table(
+        change for _, change in reader.steps(running, FakeWorld()) if isinstance(change, Change)
+    )
     for text in (start, running):
         assert [*plan.make(wanted(text), snapshot.read(held)).steps()] == []
-    assert len([*plan.make(wanted(running.replace(b"1099", b"1098")), snapshot.read(held)).steps()]) == 2
-    steps = [*plan.make(wanted(b"#\n" + start.replace(b"\n", b" --syncid 3\n")), snapshot.read(held)).steps()]
+    assert (
+        len([*plan.make(wanted(running.replace(b"1099", b"1098")), snapshot.read(held)).steps()])
+        == 2
+    )
+    steps = [
+        *plan.make(
+            wanted(b"#\n" + start.replace(b"\n", b" --syncid 3\n")), snapshot.read(held)
+        ).steps()
+    ]
     assert [(step.line, step.rule()) for step in steps] == [
         (2, f"--stop-daemon {role}\n"),
         (2, f"--start-daemon {role} --mcast-interface lo --syncid 3\n"),
@@ -547,13 +635,17 @@ def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs(role: str)
 def test_what_is_as_it_should_be_is_left(prune: bool, rules: list[str]) -> None:
     text = MASTER + b"--set 900 0 300\n"
     both = text + MASTER.replace(b"master", b"backup")
-    held = table(change for _, change in reader.steps(both, FakeWorld()) if isinstance(change, Change))
+    held = table(
+        change for _, change in reader.steps(both, FakeWorld()) if isinstance(change, Change)
+    )
     made = plan.make(wanted(text), snapshot.read(held), prune=prune)
     assert ([step.rule() for step in made.steps()], made.unchanged) == (rules, 2)
 
 
 def test_where_daemons_are_pruned_one_that_is_left_still_excludes_servers() -> None:
-    held = table(change for _, change in reader.steps(MASTER, FakeWorld()) if isinstance(change, Change))
+    held = table(
+        change for _, change in reader.steps(MASTER, FakeWorld()) if isinstance(change, Change)
+    )
     with pytest.raises(Failed, match="master sync daemon that runs"):
         plan.make(wanted(MIXED), snapshot.read(held), prune=True)
     with pytest.raises(Usage, match="master sync daemon of line 3"):
@@ -563,7 +655,9 @@ def test_where_daemons_are_pruned_one_that_is_left_still_excludes_servers() -> N
 def test_readings_that_never_agree() -> None:
     class Growing(Table):
         def services(self, counters: bool = True) -> list[Service]:
-            self.apply([Change(NEW_SERVICE, Service(AF_INET, fwmark=len(self._held) + 1, scheduler="rr"))])
+            self.apply(
+                [Change(NEW_SERVICE, Service(AF_INET, fwmark=len(self._held) + 1, scheduler="rr"))]
+            )
             return super().services(counters)
 
     with pytest.raises(Failed, match="kept changing while it was read"):
@@ -571,7 +665,9 @@ def test_readings_that_never_agree() -> None:
 
 
 def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
-    """A weight that changes at each reading holds up nothing; one service's servers that differ cost no other service."""
+    """A weight that changes at each reading holds up nothing; one service's servers that differ
+    cost no other service.
+    """
 
     class Busy(Counting):
         def destinations(self, service: Service) -> list[Destination]:
@@ -582,7 +678,9 @@ def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
             return found[1:] if service.port == 3 and moving < 12 else found
 
     held = table(
-        change for _, change in reader.steps(many(1, 10, "10.0.1.1", "10.0.1.2"), FakeWorld()) if isinstance(change, Change)
+        change
+        for _, change in reader.steps(many(1, 10, "10.0.1.1", "10.0.1.2"), FakeWorld())
+        if isinstance(change, Change)
     )
     busy = Busy(held, 0)
     found = snapshot.consistent(busy)

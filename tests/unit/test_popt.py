@@ -1,4 +1,5 @@
-"""popt's grammar: which words are options, which are their values, which stand alone, and which word a fault names.
+"""popt's grammar: which words are options, which are their values, which stand alone, and which
+word a fault names.
 
 Expected values follow popt 1.19 (popt.c: poptGetNextOpt, expandNextArg, poptBadOption).
 """
@@ -92,7 +93,11 @@ def test_grammar(words: list[str], options: Read, bare: list[str]) -> None:
 POSIX: dict[str, tuple[list[str], Read, list[str]]] = {
     "the first bare word ends options": (["-n", "a", "-c"], [("numeric", None)], ["a", "-c"]),
     "so does a dash": (["-n", "-", "-c"], [("numeric", None)], ["-", "-c"]),
-    "an option's value is not bare": (["-t", "V", "-n", "a"], [("tcp-service", "V"), ("numeric", None)], ["a"]),
+    "an option's value is not bare": (
+        ["-t", "V", "-n", "a"],
+        [("tcp-service", "V"), ("numeric", None)],
+        ["a"],
+    ),
     "--": (["--", "-c"], [], ["-c"]),
 }
 
@@ -112,7 +117,10 @@ FAULTS: dict[str, tuple[list[str], str]] = {
     "no third dash": (["---list"], "---list: unknown option"),
     "no name": (["--=V"], "--=V: unknown option"),
     "= is no letter": (["-="], "-=: unknown option"),
-    "a letter outside ASCII": (["-\N{LATIN SMALL LETTER E WITH ACUTE}"], "-\N{LATIN SMALL LETTER E WITH ACUTE}: unknown option"),
+    "a letter outside ASCII": (
+        ["-\N{LATIN SMALL LETTER E WITH ACUTE}"],
+        "-\N{LATIN SMALL LETTER E WITH ACUTE}: unknown option",
+    ),
     "names are case-sensitive": (["--LIST"], "--LIST: unknown option"),
     "no value": (["-L", "-t"], "-t: missing argument"),
     "no value after a cluster": (["-At"], "-At: missing argument"),
@@ -151,7 +159,23 @@ def test_the_word_named(words: list[str], options: int, named: str) -> None:
 
 
 WORDS = st.one_of(
-    st.sampled_from(["-", "--", "", "-t", "-p", "-n", "-Ln", "--tcp-service", "--persistent=", "!#:+", "-t=!#:+", "V", "-="]),
+    st.sampled_from(
+        [
+            "-",
+            "--",
+            "",
+            "-t",
+            "-p",
+            "-n",
+            "-Ln",
+            "--tcp-service",
+            "--persistent=",
+            "!#:+",
+            "-t=!#:+",
+            "V",
+            "-=",
+        ]
+    ),
     st.text(max_size=6),
 )
 

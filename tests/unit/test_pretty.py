@@ -1,4 +1,5 @@
-"""The pretty views: text snapshots at three widths, and what a snapshot of good records cannot show.
+"""The pretty views: text snapshots at three widths, and what a snapshot of good records cannot
+show.
 
 `make pictures` writes the snapshots anew: look at the difference before you commit it.
 """
@@ -25,7 +26,11 @@ from tools.pictures.draw import PICTURES, SNAPSHOTS, snapshot
 if TYPE_CHECKING:
     from pyipvsadm.rules.writer import Endpoint
 
-RULES = ("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m", "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m -w 3")
+RULES = (
+    "-A -t 10.0.0.1:80 -s rr",
+    "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m",
+    "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m -w 3",
+)
 LISTING = lines(
     "IPVS 1.2.1  1 service, 2 real servers  connection table of 4096",
     "Service / server Method Weight                Active InAct Share",
@@ -94,23 +99,37 @@ def test_the_command(words: str, expected: str) -> None:
 
 
 def test_an_empty_table() -> None:
-    expected = "IPVS 1.2.1  0 services, 0 real servers  connection table of 4096\nNo virtual services.\n"
+    expected = (
+        "IPVS 1.2.1  0 services, 0 real servers  connection table of 4096\nNo virtual services.\n"
+    )
     assert run(FakeWorld(), "-L --pretty") == (0, expected, "")
 
 
 @pytest.mark.parametrize(
-    ("value", "terminal", "is_pretty"), [("1", True, True), ("1", False, False), ("0", True, False), ("", True, False)]
+    ("value", "terminal", "is_pretty"),
+    [("1", True, True), ("1", False, False), ("0", True, False), ("", True, False)],
 )
-def test_the_variable_counts_on_a_terminal_only(value: str, terminal: bool, is_pretty: bool) -> None:
-    world = world_with_rules(environ={"IPVSADM_PRETTY": value}, shows=(80, 24) if terminal else None)
+def test_the_variable_counts_on_a_terminal_only(
+    value: str, terminal: bool, is_pretty: bool
+) -> None:
+    world = world_with_rules(
+        environ={"IPVSADM_PRETTY": value}, shows=(80, 24) if terminal else None
+    )
     status, stdout, _ = run(world, "-L -n")
-    assert (status, stdout.startswith("IPVS 1.2.1"), stdout.startswith("IP Virtual")) == (0, is_pretty, not is_pretty)
+    assert (status, stdout.startswith("IPVS 1.2.1"), stdout.startswith("IP Virtual")) == (
+        0,
+        is_pretty,
+        not is_pretty,
+    )
 
 
 def test_names_are_shown_whole() -> None:
     name = "a-name-that-is-longer-than-what-1.31-has-room-for.example.com"
     names = FakeNames({name: (AF_INET, bytes([10, 0, 0, 2]))}, {("http", TCP): 80})
-    assert f"  {name}:http Masq" in run(world_with_rules(names=names, shows=(140, 24)), "-L --pretty")[1]
+    assert (
+        f"  {name}:http Masq"
+        in run(world_with_rules(names=names, shows=(140, 24)), "-L --pretty")[1]
+    )
 
 
 def test_sorted_unless_asked_otherwise() -> None:
@@ -133,7 +152,10 @@ def test_nothing_of_a_name_or_of_an_engine_steers_the_terminal() -> None:
     end = (AF_INET, bytes(4), 80)
     look = grid.Look(120)
     found += grid.text(
-        pretty.connections([Connection(evil, end, end, end, evil, 1, evil, evil)], endpoint, look, engine=True), look
+        pretty.connections(
+            [Connection(evil, end, end, end, evil, 1, evil, evil)], endpoint, look, engine=True
+        ),
+        look,
     )
     assert found.count("?[2J?web?") == 9
     assert all(line.isprintable() for line in found.split("\n"))
@@ -141,8 +163,14 @@ def test_nothing_of_a_name_or_of_an_engine_steers_the_terminal() -> None:
 
 TUNNELS: list[tuple[Destination, str]] = [
     (Destination(AF_INET, bytes(4), 80, TUNNEL), "ipip"),
-    (Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=GUE, tun_port=6080, tun_flags=1), "gue 6080, checksum"),
-    (Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=GUE, tun_port=6080, tun_flags=2), "gue 6080, remote checksum"),
+    (
+        Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=GUE, tun_port=6080, tun_flags=1),
+        "gue 6080, checksum",
+    ),
+    (
+        Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=GUE, tun_port=6080, tun_flags=2),
+        "gue 6080, remote checksum",
+    ),
     (Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=GRE, tun_flags=9), "gre, flags 9"),
     (Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=7), "7"),
     (Destination(AF_INET, bytes(4), 80), "-"),
@@ -160,5 +188,8 @@ def test_services_of_all_kinds() -> None:
         Service(AF_INET, 99, bytes([10, 0, 0, 1]), 80, flags=1, timeout=360),
     ]
     found = drawn([pretty.Group(service, []) for service in services])
-    assert "FWM 4294967295 IPv6  wlc  persistent 1 min 30 s  mask 64  engine sip  no real servers\n" in found
+    assert (
+        "FWM 4294967295 IPv6  wlc  persistent 1 min 30 s  mask 64  engine sip  no real servers\n"
+        in found
+    )
     assert "99 10.0.0.1:80  wlc  persistent 6 min  no real servers\n" in found

@@ -1,4 +1,6 @@
-"""The program as a process: streams that are closed, full or broken, garbage in every place, what a start imports."""
+"""The program as a process: streams that are closed, full or broken, garbage in every place, what a
+start imports.
+"""
 
 from __future__ import annotations
 
@@ -40,24 +42,42 @@ def shell(script: str) -> tuple[int, bytes, bytes]:
         capture_output=True,
         timeout=60,
         check=False,
-        env=os.environ | {"P": f"{sys.executable} -m pyipvsadm --backend memory", "PYTHONPATH": os.getcwd()},
+        env=os.environ
+        | {"P": f"{sys.executable} -m pyipvsadm --backend memory", "PYTHONPATH": os.getcwd()},
     )
     return done.returncode, done.stdout, done.stderr
 
 
 STREAMS: list[tuple[str, str, int, bytes]] = [
     ("output closed", "$P -L >&-", 1, b"cannot write to standard output: Bad file descriptor\n"),
-    ("output full", "$P -L >/dev/full", 1, b"cannot write to standard output: No space left on device\n"),
-    ("output read-only", "$P -L >&- 1</dev/null", 1, b"cannot write to standard output: Bad file descriptor\n"),
+    (
+        "output full",
+        "$P -L >/dev/full",
+        1,
+        b"cannot write to standard output: No space left on device\n",
+    ),
+    (
+        "output read-only",
+        "$P -L >&- 1</dev/null",
+        1,
+        b"cannot write to standard output: Bad file descriptor\n",
+    ),
     ("input closed", "$P -R <&-", 1, b"cannot read standard input: Bad file descriptor\n"),
-    ("input write-only", "$P -R 0>/dev/null", 1, b"cannot read standard input: Bad file descriptor\n"),
+    (
+        "input write-only",
+        "$P -R 0>/dev/null",
+        1,
+        b"cannot read standard input: Bad file descriptor\n",
+    ),
     ("errors closed", "$P -q 2>&-", 255, b""),
     ("errors full", "$P -q 2>/dev/full", 255, b""),
     ("all closed", "exec <&- >&- 2>&-; $P -L", 1, b""),
 ]
 
 
-@pytest.mark.parametrize(("script", "status", "stderr"), [pytest.param(*row[1:], id=row[0]) for row in STREAMS])
+@pytest.mark.parametrize(
+    ("script", "status", "stderr"), [pytest.param(*row[1:], id=row[0]) for row in STREAMS]
+)
 def test_streams(script: str, status: int, stderr: bytes) -> None:
     assert shell(script) == (status, b"", stderr)
 
@@ -70,7 +90,8 @@ def test_a_closed_pipe_ends_it_silently_by_signal() -> None:
         capture_output=True,
         timeout=60,
         check=False,
-        env=os.environ | {"P": f"{sys.executable} -m pyipvsadm --backend memory", "PYTHONPATH": os.getcwd()},
+        env=os.environ
+        | {"P": f"{sys.executable} -m pyipvsadm --backend memory", "PYTHONPATH": os.getcwd()},
     )
     assert done.stderr == b""
     assert done.stdout.splitlines()[1:] == [str(128 + signal.SIGPIPE).encode()]
@@ -96,9 +117,15 @@ world.out("alive\\n")
         ("INT", [signal.SIGINT, signal.SIGTERM], signal.SIGTERM),  # as behind `&' in a script
     ],
 )
-def test_signals_that_are_held_come_where_it_waits(ignored: str, sent: list[signal.Signals], taken: signal.Signals) -> None:
+def test_signals_that_are_held_come_where_it_waits(
+    ignored: str, sent: list[signal.Signals], taken: signal.Signals
+) -> None:
     child = subprocess.Popen(
-        ["/bin/sh", "-c", f'{f"trap {chr(39) * 2} {ignored}; " if ignored else ""}exec {sys.executable} -c "$HOLDS"'],
+        [
+            "/bin/sh",
+            "-c",
+            f'{f"trap {chr(39) * 2} {ignored}; " if ignored else ""}exec {sys.executable} -c "$HOLDS"',
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.getcwd(), "HOLDS": HOLDS},
@@ -123,7 +150,8 @@ def test_an_interrupt_ends_it_silently_by_signal() -> None:
         env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
     assert child.stdin
-    child.stdin.write(b"-L\n" * (1 << 18))  # it has read some of this before we go on: it is past its start
+    # it has read some of this before we go on: it is past its start
+    child.stdin.write(b"-L\n" * (1 << 18))
     child.stdin.flush()
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
@@ -191,11 +219,22 @@ entry(main)
 
 
 @pytest.mark.parametrize("words", [["-L"], ["-S"], ["-L", "--pretty"], ["-L", "--json"]])
-def test_a_resolver_that_hangs_costs_the_names_and_no_more(words: list[str], tmp_path: Path) -> None:
+def test_a_resolver_that_hangs_costs_the_names_and_no_more(
+    words: list[str], tmp_path: Path
+) -> None:
     table = tmp_path / "table"
     table.write_text("-A -t 10.0.0.1:80 -s wlc\n")
     done = subprocess.run(
-        [sys.executable, "-c", HANGS, "--backend", f"memory:{table}", "--resolve-timeout", "1", *words],
+        [
+            sys.executable,
+            "-c",
+            HANGS,
+            "--backend",
+            f"memory:{table}",
+            "--resolve-timeout",
+            "1",
+            *words,
+        ],
         capture_output=True,
         timeout=60,
         check=False,
@@ -219,9 +258,13 @@ def test_no_permission() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         shutil.copytree("pyipvsadm", f"{folder}/pyipvsadm")
-        become = "import os, sys; os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534))"
+        become = (
+            "import os, sys; os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534))"
+        )
         script = f"{become}; sys.path.insert(0, {folder!r}); from pyipvsadm.cli import main; sys.exit(main(['-L']))"
-        done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", script], capture_output=True, timeout=60, check=False
+        )
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode().splitlines()[-2:] == [  # after what modprobe may say
         "Can't initialize ipvs: Permission denied (you must be root)",
@@ -229,9 +272,22 @@ def test_no_permission() -> None:
     ]
 
 
-# What a plain request may import (beside what the interpreter has loaded by itself), and nothing else.
-# gc is part of the interpreter and costs nothing; __future__ comes with the annotations that are never evaluated.
-STANDARD = {"__future__", "gc", "sys", "os", "_socket", "struct", "_struct", "errno", "fcntl", "time", "_signal"}
+# What a plain request may import (beside what the interpreter has loaded by itself), and nothing
+# else. gc is part of the interpreter and costs nothing; __future__ comes with the annotations that
+# are never evaluated.
+STANDARD = {
+    "__future__",
+    "gc",
+    "sys",
+    "os",
+    "_socket",
+    "struct",
+    "_struct",
+    "errno",
+    "fcntl",
+    "time",
+    "_signal",
+}
 ALWAYS = {
     "",
     ".addresses",
@@ -281,7 +337,9 @@ def named(modules: set[str]) -> set[str]:
 
 @pytest.mark.parametrize(("words", "also"), REQUESTS)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_what_a_plain_request_imports(words: list[str], also: set[str], backend: str, tmp_path: Path) -> None:
+def test_what_a_plain_request_imports(
+    words: list[str], also: set[str], backend: str, tmp_path: Path
+) -> None:
     script = (
         "import os, sys; before = set(sys.modules); sys.path.insert(0, sys.argv.pop(1))\n"
         "from pyipvsadm.cli import entry, main\n"
@@ -289,7 +347,16 @@ def test_what_a_plain_request_imports(words: list[str], also: set[str], backend:
         "entry(main)"
     )
     done = subprocess.run(
-        [sys.executable, "-IS", "-c", script, os.getcwd(), "--backend", backend.format(tmp_path), *words],
+        [
+            sys.executable,
+            "-IS",
+            "-c",
+            script,
+            os.getcwd(),
+            "--backend",
+            backend.format(tmp_path),
+            *words,
+        ],
         input=b"-A -f 1\n",
         capture_output=True,
         timeout=60,
@@ -316,7 +383,9 @@ entry(main)
 """
 
 
-@pytest.mark.parametrize(("words", "runs"), [(["--help"], True), (["-L"], False), (["-A", "-f", "1"], False)])
+@pytest.mark.parametrize(
+    ("words", "runs"), [(["--help"], True), (["-L"], False), (["-A", "-f", "1"], False)]
+)
 def test_site_runs_where_a_package_is_needed(words: list[str], runs: bool) -> None:
     """The installed programs start without it; its folders are where click is found."""
     done = subprocess.run(
@@ -346,9 +415,13 @@ exec(compile(open(program).read(), program, "exec"))
 """
 
 
-@pytest.mark.parametrize(("handler", "status"), [(signal.SIG_DFL, -signal.SIGINT), (signal.SIG_IGN, 0)])
+@pytest.mark.parametrize(
+    ("handler", "status"), [(signal.SIG_DFL, -signal.SIGINT), (signal.SIG_IGN, 0)]
+)
 @pytest.mark.parametrize("program", ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"])
-def test_an_interrupt_before_our_first_import(program: str, handler: signal.Handlers, status: int) -> None:
+def test_an_interrupt_before_our_first_import(
+    program: str, handler: signal.Handlers, status: int
+) -> None:
     done = subprocess.run(
         [sys.executable, "-IS", "-c", EARLY, f"pyipvsadm/programs/{program}"],
         stdin=subprocess.DEVNULL,
@@ -363,7 +436,9 @@ def test_an_interrupt_before_our_first_import(program: str, handler: signal.Hand
 
 
 def test_a_package_that_is_missing_is_named() -> None:
-    """Without site-packages there is no click. What is not an extra of ours is a fault of the installation and says so."""
+    """Without site-packages there is no click. What is not an extra of ours is a fault of the
+    installation and says so.
+    """
     script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyipvsadm.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-I", "-S", "-c", script, os.getcwd(), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -372,7 +447,9 @@ def test_a_package_that_is_missing_is_named() -> None:
 
 
 def test_the_installed_programs(tmp_path: Path) -> None:
-    """What `pip install` puts beside the interpreter: three launchers that import nothing but us."""
+    """What `pip install` puts beside the interpreter: three launchers that import nothing but
+    us.
+    """
     folder = Path(sysconfig.get_path("scripts"))
     table = f"memory:{tmp_path / 'table'}"
 
@@ -396,4 +473,6 @@ def test_the_installed_programs(tmp_path: Path) -> None:
         assert (folder / program).read_text().splitlines()[1:] == ours[1:]
         imports = [line for line in ours if line.startswith(("import", "from"))]
         assert imports[:2] == ["import _signal", "import gc"]
-        assert [line.rpartition(" ")[0] for line in imports[2:]] == ["from pyipvsadm.cli import entry,"]
+        assert [line.rpartition(" ")[0] for line in imports[2:]] == [
+            "from pyipvsadm.cli import entry,"
+        ]

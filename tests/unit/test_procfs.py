@@ -55,7 +55,9 @@ def kernel_text(table: Table) -> bytes:
         if s.fwmark:
             text += f"FWM  {s.fwmark:08X} {s.scheduler} {ops}"
         else:
-            name = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP", 0: "IP"}.get(s.protocol, f"IP_{s.protocol}")
+            name = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP", 0: "IP"}.get(
+                s.protocol, f"IP_{s.protocol}"
+            )
             text += f"{name}  {hexadecimal(s.af, s.addr, s.port)} {s.scheduler} {f'{ops} ' if s.af == AF_INET else ''}"
         if s.flags & PERSISTENT:
             text += f"persistent {s.timeout * 250} {s.netmask:08X}"
@@ -71,7 +73,9 @@ def classic_text(table: Table, sort: bool) -> str:
     columns = classic.columns(shown)
     held = {service.key(): [row(d, columns) for d in servers] for service, servers in table}
     listing = classic.Listing(shown, format_numeric)
-    return "".join(listing.service(service, held[service.key()]) for service in arranged(table, sort))
+    return "".join(
+        listing.service(service, held[service.key()]) for service in arranged(table, sort)
+    )
 
 
 def arranged(table: Table, sort: bool) -> list[Service]:
@@ -85,7 +89,8 @@ v4 = st.one_of(
     st.sampled_from((b"\x0a\0\0\1", b"\x0a\0\0\2", b"\x7f\xff\xff\xff", b"\x80\0\0\0", bytes(4))),
 )
 v6 = st.one_of(
-    st.binary(min_size=16, max_size=16), st.builds(lambda tail: b"\x20\x01" + bytes(12) + tail, st.binary(min_size=2, max_size=2))
+    st.binary(min_size=16, max_size=16),
+    st.builds(lambda tail: b"\x20\x01" + bytes(12) + tail, st.binary(min_size=2, max_size=2)),
 )
 counts = st.integers(0, 2**31 - 1)
 
@@ -111,7 +116,11 @@ def tables(draw: st.DrawFn) -> Table:
     for _ in range(draw(st.integers(0, 5))):
         af = draw(st.sampled_from((AF_INET, AF_INET6)))
         scheduler = draw(st.sampled_from(("rr", "wlc", "sh", "none")))
-        flags = draw(st.sampled_from((0, HASHED, HASHED, PERSISTENT, HASHED | ONE_PACKET, PERSISTENT | SCHED1)))
+        flags = draw(
+            st.sampled_from(
+                (0, HASHED, HASHED, PERSISTENT, HASHED | ONE_PACKET, PERSISTENT | SCHED1)
+            )
+        )
         tail = (
             scheduler,
             flags,
@@ -119,7 +128,9 @@ def tables(draw: st.DrawFn) -> Table:
             draw(st.sampled_from((0xFFFFFFFF, 0xFFFFFF00) if af == AF_INET else (NO_MASK6, 64))),
         )
         if draw(st.booleans()):
-            service = Service(af, 0, b"", 0, draw(st.integers(1, 9) | st.integers(1, 2**32 - 1)), *tail)
+            service = Service(
+                af, 0, b"", 0, draw(st.integers(1, 9) | st.integers(1, 2**32 - 1)), *tail
+            )
         else:
             protocol = draw(st.sampled_from((TCP, UDP, SCTP, 0, 47)))
             service = Service(af, protocol, draw(v4 if af == AF_INET else v6), draw(u16), 0, *tail)
@@ -134,7 +145,8 @@ def test_it_is_the_classic_listing_or_cannot(table: Table, sort: bool) -> None:
     found = procfs.listing(overview(kernel_text(table), services), sort)
     marks = [service.fwmark for service in services if service.fwmark]
     if found is None:
-        # The file does not say of which family a mark is, a large one may come first, and few protocols have a name.
+        # The file does not say of which family a mark is, a large one may come first, and few
+        # protocols have a name.
         unnamed = any(not s.fwmark and s.protocol not in PROTOCOLS for s in services)
         assert len(set(marks)) < len(marks) or max(marks, default=0) >= sorting.HALF or unnamed
     else:
@@ -144,7 +156,13 @@ def test_it_is_the_classic_listing_or_cannot(table: Table, sort: bool) -> None:
 VIP = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, scheduler="rr")
 OTHER = Service(AF_INET, TCP, bytes([10, 0, 0, 2]), 80, scheduler="rr")
 GOOD: Table = [
-    (VIP, [Destination(AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE), Destination(AF_INET, bytes([10, 0, 0, 8]), 80, MASQ)])
+    (
+        VIP,
+        [
+            Destination(AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE),
+            Destination(AF_INET, bytes([10, 0, 0, 8]), 80, MASQ),
+        ],
+    )
 ]
 TEXT = kernel_text(GOOD)
 
@@ -164,13 +182,17 @@ CANNOT: list[tuple[str, list[Service], bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("services", "text"), [pytest.param(s, t, id=name) for name, s, t in CANNOT])
+@pytest.mark.parametrize(
+    ("services", "text"), [pytest.param(s, t, id=name) for name, s, t in CANNOT]
+)
 def test_cannot(services: list[Service], text: bytes) -> None:
     assert procfs.listing(overview(text, services), sort=True) is None
 
 
 def test_the_lines_are_the_references() -> None:
-    assert "".join(procfs.listing(overview(TEXT, [VIP]), sort=True) or []).splitlines(keepends=True) == [
+    assert "".join(procfs.listing(overview(TEXT, [VIP]), sort=True) or []).splitlines(
+        keepends=True
+    ) == [
         "TCP  10.0.0.1:80 rr\n",
         "  -> 10.0.0.8:80                  Masq    1      0          0         \n",
         "  -> 10.0.0.9:80                  Route   1      0          0         \n",
@@ -204,11 +226,17 @@ def test_addresses_more_than_half_the_space_apart(sort: bool) -> None:
         (TCP, 100, 1),
     ]
     table: Table = [
-        (Service(AF_INET, protocol, bytes([first, 0, 0, 1]), port, scheduler="rr", flags=HASHED), [])
+        (
+            Service(AF_INET, protocol, bytes([first, 0, 0, 1]), port, scheduler="rr", flags=HASHED),
+            [],
+        )
         for protocol, first, port in ends
     ]
     found = procfs.listing(overview(kernel_text(table), [service for service, _ in table]), sort)
     assert found is not None
     assert "".join(found) == classic_text(table, sort)
     if sort:  # of the two UDP services' addresses, the widest gap lies between them
-        assert [line for line in "".join(found).split("\n") if "UDP" in line] == ["UDP  192.0.0.1:53 rr", "UDP  10.0.0.1:53 rr"]
+        assert [line for line in "".join(found).split("\n") if "UDP" in line] == [
+            "UDP  192.0.0.1:53 rr",
+            "UDP  10.0.0.1:53 rr",
+        ]

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pyipvsadm.errors import Failed
-from pyipvsadm.grammar.programs import COMPANIONS, RESTORE, SAVE, Companion, format_help, parse_words
+from pyipvsadm.grammar.programs import (
+    COMPANIONS,
+    RESTORE,
+    SAVE,
+    Companion,
+    format_help,
+    parse_words,
+)
 
 GIVEN: list[tuple[Companion, str, dict[str, str]]] = [
     (SAVE, "", {}),
@@ -19,7 +26,11 @@ GIVEN: list[tuple[Companion, str, dict[str, str]]] = [
     (SAVE, "-f -", {"f": "-"}),
     (SAVE, "-f-", {"f": "-"}),
     (SAVE, "-f ./-n", {"f": "./-n"}),
-    (SAVE, "--backend memory:a=b --netns=/run/netns/a=b", {"backend": "memory:a=b", "netns": "/run/netns/a=b"}),
+    (
+        SAVE,
+        "--backend memory:a=b --netns=/run/netns/a=b",
+        {"backend": "memory:a=b", "netns": "/run/netns/a=b"},
+    ),
     (RESTORE, "-n --dry-run --backend=memory", {"n": "", "dry-run": "", "backend": "memory"}),
     (RESTORE, "--help", {"help": ""}),
     (RESTORE, "--version", {"version": ""}),
@@ -33,8 +44,16 @@ def test_words_that_are_understood(program: Companion, words: str, given: dict[s
 
 REFUSED: list[tuple[Companion, list[str], str]] = [
     (SAVE, ["rules"], "unexpected argument rules; to write to a file, give -f FILE or > FILE"),
-    (RESTORE, ["rules"], "unexpected argument rules; to read rules from a file, give -f FILE or < FILE"),
-    (RESTORE, ["-n", "-"], "unexpected argument -; to read rules from a file, give -f FILE or < FILE"),
+    (
+        RESTORE,
+        ["rules"],
+        "unexpected argument rules; to read rules from a file, give -f FILE or < FILE",
+    ),
+    (
+        RESTORE,
+        ["-n", "-"],
+        "unexpected argument -; to read rules from a file, give -f FILE or < FILE",
+    ),
     (RESTORE, [""], "unexpected argument ; to read rules from a file, give -f FILE or < FILE"),
     (SAVE, ["-x"], "-x: unknown option; see ipvsadm-save --help"),
     (SAVE, ["-nx"], "-x: unknown option; see ipvsadm-save --help"),
@@ -48,7 +67,11 @@ REFUSED: list[tuple[Companion, list[str], str]] = [
     (SAVE, ["-f", ""], "-f: missing argument (FILE); see ipvsadm-save --help"),
     (SAVE, ["-f", "-n"], "-f: missing argument (FILE); see ipvsadm-save --help"),
     (SAVE, ["--netns="], "--netns: missing argument (NAME); see ipvsadm-save --help"),
-    (RESTORE, ["--backend", "--dry-run"], "--backend: missing argument (SPEC); see ipvsadm-restore --help"),
+    (
+        RESTORE,
+        ["--backend", "--dry-run"],
+        "--backend: missing argument (SPEC); see ipvsadm-restore --help",
+    ),
     (RESTORE, ["-f", "a", "-fb"], "-f: given twice; see ipvsadm-restore --help"),
 ]
 
@@ -67,6 +90,8 @@ def test_help_names_every_option_and_fits(program: Companion) -> None:
     assert [line for line in shown if len(line) > 100] == []
     for row in program.options:
         name = f"--{row.long}" if row.long else f"-{row.short}"
-        assert [line for line in shown if line.endswith(row.help) and name in line.split(row.help)[0]]
+        assert [
+            line for line in shown if line.endswith(row.help) and name in line.split(row.help)[0]
+        ]
     example = shown[-1].split()
     assert parse_words(COMPANIONS[example[0]], example[1:])

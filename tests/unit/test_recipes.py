@@ -1,4 +1,6 @@
-"""The recipes: where they are spoken of, and the health check's corners, on an embedded table with servers of the test's."""
+"""The recipes: where they are spoken of, and the health check's corners, on an embedded table with
+servers of the test's.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ README = Path("README.md").read_text()
 
 def test_the_readme_and_the_manual_page_have_each_recipe_under_its_own_title() -> None:
     titles = {name: read(name).title for name in NAMES}
-    rows = re.findall(r"^\| \[(\S+)\.sh\]\(docs/recipes/(\S+)\.sh\) \| (.*) \|$", README, re.MULTILINE)
+    rows = re.findall(
+        r"^\| \[(\S+)\.sh\]\(docs/recipes/(\S+)\.sh\) \| (.*) \|$", README, re.MULTILINE
+    )
     assert {name: title for name, link, title in rows if name == link} == titles
     items = section(PAGES["ipvsadm"], "RECIPES").split(".It Pa ")[1:]
     shown = dict(item.split(".El")[0].strip().split("\n", 1) for item in items)
@@ -85,14 +89,20 @@ class Checked:
 
     def ipvsadm(self, words: str) -> str:
         command = ["ipvsadm", *words.split()]
-        return subprocess.run(command, env=self.environ, capture_output=True, text=True, check=True, timeout=30).stdout
+        return subprocess.run(
+            command, env=self.environ, capture_output=True, text=True, check=True, timeout=30
+        ).stdout
 
     def weights(self) -> dict[str, int]:
         found = re.findall(r" -r (\S+):\d+ .* -w (\d+)", self.ipvsadm("-S -n"))
         return {server.removeprefix("10.1.1."): int(weight) for server, weight in found}
 
     def events(self) -> list[str]:
-        return [line.partition(", ")[2] for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return (
+            [line.partition(", ")[2] for line in self.log.read_text().splitlines()]
+            if self.log.exists()
+            else []
+        )
 
     def rounds(self, number: int = 2) -> None:
         """So many more rounds have gone by."""
@@ -113,7 +123,9 @@ class Checked:
     def running(self, **more: str) -> Iterator[subprocess.Popen[bytes]]:
         command = ["sh", str(FOLDER / "health-check.sh"), *self.service.split()]
         with (self.folder / "said").open("ab") as said:
-            process = subprocess.Popen(command, env=self.environ | more, cwd=self.folder, stdout=said, stderr=said)
+            process = subprocess.Popen(
+                command, env=self.environ | more, cwd=self.folder, stdout=said, stderr=said
+            )
         try:
             yield process
         finally:
@@ -144,7 +156,10 @@ def test_a_server_goes_and_comes_back_with_all_it_had(checked: Checked) -> None:
         assert checked.ipvsadm("-S -n") == before
         check.terminate()
         assert check.wait(30) == 0
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, 10\.1\.1\.1:80 is gone", checked.log.read_text().splitlines()[0])
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, 10\.1\.1\.1:80 is gone",
+        checked.log.read_text().splitlines()[0],
+    )
 
 
 def test_a_killed_check_goes_on_from_the_table(checked: Checked) -> None:
@@ -202,6 +217,12 @@ def test_a_mark_s_servers_are_asked_at_a_port_that_is_given(checked: Checked) ->
 
 
 def test_how_it_is_called(tmp_path: Path) -> None:
-    done = subprocess.run(["sh", FOLDER / "health-check.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", FOLDER / "health-check.sh"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"usage: \S+health-check.sh -t\|-u\|-f SERVICE\n", done.stderr)

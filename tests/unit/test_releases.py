@@ -1,4 +1,5 @@
-"""What earlier releases have written is read for ever, and what they have promised to programs holds.
+"""What earlier releases have written is read for ever, and what they have promised to programs
+holds.
 
 tests/releases/ has a folder a release, which is never recorded anew.
 """
@@ -65,7 +66,9 @@ def test_there_is_a_first_release() -> None:
 
 @of_each_release
 def test_its_rules_are_read(release: Path) -> None:
-    """The table of an embedded table's file, of -S --full, and of either by -R and --apply, are one; -S keeps what it kept."""
+    """The table of an embedded table's file, of -S --full, and of either by -R and --apply, are
+    one; -S keeps what it kept.
+    """
     table = FileTable(str(release / "table"))
     held = content(table)
     for file in ("table", "saved-full"):
@@ -74,15 +77,25 @@ def test_its_rules_are_read(release: Path) -> None:
         world = FakeWorld(stdin=(release / file).read_bytes(), table=Table(release / "table"))
         assert cli.main(["--apply", "--prune", "--dry-run"], world) == 0, world.stdout
     plain = content(restored((release / "saved").read_bytes()))
-    key = [(service, sorted(servers, key=lambda each: each.key())) for service, servers in held.services]
-    assert [(service, sorted(servers, key=lambda each: each.key())) for service, servers in plain.services] == key
+    key = [
+        (service, sorted(servers, key=lambda each: each.key()))
+        for service, servers in held.services
+    ]
+    assert [
+        (service, sorted(servers, key=lambda each: each.key()))
+        for service, servers in plain.services
+    ] == key
 
 
 @of_each_release
 def test_what_it_wrote_is_written_today(release: Path) -> None:
     """Rule text to the byte; documents with all their fields, to which others may have come."""
     today = written(release / "table")
-    recorded = {each.name: each.read_text() for each in release.iterdir() if each.name not in ("table", "statuses")}
+    recorded = {
+        each.name: each.read_text()
+        for each in release.iterdir()
+        if each.name not in ("table", "statuses")
+    }
     for name, text in recorded.items():
         if not name.endswith(".json"):
             assert today[name] == text, name
@@ -131,7 +144,10 @@ def test_a_table_of_a_later_format_is_left_as_it_is(tmp_path: Path) -> None:
         FileTable(str(path))
 
 
-@pytest.mark.parametrize("line", ["", "# ipvsadm rules, format 1", "# ipvsadm rules, format x", "# ipvsadm rules, format ", "#"])
+@pytest.mark.parametrize(
+    "line",
+    ["", "# ipvsadm rules, format 1", "# ipvsadm rules, format x", "# ipvsadm rules, format ", "#"],
+)
 def test_other_first_lines_are_comments(line: str) -> None:
     assert len(restored(f"{line}\n-A -f 1\n".encode()).services()) == 1
     assert restored(line.encode()).services() == []

@@ -1,4 +1,6 @@
-"""What kernels have answered (tests/replies/recorded) read by both ways of decoding: the reference's own listings come out."""
+"""What kernels have answered (tests/replies/recorded) read by both ways of decoding: the
+reference's own listings come out.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 KERNELS = sorted(file.stem for file in recording.FOLDER.glob("*.json"))
 RECORDED = {kernel: recording.load(recording.FOLDER / f"{kernel}.json") for kernel in KERNELS}
 TABLES = [(kernel, name) for kernel in KERNELS for name in table.STEPS]
-# The three sources of a listing: whole datagrams at once (dumps.py), attribute by attribute (netlink/codec.py), /proc/net/ip_vs.
+# The three sources of a listing: whole datagrams at once (dumps.py), attribute by attribute
+# (netlink/codec.py), /proc/net/ip_vs.
 QUICK, WALK, FILE = WAYS = ("quick", "walk", "file")
 
 
@@ -50,7 +53,9 @@ class Replay:
     def send(self, data: bytes) -> None:
         first = recording.first_number(data)
         sent = recording.numbered(data, -first)
-        assert sent in self.exchanges, f"never asked of that kernel (make record-replies): {sent.hex()}"
+        assert sent in self.exchanges, (
+            f"never asked of that kernel (make record-replies): {sent.hex()}"
+        )
         self.queue += [recording.numbered(answer, first) for answer in self.exchanges[sent]]
 
     def recv_into(self, buffer: memoryview, _size: int, _flags: int) -> int:
@@ -62,7 +67,9 @@ class Replay:
 
 
 @pytest.fixture
-def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[recording.Table, str], Kernel]:
+def replayed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[recording.Table, str], Kernel]:
     """A Kernel that a recording answers, and which reads it in one of WAYS."""
     monkeypatch.setattr("pyipvsadm.backends.kernel.load_module", lambda: False)
     quick = dump_layout.Reader.values
@@ -76,8 +83,13 @@ def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[recor
     def opened(recorded: recording.Table, way: str) -> Kernel:
         sock = Replay(recorded.exchanges)
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
-        monkeypatch.setattr("pyipvsadm.backends.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock))
-        monkeypatch.setattr(dump_layout.Reader, "values", (lambda *_: None) if way == WALK else values)
+        monkeypatch.setattr(
+            "pyipvsadm.backends.kernel._socket",
+            types.SimpleNamespace(**names, socket=lambda *_: sock),
+        )
+        monkeypatch.setattr(
+            dump_layout.Reader, "values", (lambda *_: None) if way == WALK else values
+        )
         if way == FILE:
             file.write_bytes(recorded.file)
         monkeypatch.setattr("pyipvsadm.backends.kernel.TABLE_FILE", str(file))  # else there is none
@@ -99,11 +111,14 @@ def test_there_are_recordings_of_a_fixed_and_of_a_growing_table() -> None:
 def test_the_listings_are_the_references(replayed: Any, kernel: str, name: str, way: str) -> None:
     recorded = RECORDED[kernel][name]
     steps = table.STEPS[name]
-    assert [str(step) for step in steps] == [step for step, _ in recorded.answers], "recorded otherwise: make record-replies"
+    assert [str(step) for step in steps] == [step for step, _ in recorded.answers], (
+        "recorded otherwise: make record-replies"
+    )
     for step, (_, right) in zip(steps, recorded.answers, strict=True):
         found = run(step, replayed(recorded, way))
         if step.stdin:  # ours names the line
-            right = Answer(right.status, right.stdout, "".join(NUMBERED[line] for line in right.stderr.splitlines()))  # noqa: PLW2901
+            stderr = "".join(NUMBERED[line] for line in right.stderr.splitlines())
+            right = Answer(right.status, right.stdout, stderr)  # noqa: PLW2901
         assert found == right, step
 
 
@@ -140,5 +155,7 @@ def test_both_ways_give_the_same_records(replayed: Any, kernel: str) -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_some_answers_come_in_several_datagrams(kernel: str) -> None:
-    exchanges = [answers for each in RECORDED[kernel].values() for answers in each.exchanges.values()]
+    exchanges = [
+        answers for each in RECORDED[kernel].values() for answers in each.exchanges.values()
+    ]
     assert max(map(len, exchanges)) > 2

@@ -1,7 +1,8 @@
-"""Rule text both ways: how lines become words, what each record is written as, and that what is written is read back the same.
+"""Rule text both ways: how lines become words, what each record is written as, and that what is
+written is read back the same.
 
-The writers are held against literal lines; the reader against a transcription of the reference's loop (config_stream.c); and
-both together against the scanner, with random records.
+The writers are held against literal lines; the reader against a transcription of the reference's
+loop (config_stream.c); and both together against the scanner, with random records.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ LINES: dict[str, tuple[bytes, list[tuple[int, list[str]]]]] = {
     "the name and a NUL": (b"ipvsadm\0-C -Z\n", [(1, ["-Z"])]),
     "two blanks before a line end": (b"-Z  \n-C", [(1, ["-Z"]), (2, ["-C"])]),
     "a form feed at the very end": (b"-Z\f", [(1, ["-Z\f"])]),
-    "a CR hides nothing behind a comment": (b"# web\r-Z\n-C\n", [(1, ["#", "web", "-Z"]), (2, ["-C"])]),
+    "a CR hides nothing behind a comment": (
+        b"# web\r-Z\n-C\n",
+        [(1, ["#", "web", "-Z"]), (2, ["-C"])],
+    ),
     "nor does one of a comment with CR LF": (b" # web\r\n \r# more \r\r\n-C\r\n#\r", [(3, ["-C"])]),
     "UTF-8": ("-s caf\u00e9\n".encode(), [(1, ["-s", "caf\u00e9"])]),
     "what is no UTF-8": (b"-s caf\xe9\xff\n", [(1, ["-s", "caf\udce9\udcff"])]),
@@ -100,9 +104,13 @@ def test_lines(text: bytes, found: list[tuple[int, list[str]]]) -> None:
     assert list(reader.tokenize(text)) == found
 
 
-@pytest.mark.parametrize("end", ["", *("".join(end) for size in (1, 2, 3) for end in product(" \t\r\0", repeat=size))])
+@pytest.mark.parametrize(
+    "end", ["", *("".join(end) for size in (1, 2, 3) for end in product(" \t\r\0", repeat=size))]
+)
 def test_no_last_line_is_lost(end: str) -> None:
-    """Whatever stands behind it, and without a line end: a NUL ends its word, and alone it is an empty word (no rule has one)."""
+    """Whatever stands behind it, and without a line end: a NUL ends its word, and alone it is an
+    empty word (no rule has one).
+    """
     (*_, (at, words)) = reader.tokenize(f"-C\n-Z{end}".encode())
     assert (at, words[0], set(words[1:]) <= {""}) == (2, "-Z", True)
 
@@ -115,9 +123,11 @@ def test_a_line_of_a_megabyte() -> None:
 
 
 def stream(text: bytes) -> list[list[bytes]]:
-    """The reference's loop: fscanf of a word and the blank after it, single characters where no word stands.
+    """The reference's loop: fscanf of a word and the blank after it, single characters where no
+    word stands.
 
-    But that a last line that ends in blanks counts: the reference has read it and forgets it at the end of the input.
+    But that a last line that ends in blanks counts: the reference has read it and forgets it at the
+    end of the input.
     """
     found: list[list[bytes]] = []
     at = 0
@@ -148,7 +158,22 @@ def stream(text: bytes) -> list[list[bytes]]:
         found.append(words)
 
 
-PIECES = st.sampled_from([b" ", b" ", b"\t", b"\r", b"\n", b"\n", b"\0", b"\v", b"\xff", b"-A", b"ipvsadm", "\u00e9".encode()])
+PIECES = st.sampled_from(
+    [
+        b" ",
+        b" ",
+        b"\t",
+        b"\r",
+        b"\n",
+        b"\n",
+        b"\0",
+        b"\v",
+        b"\xff",
+        b"-A",
+        b"ipvsadm",
+        "\u00e9".encode(),
+    ]
+)
 
 
 @given(st.lists(PIECES, max_size=20).map(b"".join))
@@ -174,7 +199,9 @@ def test_selectors() -> None:
         (Service(AF_INET6, fwmark=5), "-f 5 -6"),
         (Service(AF_INET, fwmark=0xFFFFFFFF), "-f 4294967295"),  # 1.31 writes -1
     ]
-    assert [writer.selector(service, addresses.format_numeric) for service, _ in cases] == [text for _, text in cases]
+    assert [writer.selector(service, addresses.format_numeric) for service, _ in cases] == [
+        text for _, text in cases
+    ]
 
 
 def test_a_selector_asks_for_the_name_of_its_endpoint() -> None:
@@ -189,7 +216,12 @@ def test_a_selector_asks_for_the_name_of_its_endpoint() -> None:
 
 
 def service(
-    flags: int = 0, scheduler: str = "rr", timeout: int = 0, netmask: int | None = None, pe: str = "", af: int = AF_INET
+    flags: int = 0,
+    scheduler: str = "rr",
+    timeout: int = 0,
+    netmask: int | None = None,
+    pe: str = "",
+    af: int = AF_INET,
 ) -> Service:
     mask = netmask if netmask is not None else 128 if af == AF_INET6 else 0xFFFFFFFF
     return Service(af, TCP, V4 if af == AF_INET else V6, 80, 0, scheduler, flags, timeout, mask, pe)
@@ -214,7 +246,8 @@ SERVICE_RULES: list[tuple[Service, str, str]] = [
     (service(SCHED1, "mh"), "-s mh -b mh-fallback", "-s mh -b flag-1"),
     (service(SCHED2, "mh"), "-s mh -b mh-port", "-s mh -b flag-2"),
     (service(SCHED2 | SCHED3, "mh"), "-s mh -b mh-port", "-s mh -b flag-2,flag-3"),
-    (service(SCHED3, "sh"), "-s sh -b ", "-s sh -b flag-3"),  # sh has no name for it: 1.31 leaves the blank
+    # sh has no name for it: 1.31 leaves the blank
+    (service(SCHED3, "sh"), "-s sh -b ", "-s sh -b flag-3"),
     (
         service(PERSISTENT | ONE_PACKET | SCHED3, "wlc", 60, 0xFF000000, "sip"),
         "-s wlc -p 60 -M 255.0.0.0 --pe sip -o -b flag-3",
@@ -230,7 +263,11 @@ def test_service_rule(found: Service, saved: str, full: str) -> None:
 
 
 def server(
-    forward: int = ROUTE, weight: int = 1, upper: int = 0, lower: int = 0, tunnel: tuple[int, int, int] = (IPIP, 0, 0)
+    forward: int = ROUTE,
+    weight: int = 1,
+    upper: int = 0,
+    lower: int = 0,
+    tunnel: tuple[int, int, int] = (IPIP, 0, 0),
 ) -> Destination:
     return Destination(AF_INET, R4, 80, forward, weight, upper, lower, *tunnel)
 
@@ -247,9 +284,18 @@ SERVER_RULES: list[tuple[Destination, str]] = [
     (server(TUNNEL, 3, 100, 50), "-i -w 3 -x 100 -y 50 --tun-type ipip"),
     (server(TUNNEL, tunnel=(IPIP, 6080, TUN_CSUM)), "-i -w 1 --tun-type ipip"),
     (server(TUNNEL, tunnel=(GUE, 6080, 0)), "-i -w 1 --tun-type gue --tun-port 6080 --tun-nocsum"),
-    (server(TUNNEL, tunnel=(GUE, 6080, TUN_CSUM)), "-i -w 1 --tun-type gue --tun-port 6080 --tun-csum"),
-    (server(TUNNEL, tunnel=(GUE, 6080, TUN_REMCSUM)), "-i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum"),
-    (server(TUNNEL, tunnel=(GUE, 6080, 3)), "-i -w 1 --tun-type gue --tun-port 6080 --tun-csum --tun-remcsum"),
+    (
+        server(TUNNEL, tunnel=(GUE, 6080, TUN_CSUM)),
+        "-i -w 1 --tun-type gue --tun-port 6080 --tun-csum",
+    ),
+    (
+        server(TUNNEL, tunnel=(GUE, 6080, TUN_REMCSUM)),
+        "-i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum",
+    ),
+    (
+        server(TUNNEL, tunnel=(GUE, 6080, 3)),
+        "-i -w 1 --tun-type gue --tun-port 6080 --tun-csum --tun-remcsum",
+    ),
     (server(TUNNEL, tunnel=(GUE, 6080, 4)), "-i -w 1 --tun-type gue --tun-port 6080 4"),
     (server(TUNNEL, tunnel=(GRE, 0, 0)), "-i -w 1 --tun-type gre --tun-nocsum"),
     (server(TUNNEL, tunnel=(GRE, 0, TUN_CSUM)), "-i -w 1 --tun-type gre --tun-csum"),
@@ -272,11 +318,21 @@ def test_servers_are_named_in_the_protocol_of_their_service() -> None:
         return f"name{len(asked)}"
 
     servers = writer.ServerRules(endpoint)
-    four, six = (row(d, servers.COLUMNS) for d in (Destination(AF_INET, bytes(4), 80, MASQ), Destination(AF_INET6, bytes(16), 1)))
+    four, six = (
+        row(d, servers.COLUMNS)
+        for d in (Destination(AF_INET, bytes(4), 80, MASQ), Destination(AF_INET6, bytes(16), 1))
+    )
     tcp, udp = Service(AF_INET, TCP, bytes(4), 80), Service(AF_INET, UDP, bytes(4), 80)
-    assert servers.text(tcp, "A", [four, six, four]) == "-a A -r name1 -m -w 1\n-a A -r name2 -g -w 1\n-a A -r name1 -m -w 1\n"
+    assert (
+        servers.text(tcp, "A", [four, six, four])
+        == "-a A -r name1 -m -w 1\n-a A -r name2 -g -w 1\n-a A -r name1 -m -w 1\n"
+    )
     assert servers.text(udp, "B", [four]) == "-a B -r name3 -m -w 1\n"
-    assert asked == [(AF_INET, bytes(4), 80, TCP), (AF_INET6, bytes(16), 1, TCP), (AF_INET, bytes(4), 80, UDP)]
+    assert asked == [
+        (AF_INET, bytes(4), 80, TCP),
+        (AF_INET6, bytes(16), 1, TCP),
+        (AF_INET, bytes(4), 80, UDP),
+    ]
 
 
 def test_timeouts_rule() -> None:
@@ -287,7 +343,10 @@ def test_timeouts_rule() -> None:
     ("daemon", "rule"),
     [
         (Daemon(MASTER, "eth0"), "master --mcast-interface eth0 --syncid 0"),
-        (Daemon(BACKUP, "lo", 255, 1400), "backup --mcast-interface lo --syncid 255 --sync-maxlen 1400"),
+        (
+            Daemon(BACKUP, "lo", 255, 1400),
+            "backup --mcast-interface lo --syncid 255 --sync-maxlen 1400",
+        ),
         (
             Daemon(MASTER, "lo", 1, 1472, bytes([224, 0, 0, 81]), 8848, 1),
             "master --mcast-interface lo --syncid 1 --sync-maxlen 1472 --mcast-group 224.0.0.81 --mcast-port 8848 --mcast-ttl 1",
@@ -303,7 +362,9 @@ def test_daemon_rule(daemon: Daemon, rule: str) -> None:
     assert writer.daemon_rule(daemon) == f"--start-daemon {rule}\n"
 
 
-@pytest.mark.parametrize(("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1:80"), (AF_INET6, V6, "[2001:db8::1]:80")])
+@pytest.mark.parametrize(
+    ("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1:80"), (AF_INET6, V6, "[2001:db8::1]:80")]
+)
 def test_numeric(family: int, addr: bytes, text: str) -> None:
     assert addresses.format_numeric(family, addr, 80) == text
     assert addresses.format_numeric(family, addr, 80, TCP) == text
@@ -312,7 +373,9 @@ def test_numeric(family: int, addr: bytes, text: str) -> None:
 class Fixed:
     """A table that holds what it was made with; servers newest first, as a backend gives them."""
 
-    def __init__(self, rows: list[tuple[Service, list[Destination]]], daemons: list[Daemon]) -> None:
+    def __init__(
+        self, rows: list[tuple[Service, list[Destination]]], daemons: list[Daemon]
+    ) -> None:
         self._rows = rows
         self._daemons = daemons
 
@@ -336,7 +399,10 @@ def whole(rows: list[tuple[Service, list[Destination]]], daemons: list[Daemon]) 
 
 def test_whole() -> None:
     newest, oldest = server(MASQ), Destination(AF_INET6, R6, 0, TUNNEL)
-    rows = [(service(SCHED1, "sh", netmask=0xFFFFFF00), [newest, oldest]), (Service(AF_INET6, fwmark=5, netmask=128), [])]
+    rows = [
+        (service(SCHED1, "sh", netmask=0xFFFFFF00), [newest, oldest]),
+        (Service(AF_INET6, fwmark=5, netmask=128), []),
+    ]
     assert whole(rows, [Daemon(MASTER, "lo"), Daemon(BACKUP, "lo")]) == (
         "# ipvsadm rules, format 1\n"
         "--set 900 120 300\n"
@@ -364,22 +430,30 @@ class NoNames(Resolver):
 
 def read(text: str) -> list[Change]:
     """The changes that a text of rules asks for."""
-    requests = [Scanner(words, NoNames()).request() for _, words in reader.tokenize(os.fsencode(text))]
+    requests = [
+        Scanner(words, NoNames()).request() for _, words in reader.tokenize(os.fsencode(text))
+    ]
     return [request.change for request in requests if request.change is not None]
 
 
 def names(size: int) -> st.SearchStrategy[str]:
-    """Names of up to size bytes, of which some are no UTF-8; without what parts words, and without popt's substitution mark."""
+    """Names of up to size bytes, of which some are no UTF-8; without what parts words, and without
+    popt's substitution mark.
+    """
     usual = st.sampled_from([b"rr", b"wlc", b"sh", b"mh", b"sip", b"-", b"--", b"-n", b"#", b"="])
     odd = st.binary(min_size=1, max_size=size).filter(
-        lambda name: not set(name) & set(b"\0\t\n\r ") and name != b"ipvsadm" and b"!#:+" not in name
+        lambda name: (
+            not set(name) & set(b"\0\t\n\r ") and name != b"ipvsadm" and b"!#:+" not in name
+        )
     )
     return st.one_of(usual, odd).map(os.fsdecode)
 
 
 def address_texts(family: int) -> st.SearchStrategy[bytes]:
     size = 4 if family == AF_INET else 16
-    return st.one_of(st.binary(min_size=size, max_size=size), st.sampled_from([bytes(size), b"\xff" * size]))
+    return st.one_of(
+        st.binary(min_size=size, max_size=size), st.sampled_from([bytes(size), b"\xff" * size])
+    )
 
 
 PORTS = st.integers(1, 65535)
@@ -416,7 +490,9 @@ def servers(draw: st.DrawFn, of: Service) -> Destination:
     forward = draw(st.sampled_from([MASQ, TUNNEL, ROUTE]))
     family = draw(st.sampled_from([AF_INET, AF_INET6])) if forward == TUNNEL else of.af
     port = draw(st.integers(0, 65535)) if of.fwmark or forward == MASQ else of.port
-    found = Destination(family, draw(address_texts(family)), port, forward, draw(st.integers(0, 65535)))
+    found = Destination(
+        family, draw(address_texts(family)), port, forward, draw(st.integers(0, 65535))
+    )
     found.upper = draw(st.integers(0, 0x7FFFFFFF))
     found.lower = draw(st.integers(0, 0x7FFFFFFF))
     if forward == TUNNEL:
@@ -439,7 +515,9 @@ def rows(draw: st.DrawFn) -> tuple[Service, list[Destination]]:
 def daemons(draw: st.DrawFn) -> Daemon:
     groups = [
         st.just(b""),
-        st.tuples(st.integers(0xE0, 0xEF), st.binary(min_size=3, max_size=3)).map(lambda parts: bytes([parts[0]]) + parts[1]),
+        st.tuples(st.integers(0xE0, 0xEF), st.binary(min_size=3, max_size=3)).map(
+            lambda parts: bytes([parts[0]]) + parts[1]
+        ),
         st.binary(min_size=15, max_size=15).map(b"\xff".__add__),
     ]
     return Daemon(
@@ -455,11 +533,21 @@ def daemons(draw: st.DrawFn) -> Daemon:
 
 def by_name(of: Service) -> Service:
     """A service as a rule about a server of it names it."""
-    return Service(of.af, of.protocol, of.addr, of.port, of.fwmark, "", netmask=128 if of.af == AF_INET6 else 0xFFFFFFFF)
+    return Service(
+        of.af,
+        of.protocol,
+        of.addr,
+        of.port,
+        of.fwmark,
+        "",
+        netmask=128 if of.af == AF_INET6 else 0xFFFFFFFF,
+    )
 
 
 @given(st.lists(rows(), max_size=4), st.lists(daemons(), max_size=2))
-def test_the_full_form_loses_nothing(table: list[tuple[Service, list[Destination]]], running: list[Daemon]) -> None:
+def test_the_full_form_loses_nothing(
+    table: list[tuple[Service, list[Destination]]], running: list[Daemon]
+) -> None:
     found = read(whole(table, running))
     assert [change.timeouts for change in found[:1]] == [Timeouts(900, 120, 300)]
     assert [change.daemon for change in found[1 : 1 + len(running)]] == running
@@ -517,7 +605,8 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "CACHE_LIMIT", 3)
     hosts = writer.Hosts(addresses.format_numeric)
     assert hosts.of(TCP, numbered(9)) == [
-        addresses.format_numeric(AF_INET, addr, int.from_bytes(port, "big")) for addr, port in numbered(9)
+        addresses.format_numeric(AF_INET, addr, int.from_bytes(port, "big"))
+        for addr, port in numbered(9)
     ]
     assert all(len(known) <= 4 for known in hosts._known.values())
     assert [addresses.format_numeric(AF_INET, bytes([0, 0, at, 1]), 80) for at in range(9)] == [
@@ -525,7 +614,10 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert len(addresses.PREFIX_TEXTS) <= 4
     servers = writer.ServerRules(addresses.format_numeric)
-    rows = [row(Destination(AF_INET, bytes(4), 80, weight=weight), servers.COLUMNS) for weight in range(9)]
+    rows = [
+        row(Destination(AF_INET, bytes(4), 80, weight=weight), servers.COLUMNS)
+        for weight in range(9)
+    ]
     wanted = "".join(f"-a A -r 0.0.0.0:80 -g -w {weight}\n" for weight in range(9))
     assert servers.text(Service(AF_INET, TCP, bytes(4), 80), "A", rows) == wanted
     assert len(servers._options) <= 4

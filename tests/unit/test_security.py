@@ -1,4 +1,6 @@
-"""What README's section on security promises, as far as the sources and files show it. The rest stands beside its subject."""
+"""What README's section on security promises, as far as the sources and files show it. The rest
+stands beside its subject.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,19 @@ SOURCES = {path: path.read_text() for path in sorted(Path("pyipvsadm").rglob("*.
 SECTION = Path("README.md").read_text().partition("\n## Security\n")[2].partition("\n## ")[0]
 
 # What starts another program, and what makes code of text.
-STARTS = {"system", "popen", "posix_spawn", "posix_spawnp", "spawnv", "spawnve", "execv", "execve", "execvp", "fork", "forkpty"}
+STARTS = {
+    "system",
+    "popen",
+    "posix_spawn",
+    "posix_spawnp",
+    "spawnv",
+    "spawnve",
+    "execv",
+    "execve",
+    "execvp",
+    "fork",
+    "forkpty",
+}
 RUNS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -29,7 +43,9 @@ def test_one_program_is_started_by_its_whole_path_and_no_shell() -> None:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
-                assert names.isdisjoint({"subprocess", "pty", "pickle", "marshal", "shelve", "multiprocessing"}), path
+                assert names.isdisjoint(
+                    {"subprocess", "pty", "pickle", "marshal", "shelve", "multiprocessing"}
+                ), path
             if isinstance(node, ast.Call):
                 if isinstance(node.func, ast.Attribute) and node.func.attr in STARTS:
                     found.append((path.name, node.func.attr, ast.unparse(node.args[0])))
@@ -40,7 +56,9 @@ def test_one_program_is_started_by_its_whole_path_and_no_shell() -> None:
 # Of the section: what is ours to read, and what it says that others read.
 OURS, OTHERS = [
     set(re.findall(r"`([A-Z][A-Z_0-9]+)`", part))
-    for part in SECTION.partition("What the environment can change")[2].partition("`PATH` changes nothing")[::2]
+    for part in SECTION.partition("What the environment can change")[2].partition(
+        "`PATH` changes nothing"
+    )[::2]
 ]
 
 
@@ -57,11 +75,19 @@ def test_the_variables_that_are_read_are_those_that_are_listed() -> None:
             if isinstance(target, ast.Name)
         }
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "os"
+            ):
                 assert node.attr != "environ" or path.name == "environment.py", path
                 assert node.attr not in ("getenv", "getenvb", "environb", "putenv"), path
             key = None
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and of_environment(node.func.value):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and of_environment(node.func.value)
+            ):
                 assert node.func.attr == "get", path
                 key = node.args[0]
             elif isinstance(node, ast.Subscript) and of_environment(node.value):
@@ -115,7 +141,11 @@ def test_what_we_import_reads_no_more_of_the_environment(table: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RECORDS],
         input="".join(f"{words}\n" for words in WORDS),
-        env={"IPVSADM_BACKEND": f"memory:{table}", "PYTHONPATH": os.getcwd(), "HOME": str(table.parent)},
+        env={
+            "IPVSADM_BACKEND": f"memory:{table}",
+            "PYTHONPATH": os.getcwd(),
+            "HOME": str(table.parent),
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -128,7 +158,14 @@ def test_what_we_import_reads_no_more_of_the_environment(table: Path) -> None:
 
 
 HOSTILE = ("", "1", "\x1b[31m\u202e%s{}$(id)`id`/../", "9" * 10_000, "\udcff\udcfe")
-PLAIN = ("-L -n", "-S -n --full", "-L -n --json", "-q", "-E -f 1 -s wlc --dry-run", "--apply /dev/null --allow-empty")
+PLAIN = (
+    "-L -n",
+    "-S -n --full",
+    "-L -n --json",
+    "-q",
+    "-E -f 1 -s wlc --dry-run",
+    "--apply /dev/null --allow-empty",
+)
 FOR_PEOPLE = ("-L -n --pretty", "--help", "--complete fish 3 ipvsadm -D -f")
 
 
@@ -142,7 +179,9 @@ def run(words: str, environ: dict[str, str], *options: str) -> tuple[int, str, s
 
 @pytest.mark.parametrize("value", HOSTILE, ids=["empty", "one", "odd", "long", "bytes"])
 def test_a_hostile_environment_changes_how_it_looks_at_most(value: str, table: Path) -> None:
-    """All variables at once, but those that choose the table and the grammar. In a pipe, not even looks."""
+    """All variables at once, but those that choose the table and the grammar. In a pipe, not even
+    looks.
+    """
     clean = {"IPVSADM_BACKEND": f"memory:{table}", "PYTHONPATH": os.getcwd()}
     others = {name for name in OTHERS if not name.startswith(("PYTHON", "LD_"))}
     assert "HOSTALIASES" in others
@@ -165,7 +204,9 @@ def test_a_hostile_choice_of_the_table_is_a_sentence(value: str) -> None:
     assert errors == f"unknown backend `{value}': it is kernel, memory or memory:FILE\n"
 
 
-def test_isolated_the_interpreter_s_own_variables_change_nothing(table: Path, tmp_path: Path) -> None:
+def test_isolated_the_interpreter_s_own_variables_change_nothing(
+    table: Path, tmp_path: Path
+) -> None:
     """As our launchers start it, and as README says to start it elsewhere."""
     evil = tmp_path / "evil"
     evil.mkdir()
@@ -177,14 +218,17 @@ def test_isolated_the_interpreter_s_own_variables_change_nothing(table: Path, tm
         "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2", "PYTHONIOENCODING": "ascii:strict", "PYTHONUSERBASE": str(evil),
         "PYTHONVERBOSE": "1", "PYTHONMALLOC": "debug",
     }  # fmt: skip
-    assert run("-L -n", {**clean, "PYTHONPATH": str(evil)})[0] not in (0, 255)  # what it is kept from
+    # what it is kept from
+    assert run("-L -n", {**clean, "PYTHONPATH": str(evil)})[0] not in (0, 255)
     for words in PLAIN:
         assert run(words, hostile, "-I") == run(words, clean, "-I"), words
         assert run(words, hostile, "-I")[0] in (0, 255)
 
 
 @pytest.mark.parametrize("program", ["save", "embedded"])
-def test_files_of_rules_are_their_owners_alone_whatever_the_umask(program: str, tmp_path: Path) -> None:
+def test_files_of_rules_are_their_owners_alone_whatever_the_umask(
+    program: str, tmp_path: Path
+) -> None:
     path = tmp_path / "rules"
     before = os.umask(0)
     try:

@@ -60,7 +60,10 @@ def run(words: str) -> tuple[int, str, str]:
 
 # (options, what is left: each service's port or mark with its servers' last bytes)
 ROWS: list[tuple[str, dict[str, list[str]]]] = [
-    ("-s rr", {"10.0.0.1:80": ["10.0.1.1:80", "10.0.1.2:80"], "fd00::1:80": ["fd00::11:80"], "5": []}),
+    (
+        "-s rr",
+        {"10.0.0.1:80": ["10.0.1.1:80", "10.0.1.2:80"], "fd00::1:80": ["fd00::11:80"], "5": []},
+    ),
     ("-s sed", {}),  # a scheduler that nobody uses
     ("-r 10.0.1.1", {"10.0.0.1:80": ["10.0.1.1:80"], "10.0.0.1:81": ["10.0.1.1:8080"]}),
     ("-r 10.0.1.1:8080", {"10.0.0.1:81": ["10.0.1.1:8080"]}),
@@ -85,16 +88,29 @@ def place(of: dict[str, Any]) -> str:
 def test_rows(options: str, left: dict[str, list[str]]) -> None:
     status, stdout, stderr = run(f"-L -n --json {options}")
     assert (status, stderr) == (0, "")
-    assert {place(row): [place(each) for each in row["servers"]] for row in json.loads(stdout)["services"]} == left
+    assert {
+        place(row): [place(each) for each in row["servers"]]
+        for row in json.loads(stdout)["services"]
+    } == left
 
 
-@pytest.mark.parametrize("how", ["", "--stats", "--rate", "--thresholds", "--persistent-conn", "--tun-info", "--nosort"])
+@pytest.mark.parametrize(
+    "how", ["", "--stats", "--rate", "--thresholds", "--persistent-conn", "--tun-info", "--nosort"]
+)
 @pytest.mark.parametrize(("options", "left"), ROWS)
 def test_it_combines_with_every_view(options: str, left: dict[str, list[str]], how: str) -> None:
     status, stdout, stderr = run(f"-L -n {options} {how}")
     assert (status, stderr) == (0, "")
-    shown = [line.split()[1].replace("[", "").replace("]", "") for line in stdout.splitlines() if line[:5] != "  -> "]
-    servers = [line.split()[1].replace("[", "").replace("]", "") for line in stdout.splitlines() if line[:5] == "  -> "]
+    shown = [
+        line.split()[1].replace("[", "").replace("]", "")
+        for line in stdout.splitlines()
+        if line[:5] != "  -> "
+    ]
+    servers = [
+        line.split()[1].replace("[", "").replace("]", "")
+        for line in stdout.splitlines()
+        if line[:5] == "  -> "
+    ]
     assert sorted(set(shown) - {"Virtual", "LocalAddress:Port"}) == sorted(left)
     assert sorted(servers[1:]) == sorted(each for found in left.values() for each in found)
 
@@ -134,7 +150,10 @@ def test_connections(options: str, left: list[int]) -> None:
 KNOWN = " ".join(SCHEDULERS)
 FAULTS = [
     ("-L -s tats", f"no service has the scheduler `tats', and none of that name is known: {KNOWN}"),
-    ("-L -f 5 -s tats", f"no service has the scheduler `tats', and none of that name is known: {KNOWN}"),
+    (
+        "-L -f 5 -s tats",
+        f"no service has the scheduler `tats', and none of that name is known: {KNOWN}",
+    ),
     ("-L -r nowhere", "illegal real server address[:port] specified"),
     ("-L -r 10.0.1.1:sip", "illegal real server address[:port] specified"),
     ("-L -f 5 -r 10.0.1.1:sip", "illegal real server address[:port] specified"),
@@ -143,12 +162,18 @@ FAULTS = [
         "connections do not say which firewall mark chose them: give the address and port that the mark stands for",
     ),
     ("-L -c --client nowhere", "illegal client `nowhere': it is ADDRESS or ADDRESS/PREFIX-LENGTH"),
-    ("-L -c --client 10.0.0.1:80", "illegal client `10.0.0.1:80': it is ADDRESS or ADDRESS/PREFIX-LENGTH"),
+    (
+        "-L -c --client 10.0.0.1:80",
+        "illegal client `10.0.0.1:80': it is ADDRESS or ADDRESS/PREFIX-LENGTH",
+    ),
     ("-L -c --client=", "illegal client `': it is ADDRESS or ADDRESS/PREFIX-LENGTH"),
     ("-L -c --client 10.0.0.0/33", "illegal client `10.0.0.0/33': the prefix length is 0 to 32"),
     ("-L -c --client 10.0.0.0/", "illegal client `10.0.0.0/': the prefix length is 0 to 32"),
     ("-L -c --client ::/129", "illegal client `::/129': the prefix length is 0 to 128"),
-    ("-L -c --client 10.0.0.0/255.0.0.0", "illegal client `10.0.0.0/255.0.0.0': the prefix length is 0 to 32"),
+    (
+        "-L -c --client 10.0.0.0/255.0.0.0",
+        "illegal client `10.0.0.0/255.0.0.0': the prefix length is 0 to 32",
+    ),
 ]
 
 
@@ -184,7 +209,9 @@ def test_a_network_is_what_begins_with_its_bits(addr: bytes, other: bytes, lengt
     theirs = ip_network((addr, length), strict=False)
     ours = network(f"{ip_address(addr)}/{length}", FakeNames())
     for each in (addr, other, bytes(len(addr))):
-        assert ours.holds(AF_INET6 if len(each) == 16 else AF_INET, each) == (ip_address(each) in theirs)
+        assert ours.holds(AF_INET6 if len(each) == 16 else AF_INET, each) == (
+            ip_address(each) in theirs
+        )
 
 
 SERVERS = st.builds(
@@ -193,13 +220,24 @@ SERVERS = st.builds(
 )  # fmt: skip
 TABLES = st.lists(
     st.tuples(
-        st.builds(Service, st.just(AF_INET), fwmark=st.integers(1, 9), scheduler=st.sampled_from(["rr", "sh"])), st.lists(SERVERS)
+        st.builds(
+            Service,
+            st.just(AF_INET),
+            fwmark=st.integers(1, 9),
+            scheduler=st.sampled_from(["rr", "sh"]),
+        ),
+        st.lists(SERVERS),
     )
 )
 SELECTIONS = st.builds(
     Selection,
     scheduler=st.sampled_from(["", "rr"]),
-    server=st.one_of(st.none(), st.builds(Parsed, st.just(AF_INET), st.just(bytes([10, 0, 0, 1])), st.sampled_from([None, 80]))),
+    server=st.one_of(
+        st.none(),
+        st.builds(
+            Parsed, st.just(AF_INET), st.just(bytes([10, 0, 0, 1])), st.sampled_from([None, 80])
+        ),
+    ),
     empty=st.booleans(),
     quiesced=st.booleans(),
 )
@@ -212,4 +250,10 @@ def test_selecting_is_the_same_for_each_row_and_twice_is_once(
     rows = list(wanted.rows(table))
     assert rows == [row for each in table for row in wanted.rows([each])]
     assert list(wanted.rows(rows)) == rows
-    assert all(server in servers for service, found in rows for each, servers in table if each is service for server in found)
+    assert all(
+        server in servers
+        for service, found in rows
+        for each, servers in table
+        if each is service
+        for server in found
+    )

@@ -1,4 +1,6 @@
-"""What shells send and what they get: lines into words, quoting, live values of the kernel's file, of tables in files."""
+"""What shells send and what they get: lines into words, quoting, live values of the kernel's file,
+of tables in files.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,18 @@ from hypothesis import strategies as st
 
 from pyipvsadm import cli
 from pyipvsadm.completion import shells
-from pyipvsadm.model import AF_INET, AF_INET6, MASQ, ROUTE, SCTP, TCP, TUNNEL, UDP, Destination, Service
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    MASQ,
+    ROUTE,
+    SCTP,
+    TCP,
+    TUNNEL,
+    UDP,
+    Destination,
+    Service,
+)
 from tests.unit.test_procfs import kernel_text
 from tests.unit.worlds import FakeWorld, apply_all
 
@@ -103,7 +116,11 @@ def test_bash(left: str, right: str, piece: str, expected: list[str]) -> None:
 def test_zsh() -> None:
     assert asked("zsh", "3", "ipvsadm", "-D", "-t", "") == (
         0,
-        [".10.0.0.1\\:80:rr, 0 servers", ".10.0.0.1\\:443:wlc, 0 servers", ".[2001\\:db8\\:\\:1]\\:80:wlc, 1 server"],
+        [
+            ".10.0.0.1\\:80:rr, 0 servers",
+            ".10.0.0.1\\:443:wlc, 0 servers",
+            ".[2001\\:db8\\:\\:1]\\:80:wlc, 1 server",
+        ],
         "",
     )
     assert asked("zsh", "3", "ipvsadm", "-A", "-t", "10") == (0, ["+10.0.0.1\\:"], "")
@@ -120,7 +137,19 @@ def test_fish() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["", "bash", "bash a b", "bash a b c d", "zsh", "zsh x", "zsh 1.5 ipvsadm", "fish", "fish -- x", "tcsh 1 ipvsadm", "--help"],
+    [
+        "",
+        "bash",
+        "bash a b",
+        "bash a b c d",
+        "zsh",
+        "zsh x",
+        "zsh 1.5 ipvsadm",
+        "fish",
+        "fish -- x",
+        "tcsh 1 ipvsadm",
+        "--help",
+    ],
 )
 def test_questions_that_no_stub_asks_are_not_answered(words: str) -> None:
     assert asked(*words.split()) == (2, [], "")
@@ -141,7 +170,16 @@ def test_it_is_the_first_word_or_nothing() -> None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    for name in ("rules", "a b", "$(touch x)`y`;'", ".hidden", "line\nfeed", "b\u00e9", "back\\slash", "co:lon"):
+    for name in (
+        "rules",
+        "a b",
+        "$(touch x)`y`;'",
+        ".hidden",
+        "line\nfeed",
+        "b\u00e9",
+        "back\\slash",
+        "co:lon",
+    ):
         (tmp_path / name).touch()
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "table").touch()
@@ -158,7 +196,8 @@ def test_files_in_bash_are_quoted(home: Path) -> None:
     got = files(home, "bash", "ipvsadm-save -f ~/", "", "~/")
     assert "~/a\\ b" in got
     assert "~/etc/" in got
-    assert not any("hidden" in line or "feed" in line for line in got)  # a name with a line end cannot be said
+    # a name with a line end cannot be said
+    assert not any("hidden" in line or "feed" in line for line in got)
     # What bash makes of the words is the names again.
     done = subprocess.run(
         ["/bin/bash", "-c", f"printf '%s\\n' {' '.join(got)}"],
@@ -170,8 +209,14 @@ def test_files_in_bash_are_quoted(home: Path) -> None:
         check=True,
     )
     assert done.stderr == ""
-    expected = [f"{home}/{name}" for name in sorted([*os.listdir(home)]) if name[0] != "." and "\n" not in name]
-    assert done.stdout.splitlines() == [f"{path}/" if path.endswith("etc") else path for path in expected]
+    expected = [
+        f"{home}/{name}"
+        for name in sorted([*os.listdir(home)])
+        if name[0] != "." and "\n" not in name
+    ]
+    assert done.stdout.splitlines() == [
+        f"{path}/" if path.endswith("etc") else path for path in expected
+    ]
 
 
 def test_files_in_quotes_that_are_open(home: Path) -> None:
@@ -184,12 +229,16 @@ def test_files_in_zsh(home: Path) -> None:
     assert ".~/a\\\\ b" in got
     assert "+~/etc/" in got
     assert ".~/co\\:lon" in got
-    assert files(home, "zsh", "2", "ipvsadm-save", "-f", f"{home}/back") == [f".{home}/back\\\\slash"]
+    assert files(home, "zsh", "2", "ipvsadm-save", "-f", f"{home}/back") == [
+        f".{home}/back\\\\slash"
+    ]
 
 
 def test_files_in_fish(home: Path) -> None:
     assert files(home, "fish", "2", "ipvsadm-save", "-f", f"{home}/etc/") == [f"{home}/etc/table\t"]
-    assert files(home, "fish", "2", "ipvsadm", "--backend", f"memory:{home}/e") == [f"memory:{home}/etc/\t"]
+    assert files(home, "fish", "2", "ipvsadm", "--backend", f"memory:{home}/e") == [
+        f"memory:{home}/etc/\t"
+    ]
     assert files(home, "fish", "2", "ipvsadm-save", "-f", "/no/such/folder/") == []
     assert files(home, "fish", "2", "ipvsadm-save", "-f", "\0/") == []
 
@@ -200,7 +249,9 @@ def test_the_current_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_interfaces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "lo\t" in files(home, "fish", "4", "ipvsadm", "--start-daemon", "master", "--mcast-interface", "l")
+    assert "lo\t" in files(
+        home, "fish", "4", "ipvsadm", "--start-daemon", "master", "--mcast-interface", "l"
+    )
 
     def denied() -> None:
         raise OSError
@@ -212,7 +263,9 @@ def test_interfaces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- other network namespaces
 
 
-def test_what_is_asked_of_another_namespace_is_found_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_asked_of_another_namespace_is_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = f"memory:{tmp_path / 'table'}"
     assert cli.main(["--backend", table, "-A", "-t", "10.0.0.1:80"], FakeWorld()) == 0
     world = FakeWorld()
@@ -240,7 +293,10 @@ def test_a_table_in_a_file(tmp_path: Path) -> None:
     assert cli.main(["--backend", table, "-A", "-t", "10.0.0.1:80"], FakeWorld()) == 0
     assert services(FakeWorld(environ={"IPVSADM_BACKEND": table})) == ["10.0.0.1:80"]
     assert services(FakeWorld(), "--backend", table) == ["10.0.0.1:80"]
-    assert services(FakeWorld(environ={"IPVSADM_BACKEND": table}), "--backend", "memory:/no/such") == []
+    assert (
+        services(FakeWorld(environ={"IPVSADM_BACKEND": table}), "--backend", "memory:/no/such")
+        == []
+    )
 
 
 def test_tables_that_cannot_be_read_are_silent(tmp_path: Path) -> None:
@@ -248,7 +304,15 @@ def test_tables_that_cannot_be_read_are_silent(tmp_path: Path) -> None:
     damaged.write_text("what is this\n")
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)  # reading it would wait for ever
-    for spec in (f"memory:{damaged}", f"memory:{fifo}", f"memory:{tmp_path}", "memory:", "nonsense", "a\0b", "memory:\0"):
+    for spec in (
+        f"memory:{damaged}",
+        f"memory:{fifo}",
+        f"memory:{tmp_path}",
+        "memory:",
+        "nonsense",
+        "a\0b",
+        "memory:\0",
+    ):
         assert services(FakeWorld(environ={"IPVSADM_BACKEND": spec})) == []
     assert damaged.read_text() == "what is this\n"
 
@@ -268,7 +332,9 @@ TABLE = [
 ]
 
 
-def test_the_kernel_s_table_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_s_table_is_read_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "ip_vs"
     file.write_bytes(kernel_text(TABLE))
     assert shells.kernel_rows(str(file)) == TABLE
@@ -283,9 +349,16 @@ def test_without_the_module_the_kernel_has_no_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "odd", ["TCP  5A0000:0050 wlc  ", "TCP  [fd00:0001]:0050 wlc  ", "TCP  0A000001:0050 wlc  \n  -> 0A00:0050 Masq 1 0 0"]
+    "odd",
+    [
+        "TCP  5A0000:0050 wlc  ",
+        "TCP  [fd00:0001]:0050 wlc  ",
+        "TCP  0A000001:0050 wlc  \n  -> 0A00:0050 Masq 1 0 0",
+    ],
 )
-def test_an_address_of_another_length_is_none(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_of_another_length_is_none(
+    odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "ip_vs"
     file.write_bytes(b"one\ntwo\nthree\nTCP  0A000009:0050 wlc  \n" + odd.encode())
     monkeypatch.setattr(shells, "TABLE_FILE", str(file))

@@ -1,7 +1,9 @@
-"""Signals in the middle of whatever takes long, as a process: how it ends, what it says, what is left of the table.
+"""Signals in the middle of whatever takes long, as a process: how it ends, what it says, what is
+left of the table.
 
-The table is a file's, whose servers are busy and whose connections have no end. What a signal does between two messages to a
-kernel, and while a file is written, is in tests/kernel/test_faults.py; what it does to a terminal in test_terminal.py.
+The table is a file's, whose servers are busy and whose connections have no end. What a signal does
+between two messages to a kernel, and while a file is written, is in tests/kernel/test_faults.py;
+what it does to a terminal in test_terminal.py.
 """
 
 from __future__ import annotations
@@ -24,7 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 60.0
-INT, TERM, HUP, KILL, PIPE = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGPIPE
+INT, TERM, HUP, KILL, PIPE = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGKILL,
+    signal.SIGPIPE,
+)
 
 PLAY = """
 from pyipvsadm import cli; from pyipvsadm.backends import table_file as tablefile
@@ -44,8 +52,13 @@ class Busy(tablefile.FileTable):
 tablefile.FileTable = Busy
 cli.entry(cli.main)
 """
-TABLE = ("-A -f 1 -s rr", "-a -f 1 -r 10.0.0.2:0 -m -w 3", *(f"-A -f {mark} -s wlc" for mark in range(2, 6000)))
-FED = b"-A -f 7000\n" * (1 << 18)  # more than a pipe holds: when all is taken, reading is on its way
+TABLE = (
+    "-A -f 1 -s rr",
+    "-a -f 1 -r 10.0.0.2:0 -m -w 3",
+    *(f"-A -f {mark} -s wlc" for mark in range(2, 6000)),
+)
+# more than a pipe holds: when all is taken, reading is on its way
+FED = b"-A -f 7000\n" * (1 << 18)
 UNDO = "ipvsadm --backend memory:{} -e -f 1 -r 10.0.0.2:0 --keep -w 3\n"
 
 
@@ -64,7 +77,11 @@ class Running:
         assert self.child.stdin
         assert self.child.stdout
         assert self.child.stderr
-        self.input, self.output, self.errors = self.child.stdin, self.child.stdout, self.child.stderr
+        self.input, self.output, self.errors = (
+            self.child.stdin,
+            self.child.stdout,
+            self.child.stderr,
+        )
         fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, 4096)  # a page: a listing does not fit into it
         self.said = {self.output: b"", self.errors: b""}
 
@@ -134,9 +151,12 @@ def test_what_changes_nothing_yet_ends_silently_by_the_signal(
 
 
 @pytest.mark.parametrize(
-    ("words", "fed", "word"), [*LONG, pytest.param("-d -f 1 -r 10.0.0.2 --drain", b"", b"left", id="draining")]
+    ("words", "fed", "word"),
+    [*LONG, pytest.param("-d -f 1 -r 10.0.0.2 --drain", b"", b"left", id="draining")],
 )
-def test_an_interrupt_that_the_caller_ignores_stays_ignored(words: str, fed: bytes, word: bytes, path: Path) -> None:
+def test_an_interrupt_that_the_caller_ignores_stays_ignored(
+    words: str, fed: bytes, word: bytes, path: Path
+) -> None:
     run = Running(path, words, ignored=(INT,))
     run.feed(fed)
     run.until(word)
@@ -160,7 +180,9 @@ def test_a_restore_that_ignores_the_interrupt_is_done(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "fed", "word"), [row for row in LONG if not row.values[1]])
-def test_where_the_reader_has_gone_it_ends_silently(words: str, fed: bytes, word: bytes, path: Path) -> None:
+def test_where_the_reader_has_gone_it_ends_silently(
+    words: str, fed: bytes, word: bytes, path: Path
+) -> None:
     run = Running(path, words)
     run.feed(fed)
     run.until(word)

@@ -1,7 +1,8 @@
-"""The order of services and of real servers: the reference's wherever that is one, numeric elsewhere, stable always.
+"""The order of services and of real servers: the reference's wherever that is one, numeric
+elsewhere, stable always.
 
-Held against a transcription of the reference's comparisons (libipvs.c: ipvs_cmp_services, ipvs_cmp_dests), which subtract
-32-bit numbers and look at the sign of what is left.
+Held against a transcription of the reference's comparisons (libipvs.c: ipvs_cmp_services,
+ipvs_cmp_dests), which subtract 32-bit numbers and look at the sign of what is left.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def words(addr: bytes) -> list[int]:
 
 
 def compare_addresses(family: int, one: bytes, other: bytes) -> int:
-    for left, right in list(zip(words(one), words(other), strict=True))[: 4 if family == AF_INET6 else 1]:
+    for left, right in list(zip(words(one), words(other), strict=True))[
+        : 4 if family == AF_INET6 else 1
+    ]:
         if difference(left, right):
             return difference(left, right)
     return 0
@@ -69,7 +72,8 @@ LISTED: dict[str, list[int]] = {
     "all of the upper half": [0x80000000, 0xC0000000, 0xFFFFFFFF],
     "around the middle": [0x7FFFFFFF, 0x80000000],
     "across zero": [0xFFFFFFFF, 0, 1],
-    "192.168 before 10": [0xC0A80001, 0x0A000001],  # 10.0.0.1 is less than half a circle after 192.168.0.1
+    # 10.0.0.1 is less than half a circle after 192.168.0.1
+    "192.168 before 10": [0xC0A80001, 0x0A000001],
     "10 before 127": [0x0A000001, 0x7F000001],
     "224 before 10 and 70": [0xE0000001, 0x0A000001, 0x46000001],
     "just under half the circle": [0x80000001, 0],
@@ -138,7 +142,10 @@ def test_ipv6_goes_word_by_word() -> None:
 def test_servers_of_both_families() -> None:
     # The first words are compared; where they are the same, an IPv4 address has zeros after it.
     four = ipv4(0x20010DB8)
-    low, high = Destination(AF_INET6, ipv6(0x20010DB7, 9, 9, 9), 80), Destination(AF_INET6, ipv6(0x20010DB8, 0, 0, 1), 80)
+    low, high = (
+        Destination(AF_INET6, ipv6(0x20010DB7, 9, 9, 9), 80),
+        Destination(AF_INET6, ipv6(0x20010DB8, 0, 0, 1), 80),
+    )
     for given_in in permutations([four, low, high]):
         assert sorting.destinations(list(given_in)) == [low, four, high]
 
@@ -167,7 +174,10 @@ def test_marks_are_on_a_circle_too() -> None:
 
 
 def test_equals_stay_as_they_came() -> None:
-    found = [Destination(AF_INET, bytes([10, 0, 0, last]), 80, weight=at) for at, last in enumerate((2, 1, 2, 1, 2))]
+    found = [
+        Destination(AF_INET, bytes([10, 0, 0, last]), 80, weight=at)
+        for at, last in enumerate((2, 1, 2, 1, 2))
+    ]
     assert [d.weight for d in sorting.destinations(found)] == [1, 3, 0, 2, 4]
 
 
@@ -176,10 +186,14 @@ def test_equals_stay_as_they_came() -> None:
 
 def near(start: int) -> st.SearchStrategy[int]:
     """Numbers on less than half of the circle from start on."""
-    return st.one_of(st.integers(0, 3), st.integers(0, CIRCLE // 2 - 1)).map(lambda ahead: (start + ahead) % CIRCLE)
+    return st.one_of(st.integers(0, 3), st.integers(0, CIRCLE // 2 - 1)).map(
+        lambda ahead: (start + ahead) % CIRCLE
+    )
 
 
-STARTS = st.one_of(st.sampled_from([0, CIRCLE // 2, CIRCLE - 1, 0xC0A80000]), st.integers(0, CIRCLE - 1))
+STARTS = st.one_of(
+    st.sampled_from([0, CIRCLE // 2, CIRCLE - 1, 0xC0A80000]), st.integers(0, CIRCLE - 1)
+)
 
 
 @st.composite
@@ -193,7 +207,8 @@ def some_servers(draw: st.DrawFn) -> list[Destination]:
             found.append(Destination(AF_INET6, addr, draw(st.integers(0, 65535))))
         else:
             found.append(ipv4(draw(words[0]), draw(st.integers(0, 65535))))
-    # An IPv4 and an IPv6 address that begin alike: 1.31 compares them one way by ports and the other by the words that follow.
+    # An IPv4 and an IPv6 address that begin alike: 1.31 compares them one way by ports and the
+    # other by the words that follow.
     firsts = {words_of(d)[0] for d in found if d.af == AF_INET6}
     return [d for d in found if d.af == AF_INET6 or words_of(d)[0] not in firsts]
 
@@ -219,7 +234,11 @@ def some_services(draw: st.DrawFn) -> list[Service]:
             found.append(Service(family, fwmark=mark))
             continue
         addr = ipv6(*(draw(part) for part in parts)) if family == AF_INET6 else ipv6(draw(parts[0]))
-        found.append(Service(family, draw(st.sampled_from([TCP, UDP, SCTP])), addr, draw(st.integers(0, 65535))))
+        found.append(
+            Service(
+                family, draw(st.sampled_from([TCP, UDP, SCTP])), addr, draw(st.integers(0, 65535))
+            )
+        )
     # No mark is mark 0: it must lie on the same half.
     high = [service.fwmark for service in found if service.fwmark >= CIRCLE // 2]
     low = [service.fwmark for service in found if service.fwmark < CIRCLE // 2]
@@ -235,9 +254,13 @@ def test_services_as_the_reference_has_them(found: list[Service]) -> None:
 
 @given(st.lists(st.integers(0, CIRCLE - 1), unique=True, max_size=8))
 def test_any_addresses_have_one_order(found: list[int]) -> None:
-    """However they came, and it is numeric from some address on around the circle, from the least where that is no order."""
+    """However they came, and it is numeric from some address on around the circle, from the least
+    where that is no order.
+    """
     listed = numbers(sorting.destinations([ipv4(number) for number in found]))
-    assert listed == numbers(sorting.destinations([ipv4(number) for number in sorted(found, reverse=True)]))
+    assert listed == numbers(
+        sorting.destinations([ipv4(number) for number in sorted(found, reverse=True)])
+    )
     ring = sorted(found)
     at = ring.index(listed[0]) if ring else 0
     assert listed == ring[at:] + ring[:at]

@@ -1,4 +1,6 @@
-"""The terminal: keys from bytes, and --watch as a process on a pseudo-terminal that is as it was at every end."""
+"""The terminal: keys from bytes, and --watch as a process on a pseudo-terminal that is as it was at
+every end.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 30.0  # seconds, for a machine that is busy
-MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # by `make coverage`
+# by `make coverage`
+MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 # What a shell does for a job: the terminal at its output becomes the session's own.
 OWN_TERMINAL = """\
@@ -58,7 +61,10 @@ def test_keys(data: bytes, found: list[str], rest: bytes) -> None:
     assert keys(data) == (found, rest)
 
 
-@given(st.lists(st.sampled_from([data for data, _, rest in KEYS if not rest and len(data) < 20])), st.data())
+@given(
+    st.lists(st.sampled_from([data for data, _, rest in KEYS if not rest and len(data) < 20])),
+    st.data(),
+)
 def test_keys_come_in_pieces(parts: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(parts)
     found: list[str] = []
@@ -73,7 +79,9 @@ def test_keys_come_in_pieces(parts: list[bytes], data: st.DataObject) -> None:
 
 
 class Session:
-    """`ipvsadm --backend memory:FILE -L -n --watch=1` at a terminal of its own; `seen` is all it wrote."""
+    """`ipvsadm --backend memory:FILE -L -n --watch=1` at a terminal of its own; `seen` is all it
+    wrote.
+    """
 
     def __init__(self, table: Path, stdin: int | None = None) -> None:
         self.table = f"memory:{table}"
@@ -82,11 +90,28 @@ class Session:
         self.before = termios.tcgetattr(self.slave)
         self.seen = b""
         self.child = subprocess.Popen(
-            [sys.executable, "-c", OWN_TERMINAL, "-m", "pyipvsadm", "--backend", self.table, "-L", "-n", "--watch=1"],
+            [
+                sys.executable,
+                "-c",
+                OWN_TERMINAL,
+                "-m",
+                "pyipvsadm",
+                "--backend",
+                self.table,
+                "-L",
+                "-n",
+                "--watch=1",
+            ],
             stdin=self.slave if stdin is None else stdin,
             stdout=self.slave,
             stderr=self.slave,
-            env={"TERM": "xterm", "LANG": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), **MEASURED},
+            env={
+                "TERM": "xterm",
+                "LANG": "C.UTF-8",
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": os.getcwd(),
+                **MEASURED,
+            },
             start_new_session=True,
         )
 
@@ -97,10 +122,16 @@ class Session:
         os.write(self.master, text)
 
     def change(self, words: str) -> None:
-        subprocess.run([sys.executable, "-m", "pyipvsadm", "--backend", self.table, *words.split()], check=True, timeout=PATIENCE)
+        subprocess.run(
+            [sys.executable, "-m", "pyipvsadm", "--backend", self.table, *words.split()],
+            check=True,
+            timeout=PATIENCE,
+        )
 
     def wait_for(self, text: str, count: int = 1) -> bytes:
-        """Wait until text was written `count` times more than it was so far; what was written meanwhile."""
+        """Wait until text was written `count` times more than it was so far; what was written
+        meanwhile.
+        """
         start = len(self.seen)
         self._until(lambda: self.seen.count(text.encode(), start) >= count, text)
         return self.seen[start:]
@@ -114,7 +145,9 @@ class Session:
     def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, f"waited for {what}; the last it wrote: {self.seen[-2000:]!r}"
+            assert time.monotonic() < deadline, (
+                f"waited for {what}; the last it wrote: {self.seen[-2000:]!r}"
+            )
             self._read(0.05)
 
     def _read(self, seconds: float) -> None:
@@ -143,7 +176,9 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 def as_before(session: Session) -> bool:
-    """Whether the screen was entered once and left once, at the end, and the terminal's modes are those of the start."""
+    """Whether the screen was entered once and left once, at the end, and the terminal's modes are
+    those of the start.
+    """
     seen = session.seen.decode()
     return (
         seen.startswith(ENTER)

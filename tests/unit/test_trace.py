@@ -1,4 +1,6 @@
-"""Netlink messages in words: requests and replies line by line, and bytes that are damaged or are nothing."""
+"""Netlink messages in words: requests and replies line by line, and bytes that are damaged or are
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,12 @@ def u32(value: int) -> str:
 
 
 def sent(change: Change, flags: int = REQUEST_ACK) -> list[str]:
-    return list(describe("sent", messages.pack_message(FAMILY, change.op, flags, 7, codec.Encoder().payload(change))))
+    return list(
+        describe(
+            "sent",
+            messages.pack_message(FAMILY, change.op, flags, 7, codec.Encoder().payload(change)),
+        )
+    )
 
 
 def test_a_service() -> None:
@@ -120,7 +127,9 @@ def test_nothing_but_a_command() -> None:
 
 
 def test_many_messages_in_one_datagram() -> None:
-    both = messages.pack_message(FAMILY, model.FLUSH, 1, 1, b"") + messages.pack_message(FAMILY, model.ZERO, 5, 2, b"")
+    both = messages.pack_message(FAMILY, model.FLUSH, 1, 1, b"") + messages.pack_message(
+        FAMILY, model.ZERO, 5, 2, b""
+    )
     assert list(describe("sent", both)) == [
         "netlink sent seq=1 FLUSH family=27 flags=REQUEST",
         "netlink sent seq=2 ZERO family=27 flags=REQUEST|ACK",
@@ -140,7 +149,9 @@ def test_many_messages_in_one_datagram() -> None:
 )
 def test_flags(direction: str, flags: int, shown: str) -> None:
     data = messages.pack_message(FAMILY, model.GET_SERVICE, flags, 3, b"")
-    assert list(describe(direction, data)) == [f"netlink {direction} seq=3 GET_SERVICE family=27 flags={shown}"]
+    assert list(describe(direction, data)) == [
+        f"netlink {direction} seq=3 GET_SERVICE family=27 flags={shown}"
+    ]
 
 
 def reply(kind: int, body: bytes, seq: int = 7) -> bytes:
@@ -151,7 +162,11 @@ def reply(kind: int, body: bytes, seq: int = 7) -> bytes:
     ("kind", "body", "line"),
     [
         (messages.NLMSG_ERROR, struct.pack("=i", 0), "ACK"),
-        (messages.NLMSG_ERROR, struct.pack("=i", -errno.EEXIST) + bytes(16), "ERROR 17 (File exists)"),
+        (
+            messages.NLMSG_ERROR,
+            struct.pack("=i", -errno.EEXIST) + bytes(16),
+            "ERROR 17 (File exists)",
+        ),
         (messages.NLMSG_ERROR, struct.pack("=i", -errno.ESRCH), "ERROR 3 (No such process)"),
         (messages.NLMSG_ERROR, struct.pack("=i", -5000), "ERROR 4095 (Unknown error 4095)"),
         (messages.NLMSG_ERROR, struct.pack("=i", -(2**31)), "ERROR 4095 (Unknown error 4095)"),
@@ -169,9 +184,16 @@ def nest(kind: int, *inner: bytes) -> bytes:
 
 
 def test_statistics() -> None:
-    narrow = [messages.pack_attribute(kind, struct.pack("=Q" if kind in (4, 5) else "=I", kind * 10)) for kind in range(1, 11)]
+    narrow = [
+        messages.pack_attribute(kind, struct.pack("=Q" if kind in (4, 5) else "=I", kind * 10))
+        for kind in range(1, 11)
+    ]
     # On some machines every 64-bit value has an empty PAD before it.
-    wide = [messages.pack_attribute(11, b"") + messages.pack_attribute(kind, struct.pack("=Q", kind << 40)) for kind in (1, 10)]
+    wide = [
+        messages.pack_attribute(11, b"")
+        + messages.pack_attribute(kind, struct.pack("=Q", kind << 40))
+        for kind in (1, 10)
+    ]
     body = nest(codec.SERVICE, nest(codec.SVC_STATS, *narrow), nest(codec.SVC_STATS64, *wide))
     body += nest(
         codec.DEST,
@@ -179,7 +201,9 @@ def test_statistics() -> None:
         nest(codec.DEST_STATS64),
         nest(codec.DEST_STATS),
     )
-    assert list(describe("received", messages.pack_message(FAMILY, model.NEW_SERVICE, 2, 9, body))) == [
+    assert list(
+        describe("received", messages.pack_message(FAMILY, model.NEW_SERVICE, 2, 9, body))
+    ) == [
         "netlink received seq=9 NEW_SERVICE family=27 flags=MULTI",
         "  SERVICE",
         "    STATS",
@@ -206,7 +230,10 @@ def test_statistics() -> None:
 
 def test_connections_of_a_server() -> None:
     counts = [(codec.DEST_ACTIVE_CONNS, 1), (codec.DEST_INACT_CONNS, 2)]
-    body = nest(codec.DEST, *(messages.pack_attribute(kind, struct.pack("=I", value)) for kind, value in counts))
+    body = nest(
+        codec.DEST,
+        *(messages.pack_attribute(kind, struct.pack("=I", value)) for kind, value in counts),
+    )
     assert list(describe("received", messages.pack_message(FAMILY, NEW_DEST, 2, 9, body)))[1:] == [
         "  DEST",
         "    ACTIVE_CONNS 1",
@@ -215,8 +242,12 @@ def test_connections_of_a_server() -> None:
 
 
 def test_info_has_attributes_of_its_own() -> None:
-    body = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(2, struct.pack("=I", 4096))
-    assert list(describe("received", messages.pack_message(FAMILY, model.SET_INFO, 0, 1, body))) == [
+    body = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(
+        2, struct.pack("=I", 4096)
+    )
+    assert list(
+        describe("received", messages.pack_message(FAMILY, model.SET_INFO, 0, 1, body))
+    ) == [
         "netlink received seq=1 SET_INFO family=27 flags=0",
         f"  VERSION {u32(0x010201)}",
         "  CONN_TAB_SIZE 4096",
@@ -228,9 +259,9 @@ def test_the_controller() -> None:
         "netlink sent seq=1 controller family=16 flags=REQUEST",
         "  FAMILY_NAME 'IPVS'",
     ]
-    body = messages.pack_attribute(messages.CTRL_ATTR_FAMILY_ID, struct.pack("=H", FAMILY)) + messages.pack_attribute(
-        3, struct.pack("=I", 1)
-    )
+    body = messages.pack_attribute(
+        messages.CTRL_ATTR_FAMILY_ID, struct.pack("=H", FAMILY)
+    ) + messages.pack_attribute(3, struct.pack("=I", 1))
     assert list(describe("received", messages.pack_message(16, 1, 0, 1, body)))[1:] == [
         "  FAMILY_ID 27",
         f"  attribute 3 {u32(1)}",
@@ -238,7 +269,9 @@ def test_the_controller() -> None:
 
 
 def test_what_has_no_name() -> None:
-    body = nest(codec.SERVICE, messages.pack_attribute(99, b"\1\2\3\4\5")) + messages.pack_attribute(77, b"")
+    body = nest(
+        codec.SERVICE, messages.pack_attribute(99, b"\1\2\3\4\5")
+    ) + messages.pack_attribute(77, b"")
     assert list(describe("received", messages.pack_message(FAMILY, 42, 0, 1, body))) == [
         "netlink received seq=1 42 family=27 flags=0",
         "  SERVICE",
@@ -260,7 +293,10 @@ def test_what_has_no_name() -> None:
 )
 def test_names_cannot_steer_the_terminal(name: bytes, shown: str) -> None:
     body = nest(codec.SERVICE, messages.pack_attribute(codec.SVC_SCHED_NAME, name))
-    assert list(describe("sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, body)))[2] == f"    SCHED_NAME {shown}"
+    assert (
+        list(describe("sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, body)))[2]
+        == f"    SCHED_NAME {shown}"
+    )
 
 
 def test_numbers_of_other_sizes() -> None:
@@ -269,12 +305,20 @@ def test_numbers_of_other_sizes() -> None:
         messages.pack_attribute(codec.SVC_FWMARK, b"\xff" * 9),
         messages.pack_attribute(codec.SVC_AF, b"\5"),
     ]
-    lines = list(describe("sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, nest(codec.SERVICE, *sizes))))
+    lines = list(
+        describe(
+            "sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, nest(codec.SERVICE, *sizes))
+        )
+    )
     assert lines[2:] == ["    TIMEOUT 0", "    FWMARK ffffffff ffffffff ff", "    AF 5"]
 
 
 WHOLE = messages.pack_message(
-    FAMILY, NEW_SERVICE, REQUEST_ACK, 7, codec.Encoder().payload(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80)))
+    FAMILY,
+    NEW_SERVICE,
+    REQUEST_ACK,
+    7,
+    codec.Encoder().payload(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80))),
 )
 
 
@@ -282,7 +326,10 @@ WHOLE = messages.pack_message(
     ("data", "lines"),
     [
         (b"\1\2\3", ["netlink received: a message header cut after 3 bytes: 010203"]),
-        (WHOLE[:4] + b"\0", ["netlink received: a message header cut after 5 bytes: " + WHOLE[:4].hex() + " 00"]),
+        (
+            WHOLE[:4] + b"\0",
+            ["netlink received: a message header cut after 5 bytes: " + WHOLE[:4].hex() + " 00"],
+        ),
         (reply(messages.NLMSG_ERROR, b"\1"), None),
         (reply(FAMILY, b""), None),
         (reply(FAMILY, b"\1"), None),
@@ -297,7 +344,13 @@ def test_what_cannot_be_read_is_shown_in_hexadecimal(data: bytes, lines: list[st
 
 @given(st.binary(max_size=200), st.sampled_from(["sent", "received"]))
 @example(
-    messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, nest(codec.SERVICE, messages.pack_attribute(codec.SVC_AF, bytes(60000)))),
+    messages.pack_message(
+        FAMILY,
+        NEW_SERVICE,
+        0,
+        1,
+        nest(codec.SERVICE, messages.pack_attribute(codec.SVC_AF, bytes(60000))),
+    ),
     "sent",
 )
 def test_any_bytes_are_shown(data: bytes, direction: str) -> None:

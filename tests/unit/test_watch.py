@@ -1,4 +1,6 @@
-"""The loop of --watch in a world without a terminal or a clock, and what it writes where there is none."""
+"""The loop of --watch in a world without a terminal or a clock, and what it writes where there is
+none.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
     return (cli.main(words.split(), world), *world.take())
 
 
-def watched(words: str, *steps: list[str] | Callable[[], object] | None, world: FakeWorld | None = None) -> list[str]:
+def watched(
+    words: str, *steps: list[str] | Callable[[], object] | None, world: FakeWorld | None = None
+) -> list[str]:
     world = world or world_with_rules(environ=TERMINAL, shows=(80, 12))
     screen = world.screen = FakeScreen(world, list(steps))
     assert run(world, words) == (0, "", "")
@@ -107,12 +111,18 @@ def test_the_window_is_measured_at_each_drawing() -> None:
 
 
 def test_a_service_that_is_not_there_at_the_start_is_an_error() -> None:
-    assert run(world_with_rules(environ=TERMINAL, shows=(80, 12)), "-L -t 10.9.9.9:80 --watch") == (1, "", "No such service\n")
+    assert run(world_with_rules(environ=TERMINAL, shows=(80, 12)), "-L -t 10.9.9.9:80 --watch") == (
+        1,
+        "",
+        "No such service\n",
+    )
 
 
 def test_a_named_service_that_vanishes_is_told() -> None:
     world = world_with_rules(environ=TERMINAL, shows=(80, 12))
-    frames = watched("-L -n --watch -t 10.0.0.1:80", lambda: apply_all(world.table, ("-C",)), ["q"], world=world)
+    frames = watched(
+        "-L -n --watch -t 10.0.0.1:80", lambda: apply_all(world.table, ("-C",)), ["q"], world=world
+    )
     assert "No such service; trying again" in frames[1]
 
 
@@ -139,7 +149,9 @@ def test_names_are_looked_up_once() -> None:
 
 def test_remembered_names_are_those_asked_for() -> None:
     names = Remembered(FakeNames({"six": (AF_INET6, bytes(16))}))
-    assert names.host_names([(AF_INET6, bytes(16)), (AF_INET, bytes(4))]) == {(AF_INET6, bytes(16)): "six"}
+    assert names.host_names([(AF_INET6, bytes(16)), (AF_INET, bytes(4))]) == {
+        (AF_INET6, bytes(16)): "six"
+    }
     assert names.host_names([(AF_INET, bytes(4))]) == {}
     assert (names.port_name(80, TCP), names.port_name(80, TCP)) == (None, None)
 
@@ -153,7 +165,9 @@ def test_not_all_names_are_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) 
     assert len(names._hosts) <= 4
 
 
-@pytest.mark.parametrize("words", ["-L --watch", "-L --watch --pretty", "-L --watch --json", "-L --watch --stats"])
+@pytest.mark.parametrize(
+    "words", ["-L --watch", "-L --watch --pretty", "-L --watch --json", "-L --watch --stats"]
+)
 @pytest.mark.parametrize("environ", [TERMINAL, {}])
 def test_watching_for_ever_takes_no_more_memory(words: str, environ: dict[str, str]) -> None:
     """As a program it runs without a collector of cycles (cli.entry)."""
@@ -219,7 +233,10 @@ def test_a_block_that_cannot_be_read_is_told_and_the_next_is_tried() -> None:
         return end(now)
 
     world.meanwhile = trouble
-    assert run(world, "-L -n --watch -t 10.0.0.1:80")[1:] == (f"{CLASSIC.partition(chr(10))[2]}\f" * 2, "no IPVS\n")
+    assert run(world, "-L -n --watch -t 10.0.0.1:80")[1:] == (
+        f"{CLASSIC.partition(chr(10))[2]}\f" * 2,
+        "no IPVS\n",
+    )
 
 
 def test_as_json_it_writes_a_document_a_line() -> None:
@@ -246,11 +263,23 @@ def test_blocks_of_the_pretty_listing() -> None:
         ("-L --watch=3601", "illegal watch specified: `3601' is no number from 1 to 3600"),
         ("-L --watch=0.5", "illegal watch specified: `0.5' is no number from 1 to 3600"),
         ("-L --watch=x", "illegal watch specified: `x' is no number from 1 to 3600"),
-        ("-L --watch -c", "The option 'watch' conflicts with the 'connection' option in the 'list' command"),
-        ("-L --watch --timeout", "The option 'watch' conflicts with the 'timeout' option in the 'list' command"),
-        ("-L --pretty --json", "The option 'pretty' conflicts with the 'json' option in the 'list' command"),
+        (
+            "-L --watch -c",
+            "The option 'watch' conflicts with the 'connection' option in the 'list' command",
+        ),
+        (
+            "-L --watch --timeout",
+            "The option 'watch' conflicts with the 'timeout' option in the 'list' command",
+        ),
+        (
+            "-L --pretty --json",
+            "The option 'pretty' conflicts with the 'json' option in the 'list' command",
+        ),
         ("-L --sort-by rate", "You need to supply the 'watch' option for the 'sort-by' option"),
-        ("-L --watch --sort-by size", "illegal sort-by specified: it is connections or rate or weight"),
+        (
+            "-L --watch --sort-by size",
+            "illegal sort-by specified: it is connections or rate or weight",
+        ),
         ("-S --watch", "Illegal 'watch' option with the 'save' command"),
         ("-C --pretty", "Illegal 'pretty' option with the 'flush' command"),
     ],

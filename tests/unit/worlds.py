@@ -1,4 +1,6 @@
-"""A world without streams: what was written is kept, what is read is given, names come from dictionaries."""
+"""A world without streams: what was written is kept, what is read is given, names come from
+dictionaries.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,18 @@ def overview(text: bytes, services: Iterable[Service]) -> Overview:
         if s.fwmark or s.af != AF_INET or s.flags & ~HASHED:
             found.others.append(s)
         else:
-            found.plain.append((s.protocol.to_bytes(2, byteorder), s.addr, s.port.to_bytes(2, "big")))
+            found.plain.append(
+                (s.protocol.to_bytes(2, byteorder), s.addr, s.port.to_bytes(2, "big"))
+            )
     return found
 
 
 class FakeNames(Resolver):
     """A resolver that knows these hosts and services, and no others."""
 
-    def __init__(self, hosts: Mapping[str, tuple[int, bytes]] = {}, ports: Mapping[tuple[str, int], int] = {}) -> None:
+    def __init__(
+        self, hosts: Mapping[str, tuple[int, bytes]] = {}, ports: Mapping[tuple[str, int], int] = {}
+    ) -> None:
         self.hosts = hosts
         self.ports = ports
 
@@ -45,7 +51,14 @@ class FakeNames(Resolver):
         return self.ports.get((name, protocol))
 
     def port_name(self, port: int, protocol: int) -> str | None:
-        return next((name for (name, kind), number in self.ports.items() if (number, kind) == (port, protocol)), None)
+        return next(
+            (
+                name
+                for (name, kind), number in self.ports.items()
+                if (number, kind) == (port, protocol)
+            ),
+            None,
+        )
 
     def host_name(self, family: int, addr: bytes) -> str | None:
         return next((name for name, found in self.hosts.items() if found == (family, addr)), None)
@@ -81,7 +94,8 @@ class FakeWorld(World):
         self.places: list[str] = []  # network namespaces entered, "" for coming back
         self.stdout = ""
         self.stderr = ""
-        # The clock, and what happens while it runs: meanwhile is called with the time after each wait, and gives a signal or 0.
+        # The clock, and what happens while it runs: meanwhile is called with the time after each
+        # wait, and gives a signal or 0.
         self.now = 0.0
         self.meanwhile: Callable[[float], int] = lambda _: 0
         self.holds_signals = False
@@ -155,9 +169,13 @@ class FakeWorld(World):
 
 
 class FakeScreen(Screen):
-    """Plays what the user does: at each wait for keys a step, which may be keys, nothing (the time is up), or a change."""
+    """Plays what the user does: at each wait for keys a step, which may be keys, nothing (the time
+    is up), or a change.
+    """
 
-    def __init__(self, world: FakeWorld, steps: list[list[str] | Callable[[], object] | None]) -> None:
+    def __init__(
+        self, world: FakeWorld, steps: list[list[str] | Callable[[], object] | None]
+    ) -> None:
         self.world = world
         self.steps = steps
         self.frames: list[str] = []
@@ -179,7 +197,9 @@ class FullWorld(FakeWorld):
     """Standard output takes nothing."""
 
     def out(self, data: str) -> None:
-        raise Failed(f"cannot write to standard output: No space left on device ({len(data)} characters)")
+        raise Failed(
+            f"cannot write to standard output: No space left on device ({len(data)} characters)"
+        )
 
 
 def lines(*rows: str) -> str:

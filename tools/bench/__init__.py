@@ -1,1 +1,3 @@
-"""The measurements behind `make bench`: our ipvsadm and the reference side by side, on two kernels and outside them."""
+"""The measurements behind `make bench`: our ipvsadm and the reference side by side, on two kernels
+and outside them.
+"""

@@ -1,4 +1,5 @@
-"""All measurements, or some: `python -m tools.bench [OPTIONS]`, a table on standard output, JSON in .lab/bench.json.
+"""All measurements, or some: `python -m tools.bench [OPTIONS]`, a table on standard output, JSON in
+.lab/bench.json.
 
 Ends with 1 when the two tools differ or a guest fails; a bar that is missed is marked, and no more.
 """
@@ -31,17 +32,29 @@ class GuestError(RuntimeError):
 def machine() -> dict[str, Any]:
     """The machine's kind, not its name."""
     text = Path("/proc/cpuinfo").read_text()
-    models = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-    return {"processors": os.cpu_count(), "model": models[0] if models else "?", "system": platform.machine()}
+    models = [
+        line.partition(":")[2].strip()
+        for line in text.splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "processors": os.cpu_count(),
+        "model": models[0] if models else "?",
+        "system": platform.machine(),
+    }
 
 
 def in_u(words: list[str], timeout: float) -> dict[str, Any]:
-    """The work in the user-mode guest, whose results come through the one folder that it can write."""
+    """The work in the user-mode guest, whose results come through the one folder that it can
+    write.
+    """
     installed()
     place = boot.LAB / "bench" / "u.json"
     place.unlink(missing_ok=True)
     command = shlex.join([PYTHON, "-m", "tools.bench.work", str(place), *words])
-    left = boot.boot(boot.Task(name="bench-u", command=command, memory="4G", timeout=timeout), q.show)
+    left = boot.boot(
+        boot.Task(name="bench-u", command=command, memory="4G", timeout=timeout), q.show
+    )
     verdict = judge(left)
     if verdict.kind != PASSED:
         raise GuestError(f"U: {verdict}\n{tail(left.log)}")
@@ -50,7 +63,12 @@ def in_u(words: list[str], timeout: float) -> dict[str, Any]:
 
 
 def in_q(words: list[str], timeout: float, counting: bool) -> dict[str, Any]:
-    left = q.run([PYTHON, "-m", "tools.bench.work", RESULTS, *words], q.show, timeout=timeout, counting=counting)
+    left = q.run(
+        [PYTHON, "-m", "tools.bench.work", RESULTS, *words],
+        q.show,
+        timeout=timeout,
+        counting=counting,
+    )
     verdict = judge(left)
     if verdict.kind != PASSED:
         raise GuestError(f"Q: {verdict}\n{tail(left.log)}")
@@ -65,23 +83,54 @@ def lacking(guest: str) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.bench", description="Measure ipvsadm against the reference.")
-    parser.add_argument("--guest", action="append", choices=GUESTS, help="only there (may be repeated)")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench", description="Measure ipvsadm against the reference."
+    )
+    parser.add_argument(
+        "--guest", action="append", choices=GUESTS, help="only there (may be repeated)"
+    )
     parser.add_argument("--runs", type=int, default=3, help="of each row (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one run of each row, not the largest")
-    parser.add_argument("--only", action="append", default=[], metavar="ROW", help="a row, or a pattern (may be repeated)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="ROW",
+        help="a row, or a pattern (may be repeated)",
+    )
     parser.add_argument("--list", action="store_true", help="name the rows")
-    parser.add_argument("--hot", action="store_true", help="name the functions that take longest, too")
-    parser.add_argument("--counting", action="store_true", help="let Q's clock count instructions: for a busy machine")
-    parser.add_argument("--timeout", type=float, default=5400, help="seconds until a guest is killed")
-    parser.add_argument("--write", type=Path, default=PLACE, metavar="FILE", help="where the JSON goes (default %(default)s)")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="show the table of an earlier run's JSON, measure nothing")
+    parser.add_argument(
+        "--hot", action="store_true", help="name the functions that take longest, too"
+    )
+    parser.add_argument(
+        "--counting",
+        action="store_true",
+        help="let Q's clock count instructions: for a busy machine",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=5400, help="seconds until a guest is killed"
+    )
+    parser.add_argument(
+        "--write",
+        type=Path,
+        default=PLACE,
+        metavar="FILE",
+        help="where the JSON goes (default %(default)s)",
+    )
+    parser.add_argument(
+        "--show",
+        type=Path,
+        metavar="FILE",
+        help="show the table of an earlier run's JSON, measure nothing",
+    )
     return parser.parse_args()
 
 
 def measured(given: argparse.Namespace, guests: list[str]) -> dict[str, Any]:
     runs = 1 if given.quick else given.runs
-    only = given.only or ([row.name for row in rows.ROWS if row is not rows.LARGE] if given.quick else [])
+    only = given.only or (
+        [row.name for row in rows.ROWS if row is not rows.LARGE] if given.quick else []
+    )
     words = ["--runs", str(runs), *(word for pattern in only for word in ("--only", pattern))]
     results: dict[str, Any] = {"machine": machine(), "runs": runs}
     for guest in guests:

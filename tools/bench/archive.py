@@ -1,4 +1,5 @@
-"""The archive that a Linux kernel unpacks into its first file system (cpio, "newc"; usr/gen_init_cpio.c writes the same).
+"""The archive that a Linux kernel unpacks into its first file system (cpio, "newc";
+usr/gen_init_cpio.c writes the same).
 
 Owns: that format. Must never know: what is put in.
 """
@@ -18,9 +19,11 @@ TRAILER = "TRAILER!!!"
 
 
 class Archive:
-    """Written to a file as it grows. Names are absolute; folders above them are made as they are needed.
+    """Written to a file as it grows. Names are absolute; folders above them are made as they are
+    needed.
 
-    Times of files are kept: compiled modules name the time of their source and would not count with another.
+    Times of files are kept: compiled modules name the time of their source and would not count with
+    another.
     """
 
     def __init__(self, out: BinaryIO) -> None:
@@ -46,7 +49,9 @@ class Archive:
         self._record(name, stat.S_IFCHR | 0o600, device=(major, minor))
 
     def file(self, source: Path, name: str | None = None) -> None:
-        """A file of this machine, under its own name unless it is given another; a link as a link."""
+        """A file of this machine, under its own name unless it is given another; a link as a
+        link.
+        """
         name = name or str(source)
         if source.is_symlink():
             self.link(name, os.readlink(source))
@@ -68,16 +73,26 @@ class Archive:
     def end(self) -> None:
         self._write(TRAILER, 0, b"", 0, (0, 0))
 
-    def _record(self, name: str, mode: int, data: bytes = b"", mtime: int = 0, device: tuple[int, int] = (0, 0)) -> None:
+    def _record(
+        self,
+        name: str,
+        mode: int,
+        data: bytes = b"",
+        mtime: int = 0,
+        device: tuple[int, int] = (0, 0),
+    ) -> None:
         above = os.path.dirname(name)
         self.folder(above)
         self._have.add(name)
         self._write(name.lstrip("/"), mode, data, mtime, device)
 
-    def _write(self, name: str, mode: int, data: bytes, mtime: int, device: tuple[int, int]) -> None:
+    def _write(
+        self, name: str, mode: int, data: bytes, mtime: int, device: tuple[int, int]
+    ) -> None:
         self._inode += 1
         path = name.encode() + b"\0"
-        # inode, mode, uid, gid, links, mtime, size, device of the file (2), device it is (2), size of the name, checksum
+        # inode, mode, uid, gid, links, mtime, size, device of the file (2), device it is (2), size
+        # of the name, checksum
         numbers = (self._inode, mode, 0, 0, 1, mtime, len(data), 0, 0, *device, len(path), 0)
         self._padded(MAGIC + b"".join(b"%08X" % number for number in numbers) + path)
         self._padded(data)

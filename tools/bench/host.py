@@ -1,4 +1,5 @@
-"""What needs no guest: how long a start takes, and a listing by name while the resolver does not answer.
+"""What needs no guest: how long a start takes, and a listing by name while the resolver does not
+answer.
 
 Owns: those two. Must never know: bars, tables for people.
 """
@@ -57,7 +58,13 @@ def names() -> dict[str, Any]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        for kind in DELAYS:  # a process of its own: what it does to its mounts and its network ends with it
-            subprocess.run([sys.executable, "-m", "tools.bench.names", kind, out], check=True, timeout=120, cwd=REPO)
+        # a process of its own: what it does to its mounts and its network ends with it
+        for kind in DELAYS:
+            subprocess.run(
+                [sys.executable, "-m", "tools.bench.names", kind, out],
+                check=True,
+                timeout=120,
+                cwd=REPO,
+            )
             found[kind] = json.loads(out.read_text())
     return found

@@ -1,7 +1,9 @@
-"""Our ipvsadm as a person installs it: a wheel of this checkout, by pip, compiled, in an environment of the machine's Python.
+"""Our ipvsadm as a person installs it: a wheel of this checkout, by pip, compiled, in an
+environment of the machine's Python.
 
-Owns: .lab/bench/venv, which the host and both guests use under the same path. Its launcher's first line is what pip writes
-there (`#!.../venv/bin/python`): nothing is done to it for speed. Must never know: what is measured.
+Owns: .lab/bench/venv, which the host and both guests use under the same path. Its launcher's first
+line is what pip writes there (`#!.../venv/bin/python`): nothing is done to it for speed. Must never
+know: what is measured.
 """
 
 from __future__ import annotations

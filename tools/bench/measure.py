@@ -1,6 +1,7 @@
 """Whole processes and the clock: what a shell would see.
 
-Owns: starting a program with files as its streams, its wall-clock time and its peak memory. Must never know: what is run.
+Owns: starting a program with files as its streams, its wall-clock time and its peak memory. Must
+never know: what is run.
 """
 
 from __future__ import annotations
@@ -53,12 +54,13 @@ def peak(
 ) -> Ran:
     """Run a program to its end, for its peak memory.
 
-    A process keeps the peak of what it was before exec(), and a child of posix_spawn was this interpreter. So a small
-    shell starts it, ends, and leaves it to us.
+    A process keeps the peak of what it was before exec(), and a child of posix_spawn was this
+    interpreter. So a small shell starts it, ends, and leaves it to us.
     """
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     actions = [*_streams(stdin, stdout), (os.POSIX_SPAWN_DUP2, 0, 3)]
-    command = ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *argv]  # a job's input is /dev/null unless it is said
+    # a job's input is /dev/null unless it is said
+    command = ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *argv]
     start = time.perf_counter()
     shell = os.posix_spawn(command[0], command, environment or ENVIRONMENT, file_actions=actions)
     os.waitpid(shell, 0)
@@ -78,13 +80,17 @@ def _streams(stdin: str, stdout: str) -> list[tuple[int, int, str, int, int]]:
 
 def _succeeded(argv: list[str] | tuple[str, ...], status: int, stdout: str) -> None:
     if status:
-        raise StatusError(f"{' '.join(argv)} >{stdout} ended with {os.waitstatus_to_exitcode(status)}")
+        raise StatusError(
+            f"{' '.join(argv)} >{stdout} ended with {os.waitstatus_to_exitcode(status)}"
+        )
 
 
 def settle(busy: float = 0.1, period: float = 0.25, limit: float = 60) -> float:
-    """Wait until the kernel has done what it put off (the end of a network namespace); the seconds that took.
+    """Wait until the kernel has done what it put off (the end of a network namespace); the seconds
+    that took.
 
-    Another's work on the same processors would make this wait to its limit: it is meant for a guest of our own.
+    Another's work on the same processors would make this wait to its limit: it is meant for a guest
+    of our own.
     """
     start = time.monotonic()
     while time.monotonic() - start < limit:
@@ -96,7 +102,9 @@ def settle(busy: float = 0.1, period: float = 0.25, limit: float = 60) -> float:
 
 
 def _busy_ticks() -> int:
-    """Ticks of the processors that were not idle (proc(5): user, nice, system, idle, iowait, irq, softirq, steal)."""
+    """Ticks of the processors that were not idle (proc(5): user, nice, system, idle, iowait, irq,
+    softirq, steal).
+    """
     with open("/proc/stat", "rb") as file:
         words = [int(word) for word in file.readline().split()[1:9]]
     return sum(words) - words[3] - words[4]

@@ -1,7 +1,9 @@
-"""A listing by name where the resolver is slow or silent: `python -m tools.bench.names KIND OUTPUT` writes what it took as JSON.
+"""A listing by name where the resolver is slow or silent: `python -m tools.bench.names KIND OUTPUT`
+writes what it took as JSON.
 
-Owns: a name server on loopback, in a network and an /etc of its own, so that the C library's resolver meets it and nothing
-leaves the machine. Must never know: bars. The table is an embedded one: no kernel module is needed. Root only.
+Owns: a name server on loopback, in a network and an /etc of its own, so that the C library's
+resolver meets it and nothing leaves the machine. Must never know: bars. The table is an embedded
+one: no kernel module is needed. Root only.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def answer(query: bytes) -> bytes:
-    """The answer to a question for the name of an address (RFC 1035, 4.1): nID.example, as it came in."""
+    """The answer to a question for the name of an address (RFC 1035, 4.1): nID.example, as it came
+    in.
+    """
     at = 12
     labels = []
     while query[at]:
@@ -89,11 +93,18 @@ def measured(kind: str, folder: Path) -> dict[str, object]:
     rules, table, out = (folder / name for name in ("rules", "table", "out"))
     rules.write_text(rows.rules(1, SERVERS))
     environment = ENVIRONMENT | {"IPVSADM_BACKEND": f"memory:{table}"}
-    # As root, a word of warning that the table is not the kernel's goes to standard error: it is not shown.
-    run(["/bin/sh", "-c", '"$@" 2>/dev/null', "sh", OURS, "-R"], str(rules), environment=environment)
+    # As root, a word of warning that the table is not the kernel's goes to standard error: it is
+    # not shown.
+    run(
+        ["/bin/sh", "-c", '"$@" 2>/dev/null', "sh", OURS, "-R"], str(rules), environment=environment
+    )
     seconds = run([OURS, "-L"], stdout=str(out), environment=environment).seconds
     text = out.read_text()
-    return {"seconds": seconds, "servers": text.count("  -> ") - 1, "named": text.count("  -> host-")}
+    return {
+        "seconds": seconds,
+        "servers": text.count("  -> ") - 1,
+        "named": text.count("  -> host-"),
+    }
 
 
 def main(kind: str, output: str) -> None:

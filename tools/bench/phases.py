@@ -1,11 +1,14 @@
-"""Where our time goes, in one process: `python -I phases.py KIND OUTPUT -- ARGV...` runs ipvsadm and writes JSON to OUTPUT.
+"""Where our time goes, in one process: `python -I phases.py KIND OUTPUT -- ARGV...` runs ipvsadm
+and writes JSON to OUTPUT.
 
-Owns: the split into import, parse, encode, kernel, decode, sort, format and write. Must never know: what the parts do inside.
-It runs as a program of its own, with nothing of the tests imported, where ipvsadm is installed.
+Owns: the split into import, parse, encode, kernel, decode, sort, format and write. Must never know:
+what the parts do inside. It runs as a program of its own, with nothing of the tests imported, where
+ipvsadm is installed.
 
-How it works. System calls are timed exactly, by a socket class that times itself and by wrapped os.read and os.write. The rest
-is sampled: every few milliseconds all time since the last sample goes to the function of ours that is running, and a function
-belongs to a phase by its module. So the split needs no seams in the package and survives its rewriting.
+How it works. System calls are timed exactly, by a socket class that times itself and by wrapped
+os.read and os.write. The rest is sampled: every few milliseconds all time since the last sample
+goes to the function of ours that is running, and a function belongs to a phase by its module. So
+the split needs no seams in the package and survives its rewriting.
 """
 
 from __future__ import annotations
@@ -41,7 +44,20 @@ PHASES = {
     | dict.fromkeys(("wire", "kernel"), "encode"),
     "list": _BOTH
     | dict.fromkeys(("wire", "kernel", "dumps", "layout", "model"), "decode")
-    | dict.fromkeys(("rules", "classic", "json", "procfs", "connections", "selection", "endpoint", "run", "listing"), "format")
+    | dict.fromkeys(
+        (
+            "rules",
+            "classic",
+            "json",
+            "procfs",
+            "connections",
+            "selection",
+            "endpoint",
+            "run",
+            "listing",
+        ),
+        "format",
+    )
     | {"order": "sort", "world": "write"},
 }
 # What reads the kernel's files with no call of os.
@@ -73,8 +89,19 @@ def clocked(phase: str, call: Any) -> Any:
 
 
 Plain = _socket.socket
-WAYS = ("send", "sendto", "sendmsg", "recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into")
-_socket.socket = type("Timed", (Plain,), {way: clocked("kernel", getattr(Plain, way)) for way in WAYS})  # type: ignore[assignment,misc]
+WAYS = (
+    "send",
+    "sendto",
+    "sendmsg",
+    "recv",
+    "recv_into",
+    "recvfrom",
+    "recvfrom_into",
+    "recvmsg",
+    "recvmsg_into",
+)
+Timed = type("Timed", (Plain,), {way: clocked("kernel", getattr(Plain, way)) for way in WAYS})
+_socket.socket = Timed  # type: ignore[assignment,misc]
 plain_read = os.read
 read_input = clocked("read", plain_read)
 read_kernel = clocked("kernel", plain_read)

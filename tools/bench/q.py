@@ -1,11 +1,12 @@
-"""The Q guest: a stock Debian kernel in qemu's emulation, everything in memory, no disk, no network.
+"""The Q guest: a stock Debian kernel in qemu's emulation, everything in memory, no disk, no
+network.
 
-Owns: where kernel, modules and programs come from, the archive they boot from, qemu's command line. Must never know: what
-is measured. For people: `python -m tools.bench.q --shell-command CMD`.
+Owns: where kernel, modules and programs come from, the archive they boot from, qemu's command line.
+Must never know: what is measured. For people: `python -m tools.bench.q --shell-command CMD`.
 
-Under emulation kernel and programs slow down alike (10 to 20 times), so ratios are near a real machine's, which those of
-user-mode Linux are not: there every system call is a dear one. Nothing is installed on the machine: the kernel's package is
-only unpacked, under .lab/q.
+Under emulation kernel and programs slow down alike (10 to 20 times), so ratios are near a real
+machine's, which those of user-mode Linux are not: there every system call is a dear one. Nothing is
+installed on the machine: the kernel's package is only unpacked, under .lab/q.
 """
 
 from __future__ import annotations
@@ -37,29 +38,75 @@ APT = "apt-get install qemu-system-x86 busybox-static ipvsadm kmod python3 dpkg"
 KERNEL_PACKAGE = "linux-image-amd64"  # depends on the newest one's own
 
 # What the IPVS modules do not ask for by themselves.
-MODULES = ("crc32c_generic", "crc32c_intel", "dummy", "veth", "fou", "ip_tunnel", "ip6_tunnel", "sit", "ipip")
+MODULES = (
+    "crc32c_generic",
+    "crc32c_intel",
+    "dummy",
+    "veth",
+    "fou",
+    "ip_tunnel",
+    "ip6_tunnel",
+    "sit",
+    "ipip",
+)
 MODULE_FOLDERS = ("kernel/net/netfilter/ipvs",)
 
 # Of the standard library: what nothing here imports and much of its size.
 NO_LIBRARY = frozenset(
-    ("test", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "distutils", "pydoc_data", "unittest", "site-packages"),
+    (
+        "test",
+        "idlelib",
+        "tkinter",
+        "turtledemo",
+        "lib2to3",
+        "ensurepip",
+        "distutils",
+        "pydoc_data",
+        "unittest",
+        "site-packages",
+    ),
 )
-NO_EXTENSIONS = ("_ssl", "_sqlite3", "_hashlib", "_dbm", "_gdbm", "_tkinter", "_curses", "readline", "_test", "_ctypes_test")
+NO_EXTENSIONS = (
+    "_ssl",
+    "_sqlite3",
+    "_hashlib",
+    "_dbm",
+    "_gdbm",
+    "_tkinter",
+    "_curses",
+    "readline",
+    "_test",
+    "_ctypes_test",
+)
 
 
 def missing() -> str:
     """Why no guest can be booted on this machine, with the remedy; "" when one can."""
-    programs = {QEMU: "qemu-system-x86", "ipvsadm": "ipvsadm", "depmod": "kmod", "dpkg-deb": "dpkg", "apt-get": "apt"}
+    programs = {
+        QEMU: "qemu-system-x86",
+        "ipvsadm": "ipvsadm",
+        "depmod": "kmod",
+        "dpkg-deb": "dpkg",
+        "apt-get": "apt",
+    }
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    lacks = [package for program, package in programs.items() if not shutil.which(program, path=path)]
+    lacks = [
+        package for program, package in programs.items() if not shutil.which(program, path=path)
+    ]
     lacks += [] if BUSYBOX.exists() else ["busybox-static"]
     return f"the Q guest needs {', '.join(lacks)}; as root: {APT}" if lacks else ""
 
 
 def kernel() -> tuple[Path, Path]:
-    """The kernel and the folder of its modules: of a package installed here, else of one unpacked under .lab/q."""
+    """The kernel and the folder of its modules: of a package installed here, else of one unpacked
+    under .lab/q.
+    """
     for root in (Path("/"), HOME / "root"):
-        for image in sorted((root / "boot").glob("vmlinuz-*-amd64"), key=lambda path: path.stat().st_mtime, reverse=True):
+        for image in sorted(
+            (root / "boot").glob("vmlinuz-*-amd64"),
+            key=lambda path: path.stat().st_mtime,
+            reverse=True,
+        ):
             modules = root / "lib" / "modules" / image.name.removeprefix("vmlinuz-")
             if (modules / MODULE_FOLDERS[0]).is_dir():
                 return image, modules
@@ -69,7 +116,9 @@ def kernel() -> tuple[Path, Path]:
 
 def _unpack() -> None:
     HOME.mkdir(parents=True, exist_ok=True)
-    depends = subprocess.run(["apt-cache", "depends", KERNEL_PACKAGE], check=True, capture_output=True, text=True).stdout
+    depends = subprocess.run(
+        ["apt-cache", "depends", KERNEL_PACKAGE], check=True, capture_output=True, text=True
+    ).stdout
     package = next(line.split()[1] for line in depends.splitlines() if "Depends:" in line)
     subprocess.run(["apt-get", "download", "-qq", package], check=True, cwd=HOME, timeout=600)
     (deb,) = HOME.glob(f"{package}_*.deb")
@@ -81,7 +130,9 @@ def _module_files(modules: Path) -> Iterator[Path]:
     """The wanted modules and, by their names in modules.dep, those they need."""
     release = modules.name
     if not (modules / "modules.dep").exists():
-        subprocess.run(["depmod", "-b", modules.parents[2], release], check=True, timeout=300, env=_path())
+        subprocess.run(
+            ["depmod", "-b", modules.parents[2], release], check=True, timeout=300, env=_path()
+        )
     needs = {}
     for line in (modules / "modules.dep").read_text().splitlines():
         name, _, rest = line.partition(":")
@@ -122,8 +173,14 @@ def _put_programs(archive: Archive) -> None:
         archive.link(f"/{name}", f"usr/{name}")
     library = Path(sysconfig.get_path("stdlib", "posix_prefix", {"installed_base": "/usr"}))
     _compiled(library)
-    extensions = [path for path in (library / "lib-dynload").iterdir() if not path.name.startswith(NO_EXTENSIONS)]
-    archive.tree(library, NO_LIBRARY | {path.name for path in library.glob("config-*")} | {"lib-dynload"})
+    extensions = [
+        path
+        for path in (library / "lib-dynload").iterdir()
+        if not path.name.startswith(NO_EXTENSIONS)
+    ]
+    archive.tree(
+        library, NO_LIBRARY | {path.name for path in library.glob("config-*")} | {"lib-dynload"}
+    )
     python = Path(PYTHON).resolve()
     programs = [python, Path(REFERENCE), Path("/usr/bin/kmod").resolve(), *extensions]
     for path in programs:
@@ -139,7 +196,9 @@ def _put_programs(archive: Archive) -> None:
 
 
 def _compiled(library: Path) -> None:
-    """Debian compiles the library when it installs it; where that was left out, the guest would pay for it."""
+    """Debian compiles the library when it installs it; where that was left out, the guest would pay
+    for it.
+    """
     if not (library / "__pycache__").is_dir():
         raise FileNotFoundError(f"{library} is not compiled: python3 -m compileall {library}")
 
@@ -170,7 +229,9 @@ def image(place: Path, modules: Path, token: str, command: list[str]) -> None:
         schedulers = sorted(path.stem for path in (modules / MODULE_FOLDERS[0]).glob("ip_vs_*.ko"))
         archive.data("/bench/modules", " ".join(schedulers).encode())
         words = " ".join(shlex.quote(word) for word in command)
-        archive.data("/bench/task", f"REPO={shlex.quote(str(REPO))} TOKEN={token}\nset -- {words}\n".encode())
+        archive.data(
+            "/bench/task", f"REPO={shlex.quote(str(REPO))} TOKEN={token}\nset -- {words}\n".encode()
+        )
         archive.end()
 
 
@@ -181,10 +242,11 @@ def run(
     timeout: float = 600,
     counting: bool = False,
 ) -> Left:
-    """Boot a guest that runs command in the checkout's folder; what it left behind, the report with its results.
+    """Boot a guest that runs command in the checkout's folder; what it left behind, the report with
+    its results.
 
-    counting: the guest's clock counts instructions instead of following the host's: the same on a busy machine, but blind
-    to what an instruction costs.
+    counting: the guest's clock counts instructions instead of following the host's: the same on a
+    busy machine, but blind to what an instruction costs.
     """
     HOME.mkdir(parents=True, exist_ok=True)
     installed()
@@ -212,16 +274,28 @@ def show(piece: bytes) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.q", description="Run a command in the Q guest.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench.q", description="Run a command in the Q guest."
+    )
     parser.add_argument("--memory", default="4G", help="of the guest (default %(default)s)")
     parser.add_argument("--timeout", type=float, default=600, help="seconds until it is killed")
-    parser.add_argument("--counting", action="store_true", help="let the guest's clock count instructions")
+    parser.add_argument(
+        "--counting", action="store_true", help="let the guest's clock count instructions"
+    )
     parser.add_argument("--shell-command", required=True, metavar="CMD", help="what to run")
     given = parser.parse_args()
     if lack := missing():
         print(lack, file=sys.stderr)
         return 69  # EX_UNAVAILABLE
-    verdict = judge(run(["/bin/sh", "-c", given.shell_command], show, given.memory, given.timeout, given.counting))
+    verdict = judge(
+        run(
+            ["/bin/sh", "-c", given.shell_command],
+            show,
+            given.memory,
+            given.timeout,
+            given.counting,
+        )
+    )
     print(f"q: {verdict}", file=sys.stderr)
     return verdict.exit_status()
 

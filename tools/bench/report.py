@@ -15,8 +15,31 @@ if TYPE_CHECKING:
 
     from tools.bench.rows import Row
 
-PHASES = ("start", "import", "read", "parse", "encode", "kernel", "decode", "sort", "format", "write", "other")
-TITLES = ("work", "reference", "ours", "past start", "ratio", "spread", "ours/s", "ref peak", "peak", "")
+PHASES = (
+    "start",
+    "import",
+    "read",
+    "parse",
+    "encode",
+    "kernel",
+    "decode",
+    "sort",
+    "format",
+    "write",
+    "other",
+)
+TITLES = (
+    "work",
+    "reference",
+    "ours",
+    "past start",
+    "ratio",
+    "spread",
+    "ours/s",
+    "ref peak",
+    "peak",
+    "",
+)
 GUESTS = {
     "q": "Q, a stock kernel under emulation (qemu, TCG)",
     "u": "U, a user-mode kernel (its dear system calls flatter us)",
@@ -24,7 +47,9 @@ GUESTS = {
 
 
 def wrong(results: dict[str, Any]) -> list[str]:
-    """What must not be, whatever the times: tables or listings that differ, an installation that is not compiled."""
+    """What must not be, whatever the times: tables or listings that differ, an installation that is
+    not compiled.
+    """
     found = []
     for guest in GUESTS:
         here = results.get(guest)
@@ -32,7 +57,11 @@ def wrong(results: dict[str, Any]) -> list[str]:
             continue
         if not here["compiled"]:
             found.append(f"{guest}: what was measured is not compiled")
-        found += [f"{guest}: {name}: the two tools differ" for name, row in here["rows"].items() if row.get("same") is False]
+        found += [
+            f"{guest}: {name}: the two tools differ"
+            for name, row in here["rows"].items()
+            if row.get("same") is False
+        ]
     for kind, row in results.get("host", {}).get("names", {}).items():
         if row["servers"] != 1_000:
             found.append(f"names, {kind}: {row['servers']} servers were listed")
@@ -73,7 +102,11 @@ def _host(found: dict[str, Any]) -> Iterator[str]:
 
 def _guest(found: dict[str, Any], bars: bool) -> Iterator[str]:
     start = found["start"]
-    yield "  " + ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in start.items()) + " (on an empty table)"
+    yield (
+        "  "
+        + ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in start.items())
+        + " (on an empty table)"
+    )
     table: list[tuple[str, ...]] = [TITLES]
     known = {row.name: row for row in rows.ROWS}
     for name, measured in found["rows"].items():
@@ -81,7 +114,10 @@ def _guest(found: dict[str, Any], bars: bool) -> Iterator[str]:
             table.append(_line(known[name], measured, start["python"], bars=bars))
     widths = [max(len(line[column]) for line in table) for column in range(len(TITLES))]
     for line in table:
-        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True))]
+        cells = [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True)),
+        ]
         yield "  " + "  ".join([*cells, line[-1]]).rstrip()
     yield from _large(found["rows"])
     yield from _growth(found["rows"])
@@ -101,7 +137,9 @@ def _line(row: Row, measured: dict[str, Any], start: float, bars: bool) -> tuple
     note = ""
     if bars and row.bar:
         note = ("meets the aim" if ratio >= row.aim else "") if row.aim else ""
-        note = note or f"{_mark(ratio >= row.bar)} (bar {row.bar:g}" + (f", aim {row.aim:g})" if row.aim else ")")
+        note = note or f"{_mark(ratio >= row.bar)} (bar {row.bar:g}" + (
+            f", aim {row.aim:g})" if row.aim else ")"
+        )
     peak = measured.get("peak", {})
     return (
         row.work(),
@@ -125,7 +163,9 @@ def _mark(met: bool) -> str:
 
 
 def _large(found: dict[str, Any]) -> Iterator[str]:
-    """The large restore against the small one, for each rule; apart from the kernel, whose chains grow with the table."""
+    """The large restore against the small one, for each rule; apart from the kernel, whose chains
+    grow with the table.
+    """
     large, small = found.get(rows.LARGE.name), found.get(rows.SMALL)
     if not large or not small:
         return
@@ -158,10 +198,14 @@ def _growth(found: dict[str, Any]) -> Iterator[str]:
 def _splits(found: dict[str, Any]) -> Iterator[str]:
     splits = {name: row["phases"] for name, row in found["rows"].items() if "phases" in row}
     width = max([len(name) for name in splits], default=0)
-    yield f"  {'':{width}} " + "".join(f"{phase:>9}" for phase in PHASES) + f"{'sum':>9}{'calls':>9}"
+    yield (
+        f"  {'':{width}} " + "".join(f"{phase:>9}" for phase in PHASES) + f"{'sum':>9}{'calls':>9}"
+    )
     for name, phases in splits.items():
         split = {"start": found["start"]["python"]} | phases["split"]
-        cells = "".join(f"{split[phase] * 1000:9.1f}" if phase in split else " " * 9 for phase in PHASES)
+        cells = "".join(
+            f"{split[phase] * 1000:9.1f}" if phase in split else " " * 9 for phase in PHASES
+        )
         yield f"  {name:{width}} {cells}{sum(split.values()) * 1000:9.1f}{phases['calls'].get('kernel', 0):9,}"
 
 
@@ -170,4 +214,6 @@ def hottest(found: dict[str, Any]) -> Iterator[str]:
     for name, row in found["rows"].items():
         if "phases" in row:
             functions = row["phases"]["functions"].items()
-            yield f"  {name}: " + ", ".join(f"{function} {seconds * 1000:.0f}" for function, seconds in functions)
+            yield f"  {name}: " + ", ".join(
+                f"{function} {seconds * 1000:.0f}" for function, seconds in functions
+            )

@@ -1,8 +1,10 @@
-"""The work, inside a guest: `python -m tools.bench.work OUTPUT [--runs N] [--only NAME]...` writes results as JSON to OUTPUT.
+"""The work, inside a guest: `python -m tools.bench.work OUTPUT [--runs N] [--only NAME]...` writes
+results as JSON to OUTPUT.
 
-Owns: the order of things, so that both tools meet the same conditions: runs alternate, each restore starts in a network
-namespace of its own (servers of a table that was cleared are revived, which costs a fraction), after one that warmed the
-kernel's memory up, and once the kernel has taken the last namespace away. Must never know: bars, tables for people.
+Owns: the order of things, so that both tools meet the same conditions: runs alternate, each restore
+starts in a network namespace of its own (servers of a table that was cleared are revived, which
+costs a fraction), after one that warmed the kernel's memory up, and once the kernel has taken the
+last namespace away. Must never know: bars, tables for people.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Bench:
-    """One guest's measurements. folder is in memory: everything read and written while the clock runs is there."""
+    """One guest's measurements. folder is in memory: everything read and written while the clock
+    runs is there.
+    """
 
     def __init__(self, runs: int, chosen: list[str], folder: Path) -> None:
         self.runs = runs
@@ -50,12 +54,18 @@ class Bench:
         self.results: dict[str, dict[str, Any]] = {}
 
     def wanted(self, row: Row) -> bool:
-        return not self._chosen or any(fnmatch.fnmatch(row.name, pattern) for pattern in self._chosen)
+        return not self._chosen or any(
+            fnmatch.fnmatch(row.name, pattern) for pattern in self._chosen
+        )
 
     def all(self) -> dict[str, Any]:
         """Every wanted row, the tables one after the other."""
         found = self._starts()
-        shapes = dict.fromkeys(row.shape for row in rows.ROWS if row.kind in (rows.RESTORE, rows.LIST) and self.wanted(row))
+        shapes = dict.fromkeys(
+            row.shape
+            for row in rows.ROWS
+            if row.kind in (rows.RESTORE, rows.LIST) and self.wanted(row)
+        )
         for shape in shapes:
             self._table(shape)
         for row in rows.ROWS:
@@ -66,7 +76,9 @@ class Bench:
         return found | {"rows": self.results}
 
     def _starts(self) -> dict[str, Any]:
-        """What starting costs here: the interpreter that does nothing, and both tools on an empty table."""
+        """What starting costs here: the interpreter that does nothing, and both tools on an empty
+        table.
+        """
         netns.fresh()
         commands = {
             "python": [PYTHON, "-I", "-c", "pass"],
@@ -87,8 +99,16 @@ class Bench:
 
     def _table(self, shape: tuple[int, int]) -> None:
         file = self._file("rules", rows.rules(*shape))
-        restores = [row for row in rows.ROWS if row.kind == rows.RESTORE and row.shape == shape and self.wanted(row)]
-        listings = [row for row in rows.ROWS if row.kind == rows.LIST and row.shape == shape and self.wanted(row)]
+        restores = [
+            row
+            for row in rows.ROWS
+            if row.kind == rows.RESTORE and row.shape == shape and self.wanted(row)
+        ]
+        listings = [
+            row
+            for row in rows.ROWS
+            if row.kind == rows.LIST and row.shape == shape and self.wanted(row)
+        ]
         self._fresh()
         run([OURS, "-R"], file)
         for row in restores:
@@ -129,7 +149,11 @@ class Bench:
                 self._fresh()
                 peaks[name] = peak([tool, "-R"], file).peak
         self._fresh()
-        self.results[row.name] = {"seconds": seconds, "peak": peaks, "same": tables["reference"] == tables["ours"]}
+        self.results[row.name] = {
+            "seconds": seconds,
+            "peak": peaks,
+            "same": tables["reference"] == tables["ours"],
+        }
         self._phases("restore", row.name, ["-R"], file)
 
     def _listing(self, row: Row) -> None:
@@ -142,14 +166,27 @@ class Bench:
             digests[name] = digest(out)
         for _ in range(self.runs):
             for name, tool in TOOLS.items():
-                seconds[name].append(run([tool, *row.argv], stdout=str(self._folder / name)).seconds)
-        said(f"{row.name} " + ", ".join(f"{name} {median(values):.2f} s" for name, values in seconds.items()))
-        self.results[row.name] = {"seconds": seconds, "peak": peaks, "same": digests["reference"] == digests["ours"]}
+                seconds[name].append(
+                    run([tool, *row.argv], stdout=str(self._folder / name)).seconds
+                )
+        said(
+            f"{row.name} "
+            + ", ".join(f"{name} {median(values):.2f} s" for name, values in seconds.items())
+        )
+        self.results[row.name] = {
+            "seconds": seconds,
+            "peak": peaks,
+            "same": digests["reference"] == digests["ours"],
+        }
 
     def _phases(self, kind: str, name: str, argv: list[str], stdin: str = "/dev/null") -> None:
         """The split of our time, in the present table."""
         place = str(self._folder / "phases")
-        run([str(VENV / "bin" / "python"), "-I", PHASES, kind, place, "--", *argv], stdin, str(self._folder / "split"))
+        run(
+            [str(VENV / "bin" / "python"), "-I", PHASES, kind, place, "--", *argv],
+            stdin,
+            str(self._folder / "split"),
+        )
         self.results.setdefault(name, {})["phases"] = json.loads(Path(place).read_text())
 
     # --- the rest
@@ -163,7 +200,9 @@ class Bench:
         with connection_file("") as place:
             for name, tool in TOOLS.items():
                 place.write_text(rows.HEADING)
-                peaks[f"{name}, empty"] = peak([tool, *row.argv], stdout=str(self._folder / name)).peak
+                peaks[f"{name}, empty"] = peak(
+                    [tool, *row.argv], stdout=str(self._folder / name)
+                ).peak
             place.write_text(rows.connections(row.things))
             for name, tool in TOOLS.items():
                 out = str(self._folder / name)
@@ -171,10 +210,19 @@ class Bench:
                 digests[name] = digest(out)
             for _ in range(self.runs):
                 for name, tool in TOOLS.items():
-                    seconds[name].append(run([tool, *row.argv], stdout=str(self._folder / name)).seconds)
-            self.results[row.name] = {"seconds": seconds, "peak": peaks, "same": digests["reference"] == digests["ours"]}
+                    seconds[name].append(
+                        run([tool, *row.argv], stdout=str(self._folder / name)).seconds
+                    )
+            self.results[row.name] = {
+                "seconds": seconds,
+                "peak": peaks,
+                "same": digests["reference"] == digests["ours"],
+            }
             self._phases("list", row.name, list(row.argv))
-        said(f"{row.name} " + ", ".join(f"{name} {median(values):.2f} s" for name, values in seconds.items()))
+        said(
+            f"{row.name} "
+            + ", ".join(f"{name} {median(values):.2f} s" for name, values in seconds.items())
+        )
 
     def _loop(self, row: Row) -> None:
         """What gets slower with us: a command after the other. And the same through -R."""
@@ -214,17 +262,20 @@ def compiled() -> bool:
         cache = source.parent / "__pycache__" / f"{source.stem}.{sys.implementation.cache_tag}.pyc"
         head = cache.read_bytes()[:16] if cache.exists() else b""
         found = source.stat()
-        if head[8:] != (int(found.st_mtime)).to_bytes(4, "little") + found.st_size.to_bytes(4, "little"):
+        if head[8:] != (int(found.st_mtime)).to_bytes(4, "little") + found.st_size.to_bytes(
+            4, "little"
+        ):
             return False
     return True
 
 
 @contextlib.contextmanager
 def connection_file(text: str) -> Iterator[Path]:
-    """A file that every process of this mount namespace reads as /proc/net/ip_vs_conn, for the length of the body.
+    """A file that every process of this mount namespace reads as /proc/net/ip_vs_conn, for the
+    length of the body.
 
-    /proc/net leads to each reader's own folder, so a mount on the file alone is seen by its owner only: all of /proc is
-    covered. Neither tool reads anything else there.
+    /proc/net leads to each reader's own folder, so a mount on the file alone is seen by its owner
+    only: all of /proc is covered. Neither tool reads anything else there.
     """
     netns._check("unshare", _libc.unshare(CLONE_NEWNS))
     netns._check("mount", _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
@@ -243,7 +294,9 @@ def said(line: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.work", description="Measure, inside a guest.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench.work", description="Measure, inside a guest."
+    )
     parser.add_argument("output")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", action="append", default=[])

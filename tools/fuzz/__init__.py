@@ -1,1 +1,3 @@
-"""Hostile bytes for every reader: targets.py says which, `python -m tools.fuzz` tries them for as long as is wanted."""
+"""Hostile bytes for every reader: targets.py says which, `python -m tools.fuzz` tries them for as
+long as is wanted.
+"""

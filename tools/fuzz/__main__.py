@@ -1,4 +1,6 @@
-"""`python -m tools.fuzz [SECONDS]`: every target in turn for its share of the time, with what was tried and found."""
+"""`python -m tools.fuzz [SECONDS]`: every target in turn for its share of the time, with what was
+tried and found.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from tools.fuzz.targets import Target
 
 ROUND = 200  # inputs from one seed
-MOST_MEMORY = 64  # MiB that the process may grow by from the end of a target's first round: for one input, or left by many
+# MiB that the process may grow by from the end of a target's first round: for one input, or left by
+# many
+MOST_MEMORY = 64
 
 
 def most_memory() -> int:

@@ -1,7 +1,9 @@
-"""`python -m tools.fuzz.guided [SECONDS [TARGET...]]`: the targets on inputs that atheris makes by what of our code they reach.
+"""`python -m tools.fuzz.guided [SECONDS [TARGET...]]`: the targets on inputs that atheris makes by
+what of our code they reach.
 
-Owns: how bytes become the input of a target, and seeds. Must never know: what a target does.
-Each runs in a process of its own, which libFuzzer ends. What it finds stays in .lab/fuzz/TARGET-crash-...: make it a case.
+Owns: how bytes become the input of a target, and seeds. Must never know: what a target does. Each
+runs in a process of its own, which libFuzzer ends. What it finds stays in
+.lab/fuzz/TARGET-crash-...: make it a case.
 """
 
 from __future__ import annotations
@@ -29,9 +31,13 @@ def from_bytes(name: str) -> Callable[[bytes], object]:
     target = targets.TARGETS[name]
     if name == "connections":
         words = ("-Lnc", "-Lc", "-Lnc --persistent-conn", "-Lc --json", "-Lc --pretty")
-        return lambda data: target.run((words[data[0] % len(words)] if data else words[0], data[1:]))
+        return lambda data: target.run(
+            (words[data[0] % len(words)] if data else words[0], data[1:])
+        )
     if name == "argv":
-        return lambda data: target.run([os.fsdecode(word) for word in data.replace(b"\0", b"").split(b"\n")])
+        return lambda data: target.run(
+            [os.fsdecode(word) for word in data.replace(b"\0", b"").split(b"\n")]
+        )
     if name in TEXTS:
         return target.run
 
@@ -67,7 +73,12 @@ def run(name: str, seconds: int) -> None:
     def one(data: bytes) -> Any:
         body(data)
 
-    options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-artifact_prefix={PLACE}/{name}-", "-print_final_stats=1"]
+    options = [
+        f"-max_total_time={seconds}",
+        f"-max_len={LONGEST}",
+        f"-artifact_prefix={PLACE}/{name}-",
+        "-print_final_stats=1",
+    ]
     atheris.Setup([sys.argv[0], *options, str(folder)], one)
     atheris.Fuzz()
 
@@ -79,14 +90,28 @@ def main() -> int:
     names = sys.argv[2:] or list(TARGETS)
     status = 0
     for name in names:
-        command = [sys.executable, "-c", f"from tools.fuzz.guided import run; run({name!r}, {round(seconds / len(names))})"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+        command = [
+            sys.executable,
+            "-c",
+            f"from tools.fuzz.guided import run; run({name!r}, {round(seconds / len(names))})",
+        ]
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
         lines = done.stdout.splitlines()
         if done.returncode:
             status = 1
             print(f"{name}: FAILED\n" + "\n".join(lines[-60:]), flush=True)
         else:
-            print(f"{name}: {next((line for line in reversed(lines) if 'DONE' in line), 'no input was tried')}", flush=True)
+            print(
+                f"{name}: {next((line for line in reversed(lines) if 'DONE' in line), 'no input was tried')}",
+                flush=True,
+            )
     return status
 
 

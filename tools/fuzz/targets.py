@@ -1,7 +1,9 @@
-"""The readers of untrusted bytes, each as a function of drawn input that must end, and in nothing but the project's own errors.
+"""The readers of untrusted bytes, each as a function of drawn input that must end, and in nothing
+but the project's own errors.
 
-Owns: what is fed to each, the world it runs in. Must never know: for how long.
-Nothing here reaches the machine: the kernel is a function, files and tables stand in memory but for one in the temporary folder.
+Owns: what is fed to each, the world it runs in. Must never know: for how long. Nothing here reaches
+the machine: the kernel is a function, files and tables stand in memory but for one in the temporary
+folder.
 """
 
 from __future__ import annotations
@@ -29,7 +31,17 @@ from pyipvsadm.backends.memory import Table
 from pyipvsadm.completion import shells
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.options import COMMANDS, OPTIONS
-from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Daemon, Destination, Overview, Service, Timeouts
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    TCP,
+    Change,
+    Daemon,
+    Destination,
+    Overview,
+    Service,
+    Timeouts,
+)
 from pyipvsadm.netlink import codec, messages
 from tests.unit.test_kernel import FAMILY, Socket, header
 from tests.unit.worlds import FakeWorld, overview
@@ -40,7 +52,8 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
     from tests.unit.test_kernel import Answer
 
-# All that is imported late elsewhere: no input is to pay for it, and what measures coverage does not see what lines_of runs.
+# All that is imported late elsewhere: no input is to pay for it, and what measures coverage does
+# not see what lines_of runs.
 for _module in pkgutil.walk_packages(pyipvsadm.__path__, "pyipvsadm."):
     if not _module.name.endswith("__main__"):
         importlib.import_module(_module.name)
@@ -158,7 +171,11 @@ def memory_of(body: Callable[[], object]) -> tuple[int, int]:
         tracemalloc.stop()
 
 
-def _ran(words: Sequence[str], world: FakeWorld, program: Callable[[Sequence[str], FakeWorld], int] = cli.main) -> None:
+def _ran(
+    words: Sequence[str],
+    world: FakeWorld,
+    program: Callable[[Sequence[str], FakeWorld], int] = cli.main,
+) -> None:
     try:
         status = program(words, world)
     except _Enough:
@@ -169,10 +186,19 @@ def _ran(words: Sequence[str], world: FakeWorld, program: Callable[[Sequence[str
 
 def filled() -> Kernelly:
     table = Kernelly()
-    web, marked = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80), Service(AF_INET6, fwmark=5, netmask=128)
+    web, marked = (
+        Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80),
+        Service(AF_INET6, fwmark=5, netmask=128),
+    )
     server = Destination(AF_INET, bytes([10, 0, 0, 2]), 80, model.MASQ)
     assert (
-        table.apply([Change(model.NEW_SERVICE, web), Change(model.NEW_SERVICE, marked), Change(model.NEW_DEST, web, server)])
+        table.apply(
+            [
+                Change(model.NEW_SERVICE, web),
+                Change(model.NEW_SERVICE, marked),
+                Change(model.NEW_DEST, web, server),
+            ]
+        )
         == []
     )
     return table
@@ -185,7 +211,9 @@ def _valid() -> list[bytes]:
     web = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, pe="sip")
     server = Destination(AF_INET6, bytes(16), 80)
     counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
-    stats = messages.pack_attribute(12, b"".join(messages.pack_attribute(kind, bytes(8)) for kind in range(1, 11)))
+    stats = messages.pack_attribute(
+        12, b"".join(messages.pack_attribute(kind, bytes(8)) for kind in range(1, 11))
+    )
     service = codec.Encoder().payload(Change(model.NEW_SERVICE, web))
     return [
         service,
@@ -217,7 +245,9 @@ _bodies = _damaged(_valid()) | _attributes | st.binary(max_size=60)
 _kinds = st.sampled_from(
     (FAMILY, FAMILY, FAMILY, messages.NLMSG_DONE, messages.NLMSG_ERROR, messages.GENL_ID_CTRL)
 ) | st.integers(0, 65535)
-_messages = st.tuples(_kinds, st.sampled_from((0, 2, 0x10, 0x12)), st.sampled_from((0, 0, 0, 0, -1, 1)), _bodies)
+_messages = st.tuples(
+    _kinds, st.sampled_from((0, 2, 0x10, 0x12)), st.sampled_from((0, 0, 0, 0, -1, 1)), _bodies
+)
 _datagrams = st.lists(_messages, min_size=1, max_size=4) | st.binary(max_size=80)
 ASKED = (
     "-L -n", "-L -n --stats", "-L --daemon", "-L --timeout", "-L --json", "-L -n -t 10.0.0.1:80", "-S -n", "-S --full", "-A -f 1",
@@ -237,8 +267,14 @@ def _datagram(given: object, seq: int) -> bytes:
     assert isinstance(given, list)
     parts = []
     for kind, flags, off, body in given:
-        wanted = body if kind in (messages.NLMSG_DONE, messages.NLMSG_ERROR) else struct.pack("BBH", 1, 1, 0) + body
-        parts.append(header(kind, flags, (seq + off) & 0xFFFFFFFF, wanted + bytes(-len(wanted) % 4)))
+        wanted = (
+            body
+            if kind in (messages.NLMSG_DONE, messages.NLMSG_ERROR)
+            else struct.pack("BBH", 1, 1, 0) + body
+        )
+        parts.append(
+            header(kind, flags, (seq + off) & 0xFFFFFFFF, wanted + bytes(-len(wanted) % 4))
+        )
     return b"".join(parts)
 
 
@@ -260,7 +296,10 @@ def kernel(drawn: tuple[list[str], list[object], bool, bytes]) -> None:
     sock = Hostile(play)
     names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
     with (
-        mock.patch("pyipvsadm.backends.kernel._socket", types.SimpleNamespace(**names, socket=lambda *_: sock)),
+        mock.patch(
+            "pyipvsadm.backends.kernel._socket",
+            types.SimpleNamespace(**names, socket=lambda *_: sock),
+        ),
         mock.patch("pyipvsadm.backends.kernel.load_module", return_value=False),
         mock.patch("pyipvsadm.backends.kernel.old_interface_errno", return_value=92),
         mock.patch("pyipvsadm.backends.kernel.TABLE_FILE", "/nonexistent"),
@@ -297,13 +336,24 @@ def table_file(text: bytes) -> None:
         Path(file.name).write_bytes(text)
         shells.kernel_rows(file.name)
         with mock.patch("pyipvsadm.completion.shells.TABLE_FILE", file.name):
-            for words in (["-d", "-t", "10.0.0.1:80", "-r", ""], ["-D", "-t", ""], ["-a", "-f", "5", "-r", ""]):
-                _ran(["--complete", "fish", str(len(words)), "ipvsadm", *words], _World(table=table))
+            for words in (
+                ["-d", "-t", "10.0.0.1:80", "-r", ""],
+                ["-D", "-t", ""],
+                ["-a", "-f", "5", "-r", ""],
+            ):
+                _ran(
+                    ["--complete", "fish", str(len(words)), "ipvsadm", *words], _World(table=table)
+                )
 
 
 def rules(text: bytes) -> None:
     """Rules, by every command that reads them."""
-    for words in (["-R"], ["--apply"], ["--apply", "--dry-run", "--prune", "--json"], ["-R", "--dry-run"]):
+    for words in (
+        ["-R"],
+        ["--apply"],
+        ["--apply", "--dry-run", "--prune", "--json"],
+        ["-R", "--dry-run"],
+    ):
         _ran(words, _World(stdin=text, table=filled()))
     _ran([], _World(stdin=text, table=filled()), cli.main_restore)
 
@@ -330,7 +380,10 @@ def completion(drawn: tuple[str, list[str], int]) -> None:
         _ran(["--complete", shell, str(cursor), *words], _World(table=filled()))
 
 
-_OPTIONS = [*(f"-{row.short}" for row in (*COMMANDS, *OPTIONS) if row.short), *(f"--{row.long}" for row in (*COMMANDS, *OPTIONS))]
+_OPTIONS = [
+    *(f"-{row.short}" for row in (*COMMANDS, *OPTIONS) if row.short),
+    *(f"--{row.long}" for row in (*COMMANDS, *OPTIONS)),
+]
 _VALUES = [
     "10.0.0.1:80",
     "[fd00::1]:80",

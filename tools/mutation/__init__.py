@@ -1,1 +1,3 @@
-"""How good the tests are: the program with one small fault after the other, each of which a test has to notice."""
+"""How good the tests are: the program with one small fault after the other, each of which a test
+has to notice.
+"""

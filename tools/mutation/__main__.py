@@ -1,4 +1,6 @@
-"""`python -m tools.mutation [MODULE...]`: the faults that no test finds, held against those that are known to live."""
+"""`python -m tools.mutation [MODULE...]`: the faults that no test finds, held against those that
+are known to live.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ BAR = 90  # per cent
 
 # By what is in them, the quickest first: a fault that the first file finds costs no more than that.
 _GRAMMAR = ["unit/test_options", "unit/test_popt", "unit/test_parser", "cases/test_embedded"]
-_OURS = ["unit/test_selection", "unit/test_cli", "unit/test_drain", "unit/test_watch", "unit/test_doctor_command"]
+_OURS = [
+    "unit/test_selection",
+    "unit/test_cli",
+    "unit/test_drain",
+    "unit/test_watch",
+    "unit/test_doctor_command",
+]
 _BYTES = ["unit/test_codec", "unit/test_dump_layout", "unit/test_kernel"]
 TESTS = {
     "grammar/parser": [*_GRAMMAR, *_OURS],
@@ -31,37 +39,63 @@ TESTS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.mutation", description="Faults that no test finds.")
-    parser.add_argument("--sample", type=float, default=1, metavar="SHARE", help="of the faults, at random (default: all)")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.mutation", description="Faults that no test finds."
+    )
+    parser.add_argument(
+        "--sample",
+        type=float,
+        default=1,
+        metavar="SHARE",
+        help="of the faults, at random (default: all)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="WORD", help="faults whose name has it")
     parser.add_argument("modules", nargs="*", default=[*TESTS], help=f"of {', '.join(TESTS)}")
     given = parser.parse_args()
     pick = random.Random(given.seed)
-    known = {(row["module"], name) for row in tomllib.loads(KNOWN.read_text()).get("lives", []) for name in row["mutants"]}
+    known = {
+        (row["module"], name)
+        for row in tomllib.loads(KNOWN.read_text()).get("lives", [])
+        for name in row["mutants"]
+    }
     bad = False
     for module in given.modules:
-        chosen = [each for each in mutants(module) if given.only in each.name and pick.random() < given.sample]
+        chosen = [
+            each
+            for each in mutants(module)
+            if given.only in each.name and pick.random() < given.sample
+        ]
         began = time.monotonic()
         lived: list[Mutant] = []
-        count = {True: [0, 0, 0], False: [0, 0, 0]}  # in functions and in tables: found, all, hung among the found
+        # in functions and in tables: found, all, hung among the found
+        count = {True: [0, 0, 0], False: [0, 0, 0]}
         for mutant, said in trials(chosen, [f"tests/{name}.py" for name in TESTS[module]]):
             for at, one in enumerate((said != LIVED, True, said == HUNG)):
                 count[bool(mutant.function)][at] += one
             if said == LIVED:
                 lived.append(mutant)
-        for kind, (caught, total, hung) in zip(("code", "tables"), (count[True], count[False]), strict=True):
+        for kind, (caught, total, hung) in zip(
+            ("code", "tables"), (count[True], count[False]), strict=True
+        ):
             if total:
                 share = 100 * caught / total
                 bad = bad or share < BAR
                 took = f"{hung} of them hung; {time.monotonic() - began:.0f} s"
-                print(f"{module}, {kind}: {caught} of {total} found, {share:.1f} % ({took})", flush=True)
+                print(
+                    f"{module}, {kind}: {caught} of {total} found, {share:.1f} % ({took})",
+                    flush=True,
+                )
         for mutant in lived:
             if (module, mutant.name) not in known:
                 bad = True
                 print(f"  new: {mutant.name}", flush=True)
         if given.sample == 1 and not given.only:
-            for _, name in sorted(each for each in known if each[0] == module and each[1] not in {one.name for one in lived}):
+            for _, name in sorted(
+                each
+                for each in known
+                if each[0] == module and each[1] not in {one.name for one in lived}
+            ):
                 bad = True
                 print(f"  listed, but found or gone: {name}", flush=True)
     return int(bad)

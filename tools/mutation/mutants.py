@@ -1,9 +1,11 @@
-"""The faults: one change of one module each, made by mutmut's operators and, in tables, by some of our own.
+"""The faults: one change of one module each, made by mutmut's operators and, in tables, by some of
+our own.
 
 Owns: what is changed. Must never know: how tests are run, which fault is expected to live.
 
-mutmut leaves alone what is run when a module is imported: the tables. In these each entry is dropped, each number, flag, byte
-order and word is changed and, where a text has several words, each is dropped. Lines of help are prose: they stay.
+mutmut leaves alone what is run when a module is imported: the tables. In these each entry is
+dropped, each number, flag, byte order and word is changed and, where a text has several words, each
+is dropped. Lines of help are prose: they stay.
 """
 
 from __future__ import annotations
@@ -23,15 +25,19 @@ PACKAGE = Path(__file__).resolve().parents[2] / "pyipvsadm"
 PROSE = {"Command": 2, "Option": 3}  # which argument is a line of help
 EXPLAINED = {"SCHEDULERS", "ENGINES"}  # names to explanations, which are prose
 TITLED = {"COMMAND_GROUPS"}  # a title, which is prose, and what stands under it
-AT_IMPORT = {"grammar/options"}  # whose functions make the rows of tables, and are never called again
+# whose functions make the rows of tables, and are never called again
+AT_IMPORT = {"grammar/options"}
 INSTEAD = {"OPTIONAL": "REQUIRED", "REQUIRED": "OPTIONAL", "True": "False", "False": "True"}
-# Of a Struct: another order, or sign. Values of 16 bits are lengths, kinds and families, all small: their sign is nothing.
+# Of a Struct: another order, or sign. Values of 16 bits are lengths, kinds and families, all small:
+# their sign is nothing.
 LAYOUT = {"=": ">", ">": "<", **{code: code.swapcase() for code in "bBiIqQ"}}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module with a fault: where is the function, whose code is in function, or the table: then the module's is in source."""
+    """A module with a fault: where is the function, whose code is in function, or the table: then
+    the module's is in source.
+    """
 
     module: str
     where: str
@@ -59,7 +65,9 @@ def mutants(module: str) -> Iterator[Mutant]:
                         yield Mutant(module, where, _difference(tree.code, after), source=after)
                 else:
                     yield from _of_function(module, where, each.with_changes(leading_lines=()))
-            elif isinstance(each, cst.SimpleStatementLine) and isinstance(each.body[0], cst.Assign | cst.AnnAssign):
+            elif isinstance(each, cst.SimpleStatementLine) and isinstance(
+                each.body[0], cst.Assign | cst.AnnAssign
+            ):
                 yield from _of_table(module, tree, each)
 
 
@@ -77,7 +85,9 @@ def _of_table(module: str, tree: Any, statement: Any) -> Iterator[Mutant]:
     if name in ("TYPE_CHECKING", "__slots__") or assign.value is None:
         return
     value = assign.value
-    entries = value.elements if isinstance(value, cst.Tuple | cst.Dict) and statement in tree.body else []
+    entries = (
+        value.elements if isinstance(value, cst.Tuple | cst.Dict) and statement in tree.body else []
+    )
     if not entries:
         for old, new in _in_table(value):
             after = tree.deep_replace(old, new).code
@@ -90,7 +100,9 @@ def _of_table(module: str, tree: Any, statement: Any) -> Iterator[Mutant]:
         at = tree.code.index(before, at)
         head, tail = tree.code[:at], tree.code[at + len(before) :]
         inner = part.value.elements[1] if name in TITLED and part is not statement else part
-        for old, new in _without_an_entry(value) if part is statement else _in_table(inner, name in EXPLAINED):
+        for old, new in (
+            _without_an_entry(value) if part is statement else _in_table(inner, name in EXPLAINED)
+        ):
             after = tree.code_for_node(part.deep_replace(old, new))
             yield Mutant(module, name, _difference(before, after), source=head + after + tail)
         at += 0 if part is statement else len(before)
@@ -100,7 +112,11 @@ def _in_code(node: Any) -> Iterator[tuple[Any, Any]]:
     """(node, changed node) for a function and all that is in it."""
     if isinstance(node, cst.Annotation):
         return
-    if isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value in ("len", "isinstance"):
+    if (
+        isinstance(node, cst.Call)
+        and isinstance(node.func, cst.Name)
+        and node.func.value in ("len", "isinstance")
+    ):
         return  # what mutmut leaves alone
     for kind, operator in mutation_operators:
         if isinstance(node, kind):
@@ -110,8 +126,12 @@ def _in_code(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _in_table(node: Any, prose: bool = False, whole: bool = False) -> Iterator[tuple[Any, Any]]:
-    """(node, changed node) for the value of a table and all that is in it. whole: texts are no lists of words."""
-    called = node.func.value if isinstance(node, cst.Call) and isinstance(node.func, cst.Name) else ""
+    """(node, changed node) for the value of a table and all that is in it. whole: texts are no
+    lists of words.
+    """
+    called = (
+        node.func.value if isinstance(node, cst.Call) and isinstance(node.func, cst.Name) else ""
+    )
     if isinstance(node, cst.Tuple | cst.List | cst.Set | cst.Dict):
         yield from _without_an_entry(node)
     elif isinstance(node, cst.Name) and node.value in INSTEAD:
@@ -130,7 +150,12 @@ def _in_table(node: Any, prose: bool = False, whole: bool = False) -> Iterator[t
         code = node.args[0].value
         for at, letter in enumerate(code.raw_value):
             for instead in [LAYOUT[letter]] if letter in LAYOUT else [""] if letter == "x" else []:
-                yield code, code.with_changes(value=f'"{code.raw_value[:at]}{instead}{code.raw_value[at + 1 :]}"')
+                yield (
+                    code,
+                    code.with_changes(
+                        value=f'"{code.raw_value[:at]}{instead}{code.raw_value[at + 1 :]}"'
+                    ),
+                )
         return
     for at, child in enumerate(node.args if called else node.children):
         explains = (prose and child is not getattr(node, "key", None)) or PROSE.get(called) == at
@@ -159,7 +184,9 @@ def _difference(before: str, after: str) -> str:
     """The lines that differ: `old -> new`."""
     old, new = before.splitlines(), after.splitlines()
     parts = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    return "; ".join(f"{_joined(old[a:b])} -> {_joined(new[c:d])}" for tag, a, b, c, d in parts if tag != "equal")
+    return "; ".join(
+        f"{_joined(old[a:b])} -> {_joined(new[c:d])}" for tag, a, b, c, d in parts if tag != "equal"
+    )
 
 
 def _joined(lines: list[str]) -> str:

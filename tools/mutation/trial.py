@@ -1,11 +1,14 @@
 """The trials: whether a test fails when a module has a fault.
 
-Owns: processes, the order of tests, when a trial has taken too long. Must never know: how faults are made, which are known.
+Owns: processes, the order of tests, when a trial has taken too long. Must never know: how faults
+are made, which are known.
 
-A trial is a fork, so that nothing of it stays. A fault in a function is put into a process that has collected the tests already,
-and only the tests that run that function are tried; one in a table is there before the package is imported, and all are. The test
-that has found the last fault comes first. What the package remembers between tests is there before the fault, as everything is: a
-cache is tested as a thing of its own. A trial that takes ten times the processor's time of all tests hangs: found, too.
+A trial is a fork, so that nothing of it stays. A fault in a function is put into a process that has
+collected the tests already, and only the tests that run that function are tried; one in a table is
+there before the package is imported, and all are. The test that has found the last fault comes
+first. What the package remembers between tests is there before the fault, as everything is: a cache
+is tested as a thing of its own. A trial that takes ten times the processor's time of all tests
+hangs: found, too.
 """
 
 from __future__ import annotations
@@ -34,13 +37,27 @@ if TYPE_CHECKING:
 FOUND, LIVED = "found", "lived"
 HUNG = "hung"  # or died: the processor's time was over, or the memory, and nothing was said
 BROKEN = "the tests fail without a fault"
-OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+OPTIONS = [
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:faulthandler",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+]
 
 
 def trials(mutants: Iterable[Mutant], tests: list[str]) -> Iterator[tuple[Mutant, str]]:
     """Each mutant, and FOUND, LIVED or HUNG. RuntimeError where the tests fail anyhow."""
     # An example that fails is enough; what a failure looks like is nobody's business here.
-    settings.register_profile("mutation", phases=(Phase.explicit, Phase.generate), deadline=None, database=None, derandomize=True)
+    settings.register_profile(
+        "mutation",
+        phases=(Phase.explicit, Phase.generate),
+        deadline=None,
+        database=None,
+        derandomize=True,
+    )
     settings.load_profile("mutation")
     inside = [each for each in mutants if each.function]
     tables = [each for each in mutants if each.source]
@@ -92,7 +109,9 @@ class _Plugin:
     def first_failure(self, items: list[pytest.Item]) -> str:
         """The name of the test that fails; "" where none does."""
         for at, item in enumerate(items):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=items[at + 1] if at + 1 < len(items) else None)
+            item.config.hook.pytest_runtest_protocol(
+                item=item, nextitem=items[at + 1] if at + 1 < len(items) else None
+            )
             if self.failed:
                 return item.nodeid
         return ""
@@ -103,7 +122,9 @@ def _sorted(items: Iterable[pytest.Item], killers: dict[str, int]) -> list[pytes
 
 
 def _fork(body: Callable[[], str], seconds: float) -> str:
-    """What body says in a fork of at most so many seconds of the processor; HUNG when they are over or the fork dies."""
+    """What body says in a fork of at most so many seconds of the processor; HUNG when they are over
+    or the fork dies.
+    """
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
@@ -173,9 +194,15 @@ class _Warm(_Plugin):
                     seen.add(frame.f_code)
 
             sys.setprofile(called)
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=items[at + 1] if at + 1 < len(items) else None)
+            item.config.hook.pytest_runtest_protocol(
+                item=item, nextitem=items[at + 1] if at + 1 < len(items) else None
+            )
             sys.setprofile(None)
-            for key in {(files[c.co_filename], c.co_qualname.partition(".<locals>")[0]) for c in seen if c.co_filename in files}:
+            for key in {
+                (files[c.co_filename], c.co_qualname.partition(".<locals>")[0])
+                for c in seen
+                if c.co_filename in files
+            }:
                 found[key].append(item)
         return found
 

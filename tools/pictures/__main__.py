@@ -1,4 +1,6 @@
-"""`python -m tools.pictures`: docs/*.svg, and the text snapshots that tests/unit/test_pretty.py holds the views against."""
+"""`python -m tools.pictures`: docs/*.svg, and the text snapshots that tests/unit/test_pretty.py
+holds the views against.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,23 @@ COLUMNS = 100
 
 def picture(name: str) -> str:
     """An SVG, the same bytes each time (with the same rich)."""
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="standard", force_terminal=True, _environ={})
+    console = Console(
+        record=True,
+        width=COLUMNS,
+        file=io.StringIO(),
+        color_system="standard",
+        force_terminal=True,
+        _environ={},
+    )
     lines = PICTURES[name](grid.Look(COLUMNS, styled=True, color=True))
     console.print(grid.Lines(map(apart, lines)), end="", soft_wrap=True)
     return console.export_svg(title=f"ipvsadm -L -n --{name}", unique_id=name)
 
 
 def apart(line: Line) -> Line:
-    """The line with its longer blanks apart: some viewers drop those at the ends of a text, and misplace the rest."""
+    """The line with its longer blanks apart: some viewers drop those at the ends of a text, and
+    misplace the rest.
+    """
     return [
         (piece, "not bold" if piece.isspace() else style)
         for text, style in grid.merged(line)

@@ -27,7 +27,10 @@ def listing(*shown: str) -> Callable[[Look], list[Line]]:
 
     def draw(look: Look) -> list[Line]:
         groups = [pretty.Group(*row) for row in sample.rows()]
-        return [*pretty.title(Info(0x010201, 4096), groups, look), *pretty.listing(groups, set(shown), format_numeric, look)]
+        return [
+            *pretty.title(Info(0x010201, 4096), groups, look),
+            *pretty.listing(groups, set(shown), format_numeric, look),
+        ]
 
     return draw
 
@@ -61,14 +64,20 @@ VIEWS: dict[str, Callable[[Look], list[Line]]] = {
     "tun-info": listing("tun-info"),
     "timeout": lambda look: pretty.timeouts(sample.timeouts(), look),
     "daemon": lambda look: pretty.daemons(sample.daemons(), look),
-    "connections": lambda look: pretty.connections(sample.connections(), format_numeric, look, engine=False),
-    "connections-engine": lambda look: pretty.connections(sample.connections(), format_numeric, look, engine=True),
+    "connections": lambda look: pretty.connections(
+        sample.connections(), format_numeric, look, engine=False
+    ),
+    "connections-engine": lambda look: pretty.connections(
+        sample.connections(), format_numeric, look, engine=True
+    ),
     "watch": watch(),
     "watch-stats": watch("stats"),
 }
 
 # file -> (view, width, whether in plain characters)
-SNAPSHOTS = {FOLDER / f"{view}-{width}.txt": (view, width, False) for view in VIEWS for width in WIDTHS}
+SNAPSHOTS = {
+    FOLDER / f"{view}-{width}.txt": (view, width, False) for view in VIEWS for width in WIDTHS
+}
 SNAPSHOTS |= {FOLDER / f"{view}-80-plain.txt": (view, 80, True) for view in ("plain", "watch")}
 
 PICTURES = {"pretty": VIEWS["plain"], "watch": VIEWS["watch"]}

@@ -1,4 +1,5 @@
-"""A table as a small site might have it. Its rules are real; its traffic is played: an embedded table has no packets.
+"""A table as a small site might have it. Its rules are real; its traffic is played: an embedded
+table has no packets.
 
 The same numbers at each run, for snapshots and pictures.
 """
@@ -51,15 +52,35 @@ def table() -> Table:
 def rows(at: int = 3600) -> Rows:
     """The table with the traffic that it has had after `at` seconds."""
     embedded = table()
-    found = [(service, sorting.destinations(embedded.destinations(service))) for service in sorting.services(embedded.services())]
+    found = [
+        (service, sorting.destinations(embedded.destinations(service)))
+        for service in sorting.services(embedded.services())
+    ]
     busy = iter(_BUSY)
     for service, servers in found:
         for d in servers:
             level = next(busy)
             conns, now = _counted(level)[at - 1], _conns(level, at)
-            d.active, d.inactive, d.persistent = (0, now, 0) if service.protocol == 17 else (now * 3, now, now // 4)
-            d.stats = (conns, conns * 9, conns * 11, conns * 900, conns * 14000, now, now * 9, now * 11, now * 900, now * 14000)
-        service.stats = tuple(map(sum, zip(*(d.stats for d in servers), strict=True))) if servers else service.stats
+            d.active, d.inactive, d.persistent = (
+                (0, now, 0) if service.protocol == 17 else (now * 3, now, now // 4)
+            )
+            d.stats = (
+                conns,
+                conns * 9,
+                conns * 11,
+                conns * 900,
+                conns * 14000,
+                now,
+                now * 9,
+                now * 11,
+                now * 900,
+                now * 14000,
+            )
+        service.stats = (
+            tuple(map(sum, zip(*(d.stats for d in servers), strict=True)))
+            if servers
+            else service.stats
+        )
     return found
 
 
@@ -83,11 +104,31 @@ def connections() -> list[Connection]:
     long = (AF_INET6, bytes.fromhex("20010db80010ffff123456789abcdef0"), 443)
     sip = (AF_INET, bytes([172, 16, 100, 1]), 5060)
     return [
-        Connection("TCP", (AF_INET, bytes([203, 0, 113, 7]), 51234), web, server, "ESTABLISHED", 899),
+        Connection(
+            "TCP", (AF_INET, bytes([203, 0, 113, 7]), 51234), web, server, "ESTABLISHED", 899
+        ),
         Connection("TCP", (AF_INET, bytes([203, 0, 113, 0]), 0), web, server, "NONE", 3600),
-        Connection("TCP", (AF_INET6, bytes.fromhex("20010db8ffffeeeeddddccccbbbbaaaa"), 40000), six, long, "FIN_WAIT", 119),
-        Connection("TCP", (AF_INET, bytes([198, 51, 100, 200]), 65535), web, server, "SYN_RECV", 60),
-        Connection("UDP", (AF_INET, bytes([203, 0, 113, 9]), 0), sip, server, "UDP", 240, "sip", "a84b4c76e66710@pc33.example"),
+        Connection(
+            "TCP",
+            (AF_INET6, bytes.fromhex("20010db8ffffeeeeddddccccbbbbaaaa"), 40000),
+            six,
+            long,
+            "FIN_WAIT",
+            119,
+        ),
+        Connection(
+            "TCP", (AF_INET, bytes([198, 51, 100, 200]), 65535), web, server, "SYN_RECV", 60
+        ),
+        Connection(
+            "UDP",
+            (AF_INET, bytes([203, 0, 113, 9]), 0),
+            sip,
+            server,
+            "UDP",
+            240,
+            "sip",
+            "a84b4c76e66710@pc33.example",
+        ),
     ]
 
 

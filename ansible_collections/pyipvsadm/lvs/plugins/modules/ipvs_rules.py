@@ -1,7 +1,8 @@
 """`ipvsadm --apply` for Ansible: the rules in a file, its summary as a result.
 
-Owns: the module's options and what Ansible is told. Must never know: rules, tables, what a change is; that is ipvsadm's.
-It is copied to the director and runs by itself there: it imports nothing of the package.
+Owns: the module's options and what Ansible is told. Must never know: rules, tables, what a change
+is; that is ipvsadm's. It is copied to the director and runs by itself there: it imports nothing of
+the package.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ def main() -> None:
         command += ["--netns", given["netns"]]
     if module.check_mode:
         command += ["--dry-run"]
-    # By a file, not by standard input: one that ends without reading it would be a fault of the pipe's, and what it said lost.
+    # By a file, not by standard input: one that ends without reading it would be a fault of the
+    # pipe's, and what it said lost.
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=module.tmpdir) as file:
         if given["src"] is None:
             file.write(given["rules"])
@@ -178,7 +180,9 @@ def main() -> None:
     if status not in ((DONE, TO_DO) if module.check_mode else (DONE,)):
         # What was done went back, or stands where somebody else has come between.
         message = explain_failure(report) or explain_silence(program, status, err)
-        module.fail_json(msg=message, rc=status, cmd=command, changed=bool(report["stands"]), **result)
+        module.fail_json(
+            msg=message, rc=status, cmd=command, changed=bool(report["stands"]), **result
+        )
     for line in err.splitlines():
         module.warn(line)
     module.exit_json(changed=bool(steps), **result)
@@ -187,15 +191,19 @@ def main() -> None:
 def run(command: list[str]) -> tuple[int, str, str]:
     """Run a command to its end; return its status (-N: ended by signal N) and all that it wrote.
 
-    AnsibleModule.run_command can lose what a program wrote in the moment in which it ended: it stops reading once a wait of a
-    second brought nothing and the program has ended by then.
+    AnsibleModule.run_command can lose what a program wrote in the moment in which it ended: it
+    stops reading once a wait of a second brought nothing and the program has ended by then.
     """
     try:
         # No shell reads the command.
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603  # nosec B603
     except OSError as exc:
         return 127, "", f"cannot run {command[0]}: {exc.strerror}"
-    return done.returncode, done.stdout.decode(errors="backslashreplace"), done.stderr.decode(errors="backslashreplace")
+    return (
+        done.returncode,
+        done.stdout.decode(errors="backslashreplace"),
+        done.stderr.decode(errors="backslashreplace"),
+    )
 
 
 def parse_report(out: str) -> dict[str, Any] | None:
@@ -208,15 +216,22 @@ def parse_report(out: str) -> dict[str, Any] | None:
 
 
 def explain_failure(report: dict[str, Any]) -> str:
-    """Say what was refused, which signal came, and what could not be undone; "" where it was none of these."""
+    """Say what was refused, which signal came, and what could not be undone; "" where it was none
+    of these.
+    """
     sentences = [format_refusal(step) for step in report["refused"]]
     stands = report["stands"]
     if report["signal"]:
         undone = report["undone"]
         if stands:
-            sentences.append(f"{report['signal']}: of what was done before it, {undone} were undone, {len(stands)} not")
+            sentences.append(
+                f"{report['signal']}: of what was done before it, {undone} were undone, {len(stands)} not"
+            )
         else:
-            sentences.append(f"{report['signal']}: the table is as before" + (f" ({undone} undone)" if undone else ""))
+            sentences.append(
+                f"{report['signal']}: the table is as before"
+                + (f" ({undone} undone)" if undone else "")
+            )
     sentences += [f"not undone, it stands: {step['rule']}: {step['message']}" for step in stands]
     return "\n".join(sentences)
 
@@ -229,7 +244,8 @@ def format_refusal(step: dict[str, str]) -> str:
 def explain_silence(program: str, status: int, err: str) -> str:
     """Return what to say where there is no summary.
 
-    The program is asked for its version: ipvsadm 1.31 complains of an option or of the kernel, which says little of the reason.
+    The program is asked for its version: ipvsadm 1.31 complains of an option or of the kernel,
+    which says little of the reason.
     """
     said = err.strip()
     if "pyipvsadm" not in run([program, "-v"])[1]:
