@@ -7,15 +7,6 @@ never know: netlink, columns.
 from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
-from pyipvsadm.commands.names import (
-    _collect_addresses,
-    _named_formatter,
-    attach_names,
-    json_names,
-    list_endpoints,
-    resolve_endpoints,
-    resolve_unless_numeric,
-)
 from pyipvsadm.commands.output import sanitize_for_terminal, write_buffered
 from pyipvsadm.errors import Failed
 from pyipvsadm.grammar.options import SELECTING
@@ -76,6 +67,7 @@ def _pretty(
     request: Request, backend: Backend, world: World, wanted: Selection | None
 ) -> Iterator[str]:
     """The listing for people."""
+    from pyipvsadm.commands.names import resolve_unless_numeric  # noqa: PLC0415  # listings in numbers do without
     from pyipvsadm.views import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
 
     shown = request.slots
@@ -99,7 +91,7 @@ def _pretty(
 
 def _watch(request: Request, backend: Backend, world: World) -> None:
     """The listing again and again."""
-    from pyipvsadm.commands import watch  # noqa: PLC0415
+    from pyipvsadm.commands import names, watch  # noqa: PLC0415
     from pyipvsadm.views import grid, live  # noqa: PLC0415
 
     shown = request.slots
@@ -125,7 +117,11 @@ def _watch(request: Request, backend: Backend, world: World) -> None:
     if look(0).styled and "json" not in shown:
         state = live.Live(shown, str(request.ours.get("sort-by") or ""), seconds, look)
         watch.screen(
-            state, rows, lambda found: resolve_unless_numeric(found, request, world), world, seconds
+            state,
+            rows,
+            lambda found: names.resolve_unless_numeric(found, request, world),
+            world,
+            seconds,
         )
     else:
         watch.blocks(block, world, seconds)
@@ -176,6 +172,7 @@ def _json(
 
     shown = request.slots
     if "connection" in shown:
+        from pyipvsadm.commands.names import attach_names  # noqa: PLC0415
         from pyipvsadm.views.connections import parse  # noqa: PLC0415
 
         found = map(parse, _connection_lines(backend, wanted))
@@ -190,9 +187,11 @@ def _json(
     rows = table(request, backend, wanted)
     names = None
     if "numeric" not in shown:
+        from pyipvsadm.commands.names import collect_addresses, json_names, list_endpoints  # noqa: PLC0415
+
         rows = held = list(rows)
         names = json_names(
-            world, world.names.host_names(sorted(_collect_addresses(list_endpoints(held))))
+            world, world.names.host_names(sorted(collect_addresses(list_endpoints(held))))
         )
     return json_document.table(backend.info(), rows, names, "nosort" not in shown)
 
@@ -234,6 +233,8 @@ def _listed(tables: Tables, world: World, shown: set[str]) -> Iterator[str]:
 
     endpoint: Endpoint = addresses.format_numeric
     if "numeric" not in shown:
+        from pyipvsadm.commands.names import resolve_endpoints  # noqa: PLC0415
+
         tables = list(tables)
         endpoint = resolve_endpoints(tables, world)
     listing = classic.Listing(shown, endpoint)
@@ -276,5 +277,7 @@ def _found(
     found = list(map(connections.parse, lines))
     if numeric:
         return found, addresses.format_numeric
+    from pyipvsadm.commands.names import format_by_name  # noqa: PLC0415
+
     ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
-    return found, _named_formatter(world, world.names.host_names(ends))
+    return found, format_by_name(world, world.names.host_names(ends))

@@ -62,10 +62,10 @@ def resolve_endpoints(tables: Tables, world: World, read_back: bool = False) -> 
     import time  # noqa: PLC0415  # listings in numbers need no clock
 
     deadline = time.monotonic() + world.names.seconds
-    names = world.names.host_names(sorted(_collect_addresses(tables)))
+    names = world.names.host_names(sorted(collect_addresses(tables)))
     if read_back:
         names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
-    return _named_formatter(world, names)
+    return format_by_name(world, names)
 
 
 def resolve_unless_numeric(
@@ -84,8 +84,8 @@ def list_endpoints(found: Iterable[tuple[Service, list[Destination]]]) -> Tables
     return ((service, [(each.addr,) for each in servers]) for service, servers in found)
 
 
-def _collect_addresses(tables: Tables) -> set[tuple[int, bytes]]:
-    """All addresses in it."""
+def collect_addresses(tables: Tables) -> set[tuple[int, bytes]]:
+    """Return all addresses of services and servers, as (family, bytes)."""
     ends = set()
     for service, rows in tables:
         if not service.fwmark:
@@ -106,7 +106,8 @@ def json_names(world: World, hosts: dict[tuple[int, bytes], str]) -> HostNames:
     return names
 
 
-def _named_formatter(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
+def format_by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
+    """Return how to write endpoints with these hosts' names, and each port's, looked up once."""
     names = json_names(world, hosts)
 
     def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:

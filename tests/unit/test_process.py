@@ -320,12 +320,12 @@ BACKENDS = {
         ".netlink.messages",
     },
 }
-WRITTEN = {".commands.names", ".commands.output", ".rules", ".rules.writer", ".sorting"}
+WRITTEN = {".commands.output", ".rules", ".rules.writer", ".sorting"}
 REQUESTS: list[tuple[list[str], set[str]]] = [
     (["-L", "-n"], WRITTEN | {".commands.listing", ".views", ".views.classic", ".views.procfs"}),
     (["-A", "-t", "10.0.0.1:80"], set()),
     (["-R"], {".commands.restore", *RULES}),
-    (["-S", "-n"], WRITTEN | {".commands.save"}),
+    (["-S", "-n"], WRITTEN | {".commands.names", ".commands.save"}),
     (["-q"], set()),
     (["-v"], set()),
 ]
