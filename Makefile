@@ -11,6 +11,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables ke
 PURE := addresses errors model resolver sorting text backends/memory change/* \
 	commands/doctor commands/drain commands/full_save commands/selection commands/watch completion/candidates \
 	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/probe doctor/real_server doctor/report doctor/services \
+	doctor/unchecked \
 	grammar/combinations grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/values \
 	netlink/* rules/* views/*
 space := $(subst ,, )

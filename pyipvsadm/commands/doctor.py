@@ -7,7 +7,7 @@ how text is laid out. Nothing here is imported unless the doctor was asked for.
 from __future__ import annotations
 
 from pyipvsadm.addresses import address_text, parse
-from pyipvsadm.doctor import answers, director, real_server, report
+from pyipvsadm.doctor import answers, director, real_server, report, unchecked
 from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, explained
 from pyipvsadm.doctor.facts import OUTSIDE, Table, family_of, host_of, vip_of
 from pyipvsadm.errors import Failed, Refused, Usage
@@ -105,7 +105,7 @@ def _director(
                 if server.weight
             ],
         )
-    return director.examine(table, facts), list(director.not_judged(table, facts))
+    return director.examine(table, facts), list(unchecked.not_judged(table, facts))
 
 
 def _handshakes(backend: Backend) -> dict[Pair, tuple[int, int]]:

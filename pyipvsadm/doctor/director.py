@@ -26,7 +26,6 @@ from pyipvsadm.doctor.facts import (
     vip_of,
 )
 from pyipvsadm.doctor.fixes import command, count, net, server_command, single, some, sysctl
-from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -57,7 +56,7 @@ LEAST = {AF_INET: 68, AF_INET6: 1280}
 UNREACHABLE = ("unreachable", "blackhole", "prohibit")
 
 
-def _ways(
+def routed_servers(
     table: Table, facts: Facts, *methods: int
 ) -> Iterator[tuple[Service, Destination, Route]]:
     """Servers of these methods that are reached over an interface."""
@@ -70,7 +69,8 @@ def _ways(
 # --- the way in
 
 
-def _vips(table: Table) -> dict[str, list[Service]]:
+def services_by_vip(table: Table) -> dict[str, list[Service]]:
+    """Return the services of each virtual address, by its text."""
     found: dict[str, list[Service]] = {}
     for service, _ in table.services:
         if vip := vip_of(service):
@@ -78,13 +78,13 @@ def _vips(table: Table) -> dict[str, list[Service]]:
     return found
 
 
-def _is_away(vip: str, facts: Facts, holders: Mapping[str, Link]) -> bool:
+def is_away(vip: str, facts: Facts, holders: Mapping[str, Link]) -> bool:
     """Whether an address is known not to be this host's."""
     route = facts.routes.get(vip)
     return vip not in holders and route is not None and route.kind != "local"
 
 
-def _standing_by(table: Table, facts: Facts) -> str:
+def failover_agent(table: Table, facts: Facts) -> str:
     """What lets addresses come and go with a failover; "" where nothing does."""
     if BACKUP in table.daemons:
         return "a backup sync daemon"
@@ -96,8 +96,8 @@ def vips(table: Table, facts: Facts) -> Iterator[Finding]:
     holders = facts.holders()
     missing: dict[str, str] = {}  # virtual address -> the interface to have it
     wires = [each.name for each in facts.links.values() if each.up and not each.silent]
-    standing_by = _standing_by(table, facts)
-    for vip in _vips(table):
+    standing_by = failover_agent(table, facts)
+    for vip in services_by_vip(table):
         link = holders.get(vip)
         # an address of an interface that is down stays this host's (IPv4), and may be asked for by
         # another one
@@ -105,7 +105,7 @@ def vips(table: Table, facts: Facts) -> Iterator[Finding]:
             what = f"{vip} is on {link.name}, which is {'up, but has no carrier' if link.up else 'down'}."
             mends = () if link.up else (command("ip link set dev {link} up", link=link.name),)
             yield Finding("vip-interface-down", vip, what, mends)
-        elif _is_away(vip, facts, holders) and not standing_by:
+        elif is_away(vip, facts, holders) and not standing_by:
             missing[vip] = facts.routes[vip].link or (wires[0] if wires else "DEVICE")
     followers = _followers(table, facts, missing) if missing else {}
     for vip, where in missing.items():
@@ -173,7 +173,7 @@ def reverse_path(table: Table, facts: Facts) -> Iterator[Finding]:
     fib_validate_source).
     """
     holders = facts.holders()
-    for vip in _vips(table):
+    for vip in services_by_vip(table):
         link = holders.get(vip)
         back = facts.back.get(vip)
         if (
@@ -254,7 +254,7 @@ def forwarding(table: Table, facts: Facts) -> Iterator[Finding]:
     ip6_forward).
     """
     links: dict[tuple[int, str], set[str]] = {}
-    for _, server, route in _ways(table, facts, MASQ):
+    for _, server, route in routed_servers(table, facts, MASQ):
         forced = server.af == AF_INET6 and facts.conf(
             route.link, "force_forwarding", family=AF_INET6
         )
@@ -284,7 +284,7 @@ def beside(table: Table, facts: Facts) -> Iterator[Finding]:
         return
     found: dict[tuple[str, str, str], set[str]] = {}
     networks = facts.networks()
-    for service, server, route in _ways(table, facts, MASQ):
+    for service, server, route in routed_servers(table, facts, MASQ):
         vip, host = vip_of(service), host_of(server)
         for link, network in networks:
             on_link = vip and not route.gateway and link == route.link
@@ -311,7 +311,7 @@ def redirects(table: Table, facts: Facts) -> Iterator[Finding]:
     """
     wires = set()
     holders = facts.holders()
-    for service, server, route in _ways(table, facts, MASQ):
+    for service, server, route in routed_servers(table, facts, MASQ):
         link = holders.get(vip_of(service))
         if link is not None and link.name == route.link and server.af == AF_INET:
             wires.add(link.name)
@@ -357,8 +357,8 @@ def overhead(server: Destination) -> int:
 
 def tunnels(table: Table, facts: Facts) -> Iterator[Finding]:
     """Room within the tunnel, and where it starts."""
-    ways = [*_ways(table, facts, TUNNEL)]
-    vips = _vips(table)
+    ways = [*routed_servers(table, facts, TUNNEL)]
+    vips = services_by_vip(table)
     addresses = {each.text: each for each in reversed(facts.addresses)}
     # Of each interface and family an address that is no service's: from another virtual one a
     # tunnel would do no better.
@@ -464,7 +464,7 @@ def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
         if state == BACKUP and MASTER not in table.daemons:
             held = [
                 vip
-                for vip in _vips(table)
+                for vip in services_by_vip(table)
                 if (on := holders.get(vip)) is not None and on.up and not on.silent
             ]
             if held:
@@ -483,86 +483,6 @@ def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
 
 
 # --- what was read, but cannot be judged from here
-
-
-def not_judged(table: Table, facts: Facts) -> Iterator[str]:
-    """Facts that may matter, and what is not known of them."""
-    for name, number in (facts.filters or {}).items():
-        if number:
-            yield f"{name}: {count(number, 'rule')}; what they match is not read."
-    holders = facts.holders()
-    yield from _unseen(table, facts)
-    away = [vip for vip in _vips(table) if _is_away(vip, facts, holders)]
-    if away and (why := _standing_by(table, facts)):
-        yield (
-            f"{some(away)} {'are' if len(away) > 1 else 'is'} not this host's: right while the other director is at work "
-            f"({why} runs here), wrong otherwise."
-        )
-    if facts.unprobed:
-        yield f"{count(facts.unprobed, 'server')} could not be probed in time."
-    narrow: dict[tuple[str, int, int, int], set[str]] = {}
-    for service, server, _ in _ways(table, facts, TUNNEL):
-        mtu, link = facts.way_mtu(host_of(server)), holders.get(vip_of(service))
-        if (
-            mtu is not None
-            and link is not None
-            and not link.silent
-            and link.mtu > mtu - overhead(server)
-        ):
-            narrow.setdefault((link.name, link.mtu, mtu - overhead(server), service.af), set()).add(
-                host_of(server)
-            )
-    for (name, size, room, family), hosts in narrow.items():
-        yield (
-            f"Packets of {size} bytes, which {name} takes, do not fit into the tunnel to {some(hosts)} ({room}): clients are "
-            "told so by ICMP, and whether that reaches them is not known here. Servers that ask for smaller packets do without: "
-            f"ip route change default ... advmss {room - HEADERS[family] - 20}."
-        )
-    wires = set()
-    for service, server, route in _ways(table, facts, MASQ):
-        link = holders.get(vip_of(service))
-        if server.af == AF_INET6 and link is not None and link.name == route.link:
-            wires.add(link.name)
-    for name in sorted(wires):
-        yield (
-            f"Clients and IPv6 servers of NAT are both reached through {name}: this host sends redirects, and whether the "
-            "servers heed them (net.ipv6.conf.*.accept_redirects) is not known here."
-        )
-
-
-def _unseen(table: Table, facts: Facts) -> Iterator[str]:
-    """The real servers, of which nothing can be seen from here, with the command that examines
-    one.
-    """
-    vips = _vips(table)
-    own = [each for each in facts.addresses if each.text not in vips]
-    groups: dict[tuple[str, str], dict[str, None]] = {}  # (options, director) -> virtual addresses
-    hosts: dict[tuple[str, str, str], set[str]] = {}
-    for service, server in servers_of(table, MASQ, ROUTE, TUNNEL):
-        host = host_of(server)
-        route = facts.routes.get(host)
-        if route is None or route.kind == "local":
-            continue
-        source = route.source
-        if source in vips or not source:
-            source = next(
-                (each.text for each in own if each.link == route.link and each.holds(host)), ""
-            )
-        options = {MASQ: " -m", ROUTE: "", TUNNEL: " -i"}[server.forward]
-        if server.forward == TUNNEL and server.tun_type:
-            options += f" --tun-type {TUNNEL_TYPES[server.tun_type]}"
-        director = f" --director {source}" if source else ""
-        vip = vip_of(service) or "VIP"
-        groups.setdefault((options, director), {})[vip] = None
-        hosts.setdefault((options, director, vip), set()).add(host)
-    for (options, director), addresses in groups.items():
-        first, *more = addresses
-        named = set().union(*(hosts[options, director, vip] for vip in addresses))
-        again = f"; then the same for {some(more)}" if more else ""
-        yield (
-            f"Not checked: the real {'servers' if len(named) > 1 else 'server'} {some(named)}. On each, run{again}:\n"
-            f"ipvsadm --doctor --real-server-for {first}{options}{director}"
-        )
 
 
 CHECKS: tuple[Check, ...] = (

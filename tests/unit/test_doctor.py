@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pyipvsadm.backends.memory import Table as Memory
-from pyipvsadm.doctor import director, real_server
+from pyipvsadm.doctor import director, real_server, unchecked
 from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route, Rule, Table
 from pyipvsadm.model import (
@@ -198,7 +198,7 @@ def test_of_what_was_not_read_nothing_is_claimed(kind: str) -> None:
     """But for what the table says by itself."""
     assert director.examine(table_of(HEALTHY[kind].rules), Facts()) == []
     # a server without a route may be this host
-    assert list(director.not_judged(table_of(HEALTHY[kind].rules), Facts())) == []
+    assert list(unchecked.not_judged(table_of(HEALTHY[kind].rules), Facts())) == []
 
 
 class Case(NamedTuple):
@@ -640,7 +640,7 @@ def test_real_servers_that_were_not_seen_are_named(
     kind: str, changes: dict[str, Any], servers: str, words: str
 ) -> None:
     cluster = HEALTHY[kind]
-    lines = [*director.not_judged(table_of(cluster.rules), changed(cluster.facts, changes))]
+    lines = [*unchecked.not_judged(table_of(cluster.rules), changed(cluster.facts, changes))]
     noun = "servers" if "," in servers else "server"
     command = f"ipvsadm --doctor --real-server-for {words}"
     assert f"Not checked: the real {noun} {servers}. On each, run:\n{command}" in lines
@@ -650,7 +650,7 @@ def test_real_servers_of_several_services_and_tunnels() -> None:
     table = table_of((*TUN, *(line.replace("172.16.100.1:", "172.16.100.3:") for line in TUN)))
     lines = [
         line
-        for line in director.not_judged(table, HEALTHY["TUN"].facts)
+        for line in unchecked.not_judged(table, HEALTHY["TUN"].facts)
         if line.startswith("Not checked")
     ]
     again = "On each, run; then the same for 172.16.100.3:\nipvsadm --doctor --real-server-for 172.16.100.1 -i"
@@ -696,7 +696,7 @@ def looks(number: int) -> int:
     facts.routes |= {"192.168.10.8": ON_LINK}
     facts.addresses = counting = Counted(facts.addresses)
     director.examine(table_of(tuple(lines)), facts)
-    list(director.not_judged(table_of(tuple(lines)), facts))
+    list(unchecked.not_judged(table_of(tuple(lines)), facts))
     return counting.looked
 
 
@@ -743,7 +743,7 @@ def asides(table: Table, facts: Facts) -> list[str]:
     """What cannot be judged beside the real servers, which are always named."""
     return [
         line
-        for line in director.not_judged(table, facts)
+        for line in unchecked.not_judged(table, facts)
         if not line.startswith("Not checked: the real server")
     ]
 
@@ -775,7 +775,7 @@ def test_full_sized_packets_and_tunnels() -> None:
 
 def test_redirects_of_ipv6() -> None:
     """No value turns them off where they are sent."""
-    lines = list(director.not_judged(table_of(V6), HEALTHY["v6"].facts))
+    lines = list(unchecked.not_judged(table_of(V6), HEALTHY["v6"].facts))
     assert [line for line in lines if "redirects" in line and "through eth0" in line]
 
 

@@ -20,7 +20,7 @@ FOLDERS = {
     "change": "__init__ desired dry_run execute merge plan snapshot",
     "commands": "__init__ apply dispatch doctor drain full_save listing modify names output restore save selection watch",
     "completion": "__init__ candidates shells",
-    "doctor": "__init__ answers codes director facts fixes host probe real_server report services",
+    "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
     "grammar": "__init__ combinations help hints options parser popt programs values",
     "netlink": "__init__ codec dump_layout dumps messages trace",
     "rules": "__init__ fast_parser reader writer",
