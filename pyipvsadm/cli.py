@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VARIABLE = "IPVSADM_BACKEND"
 # what some requests import and Debian's package only recommends, as python3-NAME
 EXTRAS = ("click", "pyroute2", "rich")
-# the first word of what a shell asks (shells.py); no option, for no person types it
+# the first word of what a shell asks (completion/shells.py); no option, for no person types it
 ASK = "--complete"
 # What a command does to the table that it opens.
 CHANGES, SAVES, READS = "changes", "saves", "reads"
@@ -43,12 +43,12 @@ def main(argv: Sequence[str], world: World | None = None) -> int:
 
 
 def main_save(argv: Sequence[str], world: World | None = None) -> int:
-    """`ipvsadm-save ARGV...` (companions.SAVE): write the table as rules."""
+    """`ipvsadm-save ARGV...` (programs.SAVE): write the table as rules."""
     return _guarded(_save, argv, world)
 
 
 def main_restore(argv: Sequence[str], world: World | None = None) -> int:
-    """`ipvsadm-restore ARGV...` (companions.RESTORE): put rules in the place of the table, all read
+    """`ipvsadm-restore ARGV...` (programs.RESTORE): put rules in the place of the table, all read
     and checked before.
     """
     return _guarded(_restore, argv, world)

@@ -1,9 +1,9 @@
 """The embedded table kept in a file between commands.
 
 Owns: loading, locking and storing it. Must never know: the table's rules (memory.py), the text's
-form (rules.py).
+form (rules/).
 
-The file is rule text that loses nothing (rules.whole), oldest server first, so that replaying it
+The file is rule text that loses nothing (writer.whole), oldest server first, so that replaying it
 gives the same table.
 """
 

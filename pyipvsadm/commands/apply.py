@@ -1,7 +1,7 @@
 """The apply command: rules in, the table brought to them, a summary out.
 
 Owns: what is read and checked before anything is sent, the guards, what is said. Must never know:
-how a plan is made (plan.py) or carried out (change/execute.py).
+how a plan is made (change/plan.py) or carried out (change/execute.py).
 """
 
 from __future__ import annotations
@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend, Service
 
 DRIFT = 1
-REPORTED = 3  # repeated lines that are named
-SHOWN = 3  # services by their names; of more, their number
 # of the summary for machines: within it fields may be added, none goes or changes its meaning
 FORMAT = 1
 
 # they may write more than their name into comm: ldirectord does
 MANAGERS = ("keepalived", "ldirectord", "kube-proxy")
 KUBE = "kube-ipvs0"
-NAMED = 3  # services in a message; of more their number is said
+NAMED = 3  # services or repeated lines in a message; of more their number is said
 
 _COLOURS = {
     NEW_SERVICE: 32,
@@ -84,9 +82,9 @@ def _text(request: Request, world: World) -> bytes:
 
 def _warn_of_repeated(repeated: list[str], world: World) -> None:
     """Name the first lines that were passed over, then their number."""
-    for line in repeated[:REPORTED]:
+    for line in repeated[:NAMED]:
         world.err(line)
-    more = len(repeated) - REPORTED
+    more = len(repeated) - NAMED
     if more > 0:
         world.err(
             f"{more} more line{'s' * (more > 1)} said again what others had said: passed over"
@@ -277,7 +275,7 @@ class _Run:
 
 
 def _services(services: list[Service]) -> str:
-    if len(services) > SHOWN:
+    if len(services) > NAMED:
         return f"{len(services)} services"
     return ", ".join(writer.selector(service, addresses.format_numeric) for service in services)
 

@@ -91,8 +91,9 @@ class _NotOnlyChangesError(Exception):  # not an error: a file of rules that hol
 
 
 def _changes(text: bytes, world: World, clear: bool) -> Iterator[tuple[int, Change]]:
-    """The changes of a text that holds nothing else, each with its line; _Mixed at the first line
-    that is none.
+    """Yield the changes of a text, each with its line.
+
+    Raises _NotOnlyChangesError at the first line that is no change.
     """
     from pyipvsadm.rules import reader  # noqa: PLC0415  # only restoring needs it
 

@@ -1,6 +1,6 @@
 """The table of options against the reference's names and numbers, and against itself.
 
-Which combinations are legal is held in test_argv.py, where the rules about them are.
+Which combinations are legal is held in test_parser.py, where the rules about them are.
 """
 
 from __future__ import annotations
