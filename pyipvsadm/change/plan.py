@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pyipvsadm.change.desired import DesiredService, DesiredTable, ServerKey, ServiceKey
+    from pyipvsadm.change.pace import DrainTarget
     from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.model import Daemon, Service
 
@@ -147,6 +148,28 @@ def make_plan(
     return _PlanBuilder(
         wanted, present, prune, keep_weights, only, daemons or only is None
     ).build_plan()
+
+
+def make_drain_plan(targets: Sequence[DrainTarget], deletion: Change | None) -> Plan:
+    """Return the plan that sets the targets' weights to 0 and then, in a second phase, makes the
+    deletion, if any. The pace waits before the second phase.
+    """
+    plan = Plan()
+    weights = []
+    for target in targets:
+        for server in target.servers:
+            if server.weight:
+                drained = copy_record(server)
+                drained.weight = 0
+                weights.append(
+                    Step(
+                        0,
+                        Change(SET_DEST, target.service, drained),
+                        Change(SET_DEST, target.service, server),
+                    )
+                )
+    plan.phases = [weights, [] if deletion is None else [Step(0, deletion)]]
+    return plan
 
 
 class _PlanBuilder:

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 TRIES = 10  # readings of one thing before we give up
 
-# What is configured of a server beside its key.
-SETTINGS = ("forward", "weight", "upper", "lower", "tun_type", "tun_port", "tun_flags")
-server_settings = attrgetter(*SETTINGS)
+# What is configured of a server, and of a service, beside its key.
+SERVER_SETTINGS = ("forward", "weight", "upper", "lower", "tun_type", "tun_port", "tun_flags")
+SERVICE_SETTINGS = ("scheduler", "flags", "timeout", "netmask", "pe")
+server_settings = attrgetter(*SERVER_SETTINGS)
 
 
 def get_service_settings(service: Service) -> tuple[str, int, int, int, str]:

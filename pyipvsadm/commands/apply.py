@@ -6,11 +6,15 @@ how a plan is made (change/plan.py) or carried out (change/execute.py).
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from pyipvsadm import addresses
 from pyipvsadm.change import desired, plan
 from pyipvsadm.change.dry_run import DryRunTable
-from pyipvsadm.change.execute import Outcome, carry_out, try_plan
+from pyipvsadm.change.execute import execute, try_plan
+from pyipvsadm.change.pace import Pace
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
+from pyipvsadm.commands.report import print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyipvsadm.change.desired import DesiredTable
+    from pyipvsadm.change.execute import Outcome
     from pyipvsadm.change.plan import Plan, Step
     from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
@@ -165,7 +170,7 @@ class _ApplyRun:
     ) -> None:
         self._request = request
         self._backend = backend
-        self._world = env
+        self._env = env
         self._present = read_consistent(backend)
         self._wanted = wanted
         only = (
@@ -195,9 +200,9 @@ class _ApplyRun:
         outcome = try_plan(self._plan, copy)
         steps = [*self._plan.iter_steps()]
         if "json" not in self._request.slots:
-            coloured = self._world.has_colours()
-            shown = _sanitize_rule if self._world.is_output_terminal() else str
-            self._world.write_stdout(
+            coloured = self._env.has_colours()
+            shown = _sanitize_rule if self._env.is_output_terminal() else str
+            self._env.write_stdout(
                 "".join(
                     _format_step(step.change.op, shown(step.format_rule()), coloured)
                     for step in steps
@@ -211,10 +216,15 @@ class _ApplyRun:
         outcome = try_plan(self._plan, self._copy_table())
         if outcome.refused:
             return outcome
-        self._world.block_signals()
+        self._env.block_signals()
         try:
-            return carry_out(
-                self._plan, self._backend, lambda: self._world.wait(0), self._plan_again
+            # The lock is held already, since the table was read.
+            return execute(
+                self._plan,
+                self._backend,
+                Pace(lambda: self._env.wait(0)),
+                nullcontext,
+                self._plan_again,
             )
         except OperationError as no:
             raise OperationError(
@@ -259,26 +269,25 @@ class _ApplyRun:
 
     def _print_report(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
         if "json" in self._request.slots:
-            self._world.write_stdout(
+            self._env.write_stdout(
                 _render_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked)
             )
             return
         for step, why in [*outcome.meanwhile, *outcome.refused]:
-            self._world.write_stderr(f"{_name_step(step)}: {why}")
-        for step, why in outcome.stands:
-            self._world.write_stderr(f"not undone, it stands: {step.format_rule().rstrip()}: {why}")
-        self._world.write_stderr(self._format_summary(outcome))
+            self._env.write_stderr(f"{_name_step(step)}: {why}")
+        print_not_undone(self._env, outcome, lambda step: step.format_rule().rstrip())
+        self._env.write_stderr(self._format_summary(outcome))
         for line in unchecked:
-            self._world.write_stderr(line)
+            self._env.write_stderr(line)
 
     def _format_summary(self, outcome: Outcome) -> str:
         made = self._plan
         tried = "dry-run" in self._request.slots
         why = SIGNALS[outcome.signal] if outcome.signal else "refused"
-        if outcome.stands:
-            return f"{why}: of what was done before it, {outcome.undone} were undone, {len(outcome.stands)} not"
+        if outcome.not_undone:
+            return f"{why}: of what was done before it, {len(outcome.undone)} were undone, {len(outcome.not_undone)} not"
         if outcome.signal or (outcome.refused and not tried):
-            undone = f" ({outcome.undone} undone)" if outcome.undone else ""
+            undone = f" ({len(outcome.undone)} undone)" if outcome.undone else ""
             if outcome.meanwhile:
                 return f"{why}: nothing of this run is left{undone}; what another program did meanwhile is"
             if outcome.reordered:
@@ -335,8 +344,8 @@ def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[
         "refused": [entry(*each) for each in outcome.refused],
         "signal": SIGNALS.get(outcome.signal),
         "meanwhile": [entry(*each) for each in outcome.meanwhile],
-        "undone": outcome.undone,
-        "stands": [entry(*each) for each in outcome.stands],
+        "undone": len(outcome.undone),
+        "not_undone": [entry(*each) for each in outcome.not_undone],
         "reordered": [
             writer.format_selector(service, addresses.format_numeric)
             for service in outcome.reordered
