@@ -358,7 +358,7 @@ class _Touched:
         return [Change(step.change.op, service, server)], ""
 
     def record_done(self, change: Change) -> None:
-        """Assume that a change of the undo is done."""
+        """Record that the undo makes this change."""
         name, made = _get_expected_state(change)
         self._now[name] = made
         if change.op in (NEW_SERVICE, NEW_DEST, SET_SERVICE, SET_DEST):

@@ -1,7 +1,7 @@
-"""The apply command: rules in, the table brought to them, a summary out.
+"""Carry out --apply: read rules, change the table to match them, print a summary.
 
-Owns: what is read and checked before anything is sent, the guards, what is said. Must never know:
-how a plan is made (change/plan.py) or carried out (change/execute.py).
+Owns: what is read and checked before anything is sent, the guards, the messages. Must never know:
+how a plan is made (change/plan.py) or executed (change/execute.py).
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ _EDITED = 33
 
 
 def run_apply(request: Request, backend: Backend, env: Environment) -> int:
-    """Bring the table to the rules. 0; 255 when something was refused; 128 and its number when a
-    signal has stopped it.
+    """Make the table match the rules. Return 0; 255 if a change was refused; 128 + n if signal n
+    stopped it.
 
-    With --dry-run nothing is sent: 0 when there is nothing to do, 1 when there is. Usage (status 2)
-    for bad input.
+    With --dry-run nothing is sent, and the status is 0 if there is nothing to do, 1 if there is.
+    Raise UsageError (status 2) for bad input.
     """
     try:
         wanted = desired.parse_desired(_read_rules(request, env), env)
@@ -69,8 +69,8 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
             run = _ApplyRun(request, wanted, backend, env)
             outcome = run.carry_out()
         return run.report(outcome)
-    except RefusedError as no:  # a reading
-        raise OperationError(str(no), EXIT_REFUSED) from None
+    except RefusedError as exc:  # a reading
+        raise OperationError(str(exc), EXIT_REFUSED) from None
 
 
 def _read_rules(request: Request, env: Environment) -> bytes:
@@ -83,8 +83,8 @@ def _read_rules(request: Request, env: Environment) -> bytes:
         return env.read_input()
     try:
         return env.read_file(str(path))
-    except OperationError as no:
-        raise UsageError(str(no)) from None
+    except OperationError as exc:
+        raise UsageError(str(exc)) from None
 
 
 def _warn_of_repeated(repeated: list[str], env: Environment) -> None:
@@ -99,7 +99,9 @@ def _warn_of_repeated(repeated: list[str], env: Environment) -> None:
 
 
 def _check_not_empty(request: Request, wanted: DesiredTable) -> None:
-    """An input that says nothing is more often a broken generator than a wish."""
+    """Raise UsageError if the input has no rule: that is more often a broken generator than an
+    intention.
+    """
     if wanted.is_empty() and "allow-empty" not in request.slots:
         raise UsageError(
             "there is no rule in the input: nothing was done (--allow-empty takes it for what it says)"
@@ -107,7 +109,9 @@ def _check_not_empty(request: Request, wanted: DesiredTable) -> None:
 
 
 def _refuse_beside_managers(request: Request, env: Environment) -> None:
-    """Services that FILE does not name may be a manager's."""
+    """Require --force if a program that manages IPVS is running: services that FILE does not name
+    may be its own.
+    """
     programs = env.list_programs()
     here = [
         f"{name} is running"
@@ -126,11 +130,11 @@ def _refuse_beside_managers(request: Request, env: Environment) -> None:
 def _guard_servers(
     request: Request, wanted: DesiredTable, present: Snapshot, env: Environment
 ) -> None:
-    """A service that is named and loses most of its servers at once is more often a file cut short
-    than a wish.
+    """Require --force if a service that FILE names would lose more than half of its servers: that
+    is more often a file cut short than an intention.
 
-    More than half of those that are there: so of one or two it takes all. Others that come in their
-    place do not count.
+    Servers that are added in their place do not count. Of one or two servers, only the loss of all
+    counts.
     """
     asked = {service.key() for service in request.services}
     fewer = []
@@ -158,7 +162,7 @@ def _guard_servers(
 
 
 def _require_force(said: str, request: Request, env: Environment) -> None:
-    """Usage (status 2); a dry run says it and goes on to show the plan."""
+    """Raise UsageError (status 2) with this message; a dry run prints it and goes on."""
     if "dry-run" not in request.slots:
         raise UsageError(f"{said}; add --force if you mean it (nothing was done)")
     env.write_stderr(f"{said}; without --force this ends with status 2, and nothing is done")
@@ -226,10 +230,10 @@ class _ApplyRun:
                 nullcontext,
                 self._plan_again,
             )
-        except OperationError as no:
+        except OperationError as exc:
             raise OperationError(
-                f"{no}; what was sent before stands: the same --apply again does the rest",
-                no.status,
+                f"{exc}; what was sent before stands: the same --apply again does the rest",
+                exc.status,
             ) from None
 
     def _plan_again(self, overtaken: list[Step]) -> Plan:
@@ -254,7 +258,9 @@ class _ApplyRun:
         )
 
     def _copy_table(self) -> DryRunTable:
-        """Of what the plan is about: a plan is mostly small beside the table."""
+        """Return a copy of the services that the plan changes: a plan is mostly small compared with
+        the table.
+        """
         touched = {
             step.change.service.key()
             for step in self._plan.iter_steps()
@@ -263,7 +269,7 @@ class _ApplyRun:
         return DryRunTable(self._backend, self._present, touched)
 
     def report(self, outcome: Outcome) -> int:
-        """Say what was done."""
+        """Print what was done, and return the exit status."""
         self._print_report(outcome)
         return 128 + outcome.signal if outcome.signal else EXIT_REFUSED if outcome.refused else 0
 
