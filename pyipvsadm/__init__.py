@@ -1,5 +1,5 @@
-"""pyipvsadm: an ipvsadm for Linux Virtual Server. This file owns the version and imports nothing:
-every start pays for it.
+"""Hold the version of pyipvsadm, an ipvsadm for Linux Virtual Server. This file imports nothing:
+every start would pay for it.
 """
 
 __version__ = "0.1.0"

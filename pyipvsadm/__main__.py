@@ -1,4 +1,4 @@
-"""`python -m pyipvsadm`."""
+"""Run `python -m pyipvsadm`."""
 
 from pyipvsadm.cli import main, run_program
 

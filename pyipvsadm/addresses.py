@@ -24,8 +24,8 @@ LONG_MAX = 0x7FFFFFFFFFFFFFFF
 
 
 def parse_leading_int(text: str) -> tuple[int, str]:
-    """strtol(text, &end, 10): the number, clamped to 64 bits, and what follows it (all of text when
-    there is none).
+    """Parse a number as strtol(text, &end, 10) does: return it, clamped to 64 bits, and the text
+    after it (all of the text if there is no number).
     """
     body = text.lstrip(SPACES)
     sign = body[:1] if body[:1] in ("+", "-") else ""
@@ -50,12 +50,12 @@ def parse_int(text: str, low: int, high: int) -> int:
 
 
 def parse_atoi(text: str) -> int:
-    """atoi(text) as an unsigned 32-bit field keeps it."""
+    """Parse a number as atoi does, stored in an unsigned 32-bit field."""
     return parse_leading_int(text)[0] & 0xFFFFFFFF
 
 
 def parse_ipv4(text: str) -> bytes | None:
-    """inet_aton: dotted numbers, also shortened, octal and hexadecimal ones."""
+    """Parse an IPv4 address as inet_aton does: shortened, octal and hexadecimal forms too."""
     try:
         return _socket.inet_aton(text)
     except (OSError, ValueError):  # ValueError: a NUL or what is no UTF-8
@@ -63,7 +63,7 @@ def parse_ipv4(text: str) -> bytes | None:
 
 
 def parse_address(family: int, text: str) -> bytes | None:
-    """inet_pton, None when text is no address of that family."""
+    """Parse an address as inet_pton does; None if the text is no address of the family."""
     try:
         return _socket.inet_pton(family, text)
     except (OSError, ValueError):
@@ -71,19 +71,17 @@ def parse_address(family: int, text: str) -> bytes | None:
 
 
 def format_address(family: int, addr: bytes) -> str:
-    """An address as inet_ntop writes it."""
+    """Format an address as inet_ntop does."""
     return _socket.inet_ntop(family, addr)
 
 
 def format_endpoint(family: int, host: str, port: str | int) -> str:
-    """HOST:PORT, the host in brackets when it is IPv6 (also when it is a name:
-    addrport_to_anyname).
-    """
+    """Format HOST:PORT, an IPv6 host in brackets (also if it is a name: addrport_to_anyname)."""
     return f"{host}:{port}" if family == AF_INET else f"[{host}]:{port}"
 
 
 class Endpoint:
-    """What parse_service found: family, addr, and port or None when there was none."""
+    """Hold a parsed endpoint: family, addr, and port or None if the text has no port."""
 
     __slots__ = ("addr", "family", "port")
 
@@ -133,7 +131,7 @@ def parse_endpoint(text: str, protocol: int, names: Resolver) -> Endpoint | None
 
 
 def parse_mask(text: str, names: Resolver) -> int | None:
-    """An IPv4 netmask, dotted or a host name, as a number (parse_netmask)."""
+    """Parse an IPv4 netmask, dotted or a host name, as a number (parse_netmask)."""
     addr = parse_ipv4(text) or names.find_host(text)
     return None if addr is None else int.from_bytes(addr, "big")
 
@@ -142,8 +140,8 @@ CACHE_LIMIT = 1 << 16  # names, and options; then they are forgotten
 
 
 class _PrefixTexts(dict[bytes, str]):
-    """Three bytes of an IPv4 address as text: many addresses have the same, and inet_ntop costs
-    three times a look-up.
+    """Cache the first three bytes of IPv4 addresses as text: many addresses share them, and
+    inet_ntop costs three times a lookup.
     """
 
     def __missing__(self, network: bytes) -> str:
@@ -158,7 +156,7 @@ PREFIX_TEXTS = _PrefixTexts()
 
 
 def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
-    """HOST:PORT in numbers."""
+    """Format HOST:PORT in numbers."""
     return (
         f"{PREFIX_TEXTS[addr[:3]]}{addr[3]}:{port}"
         if family == AF_INET

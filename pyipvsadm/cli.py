@@ -1,7 +1,7 @@
-"""The door: from a command line to an exit status.
+"""Run the programs: turn a command line into an exit status.
 
-Owns: signals, the choice of the backend, the programs' names, what is said when a run ends early.
-Must never know: grammar, netlink, columns. Nothing imports this module.
+Owns: signals, the choice of the backend, the programs' names, messages when a run ends early. Must
+never know: grammar, netlink, columns. Nothing imports this module.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ VERSION = f"v{REFERENCE_VERSION} (pyipvsadm {__version__}, IPVS v{IPVS_VERSION})
 
 
 def main(argv: Sequence[str], env: Environment | None = None) -> int:
-    """`ipvsadm ARGV...`: the exit status, 0 to 255."""
+    """Run `ipvsadm ARGV...` and return the exit status, 0 to 255."""
     return _run_reporting_errors(_run_ipvsadm, argv, env)
 
 
 def run_save(argv: Sequence[str], env: Environment | None = None) -> int:
-    """`ipvsadm-save ARGV...` (programs.SAVE): write the table as rules."""
+    """Run `ipvsadm-save ARGV...` (programs.SAVE): write the table as rules."""
     return _run_reporting_errors(_parse_and_save, argv, env)
 
 
 def run_restore(argv: Sequence[str], env: Environment | None = None) -> int:
-    """`ipvsadm-restore ARGV...` (programs.RESTORE): put rules in the place of the table, all read
-    and checked before.
+    """Run `ipvsadm-restore ARGV...` (programs.RESTORE): replace the table by rules, which are all
+    read and checked before.
     """
     return _run_reporting_errors(_parse_and_restore, argv, env)
 
@@ -105,7 +105,7 @@ def _run_reporting_errors(
 
 
 def _describe_failure(exc: OSError) -> OperationError:
-    """Say what the system refused to code that did not expect it."""
+    """Describe an OSError that no code expected."""
     return OperationError(
         f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc.strerror or exc)
     )
@@ -118,62 +118,59 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
         from pyipvsadm.completion.shells import print_candidates  # noqa: PLC0415  # a shell asks, not a plain request
 
         return print_candidates(argv[1:], env, lambda spec: _choose_backend(env, spec))
-    scanner = CommandParser(argv, env.names, env.is_posix)
-    bad: UsageError | LineSkippedError | None = None
+    parser = CommandParser(argv, env.names, env.is_posix)
+    usage: UsageError | LineSkippedError | None = None
     request = None
     try:
-        request = scanner.parse_request()
-    except (UsageError, LineSkippedError) as fault:
-        bad = fault
-    if request is not None:
-        if request.command == "help":
-            from pyipvsadm.grammar.help import format_help  # noqa: PLC0415  # click costs 30 ms
-
-            about = request.ours.get("help")
-            env.write_stdout(format_help(str(about) if about else ""))
-            return 0
-        if request.command == "version":
-            if "json" in request.slots:
-                from pyipvsadm.views import json_document  # noqa: PLC0415  # costs more than the start itself
-
-                env.write_stdout(
-                    json_document.format_document(
-                        version={
-                            "ipvsadm": REFERENCE_VERSION,
-                            "pyipvsadm": __version__,
-                            "ipvs": IPVS_VERSION,
-                        }
-                    )
-                )
-            else:
-                env.write_stdout(f"ipvsadm {VERSION}\n")
-            return 0
-    given, place = (scanner.ours.get(name) for name in ("backend", "netns"))
-    spec = None if given is None else str(given)
-    # The reference opens the table before it reads its arguments: without one, that is what it
-    # says. The doctor needs none.
-    carry_out = _run_doctor if scanner.asked == "doctor" else _run_with_backend
+        request = parser.parse_request()
+    except (UsageError, LineSkippedError) as exc:
+        usage = exc
+    if request is not None and request.command in ("help", "version"):
+        env.write_stdout(
+            _render_help(request) if request.command == "help" else _render_version(request)
+        )
+        return 0
+    backend_spec, netns_name = (parser.ours.get(name) for name in ("backend", "netns"))
+    spec = None if backend_spec is None else str(backend_spec)
+    # 1.31 opens the table before it reads its arguments: without a table, its message is about
+    # that. The doctor needs none.
+    carry_out = _run_doctor if parser.asked == "doctor" else _run_with_backend
     try:
         status = _run_in_netns(
             env,
-            None if place is None else str(place),
-            lambda: carry_out(env, spec, bad or request),
+            None if netns_name is None else str(netns_name),
+            lambda: carry_out(env, spec, usage or request),
         )
     except (OperationError, OSError) as exc:
-        no = exc if isinstance(exc, OperationError) else _describe_failure(exc)
+        error = exc if isinstance(exc, OperationError) else _describe_failure(exc)
         if request is not None and request.command == "apply" and "dry-run" in request.slots:
-            # 1 and 2 say something else of this one: that there is something to do, or bad input
-            no.status = EXIT_REFUSED
+            # For this command 1 and 2 mean that there is something to do, or bad input.
+            error.status = EXIT_REFUSED
         elif request is not None and request.command == "doctor":
             from pyipvsadm.doctor.report import UNKNOWN  # noqa: PLC0415
 
-            no.status = UNKNOWN  # as 1 and 2 say that something was found
-        raise no from None
-    if isinstance(bad, LineSkippedError) and env.is_error_terminal():
+            error.status = UNKNOWN  # 1 and 2 mean findings
+        raise error from None
+    if isinstance(usage, LineSkippedError) and env.is_error_terminal():
         from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-        print_hints(env, hints.suggest_for_option(bad, scanner.asked))
+        print_hints(env, hints.suggest_for_option(usage, parser.asked))
     return status
+
+
+def _render_help(request: Request) -> str:
+    from pyipvsadm.grammar.help import format_help  # noqa: PLC0415  # click costs 30 ms
+
+    return format_help(str(request.ours.get("help") or ""))
+
+
+def _render_version(request: Request) -> str:
+    if "json" not in request.slots:
+        return f"ipvsadm {VERSION}\n"
+    from pyipvsadm.views import json_document  # noqa: PLC0415  # costs more than the start itself
+
+    versions = {"ipvsadm": REFERENCE_VERSION, "pyipvsadm": __version__, "ipvs": IPVS_VERSION}
+    return json_document.format_document(version=versions)
 
 
 def _run_with_backend(
@@ -304,7 +301,7 @@ def _replace_table(backend: Backend, env: Environment, given: dict[str, str]) ->
 
 
 def _run_in_netns(env: Environment, place: str | None, body: Callable[[], int]) -> int:
-    """The body's status; place: the network namespace that it is to be in, None for ours."""
+    """Run the body in the named network namespace (None for the present one) and return its status."""
     if place is None:
         return body()
     with env.enter_netns(place):

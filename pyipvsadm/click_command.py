@@ -16,13 +16,13 @@ from pyipvsadm.grammar.help import WIDTH, write_help
 
 
 class IpvsadmCommand(click.Command):
-    """A click command that passes the words on as they are and shows the program's own help.
+    """Pass the words of a click command on unchanged, and show the program's own help.
 
     ctx.obj: the long name of the command that the help is about, "" for all.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Pass the words on: click's parser has no part in it."""
+        """Accept all words: click's parser takes no part."""
         ctx.params["words"] = list(args)
         ctx.args = []
         return []
@@ -35,7 +35,7 @@ class IpvsadmCommand(click.Command):
 
 def _run_words(words: list[str], **_: Any) -> None:
     class Echo(Environment):
-        """The process environment, with output through click, which its test runner can read."""
+        """Write through click, whose test runner reads that; otherwise be the process environment."""
 
         def write_stdout(self, data: str) -> None:
             click.echo(data, nl=False)

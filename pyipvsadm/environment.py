@@ -1,11 +1,10 @@
-"""What surrounds a run: streams, environment, resolver, clock, signals, opening a backend. Tests
-put their own in its place.
+"""Provide the surroundings of a run: streams, variables, resolver, clock, signals, opening a
+backend. Tests replace it by a fake.
 
-Owns: file descriptors 0, 1 and 2, the environment, the clock, signals that end a program. Must
-never know: what a request means.
+Owns: file descriptors 0, 1 and 2, the environment variables, the clock, signals that end a program.
+Must never know: what a request means.
 
-Streams are plain descriptors: what is written is on its way when write returns, and a failure is
-seen.
+Streams are plain descriptors: when write returns, the text is on its way, and a failure is seen.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Environment:
-    """The real one."""
+    """Serve as the real process environment; tests pass a fake."""
 
     def __init__(self) -> None:
         self.environ: Mapping[str, str] = os.environ
@@ -45,7 +44,7 @@ class Environment:
 
     @property
     def is_posix(self) -> bool:
-        """Whether the first bare word ends the options (popt.c: poptGetContext)."""
+        """Return True if the first bare word ends the options (popt.c: poptGetContext)."""
         return "POSIXLY_CORRECT" in self.environ or "POSIX_ME_HARDER" in self.environ
 
     def write_stdout(self, data: str) -> None:
@@ -78,11 +77,11 @@ class Environment:
             pass
 
     def read_input(self) -> bytes:
-        """All of standard input."""
+        """Return all of standard input."""
         return b"".join(self.read_input_blocks())
 
     def read_input_blocks(self) -> Iterator[bytes]:
-        """Standard input as it comes: from a terminal, a line at a time."""
+        """Yield standard input as it comes: from a terminal, a line at a time."""
         try:
             if 0 in self._closed:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -92,19 +91,17 @@ class Environment:
             raise OperationError(f"cannot read standard input: {no.strerror}") from None
 
     def is_input_terminal(self) -> bool:
-        """Whether a person types the input."""
+        """Return True if standard input is a terminal."""
         return 0 not in self._closed and os.isatty(0)
 
     def is_error_terminal(self) -> bool:
-        """Whether a person may watch standard error."""
+        """Return True if standard error is a terminal."""
         return 2 not in self._closed and os.isatty(2)
 
     def block_signals(self) -> None:
-        """From here on INT, TERM and HUP come to `wait` alone, and what is written to a closed pipe
-        is lost and nothing else.
-
-        For the rest of the process: what is begun is to be put in order before it ends. What we
-        were started to ignore (nohup) stays ignored: held, it would come.
+        """Keep INT, TERM and HUP for `wait` from here on, and lose what is written to a closed pipe
+        without ending: a change that has begun is put in order before the run ends. A signal that
+        the caller ignores stays ignored.
         """
         import _signal  # type: ignore[import-not-found]  # noqa: PLC0415  # beneath `signal`, as in cli.py
 
@@ -114,8 +111,8 @@ class Environment:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
 
     def wait(self, seconds: float) -> int:
-        """Let the seconds pass (none: look): 0, or sooner with the number of a signal that has come
-        and is held.
+        """Wait for some seconds (0: only look). Return 0, or at once the number of a blocked signal
+        that has come.
         """
         if self._held:
             import _signal  # noqa: PLC0415
@@ -128,11 +125,11 @@ class Environment:
         return 0
 
     def is_output_terminal(self) -> bool:
-        """Whether a person reads the output as it comes."""
+        """Return True if standard output is a terminal."""
         return 1 not in self._closed and os.isatty(1)
 
     def get_size(self) -> tuple[int, int]:
-        """Columns and lines of the terminal; where there is none, what COLUMNS and LINES say, or 80
+        """Return columns and lines of the terminal; without one, those of COLUMNS and LINES, or 80
         x 24.
         """
         try:
@@ -144,7 +141,7 @@ class Environment:
         )
 
     def read_clock(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return seconds since some moment; the clock never goes back."""
         import time  # noqa: PLC0415  # only what repeats needs a clock
 
         return time.monotonic()
@@ -156,7 +153,7 @@ class Environment:
         Screen(self.write_stdout).run(body)
 
     def has_colours(self) -> bool:
-        """Whether standard output is a terminal with colours."""
+        """Return True if standard output is a terminal with colours."""
         from pyipvsadm.views.figures import has_colours  # noqa: PLC0415  # few commands draw
 
         return self.is_output_terminal() and has_colours(self.environ)
@@ -168,14 +165,14 @@ class Environment:
         return read_file(path)
 
     def has_interface(self, name: str) -> bool:
-        """Whether this network namespace has an interface of that name."""
+        """Return True if this network namespace has an interface of this name."""
         from pyipvsadm.backends.memory import has_interface  # noqa: PLC0415
 
         return has_interface(name)
 
     def list_programs(self) -> set[str]:
-        """What runs in this network namespace, by the first 15 bytes of its name; also what runs
-        nobody can tell where.
+        """Return the programs that run in this network namespace, by the first 15 bytes of their
+        names; also those whose namespace cannot be read.
         """
         here = _read_namespace("self")
         found: set[str] = set()
@@ -218,13 +215,13 @@ class Environment:
         raise OperationError(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
 
     def enter_netns(self, place: str) -> EnteredNetns:
-        """The network of another namespace, as --netns names it, for the time of a `with`."""
+        """Enter the network namespace that --netns names, for the time of a `with`."""
         from pyipvsadm.netns import EnteredNetns  # noqa: PLC0415
 
         return EnteredNetns(place, self)
 
     def open_host(self) -> Host:
-        """The machine around the table, for the doctor to look at."""
+        """Return the machine around the table, for the doctor to read."""
         from pyipvsadm.doctor.host import Host  # noqa: PLC0415  # pyroute2 costs 200 ms
 
         return Host()

@@ -1,10 +1,10 @@
-"""What can go wrong, and the sentence for it.
+"""Define every error that is raised on purpose, and the messages of errno.
 
-Owns: the kinds of error and the table (operation, errno) -> sentence of the reference (libipvs.c:
-ipvs_strerror). Must never know: who asked, where the sentence goes.
+Owns: the kinds of error, the exit status of a refusal, and 1.31's table (operation, errno) ->
+message (libipvs.c: ipvs_strerror). Must never know: who asked, where the message goes.
 
-Three kinds: the table refused (Refused), the table could not be asked (Failed), the request itself
-was wrong (Usage).
+Three kinds: the table refused (RefusedError), the table could not be asked (OperationError), the
+request itself was wrong (UsageError).
 """
 
 from __future__ import annotations
@@ -67,19 +67,17 @@ SIGNALS = {1: "HUP", 2: "INT", 15: "TERM"}
 
 
 def format_error(op: int, number: int) -> str:
-    """Say what errno `number` means after operation `op`; `op` 0 stands for the opening of the
-    table.
-    """
+    """Return the message of an errno after operation `op`; `op` 0 stands for opening the table."""
     found = _SENTENCES.get((op, number)) or _SENTENCES_OF_ANY.get(number)
     return found or os.strerror(number)
 
 
 class IpvsadmError(Exception):
-    """The base of every error that this package raises on purpose."""
+    """Serve as the base of every error that this package raises on purpose."""
 
 
 class RefusedError(IpvsadmError):
-    """The table answered no: `errno` to operation `op`."""
+    """Report that the table refused: `errno` after operation `op`."""
 
     def __init__(self, op: int, number: int) -> None:
         super().__init__(format_error(op, number))
@@ -88,9 +86,7 @@ class RefusedError(IpvsadmError):
 
 
 class OperationError(IpvsadmError):
-    """The table, a file or a stream could not be used: the sentence, and the exit status it
-    deserves.
-    """
+    """Report that the table, a file or a stream could not be used, with the exit status."""
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
@@ -98,9 +94,7 @@ class OperationError(IpvsadmError):
 
 
 class UsageError(IpvsadmError):
-    """A request that ends the run: the reference's message and status (2, or 255 for "try
-    help").
-    """
+    """Report a request that ends the run: 1.31's message and status (2, or 255 for "try help")."""
 
     def __init__(self, message: str, status: int = 2) -> None:
         super().__init__(message)
@@ -108,6 +102,4 @@ class UsageError(IpvsadmError):
 
 
 class LineSkippedError(IpvsadmError):
-    """A line that the reference reports and survives when it restores (popt's errors after the
-    first option); status 255.
-    """
+    """Report a popt error after the command: `-R` prints it and continues (status 255)."""

@@ -1,13 +1,13 @@
-"""Files replaced whole: the new text beside the old, synced, then renamed over it, so that a reader
-sees one or the other.
+"""Replace files atomically: write the new text beside the old one, sync it, rename it over the old
+one, so that a reader sees either.
 
-Owns: that sequence, what of the old file the new one keeps, and locks: on a file that is replaced,
-and on a network namespace. Must never know: what is in a file.
+Owns: that sequence, which attributes of the old file the new one keeps, and locks: on a file that
+is replaced, and on a network namespace. Must never know: the content of a file.
 
-How it works. Only a regular file is replaced, or nothing. Links are resolved once, so all names of
-a file stay names of one file (hard links part: the others keep the old text). What is no file but
-takes bytes (a FIFO, /dev/stdout, a terminal) is written to. A file that cannot be renamed over,
-because something is mounted on its name, is written in place, beside a copy.
+Only a regular file, or no file, is replaced. Links are resolved once, so that all names of a file
+stay names of one file (hard links part: the others keep the old text). A FIFO, a device,
+/dev/stdout and a terminal are written to. A file that cannot be renamed over, because it is a mount
+point, is written in place, after a copy was made beside it.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ def lock_namespace(tell: Callable[[str], None], busy: str) -> Lock:
 
 
 class Lock:
-    """The one writer of a file, for the time of a `with`. Whoever comes later waits, as long as it
-    takes: a signal ends that.
+    """Hold the lock of a file for the time of a `with`. Another process that wants it waits without
+    limit; a signal ends its waiting.
 
-    tell gets a sentence when it has waited for more than a MOMENT: what for, and for which process.
-    busy: what for. Whoever may read the file can take its lock, and keep us waiting.
+    tell gets a message after NOTICE_DELAY seconds of waiting, with the process that holds the lock.
+    busy: what is waited for. Anybody who may read the file can take its lock and keep us waiting.
     """
 
     def __init__(
@@ -152,8 +152,8 @@ class Lock:
         return True
 
     def _is_current(self) -> bool:
-        """Whether what we locked is still the file of that name: the writer before us has put
-        another in its place.
+        """Return True if the locked file still has this name: the writer before us may have
+        replaced it.
         """
         ours = os.fstat(self._fd)
         try:
@@ -163,7 +163,9 @@ class Lock:
         return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
     def _find_holder(self) -> str:
-        """The process that holds the lock, as /proc/locks has it; "" where that does not say."""
+        """Return the process that holds the lock, as /proc/locks shows it; "" if it does not show
+        one.
+        """
         try:
             found = os.fstat(self._fd)
             file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
@@ -189,8 +191,8 @@ class Lock:
 
 
 class _Notice:
-    """Says something when a MOMENT has passed, unless stopped by then. A thread: the one that it is
-    about waits in the kernel.
+    """Print a message after NOTICE_DELAY seconds, unless stopped before. It is a thread, because
+    the waiting one is in the kernel.
     """
 
     def __init__(self, say: Callable[[], None]) -> None:
@@ -212,7 +214,7 @@ class _Notice:
             self._ended.release()
 
     def stop(self) -> None:
-        """Say nothing from now on."""
+        """Stop: print nothing from now on."""
         self._stopped.release()
         self._ended.acquire()
 
@@ -341,8 +343,8 @@ def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
 
 
 def _create_beside(path: str, what: str) -> tuple[int, str]:
-    """A file of our own in path's folder, with a name that nobody can have put there before: it and
-    its descriptor.
+    """Create a file in the folder of `path` under a random name; return the name and the
+    descriptor.
     """
     tries = MAX_RANDOM_NAMES
     while True:
@@ -447,8 +449,8 @@ def _remove_file(beside: str) -> str:
 
 
 def _sync_folder(path: str) -> None:
-    """Have the rename on disk. Some file systems sync no folders, some folders may not be read: the
-    file is whole either way.
+    """Sync a folder, so that a rename is on disk. Some file systems cannot, and some folders may
+    not be read: the file is complete either way.
     """
     try:
         folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

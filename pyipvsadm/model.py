@@ -1,12 +1,12 @@
-"""Virtual services, real servers, sync daemons and time-outs as values, and what every backend
-offers.
+"""Define virtual services, real servers, sync daemons and timeouts as values, and the interface of
+every backend.
 
-Owns: the records, the numbers the kernel gives to things (uapi ip_vs.h), the Backend protocol.
-Must never know: netlink messages, rule text, options, how anything is shown.
+Owns: the records, the kernel's numbers (uapi ip_vs.h), the Backend protocol. Must never know:
+netlink messages, rule text, options, how anything is shown.
 
 Addresses are bytes in network order (4 or 16); ports, marks, weights and times (seconds) are ints.
-Records are plain classes with slots: `dataclasses` would cost every start more than the work it
-does.
+Records are plain classes with slots: importing `dataclasses` would cost every start more than the
+work it does.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ NO_STATS = (0,) * 10
 
 
 class Record:
-    """A value with named slots: compared and shown by them."""
+    """Hold values in named slots; records are compared and shown by them."""
 
     __slots__: tuple[str, ...] = ()
 
@@ -105,12 +105,12 @@ class Record:
 
 
 class Service(Record):
-    """A virtual service: by protocol, address and port, or by firewall mark (then those three are
-    0, b"", 0).
+    """Hold a virtual service: by protocol, address and port, or by firewall mark (then those three
+    are 0, b"", 0).
 
-    netmask: IPv4: the mask as a number (255.255.255.0 is 0xffffff00); IPv6: the prefix length.
-    timeout: persistence in seconds. flags: PERSISTENT and the others above. pe: persistence engine
-    or "".
+    netmask: for IPv4 the mask as a number (255.255.255.0 is 0xffffff00), for IPv6 the prefix
+    length. timeout: persistence in seconds. flags: PERSISTENT and the others above. pe: persistence
+    engine or "".
     """
 
     __slots__ = (
@@ -144,8 +144,8 @@ class Service(Record):
         self.stats = stats
 
     def key(self) -> tuple[int, int, bytes, int, int]:
-        """What makes it this service, to the kernel (ip_vs_ctl.c: __ip_vs_service_find,
-        __ip_vs_svc_fwm_find).
+        """Return the fields by which the kernel identifies the service (ip_vs_ctl.c:
+        __ip_vs_service_find, __ip_vs_svc_fwm_find).
         """
         if self.fwmark:
             return (self.af, 0, b"", 0, self.fwmark)
@@ -153,8 +153,8 @@ class Service(Record):
 
 
 class Server(Record):
-    """A real server of a service. tun_flags: TUN_CSUM, TUN_REMCSUM. active, inactive: connections;
-    persistent: templates.
+    """Hold a real server of a service. tun_flags: TUN_CSUM, TUN_REMCSUM. active, inactive:
+    connections; persistent: templates.
     """
 
     __slots__ = (
@@ -195,7 +195,9 @@ class Server(Record):
         self.stats = stats
 
     def key(self) -> tuple[int, bytes, int]:
-        """What makes it this server within its service (ip_vs_ctl.c: ip_vs_lookup_dest)."""
+        """Return the fields by which the kernel identifies the server within its service
+        (ip_vs_ctl.c: ip_vs_lookup_dest).
+        """
         return (self.af, self.addr, self.port)
 
 
@@ -208,8 +210,8 @@ COLUMNS = (
 
 
 def to_row(d: Server, columns: tuple[str, ...]) -> Row:
-    """A real server as (address, port, values of the columns); totals and rates are five values
-    each.
+    """Return a real server as (address, port, values of the columns); totals and rates are five
+    values each.
 
     Ports, the tunnel's too, are two bytes in network order, so that rows sort as their addresses
     and ports do.
@@ -226,7 +228,7 @@ def to_row(d: Server, columns: tuple[str, ...]) -> Row:
 
 
 def build_server(row: Row) -> Server:
-    """The real server of a row that has all COLUMNS."""
+    """Return the real server of a row that has all COLUMNS."""
     (
         addr,
         port,
@@ -248,11 +250,11 @@ def build_server(row: Row) -> Server:
 
 
 class Daemon(Record):
-    """A sync daemon. state: MASTER or BACKUP. group: multicast address, 4 or 16 bytes, b"" for the
-    kernel's default.
+    """Hold a sync daemon. state: MASTER or BACKUP. group: multicast address, 4 or 16 bytes, b"" for
+    the kernel's default.
 
-    Zero in maxlen (bytes of UDP payload), port and ttl asks for the kernel's default; what it
-    reports back is never zero.
+    Zero in maxlen (bytes of UDP payload), port and ttl asks for the kernel's default; the kernel
+    never reports zero.
     """
 
     __slots__ = ("group", "interface", "maxlen", "port", "state", "syncid", "ttl")
@@ -277,8 +279,8 @@ class Daemon(Record):
 
 
 class Timeouts(Record):
-    """Seconds a connection is kept: established TCP, TCP after a FIN, UDP. In a change, 0 leaves a
-    value as it is.
+    """Hold how many seconds a connection is kept: established TCP, TCP after a FIN, UDP. In a
+    change, 0 leaves a value as it is.
     """
 
     __slots__ = ("tcp", "tcp_fin", "udp")
@@ -290,7 +292,7 @@ class Timeouts(Record):
 
 
 class Info(Record):
-    """version: 0x010201 is 1.2.1. size: buckets of the connection table."""
+    """Hold the IPVS version (0x010201 is 1.2.1) and the number of buckets of the connection table."""
 
     __slots__ = ("size", "version")
 
@@ -300,12 +302,11 @@ class Info(Record):
 
 
 class ProcTable(Record):
-    """The kernel's own listing of its table (text: /proc/net/ip_vs), and what is to be known beside
-    it.
+    """Hold the text of /proc/net/ip_vs and the records needed to interpret it.
 
-    plain: the services of which the text says all (by an IPv4 address, no flags), each as its
-    protocol in the machine's order, its address and its port in network order (2, 4 and 2 bytes).
-    others: the rest of the services, their stats need not be true.
+    simple_keys: the services that the text shows completely (by an IPv4 address, no flags), each as
+    its protocol in the machine's byte order, its address and its port in network order (2, 4 and 2
+    bytes). other_services: the rest of the services; their stats need not be current.
     """
 
     __slots__ = ("other_services", "simple_keys", "text")
@@ -322,7 +323,7 @@ class ProcTable(Record):
 
 
 class Change(Record):
-    """One thing asked of a backend: an operation that writes, and what it is about.
+    """Hold one change for a backend: the operation, and the records that it is about.
 
     ZERO without a service means all of them. SET_CONFIG carries timeouts, NEW_DAEMON and DEL_DAEMON
     a daemon.
@@ -355,13 +356,13 @@ class Change(Record):
 if TYPE_CHECKING:
 
     class Backend(Protocol):
-        """A table of virtual services: the kernel's (kernel.Kernel) or the embedded one
-        (memory.Table).
+        """Define a table of virtual services: the kernel's (kernel.KernelBackend) or an embedded
+        one (memory.MemoryBackend).
 
-        Reads raise errors.Refused (the table said no: operation and errno) or errors.Failed (it
+        Reads raise RefusedError (the table refused: operation and errno) or OperationError (it
         could not be asked).
 
-        embedded: it is ours alone. Of the kernel's table, other programs may hold a part, and it
+        embedded: the table is private. Other programs may change the kernel's table, and the kernel
         knows more than our rules.
         """
 
@@ -376,49 +377,47 @@ if TYPE_CHECKING:
             """
 
         def read_info(self) -> Info:
-            """The IPVS version and the size of the connection table."""
+            """Return the IPVS version and the size of the connection table."""
 
         def read_services(self, counters: bool = True) -> list[Service]:
-            """All services, in the table's own order; without counters, their stats need not be
-            true.
+            """Return all services, in the table's own order; without counters, their stats need not
+            be current.
             """
 
         def find_service(self, wanted: Service) -> Service:
-            """The service with wanted's key. Refused: ESRCH when there is none."""
+            """Return the service with this key. Raise RefusedError (ESRCH) if there is none."""
 
         def read_servers(self, service: Service) -> list[Server]:
-            """Its real servers, newest first; none when the service is not there (ip_vs_ctl.c:
-            ip_vs_genl_dump_dests).
+            """Return a service's real servers, newest first; none if the service does not exist
+            (ip_vs_ctl.c: ip_vs_genl_dump_dests).
             """
 
         def iter_rows(
             self, services: Iterable[Service], columns: tuple[str, ...]
         ) -> Iterator[list[Row]]:
-            """The servers of one service after the other, each as `row` has it: for listings, which
-            want little of many.
+            """Yield the servers of one service after the other, as rows (to_row), for listings,
+            which need few values of many servers.
 
-            A service's servers are read when their turn comes.
+            The servers of a service are read when its turn comes.
             """
 
         def read_proc_table(self) -> ProcTable | None:
-            """The kernel's own listing of its table, and what it lacks; None where there is
-            none.
-            """
+            """Return /proc/net/ip_vs and the records that it lacks; None if there is no such file."""
 
         def read_sysctl(self, name: str) -> str:
-            """One of IPVS's own settings (sysctl net.ipv4.vs.NAME), "" where there is none or it
-            cannot be read.
+            """Return a setting of IPVS (sysctl net.ipv4.vs.NAME), "" if it does not exist or cannot
+            be read.
             """
 
         def read_timeouts(self) -> Timeouts:
-            """The time-outs of connections."""
+            """Return the timeouts of connections."""
 
         def read_daemons(self) -> list[Daemon]:
-            """The running ones, master first."""
+            """Return the running sync daemons, master first."""
 
         def iter_connections(self) -> Iterator[bytes]:
-            """/proc/net/ip_vs_conn: its heading, then a line a connection, each with its line
-            end.
+            """Yield the lines of /proc/net/ip_vs_conn with their line ends: the heading, then one
+            for each connection.
             """
 
         def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
@@ -432,8 +431,8 @@ if TYPE_CHECKING:
             """
 
         def lock_table(self) -> AbstractContextManager[None]:
-            """For the time of a `with`, no other holder of this reads what it is about to change.
-            It waits for them to end.
+            """Return a lock for a `with`: no other holder of it reads what we are about to change.
+            Entering waits for them to end.
 
             It keeps out those who ask for it, not single changes.
             """

@@ -1,14 +1,14 @@
-"""Network namespaces: which one --netns names, going there, and coming back.
+"""Resolve network namespaces, enter them, and come back.
 
-Owns: what a name, a process's number and a path stand for, the system call, the way names are asked
-meanwhile. Must never know: what is done there. Only imported when another namespace is asked for.
+Owns: the meaning of a name, a process number and a path, the system call, name lookups meanwhile.
+Must never know: what is done inside. Imported only if another namespace is asked for.
 
-How it works. setns(2) moves one thread. Whoever is asked to go to a namespace does so in the first
-thread, before anything is opened: netlink sockets belong to the namespace of the thread that makes
-them, /proc/net is that of the first thread (a link to self/net; fs/proc/proc_net.c), /proc/sys/net
-that of the thread that looks (net/sysctl_net.c), and threads and children that are started later
-are born there. Only the look-up of names goes back: their servers are in the network that the
-command was started in, and a namespace with virtual addresses in it seldom reaches any.
+setns(2) moves one thread. The main thread enters the namespace before anything is opened: netlink
+sockets belong to the namespace of the thread that makes them, /proc/net is that of the main thread
+(a link to self/net; fs/proc/proc_net.c), /proc/sys/net that of the thread that reads it
+(net/sysctl_net.c), and threads and children that start later are born inside. Only name lookups go
+back: the name servers are in the network where the command was started, and a namespace with
+virtual addresses seldom reaches any.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
     class Owner(Protocol):
-        """The environment, whose resolver is replaced for the time of a visit."""
+        """Describe the environment, whose resolver is replaced during the visit."""
 
         names: Resolver
 
@@ -40,7 +40,7 @@ REGULAR = 0o100000  # S_IFREG: opening such a file has no effect; devices and pi
 
 
 def list_netns() -> list[str]:
-    """Those of `ip netns`; none where nothing can be read."""
+    """Return the names of `ip netns`; none if they cannot be read."""
     try:
         return sorted(os.listdir(NETNS_DIR))
     except OSError:
@@ -48,10 +48,10 @@ def list_netns() -> list[str]:
 
 
 def get_netns_path(place: str) -> str:
-    """The file of a namespace: `place` with a slash is its path, all digits a process, anything
-    else a name below /run/netns.
+    """Return the file of a namespace: a word with a slash is its path, all digits a process,
+    anything else a name below /run/netns.
 
-    Failed for a word that would lead elsewhere.
+    Raise OperationError for a word that would lead elsewhere.
     """
     if "/" in place and "\0" not in place:
         return place
@@ -66,15 +66,15 @@ def get_netns_path(place: str) -> str:
 
 
 def format_nsenter(place: str) -> str:
-    """What stands before a command that a person is to run there."""
+    """Return the `nsenter` prefix for commands in this namespace."""
     from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
 
     return f"nsenter --net={quote(get_netns_path(place))} "
 
 
 class EnteredNetns:
-    """The network of a namespace for the time of a `with`. Failed (status 2) when it cannot be
-    entered.
+    """Enter a network namespace for the time of a `with`. Raise OperationError (status 2) if that
+    fails.
     """
 
     def __init__(self, place: str, env: Owner) -> None:
@@ -100,7 +100,7 @@ class EnteredNetns:
 
 
 class HomeResolver(Resolver):
-    """What resolves names, asked from the network that the command was started in."""
+    """Resolve names in the network where the command was started."""
 
     def __init__(self, resolver: Resolver, home: _NetnsFile, there: _NetnsFile) -> None:
         self.seconds = resolver.seconds
@@ -109,23 +109,23 @@ class HomeResolver(Resolver):
         self._there = there
 
     def find_host(self, name: str) -> bytes | None:
-        """As the resolver's own."""
+        """Ask as Resolver.find_host does."""
         return self._ask_from_home(lambda: self._resolver.find_host(name))
 
     def find_port(self, name: str, protocol: int) -> int | None:
-        """As the resolver's own: a file, for which nobody needs to go anywhere."""
+        """Ask as Resolver.find_port does: it reads a file, so that no thread needs to go home."""
         return self._resolver.find_port(name, protocol)
 
     def find_port_name(self, port: int, protocol: int) -> str | None:
-        """As the resolver's own."""
+        """Ask as Resolver.find_port_name does."""
         return self._resolver.find_port_name(port, protocol)
 
     def find_host_name(self, family: int, addr: bytes) -> str | None:
-        """As the resolver's own."""
+        """Ask as Resolver.find_host_name does."""
         return self._ask_from_home(lambda: self._resolver.find_host_name(family, addr))
 
     def _ask_from_home(self, look_up: Callable[[], Answer | None]) -> Answer | None:
-        """In whichever thread this is: it alone goes home. None where it may not."""
+        """Ask in the present thread, which alone goes home. None if it may not."""
         try:
             _enter_file(self._home)
         except OperationError:
@@ -137,7 +137,7 @@ class HomeResolver(Resolver):
 
 
 class _NetnsFile:
-    """A namespace's file, open until nobody needs it: a look-up that hangs outlives the visit."""
+    """Hold a namespace's file open until nothing needs it: a lookup that hangs outlives the visit."""
 
     def __init__(self, path: str) -> None:
         self.fd = -1

@@ -24,9 +24,9 @@ PROTOCOL_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 
 
 class Resolver:
-    """The machine's resolver: the C library's, as the reference asks it.
+    """Resolve names through the C library, as 1.31 does.
 
-    One look-up at a time may hang for as long as the resolver likes; host_names bounds that.
+    A single lookup may hang as long as the resolver does; find_host_names bounds that.
     """
 
     # One deadline for all names of a listing, and how many look-ups run at once.
@@ -34,7 +34,7 @@ class Resolver:
     workers = 32
 
     def find_host(self, name: str) -> bytes | None:
-        """The first IPv4 address of a host name (gethostbyname), 4 bytes."""
+        """Return the first IPv4 address of a host name (gethostbyname), 4 bytes."""
         # Python takes "" for 0.0.0.0 and "<broadcast>" for 255.255.255.255; as bytes, it leaves
         # IDNA alone.
         if not name or name[0] == "<" or "\0" in name:
@@ -45,21 +45,23 @@ class Resolver:
             return None
 
     def find_port(self, name: str, protocol: int) -> int | None:
-        """The port of a service name (getservbyname) in that protocol."""
+        """Return the port of a service name (getservbyname) in this protocol."""
         try:
             return _socket.getservbyname(name, PROTOCOL_NAMES[protocol])
         except (KeyError, OSError, ValueError):
             return None
 
     def find_port_name(self, port: int, protocol: int) -> str | None:
-        """The name of a port (getservbyport) in that protocol."""
+        """Return the name of a port (getservbyport) in this protocol."""
         try:
             return _socket.getservbyport(port, PROTOCOL_NAMES[protocol])
         except (KeyError, OSError):
             return None
 
     def find_host_name(self, family: int, addr: bytes) -> str | None:
-        """The name of an address (gethostbyaddr), None when it has none fit to be shown."""
+        """Return the name of an address (gethostbyaddr), None if it has none that is fit to be
+        shown.
+        """
         try:
             name: str = _socket.gethostbyaddr(_socket.inet_ntop(family, addr))[0]
         except (OSError, ValueError):
@@ -69,8 +71,8 @@ class Resolver:
     def find_host_names(
         self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None
     ) -> dict[tuple[int, bytes], str]:
-        """The names of many addresses, those that answer within the seconds (ours by default); each
-        is asked for once.
+        """Return the names of many addresses that answer within the seconds (the resolver's by
+        default); each is looked up once.
         """
         within = self.seconds if seconds is None else seconds
         return map_concurrently(
@@ -80,10 +82,10 @@ class Resolver:
     def filter_reversible(
         self, names: dict[tuple[int, bytes], str], seconds: float
     ) -> dict[tuple[int, bytes], str]:
-        """Of names, those from which -R would get the same address again: IPv4, no odd characters,
-        the same address back.
+        """Keep names that resolve back to the same IPv4 address and have no odd characters, so that
+        -R can read them.
 
-        What was not looked up within the seconds is not among them.
+        A name that was not looked up within the seconds is dropped.
         """
         candidates = [
             (address, name)
@@ -100,16 +102,16 @@ class Resolver:
 
 
 class NullResolver(Resolver):
-    """No resolver: for text that is numbers, in which a name is damage, and where nothing may
+    """Resolve nothing: for text in which a name would be damage, and for callers that must not
     wait.
     """
 
     def find_host(self, name: str) -> bytes | None:  # noqa: ARG002
-        """None."""
+        """Return None."""
         return None
 
     def find_port(self, name: str, protocol: int) -> int | None:  # noqa: ARG002
-        """None."""
+        """Return None."""
         return None
 
 

@@ -1,11 +1,10 @@
-"""The reference's order of services and of real servers (libipvs.c: ipvs_cmp_services,
-ipvs_cmp_dests).
+"""Sort services and real servers as 1.31 does (libipvs.c: ipvs_cmp_services, ipvs_cmp_dests).
 
-Owns: that order. Must never know: what is shown of it.
+Owns: that order. Must never know: what is shown.
 
-1.31 compares marks and addresses (IPv6: word by word) by a 32-bit difference that wraps. Where all
-values lie on one half of the circle of 2**32 that is a total order: the circle's, starting after
-the widest gap. Where they do not, 1.31's order is undefined, and ours is numeric.
+1.31 compares marks and addresses (IPv6: word by word) by a 32-bit difference that wraps. If all
+values lie on one half of the circle of 2**32, that is a total order: the circle's, starting after
+the widest gap. Otherwise 1.31's order is undefined, and ours is numeric.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ CIRCLE = 1 << 32
 
 
 def find_circle_start(values: Iterable[int]) -> int:
-    """The value that comes first: the one after the widest gap when that is at least half the
+    """Return the value that comes first: the one after the widest gap if that is at least half the
     circle, else the least.
     """
     ring = sorted(set(values))
@@ -37,7 +36,7 @@ def find_circle_start(values: Iterable[int]) -> int:
 
 
 def split_address_words(addr: bytes) -> tuple[int, ...]:
-    """An address as 32-bit words: four of IPv6, one of IPv4."""
+    """Split an address into 32-bit words: four for IPv6, one for IPv4."""
     return tuple([int.from_bytes(addr[at : at + 4], "big") for at in range(0, len(addr), 4)])
 
 
@@ -70,14 +69,16 @@ def _sort_circular_rows(
 
 
 def _is_plain(addrs: list[bytes]) -> bool:
-    """Whether all are IPv4 and on one half of the circle, so that they sort as their bytes do."""
+    """Return True if all addresses are IPv4 and on one half of the circle, so that they sort as
+    their bytes do.
+    """
     if not addrs or max(map(len, addrs)) > 4:
         return not addrs
     return int.from_bytes(max(addrs), "big") - int.from_bytes(min(addrs), "big") < HALF
 
 
 def sort_services(found: list[Service]) -> list[Service]:
-    """By mark (no mark first), family, protocol, address, port."""
+    """Sort services by mark (no mark first), family, protocol, address, port."""
     if _is_plain([s.addr for s in found if not s.fwmark]) and all(s.fwmark < HALF for s in found):
         return sorted(found, key=lambda s: (s.fwmark, s.af, s.protocol, s.addr, s.port))
     return sort_circular(
@@ -93,8 +94,8 @@ def sort_services(found: list[Service]) -> list[Service]:
 
 
 def sort_rows(rows: list[Row]) -> list[Row]:
-    """By address and port; of a service whose servers are of both families, IPv4 addresses stand
-    among the first words.
+    """Sort rows by address and port. If the servers are of both families, IPv4 addresses sort among
+    the first words.
     """
     if len(rows) < 2:
         return rows
@@ -106,7 +107,7 @@ def sort_rows(rows: list[Row]) -> list[Row]:
 
 
 def sort_servers(found: list[Server]) -> list[Server]:
-    """The same for records; equals stay as they came."""
+    """Sort records by address and port; equal ones keep their order."""
     return [
         row[3]
         for row in sort_rows(

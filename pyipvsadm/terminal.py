@@ -1,10 +1,11 @@
-"""The terminal while something is drawn on it: its modes, its alternate screen, keys, signals.
+"""Take over the terminal while something is drawn on it: its modes, its alternate screen, keys,
+signals.
 
-Owns: termios, escape sequences, that all is as before at any end. Must never know: what is drawn,
+Owns: termios, escape sequences, restoring the terminal at any end. Must never know: what is drawn,
 what a key means.
 
-Plain ANSI as every terminal has it (ECMA-48, xterm's 1049). Lines are drawn over the old ones, not
-after clearing: that does not flicker over a slow line.
+Plain ANSI that every terminal has (ECMA-48, xterm's 1049). Lines are drawn over the old ones, not
+after clearing: that does not flicker over a slow connection.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ class _Terminated(
 
 
 def parse_keys(data: bytes) -> tuple[list[str], bytes]:
-    """The keys in what a terminal sent, by name or as the letter, and the start of a sequence that
-    is not yet whole.
+    """Parse the keys in a terminal's input, by name or as the letter; return them and the start of
+    an unfinished sequence.
 
-    Sequences without a name here, and bytes that are no ASCII letters, are passed over.
+    Sequences without a name here, and bytes that are no ASCII letters, are skipped.
     """
     found = []
     while data:
@@ -74,8 +75,8 @@ def parse_keys(data: bytes) -> tuple[list[str], bytes]:
 
 
 class Screen:
-    """The terminal at standard output, and the keys of standard input or, where that is no
-    terminal, of /dev/tty.
+    """Draw on the terminal at standard output, and read keys from standard input or, if that is no
+    terminal, from /dev/tty.
     """
 
     def __init__(self, write: Callable[[str], None]) -> None:
@@ -119,7 +120,7 @@ class Screen:
         self._write(HOME + CLEAR_LINE + text.removesuffix("\n").replace("\n", "\r\n" + CLEAR_LINE))
 
     def read_keys(self, seconds: float) -> list[str]:
-        """The keys pressed; none after so many seconds, or when the window has changed. `q` when
+        """Return the keys pressed; none after so many seconds, or if the window has changed; `q` if
         the terminal is gone.
         """
         wanted = [self._wake[0]] + ([self._input] if self._input >= 0 else [])
@@ -161,7 +162,7 @@ class Screen:
             self._again = True
 
         def note(*_: Any) -> None:
-            """What wakes us is the descriptor; the window's size is asked for at each drawing."""
+            """Do nothing: the descriptor wakes us, and the window's size is read at each drawing."""
 
         others = ((signal.SIGTSTP, stop), (signal.SIGCONT, go_on), (signal.SIGWINCH, note))
         for number, handler in (*((each, end) for each in _ENDING), *others):

@@ -14,9 +14,7 @@ _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 
 
 def sanitize(text: str) -> str:
-    """Text of others without what a terminal would obey or turn around: each such character is
-    shown as `?`.
-    """
+    """Replace control characters, and characters that turn text around, by `?`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(

@@ -1,13 +1,14 @@
-"""The backend over the kernel: one generic netlink socket for the life of the process.
+"""Read and change the kernel's table through one generic netlink socket, which lives as long as the
+process.
 
-Owns: the socket, sequence numbers, time-outs, batches, the loading of the module.
-Must never know: what a message's attributes mean (netlink/codec.py), what anything looks like.
+Owns: the socket, sequence numbers, timeouts, batches, loading the module. Must never know: the
+meaning of a message's attributes (netlink/codec.py), how anything is shown.
 
-How it works. The kernel handles a request inside send(), so its answers are queued when send
-returns. A batch of changes goes out as one send; only the last asks for an acknowledgement. What is
-refused answers with an error of its own, whose sequence number says which change it was; what is
-not refused says nothing. When the last one's answer is there, all are. `_socket` is the C module
-beneath `socket`, which alone would cost a start 6 ms.
+The kernel handles a request inside send(), so its answers are queued when send returns. A batch of
+changes goes out as one send, and only its last message asks for an acknowledgement. A refused
+change is answered with an error of its own, whose sequence number tells which change it was; the
+others are not answered. When the last answer is there, all are. `_socket` is the C module beneath
+`socket`, whose import would cost every start 6 ms.
 """
 
 from __future__ import annotations
@@ -75,10 +76,10 @@ RCVBUF_PER_ERROR = 1408
 
 
 class KernelBackend:
-    """The kernel's table of the network namespace this process is in.
+    """Represent the kernel's table in the network namespace of this process.
 
-    Opening it loads the module where it is missing, once. Raises Failed with status 2 when there is
-    no IPVS, or no permission.
+    Opening it loads the module once, if it is missing. Raise OperationError with status 2 if there
+    is no IPVS, or no permission.
     """
 
     embedded = False
@@ -130,19 +131,19 @@ class KernelBackend:
             self._find_family(load=False)
 
     def lock_table(self) -> Lock:
-        """The lock of this network namespace."""
+        """Return the lock of this network namespace."""
         from pyipvsadm import files  # noqa: PLC0415  # most requests need none
 
         return files.lock_namespace(self._tell, "another ipvsadm is changing the kernel's table")
 
     def read_info(self) -> Info:
-        """The version and the size of the connection table, as they were when this was opened (from
-        7.1 on, a table grows).
+        """Return the version and the size of the connection table, as they were when the backend
+        was opened (from Linux 7.1 on, a table grows).
         """
         return self._info
 
     def read_services(self, counters: bool = True) -> list[Service]:
-        """All services, in the order of the kernel's hash tables."""
+        """Return all services, in the order of the kernel's hash tables."""
         reader = dumps.make_service_reader(self._family, counters)
         for again in range(MAX_DUMP_TRIES):
             found = self._request_dump(GET_SERVICE, b"", codec.read_service, reader)
@@ -155,18 +156,18 @@ class KernelBackend:
         raise OperationError(KEPT_CHANGING)
 
     def find_service(self, wanted: Service) -> Service:
-        """One service. Refused: ESRCH when it is not there."""
+        """Return one service. Raise RefusedError (ESRCH) if it does not exist."""
         return self._request(GET_SERVICE, codec.read_service, codec.encode_service_key(wanted))
 
     def read_servers(self, service: Service) -> list[Server]:
-        """A service's real servers, newest first."""
+        """Return a service's real servers, newest first."""
         (rows,) = self.iter_rows([service], COLUMNS)
         return list(map(build_server, rows))
 
     def iter_rows(
         self, services: Iterable[Service], columns: tuple[str, ...]
     ) -> Iterator[list[Row]]:
-        """Some values of each service's real servers, newest first."""
+        """Yield the requested columns of each service's real servers, newest first."""
         family = AF_INET
 
         def read(reply: messages.Message) -> Row:
@@ -178,8 +179,8 @@ class KernelBackend:
             yield self._request_dump(GET_DEST, codec.encode_service_key(service), read, reader)
 
     def read_proc_table(self) -> ProcTable | None:
-        """/proc/net/ip_vs and what it lacks; None where it cannot be read: the dumps have it
-        all.
+        """Return /proc/net/ip_vs and the records that it lacks; None if it cannot be read: then
+        dumps serve.
         """
         try:
             with open(TABLE_FILE, "rb", buffering=0) as file:
@@ -198,7 +199,7 @@ class KernelBackend:
         )
 
     def read_sysctl(self, name: str) -> str:
-        """What /proc/sys/net/ipv4/vs/NAME holds, "" where it cannot be read."""
+        """Return the text of /proc/sys/net/ipv4/vs/NAME, "" if it cannot be read."""
         try:
             with open(SETTINGS + name, "rb", buffering=0) as file:
                 return file.read().decode().strip()
@@ -206,16 +207,16 @@ class KernelBackend:
             return ""
 
     def read_timeouts(self) -> Timeouts:
-        """The time-outs, seconds."""
+        """Return the timeouts, in seconds."""
         return self._request(GET_CONFIG, codec.read_timeouts)
 
     def read_daemons(self) -> list[Daemon]:
-        """The sync daemons that run, master first."""
+        """Return the running sync daemons, master first."""
         return self._request_dump(GET_DAEMON, b"", codec.read_daemon)
 
     def iter_connections(self) -> Iterator[bytes]:
-        """The lines of /proc/net/ip_vs_conn, its heading first. Failed (status 1) when it cannot be
-        read.
+        """Yield the lines of /proc/net/ip_vs_conn, its heading first. Raise OperationError (status
+        1) if it cannot be read.
         """
         try:
             # Each read has the kernel walk from the table's start to where the last one ended
@@ -262,8 +263,8 @@ class KernelBackend:
         return refused
 
     def _finish_batch(self, requests: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
-        """A batch as it is sent: its last message asks for an acknowledgement. seq: the next
-        number.
+        """Return a batch as it is sent: its last message asks for an acknowledgement. seq: the next
+        sequence number.
         """
         first = seq - len(requests)
         if op == DEL_DAEMON:
@@ -278,7 +279,7 @@ class KernelBackend:
         return first, seq - 1, b"".join(requests)
 
     def _collect_refusals(self, first: int, last: int) -> list[tuple[int, int]]:
-        """(place in the batch, errno) of what was refused."""
+        """Return (index in the batch, errno) of each refused change."""
         refused = []
         while True:
             for reply in self._iter_messages(self._receive_datagram()):
@@ -313,7 +314,7 @@ class KernelBackend:
     def _request(
         self, command: int, read: Callable[[messages.Message], Value], payload: bytes = b""
     ) -> Value:
-        """A request with one answer."""
+        """Send a request that has one answer, and return it decoded."""
         self._seq += 1
         self._send_bytes(
             messages.pack_message(self._family, command, messages.NLM_F_REQUEST, self._seq, payload)
@@ -330,8 +331,8 @@ class KernelBackend:
                 return reply
 
     def _raise_refusal(self, command: int, number: int) -> NoReturn:
-        """No answer to a question. ENOENT: there is no such family any more, for nothing that is
-        asked of IPVS answers it.
+        """Raise the error for a refused question. ENOENT means that the netlink family is gone: no
+        IPVS question is answered so.
         """
         if number == errno.ENOENT and command:
             raise make_unavailable_error(errno.ENOPROTOOPT)
@@ -344,7 +345,7 @@ class KernelBackend:
         read: Callable[[messages.Message], Value],
         reader: DumpDecoder | None = None,
     ) -> list[Value]:
-        """A request with many answers; taken again when the kernel says that the table moved
+        """Send a request that has many answers; repeat it if the kernel says that the table changed
         meanwhile.
         """
         for _ in range(MAX_DUMP_TRIES):
@@ -370,7 +371,7 @@ class KernelBackend:
         read: Callable[[messages.Message], Value],
         reader: DumpDecoder | None,
     ) -> list[Value] | None:
-        """What a dump gives; None when the kernel marks it as interrupted."""
+        """Return the decoded records of a dump; None if the kernel marks it as interrupted."""
         found: list[Value] = []
         interrupted = False
         receive = self._receive_datagram
@@ -409,7 +410,7 @@ class KernelBackend:
             raise OperationError(f"Cannot send to the kernel: {no.strerror}") from None
 
     def _receive_datagram(self) -> memoryview:
-        """One datagram from the kernel; the next one overwrites it."""
+        """Return one datagram from the kernel; the next call overwrites it."""
         try:
             size = self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
         except BlockingIOError:
@@ -440,23 +441,24 @@ class KernelBackend:
 
 
 def can_grow(found: list[Any]) -> bool:
-    """Whether the table can have grown while this was dumped: from 7.1 on, where several datagrams
-    were needed.
+    """Return True if the table can have grown while this was dumped: from Linux 7.1 on, if several
+    datagrams were needed.
     """
     return len(found) >= SERVICES_PER_DATAGRAM and os.path.exists(STATUS_FILE)
 
 
 def make_malformed_error(bad: messages.WireError) -> OperationError:
-    """What to say of bytes that are no answer."""
+    """Return the error for bytes that are no answer."""
     return OperationError(
         f"The kernel's answer cannot be read: {bad} (IPVSADM_DEBUG=netlink shows it)"
     )
 
 
 def make_unavailable_error(number: int) -> OperationError:
-    """The reference's words when it finds no IPVS (ipvsadm.c: main)."""
+    """Return the error with 1.31's message for a kernel without IPVS (ipvsadm.c: main)."""
     return OperationError(
-        f"Can't initialize ipvs: {format_error(0, number)}\nAre you sure that IP Virtual Server is built in the kernel or as module?",
+        f"Can't initialize ipvs: {format_error(0, number)}\n"
+        "Are you sure that IP Virtual Server is built in the kernel or as module?",
         2,
     )
 
@@ -474,8 +476,8 @@ def load_module() -> bool:
 
 
 def probe_old_interface() -> int:
-    """What the interface before netlink answers where the family is missing: the reference's words
-    come from it.
+    """Return the errno that the interface before netlink gives if the family is missing; 1.31's
+    message comes from it.
 
     EPERM without CAP_NET_RAW, ENOPROTOOPT without the module (libipvs.c: ipvs_init).
     """

@@ -1,21 +1,20 @@
-"""The embedded table: the kernel's rules with the kernel's errno, in memory.
+"""Hold a table in memory that follows the kernel's rules, with the kernel's errno.
 
-Owns: what a kernel accepts, refuses (and in which order it looks), stores and gives back.
-Must never know: netlink, rule text, files, options, how anything is shown.
+Owns: what a kernel accepts, refuses (and the order of its checks), stores and returns. Must never
+know: netlink, rule text, files, options, how anything is shown.
 
-The kernel modelled is MODELS as Debian builds it: its tick rate is HZ, its modules SCHEDULERS and
-ENGINES. Each rule names the function of net/netfilter/ipvs/ip_vs_ctl.c (or the file) that it
-restates. What a table without packets cannot have is not here: counters and connections are zero,
-so ZERO only looks for its service, and a removed server that comes back finds nothing of its former
-life. Of the machine it knows which interfaces there are, and no more: not which addresses and
-broadcast addresses they hold (those of `lo` aside), nor their MTU, nor that one is down
-(ENETUNREACH).
+The modelled kernel is MODELLED_KERNEL as Debian builds it: its tick rate is HZ, its modules are
+SCHEDULERS and ENGINES. Each rule names the function of net/netfilter/ipvs/ip_vs_ctl.c (or the file)
+that it restates. A table without packets lacks some things: counters and connections are zero, so
+ZERO only looks for its service, and a server that is removed and added again has no connections of
+its former life. Of the machine the table knows its interfaces and no more: not their addresses and
+broadcast addresses (those of `lo` aside), not their MTU, not whether one is down (ENETUNREACH).
 
-Values are taken to fit the fields of the messages that would carry them (ports 16 bits, marks 32,
-...) and addresses to have the length of their family: the kernel's backend cannot even encode
+Values are assumed to fit the fields of the messages that would carry them (ports 16 bits, marks 32,
+...), and addresses to have the length of their family: the kernel's backend cannot even encode
 others.
 
-`_socket` is the C module beneath `socket`, which alone would cost a start 6 ms.
+`_socket` is the C module beneath `socket`, whose import would cost every start 6 ms.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ _PACKET_MAX = 0xFFFF
 
 
 def has_interface(name: str) -> bool:
-    """Whether this machine (its network namespace) has an interface of that name."""
+    """Return True if this network namespace has an interface of this name."""
     try:
         _socket.if_nametoindex(name)
     except (OSError, ValueError):  # ValueError: a NUL
@@ -107,7 +106,7 @@ def has_interface(name: str) -> bool:
 
 
 class _NullLock:
-    """What `alone` gives where there is nobody to keep out."""
+    """Lock nothing: the table is private to this process."""
 
     def __enter__(self) -> None:
         pass
@@ -117,12 +116,12 @@ class _NullLock:
 
 
 class MemoryBackend:
-    """A table of virtual services in memory: a model.Backend.
+    """Hold virtual services in memory; a model.Backend.
 
-    interfaces: whether there is an interface of a name, for NEW_DAEMON; None asks the machine. It
-    may be replaced at any time (to load the daemons of another machine, for one). What the table
-    holds, applied oldest first to an empty table, gives the same table. Records are copied both
-    ways: neither side sees what the other does to its own.
+    interfaces: tells whether an interface exists, for NEW_DAEMON; None asks the machine. It may be
+    replaced at any time (to load another machine's daemons, for example). Applying the content,
+    oldest first, to an empty table gives the same table. Records are copied both ways, so neither
+    side sees changes that the other makes to its own.
     """
 
     embedded = True
@@ -135,14 +134,14 @@ class MemoryBackend:
         self._mixed = 0  # servers whose family is not their service's (mixed_address_family_dests)
 
     def refresh(self) -> None:
-        """Nothing: nobody else has this table."""
+        """Do nothing: the table is private to this process."""
 
     def read_info(self) -> Info:
-        """1.2.1, and the size that the connection table has by default."""
+        """Return version 1.2.1 and the default size of the connection table."""
         return Info(VERSION, SIZE)
 
     def read_services(self, counters: bool = True) -> list[Service]:  # noqa: ARG002  # they are zero
-        """All services: those with an address, oldest first, then those with a mark
+        """Return all services: those with an address, oldest first, then those with a mark
         (ip_vs_genl_dump_services).
         """
         found = [_copy_service(service) for service, _ in self._held.values()]
@@ -150,13 +149,15 @@ class MemoryBackend:
         return found
 
     def find_service(self, wanted: Service) -> Service:
-        """The service with wanted's key. Refused: ESRCH without one, EAFNOSUPPORT for neither IPv4
-        nor IPv6.
+        """Return the service with this key. Raise RefusedError: ESRCH if it does not exist,
+        EAFNOSUPPORT for a family that is neither IPv4 nor IPv6.
         """
         return _copy_service(self._find_service(GET_SERVICE, wanted)[0])
 
     def read_servers(self, service: Service) -> list[Server]:
-        """Its real servers, newest first; none when it is not there (ip_vs_genl_dump_dests)."""
+        """Return a service's real servers, newest first; none if the service does not exist
+        (ip_vs_genl_dump_dests).
+        """
         held = self._held.get(service.key())
         return (
             [_copy_server(server, server.af) for server in reversed(held[1].values())]
@@ -167,25 +168,27 @@ class MemoryBackend:
     def iter_rows(
         self, services: Iterable[Service], columns: tuple[str, ...]
     ) -> Iterator[list[Row]]:
-        """Some values of each one's real servers, newest first."""
+        """Yield the requested columns of each service's real servers, newest first."""
         for service in services:
             yield [to_row(server, columns) for server in self.read_servers(service)]
 
     def read_proc_table(self) -> None:
-        """There is no listing but ours."""
+        """Return None: there is no /proc/net/ip_vs for this table."""
 
     def read_sysctl(self, name: str) -> str:  # noqa: ARG002  # as every backend
-        """There are none."""
+        """Return "": this table has no sysctls."""
         return ""
 
     def read_timeouts(self) -> Timeouts:
-        """In seconds; 900, 120, 300 in a new table (tcp_timeouts and udp_timeouts of
-        ip_vs_proto_*.c).
+        """Return the timeouts in seconds; 900, 120, 300 in a new table (tcp_timeouts and
+        udp_timeouts in ip_vs_proto_*.c).
         """
         return Timeouts(self._timeouts.tcp, self._timeouts.tcp_fin, self._timeouts.udp)
 
     def read_daemons(self) -> list[Daemon]:
-        """The running ones, master first, with the values in force (ip_vs_genl_dump_daemons)."""
+        """Return the running daemons, master first, with their effective settings
+        (ip_vs_genl_dump_daemons).
+        """
         return [
             _copy_daemon(self._daemons[state])
             for state in (MASTER, BACKUP)
@@ -193,7 +196,7 @@ class MemoryBackend:
         ]
 
     def iter_connections(self) -> Iterator[bytes]:
-        """The heading alone: nothing passes through this table (ip_vs_conn.c:
+        """Yield the heading only: no packet passes through this table (ip_vs_conn.c:
         ip_vs_conn_seq_show).
         """
         return iter((CONNECTIONS_HEADING,))
@@ -216,11 +219,11 @@ class MemoryBackend:
         return refused
 
     def lock_table(self) -> AbstractContextManager[None]:
-        """There is nobody else."""
+        """Return a lock that does nothing: the table is private to this process."""
         return _NullLock()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is held."""
 
     def load(
         self,
@@ -249,18 +252,18 @@ class MemoryBackend:
     # What this machine has, and a copy of another's table does not know.
 
     def has_scheduler(self, name: str) -> bool:
-        """Whether there is a scheduler of that name."""
+        """Return True if the modelled kernel has this scheduler."""
         return name in SCHEDULERS
 
     def has_engine(self, name: str) -> bool:
-        """Whether there is a persistence engine of that name."""
+        """Return True if the modelled kernel has this persistence engine."""
         return name in ENGINES
 
     def is_server_address(self, family: int, addr: bytes) -> bool:
-        """Whether a new server may have that address (ip_vs_new_dest).
+        """Return True if a new server may have this address (ip_vs_new_dest).
 
         IPv4: neither 0.0.0.0, multicast nor broadcast (fib_frontend.c: inet_addr_type). IPv6:
-        unicast and not link-local, which neither ::, multicast nor a mapped IPv4 address is
+        unicast and not link-local, which excludes ::, multicast and mapped IPv4 addresses
         (addrconf_core.c: __ipv6_addr_type).
         """
         if family == AF_INET:
@@ -274,11 +277,11 @@ class MemoryBackend:
     # kernel's order.
 
     def _put_service(self, change: Change) -> None:
-        """NEW_SERVICE, SET_SERVICE: ip_vs_genl_parse_service, ip_vs_add_service,
-        ip_vs_edit_service.
+        """Carry out NEW_SERVICE and SET_SERVICE (ip_vs_genl_parse_service, ip_vs_add_service,
+        ip_vs_edit_service).
 
-        An edit replaces all but servers, counters and place. Whether the service is there matters
-        before its names do.
+        An edit replaces all but servers, counters and place. Existence of the service is checked
+        before the names of scheduler and engine.
         """
         op, wanted = change.op, change.service
         if wanted is None:
@@ -308,7 +311,7 @@ class MemoryBackend:
         self._held[key] = (_copy_service(wanted), held[1] if held else {})
 
     def _delete_service(self, change: Change) -> None:
-        """DEL_SERVICE: ip_vs_del_service."""
+        """Carry out DEL_SERVICE (ip_vs_del_service)."""
         service, servers = self._find_service(change.op, change.service)
         del self._held[service.key()]
         self._mixed -= (
@@ -316,9 +319,9 @@ class MemoryBackend:
         )
 
     def _put_destination(self, change: Change) -> None:
-        """NEW_DEST, SET_DEST: ip_vs_genl_set_cmd, ip_vs_add_dest, ip_vs_edit_dest.
+        """Carry out NEW_DEST and SET_DEST (ip_vs_genl_set_cmd, ip_vs_add_dest, ip_vs_edit_dest).
 
-        A new one stands before the others; an edit keeps the place and replaces everything else.
+        A new server goes before the others; an edit keeps the place and replaces everything else.
         """
         op, wanted = change.op, change.server
         service, servers = self._find_service(op, change.service)
@@ -344,7 +347,7 @@ class MemoryBackend:
         servers[key] = _copy_server(wanted, family)
 
     def _delete_server(self, change: Change) -> None:
-        """DEL_DEST: ip_vs_genl_set_cmd, ip_vs_del_dest."""
+        """Carry out DEL_DEST (ip_vs_genl_set_cmd, ip_vs_del_dest)."""
         service, servers = self._find_service(change.op, change.service)
         family, key = _make_server_key(change.op, service, change.server)
         if servers.pop(key, None) is None:
@@ -352,8 +355,8 @@ class MemoryBackend:
         self._mixed -= family != service.af
 
     def _add_daemon(self, change: Change) -> None:
-        """NEW_DAEMON: ip_vs_genl_new_daemon, ip_vs_sync.c: start_sync_thread. A bad length is
-        bounded, not refused.
+        """Carry out NEW_DAEMON (ip_vs_genl_new_daemon, ip_vs_sync.c: start_sync_thread). A length
+        out of bounds is adjusted, not refused.
         """
         op, wanted = change.op, change.daemon
         if (
@@ -378,8 +381,8 @@ class MemoryBackend:
         )
 
     def _stop_daemon(self, change: Change) -> None:
-        """DEL_DAEMON: ip_vs_genl_del_daemon, ip_vs_sync.c: stop_sync_thread. Of names that fit,
-        only the state counts.
+        """Carry out DEL_DAEMON (ip_vs_genl_del_daemon, ip_vs_sync.c: stop_sync_thread). If the
+        names fit their fields, only the state counts.
         """
         op, wanted = change.op, change.daemon
         if (
@@ -392,8 +395,8 @@ class MemoryBackend:
             _raise_refusal(op, errno.ESRCH)
 
     def _set_config(self, change: Change) -> None:
-        """SET_CONFIG: ip_vs_set_timeout. 0 leaves a value as it is; one out of range leaves all as
-        they are.
+        """Carry out SET_CONFIG (ip_vs_set_timeout). 0 leaves a value as it is; a value out of range
+        leaves all of them as they are.
         """
         given, kept = change.timeouts or Timeouts(0, 0, 0), self._timeouts
         if not all(
@@ -405,18 +408,18 @@ class MemoryBackend:
         )
 
     def _clear_counters(self, change: Change) -> None:
-        """ZERO: ip_vs_zero_all, ip_vs_zero_service. Counters are zero already."""
+        """Carry out ZERO (ip_vs_zero_all, ip_vs_zero_service). Counters are zero already."""
         if change.service is not None:
             self._find_service(change.op, change.service)
 
     def _flush_table(self, change: Change) -> None:  # noqa: ARG002  # as all operations
-        """FLUSH: ip_vs_flush. Daemons and time-outs stay."""
+        """Carry out FLUSH (ip_vs_flush). Daemons and timeouts stay."""
         self._held.clear()
         self._mixed = 0
 
     def _find_service(self, op: int, service: Service | None) -> _Held:
-        """The service that a request names. Refused: EINVAL, EAFNOSUPPORT, ESRCH
-        (ip_vs_genl_parse_service).
+        """Return the service that a request names. Raise RefusedError (EINVAL, EAFNOSUPPORT, ESRCH;
+        ip_vs_genl_parse_service).
         """
         if service is None:
             _raise_refusal(op, errno.EINVAL)
@@ -448,8 +451,8 @@ def _raise_refusal(op: int, number: int) -> NoReturn:
 
 
 def _make_server_key(op: int, service: Service, wanted: Server | None) -> tuple[int, _ServerKey]:
-    """The family and key of the server that a request names. Refused: EINVAL, EAFNOSUPPORT
-    (ip_vs_genl_parse_dest).
+    """Return the family and key of the server that a request names. Raise RefusedError (EINVAL,
+    EAFNOSUPPORT; ip_vs_genl_parse_dest).
     """
     if wanted is None:
         _raise_refusal(op, errno.EINVAL)
@@ -460,7 +463,7 @@ def _make_server_key(op: int, service: Service, wanted: Server | None) -> tuple[
 
 
 def _copy_service(given: Service) -> Service:
-    """A copy as the kernel keeps it: marked HASHED, the time-out in ticks of 32 bits, a mark
+    """Return a copy as the kernel keeps it: marked HASHED, the timeout in ticks of 32 bits, a mark
     instead of an address.
     """
     marked = given.fwmark != 0
@@ -479,8 +482,8 @@ def _copy_service(given: Service) -> Service:
 
 
 def _copy_server(given: Server, family: int) -> Server:
-    """A copy as the kernel keeps it: of all bits of the method, those that name one; nothing
-    counted.
+    """Return a copy as the kernel keeps it: only the bits of the flags that name the forwarding
+    method, and no counters.
     """
     return Server(
         family,
@@ -503,8 +506,8 @@ def _copy_daemon(given: Daemon) -> Daemon:
 
 
 def compute_effective_daemon(given: Daemon, mtu: int) -> Daemon:
-    """What a daemon runs with (ip_vs_sync.c: start_sync_thread). mtu: the interface's, which bounds
-    what a backup receives.
+    """Return the settings with which a daemon runs (ip_vs_sync.c: start_sync_thread). mtu: the
+    interface's, which bounds the messages that a backup receives.
     """
     daemon = _copy_daemon(given)
     backup = daemon.state == BACKUP
@@ -526,17 +529,17 @@ def _is_marked(service: Service) -> bool:
 
 
 def _count_bytes(name: str) -> int:
-    """Bytes of a name in a message (netlink/codec.py writes them in UTF-8)."""
+    """Count the bytes of a name in a message (netlink/codec.py writes UTF-8)."""
     return len(name.encode("utf-8", "surrogateescape"))
 
 
 def is_link_local(addr: bytes) -> bool:
-    """Whether an IPv6 address is in fe80::/10."""
+    """Return True if an IPv6 address is in fe80::/10."""
     return addr[0] == 0xFE and addr[1] & 0xC0 == 0x80
 
 
 def _is_group(addr: bytes) -> bool:
-    """Whether sync messages may go there: a multicast address, or none for the default."""
+    """Return True if sync messages may go to the address: multicast, or none for the default."""
     if len(addr) == 4:
         return addr[0] >> 4 == 0xE
     return not addr or (len(addr) == 16 and addr[0] == 0xFF)

@@ -1,10 +1,10 @@
-"""The embedded table kept in a file between commands.
+"""Keep the embedded table in a file between commands.
 
-Owns: loading, locking and storing it. Must never know: the table's rules (memory.py), the text's
-form (rules/).
+Owns: loading, locking and storing it. Must never know: the table's rules (memory.py), the form of
+the text (rules/).
 
-The file is rule text that loses nothing (writer.whole), oldest server first, so that replaying it
-gives the same table.
+The file is complete rule text (writer.dump_table), oldest server first, so that replaying it gives
+the same table.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ _LOADED = ("add-service", "add-server", "set", "start-daemon")
 
 
 class TableFileBackend(MemoryBackend):
-    """A memory.Table whose rules are those of a file. Failed when it is no regular file, or damaged
-    (it stays as it is).
+    """Hold a table whose rules are those of a file. Raise OperationError if it is no regular file,
+    or damaged (it is left as it is).
 
-    A link is resolved once: what it leads to is locked, read and written. tell: as in files.Lock.
+    A link is resolved once: the file that it leads to is locked, read and written. tell: as in
+    files.Lock.
     """
 
     def __init__(self, path: str, tell: Callable[[str], None] = lambda _: None) -> None:
@@ -63,7 +64,7 @@ class TableFileBackend(MemoryBackend):
         return refused
 
     def _read_fingerprint(self) -> tuple[int, ...]:
-        """What changes when the file does."""
+        """Return a value that changes when the file does."""
         try:
             found = os.stat(self._path)
         except OSError:
@@ -71,9 +72,7 @@ class TableFileBackend(MemoryBackend):
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def lock_table(self) -> TableFileBackend:
-        """The file's lock. What it holds is read at the start, and replaced at the end unless that
-        is an exception.
-        """
+        """Lock the file: reload on entry, write back on exit unless an exception was raised."""
         return self
 
     def __enter__(self) -> None:
@@ -146,7 +145,7 @@ class TableFileBackend(MemoryBackend):
 
 
 class _LineError(Exception):
-    """What is wrong with a line of a table's text."""
+    """Report a bad line of a table's text."""
 
     def __init__(self, lineno: int, reason: str) -> None:
         super().__init__(reason.strip())
@@ -154,8 +153,8 @@ class _LineError(Exception):
 
 
 def _parse_changes(text: bytes) -> list[tuple[int, Change]]:
-    """Say what each line asks for, with its number. _LineError for the first that asks for
-    nothing.
+    """Yield the change of each line with its number. Raise _LineError for the first line that is no
+    change.
     """
     plain = FastRuleParser()
     return [

@@ -66,10 +66,9 @@ def parse_desired(text: bytes, context: Context) -> DesiredTable:
         raise UsageError(str(exc)) from None  # whatever -R would end with
     for wanted in found.services.values():
         if not wanted.line:
-            at = min(line for line, _ in wanted.servers.values())
-            raise UsageError(
-                f"line {at}: no -A line describes this service: {writer.format_selector(wanted.service, addresses.format_numeric)}"
-            )
+            lineno = min(line for line, _ in wanted.servers.values())
+            selector = writer.format_selector(wanted.service, addresses.format_numeric)
+            raise UsageError(f"line {lineno}: no -A line describes this service: {selector}")
     return found
 
 

@@ -297,7 +297,8 @@ class _ApplyRun:
             if outcome.meanwhile:
                 return f"{why}: nothing of this run is left{undone}; what another program did meanwhile is"
             if outcome.reordered:
-                return f"{why}: the table is as before but for the order of servers of {_count_services(outcome.reordered)}{undone}"
+                services = _count_services(outcome.reordered)
+                return f"{why}: the table is as before but for the order of servers of {services}{undone}"
             return f"{why}: the table is as before{undone}"
         said = f"{made.added} added, {made.changed} changed, {made.removed} removed, {made.unchanged} unchanged"
         left = f", {made.left} service{'s' * (made.left > 1)} not in the file" if made.left else ""

@@ -95,7 +95,9 @@ def collect_addresses(tables: Tables) -> set[tuple[int, bytes]]:
 
 
 def make_json_resolver(env: Environment, hosts: dict[tuple[int, bytes], str]) -> HostNames:
-    """From these hosts' names, and each port's looked up once."""
+    """Return the function that adds names to JSON: from these hosts' names, and from ports, each
+    looked up once.
+    """
     ports: dict[tuple[int, int], str | None] = {}
 
     def names(family: int, addr: bytes, port: int, protocol: int) -> tuple[str | None, str | None]:

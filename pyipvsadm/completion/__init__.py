@@ -1,1 +1,1 @@
-"""Completion for shells: words and a cursor in, candidates out."""
+"""Complete command lines for shells: words and a cursor in, candidates out."""

@@ -1,15 +1,15 @@
-"""What could stand at the cursor of an unfinished command line. Pure but for what it is given to
-look around with.
+"""List the candidates for the cursor of an unfinished command line. Pure, but for the source that
+it asks.
 
-Owns: which commands, options and values are offered, in which order, with which words. Reads the
-tables of options.py. Must never know: shells, their quoting, where live values come from
-(`Around`).
+Owns: which commands, options and values are offered, in which order, with which descriptions; reads
+the tables of options.py. Must never know: shells, their quoting, where live values come from
+(`CompletionSource`).
 
-How it works. The words but the one at the cursor are read by popt's grammar, without looking at
-values. That tells whether the word at the cursor is an argument (of which option) or an option, and
-what is filled already. An option is offered when it can join what stands there, so that nothing
-would have to be taken back; what is demanded and missing comes first. A candidate stands for the
-whole word at the cursor. One that ends in `/`, `:`, `,` or `=` is meant to be gone on with.
+All words but the one at the cursor are parsed by popt's grammar, without looking at values. That
+tells whether the word at the cursor is an argument (of which option) or an option, and which slots
+are filled. An option is offered if it can join the present words, so that none of them has to be
+removed; required slots that are empty come first. A candidate replaces the whole word at the
+cursor. One that ends in `/`, `:`, `,` or `=` is meant to be continued.
 """
 
 from __future__ import annotations
@@ -50,25 +50,23 @@ if TYPE_CHECKING:
     Candidates = Iterable[tuple[str, str]]
 
     class CompletionSource(Protocol):
-        """What completion may ask. Nothing here raises: what cannot be known is empty."""
+        """Answer the questions of completion. No method raises: unknown values are empty."""
 
         def read_rows(self, backend: str | None, place: str | None) -> Rows:
-            """The services of a table, each with its servers. backend, place: as --backend and
-            --netns say, or None.
+            """Return the services of a table, each with its servers. backend, place: the values of
+            --backend and --netns, or None.
             """
 
         def list_folder(self, path: str) -> list[str]:
-            """The names in a folder ("" for the current one), those of folders with a slash at
-            their end.
+            """Return the names in a folder ("" for the current one), those of folders with a slash
+            at the end.
             """
 
         def list_interfaces(self, place: str | None) -> list[str]:
-            """The network interfaces of this network namespace, or of the one that --netns
-            names.
-            """
+            """Return the interfaces of this network namespace, or of the one that --netns names."""
 
         def list_namespaces(self) -> list[str]:
-            """The network namespaces that have names."""
+            """Return the network namespaces that have names."""
 
 
 NO_SPACE_SUFFIXES = ("/", ":", ",", "=")
@@ -76,11 +74,11 @@ _FORWARDING = {MASQ: "NAT", TUNNEL: "tunnel"}
 
 
 def complete(words: Sequence[str], cursor: int, around: CompletionSource) -> list[tuple[str, str]]:
-    """The candidates for words[cursor], of which only what is left of the cursor stands there, each
-    with a line about it.
+    """Return the candidates for words[cursor], each with a description. That word holds only the
+    part left of the cursor.
 
-    words: the whole line, the program's name first; cursor may be their number, for a word not
-    begun.
+    words: the whole line, the program's name first; cursor may be their number, for a word that has
+    not begun.
     """
     program = words[0].rpartition("/")[2] if words else ""
     prefix = words[cursor] if 0 < cursor < len(words) else ""
@@ -93,7 +91,7 @@ def complete(words: Sequence[str], cursor: int, around: CompletionSource) -> lis
 
 
 class _Line:
-    """What stands on the line but for the word at the cursor."""
+    """Hold the parsed words of the line, except the one at the cursor."""
 
     def __init__(
         self, before: Sequence[str], after: Sequence[str], around: CompletionSource
@@ -137,7 +135,7 @@ class _Line:
             self._options_ended = True
 
     def list_candidates(self, prefix: str) -> Candidates:
-        """What the word at the cursor could become."""
+        """Return the words that the one at the cursor could become."""
         waiting = self._waiting
         command = self._command.long if self._command else ""
         if (
@@ -171,9 +169,7 @@ class _Line:
         return [(f"{dashes}{row.long}", row.help) for row in COMMANDS]
 
     def _complete_option(self, prefix: str) -> Candidates:
-        """Commands, or the options that go with the command: short ones only after a dash, when
-        they are wanted.
-        """
+        """Complete commands, or the options that go with the command; short ones only after a dash."""
         command = self._command.long if self._command else ""
         demanded = {slot.name for slot in SLOTS if command in slot.required}
         options = sorted(filter(self._can_join, OPTIONS), key=lambda row: row.slot not in demanded)
@@ -187,8 +183,8 @@ class _Line:
         )
 
     def _complete_cluster(self, prefix: str) -> Candidates:
-        """A word of short options: the argument of its last one when that has begun, else the word
-        itself.
+        """Complete a word of short options: the argument of its last one if that has begun, else
+        the word itself.
         """
         found = PoptScanner([prefix], posix=False)
         rows: list[tuple[Command | Option, str]] = []
@@ -237,18 +233,18 @@ class _Line:
         return {row.slot for row, _ in self._given if row.slot}
 
     def _find_option(self, slot: str) -> str:
-        """The option that has filled a slot, "" when none has."""
+        """Return the option that has filled a slot, "" if none has."""
         return next((row.long for row, _ in self._given if row.slot == slot), "")
 
     def _get_last(self, option: str) -> str | None:
-        """What an option without a slot says, which may be given again."""
+        """Return the last value of an option without a slot, which may be repeated."""
         return next((value for row, value in reversed(self._given) if row.long == option), None)
 
     def _get_value(self, slot: str) -> str:
         return next((value for row, value in self._given if row.slot == slot), "")
 
     def _can_join(self, row: Command | Option) -> bool:
-        """Whether it can join what stands there."""
+        """Return True if the option can join the present words."""
         if isinstance(row, Command):
             return self._command is None or row.long == "help"
         command = self._command.long if self._command else ""
@@ -282,28 +278,30 @@ class _Line:
         return True
 
     def _can_take_ipv6(self) -> bool:
-        """Only behind a mark; and only a tunnel reaches servers of another family."""
+        """Return True if -6 can join: only after a mark, and only a tunnel reaches servers of
+        another family.
+        """
         marked = any(
             row.long == "fwmark-service" for row, _ in self._given[: self._given_before_cursor]
         )
         return marked and self._can_serve_family(AF_INET6)
 
     def _can_serve_family(self, family: int) -> bool:
-        """Whether the server that is named can serve that family in the way that is named."""
+        """Return True if the named server can serve this family by the named method."""
         return self._find_option("forwarding-method") in (
             "",
             "ipip",
         ) or self._get_server_family() <= {family}
 
     def _get_server_family(self) -> set[int]:
-        """The family of the server that is named, none when there is none or it is a name."""
+        """Return the family of the named server, None if there is none or it is a name."""
         found = parse_endpoint(self._get_value("real-server"), TCP, NullResolver())
         return {found.family} if found else set()
 
     # --- values
 
     def _complete_value(self, row: Command | Option, prefix: str) -> Candidates:
-        """What the argument of an option could be."""
+        """Complete the argument of an option."""
         kind = row.operands if isinstance(row, Command) else row.values
         if "|" in kind:
             return _filter_by_prefix(prefix, ((word, "") for word in kind.split("|")))
@@ -318,7 +316,7 @@ class _Line:
         return _filter_by_prefix(prefix, find(self, row, prefix)) if find is not None else ()
 
     def _read_rows(self) -> Rows:
-        """The table, in the order of the listing."""
+        """Return the table, in the order of the listing."""
         rows = self._around.read_rows(self._get_last("backend"), self._get_last("netns"))
         servers = {service.key(): sorting.sort_servers(found) for service, found in rows}
         return [
@@ -327,7 +325,7 @@ class _Line:
         ]
 
     def _complete_service(self, asked: Command | Option, prefix: str) -> Candidates:
-        """Services there are; for a new one their hosts, for there are few with many ports."""
+        """Complete existing services; for a new one their hosts, which are few and have many ports."""
         found = [
             (words[1], service, servers)
             for service, servers in self._read_rows()
@@ -347,8 +345,8 @@ class _Line:
         ]
 
     def _complete_server(self, _: Command | Option, __: str) -> Candidates:
-        """The servers of the services that are named; where one is to be added, those of the
-        others.
+        """Complete the servers of the named services; for a new server, those of the other
+        services.
         """
         rows = self._read_rows()
         keys = {service.key() for service in self._find_services()}
@@ -378,7 +376,7 @@ class _Line:
         return ends.items()
 
     def _find_services(self) -> list[Service]:
-        """The services that are named, as far as they are numbers."""
+        """Return the named services, as far as they are numeric."""
         named = [
             (row, value) for row, value in self._given if row.slot == "service-address" and value
         ]
@@ -397,8 +395,8 @@ class _Line:
         return found
 
     def _complete_flags(self, _: Command | Option, prefix: str) -> Candidates:
-        """Flags of the scheduler, those behind the last comma; of one that has names of its own,
-        these.
+        """Complete scheduler flags after the last comma, by the scheduler's own names if it has
+        any.
         """
         head, comma = prefix.rpartition(",")[:2]
         given = set(head.split(","))
@@ -415,7 +413,7 @@ class _Line:
         ]
 
     def _complete_scheduler(self, *_: object) -> Candidates:
-        """All, or the one whose flags were given."""
+        """Complete all schedulers, or the one whose flags were given."""
         flags = self._get_value("sched-flags").split(",")
         owners = [only for name, _, only in SCHEDULER_FLAGS if only and name in flags]
         return [(name, about) for name, about in SCHEDULERS.items() if not owners or name in owners]
@@ -459,7 +457,7 @@ def _filter_by_prefix(prefix: str, found: Candidates) -> Iterator[tuple[str, str
 
 
 def _complete_namespace_path(prefix: str, around: CompletionSource) -> Candidates:
-    """Names, and paths once there is a slash."""
+    """Complete names of namespaces, and paths if the prefix has a slash."""
     return (
         _complete_file(prefix, around)
         if "/" in prefix
@@ -468,9 +466,7 @@ def _complete_namespace_path(prefix: str, around: CompletionSource) -> Candidate
 
 
 def _complete_file(prefix: str, around: CompletionSource) -> Candidates:
-    """The names in the folder that the path leads to so far; hidden ones only when their dot is
-    there.
-    """
+    """Complete file names in the folder of the prefix; hidden ones only if the dot is typed."""
     folder, slash, start = prefix.rpartition("/")
     return [
         (f"{folder}{slash}{name}", "")

@@ -1,18 +1,18 @@
-"""What a shell asks at TAB, `ipvsadm --complete SHELL ...`, and how it likes the answer.
+"""Answer `ipvsadm --complete SHELL ...`, the question that a shell asks at TAB.
 
-Owns: what each shell sends and reads (completions/ holds the other side), its quoting, where live
-values come from. Must never know: what is offered (completion/candidates.py). Never opens netlink:
-a kernel that is only asked there for IPVS loads its module.
+Owns: the words that each shell sends and reads (completions/ holds the other side), its quoting,
+live values. Must never know: which candidates are offered (candidates.py). Never opens netlink:
+merely asking the kernel for IPVS would load its module.
 
-    bash LEFT RIGHT PIECE   The line left and right of the cursor, and what of the word readline is
-    about to replace: for it
-                            words end at colons, too. The answer is what goes in PIECE's place,
-                            quoted.
-    zsh INDEX WORD...       The words without their quotes; of the one at INDEX what is left of the
-    cursor. The answer is `+`
-                            where the word is meant to go on, else `.`, then WORD:DESCRIPTION, for
-                            _describe.
-    fish INDEX WORD...      The same question. The answer is WORD, a tab, DESCRIPTION.
+bash LEFT RIGHT PIECE: the line left and right of the cursor, and the part of the word that readline
+is about to replace; readline ends words at colons too. The answer is the text for PIECE's place,
+quoted.
+
+zsh INDEX WORD...: the words without their quotes; of the one at INDEX the part left of the cursor.
+The answer is `+` if the word is meant to be continued, else `.`, then WORD:DESCRIPTION, for
+_describe.
+
+fish INDEX WORD...: the same question. The answer is WORD, a tab, DESCRIPTION.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def print_candidates(
 
 
 def format_bash(left: str, right: str, piece: str, around: CompletionSource) -> list[str]:
-    """What bash reads. In quotes that are still open nothing needs a backslash."""
+    """Format candidates for bash. Inside open quotes nothing needs a backslash."""
     words, quote = split_words(left)
     after = split_words(right)[0]
     if right[:1] not in (" ", "\t"):
@@ -76,7 +76,7 @@ def format_bash(left: str, right: str, piece: str, around: CompletionSource) -> 
 
 
 def format_zsh(found: list[tuple[str, str]]) -> list[str]:
-    """What zsh reads."""
+    """Format candidates for zsh."""
     lines = []
     for word, about in found:
         shown = _quote_word(word, _PLAIN) if word[:2] == "~/" else word
@@ -89,7 +89,9 @@ def format_zsh(found: list[tuple[str, str]]) -> list[str]:
 
 
 def format_fish(found: list[tuple[str, str]]) -> list[str]:
-    """What fish reads; it quotes by itself, and adds no blank to a word that goes on."""
+    """Format candidates for fish, which quotes by itself and adds no blank after a word that is
+    continued.
+    """
     return [f"{word}\t{about}" for word, about in found]
 
 
@@ -97,10 +99,10 @@ _ANSWERS = {"zsh": format_zsh, "fish": format_fish}
 
 
 def split_words(text: str) -> tuple[list[str], str]:
-    """The words of a line as bash parts them, and the quote that is open at its end. The last word
-    is unfinished, perhaps "".
+    """Split a line into words as bash does; return them and the quote that is open at its end. The
+    last word is unfinished, perhaps "".
 
-    Quotes, double quotes and backslashes are known; what expands stays as it is.
+    Single quotes, double quotes and backslashes are handled; expansions stay as they are.
     """
     words = [""]
     quote = ""
@@ -138,15 +140,15 @@ def _quote_word(word: str, plain: frozenset[str]) -> str:
 
 
 class LiveCompletionSource:
-    """The machine, the user's folders and the backend: a complete.Around."""
+    """Answer from the machine, the user's folders and the backend; a candidates.CompletionSource."""
 
     def __init__(self, env: Environment, chosen: Callable[[str | None], str]) -> None:
         self._world = env
         self._chosen = chosen
 
     def read_rows(self, backend: str | None, place: str | None) -> Rows:
-        """The services of a table with their servers; none where it cannot be read, for whatever
-        reason.
+        """Return the services of a table with their servers; none if it cannot be read, for
+        whatever reason.
         """
         return self._find_in_netns(place, lambda: self._read_rows(self._chosen(backend)))
 
@@ -163,7 +165,7 @@ class LiveCompletionSource:
         return [(service, table.read_servers(service)) for service in table.read_services()]
 
     def list_folder(self, path: str) -> list[str]:
-        """The names in a folder; a leading `~/` is the user's home."""
+        """Return the names in a folder; a leading `~/` is the user's home."""
         place = path or "."
         if path[:2] == "~/":
             place = f"{self._world.environ.get('HOME', '')}/{path[2:]}"
@@ -174,7 +176,7 @@ class LiveCompletionSource:
             return []
 
     def list_interfaces(self, place: str | None) -> list[str]:
-        """Those of a network namespace."""
+        """List the interfaces of a network namespace."""
 
         def found() -> list[str]:
             try:
@@ -185,13 +187,13 @@ class LiveCompletionSource:
         return self._find_in_netns(place, found)
 
     def list_namespaces(self) -> list[str]:
-        """Those of `ip netns`."""
+        """List the namespaces of `ip netns`."""
         from pyipvsadm.netns import list_netns  # noqa: PLC0415
 
         return list_netns()
 
     def _find_in_netns(self, place: str | None, find: Callable[[], list[Found]]) -> list[Found]:
-        """What is found in that network namespace; nothing where one may not go."""
+        """Return the result of `find` in that network namespace; nothing if it cannot be entered."""
         if place is None:
             return find()
         try:
@@ -202,11 +204,12 @@ class LiveCompletionSource:
 
 
 def read_proc_rows(path: str) -> Rows:
-    """The table in the kernel's file (/proc/net/ip_vs; ip_vs_ctl.c: ip_vs_info_seq_show), which
-    anybody may read.
+    """Read the kernel's table from /proc/net/ip_vs (ip_vs_ctl.c: ip_vs_info_seq_show), which every
+    user may read.
 
-    Nothing where there is none: it is there when the module is. What completion has no use for is
-    left out. The file does not show a mark's family: it is taken to be that of its servers.
+    Return nothing if there is no such file: it exists once the module is loaded. Values that
+    completion does not use are left out. The file does not show a mark's family, which is assumed
+    to be that of its servers.
     """
     try:
         with open(path, "rb", buffering=0) as file:

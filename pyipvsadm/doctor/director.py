@@ -288,8 +288,11 @@ def check_forwarding(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     for (family, link), hosts in links.items():
         if facts.get_conf(link, "forwarding", family=family) == 0:
             path = format_conf_path(link, "forwarding", family)
-            answer = f"{pluralize(len(hosts), 'server')} of NAT {'answer' if len(hosts) > 1 else 'answers'} there: {summarize_names(hosts)}"
-            what = f"{path.replace('/', '.')} is 0; {answer}."
+            verb = "answer" if len(hosts) > 1 else "answers"
+            servers = (
+                f"{pluralize(len(hosts), 'server')} of NAT {verb} there: {summarize_names(hosts)}"
+            )
+            what = f"{path.replace('/', '.')} is 0; {servers}."
             whole = family == AF_INET and facts.sysctls.get("net/ipv4/ip_forward") == "0"
             yield Finding(
                 "nat-forwarding-off",
@@ -504,7 +507,8 @@ def check_daemons(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
                 if (on := holders.get(vip)) is not None and on.up and not on.answers_no_arp
             ]
             if held:
-                what = f"{summarize_names(held)} {'are' if len(held) > 1 else 'is'} on an interface here, and only the backup daemon runs."
+                verb = "are" if len(held) > 1 else "is"
+                what = f"{summarize_names(held)} {verb} on an interface here, and only the backup daemon runs."
                 mend = format_shell_command(
                     f"ipvsadm --start-daemon master --mcast-interface {{link}} --syncid {syncid}",
                     link=name,
@@ -522,8 +526,10 @@ def check_daemons(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    services.check_scheduler, services.check_servers, check_vips, check_marks, reverse_path, check_routes, check_forwarding, check_clients_on_server_link, check_redirects, check_reroute,
-    services.check_ports, check_tunnels, check_conntrack, services.check_quiescent, services.check_full, services.check_netmask, services.check_ftp, check_daemons, check_probes,
+    services.check_scheduler, services.check_servers, check_vips, check_marks, reverse_path,
+    check_routes, check_forwarding, check_clients_on_server_link, check_redirects, check_reroute,
+    services.check_ports, check_tunnels, check_conntrack, services.check_quiescent,
+    services.check_full, services.check_netmask, services.check_ftp, check_daemons, check_probes,
     check_handshakes,
 )  # fmt: skip
 

@@ -66,7 +66,8 @@ def format_server_command(verb: str, service: Service, server: Server, **values:
         wanted.upper,
         wanted.lower,
     )
-    return f"ipvsadm {verb} {writer.format_selector(service, addresses.format_numeric)} -r {format_server(wanted)}{options.rstrip()}"
+    selector = writer.format_selector(service, addresses.format_numeric)
+    return f"ipvsadm {verb} {selector} -r {format_server(wanted)}{options.rstrip()}"
 
 
 def pluralize(number: int, noun: str) -> str:

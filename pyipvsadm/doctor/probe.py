@@ -58,8 +58,8 @@ def count_sockets_at_once() -> int:
 
 
 def _probe_batch(servers: list[tuple[str, int]], seconds: float) -> dict[tuple[str, int], str]:
-    """For each: open, refused, or what else the system said; "" where only the way was asked
-    for.
+    """Return the answer of each server: open, refused, or another answer of the system; "" if only
+    the route was asked for.
     """
     outcomes = dict.fromkeys(servers, "")
     deadline = time.monotonic() + seconds

@@ -155,8 +155,9 @@ def check_tunnel(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
     elif not any(link.up for link in found):
         first = min(found, key=lambda each: (each.name in FALLBACK, kinds.index(each.kind)))
         what = f"{first.name} is of kind {first.kind}, and is down."
-        yield Finding("real-tunnel-down", first.name, what,
-                      (format_shell_command("ip link set dev {link} up", link=first.name), *_list_tunnel_settings(part, facts, first)))  # fmt: skip
+        up = format_shell_command("ip link set dev {link} up", link=first.name)
+        settings = _list_tunnel_settings(part, facts, first)
+        yield Finding("real-tunnel-down", first.name, what, (up, *settings))
     for link in found:
         if link.up:
             yield from _reverse_path(part, facts, link)

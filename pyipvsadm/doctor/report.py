@@ -30,8 +30,8 @@ def get_status(findings: Sequence[Finding]) -> int:
 
 
 def render_text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
-    """For people: a paragraph a finding, what was not judged, and a last line that sums up. Nothing
-    in it steers a terminal.
+    """Return the report for people: a paragraph for each finding, the facts that were not checked,
+    and a last line that sums up. Control characters are replaced.
     """
     parts = []
     for each in findings:
@@ -54,7 +54,9 @@ def render_text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
 
 
 def render_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
-    """For programs: one object, with a list of findings and one of what was not judged."""
+    """Return the report for programs: one object, with a list of findings and one of the facts that
+    were not checked.
+    """
     rows = [
         {
             "code": each.code,

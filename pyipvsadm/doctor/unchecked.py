@@ -36,8 +36,8 @@ def list_not_checked(table: DirectorTable, facts: Facts) -> Iterator[str]:
     away = [vip for vip in group_by_vip(table) if is_away(vip, facts, holders)]
     if away and (why := find_failover_agent(table, facts)):
         yield (
-            f"{summarize_names(away)} {'are' if len(away) > 1 else 'is'} not this host's: right while the other director is at work "
-            f"({why} runs here), wrong otherwise."
+            f"{summarize_names(away)} {'are' if len(away) > 1 else 'is'} not this host's: right while the other director is"
+            f" active ({why} runs here), wrong otherwise."
         )
     if facts.unprobed:
         yield f"{pluralize(facts.unprobed, 'server')} could not be probed in time."
@@ -55,9 +55,9 @@ def list_not_checked(table: DirectorTable, facts: Facts) -> Iterator[str]:
             ).add(get_host(server))
     for (name, size, room, family), hosts in narrow.items():
         yield (
-            f"Packets of {size} bytes, which {name} takes, do not fit into the tunnel to {summarize_names(hosts)} ({room}): clients are "
-            "told so by ICMP, and whether that reaches them is not known here. Servers that ask for smaller packets do without: "
-            f"ip route change default ... advmss {room - HEADERS[family] - 20}."
+            f"Packets of {size} bytes, which {name} takes, do not fit into the tunnel to {summarize_names(hosts)} ({room}):"
+            " clients are told so by ICMP, and whether that reaches them is not known here. Servers that ask for smaller"
+            f" packets do without: ip route change default ... advmss {room - HEADERS[family] - 20}."
         )
     wires = set()
     for service, server, route in find_routed_servers(table, facts, MASQ):

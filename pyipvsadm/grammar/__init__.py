@@ -1,1 +1,1 @@
-"""The grammar of the command line: options, the parser, what may stand together, help and hints."""
+"""Define the grammar of the command line: options, the parser, legal combinations, help and hints."""

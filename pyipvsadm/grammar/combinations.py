@@ -1,7 +1,7 @@
-"""Which options go together: what was given, held against the tables of combinations.
+"""Check which options go together, by the tables of combinations.
 
-Owns: the order in which faults are found, and their words. Must never know: values, what a request
-does.
+Owns: the order in which faults are found, and their messages. Must never know: values, what a
+request does.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def check_tunnel(kind: str, slots: set[str]) -> None:
 
 
 def is_allowed_with(option: Option, command: str) -> bool:
-    """Whether the option may be given with the command."""
+    """Return True if the option may be given with the command."""
     if not option.slot:
         return command in UNSLOTTED_COMMANDS.get(option.long, (command,))
     slot = next(slot for slot in SLOTS if slot.name == option.slot)
@@ -89,7 +89,7 @@ def is_allowed_with(option: Option, command: str) -> bool:
 
 
 def list_conflict(slots: set[str]) -> bool:
-    """Whether the list command refuses these together (process_options)."""
+    """Return True if the list command refuses these options together (process_options)."""
     return any(slots & left and slots & right for left, right in LIST_CONFLICTS)
 
 
@@ -97,9 +97,7 @@ def list_conflict(slots: set[str]) -> bool:
 
 
 def can_join(option: Option, command: str, slots: set[str]) -> bool:
-    """Whether it can be given beside the slots that are filled, without one of them having to
-    go.
-    """
+    """Return True if the option can be added to the filled slots without removing one."""
     if not is_allowed_with(option, command):
         return False
     if not option.slot:
@@ -120,7 +118,7 @@ def can_join(option: Option, command: str, slots: set[str]) -> bool:
 
 
 def get_tunnel_types(slots: set[str]) -> list[str]:
-    """The tunnel types that allow these tunnel options, and perhaps demand others."""
+    """Return the tunnel types that allow these tunnel options; they may require others."""
     found = []
     for kind in TUNNEL_TYPES:
         try:

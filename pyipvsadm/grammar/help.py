@@ -112,7 +112,7 @@ def _format_command_help(row: Command, formatter: click.HelpFormatter) -> None:
 
 
 def format_synopsis(row: Command) -> str:
-    """How a line with that command looks: what it demands, then what it allows."""
+    """Return the form of a line with this command: its required options, then the optional ones."""
     words = [f"-{row.short}" if row.short else f"--{row.long}"]
     words.append(_format_operands(row))
     for slot in SLOTS:

@@ -1,7 +1,7 @@
-"""What to do about an error, for a person at a terminal: lines that follow the reference's own.
+"""Suggest what to do about an error, for a person at a terminal: lines after 1.31's own.
 
-Owns: those lines. Must never know: streams, who reads them. Only imported when something went wrong
-and a person sees it.
+Owns: those lines. Must never know: streams, who reads them. Imported only after an error that a
+person sees.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAMES = tuple(row.long for row in (*COMMANDS, *OPTIONS))
 
 
 def suggest_for_usage(fault: UsageError, words: Sequence[str]) -> Iterator[str]:
-    """What to do about a command line that is wrong."""
+    """Suggest what to do about a wrong command line."""
     named = [word[1:].partition("=")[0] for word in words if word[:1] == "-"]
     for name in named:
         # a dash too few makes a cluster of short options of it: -stats is -s tats
@@ -42,7 +42,9 @@ def suggest_for_usage(fault: UsageError, words: Sequence[str]) -> Iterator[str]:
 
 
 def suggest_for_option(fault: BaseException, command: str) -> Iterator[str]:
-    """What may have been meant. fault: popt's (Skipped); command: "" before there is one."""
+    """Suggest the option that was meant. fault: popt's error (LineSkippedError); command: "" if
+    none was given yet.
+    """
     word, unknown, _ = str(fault).partition(": unknown option")
     name = word.lstrip("-").partition("=")[0].replace("_", "-").lower()
     if not unknown or (word[:2] != "--" and name not in NAMES):
@@ -53,7 +55,7 @@ def suggest_for_option(fault: BaseException, command: str) -> Iterator[str]:
 
 
 def list_options_for(command: str) -> list[str]:
-    """The long names of what may stand with a command; the commands before there is one."""
+    """Return the long names of the options of a command; the commands if none was given yet."""
     if not command:
         return [row.long for row in COMMANDS]
     slots = {
@@ -63,7 +65,9 @@ def list_options_for(command: str) -> list[str]:
 
 
 def find_closest(name: str, names: Iterable[str], better: Sequence[str] = ()) -> str:
-    """The name most like it, "" when none is. One of the better ones need not be quite as like."""
+    """Return the name that is most similar, "" if none is. A name among `better` need not be quite
+    as similar.
+    """
 
     def likeness(each: str) -> float:
         begins = len(name) > 2 and each.startswith(name)
@@ -74,7 +78,7 @@ def find_closest(name: str, names: Iterable[str], better: Sequence[str] = ()) ->
 
 
 def suggest_for_refusal(change: Change, number: int, backend: Backend) -> Iterable[str]:
-    """What to do about a change that was refused with that errno."""
+    """Suggest what to do about a change that was refused with this errno."""
     if number != errno.ENOENT or not change.service:
         return ()
     if change.server:
@@ -83,8 +87,8 @@ def suggest_for_refusal(change: Change, number: int, backend: Backend) -> Iterab
 
 
 def _suggest_modules(service: Service) -> Iterator[str]:
-    """Of scheduler and engine, which is not known is not said by the kernel: it looks for both in
-    its modules.
+    """Suggest modules: ENOENT does not say whether the scheduler or the engine is missing, so hint
+    at both.
     """
     scheduler, engine = service.scheduler, service.pe
     if scheduler not in SCHEDULERS:
@@ -98,8 +102,8 @@ def _suggest_modules(service: Service) -> Iterator[str]:
 
 
 def _suggest_ports(op: int, service: Service, wanted: Server, backend: Backend) -> Iterator[str]:
-    """The same address at another port: -g and -i take the service's port whatever is said, and so
-    does -r without one.
+    """Suggest the same address at another port: -g and -i take the service's port whatever is
+    typed, and so does -r without one.
     """
     try:
         servers = backend.read_servers(service)

@@ -1,13 +1,13 @@
-"""THE table of commands and options: data only, each declared once.
+"""Declare every command and option, each once: data only.
 
-Owns: names, arguments, the legal combinations, a line of help. The scanner, --help, completion and
-the tests read it. Must never know: how a value is parsed (grammar/parser.py), what a request does
+Owns: names, arguments, the legal combinations, a line of help. The parser, --help, completion and
+tests read it. Must never know: how a value is parsed (grammar/parser.py), what a request does
 (commands/dispatch.py).
 
-The combinations are the reference's (ipvsadm.c: commands_v_options, tunnel_types_v_options). Its
-unit is not the option but the *slot*: -t, -u, --sctp-service and -f all fill "service-address",
-which may be filled once. Slots stand in the reference's order, because that order decides which of
-several faults is reported.
+The combinations are 1.31's (ipvsadm.c: commands_v_options, tunnel_types_v_options). Its unit is not
+the option but the *slot*: -t, -u, --sctp-service and -f all fill "service-address", which may be
+filled once. Slots stand in 1.31's order, because that order decides which of several faults is
+reported.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ OPTIONAL = 2
 
 
 class Command:
-    """A command: `name` is what the reference calls it in messages, `operands` the bare words it
-    takes.
+    """Declare a command. name: as 1.31 calls it in messages; operands: the bare words it takes.
 
-    `ours` marks what 1.31 lacks: the argument of such a one is handed on as an option's of ours is.
+    `ours` marks a command that 1.31 lacks; its argument is passed on like that of an option that
+    1.31 lacks.
     """
 
     __slots__ = ("argument", "help", "long", "name", "operands", "ours", "short")
@@ -47,8 +47,8 @@ class Command:
 
 
 class Slot:
-    """What an option fills. Commands by long name: `required`, `optional`, `exclusive` (one such
-    slot only); others refuse it.
+    """Declare a slot, which options fill. Commands, by long name, under which it is `required`,
+    `optional` or `exclusive` (one such slot only); other commands refuse it.
 
     `several`: commands under which it may be filled again.
     """
@@ -71,13 +71,13 @@ class Slot:
 
 
 class Option:
-    """An option: its slot ("" for none: then it may be given again), its argument and that
+    """Declare an option: its slot ("" for none: then it may be repeated), its argument and that
     argument's name in help.
 
-    `values` says where completion takes candidates from: a kind that completion/candidates.py
-    knows, or the words themselves with `|` between them. `group` is where help shows it; `ours`
-    marks what 1.31 lacks: such a one is handed on as it was given (a number when it has `limits`,
-    the least and the most) and does not belong in rules.
+    `values` tells completion where candidates come from: a kind that completion/candidates.py
+    knows, or the words themselves with `|` between them. `group`: the section of help. `ours` marks
+    an option that 1.31 lacks: it is passed on as typed (as a number if it has `limits`, the least
+    and the most) and is not allowed in rules.
     """
 
     __slots__ = (

@@ -1,12 +1,12 @@
-"""Words to a Request, by the reference's rules. Pure but for the names it is given to resolve.
+"""Parse words into a Request, by 1.31's rules. Pure, but for the resolver that it is given.
 
 Owns: the meaning of each word and the rules between them (ipvsadm.c: parse_options,
-process_options). Must never know: how words are parted into options (popt.py), backends, streams,
+process_options). Must never know: how words are split into options (popt.py), backends, streams,
 exit.
 
-How it works. The first option is the command. A method per slot reads each value into a Service, a
-Destination or a Daemon. The combinations are checked at the end, in the reference's order, because
-the first fault found is the one reported.
+The first option is the command. A method for each slot parses its value into a Service, a Server or
+a Daemon. The combinations are checked at the end, in 1.31's order, because the first fault found is
+the one reported.
 """
 
 from __future__ import annotations
@@ -104,14 +104,14 @@ _METHODS = {"gatewaying": ROUTE, "ipip": TUNNEL, "masquerading": MASQ}
 
 
 class Request:
-    """What was asked. command: its long name. slots: what was given. change: for commands that
-    write, else None.
+    """Hold a parsed request. command: its long name. slots: the filled slots. change: for commands
+    that write, else None.
 
-    services: those that were named, in their order. ours: the options and the command that 1.31
-    lacks, by long name, each with its value (a number where the table of options gives it limits,
-    None when it has none); "help": the command it is asked about. server: what options said of a
-    real server, None where none was named; port: None where -r has none. flags: the scheduler flags
-    as they were written; `change` has them as bits, but where the scheduler is to be kept.
+    services: the named ones, in their order. ours: the options and the command that 1.31 lacks, by
+    long name, each with its value (a number if the table of options gives limits, None if it has no
+    value); "help": the command that help is asked for. server: the real server that options
+    describe, None if none is named; port: None if -r has none. flags: the scheduler flags as typed;
+    `change` has them as bits, unless the scheduler is to be kept.
     """
 
     __slots__ = ("change", "command", "flags", "ours", "port", "server", "services", "slots")
@@ -135,8 +135,8 @@ class Request:
 
 
 class CommandParser:
-    """One command line, or one line of rules. `ours` (see Request) and `asked` are known even when
-    `request` has raised.
+    """Parse one command line, or one line of rules. `ours` (see Request) and `command` are known
+    even if `parse_request` has raised.
     """
 
     def __init__(self, words: Sequence[str], names: Resolver, posix: bool = False) -> None:
@@ -186,8 +186,8 @@ class CommandParser:
         return self._build_request(command, timeouts)
 
     def _parse_command(self) -> str:
-        """The first option but for ours that go anywhere; its value when it is a daemon's role. One
-        of ALONE without any.
+        """Parse the command: the first option that is not allowed anywhere. Return its value if it
+        is a daemon's role; one of STANDALONE_OPTIONS may stand alone.
         """
         try:
             row = self._words.read_option()
@@ -377,8 +377,8 @@ class CommandParser:
         )
 
     def _take_file(self) -> None:
-        """The single bare word of --apply is its FILE, wherever it stands; `-` is standard input,
-        as none is.
+        """Take the single bare word of --apply as its FILE, wherever it stands; `-`, or no word, is
+        standard input.
         """
         attached = self.ours["apply"]
         words = [*([] if attached is None else [str(attached)]), *self._words.bare]
@@ -396,7 +396,7 @@ class CommandParser:
         return Timeouts(*values)
 
     def _check_combination(self, command: str) -> None:
-        """The rules between options (ipvsadm.c: process_options)."""
+        """Check the rules between options (ipvsadm.c: process_options)."""
         service = self._service
         destination = self._destination
         slots = self._slots
@@ -484,7 +484,7 @@ class CommandParser:
 
 
 def check_server(service: Service, destination: Server, slots: set[str]) -> None:
-    """The rules between a server's options; destination: what they make of it."""
+    """Check the rules between a server's options; destination: the server that they describe."""
     if destination.af != service.af and destination.forward != TUNNEL:
         raise UsageError("Different address family is allowed only for tunneling servers")
     if destination.forward == TUNNEL:

@@ -1,4 +1,4 @@
-"""popt over a list of words: which are options, which are their values, which stand alone.
+"""Split a list of words as popt does: options, their values, bare words.
 
 Owns: popt's grammar (popt.c: poptGetNextOpt): clusters, attached and `=` values, optional values,
 `--`, no abbreviations. Must never know: what an option means.
@@ -20,19 +20,19 @@ _SUBSTITUTE = "!#:+"  # popt puts the next bare word in its place (popt.c: expan
 
 
 def find_command(word: str) -> Command | None:
-    """The command that a word names: -a, --add-server or add-server."""
+    """Return the command that a word names: -a, --add-server or add-server."""
     name = word.removeprefix("--")
     row = _SHORT.get(word[1:]) if word[:1] == "-" and name == word else _LONG.get(name)
     return row if isinstance(row, Command) else None
 
 
 def find_option(name: str) -> Command | Option | None:
-    """The command or option of that long name."""
+    """Return the command or option with this long name."""
     return _LONG.get(name)
 
 
 class PoptScanner:
-    """popt over a list of words: options in order, bare words aside."""
+    """Scan a list of words as popt does: options in order, bare words aside."""
 
     __slots__ = (
         "_cluster",
@@ -59,11 +59,11 @@ class PoptScanner:
         self.waiting: Command | Option | None = None
 
     def get_bad_option(self) -> str:
-        """The word at fault (poptBadOption): the last one taken, whole."""
+        """Return the faulty word (poptBadOption): the last one taken, whole."""
         return self._words[self._next - 1] if self._next else "ipvsadm"
 
     def read_option(self) -> Command | Option | None:
-        """The next option, None after the last. Raises Skipped with popt's message."""
+        """Return the next option, None after the last. Raise LineSkippedError with popt's message."""
         attached: str | None = None
         if not self._cluster:
             word = self._find_option_word()
@@ -90,7 +90,7 @@ class PoptScanner:
         return row
 
     def get_remaining(self) -> list[str]:
-        """The words not looked at yet."""
+        """Return the words that are not scanned yet."""
         return list(self._words[self._next :])
 
     def _find_option_word(self) -> str | None:

@@ -1,8 +1,8 @@
-"""The command lines of ipvsadm-save and ipvsadm-restore: their options, their help, their faults.
+"""Define the command lines of ipvsadm-save and ipvsadm-restore: their options, help and errors.
 
-Owns: one table of options for each program and the rules by which words are read (those of getopt,
-without abbreviations). Must never know: what an option does. Only imported when one of the two
-programs runs, or completes.
+Owns: one table of options for each program, and the rules by which words are parsed (those of
+getopt, without abbreviations). Must never know: what an option does. Imported only if one of the
+two programs runs, or is completed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ENDING = (
 
 
 class Companion:
-    """A program: what it does, its options, and what to say of a word that is none."""
+    """Describe a program: its purpose, its options, and the message for a word that is no option."""
 
     __slots__ = ("about", "example", "name", "options", "stray", "untouched")
 

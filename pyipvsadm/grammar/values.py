@@ -1,7 +1,7 @@
-"""Texts to values, by the reference's rules: numbers within limits, times, flags of schedulers.
+"""Parse values by 1.31's rules: numbers within limits, times, scheduler flags.
 
-Owns: what a text is worth and what is said of one that is not. Must never know: which option it
-stood behind, requests.
+Owns: the value of a text, and the message for a text that has none. Must never know: the option it
+belongs to, requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_TIMEOUT = 86400 * 31
 
 
 def parse_extension_value(row: Option, value: str | None) -> int | str | None:
-    """The value of an option of ours, held against its row."""
+    """Parse the value of an option that 1.31 lacks, by its row in the table."""
     said = f"illegal {row.long} specified"
     if value is not None and row.limits is not None:
         if row.argument == OPTIONAL:  # it may be a word that stands there for another reason
@@ -32,12 +32,12 @@ def parse_extension_value(row: Option, value: str | None) -> int | str | None:
 
 
 def truncate_bytes(text: str, size: int) -> str:
-    """The first `size` bytes, as strncpy keeps them."""
+    """Cut a text to its first `size` bytes, as strncpy does."""
     return text if len(text) * 4 <= size else os.fsdecode(os.fsencode(text)[:size])
 
 
 def parse_in_range(text: str, low: int, high: int, message: str) -> int:
-    """A number from low to high, else Usage with the message."""
+    """Parse a number from low to high. Raise UsageError with the message if it is none."""
     value = parse_int(text, low, high)
     if value == -1:
         raise UsageError(message)
@@ -45,13 +45,13 @@ def parse_in_range(text: str, low: int, high: int, message: str) -> int:
 
 
 def parse_timeout(text: str, low: int) -> int:
-    """Seconds from low to 31 days (parse_timeout)."""
+    """Parse seconds from low to 31 days (parse_timeout)."""
     return parse_in_range(text, low, MAX_TIMEOUT, f"invalid timeout value `{text}' specified")
 
 
 def parse_scheduler_flags(scheduler: str, text: str) -> int:
-    """Names with commas to bits, for that scheduler (parse_sched_flags). A lone comma crashes 1.31;
-    here it is no flag.
+    """Parse names with commas into bits, for this scheduler (parse_sched_flags). A lone comma
+    crashes 1.31; here it is no flag.
     """
     flags = 0
     names = [name for name in text.split(",") if name]

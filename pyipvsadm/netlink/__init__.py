@@ -1,1 +1,1 @@
-"""Generic netlink messages of IPVS: bytes to records and back. No socket."""
+"""Encode and decode the generic netlink messages of IPVS. No socket."""

@@ -1,12 +1,13 @@
-"""IPVS attributes to bytes and back, sans-I/O.
+"""Encode and decode IPVS attributes, sans-I/O.
 
-Owns: the numbers of attributes (uapi ip_vs.h), their layouts, their byte order.
-Must never know: sockets, backends, options, how messages are framed (netlink.py).
+Owns: the numbers of attributes (uapi ip_vs.h), their layouts, their byte order. Must never know:
+sockets, backends, options, how messages are framed (messages.py).
 
-Everything is in the machine's order but addresses, ports of services, servers and tunnels, and IPv4
-netmasks, which are in network order; the port of the sync daemons is in the machine's. What we send
-has fixed layouts, one Struct each; what we read is walked, since a newer kernel may add attributes
-anywhere. Whatever the bytes are, decoding ends: in a value or a WireError.
+Values are in the machine's byte order, except addresses, the ports of services, servers and
+tunnels, and IPv4 netmasks, which are in network order; the port of the sync daemons is in the
+machine's. Messages that we send have fixed layouts, one Struct each; messages that we read are
+walked, since a newer kernel may add attributes anywhere. Whatever the bytes are, decoding ends:
+with a value or a WireError.
 """
 
 from __future__ import annotations
@@ -130,15 +131,15 @@ def _pack_text(kind: int, value: str) -> bytes:
 
 
 def encode_service_key(service: Service) -> bytes:
-    """The SERVICE attribute with what names a service (ip_vs_genl_parse_service): family and mark,
-    or protocol and address.
+    """Encode the SERVICE attribute with the key of a service (ip_vs_genl_parse_service): family and
+    mark, or protocol and address.
     """
     return _encode_service(service, b"")
 
 
 def _encode_service_settings(service: Service) -> bytes:
-    """What adding and editing want beside its name. The flags' mask is all ones: they replace the
-    old ones.
+    """Encode the settings that adding and editing need besides the key. The flags' mask is all
+    ones: they replace the old ones.
     """
     mask = (_NET32 if service.af == AF_INET else _U32).pack(service.netmask)
     names = _pack_text(SVC_SCHED_NAME, service.scheduler)
@@ -165,13 +166,13 @@ def _encode_service(s: Service, rest: bytes) -> bytes:
 
 
 def encode_dest_key(d: Server) -> bytes:
-    """The DEST attribute with what names a real server."""
+    """Encode the DEST attribute with the key of a real server."""
     return _DESTINATION_ID.pack(_ID_HEAD, d.af, _ADDR_HEAD, d.addr, _PORT_HEAD, _NET16.pack(d.port))
 
 
 def encode_dest(d: Server) -> bytes:
-    """The DEST attribute whole. Tunnel options are always there: an edit without them would reset
-    them.
+    """Encode the complete DEST attribute. Tunnel options are always included: an edit without them
+    would reset them.
     """
     return _DESTINATION.pack(
         _FULL_HEAD, d.af, _ADDR_HEAD, d.addr, _PORT_HEAD, _NET16.pack(d.port),
@@ -181,7 +182,7 @@ def encode_dest(d: Server) -> bytes:
 
 
 def encode_daemon(d: Daemon) -> bytes:
-    """The DAEMON attribute; zeros are left out, so that the kernel's defaults hold."""
+    """Encode the DAEMON attribute. Zeros are left out, so that the kernel's defaults hold."""
     body = pack_attribute(DAEMON_STATE, _U32.pack(d.state)) + _pack_text(
         DAEMON_MCAST_IFN, d.interface
     )
@@ -200,7 +201,7 @@ def encode_daemon(d: Daemon) -> bytes:
 
 
 def encode_timeouts(t: Timeouts) -> bytes:
-    """The three time-outs of SET_CONFIG, seconds."""
+    """Encode the three timeouts of SET_CONFIG, in seconds."""
     return b"".join(
         pack_attribute(kind, _U32.pack(value))
         for kind, value in (
@@ -217,10 +218,10 @@ _WHOLE_SERVER = (NEW_DEST, SET_DEST)
 
 
 class Encoder:
-    """Changes to what follows the headers of their requests; the command is change.op.
+    """Encode changes as the bytes after the headers of their requests; the command is change.op.
 
-    It remembers the last service, whose servers follow each other in a file of rules, and servers
-    that come again.
+    It caches the last service, whose servers follow each other in a rule file, and servers that
+    recur.
     """
 
     __slots__ = ("_id", "_rests", "_servers", "_service")
@@ -233,7 +234,7 @@ class Encoder:
         self._servers: dict[int, tuple[Server, bytes]] = {}
 
     def encode(self, change: Change) -> bytes:
-        """The attributes of one change."""
+        """Return the attributes of one change."""
         service = change.service
         server = change.server
         if service is None:
@@ -270,9 +271,7 @@ class Encoder:
 
 
 class _AttributeNest:
-    """Attributes of a nest, read by number and type; what is missing or too short is a
-    WireError.
-    """
+    """Read attributes of a nest by number and type. Raise WireError if one is missing or too short."""
 
     __slots__ = ("_found", "_name")
 
@@ -307,7 +306,7 @@ class _AttributeNest:
         return kind in self._found
 
     def read_stats(self, wide: int, narrow: int) -> tuple[int, ...]:
-        """The ten counters and rates: 64-bit ones, else the old mix of 32 and 64
+        """Return the ten counters and rates: 64-bit ones, else the old mix of 32 and 64
         (ip_vs_genl_fill_stats).
         """
         if wide in self._found:
@@ -321,20 +320,22 @@ class _AttributeNest:
         return NO_STATS
 
     def read_address(self, kind: int, family: int) -> bytes:
-        """An address of the family; of one that we do not know, all that came."""
+        """Return an address of the family; for an unknown family, all the bytes."""
         if family not in (AF_INET, AF_INET6):
             raise WireError(f"address family {family}")
         return self.get_bytes(kind, 4 if family == AF_INET else 16)
 
 
 def read_info(reply: Message) -> Info:
-    """GET_INFO's answer."""
+    """Decode the answer to GET_INFO."""
     nest = _AttributeNest({0: reply.body[4:]}, 0, "info")
     return Info(nest.get_int(_U32, INFO_VERSION), nest.get_int(_U32, INFO_CONN_TAB_SIZE))
 
 
 def read_timeouts(reply: Message) -> Timeouts:
-    """GET_CONFIG's answer; a kernel built without TCP or UDP leaves theirs out: 0."""
+    """Decode the answer to GET_CONFIG; a kernel built without TCP or UDP leaves their timeouts out:
+    0.
+    """
     nest = _AttributeNest({0: reply.body[4:]}, 0, "time-outs")
     return Timeouts(
         *(nest.get_int(_U32, kind, 0) for kind in (TIMEOUT_TCP, TIMEOUT_TCP_FIN, TIMEOUT_UDP))
@@ -342,7 +343,7 @@ def read_timeouts(reply: Message) -> Timeouts:
 
 
 def read_service(reply: Message) -> Service:
-    """A service from GET_SERVICE's answers (ip_vs_genl_fill_service)."""
+    """Decode a service from an answer to GET_SERVICE (ip_vs_genl_fill_service)."""
     nest = _AttributeNest(reply.iter_attributes(), SERVICE, "service")
     af = nest.get_int(_U16, SVC_AF)
     service = Service(
@@ -364,8 +365,8 @@ def read_service(reply: Message) -> Service:
 
 
 def read_destination(reply: Message, family: int) -> Server:
-    """A real server from GET_DEST's answers (ip_vs_genl_fill_dest); family: its service's, for
-    kernels before 3.18.
+    """Decode a real server from an answer to GET_DEST (ip_vs_genl_fill_dest). family: its
+    service's, for kernels before 3.18.
     """
     nest = _AttributeNest(reply.iter_attributes(), DEST, "destination")
     af = nest.get_int(_U16, DEST_ADDR_FAMILY, family)
@@ -388,7 +389,7 @@ def read_destination(reply: Message, family: int) -> Server:
 
 
 def read_daemon(reply: Message) -> Daemon:
-    """A sync daemon from GET_DAEMON's answers (ip_vs_genl_fill_daemon)."""
+    """Decode a sync daemon from an answer to GET_DAEMON (ip_vs_genl_fill_daemon)."""
     nest = _AttributeNest(reply.iter_attributes(), DAEMON, "daemon")
     group = b""
     if nest.has_kind(DAEMON_MCAST_GROUP):

@@ -1,15 +1,15 @@
-"""Dumps read a datagram at a time.
+"""Decode dumps a datagram at a time.
 
-Owns: where the values of a dump's records stand, and how they are read out of many records at once.
-Must never know: what a value means (netlink/codec.py), sockets.
+Owns: the offsets of values in a dump's records, and reading many records at once. Must never know:
+the meaning of a value (codec.py), sockets.
 
-How it works. A kernel writes the records of a dump alike: what stands where in one stands there in
-the next. A record is walked once, attribute by attribute, which gives the offset of every header
-and value; a Struct over those offsets then reads records of that shape. A record has a shape when
-it has its size, and the same bytes at its head and at the headers of what can move the rest: the
-attributes whose length or presence differ (the caller names them; all others are written always and
-have one size). What has no known shape is left to the walk. Shapes outlive the dump they were
-learnt in: only the sequence number differs from one dump to the next.
+A kernel writes the records of a dump alike: the offsets of one record hold for the next. A record
+is walked once, attribute by attribute, which gives the offset of every header and value; a Struct
+over those offsets then reads all records of that shape. A record has a shape if it has its size,
+and the same bytes at its head and at the headers of the attributes whose length or presence may
+differ (the caller names them; all others are always written and have one size). A record of no
+known shape is walked. Shapes outlive the dump they were learnt from: only the sequence number
+differs from one dump to the next.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _SHAPES = 16  # a table with more kinds of records than that is walked
 
 
 class RecordLayout:
-    """The shape of one record (a whole message): `size` bytes, and its fields in the order they
-    stand in.
+    """Describe the shape of one record (a complete message): `size` bytes, and its fields in their
+    order.
     """
 
     __slots__ = ("_after", "_before", "_build", "_shape", "_struct", "size")
@@ -51,11 +51,12 @@ class RecordLayout:
         build: Callable[[list[tuple[Any, ...]]], list[Any]] | None = None,
         given: Iterable[tuple[Path, bytes]] = (),
     ) -> None:
-        """moving: the attributes that can move the rest. given: values that belong to the shape.
+        """Build the layout of a record.
 
-        build: makes values of many records' fields, which else stay the tuples they are.
-        LookupError when a field is missing, too short, or out of its order, or a given value is
-        another.
+        moving: the attributes whose length or presence may move others. given: values that belong
+        to the shape. build: makes values of many records' fields; without it they stay tuples.
+        Raise LookupError if a field is missing, too short, or out of order, or if a given value
+        differs.
         """
         self.size = len(record)
         self._build = build
@@ -91,7 +92,9 @@ class RecordLayout:
         self._struct = Struct(f"{code}{self.size - end}x")
 
     def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
-        """What its records are, None when one of them has another shape or sequence number."""
+        """Return the values of a datagram's records; None if one of them has another shape or
+        sequence number.
+        """
         shape = (self._before, seq, *self._after)
         # so it is where a service has one server: thousands of times
         if len(datagram) == self.size:
@@ -109,9 +112,9 @@ class RecordLayout:
 
 
 class DumpDecoder:
-    """Reads the datagrams of dumps of one kind, and learns their shapes as it goes.
+    """Decode the datagrams of dumps of one kind, and learn their shapes on the way.
 
-    head: (type, flags) of their records; learn: a Layout for a record, or None.
+    head: (type, flags) of their records; learn: returns a RecordLayout for a record, or None.
     """
 
     __slots__ = ("_head", "_layouts", "_learn")
@@ -124,8 +127,8 @@ class DumpDecoder:
         self._layouts: list[RecordLayout] = []
 
     def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
-        """The values of all records; None when anything in it is not a record of that dump whose
-        shape can be learnt.
+        """Return the values of all records; None if the datagram holds anything else than records
+        of this dump whose shape can be learnt.
         """
         for layout in self._layouts:
             found = layout.decode_values(datagram, seq)
@@ -143,7 +146,7 @@ class DumpDecoder:
         return found
 
     def _get_record_size(self, datagram: Bytes, at: int, seq: int) -> int:
-        """Of the record there; 0 when it is not one of this dump."""
+        """Return the size of the record at `offset`, or 0 if it is not part of this dump."""
         if len(datagram) - at < HEADER:
             return 0
         size, kind, flags, number, _ = _NLMSGHDR.unpack_from(datagram, at)
@@ -165,8 +168,8 @@ class DumpDecoder:
 def iter_attributes(
     record: bytes, at: int, end: int, path: tuple[int, ...], nests: frozenset[tuple[int, ...]]
 ) -> Iterator[tuple[tuple[int, ...], int, int]]:
-    """(path, offset of the payload, its length) of every attribute. LookupError where the bytes are
-    no attributes.
+    """Yield (path, offset of the payload, its length) of every attribute. Raise LookupError if the
+    bytes are no attributes.
     """
     while at < end:
         if end - at < 4:

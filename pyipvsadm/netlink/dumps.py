@@ -1,9 +1,9 @@
-"""The records of the kernel's dumps: their fields in the order kernels write them, and what is made
-of them.
+"""Describe the records of the kernel's dumps: their fields in the order in which kernels write
+them, and the values made from them.
 
 Owns: that order (ip_vs_ctl.c: ip_vs_genl_fill_service, ip_vs_genl_fill_dest). Must never know:
-sockets, how many records are read at once (netlink/dump_layout.py). A kernel that writes them
-otherwise is read by netlink/codec.py's walk.
+sockets, how many records are read at once (dump_layout.py). The walk of codec.py reads the records
+of a kernel that writes them in another way.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _make_address_fields(width: str) -> tuple[Field, ...]:
 
 
 class _Names(dict[bytes, str]):
-    """Names of schedulers and engines as they came: there are few, and every record has one."""
+    """Cache the names of schedulers and engines: there are few, and every record has one."""
 
     def __missing__(self, data: bytes) -> str:
         text = self[data] = os.fsdecode(data.partition(b"\0")[0])
@@ -108,7 +108,7 @@ class _Names(dict[bytes, str]):
 
 
 class _Masks(dict[bytes, int]):
-    """Netmasks as numbers, of which there are few too. order: of the bytes; IPv6: of a prefix
+    """Cache netmasks as numbers: there are few. order: the byte order; for IPv6 that of a prefix
     length.
     """
 
@@ -128,8 +128,8 @@ _MASKS = {AF_INET: _Masks("big"), AF_INET6: _Masks(byteorder)}
 def _make_service_builder(
     af: int, marked: bool, engine: bool
 ) -> Callable[[list[tuple[Any, ...]]], list[Service]]:
-    """What makes services of their fields, in their order: head, name, (engine), _REST, and
-    _COUNTERS where they are wanted.
+    """Return the function that makes services from their fields, in this order: head, name,
+    (engine), _REST, and _COUNTERS if they are read.
     """
     names, masks = _NAMES, _MASKS[af]
 
@@ -204,7 +204,9 @@ def _make_service_layout(counters: tuple[Field, ...]) -> Callable[[bytes], Recor
 
 
 def _build_known_layout(record: bytes) -> RecordLayout | None:
-    """Of a service of which the kernel's own listing says all, what names it; the others whole."""
+    """Decode only the key of services that /proc/net/ip_vs shows completely; decode the others
+    fully.
+    """
     fields: tuple[Field, ...] = (
         ((SERVICE, SVC_PROTOCOL), "2s"), ((SERVICE, SVC_ADDR), "4s"), ((SERVICE, SVC_PORT), "2s")
     )  # fmt: skip
@@ -234,21 +236,21 @@ def _make_row_layout(columns: tuple[str, ...]) -> Callable[[bytes], RecordLayout
 
 
 def make_service_reader(family: int, counters: bool) -> DumpDecoder:
-    """Reads the records of dumps of services, whole datagrams at once where they are alike. family:
-    the IPVS family's id.
+    """Return the reader of dumps of services, which decodes whole datagrams at once if their
+    records are alike. family: the id of the IPVS family.
 
-    Without counters, the services have none.
+    Without `counters`, the services have none.
     """
     return DumpDecoder((family, NLM_F_MULTI), _make_service_layout(_COUNTERS if counters else ()))
 
 
 def make_proc_reader(family: int) -> DumpDecoder:
-    """The same, but a service by an IPv4 address without flags is the tuple that model.Overview has
-    of it.
+    """Return a reader as make_service_reader does, but with a model.ProcTable key instead of a
+    record for each service by an IPv4 address without flags.
     """
     return DumpDecoder((family, NLM_F_MULTI), _build_known_layout)
 
 
 def make_row_reader(family: int, columns: tuple[str, ...]) -> DumpDecoder:
-    """The same for dumps of real servers, as rows (model.row) of these columns."""
+    """Return the reader of dumps of real servers, as rows (model.to_row) of these columns."""
     return DumpDecoder((family, NLM_F_MULTI), _make_row_layout(columns))

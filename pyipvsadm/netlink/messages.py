@@ -1,12 +1,12 @@
-"""Generic netlink messages to bytes and back, sans-I/O: headers, attributes, the controller's one
-question.
+"""Pack and parse generic netlink messages, sans-I/O: headers, attributes, the one question to the
+controller.
 
-Owns: the framing (uapi netlink.h, genetlink.h). Must never know: sockets, what IPVS puts in its
-attributes (netlink/codec.py).
+Owns: the framing (uapi netlink.h, genetlink.h). Must never know: sockets, the attributes of IPVS
+(codec.py).
 
-How it works. A message is nlmsghdr (length, type, flags, sequence, port id), genlmsghdr (command,
-version, reserved) and attributes (length, type, payload padded to 4 bytes), nested ones among them,
-all in the machine's order.
+A message is nlmsghdr (length, type, flags, sequence, port id), genlmsghdr (command, version,
+reserved) and attributes (length, type, payload padded to 4 bytes), which may be nested; all in the
+machine's byte order.
 """
 
 from __future__ import annotations
@@ -51,17 +51,19 @@ DONE = _DONE.size  # 20
 
 
 class WireError(ValueError):
-    """Bytes that are no message of the kind expected."""
+    """Report bytes that are no message of the expected kind."""
 
 
 def pack_attribute(kind: int, payload: bytes) -> bytes:
-    """One attribute: header, payload, padding to 4 bytes."""
+    """Return one attribute: header, payload, padding to 4 bytes."""
     size = 4 + len(payload)
     return _NLATTR.pack(size, kind) + payload + bytes(-size % 4)
 
 
 def pack_message(family: int, command: int, flags: int, seq: int, payload: bytes) -> bytes:
-    """A whole request of a generic netlink family; port id 0: the kernel fills in the sender's."""
+    """Return a complete request of a generic netlink family; port id 0: the kernel fills in the
+    sender's.
+    """
     return (
         _HEADER.pack(HEADER + len(payload), family, flags, seq, 0, command, FAMILY_VERSION, 0)
         + payload
@@ -69,7 +71,9 @@ def pack_message(family: int, command: int, flags: int, seq: int, payload: bytes
 
 
 def add_ack(request: bytes) -> bytes:
-    """The same request, asking for an acknowledgement (nlmsg_flags stand at byte 6)."""
+    """Return the same request with the flag that asks for an acknowledgement (nlmsg_flags are at
+    byte 6).
+    """
     return request[:6] + _U16.pack(_U16.unpack_from(request, 6)[0] | NLM_F_ACK) + request[8:]
 
 
@@ -80,7 +84,7 @@ def get_family(seq: int) -> bytes:
 
 
 class Message:
-    """A message as received: the header's fields, and the bytes after nlmsghdr."""
+    """Hold a received message: the header's fields, and the bytes after nlmsghdr."""
 
     __slots__ = ("body", "flags", "pid", "seq", "type")
 
@@ -92,8 +96,8 @@ class Message:
         self.body = body
 
     def read_errno(self) -> int:
-        """Of NLMSG_ERROR and NLMSG_DONE: a positive errno, 0 for an acknowledgement (and for a DONE
-        without a word).
+        """Return the errno of NLMSG_ERROR or NLMSG_DONE: positive, or 0 for an acknowledgement (and
+        for a DONE without payload).
         """
         if len(self.body) < 4:
             if self.type == NLMSG_ERROR:
@@ -103,14 +107,14 @@ class Message:
         return min(abs(value), MAX_ERRNO)
 
     def iter_attributes(self) -> dict[int, bytes]:
-        """The attributes after genlmsghdr."""
+        """Return the attributes after genlmsghdr."""
         if len(self.body) < 4:
             raise WireError("a message without its generic netlink header")
         return iter_attributes(self.body[4:])
 
 
 def iter_messages(datagram: bytes) -> Iterator[Message]:
-    """The messages of a datagram."""
+    """Yield the messages of a datagram."""
     at = 0
     end = len(datagram)
     while at < end:
@@ -124,14 +128,14 @@ def iter_messages(datagram: bytes) -> Iterator[Message]:
 
 
 def is_dump_end(datagram: bytes | memoryview, seq: int) -> bool:
-    """Whether DONE bytes are the good end of a dump: no errno, not interrupted. What is not is left
-    to `messages`.
+    """Return True if DONE bytes end a dump well: no errno, not interrupted. iter_messages judges
+    the rest.
     """
     return _DONE.unpack(datagram) == (DONE, NLMSG_DONE, NLM_F_MULTI, seq, 0)
 
 
 def iter_attributes(data: bytes) -> dict[int, bytes]:
-    """Attributes by number; of several with one number the last counts, as in the kernel."""
+    """Return attributes by number; of several with one number the last counts, as in the kernel."""
     found = {}
     at = 0
     end = len(data)
@@ -147,7 +151,7 @@ def iter_attributes(data: bytes) -> dict[int, bytes]:
 
 
 def read_family(reply: Message) -> int:
-    """The family's id from the controller's answer."""
+    """Return the family's id from the controller's answer."""
     data = reply.iter_attributes().get(CTRL_ATTR_FAMILY_ID, b"")
     if len(data) < 2:
         raise WireError("a family without its id")

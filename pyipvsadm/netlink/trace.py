@@ -1,7 +1,7 @@
-"""Netlink messages in words, attribute by attribute: what IPVSADM_DEBUG=netlink prints.
+"""Describe netlink messages in words, attribute by attribute, for IPVSADM_DEBUG=netlink.
 
 Owns: the names of commands and attributes. Must never know: sockets, streams. Numbers and layouts
-are netlink/codec.py's.
+are those of codec.py.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def _format_number(data: bytes, little: bool, signed: bool = False) -> str:
-    """A number of up to 8 bytes; more is no number, and Python refuses to write thousands of
-    digits.
+    """Return a number of up to 8 bytes; longer payloads are no numbers, and Python refuses to write
+    thousands of digits.
     """
     return (
         str(int.from_bytes(data, "little" if little else "big", signed=signed))
@@ -148,8 +148,8 @@ _FLAGS = (
 
 
 def describe_datagram(direction: str, datagram: bytes) -> Iterator[str]:
-    """The lines for a datagram that was "sent" or "received". What cannot be read is shown in
-    hexadecimal.
+    """Return the lines for a datagram that was "sent" or "received". Bytes that cannot be parsed
+    are shown in hexadecimal.
     """
     try:
         for message in messages.iter_messages(datagram):

@@ -1,1 +1,1 @@
-"""Rules as text: the reader of -R and --apply, the writer of -S."""
+"""Read rules as text (-R, --apply) and write them (-S)."""

@@ -1,10 +1,10 @@
-"""Rule lines of the plain shape that -S writes, to changes, past the scanner.
+"""Parse rule lines of the plain shape that -S writes, without the grammar.
 
-Owns: that shape. Must never know: what else a line may hold (grammar/parser.py reads that): it
-returns None for what it does not know.
+Owns: that shape. Must never know: what else a line may hold (grammar/parser.py parses that): it
+returns None for any other line.
 
-What it yields is what the scanner yields (a property test holds them together); it only gets there
-at a tenth of the cost, because a rule file names the same few services and servers again and again.
+The result is the grammar's (a property test holds the two together) at a tenth of the cost, because
+a rule file names the same few services and servers again and again.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _METHODS = {"-m": MASQ, "-g": ROUTE, "-i": TUNNEL}
 
 
 class FastRuleParser:
-    """Reads lines, remembering what it has made of the services and servers in them."""
+    """Parse lines, and cache the services and servers in them."""
 
     def __init__(self) -> None:
         self._services: dict[tuple[str, str], Service | None] = {}
         self._servers: dict[tuple[str, str, str, int, int], Server] = {}
 
     def parse_change(self, words: Sequence[str]) -> Change | None:
-        """The change that these words ask for, None when the scanner must look."""
+        """Return the change that these words ask for, None if the grammar must parse them."""
         if len(words) == 8 and words[0] == "-a" and words[3] == "-r" and words[6] == "-w":
             return self._parse_server(words)
         if len(words) == 5 and words[0] == "-A" and words[3] == "-s":
@@ -66,8 +66,8 @@ class FastRuleParser:
     def _build_server(
         self, rip: str, method: str, weight: str, af: int, port: int
     ) -> Server | None:
-        """The same server stands under many services: it is made once for all that have this family
-        and port.
+        """Return the server, built once for all services of this family and port: the same server
+        stands under many of them.
         """
         found = self._parse_numeric(rip)
         forward = _METHODS.get(method)
@@ -112,7 +112,7 @@ class FastRuleParser:
         )
 
     def _get_service_key(self, option: str, vip: str) -> Service | None:
-        """What names the service; its other fields are the scanner's for a server's rule."""
+        """Return the service with its key only: a server's rule says nothing else of it."""
         key = (option, vip)
         if key not in self._services:
             if len(self._services) > CACHE_LIMIT:
@@ -126,7 +126,9 @@ class FastRuleParser:
         return self._services[key]
 
     def _parse_numeric(self, text: str) -> Endpoint | None:
-        """HOST:PORT in plain numbers, as endpoint.parse reads it; other forms are left alone."""
+        """Parse HOST:PORT in plain numbers, as addresses.parse_endpoint does; return None for other
+        forms.
+        """
         host, _, port = text.rpartition(":")
         if not _is_number(port) or int(port) > 65535:
             return None
@@ -139,5 +141,5 @@ class FastRuleParser:
 
 
 def _is_number(text: str) -> bool:
-    """Decimal digits that int() reads as strtol does, and a weight or a port whatever they are."""
+    """Return True for decimal digits that int() parses as strtol does, within every range."""
     return text.isascii() and text.isdigit() and len(text) < 6

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Step = Change | Request | LineSkippedError
 
     class Context(Protocol):
-        """The surroundings that the meaning of a line depends on."""
+        """Describe the surroundings on which the meaning of a line depends."""
 
         names: Resolver
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 def parse_rules(text: bytes, env: Context) -> Iterator[tuple[int, Step]]:
-    """Each line's number and its change; of a line that changes nothing the Request, of one that
-    popt refuses the Skipped.
+    """Yield each line's number and its change; for a line that changes nothing its Request, for one
+    that popt refuses its LineSkippedError.
 
-    Raises Usage, with the line's number, where 1.31 would end the run.
+    Raise UsageError, with the line's number, if 1.31 would end the run.
     """
     if said := format_version_error(text):
         raise UsageError(said)
@@ -48,7 +48,7 @@ def parse_rules(text: bytes, env: Context) -> Iterator[tuple[int, Step]]:
 
 
 def parse_rule(at: int, words: list[str], env: Context) -> Step:
-    """The same of one line."""
+    """Parse one line as parse_rules does."""
     scanner = CommandParser(words, env.names, env.is_posix)
     try:
         request = scanner.parse_request()
@@ -74,12 +74,12 @@ BLOCK = 1 << 18  # bytes of rule text taken apart at once
 
 
 def tokenize(text: bytes) -> Iterator[tuple[int, list[str]]]:
-    """The words of each line that has any, with its number (from 1).
+    """Yield the words of each line that has any, with its number (from 1).
 
-    As config_stream_read takes them: blank, tab and CR part words, the word `ipvsadm` is dropped
-    wherever it stands, and a word ends at a NUL. Ours: no line is passed over, the last one neither
-    (that forgets it where it ends in two blanks and no line end); a line whose first word starts
-    with `#` is a comment, unless a CR within it could hide a rule.
+    As in config_stream_read, blank, tab and CR separate words, the word `ipvsadm` is dropped
+    wherever it stands, and a word ends at a NUL. Unlike there, no line is skipped (1.31 forgets a
+    last line that ends in two blanks and no line end), and a line whose first word starts with `#`
+    is a comment, unless a CR within it could hide a rule.
     """
     at = 0
     for block in _split_blocks(text):
@@ -104,8 +104,8 @@ def tokenize(text: bytes) -> Iterator[tuple[int, list[str]]]:
 
 
 def _split_blocks(text: bytes) -> Iterator[bytes]:
-    """The text in blocks of whole lines, without the line end of their last: a large one is never
-    held twice as words.
+    """Yield the text in blocks of whole lines, without the line end of their last, so that a large
+    text is never held twice as words.
     """
     start = 0
     while (end := text.find(b"\n", start + BLOCK)) >= 0:
@@ -115,8 +115,8 @@ def _split_blocks(text: bytes) -> Iterator[bytes]:
 
 
 def format_version_error(text: bytes) -> str:
-    """What to say of text whose first line names a format that this release does not know; "" where
-    there is none.
+    """Return the message for text whose first line names an unknown format version, "" for other
+    text.
     """
     end = text.find(b"\n")
     first = (
@@ -127,4 +127,7 @@ def format_version_error(text: bytes) -> str:
     digits = first.strip()[:9]
     if not digits.isdigit() or int(digits) <= FORMAT_VERSION:
         return ""
-    return f"line 1: rules of format {int(digits)}, and this release knows {FORMAT_VERSION} and no later one: a newer ipvsadm reads them"
+    return (
+        f"line 1: the rules are of format {int(digits)}, but this release only reads format {FORMAT_VERSION}:"
+        " use the ipvsadm that wrote them"
+    )

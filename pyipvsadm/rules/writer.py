@@ -67,7 +67,7 @@ UNCACHED_ABOVE = 1000  # servers of one service
 
 
 def format_selector(service: Service, endpoint: Endpoint) -> str:
-    """`-t HOST:PORT` or `-f MARK [-6]`: what names a service in every rule about it."""
+    """Format `-t HOST:PORT` or `-f MARK [-6]`, which names a service in every rule about it."""
     if service.fwmark:
         return f"-f {service.fwmark} -6" if service.af == AF_INET6 else f"-f {service.fwmark}"
     option = _SELECTORS.get(service.protocol, "--xxx-service")
@@ -75,7 +75,7 @@ def format_selector(service: Service, endpoint: Endpoint) -> str:
 
 
 def format_netmask(service: Service) -> str:
-    """The netmask of persistence where it is not the default, else "". IPv4 dotted, IPv6 the prefix
+    """Format the netmask of persistence, "" if it is the default. IPv4 dotted, IPv6 the prefix
     length.
     """
     if service.af == AF_INET6:
@@ -88,8 +88,8 @@ def format_netmask(service: Service) -> str:
 
 
 def format_scheduler_flags(service: Service) -> str | None:
-    """The names of its scheduler flags with commas, None when it has none; sh and mh have no name
-    for the third.
+    """Return the names of a service's scheduler flags with commas, None if it has none; sh and mh
+    have no name for the third.
     """
     if not service.flags & _SCHEDULER_FLAGS:
         return None
@@ -100,8 +100,8 @@ def format_scheduler_flags(service: Service) -> str | None:
 
 
 def format_service(service: Service, named: str, full: bool = False, command: str = "-A") -> str:
-    """The -A line of a service. full: also a netmask without persistence, and flags by names that
-    any scheduler takes.
+    """Format the -A line of a service. full: also a netmask without persistence, and flags by names
+    that any scheduler accepts.
     """
     rule = f"{command} {named} -s {service.scheduler}"
     mask = format_netmask(service)
@@ -127,8 +127,8 @@ _NAMES = {AF_INET: "%s", AF_INET6: "%s"}
 
 
 class EndpointTextCache:
-    """How real servers are named, each in its service's protocol, and found out once. shapes: a %
-    format by family.
+    """Format the endpoints of real servers, each in its service's protocol, and cache them. shapes:
+    a % format for each family.
     """
 
     def __init__(self, endpoint: Endpoint, shapes: Mapping[int, str] = _NAMES) -> None:
@@ -137,12 +137,12 @@ class EndpointTextCache:
         self._known: dict[int, _EndpointTexts] = {}
 
     def get_one(self, protocol: int, row: Row) -> str:
-        """The text of a service's only server."""
+        """Return the text of a service's only server."""
         known = self._known.get(protocol)
         return (known or self._choose_protocol(protocol))[row[0] + row[1]]
 
     def get_many(self, protocol: int, rows: list[Row]) -> list[str]:
-        """A text a row."""
+        """Return a text for each row."""
         if (
             len(rows) > UNCACHED_ABOVE
             and self._endpoint is format_numeric
@@ -185,7 +185,7 @@ class _EndpointTexts(dict[bytes, str]):
 
 
 class _OptionTexts(dict["Row", str]):
-    """A row's values -> server_options: most servers of a table have the same few."""
+    """Cache server options by the values of a row: most servers of a table have the same few."""
 
     def __missing__(self, values: Row) -> str:
         if len(self) > CACHE_LIMIT:
@@ -195,8 +195,8 @@ class _OptionTexts(dict["Row", str]):
 
 
 class ServerRules:
-    """The -a lines of real servers. A method or tunnel type this release does not know stands as
-    its number.
+    """Format the -a lines of real servers. A method or tunnel type that this release does not know
+    is written as its number.
     """
 
     # of the rows, see model.row
@@ -207,7 +207,7 @@ class ServerRules:
         self._options = _OptionTexts()
 
     def format_rows(self, service: Service, named: str, rows: list[Row]) -> str:
-        """A line a server of the service, which is `named` in each."""
+        """Return a line for each server of the service, which is `named` in each."""
         options = self._options
         start = f"-a {named} -r "
         if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
@@ -219,7 +219,7 @@ class ServerRules:
 
 
 def format_server(d: Server, named: str, endpoint: str, command: str = "-a") -> str:
-    """The line of one real server."""
+    """Format the line of one real server."""
     return f"{command} {named} -r {endpoint}{format_server_options(*to_row(d, ServerRules.COLUMNS)[2:])}"
 
 
@@ -232,8 +232,8 @@ def format_server_options(
     upper: int,
     lower: int,
 ) -> str:
-    """What follows a server's address in its -a line, the line end included. tun_port: two bytes in
-    network order.
+    """Format the text after a server's address in its -a line, line end included. tun_port: two
+    bytes in network order.
     """
     rule = f" {_FORWARDING.get(forward, forward)} -w {weight}"
     if upper:
@@ -257,12 +257,12 @@ def format_server_options(
 
 
 def format_timeouts(timeouts: Timeouts) -> str:
-    """The --set line."""
+    """Format the --set line."""
     return f"--set {timeouts.tcp} {timeouts.tcp_fin} {timeouts.udp}\n"
 
 
 def format_daemon(daemon: Daemon) -> str:
-    """The --start-daemon line, with every value the kernel reported."""
+    """Format the --start-daemon line, with every value that the kernel reported."""
     rule = f"--start-daemon {ROLES.get(daemon.state, daemon.state)} --mcast-interface {daemon.interface}"
     rule += f" --syncid {daemon.syncid}"
     if daemon.maxlen:
@@ -277,7 +277,7 @@ def format_daemon(daemon: Daemon) -> str:
 
 
 def change_rule(change: Change) -> str:
-    """What makes the change: the line that -R accepts, where the grammar can say it, in numbers."""
+    """Format the line that -R accepts for a change, numeric, as far as the grammar can express it."""
     service, server, daemon = change.service, change.server, change.daemon
     if change.op in _OF_SERVERS and service is not None and server is not None:
         named, endpoint = (
@@ -303,8 +303,8 @@ def change_rule(change: Change) -> str:
 def iter_full_rules(
     rows: Rows, timeouts: Timeouts, daemons: Iterable[Daemon], endpoint: Endpoint
 ) -> Iterator[tuple[Change, str]]:
-    """Lines that lose nothing with what each is to do: time-outs, daemons, services, each one's
-    servers with the oldest first.
+    """Yield complete lines, each with its change: timeouts, daemons, services, each one's servers
+    with the oldest first.
 
     rows: services in the order of their lines, with their servers newest first. -g and -i lines
     take the service's port whatever they say (ipvsadm.c: process_options).
@@ -323,7 +323,7 @@ def iter_full_rules(
 
 
 def dump_table(table: Backend) -> str:
-    """The table as text that loses nothing, in its own order."""
+    """Return the table as complete text, in its own order."""
     rows = (
         (service, table.read_servers(service)) for service in table.read_services(counters=False)
     )

@@ -176,7 +176,8 @@ class NumericFormatter:
             else:
                 source = format_numeric(*_parse_end(os.fsdecode(client), os.fsdecode(port)))
             return (
-                f"{self._words.get((protocol, 3)) or self._pad_word(protocol, 3)} {self._times.get(expires) or self._format_time(expires)} "
+                f"{self._words.get((protocol, 3)) or self._pad_word(protocol, 3)} "
+                f"{self._times.get(expires) or self._format_time(expires)} "
                 f"{self._words.get((state, 11)) or self._pad_word(state, 11)} {source:18} "
                 f"{self._ends.get((virtual, virtual_port)) or self._format_end(virtual, virtual_port):18} "
                 f"{self._ends.get((server, server_port)) or self._format_end(server, server_port)}\n"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         """Show how many connections are left."""
 
         def show(self, count: int, seconds: float) -> None:
-            """count: connections left; seconds: since the start."""
+            """Show a count of connections left, and the seconds since the start."""
 
         def close(self) -> None:
             """Leave the terminal as it was."""
@@ -70,7 +70,8 @@ class ProgressText:
         since, before = self._seen[0]
         if seconds == since:
             return f"{format_connections(count)} left"
-        return f"{count} of {format_connections(self.first)} left, {(count - before) / (seconds - since):+.1f} a second, {seconds:.0f} s"
+        rate = (count - before) / (seconds - since)
+        return f"{count} of {format_connections(self.first)} left, {rate:+.1f} a second, {seconds:.0f} s"
 
 
 class LineProgress:

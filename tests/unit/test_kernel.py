@@ -575,8 +575,8 @@ def test_a_module_that_goes_while_a_command_is_at_work(monkeypatch: pytest.Monke
     table = KernelBackend()
     absent.there = False
     asks: list[Callable[[], object]] = [
-        table.read_services, table.read_timeouts, table.read_daemons, lambda: table.find_service(SERVICE), lambda: table.read_servers(SERVICE),
-        lambda: table.apply([ADD]),
+        table.read_services, table.read_timeouts, table.read_daemons,
+        lambda: table.find_service(SERVICE), lambda: table.read_servers(SERVICE), lambda: table.apply([ADD]),
     ]  # fmt: skip
     for ask in asks:
         with pytest.raises(

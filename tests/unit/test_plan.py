@@ -611,7 +611,12 @@ MASTER = b"--start-daemon master --mcast-interface lo\n"
 @pytest.mark.parametrize(
     ("before", "text", "kind", "words"),
     [
-        (b"", MIXED + MASTER, UsageError, "of line 2 whose address family is not its service's and the master sync daemon of line 3 "),
+        (
+            b"",
+            MIXED + MASTER,
+            UsageError,
+            "of line 2 whose address family is not its service's and the master sync daemon of line 3 ",
+        ),
         (MIXED, MIXED + MASTER, UsageError, "the server of line 2 "),
         (MASTER, MIXED, OperationError, "daemon that runs "),
         (MIXED, MASTER, OperationError, "the server in the table "),

@@ -123,7 +123,7 @@ def test_a_lost_field_is_found() -> None:
     assert list(lost({"a": {"b": 1}}, {"a": 1})) == [".a.b"]
 
 
-NEWER = "line 1: rules of format 2, and this release knows 1 and no later one: a newer ipvsadm reads them"
+NEWER = "line 1: the rules are of format 2, but this release only reads format 1: use the ipvsadm that wrote them"
 
 
 @pytest.mark.parametrize("words", ["-R", "-R --dry-run", "--apply", "--apply --dry-run"])

@@ -1,4 +1,4 @@
-"""`ipvsadm --apply` for Ansible: the rules in a file, its summary as a result.
+"""Run `ipvsadm --apply` for Ansible: the rules in a file, its summary as the result.
 
 Owns: the module's options and what Ansible is told. Must never know: rules, tables, what a change
 is; that is ipvsadm's. It is copied to the director and runs by itself there: it imports nothing of

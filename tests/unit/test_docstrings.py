@@ -1,0 +1,64 @@
+"""Docstrings open with an imperative verb: modules, classes and functions, of the package and of
+the Ansible collection.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [
+    *sorted((ROOT / "pyipvsadm").rglob("*.py")),
+    *sorted((ROOT / "ansible_collections").rglob("*.py")),
+]
+# A new verb may be added; a noun, a pronoun or "Whether" is no verb.
+VERBS = frozenset(
+    """
+    Accept Add Allow Amend Answer Append Apply Ask Attach Build Cache Call Carry Change Check Clear Close Collect
+    Compare Complete Compute Confirm Convert Copy Count Create Cut Decide Declare Decode Define Delete Describe Do
+    Drain Draw Drop Edit Encode Enter Examine Execute Expand Explain Extract Fill Filter Find Finish Fit Flush Format
+    Free Generate Give Group Handle Hold Keep Leave List Load Lock Look Make Map Mark Match Measure Merge Move Name
+    Note Open Order Pack Parse Pass Place Plan Predict Print Probe Provide Put Raise Read Record Refuse Reject Release
+    Remove Rename Render Replace Report Represent Require Reset Resolve Restore Return Round Run Say Scan Select Send
+    Serve Set Show Skip Sort Split Start Stop Store Suggest Sum Sync Take Tell Try Turn Undo Update Wait Warn Weigh
+    Wrap Write Yield
+    """.split()  # noqa: SIM905  # words read better without quotes
+)
+
+
+def find_other_openings(text: str) -> list[str]:
+    """Return the docstrings of a module that open with another word."""
+    nodes = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    docstrings = [docstring for node in nodes if (docstring := ast.get_docstring(node))]
+    return [
+        docstring
+        for docstring in docstrings
+        if docstring.split(None, 1)[0].strip(".,:;") not in VERBS
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_open_with_a_verb(path: Path) -> None:
+    assert find_other_openings(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("docstring", "good"),
+    [
+        ("Return the table.", True),
+        ("What the table holds.", False),
+        ("Whether it is so.", False),
+        ("Returns the table.", False),
+        ("The table.", False),
+    ],
+)
+def test_another_opening_is_found(docstring: str, good: bool) -> None:
+    for form in ('"""{}"""', 'class A:\n    """{}"""', 'def f():\n    """{}"""'):
+        assert find_other_openings(form.format(docstring)) == ([] if good else [docstring])
