@@ -212,6 +212,8 @@ def _format_place(text: str) -> str:
 def _format_tail(text: str) -> str:
     """Return the text after the address of a service without flags: its scheduler."""
     (scheduler,) = text.split()
+    if text[0] != " " or not scheduler.isprintable():
+        raise ValueError(text)
     return f" {scheduler}\n"
 
 

@@ -178,10 +178,10 @@ def main() -> None:
     if module._diff:  # noqa: SLF001  # Ansible has no public word for it
         result["diff"] = {"prepared": "".join(f"{step}\n" for step in steps)}
     if status not in ((DONE, TO_DO) if module.check_mode else (DONE,)):
-        # What was done went back, or stands where somebody else has come between.
+        # What was done went back, or could not be undone, as another program changed it meanwhile.
         message = explain_failure(report) or explain_silence(program, status, err)
         module.fail_json(
-            msg=message, rc=status, cmd=command, changed=bool(report["stands"]), **result
+            msg=message, rc=status, cmd=command, changed=bool(report["not_undone"]), **result
         )
     for line in err.splitlines():
         module.warn(line)
@@ -220,19 +220,19 @@ def explain_failure(report: dict[str, Any]) -> str:
     of these.
     """
     sentences = [format_refusal(step) for step in report["refused"]]
-    stands = report["stands"]
+    not_undone = report["not_undone"]
     if report["signal"]:
         undone = report["undone"]
-        if stands:
+        if not_undone:
             sentences.append(
-                f"{report['signal']}: of what was done before it, {undone} were undone, {len(stands)} not"
+                f"{report['signal']}: of what was done before it, {undone} were undone, {len(not_undone)} not"
             )
         else:
             sentences.append(
                 f"{report['signal']}: the table is as before"
                 + (f" ({undone} undone)" if undone else "")
             )
-    sentences += [f"not undone, it stands: {step['rule']}: {step['message']}" for step in stands]
+    sentences += [f"not undone: {step['rule']}: {step['message']}" for step in not_undone]
     return "\n".join(sentences)
 
 
