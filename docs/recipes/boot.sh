@@ -4,6 +4,9 @@
 # What is in /etc/sysctl.d is set at boot as it is. Addresses stand here as systemd-networkd has them (ifupdown,
 # NetworkManager and others have files of their own); other settings of the interface stay in the same file.
 
+echo "$0: parts for several machines, to read and to copy: not a script to run" >&2
+exit 2
+
 ### on the director
 service ipvsadm save            # again after each change that is to stay
 [ ! -e /etc/default/ipvsadm ] || sed -i 's/^AUTO=.*/AUTO="true"/' /etc/default/ipvsadm    # Debian's switch

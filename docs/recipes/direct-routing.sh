@@ -4,6 +4,9 @@
 # whose default route does not lead through the director. Ports cannot be translated.
 # Each part is for the machines that are named over it; begin with the servers.
 
+echo "$0: parts for several machines, to read and to copy: not a script to run" >&2
+exit 2
+
 ### on each real server
 # It has the virtual address, but must neither answer ARP for it nor name it in its own questions: silence first.
 cat >/etc/sysctl.d/60-lvs.conf <<END

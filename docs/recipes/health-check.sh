@@ -47,7 +47,7 @@ weigh() {
 
 # A server and its weight in the table. When ipvsadm refuses, it says why, and the next round tries again.
 look() {
-    kept=$STATE/$1
+    kept=$STATE/$option$service/$1 # a server may be in several services
     if [ "$2" -gt 0 ]; then
         rm -f "$kept" # whoever gave it a weight has decided
         well "$1" && return
@@ -71,7 +71,7 @@ round() {
 
 [ $# = 2 ] || { echo "usage: $0 -t|-u|-f SERVICE" >&2 && exit 2; }
 option=$1 service=$2
-mkdir -p "$STATE" || exit
+mkdir -p "$STATE/$option$service" || exit
 ended=
 trap 'ended=1' TERM INT
 while [ -z "$ended" ]; do

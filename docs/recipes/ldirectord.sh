@@ -3,6 +3,9 @@
 # First: direct-routing.sh
 # The service is ldirectord's from then on: it brings it to what its file says, and removes it when it is stopped.
 
+echo "$0: parts for several machines, to read and to copy: not a script to run" >&2
+exit 2
+
 ### on the director
 cat >/etc/ha.d/ldirectord.cf <<END
 checkinterval=5

@@ -4,6 +4,9 @@
 # Real servers: 192.168.10.8 and 192.168.10.9, with any operating system. Clients must not be in their network.
 # Each part is for the machines that are named over it.
 
+echo "$0: parts for several machines, to read and to copy: not a script to run" >&2
+exit 2
+
 ### on the director
 ip address replace 172.16.100.1/24 dev eth0
 echo net.ipv4.ip_forward=1 >/etc/sysctl.d/60-lvs.conf

@@ -3,6 +3,9 @@
 # First: nat.sh
 # --keep changes what is named and nothing else; without it -e and -E reset the rest.
 
+echo "$0: parts for several machines, to read and to copy: not a script to run" >&2
+exit 2
+
 ### on the director
 ipvsadm -E -t 172.16.100.1:80 -s wrr --keep
 ipvsadm -e -t 172.16.100.1:80 -r 192.168.10.8 -w 3 --keep
