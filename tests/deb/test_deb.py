@@ -54,7 +54,7 @@ def test_the_packages_files(package: Path) -> None:
     ).stdout.splitlines()
     found = {line.split()[5][2:] for line in lines if line[0] != "d"}
     wanted = expected("usr", "usr/lib/python3/dist-packages", "share/zsh/vendor-completions")
-    wanted = {f"{path}.gz" if path.endswith(".8") else path for path in wanted}
+    wanted = {f"{path}.gz" if path.endswith((".5", ".8")) else path for path in wanted}
     wanted |= {
         "etc/init.d/ipvsadm",
         "usr/lib/systemd/system/ipvsadm.service",
