@@ -45,7 +45,7 @@ COPIED := \
   $(foreach file,$(COLLECTION),$(file):ANSIBLEDIR/$(file)) \
   $(foreach file,$(wildcard man/*.8),$(file):MANDIR/man8/$(notdir $(file))) \
   $(foreach file,$(wildcard man/*.5),$(file):MANDIR/man5/$(notdir $(file))) \
-  $(foreach file,$(wildcard docs/recipes/*.sh),$(file):DOCDIR/$(file:docs/%=%)) \
+  $(foreach file,$(wildcard docs/*.md docs/*.svg docs/failover/*.conf docs/recipes/*.sh),$(file):DOCDIR/$(file:docs/%=%)) \
   $(foreach file,$(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(file):BASHDIR/%)) \
   $(foreach file,$(wildcard completions/_ipvsadm),$(file):ZSHDIR/_ipvsadm) \
   $(foreach file,$(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(file):FISHDIR/%.fish))
@@ -139,7 +139,7 @@ uninstall: ## remove what `make install` with the same places has put there
 	@$(SHELL_FOLDERS); \
 	for each in $(COPIED) $(MADE); do rm -f "$$(place "$${each#*:}")"; done; \
 	rm -rf "$$(place PYTHONDIR/pyipvsadm)" "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm/lvs)"; \
-	rmdir "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm)" "$$(place DOCDIR/recipes)" "$$DESTDIR$$LIBEXECDIR" "$$DESTDIR$$DOCDIR" \
+	rmdir "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm)" "$$(place DOCDIR/recipes)" "$$(place DOCDIR/failover)" "$$DESTDIR$$LIBEXECDIR" "$$DESTDIR$$DOCDIR" \
 	  $(if $(filter %-packages,$(PYTHONDIR)),,"$$DESTDIR$$PYTHONDIR") 2>/dev/null || true
 
 deb-packages:
@@ -149,7 +149,7 @@ deb-packages:
 deb: deb-packages ## build the Debian package: dist/pyipvsadm_*.deb
 	rm -rf build/deb
 	mkdir -p build/deb/source dist
-	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm ansible_collections packaging completions man docs) build/deb/source
+	cp -R $(wildcard Makefile README.md SECURITY.md CHANGELOG.md pyipvsadm ansible_collections packaging completions man docs) build/deb/source
 	mv build/deb/source/packaging/debian build/deb/source/debian
 	find build/deb/source -name __pycache__ -prune -exec rm -r {} +
 	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,3 +160,27 @@ def test_targets_and_files_that_contributors_are_told_of() -> None:
     paths = set(re.findall(r"`((?:tests|tools|docs|pyipvsadm|man)/[\w./-]*)`", text))
     assert paths
     assert [path for path in sorted(paths) if not (REPO / path).exists()] == []
+
+
+def test_hooks_and_workflow_run_what_contributors_run() -> None:
+    hooks = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    makefile = (REPO / "Makefile").read_text()
+    for hook in hooks:
+        entry = hook["entry"].removeprefix(".venv/bin/").removesuffix(" --force-exclude")
+        assert f"$(BIN)/{entry}" in makefile, hook
+    workflow = yaml.safe_load((REPO / ".github/workflows/tests.yml").read_text())
+    assert [step.get("run") for step in workflow["jobs"]["tests"]["steps"]][-1] == ".ci/run"
+    assert (REPO / ".ci/run").stat().st_mode & 0o111
+
+
+def test_faults_are_reported_to_one_place() -> None:
+    """Whatever stands for the project's place, it is the same everywhere."""
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    (address,) = [author["email"] for author in project["authors"]]
+    home = project["urls"]["Homepage"]
+    assert all(url.startswith(home) for url in project["urls"].values())
+    control = (REPO / "packaging/debian/control").read_text()
+    files = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+    files += sorted((REPO / "man").iterdir())
+    found = {each for file in files for each in re.findall(r"[\w.]+@[\w.]+\w", file.read_text())}
+    assert (found, f"<{address}>" in control) == ({address}, True)

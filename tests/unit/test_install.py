@@ -44,8 +44,9 @@ def expected(prefix: str, python: str, zsh: str) -> set[str]:
         f"{prefix}/share/man/man{page.suffix[1:]}/{page.name}" for page in Path("man").iterdir()
     }
     files |= {
-        f"{prefix}/share/doc/pyipvsadm/recipes/{recipe.name}"
-        for recipe in Path("docs/recipes").glob("*.sh")
+        f"{prefix}/share/doc/pyipvsadm/{page.relative_to('docs')}"
+        for page in Path("docs").rglob("*.*")
+        if page.name != "try.sh"
     }
     if Path("completions").exists():
         files |= {f"{prefix}/share/bash-completion/completions/{name}" for name in PROGRAMS}
