@@ -1,6 +1,6 @@
 """`python -m pyipvsadm`."""
 
-from pyipvsadm.cli import entry, main
+from pyipvsadm.cli import main, run_program
 
 if __name__ == "__main__":
-    entry(main)
+    run_program(main)

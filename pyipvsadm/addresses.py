@@ -23,7 +23,7 @@ INT_MAX = 0x7FFFFFFF
 LONG_MAX = 0x7FFFFFFFFFFFFFFF
 
 
-def strtol(text: str) -> tuple[int, str]:
+def parse_leading_int(text: str) -> tuple[int, str]:
     """strtol(text, &end, 10): the number, clamped to 64 bits, and what follows it (all of text when
     there is none).
     """
@@ -41,20 +41,20 @@ def strtol(text: str) -> tuple[int, str]:
     return number, body[digits:]
 
 
-def number(text: str, low: int, high: int) -> int:
+def parse_int(text: str, low: int, high: int) -> int:
     """Read a decimal number from low to high; -1 when it is not one (string_to_number; low is never
     below 0).
     """
-    value, rest = strtol(text)
+    value, rest = parse_leading_int(text)
     return value if text and not rest and low <= value <= high else -1
 
 
-def atoi(text: str) -> int:
+def parse_atoi(text: str) -> int:
     """atoi(text) as an unsigned 32-bit field keeps it."""
-    return strtol(text)[0] & 0xFFFFFFFF
+    return parse_leading_int(text)[0] & 0xFFFFFFFF
 
 
-def aton(text: str) -> bytes | None:
+def parse_ipv4(text: str) -> bytes | None:
     """inet_aton: dotted numbers, also shortened, octal and hexadecimal ones."""
     try:
         return _socket.inet_aton(text)
@@ -62,7 +62,7 @@ def aton(text: str) -> bytes | None:
         return None
 
 
-def pton(family: int, text: str) -> bytes | None:
+def parse_address(family: int, text: str) -> bytes | None:
     """inet_pton, None when text is no address of that family."""
     try:
         return _socket.inet_pton(family, text)
@@ -70,19 +70,19 @@ def pton(family: int, text: str) -> bytes | None:
         return None
 
 
-def address_text(family: int, addr: bytes) -> str:
+def format_address(family: int, addr: bytes) -> str:
     """An address as inet_ntop writes it."""
     return _socket.inet_ntop(family, addr)
 
 
-def endpoint_text(family: int, host: str, port: str | int) -> str:
+def format_endpoint(family: int, host: str, port: str | int) -> str:
     """HOST:PORT, the host in brackets when it is IPv6 (also when it is a name:
     addrport_to_anyname).
     """
     return f"{host}:{port}" if family == AF_INET else f"[{host}]:{port}"
 
 
-class Parsed:
+class Endpoint:
     """What parse_service found: family, addr, and port or None when there was none."""
 
     __slots__ = ("addr", "family", "port")
@@ -93,7 +93,7 @@ class Parsed:
         self.port = port
 
 
-def parse(text: str, protocol: int, names: Resolver) -> Parsed | None:
+def parse_endpoint(text: str, protocol: int, names: Resolver) -> Endpoint | None:
     """Read HOST[:PORT], [IPV6]:PORT or a bare IPv6 address, as the reference does; None when it is
     none of them.
 
@@ -111,7 +111,7 @@ def parse(text: str, protocol: int, names: Resolver) -> Parsed | None:
     else:
         host = text
     # a refusal is an exception, which is dear
-    addr = pton(AF_INET6, host) if host.count(":") > 1 else None
+    addr = parse_address(AF_INET6, host) if host.count(":") > 1 else None
     if addr is not None:
         family = AF_INET6
     else:
@@ -119,22 +119,22 @@ def parse(text: str, protocol: int, names: Resolver) -> Parsed | None:
         if not colon:
             host, port = port, None
         family = AF_INET
-        addr = aton(host) or names.host(host)
+        addr = parse_ipv4(host) or names.find_host(host)
         if addr is None:
             return None
     if port is None:
-        return Parsed(family, addr, None)
-    value: int | None = number(port, 0, 65535)
+        return Endpoint(family, addr, None)
+    value: int | None = parse_int(port, 0, 65535)
     if value == -1:
-        value = names.port(port, protocol)
+        value = names.find_port(port, protocol)
         if value is None:
             return None
-    return Parsed(family, addr, value)
+    return Endpoint(family, addr, value)
 
 
 def parse_mask(text: str, names: Resolver) -> int | None:
     """An IPv4 netmask, dotted or a host name, as a number (parse_netmask)."""
-    addr = aton(text) or names.host(text)
+    addr = parse_ipv4(text) or names.find_host(text)
     return None if addr is None else int.from_bytes(addr, "big")
 
 

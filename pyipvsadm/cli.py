@@ -12,11 +12,17 @@ import os
 import sys
 
 from pyipvsadm import __version__
-from pyipvsadm.commands.dispatch import run
+from pyipvsadm.commands.dispatch import run_request
 from pyipvsadm.commands.modify import print_hints
-from pyipvsadm.environment import World
-from pyipvsadm.errors import EXIT_REFUSED, Failed, Refused, Skipped, Usage
-from pyipvsadm.grammar.parser import Request, Scanner
+from pyipvsadm.environment import Environment
+from pyipvsadm.errors import (
+    EXIT_REFUSED,
+    LineSkippedError,
+    OperationError,
+    RefusedError,
+    UsageError,
+)
+from pyipvsadm.grammar.parser import CommandParser, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,128 +31,136 @@ if TYPE_CHECKING:
     from pyipvsadm.grammar.programs import Companion
     from pyipvsadm.model import Backend
 
-VARIABLE = "IPVSADM_BACKEND"
+BACKEND_VARIABLE = "IPVSADM_BACKEND"
 # what some requests import and Debian's package only recommends, as python3-NAME
-EXTRAS = ("click", "pyroute2", "rich")
+OPTIONAL_PACKAGES = ("click", "pyroute2", "rich")
 # the first word of what a shell asks (completion/shells.py); no option, for no person types it
-ASK = "--complete"
+COMPLETION_FLAG = "--complete"
 # What a command does to the table that it opens.
 CHANGES, SAVES, READS = "changes", "saves", "reads"
-REFERENCE = "1.31"
-INTERFACE = "1.2.1"  # the version of the IPVS interface that we speak, as 1.31 says of itself
-VERSION = f"v{REFERENCE} (pyipvsadm {__version__}, IPVS v{INTERFACE})"
+REFERENCE_VERSION = "1.31"
+IPVS_VERSION = "1.2.1"  # the version of the IPVS interface that we speak, as 1.31 says of itself
+VERSION = f"v{REFERENCE_VERSION} (pyipvsadm {__version__}, IPVS v{IPVS_VERSION})"
 
 
-def main(argv: Sequence[str], world: World | None = None) -> int:
+def main(argv: Sequence[str], env: Environment | None = None) -> int:
     """`ipvsadm ARGV...`: the exit status, 0 to 255."""
-    return _guarded(_main, argv, world)
+    return _run_reporting_errors(_run_ipvsadm, argv, env)
 
 
-def main_save(argv: Sequence[str], world: World | None = None) -> int:
+def run_save(argv: Sequence[str], env: Environment | None = None) -> int:
     """`ipvsadm-save ARGV...` (programs.SAVE): write the table as rules."""
-    return _guarded(_save, argv, world)
+    return _run_reporting_errors(_parse_and_save, argv, env)
 
 
-def main_restore(argv: Sequence[str], world: World | None = None) -> int:
+def run_restore(argv: Sequence[str], env: Environment | None = None) -> int:
     """`ipvsadm-restore ARGV...` (programs.RESTORE): put rules in the place of the table, all read
     and checked before.
     """
-    return _guarded(_restore, argv, world)
+    return _run_reporting_errors(_parse_and_restore, argv, env)
 
 
-def _guarded(
-    body: Callable[[Sequence[str], World], int], argv: Sequence[str], world: World | None
+def _run_reporting_errors(
+    body: Callable[[Sequence[str], Environment], int],
+    argv: Sequence[str],
+    env: Environment | None,
 ) -> int:
-    if world is None:
+    if env is None:
         # Like a program in C: a closed pipe and Ctrl-C end the process silently, and a signal that
         # the caller ignores stays ignored. Whether the caller ignores SIGPIPE cannot be known: the
         # interpreter ignores it at its own start.
         _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
         if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-        world = World()
+        env = Environment()
     try:
-        return body(argv, world)
-    except Usage as bad:
-        world.err(str(bad))
-        if world.error_is_terminal():
+        return body(argv, env)
+    except UsageError as bad:
+        env.write_stderr(str(bad))
+        if env.is_error_terminal():
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-            print_hints(world, hints.of_usage(bad, argv))
+            print_hints(env, hints.suggest_for_usage(bad, argv))
         return bad.status
-    except Failed as no:
-        world.err(str(no))
+    except OperationError as no:
+        env.write_stderr(str(no))
         return no.status
-    except Refused as no:  # a listing of what is not there, or not ours to see
-        world.err(str(no))
+    except RefusedError as no:  # a listing of what is not there, or not ours to see
+        env.write_stderr(str(no))
         return 1
     except ImportError as no:
         name = (no.name or "").partition(".")[0]
-        if name not in EXTRAS:
+        if name not in OPTIONAL_PACKAGES:
             raise
-        world.err(
+        env.write_stderr(
             f"this needs the Python package {name}: {no}; install it with `apt-get install python3-{name}'"
         )
         return 1
     except OSError as exc:
-        world.err(str(_failure(exc)))
+        env.write_stderr(str(_describe_failure(exc)))
         return 1
     except MemoryError:
-        world.err("Memory allocation problem")
+        env.write_stderr("Memory allocation problem")
         return 1
 
 
-def _failure(exc: OSError) -> Failed:
+def _describe_failure(exc: OSError) -> OperationError:
     """Say what the system refused to code that did not expect it."""
-    return Failed(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc.strerror or exc))
+    return OperationError(
+        f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc.strerror or exc)
+    )
 
 
-def _main(argv: Sequence[str], world: World) -> int:
+def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     if not argv:
-        return _with_backend(world, None, Request("list", set(), [], None, {}))
-    if argv[0] == ASK:
-        from pyipvsadm.completion.shells import answer  # noqa: PLC0415  # a shell asks, not a plain request
+        return _run_with_backend(env, None, Request("list", set(), [], None, {}))
+    if argv[0] == COMPLETION_FLAG:
+        from pyipvsadm.completion.shells import print_candidates  # noqa: PLC0415  # a shell asks, not a plain request
 
-        return answer(argv[1:], world, lambda spec: _chosen(world, spec))
-    scanner = Scanner(argv, world.names, world.is_posix)
-    bad: Usage | Skipped | None = None
+        return print_candidates(argv[1:], env, lambda spec: _choose_backend(env, spec))
+    scanner = CommandParser(argv, env.names, env.is_posix)
+    bad: UsageError | LineSkippedError | None = None
     request = None
     try:
-        request = scanner.request()
-    except (Usage, Skipped) as fault:
+        request = scanner.parse_request()
+    except (UsageError, LineSkippedError) as fault:
         bad = fault
     if request is not None:
         if request.command == "help":
-            from pyipvsadm.grammar.help import help_text  # noqa: PLC0415  # click costs 30 ms
+            from pyipvsadm.grammar.help import format_help  # noqa: PLC0415  # click costs 30 ms
 
             about = request.ours.get("help")
-            world.out(help_text(str(about) if about else ""))
+            env.write_stdout(format_help(str(about) if about else ""))
             return 0
         if request.command == "version":
             if "json" in request.slots:
                 from pyipvsadm.views import json_document  # noqa: PLC0415  # costs more than the start itself
 
-                world.out(
-                    json_document.document(
-                        version={"ipvsadm": REFERENCE, "pyipvsadm": __version__, "ipvs": INTERFACE}
+                env.write_stdout(
+                    json_document.format_document(
+                        version={
+                            "ipvsadm": REFERENCE_VERSION,
+                            "pyipvsadm": __version__,
+                            "ipvs": IPVS_VERSION,
+                        }
                     )
                 )
             else:
-                world.out(f"ipvsadm {VERSION}\n")
+                env.write_stdout(f"ipvsadm {VERSION}\n")
             return 0
     given, place = (scanner.ours.get(name) for name in ("backend", "netns"))
     spec = None if given is None else str(given)
     # The reference opens the table before it reads its arguments: without one, that is what it
     # says. The doctor needs none.
-    carry_out = _doctor if scanner.asked == "doctor" else _with_backend
+    carry_out = _run_doctor if scanner.asked == "doctor" else _run_with_backend
     try:
-        status = _there(
-            world,
+        status = _run_in_netns(
+            env,
             None if place is None else str(place),
-            lambda: carry_out(world, spec, bad or request),
+            lambda: carry_out(env, spec, bad or request),
         )
-    except (Failed, OSError) as exc:
-        no = exc if isinstance(exc, Failed) else _failure(exc)
+    except (OperationError, OSError) as exc:
+        no = exc if isinstance(exc, OperationError) else _describe_failure(exc)
         if request is not None and request.command == "apply" and "dry-run" in request.slots:
             # 1 and 2 say something else of this one: that there is something to do, or bad input
             no.status = EXIT_REFUSED
@@ -155,48 +169,52 @@ def _main(argv: Sequence[str], world: World) -> int:
 
             no.status = UNKNOWN  # as 1 and 2 say that something was found
         raise no from None
-    if isinstance(bad, Skipped) and world.error_is_terminal():
+    if isinstance(bad, LineSkippedError) and env.is_error_terminal():
         from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-        print_hints(world, hints.of_option(bad, scanner.asked))
+        print_hints(env, hints.suggest_for_option(bad, scanner.asked))
     return status
 
 
-def _with_backend(world: World, spec: str | None, wanted: Request | Usage | Skipped | None) -> int:
-    backend = _open(world, spec)
+def _run_with_backend(
+    env: Environment, spec: str | None, wanted: Request | UsageError | LineSkippedError | None
+) -> int:
+    backend = _open_backend(env, spec)
     try:
-        if isinstance(wanted, Usage):
+        if isinstance(wanted, UsageError):
             raise wanted
         if not isinstance(wanted, Request):
-            world.err(str(wanted))
+            env.write_stderr(str(wanted))
             return EXIT_REFUSED
-        _announce_backend(world, spec, _effect_of(wanted))
-        return run(wanted, backend, world)
+        _announce_backend(env, spec, _get_effect(wanted))
+        return run_request(wanted, backend, env)
     finally:
         backend.close()
 
 
-def _doctor(world: World, spec: str | None, wanted: Request | Usage | Skipped | None) -> int:
-    if isinstance(wanted, Usage):
+def _run_doctor(
+    env: Environment, spec: str | None, wanted: Request | UsageError | LineSkippedError | None
+) -> int:
+    if isinstance(wanted, UsageError):
         raise wanted
     if not isinstance(wanted, Request):
-        world.err(str(wanted))
+        env.write_stderr(str(wanted))
         return EXIT_REFUSED
-    _announce_backend(world, spec, READS)
-    from pyipvsadm.commands.doctor import run as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
+    _announce_backend(env, spec, READS)
+    from pyipvsadm.commands.doctor import run_doctor as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
 
-    return examine(wanted, world, _chosen(world, spec), lambda: _open(world, spec))
-
-
-def _chosen(world: World, spec: str | None) -> str:
-    return spec if spec is not None else world.environ.get(VARIABLE) or "kernel"
+    return examine(wanted, env, _choose_backend(env, spec), lambda: _open_backend(env, spec))
 
 
-def _open(world: World, spec: str | None) -> Backend:
-    return world.backend(_chosen(world, spec))
+def _choose_backend(env: Environment, spec: str | None) -> str:
+    return spec if spec is not None else env.environ.get(BACKEND_VARIABLE) or "kernel"
 
 
-def _effect_of(request: Request) -> str:
+def _open_backend(env: Environment, spec: str | None) -> Backend:
+    return env.open_backend(_choose_backend(env, spec))
+
+
+def _get_effect(request: Request) -> str:
     """Return what a request does to the table."""
     if "dry-run" in request.slots:
         return READS
@@ -205,89 +223,91 @@ def _effect_of(request: Request) -> str:
     return SAVES if request.command == "save" else READS
 
 
-def _announce_backend(world: World, spec: str | None, effect: str) -> None:
+def _announce_backend(env: Environment, spec: str | None, effect: str) -> None:
     """Tell root on standard error when a variable, not the command line, leads away from the
     kernel.
 
     It may have leaked into a shell or a script. What only reads says so to a person: scripts get
     1.31's bytes.
     """
-    chosen = _chosen(world, None)
+    chosen = _choose_backend(env, None)
     if (
         spec is None
-        and world.is_root
+        and env.is_root
         and chosen != "kernel"
-        and (effect != READS or world.error_is_terminal())
+        and (effect != READS or env.is_error_terminal())
     ):
-        world.err(f"ipvsadm: {VARIABLE}={chosen}: this {effect} the embedded table, not the kernel")
+        env.write_stderr(
+            f"ipvsadm: {BACKEND_VARIABLE}={chosen}: this {effect} the embedded table, not the kernel"
+        )
 
 
-def _save(argv: Sequence[str], world: World) -> int:
+def _parse_and_save(argv: Sequence[str], env: Environment) -> int:
     from pyipvsadm.grammar.programs import SAVE  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    return _run_companion(SAVE, SAVES, argv, world, _save_table)
+    return _run_companion(SAVE, SAVES, argv, env, _save_table)
 
 
-def _restore(argv: Sequence[str], world: World) -> int:
+def _parse_and_restore(argv: Sequence[str], env: Environment) -> int:
     from pyipvsadm.grammar.programs import RESTORE  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    return _run_companion(RESTORE, CHANGES, argv, world, _replace_table)
+    return _run_companion(RESTORE, CHANGES, argv, env, _replace_table)
 
 
 def _run_companion(
     program: Companion,
     effect: str,
     argv: Sequence[str],
-    world: World,
-    body: Callable[[Backend, World, dict[str, str]], int],
+    env: Environment,
+    body: Callable[[Backend, Environment, dict[str, str]], int],
 ) -> int:
     from pyipvsadm.grammar.programs import format_help, parse_words  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
     given = parse_words(program, argv)
     if "help" in given:
-        world.out(format_help(program))
+        env.write_stdout(format_help(program))
         return 0
     if "version" in given:
-        world.out(f"{program.name} {VERSION}\n")
+        env.write_stdout(f"{program.name} {VERSION}\n")
         return 0
     spec = given.get("backend")
 
     def carry_out() -> int:
-        backend = _open(world, spec)
+        backend = _open_backend(env, spec)
         try:
-            _announce_backend(world, spec, READS if "dry-run" in given else effect)
-            return body(backend, world, given)
+            _announce_backend(env, spec, READS if "dry-run" in given else effect)
+            return body(backend, env, given)
         finally:
             backend.close()
 
-    return _there(world, given.get("netns"), carry_out)
+    return _run_in_netns(env, given.get("netns"), carry_out)
 
 
-def _save_table(backend: Backend, world: World, given: dict[str, str]) -> int:
+def _save_table(backend: Backend, env: Environment, given: dict[str, str]) -> int:
     from pyipvsadm.commands import output, save  # noqa: PLC0415  # the door does not pay for it
 
     path = given.get("f", "-")
-    text = save.render_rules(backend, world, "n" in given, "full" in given, certain=path != "-")
+    text = save.render_rules(backend, env, "n" in given, "full" in given, certain=path != "-")
     if path == "-":
-        output.write_buffered(world, output.sanitize_for_terminal([text], world))
+        output.write_buffered(env, output.sanitize_for_terminal([text], env))
     else:
-        from pyipvsadm.files import replace  # noqa: PLC0415
+        from pyipvsadm.files import replace_file  # noqa: PLC0415
 
-        replace(path, text)
+        replace_file(path, text)
     return 0
 
 
-def _replace_table(backend: Backend, world: World, given: dict[str, str]) -> int:
+def _replace_table(backend: Backend, env: Environment, given: dict[str, str]) -> int:
     from pyipvsadm.commands.restore import replace_table  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    return replace_table(backend, world, run, given.get("f", "-"), "dry-run" in given)
+    return replace_table(backend, env, run_request, given.get("f", "-"), "dry-run" in given)
 
 
-def _there(world: World, place: str | None, body: Callable[[], int]) -> int:
+def _run_in_netns(env: Environment, place: str | None, body: Callable[[], int]) -> int:
     """The body's status; place: the network namespace that it is to be in, None for ours."""
     if place is None:
         return body()
-    with world.inside(place):
+    with env.enter_netns(place):
         return body()
 
 
@@ -299,13 +319,13 @@ class _SiteFinder:
     @staticmethod
     def find_spec(name: str, *_: object) -> None:
         """Find nothing, but complete sys.path for the finders behind this one."""
-        if name in EXTRAS and "site" not in sys.modules:
+        if name in OPTIONAL_PACKAGES and "site" not in sys.modules:
             import site  # noqa: PLC0415  # 3 ms
 
             site.main()
 
 
-def entry(program: Callable[[Sequence[str]], int]) -> None:
+def run_program(program: Callable[[Sequence[str]], int]) -> None:
     """Run one of the programs above on this process's arguments and end it."""
     if sys.flags.no_site:
         sys.meta_path.insert(0, _SiteFinder)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pyipvsadm.cli import main
-from pyipvsadm.environment import World
+from pyipvsadm.environment import Environment
 from pyipvsadm.grammar.help import WIDTH, write_help
 
 
@@ -33,14 +33,14 @@ class IpvsadmCommand(click.Command):
         write_help(formatter, ctx.obj or "")
 
 
-def _run(words: list[str], **_: Any) -> None:
-    class Echo(World):
+def _run_words(words: list[str], **_: Any) -> None:
+    class Echo(Environment):
         """The process environment, with output through click, which its test runner can read."""
 
-        def out(self, data: str) -> None:
+        def write_stdout(self, data: str) -> None:
             click.echo(data, nl=False)
 
-        def err(self, line: str) -> None:
+        def write_stderr(self, line: str) -> None:
             click.echo(line, err=True)
 
     click.get_current_context().exit(main(words, Echo()))
@@ -48,6 +48,6 @@ def _run(words: list[str], **_: Any) -> None:
 
 ipvsadm = IpvsadmCommand(
     "ipvsadm",
-    callback=_run,
+    callback=_run_words,
     add_help_option=False,
 )

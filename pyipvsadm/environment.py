@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 from pyipvsadm.resolver import Resolver
 
 TYPE_CHECKING = False
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from pyipvsadm.doctor.host import Host
     from pyipvsadm.model import Backend
-    from pyipvsadm.netns import Inside
+    from pyipvsadm.netns import EnteredNetns
     from pyipvsadm.terminal import Screen
 
 
-class World:
+class Environment:
     """The real one."""
 
     def __init__(self) -> None:
@@ -48,40 +48,40 @@ class World:
         """Whether the first bare word ends the options (popt.c: poptGetContext)."""
         return "POSIXLY_CORRECT" in self.environ or "POSIX_ME_HARDER" in self.environ
 
-    def out(self, data: str) -> None:
+    def write_stdout(self, data: str) -> None:
         """Write to standard output, all of it. Failed when that is not possible."""
         try:
             if 1 in self._closed:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            _write(1, data)
+            _write_all(1, data)
         except OSError as no:
-            raise Failed(f"cannot write to standard output: {no.strerror}") from None
+            raise OperationError(f"cannot write to standard output: {no.strerror}") from None
 
-    def err(self, line: str) -> None:
+    def write_stderr(self, line: str) -> None:
         """Write a line (or some) to standard error; where that fails there is nobody to tell.
 
         It may quote a file or a command line: to a terminal no character goes that it would obey.
         Scripts get all as it was.
         """
-        if not line.isprintable() and self.error_is_terminal():
+        if not line.isprintable() and self.is_error_terminal():
             from pyipvsadm.text import sanitize  # noqa: PLC0415  # few lines have such
 
             line = "\n".join(map(sanitize, line.split("\n")))
-        self.draw(line + "\n")
+        self.write_raw_stderr(line + "\n")
 
-    def draw(self, text: str) -> None:
+    def write_raw_stderr(self, text: str) -> None:
         """Write to standard error as it is."""
         try:
             if 2 not in self._closed:
-                _write(2, text)
+                _write_all(2, text)
         except OSError:
             pass
 
     def read_input(self) -> bytes:
         """All of standard input."""
-        return b"".join(self.input_blocks())
+        return b"".join(self.read_input_blocks())
 
-    def input_blocks(self) -> Iterator[bytes]:
+    def read_input_blocks(self) -> Iterator[bytes]:
         """Standard input as it comes: from a terminal, a line at a time."""
         try:
             if 0 in self._closed:
@@ -89,17 +89,17 @@ class World:
             while block := os.read(0, 1 << 20):
                 yield block
         except OSError as no:
-            raise Failed(f"cannot read standard input: {no.strerror}") from None
+            raise OperationError(f"cannot read standard input: {no.strerror}") from None
 
-    def input_is_terminal(self) -> bool:
+    def is_input_terminal(self) -> bool:
         """Whether a person types the input."""
         return 0 not in self._closed and os.isatty(0)
 
-    def error_is_terminal(self) -> bool:
+    def is_error_terminal(self) -> bool:
         """Whether a person may watch standard error."""
         return 2 not in self._closed and os.isatty(2)
 
-    def hold_signals(self) -> None:
+    def block_signals(self) -> None:
         """From here on INT, TERM and HUP come to `wait` alone, and what is written to a closed pipe
         is lost and nothing else.
 
@@ -127,11 +127,11 @@ class World:
         time.sleep(seconds)
         return 0
 
-    def output_is_terminal(self) -> bool:
+    def is_output_terminal(self) -> bool:
         """Whether a person reads the output as it comes."""
         return 1 not in self._closed and os.isatty(1)
 
-    def size(self) -> tuple[int, int]:
+    def get_size(self) -> tuple[int, int]:
         """Columns and lines of the terminal; where there is none, what COLUMNS and LINES say, or 80
         x 24.
         """
@@ -139,52 +139,52 @@ class World:
             columns, lines = os.get_terminal_size(1)
         except OSError:
             columns = lines = 0
-        return columns or _number(self.environ.get("COLUMNS"), 80), lines or _number(
+        return columns or _parse_number(self.environ.get("COLUMNS"), 80), lines or _parse_number(
             self.environ.get("LINES"), 24
         )
 
-    def clock(self) -> float:
+    def read_clock(self) -> float:
         """Seconds since some moment; never goes back."""
         import time  # noqa: PLC0415  # only what repeats needs a clock
 
         return time.monotonic()
 
-    def on_screen(self, body: Callable[[Screen], None]) -> None:
+    def run_on_screen(self, body: Callable[[Screen], None]) -> None:
         """Run body with the terminal taken over; it is given back at any end."""
         from pyipvsadm.terminal import Screen  # noqa: PLC0415
 
-        Screen(self.out).run(body)
+        Screen(self.write_stdout).run(body)
 
     def has_colours(self) -> bool:
         """Whether standard output is a terminal with colours."""
         from pyipvsadm.views.figures import has_colours  # noqa: PLC0415  # few commands draw
 
-        return self.output_is_terminal() and has_colours(self.environ)
+        return self.is_output_terminal() and has_colours(self.environ)
 
     def read_file(self, path: str) -> bytes:
         """Read a file that must be there, of any kind. Failed when it cannot be read."""
-        from pyipvsadm.files import read  # noqa: PLC0415  # only what is used is imported
+        from pyipvsadm.files import read_file  # noqa: PLC0415  # only what is used is imported
 
-        return read(path)
+        return read_file(path)
 
     def has_interface(self, name: str) -> bool:
         """Whether this network namespace has an interface of that name."""
-        from pyipvsadm.backends.memory import interface_exists  # noqa: PLC0415
+        from pyipvsadm.backends.memory import has_interface  # noqa: PLC0415
 
-        return interface_exists(name)
+        return has_interface(name)
 
-    def programs(self) -> set[str]:
+    def list_programs(self) -> set[str]:
         """What runs in this network namespace, by the first 15 bytes of its name; also what runs
         nobody can tell where.
         """
-        here = _namespace("self")
+        here = _read_namespace("self")
         found: set[str] = set()
         try:
             entries = os.listdir("/proc")
         except OSError:
             return found  # no /proc
         for pid in entries:
-            if pid.isdecimal() and _namespace(pid) in (here, None):
+            if pid.isdecimal() and _read_namespace(pid) in (here, None):
                 try:
                     with open(f"/proc/{pid}/comm", "rb") as file:
                         found.add(os.fsdecode(file.read().rstrip(b"\n")))
@@ -192,45 +192,45 @@ class World:
                     continue  # it has ended
         return found
 
-    def backend(self, spec: str) -> Backend:
+    def open_backend(self, spec: str) -> Backend:
         """Open what spec names: "kernel", "memory" or "memory:FILE"."""
         if spec == "kernel":
-            from pyipvsadm.backends.kernel import Kernel  # noqa: PLC0415  # only what is used is imported
+            from pyipvsadm.backends.kernel import KernelBackend  # noqa: PLC0415  # only what is used is imported
 
             trace = None
             if self.environ.get("IPVSADM_DEBUG") == "netlink":
-                from pyipvsadm.netlink.trace import describe  # noqa: PLC0415
+                from pyipvsadm.netlink.trace import describe_datagram  # noqa: PLC0415
 
                 def trace(direction: str, data: bytes) -> None:
-                    for line in describe(direction, data):
-                        self.err(line)
+                    for line in describe_datagram(direction, data):
+                        self.write_stderr(line)
 
-            return Kernel(trace, self.err)
+            return KernelBackend(trace, self.write_stderr)
         kind, colon, path = spec.partition(":")
         if kind == "memory" and not colon:
-            from pyipvsadm.backends.memory import Table  # noqa: PLC0415
+            from pyipvsadm.backends.memory import MemoryBackend  # noqa: PLC0415
 
-            return Table()
+            return MemoryBackend()
         if kind == "memory" and path:
-            from pyipvsadm.backends.table_file import FileTable  # noqa: PLC0415
+            from pyipvsadm.backends.table_file import TableFileBackend  # noqa: PLC0415
 
-            return FileTable(path, self.err)
-        raise Failed(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
+            return TableFileBackend(path, self.write_stderr)
+        raise OperationError(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
 
-    def inside(self, place: str) -> Inside:
+    def enter_netns(self, place: str) -> EnteredNetns:
         """The network of another namespace, as --netns names it, for the time of a `with`."""
-        from pyipvsadm.netns import Inside  # noqa: PLC0415
+        from pyipvsadm.netns import EnteredNetns  # noqa: PLC0415
 
-        return Inside(place, self)
+        return EnteredNetns(place, self)
 
-    def host(self) -> Host:
+    def open_host(self) -> Host:
         """The machine around the table, for the doctor to look at."""
         from pyipvsadm.doctor.host import Host  # noqa: PLC0415  # pyroute2 costs 200 ms
 
         return Host()
 
 
-def _number(text: str | None, default: int) -> int:
+def _parse_number(text: str | None, default: int) -> int:
     return (text and text.isascii() and text.isdigit() and len(text) < 5 and int(text)) or default
 
 
@@ -242,14 +242,14 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def _namespace(pid: str) -> int | None:
+def _read_namespace(pid: str) -> int | None:
     try:
         return os.stat(f"/proc/{pid}/ns/net").st_ino
     except OSError:
         return None
 
 
-def _write(fd: int, text: str) -> None:
+def _write_all(fd: int, text: str) -> None:
     data = memoryview(os.fsencode(text))
     while data:
         data = data[os.write(fd, data) :]

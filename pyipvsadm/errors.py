@@ -66,7 +66,7 @@ _SENTENCES_OF_ANY = {
 SIGNALS = {1: "HUP", 2: "INT", 15: "TERM"}
 
 
-def sentence(op: int, number: int) -> str:
+def format_error(op: int, number: int) -> str:
     """Say what errno `number` means after operation `op`; `op` 0 stands for the opening of the
     table.
     """
@@ -74,16 +74,20 @@ def sentence(op: int, number: int) -> str:
     return found or os.strerror(number)
 
 
-class Refused(Exception):
+class IpvsadmError(Exception):
+    """The base of every error that this package raises on purpose."""
+
+
+class RefusedError(IpvsadmError):
     """The table answered no: `errno` to operation `op`."""
 
     def __init__(self, op: int, number: int) -> None:
-        super().__init__(sentence(op, number))
+        super().__init__(format_error(op, number))
         self.op = op
         self.errno = number
 
 
-class Failed(Exception):
+class OperationError(IpvsadmError):
     """The table, a file or a stream could not be used: the sentence, and the exit status it
     deserves.
     """
@@ -93,7 +97,7 @@ class Failed(Exception):
         self.status = status
 
 
-class Usage(Exception):
+class UsageError(IpvsadmError):
     """A request that ends the run: the reference's message and status (2, or 255 for "try
     help").
     """
@@ -103,7 +107,7 @@ class Usage(Exception):
         self.status = status
 
 
-class Skipped(Exception):
+class LineSkippedError(IpvsadmError):
     """A line that the reference reports and survives when it restores (popt's errors after the
     first option); status 255.
     """

@@ -17,7 +17,7 @@ import errno
 import fcntl
 import os
 
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 # locked, never read. /proc/self/ns/net would do as well, but anybody may open that, and flock asks
 # for no right to write: any user could keep all of us waiting.
 NAMESPACE_LOCK = "/proc/sys/net/ipv4/tcp_fastopen_key"
-MOMENT = 1.0  # seconds of waiting that nobody needs to hear of
-NAMES = 100  # random ones, tried one after the other
+NOTICE_DELAY = 1.0  # seconds of waiting that nobody needs to hear of
+MAX_RANDOM_NAMES = 100  # random ones, tried one after the other
 
 _ACL = "system.posix_acl_access"
 # what was said of the old bytes
@@ -39,7 +39,7 @@ _KINDS = {0o040000: "a folder", 0o060000: "a block device", 0o140000: "a socket"
 _REGULAR = 0o100000  # S_IFREG
 
 
-def replace(path: str, text: str) -> None:
+def replace_file(path: str, text: str) -> None:
     """Put text in the place of path's content. Failed when that cannot be; path is as it was, or
     the message says where that is.
 
@@ -49,26 +49,26 @@ def replace(path: str, text: str) -> None:
     data = os.fsencode(text)
     named = path
     try:
-        descriptor = _own_descriptor(path)
-        old = _find(path) if descriptor is None else None
+        descriptor = _find_own_descriptor(path)
+        old = _find_target(path) if descriptor is None else None
         if descriptor is not None:
-            _send(os.dup(descriptor), data)
-        elif old is not None and _kind(old) != _REGULAR:
+            _write_and_close(os.dup(descriptor), data)
+        elif old is not None and _name_kind(old) != _REGULAR:
             _write_through(path, data, old)
         else:
             target = os.path.realpath(path) if os.path.islink(path) else path
             named = path if target == path else f"{path} -> {target}"
             _replace_file(target, data, old)
     except OSError as exc:
-        raise Failed(f"cannot write {named}: {exc.strerror}") from None
+        raise OperationError(f"cannot write {named}: {exc.strerror}") from None
 
 
-def read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
     """Read a file of any kind to its end. Failed when it is not there or cannot be read."""
     try:
         return _read_all(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY))
     except OSError as exc:
-        raise Failed(f"cannot read {path}: {exc.strerror}") from None
+        raise OperationError(f"cannot read {path}: {exc.strerror}") from None
 
 
 def read_if_exists(path: str) -> bytes:
@@ -80,7 +80,7 @@ def read_if_exists(path: str) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as exc:
-        raise Failed(f"cannot read {path}: {exc.strerror}") from None
+        raise OperationError(f"cannot read {path}: {exc.strerror}") from None
 
 
 def lock_namespace(tell: Callable[[str], None], busy: str) -> Lock:
@@ -123,7 +123,9 @@ class Lock:
                 self._fd = _open_regular(self._path, self._flags)
                 if not self._is_free():
                     notice = notice or _Notice(
-                        lambda: self._tell(f"{self._busy}{self._holder()}: waiting for its end")
+                        lambda: self._tell(
+                            f"{self._busy}{self._find_holder()}: waiting for its end"
+                        )
                     )
                     fcntl.flock(self._fd, fcntl.LOCK_EX)
                 if self._is_current():
@@ -133,7 +135,7 @@ class Lock:
             verb = "write" if self._fd < 0 else "lock"
             self.__exit__()
             if self._needed:
-                raise Failed(f"cannot {verb} {self._path}: {exc.strerror}") from None
+                raise OperationError(f"cannot {verb} {self._path}: {exc.strerror}") from None
             self._tell(f"no lock keeps a second run out: {self._path}: {exc.strerror}")
         except BaseException:
             self.__exit__()
@@ -160,15 +162,16 @@ class Lock:
             return False
         return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
-    def _holder(self) -> str:
+    def _find_holder(self) -> str:
         """The process that holds the lock, as /proc/locks has it; "" where that does not say."""
         try:
             found = os.fstat(self._fd)
             file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
             rows = [
-                row.split() for row in read("/proc/locks").decode("ascii", "replace").splitlines()
+                row.split()
+                for row in read_file("/proc/locks").decode("ascii", "replace").splitlines()
             ]
-        except (OSError, Failed):
+        except (OSError, OperationError):
             return ""
         return next(
             (
@@ -196,14 +199,14 @@ class _Notice:
         self._stopped.acquire()
         self._say = say
         try:
-            _thread.start_new_thread(self._run, ())
+            _thread.start_new_thread(self._run_thread, ())
         except RuntimeError:  # no more threads for this user: nothing is said
             return
         self._ended.acquire()
 
-    def _run(self) -> None:
+    def _run_thread(self) -> None:
         try:
-            if not self._stopped.acquire(timeout=MOMENT):
+            if not self._stopped.acquire(timeout=NOTICE_DELAY):
                 self._say()
         finally:
             self._ended.release()
@@ -214,11 +217,11 @@ class _Notice:
         self._ended.acquire()
 
 
-def _kind(found: os.stat_result) -> int:
+def _name_kind(found: os.stat_result) -> int:
     return found.st_mode & 0o170000  # S_IFMT
 
 
-def _find(path: str) -> os.stat_result | None:
+def _find_target(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)
     except FileNotFoundError:
@@ -227,7 +230,7 @@ def _find(path: str) -> os.stat_result | None:
         return None
 
 
-def _own_descriptor(path: str) -> int | None:
+def _find_own_descriptor(path: str) -> int | None:
     """Find the open file of ours that path leads to (/dev/stdout, /dev/fd/N): it is gone on with:
     it is no name to replace.
     """
@@ -248,18 +251,18 @@ def _open_regular(path: str, flags: int) -> int:
     """
     flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        kind = _kind(os.stat(path))
+        kind = _name_kind(os.stat(path))
     except FileNotFoundError:
         if not flags & os.O_CREAT:
             raise
         kind = _REGULAR
     if kind == _REGULAR:
         fd = os.open(path, flags, 0o600)
-        kind = _kind(os.fstat(fd))
+        kind = _name_kind(os.fstat(fd))
         if kind != _REGULAR:
             os.close(fd)
     if kind != _REGULAR:
-        raise Failed(f"{path} is no regular file")
+        raise OperationError(f"{path} is no regular file")
     return fd
 
 
@@ -279,7 +282,7 @@ def _write_all(fd: int, data: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-def _send(fd: int, data: bytes) -> None:
+def _write_and_close(fd: int, data: bytes) -> None:
     """Write all of it, and close."""
     try:
         _write_all(fd, data)
@@ -289,18 +292,18 @@ def _send(fd: int, data: bytes) -> None:
 
 def _write_through(path: str, data: bytes, old: os.stat_result) -> None:
     """Write to a character device or a FIFO that somebody reads."""
-    kind = _KINDS.get(_kind(old))
+    kind = _KINDS.get(_name_kind(old))
     if kind:
-        raise Failed(f"cannot write {path}: it is {kind}")
+        raise OperationError(f"cannot write {path}: it is {kind}")
     try:
         # waits for no reader
         fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as exc:
         if exc.errno == errno.ENXIO:
-            raise Failed(f"cannot write {path}: nobody reads from it") from None
+            raise OperationError(f"cannot write {path}: nobody reads from it") from None
         raise
     os.set_blocking(fd, True)
-    _send(fd, data)
+    _write_and_close(fd, data)
 
 
 def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
@@ -308,7 +311,7 @@ def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
         fd, beside = _create_beside(path, "new")
     except OSError as exc:
         if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise Failed(
+            raise OperationError(
                 f"cannot write {path}: its folder takes no new file: {exc.strerror}"
             ) from None
         raise
@@ -326,13 +329,13 @@ def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
             if exc.errno not in (errno.EBUSY, errno.EXDEV) or old is None:
                 raise
             _write_in_place(path, data)  # something is mounted on this very name
-            _remove(beside)
-    except (OSError, Failed) as exc:
-        left = _remove(beside)
+            _remove_file(beside)
+    except (OSError, OperationError) as exc:
+        left = _remove_file(beside)
         if not left:
             raise
-        raise Failed(
-            f"{exc if isinstance(exc, Failed) else f'cannot write {path}: {exc.strerror}'}{left}"
+        raise OperationError(
+            f"{exc if isinstance(exc, OperationError) else f'cannot write {path}: {exc.strerror}'}{left}"
         ) from None
     _sync_folder(path)
 
@@ -341,7 +344,7 @@ def _create_beside(path: str, what: str) -> tuple[int, str]:
     """A file of our own in path's folder, with a name that nobody can have put there before: it and
     its descriptor.
     """
-    tries = NAMES
+    tries = MAX_RANDOM_NAMES
     while True:
         tries -= 1
         beside = f"{path}.{os.urandom(4).hex()}.{what}"
@@ -362,7 +365,7 @@ def _keep_attributes(fd: int, path: str, old: os.stat_result) -> None:
     # another group's: no more to it, nor to the old one's, which is anybody now
     closed = mode & 0o700 | mode & mode >> 3 & 0o007
     if not (
-        _succeeds(os.fchown, fd, old.st_uid, old.st_gid) or _succeeds(os.fchown, fd, -1, old.st_gid)
+        _try_call(os.fchown, fd, old.st_uid, old.st_gid) or _try_call(os.fchown, fd, -1, old.st_gid)
     ):
         mode = closed
     try:
@@ -372,13 +375,13 @@ def _keep_attributes(fd: int, path: str, old: os.stat_result) -> None:
     for name in names:
         if (
             name not in _OF_CONTENT
-            and not _succeeds(_copy_attribute, fd, path, name)
+            and not _try_call(_copy_attribute, fd, path, name)
             and name == _ACL
         ):
             mode &= closed  # the bits of the group were the most that anybody in the list has
-    if _ACL not in names and not _succeeds(_drop_acl, fd):
+    if _ACL not in names and not _try_call(_drop_acl, fd):
         mode &= closed
-    _succeeds(os.fchmod, fd, mode)
+    _try_call(os.fchmod, fd, mode)
 
 
 def _copy_attribute(fd: int, path: str, name: str) -> None:
@@ -396,7 +399,7 @@ def _drop_acl(fd: int) -> None:
             raise
 
 
-def _succeeds(call: Callable[..., object], *arguments: object) -> bool:
+def _try_call(call: Callable[..., object], *arguments: object) -> bool:
     try:
         call(*arguments)
     except OSError:
@@ -416,7 +419,7 @@ def _write_in_place(path: str, data: bytes) -> None:
             os.close(fd)
         fd = _open_regular(path, os.O_WRONLY)
     except BaseException:
-        _remove(copy)
+        _remove_file(copy)
         raise
     try:
         try:
@@ -426,11 +429,13 @@ def _write_in_place(path: str, data: bytes) -> None:
         finally:
             os.close(fd)
     except OSError as exc:
-        raise Failed(f"cannot write {path}: {exc.strerror}; what it held is in {copy}") from None
-    _remove(copy)
+        raise OperationError(
+            f"cannot write {path}: {exc.strerror}; what it held is in {copy}"
+        ) from None
+    _remove_file(copy)
 
 
-def _remove(beside: str) -> str:
+def _remove_file(beside: str) -> str:
     """Remove a file of ours that is not needed: "", or what is to be said when it stays."""
     try:
         os.unlink(beside)

@@ -81,8 +81,8 @@ SETTINGS = "/proc/sys/net/ipv4/vs/"
 CONNECTIONS_FILE = "/proc/net/ip_vs_conn"
 TABLE_FILE = "/proc/net/ip_vs"
 
-NO_MASK4 = 0xFFFFFFFF  # persistence by the whole client address (/32)
-NO_MASK6 = 128
+HOST_MASK4 = 0xFFFFFFFF  # persistence by the whole client address (/32)
+HOST_PREFIX6 = 128
 
 # (connections, packets in, packets out, bytes in, bytes out, then the same five per second)
 NO_STATS = (0,) * 10
@@ -127,7 +127,7 @@ class Service(Record):
         scheduler: str = "wlc",
         flags: int = 0,
         timeout: int = 0,
-        netmask: int = NO_MASK4,
+        netmask: int = HOST_MASK4,
         pe: str = "",
         stats: tuple[int, ...] = NO_STATS,
     ) -> None:
@@ -152,7 +152,7 @@ class Service(Record):
         return (self.af, self.protocol, self.addr, self.port, 0)
 
 
-class Destination(Record):
+class Server(Record):
     """A real server of a service. tun_flags: TUN_CSUM, TUN_REMCSUM. active, inactive: connections;
     persistent: templates.
     """
@@ -207,7 +207,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def row(d: Destination, columns: tuple[str, ...]) -> Row:
+def to_row(d: Server, columns: tuple[str, ...]) -> Row:
     """A real server as (address, port, values of the columns); totals and rates are five values
     each.
 
@@ -225,7 +225,7 @@ def row(d: Destination, columns: tuple[str, ...]) -> Row:
     return tuple(values)
 
 
-def destination(row: Row) -> Destination:
+def build_server(row: Row) -> Server:
     """The real server of a row that has all COLUMNS."""
     (
         addr,
@@ -241,7 +241,7 @@ def destination(row: Row) -> Destination:
         inactive,
         persistent,
     ) = row[:12]
-    return Destination(
+    return Server(
         AF_INET if len(addr) == 4 else AF_INET6, addr, int.from_bytes(port, "big"), forward, weight, upper, lower,
         tun_type, int.from_bytes(tun_port, "big"), tun_flags, active, inactive, persistent, row[12:],
     )  # fmt: skip
@@ -299,7 +299,7 @@ class Info(Record):
         self.size = size
 
 
-class Overview(Record):
+class ProcTable(Record):
     """The kernel's own listing of its table (text: /proc/net/ip_vs), and what is to be known beside
     it.
 
@@ -308,14 +308,17 @@ class Overview(Record):
     others: the rest of the services, their stats need not be true.
     """
 
-    __slots__ = ("others", "plain", "text")
+    __slots__ = ("other_services", "simple_keys", "text")
 
     def __init__(
-        self, text: bytes, plain: list[tuple[bytes, bytes, bytes]], others: list[Service]
+        self,
+        text: bytes,
+        simple_keys: list[tuple[bytes, bytes, bytes]],
+        other_services: list[Service],
     ) -> None:
         self.text = text
-        self.plain = plain
-        self.others = others
+        self.simple_keys = simple_keys
+        self.other_services = other_services
 
 
 class Change(Record):
@@ -325,19 +328,19 @@ class Change(Record):
     a daemon.
     """
 
-    __slots__ = ("daemon", "destination", "op", "service", "timeouts")
+    __slots__ = ("daemon", "op", "server", "service", "timeouts")
 
     def __init__(
         self,
         op: int,
         service: Service | None = None,
-        destination: Destination | None = None,
+        server: Server | None = None,
         daemon: Daemon | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
         self.op = op
         self.service = service
-        self.destination = destination
+        self.server = server
         self.daemon = daemon
         self.timeouts = timeouts
 
@@ -365,23 +368,23 @@ if TYPE_CHECKING:
             module.
             """
 
-        def info(self) -> Info:
+        def read_info(self) -> Info:
             """The IPVS version and the size of the connection table."""
 
-        def services(self, counters: bool = True) -> list[Service]:
+        def read_services(self, counters: bool = True) -> list[Service]:
             """All services, in the table's own order; without counters, their stats need not be
             true.
             """
 
-        def service(self, wanted: Service) -> Service:
+        def find_service(self, wanted: Service) -> Service:
             """The service with wanted's key. Refused: ESRCH when there is none."""
 
-        def destinations(self, service: Service) -> list[Destination]:
+        def read_servers(self, service: Service) -> list[Server]:
             """Its real servers, newest first; none when the service is not there (ip_vs_ctl.c:
             ip_vs_genl_dump_dests).
             """
 
-        def rows(
+        def iter_rows(
             self, services: Iterable[Service], columns: tuple[str, ...]
         ) -> Iterator[list[Row]]:
             """The servers of one service after the other, each as `row` has it: for listings, which
@@ -390,23 +393,23 @@ if TYPE_CHECKING:
             A service's servers are read when their turn comes.
             """
 
-        def overview(self) -> Overview | None:
+        def read_proc_table(self) -> ProcTable | None:
             """The kernel's own listing of its table, and what it lacks; None where there is
             none.
             """
 
-        def setting(self, name: str) -> str:
+        def read_sysctl(self, name: str) -> str:
             """One of IPVS's own settings (sysctl net.ipv4.vs.NAME), "" where there is none or it
             cannot be read.
             """
 
-        def timeouts(self) -> Timeouts:
+        def read_timeouts(self) -> Timeouts:
             """The time-outs of connections."""
 
-        def daemons(self) -> list[Daemon]:
+        def read_daemons(self) -> list[Daemon]:
             """The running ones, master first."""
 
-        def connections(self) -> Iterator[bytes]:
+        def iter_connections(self) -> Iterator[bytes]:
             """/proc/net/ip_vs_conn: its heading, then a line a connection, each with its line
             end.
             """
@@ -421,7 +424,7 @@ if TYPE_CHECKING:
             not be learnt.
             """
 
-        def alone(self) -> AbstractContextManager[None]:
+        def lock_table(self) -> AbstractContextManager[None]:
             """For the time of a `with`, no other holder of this reads what it is about to change.
             It waits for them to end.
 

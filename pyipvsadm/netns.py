@@ -17,7 +17,7 @@ import errno
 import os
 import sys
 
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 from pyipvsadm.resolver import Resolver
 
 TYPE_CHECKING = False
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
         names: Resolver
 
 
-NAMED = "/run/netns"  # where `ip netns` keeps its own, a file each
-OURS = "/proc/self/ns/net"
+NETNS_DIR = "/run/netns"  # where `ip netns` keeps its own, a file each
+SELF_NETNS = "/proc/self/ns/net"
 CLONE_NEWNET = 0x40000000  # uapi/linux/sched.h
 REGULAR = 0o100000  # S_IFREG: opening such a file has no effect; devices and pipes are not touched
 
 
-def names() -> list[str]:
+def list_netns() -> list[str]:
     """Those of `ip netns`; none where nothing can be read."""
     try:
-        return sorted(os.listdir(NAMED))
+        return sorted(os.listdir(NETNS_DIR))
     except OSError:
         return []
 
 
-def path_of(place: str) -> str:
+def get_netns_path(place: str) -> str:
     """The file of a namespace: `place` with a slash is its path, all digits a process, anything
     else a name below /run/netns.
 
@@ -56,85 +56,87 @@ def path_of(place: str) -> str:
     if "/" in place and "\0" not in place:
         return place
     if place in ("", ".", "..") or "\0" in place:
-        raise Failed(
-            f"`{place}' is no network namespace: it is NAME (a file of {NAMED}), PID, or PATH (with a slash)",
+        raise OperationError(
+            f"`{place}' is no network namespace: it is NAME (a file of {NETNS_DIR}), PID, or PATH (with a slash)",
             2,
         )
-    return f"/proc/{place}/ns/net" if place.isascii() and place.isdigit() else f"{NAMED}/{place}"
+    return (
+        f"/proc/{place}/ns/net" if place.isascii() and place.isdigit() else f"{NETNS_DIR}/{place}"
+    )
 
 
-def entering(place: str) -> str:
+def format_nsenter(place: str) -> str:
     """What stands before a command that a person is to run there."""
     from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
 
-    return f"nsenter --net={quote(path_of(place))} "
+    return f"nsenter --net={quote(get_netns_path(place))} "
 
 
-class Inside:
+class EnteredNetns:
     """The network of a namespace for the time of a `with`. Failed (status 2) when it cannot be
     entered.
     """
 
-    def __init__(self, place: str, world: Owner) -> None:
-        self._path = path_of(place)
-        self._world = world
-        self._names = world.names
-        self._home: _File | None = None
+    def __init__(self, place: str, env: Owner) -> None:
+        self._path = get_netns_path(place)
+        self._world = env
+        self._names = env.names
+        self._home: _NetnsFile | None = None
 
     def __enter__(self) -> None:
-        there = _File(self._path)
-        self._home = _File(OURS)
-        _enter(there)
-        self._world.names = NamesAtHome(self._names, self._home, there)
+        there = _NetnsFile(self._path)
+        self._home = _NetnsFile(SELF_NETNS)
+        _enter_file(there)
+        self._world.names = HomeResolver(self._names, self._home, there)
 
     def __exit__(self, *_: object) -> None:
         assert self._home is not None
         self._world.names = self._names
         try:  # noqa: SIM105  # contextlib costs more than all of this
-            _enter(self._home)
-        except Failed:
+            _enter_file(self._home)
+        except OperationError:
             # a container may have no right to its own network: what was to be done there is done
             pass
 
 
-class NamesAtHome(Resolver):
+class HomeResolver(Resolver):
     """What resolves names, asked from the network that the command was started in."""
 
-    def __init__(self, resolver: Resolver, home: _File, there: _File) -> None:
+    def __init__(self, resolver: Resolver, home: _NetnsFile, there: _NetnsFile) -> None:
         self.seconds = resolver.seconds
         self._resolver = resolver
         self._home = home
         self._there = there
 
-    def host(self, name: str) -> bytes | None:
+    def find_host(self, name: str) -> bytes | None:
         """As the resolver's own."""
-        return self._asked(lambda: self._resolver.host(name))
+        return self._ask_from_home(lambda: self._resolver.find_host(name))
 
-    def port(self, name: str, protocol: int) -> int | None:
+    def find_port(self, name: str, protocol: int) -> int | None:
         """As the resolver's own: a file, for which nobody needs to go anywhere."""
-        return self._resolver.port(name, protocol)
+        return self._resolver.find_port(name, protocol)
 
-    def port_name(self, port: int, protocol: int) -> str | None:
+    def find_port_name(self, port: int, protocol: int) -> str | None:
         """As the resolver's own."""
-        return self._resolver.port_name(port, protocol)
+        return self._resolver.find_port_name(port, protocol)
 
-    def host_name(self, family: int, addr: bytes) -> str | None:
+    def find_host_name(self, family: int, addr: bytes) -> str | None:
         """As the resolver's own."""
-        return self._asked(lambda: self._resolver.host_name(family, addr))
+        return self._ask_from_home(lambda: self._resolver.find_host_name(family, addr))
 
-    def _asked(self, look_up: Callable[[], Answer | None]) -> Answer | None:
+    def _ask_from_home(self, look_up: Callable[[], Answer | None]) -> Answer | None:
         """In whichever thread this is: it alone goes home. None where it may not."""
         try:
-            _enter(self._home)
-        except Failed:
+            _enter_file(self._home)
+        except OperationError:
             return None
         try:
             return look_up()
         finally:
-            _enter(self._there)
+            _enter_file(self._there)
 
 
-class _File:
+class _NetnsFile:
     """A namespace's file, open until nobody needs it: a look-up that hangs outlives the visit."""
 
     def __init__(self, path: str) -> None:
@@ -146,40 +148,42 @@ class _File:
             found = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
                 if os.fstat(found).st_mode & 0o170000 != REGULAR:
-                    raise Failed(f"{path} is no network namespace", 2)
+                    raise OperationError(f"{path} is no network namespace", 2)
                 self.fd = os.open(
                     f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
                 )
             finally:
                 os.close(found)
         except OSError as exc:
-            raise Failed(f"cannot open the network namespace {path}: {exc.strerror}", 2) from None
+            raise OperationError(
+                f"cannot open the network namespace {path}: {exc.strerror}", 2
+            ) from None
 
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
 
 
-def _enter(file: _File) -> None:
+def _enter_file(file: _NetnsFile) -> None:
     """Move this thread."""
     try:
-        _setns(file.fd)
+        _call_setns(file.fd)
     except OSError as no:
         # a file of another kind; one of /run/netns whose namespace went without `ip netns delete'
         if no.errno == errno.EINVAL:
-            raise Failed(f"{file.path} is no network namespace", 2) from None
+            raise OperationError(f"{file.path} is no network namespace", 2) from None
         why = f"{os.strerror(no.errno or 0)}{' (it takes root)' if no.errno == errno.EPERM else ''}"
-        raise Failed(f"cannot enter the network namespace {file.path}: {why}", 2) from None
+        raise OperationError(f"cannot enter the network namespace {file.path}: {why}", 2) from None
 
 
 if sys.version_info >= (3, 12):
 
-    def _setns(fd: int) -> None:
+    def _call_setns(fd: int) -> None:
         os.setns(fd, CLONE_NEWNET)
 
 else:
 
-    def _setns(fd: int) -> None:
+    def _call_setns(fd: int) -> None:
         import ctypes  # noqa: PLC0415  # 2 ms, where pyroute2.netns costs 150 and starts programs to find the C library
 
         libc = ctypes.CDLL(None, use_errno=True)

@@ -33,7 +33,7 @@ class Resolver:
     seconds: float = 2.0
     workers = 32
 
-    def host(self, name: str) -> bytes | None:
+    def find_host(self, name: str) -> bytes | None:
         """The first IPv4 address of a host name (gethostbyname), 4 bytes."""
         # Python takes "" for 0.0.0.0 and "<broadcast>" for 255.255.255.255; as bytes, it leaves
         # IDNA alone.
@@ -44,21 +44,21 @@ class Resolver:
         except (OSError, ValueError, IndexError):
             return None
 
-    def port(self, name: str, protocol: int) -> int | None:
+    def find_port(self, name: str, protocol: int) -> int | None:
         """The port of a service name (getservbyname) in that protocol."""
         try:
             return _socket.getservbyname(name, PROTOCOL_NAMES[protocol])
         except (KeyError, OSError, ValueError):
             return None
 
-    def port_name(self, port: int, protocol: int) -> str | None:
+    def find_port_name(self, port: int, protocol: int) -> str | None:
         """The name of a port (getservbyport) in that protocol."""
         try:
             return _socket.getservbyport(port, PROTOCOL_NAMES[protocol])
         except (KeyError, OSError):
             return None
 
-    def host_name(self, family: int, addr: bytes) -> str | None:
+    def find_host_name(self, family: int, addr: bytes) -> str | None:
         """The name of an address (gethostbyaddr), None when it has none fit to be shown."""
         try:
             name: str = _socket.gethostbyaddr(_socket.inet_ntop(family, addr))[0]
@@ -66,7 +66,7 @@ class Resolver:
             return None
         return name if name and name.isprintable() else None
 
-    def host_names(
+    def find_host_names(
         self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None
     ) -> dict[tuple[int, bytes], str]:
         """The names of many addresses, those that answer within the seconds (ours by default); each
@@ -74,10 +74,10 @@ class Resolver:
         """
         within = self.seconds if seconds is None else seconds
         return map_concurrently(
-            lambda address: self.host_name(*address), addresses, self.workers, within
+            lambda address: self.find_host_name(*address), addresses, self.workers, within
         )
 
-    def readable(
+    def filter_reversible(
         self, names: dict[tuple[int, bytes], str], seconds: float
     ) -> dict[tuple[int, bytes], str]:
         """Of names, those from which -R would get the same address again: IPv4, no odd characters,
@@ -91,7 +91,10 @@ class Resolver:
             if address[0] == AF_INET and not name.isdigit() and not any(c in name for c in " :[#")
         ]
         same = map_concurrently(
-            lambda pair: self.host(pair[1]) == pair[0][1] or None, candidates, self.workers, seconds
+            lambda pair: self.find_host(pair[1]) == pair[0][1] or None,
+            candidates,
+            self.workers,
+            seconds,
         )
         return dict(same.keys())
 
@@ -101,11 +104,11 @@ class NullResolver(Resolver):
     wait.
     """
 
-    def host(self, name: str) -> bytes | None:  # noqa: ARG002
+    def find_host(self, name: str) -> bytes | None:  # noqa: ARG002
         """None."""
         return None
 
-    def port(self, name: str, protocol: int) -> int | None:  # noqa: ARG002
+    def find_port(self, name: str, protocol: int) -> int | None:  # noqa: ARG002
         """None."""
         return None
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeVar
 
-    from pyipvsadm.model import Destination, Row, Service
+    from pyipvsadm.model import Row, Server, Service
 
     Item = TypeVar("Item")
 
@@ -23,7 +23,7 @@ HALF = 1 << 31
 CIRCLE = 1 << 32
 
 
-def start(values: Iterable[int]) -> int:
+def find_circle_start(values: Iterable[int]) -> int:
     """The value that comes first: the one after the widest gap when that is at least half the
     circle, else the least.
     """
@@ -36,21 +36,23 @@ def start(values: Iterable[int]) -> int:
     return first if first == ring[0] or CIRCLE - ring[-1] + ring[0] < HALF else ring[0]
 
 
-def words(addr: bytes) -> tuple[int, ...]:
+def split_address_words(addr: bytes) -> tuple[int, ...]:
     """An address as 32-bit words: four of IPv6, one of IPv4."""
     return tuple([int.from_bytes(addr[at : at + 4], "big") for at in range(0, len(addr), 4)])
 
 
-def arranged(
+def sort_circular(
     items: list[Item], keys: Callable[[Item], tuple[int, ...]], rest: Callable[[Item], int]
 ) -> list[Item]:
     """Order items by the words of keys, each word on its own circle among those equal so far, then
     by rest; stable.
     """
-    return [item for _, item in _arranged([(keys(item), item) for item in items], 0, rest)]
+    return [
+        item for _, item in _sort_circular_rows([(keys(item), item) for item in items], 0, rest)
+    ]
 
 
-def _arranged(
+def _sort_circular_rows(
     rows: list[tuple[tuple[int, ...], Item]], depth: int, rest: Callable[[Item], int]
 ) -> list[tuple[tuple[int, ...], Item]]:
     here = [row for row in rows if len(row[0]) > depth]
@@ -60,47 +62,54 @@ def _arranged(
     groups: dict[int, list[tuple[tuple[int, ...], Item]]] = {}
     for row in rows:
         groups.setdefault(row[0][depth] if len(row[0]) > depth else 0, []).append(row)
-    first = start(groups)
+    first = find_circle_start(groups)
     found = []
     for word in sorted(groups, key=lambda word: (word - first) % CIRCLE):
-        found += _arranged(groups[word], depth + 1, rest)
+        found += _sort_circular_rows(groups[word], depth + 1, rest)
     return found
 
 
-def _plain(addrs: list[bytes]) -> bool:
+def _is_plain(addrs: list[bytes]) -> bool:
     """Whether all are IPv4 and on one half of the circle, so that they sort as their bytes do."""
     if not addrs or max(map(len, addrs)) > 4:
         return not addrs
     return int.from_bytes(max(addrs), "big") - int.from_bytes(min(addrs), "big") < HALF
 
 
-def services(found: list[Service]) -> list[Service]:
+def sort_services(found: list[Service]) -> list[Service]:
     """By mark (no mark first), family, protocol, address, port."""
-    if _plain([s.addr for s in found if not s.fwmark]) and all(s.fwmark < HALF for s in found):
+    if _is_plain([s.addr for s in found if not s.fwmark]) and all(s.fwmark < HALF for s in found):
         return sorted(found, key=lambda s: (s.fwmark, s.af, s.protocol, s.addr, s.port))
-    return arranged(
+    return sort_circular(
         found,
-        lambda s: (s.fwmark, s.af, s.protocol, *(words(s.addr) if not s.fwmark else ())),
+        lambda s: (
+            s.fwmark,
+            s.af,
+            s.protocol,
+            *(split_address_words(s.addr) if not s.fwmark else ()),
+        ),
         lambda s: s.port,
     )
 
 
-def servers(rows: list[Row]) -> list[Row]:
+def sort_rows(rows: list[Row]) -> list[Row]:
     """By address and port; of a service whose servers are of both families, IPv4 addresses stand
     among the first words.
     """
     if len(rows) < 2:
         return rows
-    if _plain([row[0] for row in rows]):
+    if _is_plain([row[0] for row in rows]):
         return sorted(rows)
-    return arranged(rows, lambda row: words(row[0]), lambda row: int.from_bytes(row[1], "big"))
+    return sort_circular(
+        rows, lambda row: split_address_words(row[0]), lambda row: int.from_bytes(row[1], "big")
+    )
 
 
-def destinations(found: list[Destination]) -> list[Destination]:
+def sort_servers(found: list[Server]) -> list[Server]:
     """The same for records; equals stay as they came."""
     return [
         row[3]
-        for row in servers(
+        for row in sort_rows(
             [(d.addr, d.port.to_bytes(2, "big"), at, d) for at, d in enumerate(found)]
         )
     ]

@@ -14,7 +14,7 @@ import select
 import signal
 import termios
 
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 HOME = "\x1b[H"
 CLEAR_LINE = "\x1b[K"
 
-PATIENCE = 1.0  # seconds
+LEAVE_TIMEOUT = 1.0  # seconds
 
 _SEQUENCES = {
     b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down",
@@ -38,13 +38,15 @@ _SEQUENCES = {
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-class _Ended(BaseException):  # not an error: a signal that ends us, after the terminal is as it was
+class _Terminated(
+    BaseException
+):  # not an error: a signal that ends us, after the terminal is as it was
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
 
-def keys(data: bytes) -> tuple[list[str], bytes]:
+def parse_keys(data: bytes) -> tuple[list[str], bytes]:
     """The keys in what a terminal sent, by name or as the letter, and the start of a sequence that
     is not yet whole.
 
@@ -96,16 +98,16 @@ class Screen:
         """
         number = 0
         try:
-            self._catch()
+            self._install_handlers()
             self._find_input()
-            self._enter()
+            self._enter_screen()
             body(self)
-        except _Ended as by:
+        except _Terminated as by:
             number = by.number
         finally:
             self._ending = True  # no further signal ends this
-            self._leave()
-            self._release()
+            self._leave_screen()
+            self._release_terminal()
         if number:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -116,7 +118,7 @@ class Screen:
         # letter.
         self._write(HOME + CLEAR_LINE + text.removesuffix("\n").replace("\n", "\r\n" + CLEAR_LINE))
 
-    def keys(self, seconds: float) -> list[str]:
+    def read_keys(self, seconds: float) -> list[str]:
         """The keys pressed; none after so many seconds, or when the window has changed. `q` when
         the terminal is gone.
         """
@@ -126,12 +128,12 @@ class Screen:
             os.read(self._wake[0], 1024)
         if self._stop:
             self._stop = False
-            self._leave()
+            self._leave_screen()
             os.kill(os.getpid(), signal.SIGSTOP)
             self._again = True
         if self._again:  # the shell had the terminal meanwhile
             self._again = False
-            self._enter()
+            self._enter_screen()
         if self._input not in ready:
             return []
         try:
@@ -140,17 +142,17 @@ class Screen:
             data = b""
         if not data:
             return ["q"]
-        found, self._waiting = keys(self._waiting + data)
+        found, self._waiting = parse_keys(self._waiting + data)
         return found
 
-    def _catch(self) -> None:
+    def _install_handlers(self) -> None:
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
 
         def end(number: int, _: Any) -> None:
             if not self._ending:
                 self._ending = True
-                raise _Ended(number)
+                raise _Terminated(number)
 
         def stop(*_: Any) -> None:
             self._stop = True
@@ -167,7 +169,7 @@ class Screen:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._handlers[number] = signal.signal(number, handler)
 
-    def _release(self) -> None:
+    def _release_terminal(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(-1)
@@ -186,7 +188,7 @@ class Screen:
         except OSError:
             pass  # no keys: a signal ends it
 
-    def _enter(self) -> None:
+    def _enter_screen(self) -> None:
         if self._input >= 0:
             changed = termios.tcgetattr(self._input)
             if self._modes is None:
@@ -199,12 +201,12 @@ class Screen:
         self._entered = True
         self._write(ENTER)
 
-    def _leave(self) -> None:
+    def _leave_screen(self) -> None:
         try:
             # A line that takes nothing (a dead connection) must not keep us.
-            if self._entered and select.select([], [1], [], PATIENCE)[1]:
+            if self._entered and select.select([], [1], [], LEAVE_TIMEOUT)[1]:
                 self._write(LEAVE)
-        except (OSError, Failed):  # the terminal is gone: nobody sees the difference
+        except (OSError, OperationError):  # the terminal is gone: nobody sees the difference
             pass
         try:
             if self._modes is not None:

@@ -39,6 +39,6 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["inside"]:
         inside()
     else:
-        from tests.lab.made import made  # not in the guest
+        from tests.lab.make_file import made  # not in the guest
 
         recording.FILE.write_text(made("tools.record_cases", MADE))

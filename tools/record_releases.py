@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyipvsadm import cli
-from pyipvsadm.backends.table_file import FileTable
+from pyipvsadm.backends.table_file import TableFileBackend
 from pyipvsadm.doctor.codes import CODES, Finding
-from pyipvsadm.doctor.report import as_json
+from pyipvsadm.doctor.report import render_json
 from pyipvsadm.rules import writer
-from tests.unit.worlds import FakeWorld, apply_all
+from tests.unit.fake_environment import FakeEnvironment, apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,33 +71,33 @@ COMMANDS = (
 )  # fmt: skip
 
 
-class Table(FileTable):
+class Table(TableFileBackend):
     """One that is never stored, on a machine that has lo, with connections."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self.interfaces = {"lo"}.__contains__
 
-    def connections(self) -> Iterator[bytes]:
+    def iter_connections(self) -> Iterator[bytes]:
         return iter(CONNECTIONS)
 
-    def alone(self) -> Any:
-        return super(FileTable, self).alone()
+    def lock_table(self) -> Any:
+        return super(TableFileBackend, self).lock_table()
 
     def apply(self, changes: Any) -> list[tuple[int, int]]:
-        return super(FileTable, self).apply(changes)
+        return super(TableFileBackend, self).apply(changes)
 
 
 def answer(path: Path, words: str) -> tuple[int, str]:
     """Status and output of a command on the table in that file."""
-    world = FakeWorld(stdin=CHANGED.encode(), table=Table(path))
-    return cli.main(words.split(), world), world.stdout
+    env = FakeEnvironment(stdin=CHANGED.encode(), table=Table(path))
+    return cli.main(words.split(), env), env.stdout
 
 
 def written(path: Path) -> dict[str, str]:
     """What is written of the table in that file, by the name of the file that keeps it."""
     found = {name: answer(path, words)[1] for name, words in WRITTEN.items()}
-    found["doctor.json"] = as_json(
+    found["doctor.json"] = render_json(
         [Finding(CODES[0].code, "eth0", "what", ("command",))], ["not judged"]
     )
     return found
@@ -111,9 +111,9 @@ def statuses(path: Path, commands: Iterable[str]) -> str:
 def record(name: str) -> None:
     folder = HERE / name
     folder.mkdir()
-    table = FileTable(str(folder / "table"))
+    table = TableFileBackend(str(folder / "table"))
     apply_all(table, TABLE)
-    (folder / "table").write_text(writer.whole(table))
+    (folder / "table").write_text(writer.dump_table(table))
     for file, text in written(folder / "table").items():
         (folder / file).write_text(text)
     (folder / "statuses").write_text(statuses(folder / "table", COMMANDS))

@@ -18,7 +18,7 @@ MADE = "replies.json"
 
 def inside() -> None:
     """In the guest."""
-    from pyipvsadm.backends.kernel import Kernel  # noqa: PLC0415
+    from pyipvsadm.backends.kernel import KernelBackend  # noqa: PLC0415
     from pyipvsadm.resolver import Resolver  # noqa: PLC0415  # system calls for the guest only
     from tests.cases import ours, reference  # noqa: PLC0415
     from tests.kernel import netns  # noqa: PLC0415
@@ -32,10 +32,10 @@ def inside() -> None:
         assert Path("/proc/net/ip_vs").read_bytes() == found.file, "the table has changed meanwhile"
         return found
 
-    class Dumping(Kernel):
+    class Dumping(KernelBackend):
         """Reads all by messages."""
 
-        def overview(self) -> None:
+        def read_proc_table(self) -> None:
             """Then the listing takes the dumps."""
 
     tables = {}
@@ -43,7 +43,7 @@ def inside() -> None:
         netns.fresh()
         tables["empty"] = asked("empty")
         table.set_up()
-        with closing(Kernel()) as kernel:
+        with closing(KernelBackend()) as kernel:
             assert netns.run_ours(["-R"], table.RULES.encode()) == netns.Result(0, b"", b"")
             for _ in table.traffic(kernel):
                 tables["full"] = asked("full")
@@ -58,7 +58,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["inside"]:
         inside()
     else:
-        from tests.lab.made import made  # not in the guest
+        from tests.lab.make_file import made  # not in the guest
 
         text = made("tools.record_replies", MADE)
         (recording.FOLDER / f"{json.loads(text)['kernel']}.json").write_text(text)

@@ -18,7 +18,7 @@ import os
 import time
 from struct import pack
 
-from pyipvsadm.errors import Failed, Refused, sentence
+from pyipvsadm.errors import OperationError, RefusedError, format_error
 from pyipvsadm.model import (
     AF_INET,
     COLUMNS,
@@ -33,13 +33,13 @@ from pyipvsadm.model import (
     TABLE_FILE,
     Change,
     Daemon,
-    Destination,
     Info,
-    Overview,
+    ProcTable,
+    Server,
     Service,
     Timeouts,
-    destination,
-    row,
+    build_server,
+    to_row,
 )
 from pyipvsadm.netlink import codec, dumps, messages
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.files import Lock
     from pyipvsadm.model import Row
-    from pyipvsadm.netlink.dump_layout import Reader
+    from pyipvsadm.netlink.dump_layout import DumpDecoder
 
     Value = TypeVar("Value")
 
@@ -61,20 +61,20 @@ NETLINK_CAP_ACK = 10  # errors come without a copy of the request
 IP_VS_SO_GET_INFO = 64 + 1024 + 64 + 1  # the interface before netlink, asked only for its errno
 
 MODPROBE = "/sbin/modprobe"
-TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
-TRIES = 10  # dumps that were interrupted before we give up
-KEPT_CHANGING = f"The table kept changing while it was read ({TRIES} times); try again"
-DATAGRAM = 8  # services that surely come in one datagram (11 fill the first)
+REPLY_TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
+MAX_DUMP_TRIES = 10  # dumps that were interrupted before we give up
+KEPT_CHANGING = f"The table kept changing while it was read ({MAX_DUMP_TRIES} times); try again"
+SERVICES_PER_DATAGRAM = 8  # services that surely come in one datagram (11 fill the first)
 STATUS_FILE = "/proc/net/ip_vs_status"  # came with the tables that grow
-RECEIVE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
+RECEIVE_SIZE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
 MSG_TRUNC = 32  # receive tells a datagram's own size, whatever the buffer's
 # Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were
 # measured on 6.1, 896 on 7.2; a kernel built for the most fragments a packet (CONFIG_MAX_SKB_FRAGS
 # 45) adds 28 of 16.
-ERROR_SPACE = 1408
+RCVBUF_PER_ERROR = 1408
 
 
-class Kernel:
+class KernelBackend:
     """The kernel's table of the network namespace this process is in.
 
     Opening it loads the module where it is missing, once. Raises Failed with status 2 when there is
@@ -91,7 +91,7 @@ class Kernel:
         self._trace = trace
         self._tell = tell  # of its lock (files.Lock)
         self._seq = 0
-        self._buffer = memoryview(bytearray(RECEIVE))
+        self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         try:
             self._socket = _socket.socket(
                 AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_GENERIC
@@ -99,16 +99,18 @@ class Kernel:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
             # As an option of the socket, so that a receive stays one system call.
             self._socket.setsockopt(
-                _socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", TIMEOUT, 0)
+                _socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", REPLY_TIMEOUT, 0)
             )
             # Connected, only the kernel (port id 0) can send to us: af_netlink.c,
             # netlink_getsockbyportid. This binds as well.
             self._socket.connect((0, 0))
         except OSError:  # a sandbox without netlink
-            raise not_there(old_interface_errno()) from None
-        self._batch = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // ERROR_SPACE
+            raise make_unavailable_error(probe_old_interface()) from None
+        self._batch = (
+            self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // RCVBUF_PER_ERROR
+        )
         self._family = messages.GENL_ID_CTRL
-        self._find(load=True)
+        self._find_family(load=True)
 
     def close(self) -> None:
         """Give the socket back."""
@@ -119,61 +121,63 @@ class Kernel:
         (status 2) while there is none.
         """
         try:
-            self._info = self._one(GET_INFO, codec.read_info)
-        except (Refused, Failed):
+            self._info = self._request(GET_INFO, codec.read_info)
+        except (RefusedError, OperationError):
             # Who asks for a family by its name has the kernel load the module for it (genetlink.c:
             # ctrl_getfamily).
             if not os.path.exists(TABLE_FILE):
-                raise not_there(errno.ENOPROTOOPT) from None
-            self._find(load=False)
+                raise make_unavailable_error(errno.ENOPROTOOPT) from None
+            self._find_family(load=False)
 
-    def alone(self) -> Lock:
+    def lock_table(self) -> Lock:
         """The lock of this network namespace."""
         from pyipvsadm import files  # noqa: PLC0415  # most requests need none
 
         return files.lock_namespace(self._tell, "another ipvsadm is changing the kernel's table")
 
-    def info(self) -> Info:
+    def read_info(self) -> Info:
         """The version and the size of the connection table, as they were when this was opened (from
         7.1 on, a table grows).
         """
         return self._info
 
-    def services(self, counters: bool = True) -> list[Service]:
+    def read_services(self, counters: bool = True) -> list[Service]:
         """All services, in the order of the kernel's hash tables."""
-        reader = dumps.service_reader(self._family, counters)
-        for again in range(TRIES):
-            found = self._dump(GET_SERVICE, b"", codec.read_service, reader)
+        reader = dumps.make_service_reader(self._family, counters)
+        for again in range(MAX_DUMP_TRIES):
+            found = self._request_dump(GET_SERVICE, b"", codec.read_service, reader)
             # From 7.1 on, a table that is given another size while it is dumped is in another order
             # from one datagram to the next: a service that comes twice stands for one that is
             # missing. The kernel does not mark such a dump.
             if not can_grow(found) or len({each.key() for each in found}) == len(found):
                 return found
             time.sleep(0.01 * again)
-        raise Failed(KEPT_CHANGING)
+        raise OperationError(KEPT_CHANGING)
 
-    def service(self, wanted: Service) -> Service:
+    def find_service(self, wanted: Service) -> Service:
         """One service. Refused: ESRCH when it is not there."""
-        return self._one(GET_SERVICE, codec.read_service, codec.service_id(wanted))
+        return self._request(GET_SERVICE, codec.read_service, codec.encode_service_key(wanted))
 
-    def destinations(self, service: Service) -> list[Destination]:
+    def read_servers(self, service: Service) -> list[Server]:
         """A service's real servers, newest first."""
-        (rows,) = self.rows([service], COLUMNS)
-        return list(map(destination, rows))
+        (rows,) = self.iter_rows([service], COLUMNS)
+        return list(map(build_server, rows))
 
-    def rows(self, services: Iterable[Service], columns: tuple[str, ...]) -> Iterator[list[Row]]:
+    def iter_rows(
+        self, services: Iterable[Service], columns: tuple[str, ...]
+    ) -> Iterator[list[Row]]:
         """Some values of each service's real servers, newest first."""
         family = AF_INET
 
         def read(reply: messages.Message) -> Row:
-            return row(codec.read_destination(reply, family), columns)
+            return to_row(codec.read_destination(reply, family), columns)
 
-        reader = dumps.row_reader(self._family, columns)
+        reader = dumps.make_row_reader(self._family, columns)
         for service in services:
             family = service.af
-            yield self._dump(GET_DEST, codec.service_id(service), read, reader)
+            yield self._request_dump(GET_DEST, codec.encode_service_key(service), read, reader)
 
-    def overview(self) -> Overview | None:
+    def read_proc_table(self) -> ProcTable | None:
         """/proc/net/ip_vs and what it lacks; None where it cannot be read: the dumps have it
         all.
         """
@@ -182,18 +186,18 @@ class Kernel:
                 text = file.read()
         except OSError:
             return None
-        found: list[Any] = self._dump(
-            GET_SERVICE, b"", codec.read_service, dumps.overview_reader(self._family)
+        found: list[Any] = self._request_dump(
+            GET_SERVICE, b"", codec.read_service, dumps.make_proc_reader(self._family)
         )
         others = [each for each in found if each.__class__ is Service]
         plain = [each for each in found if each.__class__ is not Service] if others else found
         return (
             None
             if can_grow(plain) and len(set(plain)) < len(plain)
-            else Overview(text, plain, others)
+            else ProcTable(text, plain, others)
         )
 
-    def setting(self, name: str) -> str:
+    def read_sysctl(self, name: str) -> str:
         """What /proc/sys/net/ipv4/vs/NAME holds, "" where it cannot be read."""
         try:
             with open(SETTINGS + name, "rb", buffering=0) as file:
@@ -201,15 +205,15 @@ class Kernel:
         except OSError:
             return ""
 
-    def timeouts(self) -> Timeouts:
+    def read_timeouts(self) -> Timeouts:
         """The time-outs, seconds."""
-        return self._one(GET_CONFIG, codec.read_timeouts)
+        return self._request(GET_CONFIG, codec.read_timeouts)
 
-    def daemons(self) -> list[Daemon]:
+    def read_daemons(self) -> list[Daemon]:
         """The sync daemons that run, master first."""
-        return self._dump(GET_DAEMON, b"", codec.read_daemon)
+        return self._request_dump(GET_DAEMON, b"", codec.read_daemon)
 
-    def connections(self) -> Iterator[bytes]:
+    def iter_connections(self) -> Iterator[bytes]:
         """The lines of /proc/net/ip_vs_conn, its heading first. Failed (status 1) when it cannot be
         read.
         """
@@ -217,10 +221,10 @@ class Kernel:
             # Each read has the kernel walk from the table's start to where the last one ended
             # (ip_vs_conn.c: ip_vs_conn_array). It gives a page at a time; by default Python would
             # ask for a quarter of that.
-            with open(CONNECTIONS_FILE, "rb", buffering=RECEIVE) as file:
+            with open(CONNECTIONS_FILE, "rb", buffering=RECEIVE_SIZE) as file:
                 yield from file
         except OSError:
-            raise Failed(f"cannot open file {CONNECTIONS_FILE}") from None
+            raise OperationError(f"cannot open file {CONNECTIONS_FILE}") from None
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
         """Carry the changes out in order; (index, errno) of each that was refused.
@@ -228,7 +232,7 @@ class Kernel:
         All are encoded before the first is sent: when `changes` raises, nothing was done.
         """
         batches: list[tuple[int, int, bytes]] = []  # first and last sequence number, messages
-        encode = codec.Encoder().payload
+        encode = codec.Encoder().encode
         message = messages.pack_message
         family = self._family
         waiting: list[bytes] = []
@@ -239,23 +243,25 @@ class Kernel:
             waiting.append(message(family, op, messages.NLM_F_REQUEST, seq, encode(change)))
             seq += 1
             if len(waiting) == self._batch:
-                batches.append(self._closed(waiting, op, seq))
+                batches.append(self._finish_batch(waiting, op, seq))
                 seq = batches[-1][1] + 1
                 waiting.clear()
         if waiting:
-            batches.append(self._closed(waiting, op, seq))
+            batches.append(self._finish_batch(waiting, op, seq))
         refused = []
         place = 0
         for first, last, data in batches:
             self._seq = last
-            self._send(data)
-            refused += [(place + at, number) for at, number in self._outcomes(first, last)]
+            self._send_bytes(data)
+            refused += [(place + at, number) for at, number in self._collect_refusals(first, last)]
             place += self._batch
         if any(number == errno.ENOENT for _, number in refused):
-            self._one(GET_INFO, codec.read_info)  # no scheduler or server of that name, or no IPVS?
+            self._request(
+                GET_INFO, codec.read_info
+            )  # no scheduler or server of that name, or no IPVS?
         return refused
 
-    def _closed(self, requests: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
+    def _finish_batch(self, requests: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
         """A batch as it is sent: its last message asks for an acknowledgement. seq: the next
         number.
         """
@@ -268,82 +274,82 @@ class Kernel:
                 messages.pack_message(self._family, GET_INFO, messages.NLM_F_REQUEST, seq, b"")
             )
             seq += 1
-        requests[-1] = messages.with_ack(requests[-1])
+        requests[-1] = messages.add_ack(requests[-1])
         return first, seq - 1, b"".join(requests)
 
-    def _outcomes(self, first: int, last: int) -> list[tuple[int, int]]:
+    def _collect_refusals(self, first: int, last: int) -> list[tuple[int, int]]:
         """(place in the batch, errno) of what was refused."""
         refused = []
         while True:
-            for reply in self._messages(self._receive()):
+            for reply in self._iter_messages(self._receive_datagram()):
                 if reply.type != messages.NLMSG_ERROR or not first <= reply.seq <= last:
                     continue  # the answer of GET_INFO, or to something we no longer wait for
-                number = self._decoded(messages.Message.errno, reply)
+                number = self._decode(messages.Message.read_errno, reply)
                 if number:
                     refused.append((reply.seq - first, number))
                 if reply.seq == last:
                     return refused
 
-    def _find(self, load: bool) -> None:
-        self._family = self._find_family(load)
+    def _find_family(self, load: bool) -> None:
+        self._family = self._request_family(load)
         try:
-            self._info = self._one(GET_INFO, codec.read_info)
-        except Refused as no:
-            raise not_there(no.errno) from None
+            self._info = self._request(GET_INFO, codec.read_info)
+        except RefusedError as no:
+            raise make_unavailable_error(no.errno) from None
 
-    def _find_family(self, load: bool) -> int:
+    def _request_family(self, load: bool) -> int:
         while True:
             self._seq += 1
-            self._send(messages.get_family(self._seq))
+            self._send_bytes(messages.get_family(self._seq))
             try:
-                return self._decoded(messages.read_family, self._reply(0))
-            except Refused as no:
+                return self._decode(messages.read_family, self._read_reply(0))
+            except RefusedError as no:
                 if no.errno != errno.ENOENT:
-                    raise not_there(no.errno) from None
+                    raise make_unavailable_error(no.errno) from None
             if not load or not load_module():
-                raise not_there(old_interface_errno())
+                raise make_unavailable_error(probe_old_interface())
             load = False
 
-    def _one(
+    def _request(
         self, command: int, read: Callable[[messages.Message], Value], payload: bytes = b""
     ) -> Value:
         """A request with one answer."""
         self._seq += 1
-        self._send(
+        self._send_bytes(
             messages.pack_message(self._family, command, messages.NLM_F_REQUEST, self._seq, payload)
         )
-        return self._decoded(read, self._reply(command))
+        return self._decode(read, self._read_reply(command))
 
-    def _reply(self, command: int) -> messages.Message:
+    def _read_reply(self, command: int) -> messages.Message:
         while True:
-            for reply in self._messages(self._receive()):
+            for reply in self._iter_messages(self._receive_datagram()):
                 if reply.seq != self._seq:
                     continue
                 if reply.type == messages.NLMSG_ERROR:
-                    self._refuse(command, self._decoded(messages.Message.errno, reply))
+                    self._raise_refusal(command, self._decode(messages.Message.read_errno, reply))
                 return reply
 
-    def _refuse(self, command: int, number: int) -> NoReturn:
+    def _raise_refusal(self, command: int, number: int) -> NoReturn:
         """No answer to a question. ENOENT: there is no such family any more, for nothing that is
         asked of IPVS answers it.
         """
         if number == errno.ENOENT and command:
-            raise not_there(errno.ENOPROTOOPT)
-        raise Refused(command, number)
+            raise make_unavailable_error(errno.ENOPROTOOPT)
+        raise RefusedError(command, number)
 
-    def _dump(
+    def _request_dump(
         self,
         command: int,
         payload: bytes,
         read: Callable[[messages.Message], Value],
-        reader: Reader | None = None,
+        reader: DumpDecoder | None = None,
     ) -> list[Value]:
         """A request with many answers; taken again when the kernel says that the table moved
         meanwhile.
         """
-        for _ in range(TRIES):
+        for _ in range(MAX_DUMP_TRIES):
             self._seq = seq = self._seq + 1
-            self._send(
+            self._send_bytes(
                 messages.pack_message(
                     self._family,
                     command,
@@ -352,99 +358,105 @@ class Kernel:
                     payload,
                 )
             )
-            found = self._answers(command, seq, read, reader)
+            found = self._read_dump(command, seq, read, reader)
             if found is not None:
                 return found
-        raise Failed(KEPT_CHANGING)
+        raise OperationError(KEPT_CHANGING)
 
-    def _answers(
+    def _read_dump(
         self,
         command: int,
         seq: int,
         read: Callable[[messages.Message], Value],
-        reader: Reader | None,
+        reader: DumpDecoder | None,
     ) -> list[Value] | None:
         """What a dump gives; None when the kernel marks it as interrupted."""
         found: list[Value] = []
         interrupted = False
-        receive = self._receive
+        receive = self._receive_datagram
         while True:
             datagram = receive()
             if len(datagram) == messages.DONE and messages.is_dump_end(datagram, seq):
                 return None if interrupted else found
             if reader:
-                some = reader.values(datagram, seq)
+                some = reader.decode_values(datagram, seq)
                 if some is not None:
                     found += some
                     continue
-            for reply in self._messages(datagram):
+            for reply in self._iter_messages(datagram):
                 if reply.seq != seq:
                     continue
                 interrupted = interrupted or bool(reply.flags & messages.NLM_F_DUMP_INTR)
                 if reply.type in (messages.NLMSG_ERROR, messages.NLMSG_DONE):
-                    number = self._decoded(messages.Message.errno, reply)
+                    number = self._decode(messages.Message.read_errno, reply)
                     if number:
-                        self._refuse(command, number)
+                        self._raise_refusal(command, number)
                     return None if interrupted else found
-                found.append(self._decoded(read, reply))
+                found.append(self._decode(read, reply))
 
-    def _decoded(self, read: Callable[[messages.Message], Value], reply: messages.Message) -> Value:
+    def _decode(self, read: Callable[[messages.Message], Value], reply: messages.Message) -> Value:
         try:
             return read(reply)
         except messages.WireError as bad:
-            raise not_understood(bad) from None
+            raise make_malformed_error(bad) from None
 
-    def _send(self, data: bytes) -> None:
+    def _send_bytes(self, data: bytes) -> None:
         if self._trace:
             self._trace("sent", data)
         try:
             self._socket.send(data)
         except OSError as no:
-            raise Failed(f"Cannot send to the kernel: {no.strerror}") from None
+            raise OperationError(f"Cannot send to the kernel: {no.strerror}") from None
 
-    def _receive(self) -> memoryview:
+    def _receive_datagram(self) -> memoryview:
         """One datagram from the kernel; the next one overwrites it."""
         try:
             size = self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
         except BlockingIOError:
-            raise Failed(f"The kernel did not answer within {TIMEOUT} seconds") from None
+            raise OperationError(
+                f"The kernel did not answer within {REPLY_TIMEOUT} seconds"
+            ) from None
         except OSError as no:
             hint = (
                 "; some answers are lost: list the table to see what was done"
                 if no.errno == errno.ENOBUFS
                 else ""
             )
-            raise Failed(f"Cannot read the kernel's answer: {no.strerror}{hint}") from None
-        if size > RECEIVE:
-            raise Failed(f"The kernel sent {size} bytes at once, where {RECEIVE} were expected")
+            raise OperationError(f"Cannot read the kernel's answer: {no.strerror}{hint}") from None
+        if size > RECEIVE_SIZE:
+            raise OperationError(
+                f"The kernel sent {size} bytes at once, where {RECEIVE_SIZE} were expected"
+            )
         data = self._buffer[:size]
         if self._trace:
             self._trace("received", data.tobytes())
         return data
 
-    def _messages(self, datagram: memoryview) -> list[messages.Message]:
+    def _iter_messages(self, datagram: memoryview) -> list[messages.Message]:
         try:
             return list(messages.iter_messages(datagram.tobytes()))
         except messages.WireError as bad:
-            raise not_understood(bad) from None
+            raise make_malformed_error(bad) from None
 
 
 def can_grow(found: list[Any]) -> bool:
     """Whether the table can have grown while this was dumped: from 7.1 on, where several datagrams
     were needed.
     """
-    return len(found) >= DATAGRAM and os.path.exists(STATUS_FILE)
+    return len(found) >= SERVICES_PER_DATAGRAM and os.path.exists(STATUS_FILE)
 
 
-def not_understood(bad: messages.WireError) -> Failed:
+def make_malformed_error(bad: messages.WireError) -> OperationError:
     """What to say of bytes that are no answer."""
-    return Failed(f"The kernel's answer cannot be read: {bad} (IPVSADM_DEBUG=netlink shows it)")
+    return OperationError(
+        f"The kernel's answer cannot be read: {bad} (IPVSADM_DEBUG=netlink shows it)"
+    )
 
 
-def not_there(number: int) -> Failed:
+def make_unavailable_error(number: int) -> OperationError:
     """The reference's words when it finds no IPVS (ipvsadm.c: main)."""
-    return Failed(
-        f"Can't initialize ipvs: {sentence(0, number)}\nAre you sure that IP Virtual Server is built in the kernel or as module?",
+    return OperationError(
+        f"Can't initialize ipvs: {format_error(0, number)}\nAre you sure that IP Virtual Server is built in the kernel or as module?",
         2,
     )
 
@@ -461,7 +473,7 @@ def load_module() -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def old_interface_errno() -> int:
+def probe_old_interface() -> int:
     """What the interface before netlink answers where the family is missing: the reference's words
     come from it.
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import _socket
 import errno
 
-from pyipvsadm.errors import Refused
+from pyipvsadm.errors import RefusedError
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -46,11 +46,11 @@ from pyipvsadm.model import (
     TUNNEL,
     ZERO,
     Daemon,
-    Destination,
     Info,
+    Server,
     Service,
     Timeouts,
-    row,
+    to_row,
 )
 
 TYPE_CHECKING = False
@@ -63,10 +63,10 @@ if TYPE_CHECKING:
 
     _ServiceKey = tuple[int, int, bytes, int, int]
     _ServerKey = tuple[int, bytes, int]
-    _Held = tuple[Service, dict[_ServerKey, Destination]]  # a service and its servers, oldest first
+    _Held = tuple[Service, dict[_ServerKey, Server]]  # a service and its servers, oldest first
 
 # and later ones of 6.1 LTS; earlier ones accept an upper threshold above INT_MAX
-MODELS = "Linux 6.1.183"
+MODELLED_KERNEL = "Linux 6.1.183"
 VERSION = 0x010201  # 1.2.1
 SIZE = 4096  # conn_tab_bits 12
 HZ = 250
@@ -97,7 +97,7 @@ _MTUS = {"lo": 65536}
 _PACKET_MAX = 0xFFFF
 
 
-def interface_exists(name: str) -> bool:
+def has_interface(name: str) -> bool:
     """Whether this machine (its network namespace) has an interface of that name."""
     try:
         _socket.if_nametoindex(name)
@@ -106,7 +106,7 @@ def interface_exists(name: str) -> bool:
     return True
 
 
-class _Alone:
+class _NullLock:
     """What `alone` gives where there is nobody to keep out."""
 
     def __enter__(self) -> None:
@@ -116,7 +116,7 @@ class _Alone:
         pass
 
 
-class Table:
+class MemoryBackend:
     """A table of virtual services in memory: a model.Backend.
 
     interfaces: whether there is an interface of a name, for NEW_DAEMON; None asks the machine. It
@@ -128,7 +128,7 @@ class Table:
     embedded = True
 
     def __init__(self, interfaces: Callable[[str], bool] | None = None) -> None:
-        self.interfaces = interfaces or interface_exists
+        self.interfaces = interfaces or has_interface
         self._held: dict[_ServiceKey, _Held] = {}
         self._timeouts = Timeouts(900, 120, 300)
         self._daemons: dict[int, Daemon] = {}
@@ -137,58 +137,62 @@ class Table:
     def refresh(self) -> None:
         """Nothing: nobody else has this table."""
 
-    def info(self) -> Info:
+    def read_info(self) -> Info:
         """1.2.1, and the size that the connection table has by default."""
         return Info(VERSION, SIZE)
 
-    def services(self, counters: bool = True) -> list[Service]:  # noqa: ARG002  # they are zero
+    def read_services(self, counters: bool = True) -> list[Service]:  # noqa: ARG002  # they are zero
         """All services: those with an address, oldest first, then those with a mark
         (ip_vs_genl_dump_services).
         """
-        found = [_service(service) for service, _ in self._held.values()]
+        found = [_copy_service(service) for service, _ in self._held.values()]
         found.sort(key=_is_marked)
         return found
 
-    def service(self, wanted: Service) -> Service:
+    def find_service(self, wanted: Service) -> Service:
         """The service with wanted's key. Refused: ESRCH without one, EAFNOSUPPORT for neither IPv4
         nor IPv6.
         """
-        return _service(self._find(GET_SERVICE, wanted)[0])
+        return _copy_service(self._find_service(GET_SERVICE, wanted)[0])
 
-    def destinations(self, service: Service) -> list[Destination]:
+    def read_servers(self, service: Service) -> list[Server]:
         """Its real servers, newest first; none when it is not there (ip_vs_genl_dump_dests)."""
         held = self._held.get(service.key())
         return (
-            [_destination(server, server.af) for server in reversed(held[1].values())]
+            [_copy_server(server, server.af) for server in reversed(held[1].values())]
             if held
             else []
         )
 
-    def rows(self, services: Iterable[Service], columns: tuple[str, ...]) -> Iterator[list[Row]]:
+    def iter_rows(
+        self, services: Iterable[Service], columns: tuple[str, ...]
+    ) -> Iterator[list[Row]]:
         """Some values of each one's real servers, newest first."""
         for service in services:
-            yield [row(server, columns) for server in self.destinations(service)]
+            yield [to_row(server, columns) for server in self.read_servers(service)]
 
-    def overview(self) -> None:
+    def read_proc_table(self) -> None:
         """There is no listing but ours."""
 
-    def setting(self, name: str) -> str:  # noqa: ARG002  # as every backend
+    def read_sysctl(self, name: str) -> str:  # noqa: ARG002  # as every backend
         """There are none."""
         return ""
 
-    def timeouts(self) -> Timeouts:
+    def read_timeouts(self) -> Timeouts:
         """In seconds; 900, 120, 300 in a new table (tcp_timeouts and udp_timeouts of
         ip_vs_proto_*.c).
         """
         return Timeouts(self._timeouts.tcp, self._timeouts.tcp_fin, self._timeouts.udp)
 
-    def daemons(self) -> list[Daemon]:
+    def read_daemons(self) -> list[Daemon]:
         """The running ones, master first, with the values in force (ip_vs_genl_dump_daemons)."""
         return [
-            _daemon(self._daemons[state]) for state in (MASTER, BACKUP) if state in self._daemons
+            _copy_daemon(self._daemons[state])
+            for state in (MASTER, BACKUP)
+            if state in self._daemons
         ]
 
-    def connections(self) -> Iterator[bytes]:
+    def iter_connections(self) -> Iterator[bytes]:
         """The heading alone: nothing passes through this table (ip_vs_conn.c:
         ip_vs_conn_seq_show).
         """
@@ -205,22 +209,22 @@ class Table:
             carry_out = _OPERATIONS.get(change.op)
             try:
                 if carry_out is None:
-                    _refuse(change.op, errno.EOPNOTSUPP)
+                    _raise_refusal(change.op, errno.EOPNOTSUPP)
                 carry_out(self, change)
-            except Refused as answer:
+            except RefusedError as answer:
                 refused.append((index, answer.errno))
         return refused
 
-    def alone(self) -> AbstractContextManager[None]:
+    def lock_table(self) -> AbstractContextManager[None]:
         """There is nobody else."""
-        return _Alone()
+        return _NullLock()
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def hold(
+    def load(
         self,
-        rows: Iterable[tuple[Service, list[Destination]]],
+        rows: Iterable[tuple[Service, list[Server]]],
         timeouts: Timeouts,
         daemons: Iterable[Daemon],
     ) -> None:
@@ -229,13 +233,13 @@ class Table:
         """
         self._held = {
             service.key(): (
-                _service(service),
-                {server.key(): _destination(server, server.af) for server in reversed(servers)},
+                _copy_service(service),
+                {server.key(): _copy_server(server, server.af) for server in reversed(servers)},
             )
             for service, servers in rows
         }
         self._timeouts = Timeouts(timeouts.tcp, timeouts.tcp_fin, timeouts.udp)
-        self._daemons = {daemon.state: _daemon(daemon) for daemon in daemons}
+        self._daemons = {daemon.state: _copy_daemon(daemon) for daemon in daemons}
         self._mixed = sum(
             server.af != service.af
             for service, servers in self._held.values()
@@ -278,34 +282,34 @@ class Table:
         """
         op, wanted = change.op, change.service
         if wanted is None:
-            _refuse(op, errno.EINVAL)
+            _raise_refusal(op, errno.EINVAL)
         scheduler, engine = wanted.scheduler, wanted.pe
         unknown = scheduler != "none" and not self.has_scheduler(scheduler)
-        if (unknown and _length(scheduler) > _SCHEDULER_MAX) or (
-            engine and _length(engine) > _ENGINE_MAX
+        if (unknown and _count_bytes(scheduler) > _SCHEDULER_MAX) or (
+            engine and _count_bytes(engine) > _ENGINE_MAX
         ):
-            _refuse(op, errno.EINVAL)
+            _raise_refusal(op, errno.EINVAL)
         if wanted.af not in _FAMILIES:
-            _refuse(op, errno.EAFNOSUPPORT)
+            _raise_refusal(op, errno.EAFNOSUPPORT)
         key = wanted.key()
         held = self._held.get(key)
         if op == NEW_SERVICE and held:
-            _refuse(op, errno.EEXIST)
+            _raise_refusal(op, errno.EEXIST)
         if op == SET_SERVICE and not held:
-            _refuse(op, errno.ESRCH)
+            _raise_refusal(op, errno.ESRCH)
         if unknown or (engine and not self.has_engine(engine)):
-            _refuse(op, errno.ENOENT)
+            _raise_refusal(op, errno.ENOENT)
         if wanted.af == AF_INET6 and not 1 <= wanted.netmask <= 128:
-            _refuse(op, errno.EINVAL)
+            _raise_refusal(op, errno.EINVAL)
         # ip_vs_mh.c: ip_vs_mh_init_svc. With more servers it cannot begin; those added later it
         # leaves out.
         if held and scheduler == "mh" != held[0].scheduler and len(held[1]) > MH_TABLE:
-            _refuse(op, errno.EINVAL)
-        self._held[key] = (_service(wanted), held[1] if held else {})
+            _raise_refusal(op, errno.EINVAL)
+        self._held[key] = (_copy_service(wanted), held[1] if held else {})
 
-    def _del_service(self, change: Change) -> None:
+    def _delete_service(self, change: Change) -> None:
         """DEL_SERVICE: ip_vs_del_service."""
-        service, servers = self._find(change.op, change.service)
+        service, servers = self._find_service(change.op, change.service)
         del self._held[service.key()]
         self._mixed -= (
             sum(server.af != service.af for server in servers.values()) if self._mixed else 0
@@ -316,74 +320,76 @@ class Table:
 
         A new one stands before the others; an edit keeps the place and replaces everything else.
         """
-        op, wanted = change.op, change.destination
-        service, servers = self._find(op, change.service)
-        family, key = _server_key(op, service, wanted)
+        op, wanted = change.op, change.server
+        service, servers = self._find_service(op, change.service)
+        family, key = _make_server_key(op, service, wanted)
         assert wanted is not None
         # Sync messages cannot carry a server of the other family, and only a tunnel reaches it.
         mixed = family != service.af
         if mixed and (self._daemons or wanted.forward & FORWARD_MASK != TUNNEL):
-            _refuse(op, errno.EINVAL)
+            _raise_refusal(op, errno.EINVAL)
         if wanted.weight < 0 or wanted.lower > wanted.upper:
-            _refuse(op, errno.ERANGE)
+            _raise_refusal(op, errno.ERANGE)
         if wanted.upper > _INT_MAX or (wanted.tun_type == GUE and not wanted.tun_port):
-            _refuse(op, errno.EINVAL)
+            _raise_refusal(op, errno.EINVAL)
         if op == SET_DEST:
             if key not in servers:
-                _refuse(op, errno.ENOENT)
+                _raise_refusal(op, errno.ENOENT)
         else:
             if key in servers:
-                _refuse(op, errno.EEXIST)
+                _raise_refusal(op, errno.EEXIST)
             if not self.is_server_address(family, wanted.addr):
-                _refuse(op, errno.EINVAL)
+                _raise_refusal(op, errno.EINVAL)
             self._mixed += mixed
-        servers[key] = _destination(wanted, family)
+        servers[key] = _copy_server(wanted, family)
 
-    def _del_destination(self, change: Change) -> None:
+    def _delete_server(self, change: Change) -> None:
         """DEL_DEST: ip_vs_genl_set_cmd, ip_vs_del_dest."""
-        service, servers = self._find(change.op, change.service)
-        family, key = _server_key(change.op, service, change.destination)
+        service, servers = self._find_service(change.op, change.service)
+        family, key = _make_server_key(change.op, service, change.server)
         if servers.pop(key, None) is None:
-            _refuse(change.op, errno.ENOENT)
+            _raise_refusal(change.op, errno.ENOENT)
         self._mixed -= family != service.af
 
-    def _new_daemon(self, change: Change) -> None:
+    def _add_daemon(self, change: Change) -> None:
         """NEW_DAEMON: ip_vs_genl_new_daemon, ip_vs_sync.c: start_sync_thread. A bad length is
         bounded, not refused.
         """
         op, wanted = change.op, change.daemon
         if (
             wanted is None
-            or _length(wanted.interface) > _INTERFACE_MAX
+            or _count_bytes(wanted.interface) > _INTERFACE_MAX
             or not _is_group(wanted.group)
             or self._mixed
         ):
-            _refuse(op, errno.EINVAL)
+            _raise_refusal(op, errno.EINVAL)
         if not self.interfaces(wanted.interface):
-            _refuse(op, errno.ENODEV)
+            _raise_refusal(op, errno.ENODEV)
         if wanted.state in self._daemons:
-            _refuse(op, errno.EEXIST)
+            _raise_refusal(op, errno.EEXIST)
         if wanted.state not in (MASTER, BACKUP):
-            _refuse(op, errno.EINVAL)
+            _raise_refusal(op, errno.EINVAL)
         # make_send_sock connects; a loopback has no route to IPv6 groups (addrconf.c:
         # init_loopback).
         if wanted.state == MASTER and len(wanted.group) == 16 and wanted.interface == "lo":
-            _refuse(op, errno.ENETUNREACH)
-        self._daemons[wanted.state] = daemon_in_force(wanted, _MTUS.get(wanted.interface, _MTU))
+            _raise_refusal(op, errno.ENETUNREACH)
+        self._daemons[wanted.state] = compute_effective_daemon(
+            wanted, _MTUS.get(wanted.interface, _MTU)
+        )
 
-    def _del_daemon(self, change: Change) -> None:
+    def _stop_daemon(self, change: Change) -> None:
         """DEL_DAEMON: ip_vs_genl_del_daemon, ip_vs_sync.c: stop_sync_thread. Of names that fit,
         only the state counts.
         """
         op, wanted = change.op, change.daemon
         if (
             wanted is None
-            or _length(wanted.interface) > _INTERFACE_MAX
+            or _count_bytes(wanted.interface) > _INTERFACE_MAX
             or wanted.state not in (MASTER, BACKUP)
         ):
-            _refuse(op, errno.EINVAL)
+            _raise_refusal(op, errno.EINVAL)
         if not self._daemons.pop(wanted.state, None):
-            _refuse(op, errno.ESRCH)
+            _raise_refusal(op, errno.ESRCH)
 
     def _set_config(self, change: Change) -> None:
         """SET_CONFIG: ip_vs_set_timeout. 0 leaves a value as it is; one out of range leaves all as
@@ -393,67 +399,67 @@ class Table:
         if not all(
             0 <= seconds <= _INT_MAX // HZ for seconds in (given.tcp, given.tcp_fin, given.udp)
         ):
-            _refuse(change.op, errno.EINVAL)
+            _raise_refusal(change.op, errno.EINVAL)
         self._timeouts = Timeouts(
             given.tcp or kept.tcp, given.tcp_fin or kept.tcp_fin, given.udp or kept.udp
         )
 
-    def _zero(self, change: Change) -> None:
+    def _clear_counters(self, change: Change) -> None:
         """ZERO: ip_vs_zero_all, ip_vs_zero_service. Counters are zero already."""
         if change.service is not None:
-            self._find(change.op, change.service)
+            self._find_service(change.op, change.service)
 
-    def _flush(self, change: Change) -> None:  # noqa: ARG002  # as all operations
+    def _flush_table(self, change: Change) -> None:  # noqa: ARG002  # as all operations
         """FLUSH: ip_vs_flush. Daemons and time-outs stay."""
         self._held.clear()
         self._mixed = 0
 
-    def _find(self, op: int, service: Service | None) -> _Held:
+    def _find_service(self, op: int, service: Service | None) -> _Held:
         """The service that a request names. Refused: EINVAL, EAFNOSUPPORT, ESRCH
         (ip_vs_genl_parse_service).
         """
         if service is None:
-            _refuse(op, errno.EINVAL)
+            _raise_refusal(op, errno.EINVAL)
         if service.af not in _FAMILIES:
-            _refuse(op, errno.EAFNOSUPPORT)
+            _raise_refusal(op, errno.EAFNOSUPPORT)
         held = self._held.get(service.key())
         if held is None:
-            _refuse(op, errno.ESRCH)
+            _raise_refusal(op, errno.ESRCH)
         return held
 
 
 _OPERATIONS = {
-    NEW_SERVICE: Table._put_service,  # noqa: SLF001  # the class's own table
-    SET_SERVICE: Table._put_service,  # noqa: SLF001
-    DEL_SERVICE: Table._del_service,  # noqa: SLF001
-    NEW_DEST: Table._put_destination,  # noqa: SLF001
-    SET_DEST: Table._put_destination,  # noqa: SLF001
-    DEL_DEST: Table._del_destination,  # noqa: SLF001
-    NEW_DAEMON: Table._new_daemon,  # noqa: SLF001
-    DEL_DAEMON: Table._del_daemon,  # noqa: SLF001
-    SET_CONFIG: Table._set_config,  # noqa: SLF001
-    ZERO: Table._zero,  # noqa: SLF001
-    FLUSH: Table._flush,  # noqa: SLF001
+    NEW_SERVICE: MemoryBackend._put_service,  # noqa: SLF001  # the class's own table
+    SET_SERVICE: MemoryBackend._put_service,  # noqa: SLF001
+    DEL_SERVICE: MemoryBackend._delete_service,  # noqa: SLF001
+    NEW_DEST: MemoryBackend._put_destination,  # noqa: SLF001
+    SET_DEST: MemoryBackend._put_destination,  # noqa: SLF001
+    DEL_DEST: MemoryBackend._delete_server,  # noqa: SLF001
+    NEW_DAEMON: MemoryBackend._add_daemon,  # noqa: SLF001
+    DEL_DAEMON: MemoryBackend._stop_daemon,  # noqa: SLF001
+    SET_CONFIG: MemoryBackend._set_config,  # noqa: SLF001
+    ZERO: MemoryBackend._clear_counters,  # noqa: SLF001
+    FLUSH: MemoryBackend._flush_table,  # noqa: SLF001
 }
 
 
-def _refuse(op: int, number: int) -> NoReturn:
-    raise Refused(op, number)
+def _raise_refusal(op: int, number: int) -> NoReturn:
+    raise RefusedError(op, number)
 
 
-def _server_key(op: int, service: Service, wanted: Destination | None) -> tuple[int, _ServerKey]:
+def _make_server_key(op: int, service: Service, wanted: Server | None) -> tuple[int, _ServerKey]:
     """The family and key of the server that a request names. Refused: EINVAL, EAFNOSUPPORT
     (ip_vs_genl_parse_dest).
     """
     if wanted is None:
-        _refuse(op, errno.EINVAL)
+        _raise_refusal(op, errno.EINVAL)
     family = wanted.af or service.af
     if family not in _FAMILIES:
-        _refuse(op, errno.EAFNOSUPPORT)
+        _raise_refusal(op, errno.EAFNOSUPPORT)
     return family, (family, wanted.addr, wanted.port)
 
 
-def _service(given: Service) -> Service:
+def _copy_service(given: Service) -> Service:
     """A copy as the kernel keeps it: marked HASHED, the time-out in ticks of 32 bits, a mark
     instead of an address.
     """
@@ -472,11 +478,11 @@ def _service(given: Service) -> Service:
     )
 
 
-def _destination(given: Destination, family: int) -> Destination:
+def _copy_server(given: Server, family: int) -> Server:
     """A copy as the kernel keeps it: of all bits of the method, those that name one; nothing
     counted.
     """
-    return Destination(
+    return Server(
         family,
         given.addr,
         given.port,
@@ -490,17 +496,17 @@ def _destination(given: Destination, family: int) -> Destination:
     )
 
 
-def _daemon(given: Daemon) -> Daemon:
+def _copy_daemon(given: Daemon) -> Daemon:
     return Daemon(
         given.state, given.interface, given.syncid, given.maxlen, given.group, given.port, given.ttl
     )
 
 
-def daemon_in_force(given: Daemon, mtu: int) -> Daemon:
+def compute_effective_daemon(given: Daemon, mtu: int) -> Daemon:
     """What a daemon runs with (ip_vs_sync.c: start_sync_thread). mtu: the interface's, which bounds
     what a backup receives.
     """
-    daemon = _daemon(given)
+    daemon = _copy_daemon(given)
     backup = daemon.state == BACKUP
     headers = 48 if len(daemon.group) == 16 else 28  # IP and UDP
     daemon.maxlen = (
@@ -519,7 +525,7 @@ def _is_marked(service: Service) -> bool:
     return service.fwmark != 0
 
 
-def _length(name: str) -> int:
+def _count_bytes(name: str) -> int:
     """Bytes of a name in a message (netlink/codec.py writes them in UTF-8)."""
     return len(name.encode("utf-8", "surrogateescape"))
 

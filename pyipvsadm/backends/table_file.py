@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 
 from pyipvsadm import files
-from pyipvsadm.backends.memory import Table
-from pyipvsadm.errors import Failed, Skipped, Usage, sentence
-from pyipvsadm.grammar.parser import TRY_HELP, Scanner
+from pyipvsadm.backends.memory import MemoryBackend
+from pyipvsadm.errors import LineSkippedError, OperationError, UsageError, format_error
+from pyipvsadm.grammar.parser import TRY_HELP, CommandParser
 from pyipvsadm.resolver import NullResolver
 from pyipvsadm.rules import reader, writer
-from pyipvsadm.rules.fast_parser import Rules
+from pyipvsadm.rules.fast_parser import FastRuleParser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _LEFT = "(the file is left as it is)"
 _LOADED = ("add-service", "add-server", "set", "start-daemon")
 
 
-class FileTable(Table):
+class TableFileBackend(MemoryBackend):
     """A memory.Table whose rules are those of a file. Failed when it is no regular file, or damaged
     (it stays as it is).
 
@@ -43,12 +43,12 @@ class FileTable(Table):
         self._lock: files.Lock | None = None
         self._changed = False
         super().__init__()
-        self._load()
+        self._load_file()
 
     def refresh(self) -> None:
         """Read the file again if it has changed."""
-        if self._state() != self._seen:
-            self._load()
+        if self._read_fingerprint() != self._seen:
+            self._load_file()
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
         """Carry the changes out on what the file holds now, and store it; within `alone` it is
@@ -56,13 +56,13 @@ class FileTable(Table):
         """
         changes = list(changes)
         if self._lock is None:
-            with self.alone():
+            with self.lock_table():
                 return self.apply(changes)
         refused = super().apply(changes)
         self._changed = self._changed or len(refused) < len(changes)
         return refused
 
-    def _state(self) -> tuple[int, ...]:
+    def _read_fingerprint(self) -> tuple[int, ...]:
         """What changes when the file does."""
         try:
             found = os.stat(self._path)
@@ -70,7 +70,7 @@ class FileTable(Table):
             return ()
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
-    def alone(self) -> FileTable:
+    def lock_table(self) -> TableFileBackend:
         """The file's lock. What it holds is read at the start, and replaced at the end unless that
         is an exception.
         """
@@ -80,7 +80,7 @@ class FileTable(Table):
         lock = files.Lock(self._path, self._tell)
         lock.__enter__()
         try:
-            self._load()
+            self._load_file()
         except BaseException:
             lock.__exit__()
             raise
@@ -91,23 +91,23 @@ class FileTable(Table):
         assert self._lock is not None
         try:
             if self._changed and kind is None:
-                text = writer.whole(self)
+                text = writer.dump_table(self)
                 try:
                     self._check_kept(text)
-                except Failed:
-                    self._load()
+                except OperationError:
+                    self._load_file()
                     raise
-                files.replace(self._path, text)
+                files.replace_file(self._path, text)
         finally:
             self._lock.__exit__()
             self._lock = None
 
-    def _load(self) -> None:
+    def _load_file(self) -> None:
         self._seen = None  # until it is read
-        state = self._state()
+        state = self._read_fingerprint()
         text = files.read_if_exists(self._path)
         if reason := reader.format_version_error(text):
-            raise Failed(f"{self._path}: {reason} {_LEFT}")
+            raise OperationError(f"{self._path}: {reason} {_LEFT}")
         machine = self.interfaces
         # A daemon may have been started where its interface was; whatever was held before is
         # forgotten.
@@ -118,9 +118,9 @@ class FileTable(Table):
             if refused:
                 index, number = refused[0]
                 lineno, change = steps[index]
-                raise _LineError(lineno, sentence(change.op, number))
+                raise _LineError(lineno, format_error(change.op, number))
         except _LineError as exc:
-            raise Failed(f"{self._path}: line {exc.lineno}: {exc} {_LEFT}") from None
+            raise OperationError(f"{self._path}: line {exc.lineno}: {exc} {_LEFT}") from None
         finally:
             self.interfaces = machine
         self._seen = state
@@ -134,13 +134,13 @@ class FileTable(Table):
         try:
             steps = _parse_changes(os.fsencode("\n".join(lines)))
         except _LineError as exc:
-            raise Failed(
+            raise OperationError(
                 f"{self._path} cannot keep `{lines[exc.lineno - 1]}': {exc} {_LEFT}"
             ) from None
         for lineno, change in steps:
             kept = writer.change_rule(change).rstrip("\n")
             if kept != lines[lineno - 1]:
-                raise Failed(
+                raise OperationError(
                     f"{self._path} cannot keep `{lines[lineno - 1]}': it would be read as `{kept}' {_LEFT}"
                 )
 
@@ -157,17 +157,19 @@ def _parse_changes(text: bytes) -> list[tuple[int, Change]]:
     """Say what each line asks for, with its number. _LineError for the first that asks for
     nothing.
     """
-    plain = Rules()
+    plain = FastRuleParser()
     return [
-        (lineno, plain.change(words) or _parse_change(lineno, words))
+        (lineno, plain.parse_change(words) or _parse_change(lineno, words))
         for lineno, words in reader.tokenize(text)
     ]
 
 
 def _parse_change(lineno: int, words: list[str]) -> Change:
     try:
-        request = Scanner(words, NullResolver()).request()  # a name in the file is damage
-    except (Usage, Skipped) as exc:
+        request = CommandParser(
+            words, NullResolver()
+        ).parse_request()  # a name in the file is damage
+    except (UsageError, LineSkippedError) as exc:
         raise _LineError(lineno, "this is no rule" if str(exc) == TRY_HELP else str(exc)) from None
     if request.change is None or request.command not in _LOADED:
         raise _LineError(lineno, f"{request.command} does not belong in a table's file")

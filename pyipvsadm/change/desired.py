@@ -7,20 +7,20 @@ in the table now.
 from __future__ import annotations
 
 from pyipvsadm import addresses
-from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.errors import LineSkippedError, UsageError
 from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Change
 from pyipvsadm.rules import reader, writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyipvsadm.model import Daemon, Destination, Service, Timeouts
+    from pyipvsadm.model import Daemon, Server, Service, Timeouts
     from pyipvsadm.rules.reader import Context
 
     ServiceKey = tuple[int, int, bytes, int, int]
     ServerKey = tuple[int, bytes, int]
 
 
-class Wanted:
+class DesiredService:
     """A service with the line that describes it, and its servers with theirs."""
 
     __slots__ = ("line", "servers", "service")
@@ -28,10 +28,10 @@ class Wanted:
     def __init__(self, line: int, service: Service) -> None:
         self.line = line  # 0 until its -A line is read
         self.service = service
-        self.servers: dict[ServerKey, tuple[int, Destination]] = {}
+        self.servers: dict[ServerKey, tuple[int, Server]] = {}
 
 
-class Desired:
+class DesiredTable:
     """The table that was described. Records are shared between entries: they must not be
     changed.
     """
@@ -39,7 +39,7 @@ class Desired:
     __slots__ = ("daemons", "repeated", "services", "timeouts")
 
     def __init__(self) -> None:
-        self.services: dict[ServiceKey, Wanted] = {}
+        self.services: dict[ServiceKey, DesiredService] = {}
         self.daemons: dict[int, tuple[int, Daemon]] = {}
         self.timeouts: tuple[int, Timeouts] | None = None
         # a description of each line that says again what another has said
@@ -50,36 +50,36 @@ class Desired:
         return not (self.services or self.daemons or self.timeouts)
 
 
-def read(text: bytes, context: Context) -> Desired:
+def parse_desired(text: bytes, context: Context) -> DesiredTable:
     """The table that rule text describes; the order of lines does not matter. Usage (status 2) for
     what is no such text.
 
     A line that says again what another has said is passed over, and described in `repeated`.
     """
-    found = Desired()
+    found = DesiredTable()
     try:
-        for at, step in reader.steps(text, context):
-            if isinstance(step, Skipped):
-                raise Usage(f"line {at}: {step}")
-            twice = _take(found, at, step if isinstance(step, Change) else Change(0))
+        for at, step in reader.parse_rules(text, context):
+            if isinstance(step, LineSkippedError):
+                raise UsageError(f"line {at}: {step}")
+            twice = _add_line(found, at, step if isinstance(step, Change) else Change(0))
             if twice:
                 found.repeated.append(twice)
-    except Usage as bad:
-        raise Usage(str(bad)) from None  # whatever -R would end with
+    except UsageError as bad:
+        raise UsageError(str(bad)) from None  # whatever -R would end with
     for wanted in found.services.values():
         if not wanted.line:
             at = min(line for line, _ in wanted.servers.values())
-            raise Usage(
-                f"line {at}: no -A line describes this service: {writer.selector(wanted.service, addresses.format_numeric)}"
+            raise UsageError(
+                f"line {at}: no -A line describes this service: {writer.format_selector(wanted.service, addresses.format_numeric)}"
             )
     return found
 
 
-def _take(found: Desired, at: int, change: Change) -> str:
+def _add_line(found: DesiredTable, at: int, change: Change) -> str:
     """One line; what there is to say of it where it is passed over, else ""."""
     service, server, daemon, timeouts = (
         change.service,
-        change.destination,
+        change.server,
         change.daemon,
         change.timeouts,
     )
@@ -87,23 +87,25 @@ def _take(found: Desired, at: int, change: Change) -> str:
         key = service.key()
         wanted = found.services.get(key)
         if wanted is None:
-            wanted = found.services[key] = Wanted(0, service)
+            wanted = found.services[key] = DesiredService(0, service)
         name = server.key()
         if name in wanted.servers:
             first, other = wanted.servers[name]
-            return _twice(first, at, "server", addresses.format_numeric(*name), other == server)
+            return _report_duplicate(
+                first, at, "server", addresses.format_numeric(*name), other == server
+            )
         wanted.servers[name] = (at, server)
     elif change.op == NEW_SERVICE and service is not None:
         key = service.key()
         wanted = found.services.get(key)
         if wanted is None:
-            found.services[key] = Wanted(at, service)
+            found.services[key] = DesiredService(at, service)
         elif wanted.line:
-            return _twice(
+            return _report_duplicate(
                 wanted.line,
                 at,
                 "service",
-                writer.selector(service, addresses.format_numeric),
+                writer.format_selector(service, addresses.format_numeric),
                 wanted.service == service,
             )
         else:
@@ -111,20 +113,24 @@ def _take(found: Desired, at: int, change: Change) -> str:
     elif change.op == NEW_DAEMON and daemon is not None:
         if daemon.state in found.daemons:
             first, running = found.daemons[daemon.state]
-            return _twice(first, at, "sync daemon", writer.ROLES[daemon.state], running == daemon)
+            return _report_duplicate(
+                first, at, "sync daemon", writer.ROLES[daemon.state], running == daemon
+            )
         found.daemons[daemon.state] = (at, daemon)
     elif change.op == SET_CONFIG and timeouts is not None:
         if found.timeouts:
             first, given = found.timeouts
-            return _twice(first, at, "setting", "the time-outs", given == timeouts)
+            return _report_duplicate(first, at, "setting", "the time-outs", given == timeouts)
         found.timeouts = (at, timeouts)
     else:
-        raise Usage(f"line {at}: only -A, -a, --set and --start-daemon lines describe a table")
+        raise UsageError(f"line {at}: only -A, -a, --set and --start-daemon lines describe a table")
     return ""
 
 
-def _twice(first: int, second: int, kind: str, name: str, same: bool) -> str:
+def _report_duplicate(first: int, second: int, kind: str, name: str, same: bool) -> str:
     """What is said of a second line about the same. Usage where the two cannot both stand."""
     if same:
         return f"lines {first} and {second} name the same {kind}: {name}: the second is passed over"
-    raise Usage(f"lines {first} and {second} contradict each other about the same {kind}: {name}")
+    raise UsageError(
+        f"lines {first} and {second} contradict each other about the same {kind}: {name}"
+    )

@@ -6,8 +6,8 @@ the assumptions are told.
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import address_text
-from pyipvsadm.backends.memory import Table, is_link_local
+from pyipvsadm.addresses import format_address
+from pyipvsadm.backends.memory import MemoryBackend, is_link_local
 from pyipvsadm.model import AF_INET6
 
 TYPE_CHECKING = False
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from pyipvsadm.change.desired import ServiceKey
     from pyipvsadm.change.snapshot import Snapshot
-    from pyipvsadm.model import Backend, Destination, Info, Service
+    from pyipvsadm.model import Backend, Info, Server, Service
 
 SHOWN = 3  # names of a kind; of more, their number
 
 
-class Rehearsal(Table):
+class DryRunTable(MemoryBackend):
     """A copy of what `held` says of `original`: it answers to changes as that would, as far as can
     be known.
 
@@ -33,9 +33,9 @@ class Rehearsal(Table):
     def __init__(
         self, original: Backend, held: Snapshot, only: Container[ServiceKey] | None = None
     ) -> None:
-        super().__init__(original.interfaces if isinstance(original, Table) else None)
+        super().__init__(original.interfaces if isinstance(original, MemoryBackend) else None)
         self._has_interface = self.interfaces
-        self.interfaces = self._carries_multicast
+        self.interfaces = self._can_multicast
         self._original = original
         self._exact = original.embedded
         self._schedulers = {service.scheduler for service, _ in held.rows}
@@ -47,18 +47,18 @@ class Rehearsal(Table):
         # is an ordered set.
         self._assumed: dict[str, dict[str, None]] = {}
         rows = [row for row in held.rows if only is None or row[0].key() in only or _is_mixed(*row)]
-        self.hold(rows, held.timeouts, held.daemons)
+        self.load(rows, held.timeouts, held.daemons)
 
-    def info(self) -> Info:
+    def read_info(self) -> Info:
         """The original's."""
-        return self._original.info()
+        return self._original.read_info()
 
     def has_scheduler(self, name: str) -> bool:
         """Whether it is one that the kernel brings, or holds; of others only the kernel knows."""
         return (
             super().has_scheduler(name)
             or name in self._schedulers
-            or self._granted("scheduler", name)
+            or self._assume("scheduler", name)
         )
 
     def has_engine(self, name: str) -> bool:
@@ -66,7 +66,7 @@ class Rehearsal(Table):
         return (
             super().has_engine(name)
             or name in self._engines
-            or self._granted("persistence engine", name)
+            or self._assume("persistence engine", name)
         )
 
     def is_server_address(self, family: int, addr: bytes) -> bool:
@@ -78,21 +78,21 @@ class Rehearsal(Table):
         known = super().is_server_address(family, addr)
         if self._exact or not (known or (family == AF_INET6 and is_link_local(addr))):
             return known
-        return self._granted("type of address", address_text(family, addr))
+        return self._assume("type of address", format_address(family, addr))
 
-    def _carries_multicast(self, interface: str) -> bool:
+    def _can_multicast(self, interface: str) -> bool:
         """Whether a daemon can run there."""
         return self._has_interface(interface) and (
-            self._exact or self._granted("route for multicast by interface", interface)
+            self._exact or self._assume("route for multicast by interface", interface)
         )
 
-    def _granted(self, kind: str, name: str) -> bool:
+    def _assume(self, kind: str, name: str) -> bool:
         if self._exact:
             return False
         self._assumed.setdefault(kind, {})[name] = None
         return True
 
-    def assumptions(self) -> Iterator[str]:
+    def list_assumptions(self) -> Iterator[str]:
         """A line for each kind of thing that was taken for granted."""
         for kind, names in self._assumed.items():
             shown = ", ".join([*names][:SHOWN])
@@ -100,6 +100,6 @@ class Rehearsal(Table):
             yield f"not checked, for only the kernel can tell: {kind} {shown}{more}"
 
 
-def _is_mixed(service: Service, servers: list[Destination]) -> bool:
+def _is_mixed(service: Service, servers: list[Server]) -> bool:
     """Whether it has servers of another family: they keep daemons from starting."""
     return any(server.af != service.af for server in servers)

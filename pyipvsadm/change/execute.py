@@ -21,13 +21,13 @@ import errno
 
 from pyipvsadm.change.plan import change_key
 from pyipvsadm.change.snapshot import (
-    agreed,
+    get_server_keys,
+    get_service_settings,
     read_service,
-    server_names,
+    read_until_stable,
     server_settings,
-    service_settings,
 )
-from pyipvsadm.errors import Failed, Refused, Usage, sentence
+from pyipvsadm.errors import OperationError, RefusedError, UsageError, format_error
 from pyipvsadm.model import (
     AF_INET,
     DEL_DAEMON,
@@ -45,14 +45,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pyipvsadm.backends.memory import Table
+    from pyipvsadm.backends.memory import MemoryBackend
     from pyipvsadm.change.plan import Plan, Step
-    from pyipvsadm.model import Backend, Change, Destination, Service
+    from pyipvsadm.model import Backend, Change, Server, Service
 
     _Key = tuple[object, ...]
     Replan = Callable[[list[Step]], Plan]
 
-AGAIN = 5  # times that a plan is amended because another program was faster
+MAX_AMENDMENTS = 5  # times that a plan is amended because another program was faster
 
 # A removal that finds the thing gone is done.
 _GONE = {
@@ -100,11 +100,11 @@ class Outcome:
         self.reordered: list[Service] = []
 
 
-def rehearsed(plan: Plan, copy: Table) -> Outcome:
+def try_plan(plan: Plan, copy: MemoryBackend) -> Outcome:
     """Try a plan on a copy: what of it is refused."""
     outcome = Outcome()
-    steps = [*plan.steps()]
-    outcome.refused = _refused(steps, dict(copy.apply(step.change for step in steps)))
+    steps = [*plan.iter_steps()]
+    outcome.refused = _list_refusals(steps, dict(copy.apply(step.change for step in steps)))
     return outcome
 
 
@@ -127,44 +127,46 @@ def carry_out(
     while index < len(plan.phases):
         outcome.signal = signalled()
         if outcome.signal:
-            _undo(plan, done, backend, outcome)
+            _undo_steps(plan, done, backend, outcome)
             break
         phase = plan.phases[index]
         answers = dict(backend.apply(step.change for step in phase))
         done += [step for at, step in enumerate(phase) if at not in answers]
-        outcome.refused = _refused(phase, answers)
+        outcome.refused = _list_refusals(phase, answers)
         overtaken = [
             phase[at]
             for at, number in answers.items()
             if number in _OVERTAKEN.get(phase[at].change.op, ())
         ]
         if replan and overtaken and len(overtaken) == len(outcome.refused):
-            if amended < AGAIN:
+            if amended < MAX_AMENDMENTS:
                 amended += 1
                 try:
                     newer = replan(overtaken)
-                except (Failed, Refused, Usage) as exc:
+                except (OperationError, RefusedError, UsageError) as exc:
                     outcome.refused = [(step, f"{why}; {exc}") for step, why in outcome.refused]
                 else:
-                    outcome.meanwhile += [(step, _describe(step, newer)) for step in overtaken]
+                    outcome.meanwhile += [
+                        (step, _describe_change(step, newer)) for step in overtaken
+                    ]
                     outcome.refused = []
-                    plan.amend(index, overtaken, newer)
+                    plan.replace_remaining(index, overtaken, newer)
             else:
                 outcome.refused = [
                     (step, f"{why} (another program changes it again and again)")
                     for step, why in outcome.refused
                 ]
         if outcome.refused:
-            _undo(plan, done, backend, outcome)
+            _undo_steps(plan, done, backend, outcome)
             break
         index += 1
     return outcome
 
 
-def _describe(step: Step, newer: Plan) -> str:
+def _describe_change(step: Step, newer: Plan) -> str:
     """Say what another program has done to what a step is about, and what comes of it."""
     name = change_key(step.change)
-    ops = [other.change.op for other in newer.steps() if change_key(other.change) == name]
+    ops = [other.change.op for other in newer.iter_steps() if change_key(other.change) == name]
     if not ops:
         return "another program has made it meanwhile, as it should be"
     if ops[0] in _MAKES:
@@ -172,29 +174,29 @@ def _describe(step: Step, newer: Plan) -> str:
     return "another program has made it meanwhile in another way; it was changed"
 
 
-def _refused(steps: list[Step], answers: dict[int, int]) -> list[tuple[Step, str]]:
+def _list_refusals(steps: list[Step], answers: dict[int, int]) -> list[tuple[Step, str]]:
     found = [(steps[index], number) for index, number in answers.items()]
     return [
-        (step, sentence(step.change.op, number))
+        (step, format_error(step.change.op, number))
         for step, number in found
         if number not in _GONE.get(step.change.op, ())
     ]
 
 
-def _undo(plan: Plan, done: list[Step], backend: Backend, outcome: Outcome) -> None:
+def _undo_steps(plan: Plan, done: list[Step], backend: Backend, outcome: Outcome) -> None:
     """Take back, last first, what is still as it was made."""
     try:
         now = _Touched(backend, done, plan.held)
-    except (Failed, Refused) as exc:
+    except (OperationError, RefusedError) as exc:
         outcome.stands += [(step, str(exc)) for step in done]
         return
     changes: list[tuple[Step, Change]] = []
     for step in reversed(done):
-        why = now.reason(step)
+        why = now.explain_not_undone(step)
         if why is None:
             changes += [(step, change) for change in step.undo]
             for change in step.undo:
-                now.note(change)
+                now.record_done(change)
         elif why:
             outcome.stands.append((step, why))
     refused = {}
@@ -202,7 +204,7 @@ def _undo(plan: Plan, done: list[Step], backend: Backend, outcome: Outcome) -> N
         step, change = changes[index]
         if number in _GONE.get(change.op, ()):
             continue
-        refused[id(step)] = (step, sentence(change.op, number))
+        refused[id(step)] = (step, format_error(change.op, number))
     outcome.stands += refused.values()
     outcome.undone = len({id(step) for step, _ in changes} - refused.keys())
     outcome.reordered = _find_reordered(plan, (step for step, _ in reversed(changes)), backend)
@@ -221,7 +223,7 @@ def _find_reordered(plan: Plan, undone: Iterable[Step], backend: Backend) -> lis
     found = []
     for key, service in services.items():
         before = plan.orders[key]
-        now = [server.key() for server in backend.destinations(service)]
+        now = [server.key() for server in backend.read_servers(service)]
         both = {*before} & {*now}
         if [name for name in before if name in both] != [name for name in now if name in both]:
             found.append(service)
@@ -244,29 +246,34 @@ class _Touched:
         }
         many = len(wanted) >= MANY and len(wanted) * SHARE >= held
         dumped = (
-            {service.key(): service for service in backend.services(counters=False)} if many else {}
+            {service.key(): service for service in backend.read_services(counters=False)}
+            if many
+            else {}
         )
         empty = _find_empty(backend) if many else frozenset()
         for key, service in wanted.items():
             found = dumped.get(key) or read_service(backend, service)
             self._servers[key] = set()
             if found is not None:
-                self._now[key] = service_settings(found)
-                for server in () if _heading(service) in empty else _read_servers(backend, service):
+                self._now[key] = get_service_settings(found)
+                for server in (
+                    () if _format_heading(service) in empty else _read_servers(backend, service)
+                ):
                     self._now[key, server.key()] = server_settings(server)
                     self._servers[key].add(server.key())
         if any(step.change.timeouts for step in steps):
-            self._now["time-outs",] = backend.timeouts()
+            self._now["time-outs",] = backend.read_timeouts()
         if any(step.change.daemon for step in steps):
             self._now |= {
-                (daemon.state,): (daemon.interface, daemon.syncid) for daemon in backend.daemons()
+                (daemon.state,): (daemon.interface, daemon.syncid)
+                for daemon in backend.read_daemons()
             }
 
-    def reason(self, step: Step) -> str | None:
+    def explain_not_undone(self, step: Step) -> str | None:
         """Say why a step is not undone: "" when all is as before it. None when its result is there
         still.
         """
-        name, made = _left(step.change)
+        name, made = _get_expected_state(step.change)
         now = self._now.get(name)
         if now == made:
             # To delete a service is to delete its servers. Those that we added are taken back by
@@ -274,32 +281,36 @@ class _Touched:
             if step.change.op == NEW_SERVICE and self._servers[name]:
                 return "it has servers that came from elsewhere meanwhile"
             return None
-        if all(self._now.get(other) == before for other, before in map(_left, step.undo)):
+        if all(
+            self._now.get(other) == before for other, before in map(_get_expected_state, step.undo)
+        ):
             return ""
         return "it was changed by somebody else meanwhile"
 
-    def note(self, change: Change) -> None:
+    def record_done(self, change: Change) -> None:
         """Take a change for done."""
-        name, made = _left(change)
+        name, made = _get_expected_state(change)
         self._now[name] = made
         if change.service is None:
             return
         key = change.service.key()
-        if change.destination is None:
+        if change.server is None:
             if made is None:
                 self._servers[key].clear()
         elif made is None:
-            self._servers[key].discard(change.destination.key())
+            self._servers[key].discard(change.server.key())
         else:
-            self._servers[key].add(change.destination.key())
+            self._servers[key].add(change.server.key())
 
 
-def _read_servers(backend: Backend, service: Service) -> list[Destination]:
+def _read_servers(backend: Backend, service: Service) -> list[Server]:
     """Read a service's servers, none missing."""
-    servers = backend.destinations(service)
+    servers = backend.read_servers(service)
     if len(servers) < AT_ONCE:
         return servers
-    return agreed(lambda: backend.destinations(service), server_names, server_names(servers))
+    return read_until_stable(
+        lambda: backend.read_servers(service), get_server_keys, get_server_keys(servers)
+    )
 
 
 def _find_empty(backend: Backend) -> set[bytes]:
@@ -308,7 +319,7 @@ def _find_empty(backend: Backend) -> set[bytes]:
 
     There a service comes with all of its servers or not at all (ip_vs_ctl.c: ip_vs_info_seq_show).
     """
-    overview = backend.overview()
+    overview = backend.read_proc_table()
     empty: set[bytes] = set()
     heading = b""
     for line in overview.text.splitlines() if overview else ():
@@ -320,7 +331,7 @@ def _find_empty(backend: Backend) -> set[bytes]:
     return empty
 
 
-def _heading(service: Service) -> bytes:
+def _format_heading(service: Service) -> bytes:
     """Return the words that such a line starts with; b"" of services that none is looked for."""
     if service.fwmark or service.af != AF_INET or service.protocol not in PROTOCOLS:
         return b""
@@ -331,7 +342,7 @@ def _heading(service: Service) -> bytes:
     )
 
 
-def _left(change: Change) -> tuple[_Key, object]:
+def _get_expected_state(change: Change) -> tuple[_Key, object]:
     """Return what names the thing that a change is about, and what the change leaves there (None:
     nothing), to be compared.
     """
@@ -342,8 +353,8 @@ def _left(change: Change) -> tuple[_Key, object]:
         state = (change.daemon.interface, change.daemon.syncid)  # which no default fills
     elif change.service is None:
         state = change.timeouts
-    elif change.destination is not None:
-        state = server_settings(change.destination)
+    elif change.server is not None:
+        state = server_settings(change.server)
     else:
-        state = service_settings(change.service)
+        state = get_service_settings(change.service)
     return change_key(change), state

@@ -12,10 +12,10 @@ from __future__ import annotations
 import errno
 
 from pyipvsadm import addresses
-from pyipvsadm.errors import EXIT_REFUSED, Failed, Refused, Usage, sentence
+from pyipvsadm.errors import EXIT_REFUSED, OperationError, RefusedError, UsageError, format_error
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.parser import check_server
-from pyipvsadm.grammar.values import scheduler_flags
+from pyipvsadm.grammar.values import parse_scheduler_flags
 from pyipvsadm.model import (
     GUE,
     IPIP,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from pyipvsadm.grammar.parser import Request
-    from pyipvsadm.model import Backend, Destination, Record, Service
+    from pyipvsadm.model import Backend, Record, Server, Service
 
     Kind = TypeVar("Kind", bound=Record)
 
@@ -57,7 +57,7 @@ _SERVICE = (
 TRIES = 3  # a dump leaves out entries when the table changes meanwhile
 
 
-def change(request: Request, backend: Backend) -> Change:
+def merge_edit(request: Request, backend: Backend) -> Change:
     """The whole change that an edit with --keep asks for, on the table as it is.
 
     Raises Usage for options that do not go with what is there, Failed when that is not there or not
@@ -68,46 +68,46 @@ def change(request: Request, backend: Backend) -> Change:
     assert asked.service is not None
     present = find_service(backend, asked.service, asked.op)
     if asked.op == SET_SERVICE:
-        return Change(SET_SERVICE, service(present, asked.service, request.slots, request.flags))
-    assert asked.destination is not None
-    found = find_server(backend, present, asked.destination, request.port)
-    return Change(SET_DEST, present, server(present, found, asked.destination, request.slots))
+        return Change(
+            SET_SERVICE, merge_service(present, asked.service, request.slots, request.flags)
+        )
+    assert asked.server is not None
+    found = find_server(backend, present, asked.server, request.port)
+    return Change(SET_DEST, present, merge_server(present, found, asked.server, request.slots))
 
 
 def find_service(backend: Backend, wanted: Service, op: int) -> Service:
     """The service as it is. Failed with the sentence of `op` when there is none."""
     try:
-        return backend.service(wanted)
-    except Refused as no:
+        return backend.find_service(wanted)
+    except RefusedError as no:
         if no.errno != errno.ESRCH:
             raise
-        raise Failed(sentence(op, no.errno), EXIT_REFUSED) from None
+        raise OperationError(format_error(op, no.errno), EXIT_REFUSED) from None
 
 
-def find_server(
-    backend: Backend, of: Service, wanted: Destination, port: int | None
-) -> Destination:
+def find_server(backend: Backend, of: Service, wanted: Server, port: int | None) -> Server:
     """The server with wanted's address, and the port if one was given. Failed when there is none,
     or more than one.
     """
-    servers: Sequence[Destination] = []
+    servers: Sequence[Server] = []
     for _ in range(TRIES):
-        servers = backend.destinations(of)
-        found = matching(servers, wanted, port)
+        servers = backend.read_servers(of)
+        found = find_matching(servers, wanted, port)
         if found:
             break
     else:
-        beside = matching(servers, wanted, None)
-        hint = f": there is {_named(beside)}" if beside else ""
-        raise Failed(sentence(SET_DEST, errno.ENOENT) + hint, EXIT_REFUSED)
+        beside = find_matching(servers, wanted, None)
+        hint = f": there is {_name_servers(beside)}" if beside else ""
+        raise OperationError(format_error(SET_DEST, errno.ENOENT) + hint, EXIT_REFUSED)
     if len(found) > 1:
-        raise Failed(f"which real server is meant? Give one with its port: {_named(found)}", 2)
+        raise OperationError(
+            f"which real server is meant? Give one with its port: {_name_servers(found)}", 2
+        )
     return found[0]
 
 
-def matching(
-    servers: Iterable[Destination], wanted: Destination, port: int | None
-) -> list[Destination]:
+def find_matching(servers: Iterable[Server], wanted: Server, port: int | None) -> list[Server]:
     """Those with wanted's address, and with the port unless that is None."""
     return [
         each
@@ -116,19 +116,19 @@ def matching(
     ]
 
 
-def _named(servers: Iterable[Destination]) -> str:
+def _name_servers(servers: Iterable[Server]) -> str:
     return ", ".join(
         sorted(addresses.format_numeric(each.af, each.addr, each.port) for each in servers)
     )
 
 
-def server(of: Service, present: Destination, given: Destination, slots: set[str]) -> Destination:
+def merge_server(of: Service, present: Server, given: Server, slots: set[str]) -> Server:
     """The server as it is to be: `given` where `slots` says so, `present` elsewhere. Raises Usage.
 
     A method other than tunnelling leaves nothing of a tunnel, another tunnel type nothing of the
     one before.
     """
-    edited = copy(present)
+    edited = copy_record(present)
     for slot, field in _SERVER:
         if slot in slots:
             setattr(edited, field, getattr(given, field))
@@ -152,12 +152,12 @@ def server(of: Service, present: Destination, given: Destination, slots: set[str
     return edited
 
 
-def service(present: Service, given: Service, slots: set[str], flags: str) -> Service:
+def merge_service(present: Service, given: Service, slots: set[str], flags: str) -> Service:
     """The service as it is to be: `given` where `slots` says so, `present` elsewhere. Raises Usage.
 
     flags: scheduler flags as written; they are the present scheduler's unless one was given.
     """
-    edited = copy(present)
+    edited = copy_record(present)
     for slot, field in _SERVICE:
         if slot in slots:
             setattr(edited, field, getattr(given, field))
@@ -167,13 +167,13 @@ def service(present: Service, given: Service, slots: set[str], flags: str) -> Se
         edited.flags |= ONE_PACKET
     if "sched-flags" in slots:
         edited.flags &= ~(SCHED1 | SCHED2 | SCHED3)
-        edited.flags |= scheduler_flags(edited.scheduler, flags)
+        edited.flags |= parse_scheduler_flags(edited.scheduler, flags)
     if not (edited.fwmark or edited.port or edited.flags & PERSISTENT):
-        raise Usage("Zero port specified for non-persistent service")
+        raise UsageError("Zero port specified for non-persistent service")
     return edited
 
 
-def copy(record: Kind) -> Kind:
+def copy_record(record: Kind) -> Kind:
     """The same values in a record of their own."""
     made = record.__class__.__new__(record.__class__)
     for name in record.__slots__:

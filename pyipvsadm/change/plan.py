@@ -13,10 +13,10 @@ where such servers go, daemons start after that.
 
 from __future__ import annotations
 
-from pyipvsadm.backends.memory import daemon_in_force
-from pyipvsadm.change.merge import copy
-from pyipvsadm.change.snapshot import server_settings, service_settings
-from pyipvsadm.errors import EXIT_REFUSED, Failed, Usage
+from pyipvsadm.backends.memory import compute_effective_daemon
+from pyipvsadm.change.merge import copy_record
+from pyipvsadm.change.snapshot import get_service_settings, server_settings
+from pyipvsadm.errors import EXIT_REFUSED, OperationError, UsageError
 from pyipvsadm.model import (
     DEL_DAEMON,
     DEL_DEST,
@@ -28,7 +28,7 @@ from pyipvsadm.model import (
     SET_DEST,
     SET_SERVICE,
     Change,
-    Destination,
+    Server,
     Timeouts,
 )
 from pyipvsadm.rules.writer import ROLES, change_rule
@@ -37,7 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pyipvsadm.change.desired import Desired, ServerKey, ServiceKey, Wanted
+    from pyipvsadm.change.desired import DesiredService, DesiredTable, ServerKey, ServiceKey
     from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.model import Daemon, Service
 
@@ -52,7 +52,7 @@ class Step:
         self.change = change
         self.undo: Sequence[Change] = undo
 
-    def rule(self) -> str:
+    def format_rule(self) -> str:
         """The step as a line that -R accepts."""
         return change_rule(self.change)
 
@@ -65,12 +65,12 @@ def change_key(change: Change) -> tuple[object, ...]:
         return ("time-outs",)
     return (
         change.service.key()
-        if change.destination is None
-        else (change.service.key(), change.destination.key())
+        if change.server is None
+        else (change.service.key(), change.server.key())
     )
 
 
-def _subject(step: Step) -> ServiceKey | None:
+def _get_subject(step: Step) -> ServiceKey | None:
     return None if step.change.service is None else step.change.service.key()
 
 
@@ -90,12 +90,12 @@ class Plan:
         self.held = held
         self.orders: dict[ServiceKey, list[ServerKey]] = {}
 
-    def steps(self) -> Iterator[Step]:
+    def iter_steps(self) -> Iterator[Step]:
         """All of them in order."""
         for phase in self.phases:
             yield from phase
 
-    def amend(self, index: int, overtaken: Sequence[Step], newer: Plan) -> None:
+    def replace_remaining(self, index: int, overtaken: Sequence[Step], newer: Plan) -> None:
         """Let `newer` take the place of what is still to be done with the things that it is about.
 
         overtaken: steps of the phase `index`, which was sent, that were refused because another
@@ -103,21 +103,21 @@ class Plan:
         when one of them is a daemon's.
         """
         asked = self.added + self.changed + self.unchanged  # each thing in the text is one of these
-        subjects = {_subject(step) for step in overtaken}
+        subjects = {_get_subject(step) for step in overtaken}
         gone = set(map(id, overtaken))
         kept, dropped = [], [*overtaken]
         for phase in self.phases[index + 1 :]:
-            kept.append([step for step in phase if _subject(step) not in subjects])
-            dropped += [step for step in phase if _subject(step) in subjects]
+            kept.append([step for step in phase if _get_subject(step) not in subjects])
+            dropped += [step for step in phase if _get_subject(step) in subjects]
         self.phases[index] = [step for step in self.phases[index] if id(step) not in gone]
         self.phases[index + 1 :] = [*newer.phases, *filter(None, kept)]
-        for steps, sign in ((dropped, -1), ([*newer.steps()], 1)):
+        for steps, sign in ((dropped, -1), ([*newer.iter_steps()], 1)):
             for step in steps:
-                self._count(step, sign)
+                self._count_step(step, sign)
         self.unchanged = asked - self.added - self.changed
         self.orders |= newer.orders
 
-    def _count(self, step: Step, sign: int) -> None:
+    def _count_step(self, step: Step, sign: int) -> None:
         """Count services and servers. Daemons stay counted as they were: they were asked for, and
         they run.
         """
@@ -129,8 +129,8 @@ class Plan:
             self.removed += sign
 
 
-def make(
-    wanted: Desired,
+def make_plan(
+    wanted: DesiredTable,
     present: Snapshot,
     prune: bool = False,
     keep_weights: bool = False,
@@ -144,13 +144,15 @@ def make(
     `daemons` the daemons. Failed (255) or Usage (2: the text alone is at fault) when daemons and
     servers would exclude each other.
     """
-    return _Maker(wanted, present, prune, keep_weights, only, daemons or only is None).plan()
+    return _PlanBuilder(
+        wanted, present, prune, keep_weights, only, daemons or only is None
+    ).build_plan()
 
 
-class _Maker:
+class _PlanBuilder:
     def __init__(
         self,
-        wanted: Desired,
+        wanted: DesiredTable,
         present: Snapshot,
         prune: bool,
         keep_weights: bool,
@@ -173,28 +175,28 @@ class _Maker:
         # the line of one that will be; 0: it is there already and no line names it
         self._mixed_then = -1
 
-    def plan(self) -> Plan:
+    def build_plan(self) -> Plan:
         services = {
             key: each
             for key, each in self._wanted.services.items()
             if self._only is None or key in self._only
         }
         if self._only is None:
-            self._timeouts()
+            self._plan_timeouts()
         for service, servers in self._present.rows:
             self._mixed_now = self._mixed_now or any(server.af != service.af for server in servers)
             key = service.key()
             each = services.pop(key, None)
             if each is not None:
-                self._service(service, servers, each)
+                self._compare_service(service, servers, each)
             elif self._prune and (self._only is None or key in self._only):
-                self._remove(service, servers)
+                self._remove_service(service, servers)
             else:
-                self._leave(service, servers)
+                self._leave_service(service, servers)
         for each in services.values():
-            self._new(each)
-        daemons = self._daemons() if self._with_daemons else []
-        self._exclude()
+            self._add_service(each)
+        daemons = self._plan_daemons() if self._with_daemons else []
+        self._check_daemon_conflict()
         removals = self._fewer + self._gone
         phases = [
             self._first + self._more,
@@ -204,7 +206,7 @@ class _Maker:
         self._found.phases = [phase for phase in phases if phase]
         return self._found
 
-    def _timeouts(self) -> None:
+    def _plan_timeouts(self) -> None:
         if self._wanted.timeouts is None:
             return
         line, given = self._wanted.timeouts
@@ -219,17 +221,15 @@ class _Maker:
                 Step(line, Change(SET_CONFIG, timeouts=after), Change(SET_CONFIG, timeouts=now))
             )
 
-    def _new(self, each: Wanted) -> None:
+    def _add_service(self, each: DesiredService) -> None:
         self._first.append(
             Step(each.line, Change(NEW_SERVICE, each.service), Change(DEL_SERVICE, each.service))
         )
         self._found.added += 1
         for line, server in each.servers.values():
-            self._new_server(self._first, each.service, line, server)
+            self._add_server(self._first, each.service, line, server)
 
-    def _new_server(
-        self, steps: list[Step], service: Service, line: int, server: Destination
-    ) -> None:
+    def _add_server(self, steps: list[Step], service: Service, line: int, server: Server) -> None:
         steps.append(
             Step(line, Change(NEW_DEST, service, server), Change(DEL_DEST, service, server))
         )
@@ -237,9 +237,11 @@ class _Maker:
         if server.af != service.af:
             self._mixed_then = line
 
-    def _service(self, service: Service, servers: list[Destination], each: Wanted) -> None:
+    def _compare_service(
+        self, service: Service, servers: list[Server], each: DesiredService
+    ) -> None:
         """One that is there and wanted."""
-        if service_settings(service) == service_settings(each.service):
+        if get_service_settings(service) == get_service_settings(each.service):
             self._found.unchanged += 1
         else:
             self._found.changed += 1
@@ -259,7 +261,7 @@ class _Maker:
             if server.af != service.af:
                 self._mixed_then = line
             if self._keep_weights and target.weight != server.weight:
-                target = copy(target)
+                target = copy_record(target)
                 target.weight = server.weight
             if server_settings(server) == server_settings(target):
                 self._found.unchanged += 1
@@ -269,9 +271,9 @@ class _Maker:
                     Step(line, Change(SET_DEST, service, target), Change(SET_DEST, service, server))
                 )
         for line, server in missing.values():
-            self._new_server(self._more, service, line, server)
+            self._add_server(self._more, service, line, server)
 
-    def _remove(self, service: Service, servers: list[Destination]) -> None:
+    def _remove_service(self, service: Service, servers: list[Server]) -> None:
         """A whole service: its servers go with it."""
         back = [Change(NEW_DEST, service, server) for server in reversed(servers)]
         self._gone.append(
@@ -279,13 +281,13 @@ class _Maker:
         )
         self._found.removed += 1 + len(servers)
 
-    def _leave(self, service: Service, servers: list[Destination]) -> None:
+    def _leave_service(self, service: Service, servers: list[Server]) -> None:
         if self._only is None or service.key() in self._only:
             self._found.left += 1
         if any(server.af != service.af for server in servers):
             self._mixed_then = max(self._mixed_then, 0)
 
-    def _daemons(self) -> list[Step]:
+    def _plan_daemons(self) -> list[Step]:
         """Nothing where the text names none."""
         steps: list[Step] = []
         if not self._wanted.daemons:
@@ -295,21 +297,21 @@ class _Maker:
             now = running.pop(state, None)
             if now is None:
                 self._found.added += 1
-            elif _in_force(given, now) == now:
+            elif _compute_effective(given, now) == now:
                 self._found.unchanged += 1
                 continue
             else:
                 self._found.changed += 1
-                steps.append(_stop(line, now))
+                steps.append(_make_stop_step(line, now))
             steps.append(
                 Step(line, Change(NEW_DAEMON, daemon=given), Change(DEL_DAEMON, daemon=given))
             )
         if self._prune:
             self._found.removed += len(running)
-            steps = [_stop(0, daemon) for daemon in running.values()] + steps
+            steps = [_make_stop_step(0, daemon) for daemon in running.values()] + steps
         return steps
 
-    def _exclude(self) -> None:
+    def _check_daemon_conflict(self) -> None:
         """Refuse what cannot be: it would stand in the way after something was sent."""
         wanted = self._wanted.daemons.values() if self._with_daemons else []
         running = [(line, daemon) for line, daemon in wanted]
@@ -327,18 +329,18 @@ class _Maker:
             f"the server {server} whose address family is not its service's and the {ROLES[daemon.state]} sync daemon {where} "
             "exclude each other in the kernel; nothing was done"
         )
-        raise Usage(said) if line and self._mixed_then else Failed(said, EXIT_REFUSED)
+        raise UsageError(said) if line and self._mixed_then else OperationError(said, EXIT_REFUSED)
 
 
-def _in_force(given: Daemon, now: Daemon) -> Daemon:
+def _compute_effective(given: Daemon, now: Daemon) -> Daemon:
     """What the daemon that is asked for would run with. The length of a backup's messages comes
     from its interface: as now.
     """
-    found = daemon_in_force(given, 0)
+    found = compute_effective_daemon(given, 0)
     if not given.maxlen:
         found.maxlen = now.maxlen
     return found
 
 
-def _stop(line: int, daemon: Daemon) -> Step:
+def _make_stop_step(line: int, daemon: Daemon) -> Step:
     return Step(line, Change(DEL_DAEMON, daemon=daemon), Change(NEW_DAEMON, daemon=daemon))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 from operator import attrgetter
 
-from pyipvsadm.errors import Failed, Refused
+from pyipvsadm.errors import OperationError, RefusedError
 from pyipvsadm.model import HASHED
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeVar
 
-    from pyipvsadm.model import Backend, Daemon, Destination, Service, Timeouts
+    from pyipvsadm.model import Backend, Daemon, Server, Service, Timeouts
 
     Found = TypeVar("Found")
     _ServiceKey = tuple[int, int, bytes, int, int]
@@ -35,7 +35,7 @@ SETTINGS = ("forward", "weight", "upper", "lower", "tun_type", "tun_port", "tun_
 server_settings = attrgetter(*SETTINGS)
 
 
-def service_settings(service: Service) -> tuple[str, int, int, int, str]:
+def get_service_settings(service: Service) -> tuple[str, int, int, int, str]:
     """Return what is configured of a service beside its key."""
     return (
         service.scheduler,
@@ -53,7 +53,7 @@ class Snapshot:
 
     def __init__(
         self,
-        rows: list[tuple[Service, list[Destination]]],
+        rows: list[tuple[Service, list[Server]]],
         timeouts: Timeouts,
         daemons: list[Daemon],
     ) -> None:
@@ -62,28 +62,29 @@ class Snapshot:
         self.daemons = daemons
 
 
-def read(backend: Backend) -> Snapshot:
+def read_table(backend: Backend) -> Snapshot:
     """Read once."""
     return Snapshot(
-        [(service, backend.destinations(service)) for service in backend.services()],
-        backend.timeouts(),
-        backend.daemons(),
+        [(service, backend.read_servers(service)) for service in backend.read_services()],
+        backend.read_timeouts(),
+        backend.read_daemons(),
     )
 
 
-def consistent(backend: Backend) -> Snapshot:
+def read_consistent(backend: Backend) -> Snapshot:
     """Read the table so that nothing is missing. Raises Failed when it keeps changing."""
-    return Snapshot(read_rows(backend), backend.timeouts(), backend.daemons())
+    return Snapshot(read_rows(backend), backend.read_timeouts(), backend.read_daemons())
 
 
-def read_rows(backend: Backend) -> list[tuple[Service, list[Destination]]]:
+def read_rows(backend: Backend) -> list[tuple[Service, list[Server]]]:
     """Read all services with their servers, nothing missing. Raises Failed when membership keeps
     changing (TRIES readings).
     """
-    first = backend.services()
-    before = {service.key(): server_names(backend.destinations(service)) for service in first}
+    first = backend.read_services()
+    before = {service.key(): get_server_keys(backend.read_servers(service)) for service in first}
     now = {
-        service.key(): service for service in agreed(backend.services, _members, _members(first))
+        service.key(): service
+        for service in read_until_stable(backend.read_services, _get_members, _get_members(first))
     }
     return read_services(backend, now.values(), before)
 
@@ -92,7 +93,7 @@ def read_services(
     backend: Backend,
     services: Iterable[Service],
     before: dict[_ServiceKey, list[_ServerKey]],
-) -> list[tuple[Service, list[Destination]]]:
+) -> list[tuple[Service, list[Server]]]:
     """Read the servers of these services, nothing missing; services that are gone by then are left
     out.
 
@@ -101,9 +102,9 @@ def read_services(
     rows = []
     for service in services:
         key = service.key()
-        servers = agreed(
-            lambda service=service: backend.destinations(service),  # type: ignore[misc]
-            server_names,
+        servers = read_until_stable(
+            lambda service=service: backend.read_servers(service),  # type: ignore[misc]
+            get_server_keys,
             before.get(key),
         )
         # The dump of a service that is gone is empty.
@@ -116,14 +117,14 @@ def read_services(
 def read_service(backend: Backend, wanted: Service) -> Service | None:
     """Read one service; None when there is none."""
     try:
-        return backend.service(wanted)
-    except Refused as exc:
+        return backend.find_service(wanted)
+    except RefusedError as exc:
         if exc.errno != errno.ESRCH:
             raise
         return None
 
 
-def agreed(
+def read_until_stable(
     look: Callable[[], Found], seen: Callable[[Found], object], before: object = None
 ) -> Found:
     """Call `look` until `seen` is the same twice in a row; return the last. Raises Failed when it
@@ -137,13 +138,13 @@ def agreed(
         if now == before:
             return found
         before = now
-    raise Failed(f"the table kept changing while it was read ({TRIES} times); try again")
+    raise OperationError(f"the table kept changing while it was read ({TRIES} times); try again")
 
 
-def _members(services: list[Service]) -> tuple[int, set[_ServiceKey]]:
+def _get_members(services: list[Service]) -> tuple[int, set[_ServiceKey]]:
     return len(services), {service.key() for service in services}
 
 
-def server_names(servers: list[Destination]) -> list[_ServerKey]:
+def get_server_keys(servers: list[Server]) -> list[_ServerKey]:
     """Return the servers' keys in their order: what must agree."""
     return [server.key() for server in servers]

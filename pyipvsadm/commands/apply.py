@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pyipvsadm import addresses
 from pyipvsadm.change import desired, plan
-from pyipvsadm.change.dry_run import Rehearsal
-from pyipvsadm.change.execute import Outcome, carry_out, rehearsed
-from pyipvsadm.change.snapshot import Snapshot, consistent, read_service, read_services
-from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, Failed, Refused, Usage
+from pyipvsadm.change.dry_run import DryRunTable
+from pyipvsadm.change.execute import Outcome, carry_out, try_plan
+from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
+from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
 
@@ -19,9 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyipvsadm.change.desired import Desired
+    from pyipvsadm.change.desired import DesiredTable
     from pyipvsadm.change.plan import Plan, Step
-    from pyipvsadm.environment import World
+    from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Service
 
@@ -30,9 +30,9 @@ DRIFT = 1
 FORMAT = 1
 
 # they may write more than their name into comm: ldirectord does
-MANAGERS = ("keepalived", "ldirectord", "kube-proxy")
+LVS_MANAGERS = ("keepalived", "ldirectord", "kube-proxy")
 KUBE = "kube-ipvs0"
-NAMED = 3  # services or repeated lines in a message; of more their number is said
+MAX_NAMED = 3  # services or repeated lines in a message; of more their number is said
 
 _COLOURS = {
     NEW_SERVICE: 32,
@@ -45,7 +45,7 @@ _COLOURS = {
 _EDITED = 33
 
 
-def apply(request: Request, backend: Backend, world: World) -> int:
+def run_apply(request: Request, backend: Backend, env: Environment) -> int:
     """Bring the table to the rules. 0; 255 when something was refused; 128 and its number when a
     signal has stopped it.
 
@@ -53,70 +53,74 @@ def apply(request: Request, backend: Backend, world: World) -> int:
     for bad input.
     """
     try:
-        wanted = desired.read(_text(request, world), world)
-        _warn_of_repeated(wanted.repeated, world)
-        _check(request, wanted)
+        wanted = desired.parse_desired(_read_rules(request, env), env)
+        _warn_of_repeated(wanted.repeated, env)
+        _check_not_empty(request, wanted)
         if "prune" in request.slots and "force" not in request.slots and not backend.embedded:
-            _guard(request, world)
+            _refuse_beside_managers(request, env)
         if "dry-run" in request.slots:
-            return _Run(request, wanted, backend, world).try_out()
-        with backend.alone():
-            run = _Run(request, wanted, backend, world)
+            return _ApplyRun(request, wanted, backend, env).try_out()
+        with backend.lock_table():
+            run = _ApplyRun(request, wanted, backend, env)
             outcome = run.carry_out()
-        return run.told(outcome)
-    except Refused as no:  # a reading
-        raise Failed(str(no), EXIT_REFUSED) from None
+        return run.report(outcome)
+    except RefusedError as no:  # a reading
+        raise OperationError(str(no), EXIT_REFUSED) from None
 
 
-def _text(request: Request, world: World) -> bytes:
+def _read_rules(request: Request, env: Environment) -> bytes:
     path = request.ours["apply"]
     if path is None:
-        if world.input_is_terminal():
-            world.err("rules come from the terminal: end them with Ctrl-D on a line of its own")
-        return world.read_input()
+        if env.is_input_terminal():
+            env.write_stderr(
+                "rules come from the terminal: end them with Ctrl-D on a line of its own"
+            )
+        return env.read_input()
     try:
-        return world.read_file(str(path))
-    except Failed as no:
-        raise Usage(str(no)) from None
+        return env.read_file(str(path))
+    except OperationError as no:
+        raise UsageError(str(no)) from None
 
 
-def _warn_of_repeated(repeated: list[str], world: World) -> None:
+def _warn_of_repeated(repeated: list[str], env: Environment) -> None:
     """Name the first lines that were passed over, then their number."""
-    for line in repeated[:NAMED]:
-        world.err(line)
-    more = len(repeated) - NAMED
+    for line in repeated[:MAX_NAMED]:
+        env.write_stderr(line)
+    more = len(repeated) - MAX_NAMED
     if more > 0:
-        world.err(
+        env.write_stderr(
             f"{more} more line{'s' * (more > 1)} said again what others had said: passed over"
         )
 
 
-def _check(request: Request, wanted: Desired) -> None:
+def _check_not_empty(request: Request, wanted: DesiredTable) -> None:
     """An input that says nothing is more often a broken generator than a wish."""
     if wanted.is_empty() and "allow-empty" not in request.slots:
-        raise Usage(
+        raise UsageError(
             "there is no rule in the input: nothing was done (--allow-empty takes it for what it says)"
         )
 
 
-def _guard(request: Request, world: World) -> None:
+def _refuse_beside_managers(request: Request, env: Environment) -> None:
     """Services that FILE does not name may be a manager's."""
-    programs = world.programs()
+    programs = env.list_programs()
     here = [
         f"{name} is running"
-        for name in MANAGERS
+        for name in LVS_MANAGERS
         if any(program.startswith(name) for program in programs)
     ]
-    if world.has_interface(KUBE):
+    if env.has_interface(KUBE):
         here.append(f"there is an interface {KUBE}")
     if not here:
         return
-    _demand_force(
-        f"{' and '.join(here)}: --prune may delete services that are not yours", request, world
+    _require_force(
+        f"{' and '.join(here)}: --prune may delete services that are not yours", request, env
     )
 
 
-def _guard_servers(request: Request, wanted: Desired, present: Snapshot, world: World) -> None:
+def _guard_servers(
+    request: Request, wanted: DesiredTable, present: Snapshot, env: Environment
+) -> None:
     """A service that is named and loses most of its servers at once is more often a file cut short
     than a wish.
 
@@ -133,34 +137,36 @@ def _guard_servers(request: Request, wanted: Desired, present: Snapshot, world: 
         gone = sum(server.key() not in named.servers for server in servers)
         if 2 * gone > len(servers):
             fewer.append(
-                f"{gone} of {len(servers)} of {writer.selector(service, addresses.format_numeric)}"
+                f"{gone} of {len(servers)} of {writer.format_selector(service, addresses.format_numeric)}"
             )
     if not fewer:
         return
-    more = len(fewer) - NAMED
-    said = ", ".join(fewer[:NAMED]) + (
+    more = len(fewer) - MAX_NAMED
+    said = ", ".join(fewer[:MAX_NAMED]) + (
         f", and of {more} more service{'s' * (more > 1)}" if more > 0 else ""
     )
-    _demand_force(
+    _require_force(
         f"more than half of a service's servers would go ({said}), as with a file cut short",
         request,
-        world,
+        env,
     )
 
 
-def _demand_force(said: str, request: Request, world: World) -> None:
+def _require_force(said: str, request: Request, env: Environment) -> None:
     """Usage (status 2); a dry run says it and goes on to show the plan."""
     if "dry-run" not in request.slots:
-        raise Usage(f"{said}; add --force if you mean it (nothing was done)")
-    world.err(f"{said}; without --force this ends with status 2, and nothing is done")
+        raise UsageError(f"{said}; add --force if you mean it (nothing was done)")
+    env.write_stderr(f"{said}; without --force this ends with status 2, and nothing is done")
 
 
-class _Run:
-    def __init__(self, request: Request, wanted: Desired, backend: Backend, world: World) -> None:
+class _ApplyRun:
+    def __init__(
+        self, request: Request, wanted: DesiredTable, backend: Backend, env: Environment
+    ) -> None:
         self._request = request
         self._backend = backend
-        self._world = world
-        self._present = consistent(backend)
+        self._world = env
+        self._present = read_consistent(backend)
         self._wanted = wanted
         only = (
             frozenset(service.key() for service in request.services) if request.services else None
@@ -168,48 +174,55 @@ class _Run:
         there = {service.key() for service, _ in self._present.rows}
         for service in request.services:
             if service.key() not in wanted.services and service.key() not in there:
-                named = writer.selector(service, addresses.format_numeric)
-                raise Usage(f"{named} is neither in the input nor in the table: nothing was done")
+                named = writer.format_selector(service, addresses.format_numeric)
+                raise UsageError(
+                    f"{named} is neither in the input nor in the table: nothing was done"
+                )
         slots = request.slots
         if there and not wanted.services and "prune" in slots and "allow-empty" not in slots:
-            raise Usage(
+            raise UsageError(
                 "there is no service in the input: --prune would delete all there are (--allow-empty lets it)"
             )
         if "force" not in slots:
-            _guard_servers(request, wanted, self._present, world)
-        self._plan = plan.make(
+            _guard_servers(request, wanted, self._present, env)
+        self._plan = plan.make_plan(
             wanted, self._present, "prune" in slots, "keep-weights" in slots, only
         )
 
     def try_out(self) -> int:
         """Show the plan, and what of it would be refused."""
-        copy = self._copy()
-        outcome = rehearsed(self._plan, copy)
-        steps = [*self._plan.steps()]
+        copy = self._copy_table()
+        outcome = try_plan(self._plan, copy)
+        steps = [*self._plan.iter_steps()]
         if "json" not in self._request.slots:
             coloured = self._world.has_colours()
-            shown = _harmless if self._world.output_is_terminal() else str
-            self._world.out(
-                "".join(_shown(step.change.op, shown(step.rule()), coloured) for step in steps)
+            shown = _sanitize_rule if self._world.is_output_terminal() else str
+            self._world.write_stdout(
+                "".join(
+                    _format_step(step.change.op, shown(step.format_rule()), coloured)
+                    for step in steps
+                )
             )
-        self._tell(outcome, [*copy.assumptions()])
+        self._print_report(outcome, [*copy.list_assumptions()])
         return EXIT_REFUSED if outcome.refused else DRIFT if steps else 0
 
     def carry_out(self) -> Outcome:
         """Send the plan, unless a copy of the table refuses some of it."""
-        outcome = rehearsed(self._plan, self._copy())
+        outcome = try_plan(self._plan, self._copy_table())
         if outcome.refused:
             return outcome
-        self._world.hold_signals()
+        self._world.block_signals()
         try:
-            return carry_out(self._plan, self._backend, lambda: self._world.wait(0), self._replan)
-        except Failed as no:
-            raise Failed(
+            return carry_out(
+                self._plan, self._backend, lambda: self._world.wait(0), self._plan_again
+            )
+        except OperationError as no:
+            raise OperationError(
                 f"{no}; what was sent before stands: the same --apply again does the rest",
                 no.status,
             ) from None
 
-    def _replan(self, overtaken: list[Step]) -> Plan:
+    def _plan_again(self, overtaken: list[Step]) -> Plan:
         """Read what other programs have changed meanwhile again, and plan that anew."""
         backend, slots = self._backend, self._request.slots
         services = {
@@ -219,9 +232,9 @@ class _Run:
         }
         found = [read_service(backend, service) for service in services.values()]
         rows = read_services(backend, [service for service in found if service is not None], {})
-        present = Snapshot(rows, backend.timeouts(), backend.daemons())
+        present = Snapshot(rows, backend.read_timeouts(), backend.read_daemons())
         daemons = any(step.change.daemon for step in overtaken)
-        return plan.make(
+        return plan.make_plan(
             self._wanted,
             present,
             "prune" in slots,
@@ -230,33 +243,35 @@ class _Run:
             daemons,
         )
 
-    def _copy(self) -> Rehearsal:
+    def _copy_table(self) -> DryRunTable:
         """Of what the plan is about: a plan is mostly small beside the table."""
         touched = {
             step.change.service.key()
-            for step in self._plan.steps()
+            for step in self._plan.iter_steps()
             if step.change.service is not None
         }
-        return Rehearsal(self._backend, self._present, touched)
+        return DryRunTable(self._backend, self._present, touched)
 
-    def told(self, outcome: Outcome) -> int:
+    def report(self, outcome: Outcome) -> int:
         """Say what was done."""
-        self._tell(outcome)
+        self._print_report(outcome)
         return 128 + outcome.signal if outcome.signal else EXIT_REFUSED if outcome.refused else 0
 
-    def _tell(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
+    def _print_report(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
         if "json" in self._request.slots:
-            self._world.out(_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked))
+            self._world.write_stdout(
+                _render_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked)
+            )
             return
         for step, why in [*outcome.meanwhile, *outcome.refused]:
-            self._world.err(f"{_named(step)}: {why}")
+            self._world.write_stderr(f"{_name_step(step)}: {why}")
         for step, why in outcome.stands:
-            self._world.err(f"not undone, it stands: {step.rule().rstrip()}: {why}")
-        self._world.err(self._summary(outcome))
+            self._world.write_stderr(f"not undone, it stands: {step.format_rule().rstrip()}: {why}")
+        self._world.write_stderr(self._format_summary(outcome))
         for line in unchecked:
-            self._world.err(line)
+            self._world.write_stderr(line)
 
-    def _summary(self, outcome: Outcome) -> str:
+    def _format_summary(self, outcome: Outcome) -> str:
         made = self._plan
         tried = "dry-run" in self._request.slots
         why = SIGNALS[outcome.signal] if outcome.signal else "refused"
@@ -267,34 +282,36 @@ class _Run:
             if outcome.meanwhile:
                 return f"{why}: nothing of this run is left{undone}; what another program did meanwhile is"
             if outcome.reordered:
-                return f"{why}: the table is as before but for the order of servers of {_services(outcome.reordered)}{undone}"
+                return f"{why}: the table is as before but for the order of servers of {_count_services(outcome.reordered)}{undone}"
             return f"{why}: the table is as before{undone}"
         said = f"{made.added} added, {made.changed} changed, {made.removed} removed, {made.unchanged} unchanged"
         left = f", {made.left} service{'s' * (made.left > 1)} not in the file" if made.left else ""
         return f"{'dry run: ' if tried else ''}{said}{left}"
 
 
-def _services(services: list[Service]) -> str:
-    if len(services) > NAMED:
+def _count_services(services: list[Service]) -> str:
+    if len(services) > MAX_NAMED:
         return f"{len(services)} services"
-    return ", ".join(writer.selector(service, addresses.format_numeric) for service in services)
+    return ", ".join(
+        writer.format_selector(service, addresses.format_numeric) for service in services
+    )
 
 
-def _named(step: Step) -> str:
-    return f"line {step.line}" if step.line else step.rule().rstrip()
+def _name_step(step: Step) -> str:
+    return f"line {step.line}" if step.line else step.format_rule().rstrip()
 
 
-def _shown(op: int, rule: str, coloured: bool) -> str:
+def _format_step(op: int, rule: str, coloured: bool) -> str:
     return f"\033[{_COLOURS.get(op, _EDITED)}m{rule.rstrip()}\033[0m\n" if coloured else rule
 
 
-def _harmless(rule: str) -> str:
+def _sanitize_rule(rule: str) -> str:
     from pyipvsadm.text import sanitize  # noqa: PLC0415  # only a terminal would obey what the file says
 
     return sanitize(rule.rstrip("\n")) + "\n"
 
 
-def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
+def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
     import json  # noqa: PLC0415  # only who asks for it pays for it
 
     from pyipvsadm.text import escape_undecodable  # noqa: PLC0415
@@ -302,7 +319,7 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
     def entry(step: Step, message: str | None = None) -> dict[str, object]:
         found: dict[str, object] = {
             "line": step.line or None,
-            "rule": escape_undecodable(step.rule().rstrip()),
+            "rule": escape_undecodable(step.format_rule().rstrip()),
         }
         return found | {"message": escape_undecodable(message)} if message else found
 
@@ -314,14 +331,15 @@ def _json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -
         "removed": made.removed,
         "unchanged": made.unchanged,
         "services_not_in_file": made.left,
-        "steps": [entry(step) for step in made.steps()],
+        "steps": [entry(step) for step in made.iter_steps()],
         "refused": [entry(*each) for each in outcome.refused],
         "signal": SIGNALS.get(outcome.signal),
         "meanwhile": [entry(*each) for each in outcome.meanwhile],
         "undone": outcome.undone,
         "stands": [entry(*each) for each in outcome.stands],
         "reordered": [
-            writer.selector(service, addresses.format_numeric) for service in outcome.reordered
+            writer.format_selector(service, addresses.format_numeric)
+            for service in outcome.reordered
         ],
         "unchecked": [escape_undecodable(line) for line in unchecked],
     }

@@ -10,49 +10,49 @@ from pyipvsadm.commands.modify import apply_change, run_on_copy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyipvsadm.environment import World
+    from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend
 
 
-def run(request: Request, backend: Backend, world: World) -> int:
+def run_request(request: Request, backend: Backend, env: Environment) -> int:
     """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in
     rules).
     """
     if request.command == "apply":
-        from pyipvsadm.commands.apply import apply  # noqa: PLC0415  # only what is asked for is imported
+        from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 
-        return apply(request, backend, world)
+        return run_apply(request, backend, env)
     if "dry-run" in request.slots:
         request.slots.discard("dry-run")
-        return run_on_copy(backend, world, lambda copy: run(request, copy, world))
+        return run_on_copy(backend, env, lambda copy: run_request(request, copy, env))
     if "drain" in request.ours:
         from pyipvsadm.commands import drain  # noqa: PLC0415
 
-        return drain.drain(request, backend, world)
+        return drain.run_drain(request, backend, env)
     if "keep" in request.ours:
         from pyipvsadm.change import merge  # noqa: PLC0415
 
-        return apply_change(merge.change(request, backend), backend, world)
+        return apply_change(merge.merge_edit(request, backend), backend, env)
     if request.change is not None:
-        return apply_change(request.change, backend, world)
+        return apply_change(request.change, backend, env)
     seconds = request.ours.get("resolve-timeout")
     if isinstance(seconds, int):
-        world.names.seconds = seconds
+        env.names.seconds = seconds
     if request.command == "restore":
-        from pyipvsadm.commands.restore import restore  # noqa: PLC0415
+        from pyipvsadm.commands.restore import run_restore  # noqa: PLC0415
 
-        return restore(backend, world, run)
+        return run_restore(backend, env, run_request)
     if request.command == "save":
         from pyipvsadm.commands import output, save  # noqa: PLC0415
 
         numeric, full = "numeric" in request.slots, "full" in request.slots
         output.write_buffered(
-            world,
-            output.sanitize_for_terminal([save.render_rules(backend, world, numeric, full)], world),
+            env,
+            output.sanitize_for_terminal([save.render_rules(backend, env, numeric, full)], env),
         )
     else:
         from pyipvsadm.commands import listing  # noqa: PLC0415
 
-        listing.show(request, backend, world)
+        listing.run_list(request, backend, env)
     return 0

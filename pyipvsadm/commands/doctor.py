@@ -6,28 +6,28 @@ how text is laid out. Nothing here is imported unless the doctor was asked for.
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import address_text, parse
+from pyipvsadm.addresses import format_address, parse_endpoint
 from pyipvsadm.doctor import answers, director, real_server, report, unchecked
-from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, explained
-from pyipvsadm.doctor.facts import OUTSIDE, Table, family_of, host_of, vip_of
-from pyipvsadm.errors import Failed, Refused, Usage
+from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, format_explanation
+from pyipvsadm.doctor.facts import OUTSIDE, DirectorTable, get_family, get_host, get_vip
+from pyipvsadm.errors import OperationError, RefusedError, UsageError
 from pyipvsadm.model import TCP
-from pyipvsadm.netns import entering
-from pyipvsadm.views.connections import tally_handshakes
+from pyipvsadm.netns import format_nsenter
+from pyipvsadm.views.connections import count_handshakes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyipvsadm.doctor.facts import Facts, Pair
-    from pyipvsadm.environment import World
+    from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend
 
 KERNEL = "kernel"
 
 
-def run(request: Request, world: World, spec: str, opened: Callable[[], Backend]) -> int:
+def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[], Backend]) -> int:
     """Examine a director, or with --real-server-for a real server. opened: opens the backend that
     spec names.
 
@@ -36,40 +36,42 @@ def run(request: Request, world: World, spec: str, opened: Callable[[], Backend]
     """
     ours = request.ours
     if "explain" in ours:
-        return _explain(str(ours["explain"]), world)
+        return _explain_code(str(ours["explain"]), env)
     part = None
     if "real-server-for" in ours:
-        director_ = _address(world, "director", ours["director"]) if "director" in ours else ""
+        director_ = _parse_address(env, "director", ours["director"]) if "director" in ours else ""
         server = request.server
         assert server is not None  # a command that changes nothing has one
-        vip = _address(world, "real-server-for", ours["real-server-for"])
-        part = real_server.Part(vip, server.forward, director_, server.tun_type)
+        vip = _parse_address(env, "real-server-for", ours["real-server-for"])
+        part = real_server.RealServerRole(vip, server.forward, director_, server.tun_type)
     try:
-        if not world.host().has_proc():
-            raise Failed(
+        if not env.open_host().has_proc():
+            raise OperationError(
                 "/proc is not mounted: without it neither the table nor the host can be examined; mount -t proc proc /proc"
             )
         if part is not None:
-            facts = world.host().facts([part.vip, OUTSIDE[family_of(part.vip)]], [], [])
-            findings = real_server.examine(part, facts)
+            facts = env.open_host().collect_facts([part.vip, OUTSIDE[get_family(part.vip)]], [], [])
+            findings = real_server.examine_real_server(part, facts)
             aside: list[str] = []
         else:
-            findings, aside = _director(world, spec, opened, probe="probe" in ours)
-    except (Failed, Refused) as no:
-        raise Failed(str(no), report.UNKNOWN) from None
+            findings, aside = _examine_director(env, spec, opened, probe="probe" in ours)
+    except (OperationError, RefusedError) as no:
+        raise OperationError(str(no), report.UNKNOWN) from None
     if "netns" in ours:
-        enter = entering(str(ours["netns"]))
+        enter = format_nsenter(str(ours["netns"]))
         findings = [
             each._replace(mends=tuple(enter + mend for mend in each.mends)) for each in findings
         ]
-    world.out((report.as_json if "json" in ours else report.text)(findings, aside))
-    return report.status(findings)
+    env.write_stdout(
+        (report.render_json if "json" in ours else report.render_text)(findings, aside)
+    )
+    return report.get_status(findings)
 
 
-def _director(
-    world: World, spec: str, opened: Callable[[], Backend], *, probe: bool
+def _examine_director(
+    env: Environment, spec: str, opened: Callable[[], Backend], *, probe: bool
 ) -> tuple[list[Finding], list[str]]:
-    host = world.host()
+    host = env.open_host()
     if spec == KERNEL and not host.has_ipvs():  # opening the table would load the module
         return [
             Finding(
@@ -78,62 +80,62 @@ def _director(
         ], []
     backend = opened()
     try:
-        table = Table(
+        table = DirectorTable(
             [
-                (service, backend.destinations(service))
-                for service in backend.services(counters=False)
+                (service, backend.read_servers(service))
+                for service in backend.read_services(counters=False)
             ],
-            {each.state: (each.interface, each.syncid) for each in backend.daemons()},
+            {each.state: (each.interface, each.syncid) for each in backend.read_daemons()},
         )
-        handshakes = _handshakes(backend)
+        handshakes = _count_handshakes(backend)
     finally:
         backend.close()
     servers = [(service, server) for service, servers in table.services for server in servers]
-    facts: Facts = host.facts(
-        {host_of(server) for _, server in servers},
-        {vip_of(service) for service, _ in table.services} - {""},
+    facts: Facts = host.collect_facts(
+        {get_host(server) for _, server in servers},
+        {get_vip(service) for service, _ in table.services} - {""},
         {service.scheduler for service, _ in table.services} - {"", "none"},
     )
-    facts.programs = world.programs()
+    facts.programs = env.list_programs()
     facts.handshakes = handshakes
     if probe:
-        host.probe(
+        host.probe_servers(
             facts,
             [
-                (host_of(server), answers.probe_port(service, server))
+                (get_host(server), answers.probe_port(service, server))
                 for service, server in servers
                 if server.weight
             ],
         )
-    return director.examine(table, facts), list(unchecked.not_judged(table, facts))
+    return director.examine_director(table, facts), list(unchecked.list_not_checked(table, facts))
 
 
-def _handshakes(backend: Backend) -> dict[Pair, tuple[int, int]]:
+def _count_handshakes(backend: Backend) -> dict[Pair, tuple[int, int]]:
     """Count the connections that stay in SYN_RECV; none where the kernel's listing cannot be
     read.
     """
     try:
-        lines = backend.connections()
+        lines = backend.iter_connections()
         next(lines, None)
-        return tally_handshakes(lines)
-    except Failed:
+        return count_handshakes(lines)
+    except OperationError:
         return {}
 
 
-def _address(world: World, option: str, value: object) -> str:
-    found = parse(str(value), TCP, world.names)
+def _parse_address(env: Environment, option: str, value: object) -> str:
+    found = parse_endpoint(str(value), TCP, env.names)
     if found is None or found.port is not None:
-        raise Usage(f"illegal {option} address `{value}': it is an address without a port")
-    return address_text(found.family, found.addr)
+        raise UsageError(f"illegal {option} address `{value}': it is an address without a port")
+    return format_address(found.family, found.addr)
 
 
-def _explain(code: str, world: World) -> int:
+def _explain_code(code: str, env: Environment) -> int:
     if code == "all":
-        world.out("\n".join(map(explained, CODES)))
+        env.write_stdout("\n".join(map(format_explanation, CODES)))
     elif code in BY_CODE:
-        world.out(explained(BY_CODE[code]))
+        env.write_stdout(format_explanation(BY_CODE[code]))
     else:
-        raise Usage(
+        raise UsageError(
             f"unknown code `{code}': it is all, or one of\n  "
             + "\n  ".join(row.code for row in CODES)
         )

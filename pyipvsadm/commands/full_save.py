@@ -6,22 +6,22 @@ Owns: which lines are read back as what they came from. Must never know: where t
 from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
-from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.errors import LineSkippedError, UsageError
 from pyipvsadm.model import HASHED, Change, Record, Service
 from pyipvsadm.rules import reader, writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.change.snapshot import Snapshot
-    from pyipvsadm.environment import World
+    from pyipvsadm.environment import Environment
     from pyipvsadm.rules.writer import Endpoint
 
 # What a record holds beside its rule.
 _COUNTED = {"stats", "active", "inactive", "persistent"}
-_PARTS = ("service", "destination", "daemon", "timeouts")
+_PARTS = ("service", "server", "daemon", "timeouts")
 
 
-def render_full_save(found: Snapshot, endpoint: Endpoint, world: World) -> str:
+def render_full_save(found: Snapshot, endpoint: Endpoint, env: Environment) -> str:
     """The whole table as rules: services in the order of -S, each one's servers with the oldest
     first, as schedulers see them.
 
@@ -32,20 +32,20 @@ def render_full_save(found: Snapshot, endpoint: Endpoint, world: World) -> str:
     servers = {id(service): members for service, members in found.rows}
     rows = [
         (service, servers[id(service)])
-        for service in sorting.services([service for service, _ in found.rows])
+        for service in sorting.sort_services([service for service, _ in found.rows])
     ]
-    plain = writer.full(rows, found.timeouts, found.daemons, addresses.format_numeric)
+    plain = writer.iter_full_rules(rows, found.timeouts, found.daemons, addresses.format_numeric)
     parts = []
     outside: Service | None = None  # what cannot be said; nor can its servers
     for (change, numbers), (_, line) in zip(
-        plain, writer.full(rows, found.timeouts, found.daemons, endpoint), strict=True
+        plain, writer.iter_full_rules(rows, found.timeouts, found.daemons, endpoint), strict=True
     ):
         lost = None
-        if change.destination is None or change.service is not outside:
-            lost = _lost(change, numbers, world)
+        if change.server is None or change.service is not outside:
+            lost = _find_round_trip_loss(change, numbers, env)
             if lost:
-                world.err(f"not saved as it is: {numbers.rstrip()}: {lost[0]}")
-            if lost and lost[1] and change.destination is None:
+                env.write_stderr(f"not saved as it is: {numbers.rstrip()}: {lost[0]}")
+            if lost and lost[1] and change.server is None:
                 outside = change.service
         parts.append(
             f"# {line}" if change.service is outside is not None or (lost and lost[1]) else line
@@ -53,27 +53,32 @@ def render_full_save(found: Snapshot, endpoint: Endpoint, world: World) -> str:
     return "".join(parts)
 
 
-def _lost(change: Change, line: str, world: World) -> tuple[str, bool] | None:
+def _find_round_trip_loss(change: Change, line: str, env: Environment) -> tuple[str, bool] | None:
     """What of the change its line does not say, and whether -R refuses the line; None when it says
     everything.
     """
     try:
-        ((_, back),) = reader.steps(line.encode(), world)
-    except Usage as bad:
+        ((_, back),) = reader.parse_rules(line.encode(), env)
+    except UsageError as bad:
         return (str(bad).removeprefix("line 1: "), True)
-    if isinstance(back, Skipped):
+    if isinstance(back, LineSkippedError):
         return (str(back), True)
     assert isinstance(back, Change)
     for part in _PARTS:
         mine, theirs = getattr(change, part), getattr(back, part)
-        if part == "service" and change.destination is not None:
+        if part == "service" and change.server is not None:
             continue  # there it only names
         for name in mine.__slots__ if isinstance(mine, Record) else ():
-            if name not in _COUNTED and _seen(mine, name) != _seen(theirs, name):
-                return (f"{name} is {_seen(mine, name)}, -R makes it {_seen(theirs, name)}", False)
+            if name not in _COUNTED and _make_comparable(mine, name) != _make_comparable(
+                theirs, name
+            ):
+                return (
+                    f"{name} is {_make_comparable(mine, name)}, -R makes it {_make_comparable(theirs, name)}",
+                    False,
+                )
     return None
 
 
-def _seen(record: Record, name: str) -> object:
+def _make_comparable(record: Record, name: str) -> object:
     value = getattr(record, name)
     return value & ~HASHED if name == "flags" and isinstance(record, Service) else value

@@ -8,164 +8,167 @@ from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
 from pyipvsadm.commands.output import sanitize_for_terminal, write_buffered
-from pyipvsadm.errors import Failed
-from pyipvsadm.grammar.options import SELECTING
-from pyipvsadm.model import CONNECTIONS_FILE, row
+from pyipvsadm.errors import OperationError
+from pyipvsadm.grammar.options import LIST_FILTERS
+from pyipvsadm.model import CONNECTIONS_FILE, to_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pyipvsadm.commands.selection import Selection
-    from pyipvsadm.environment import World
+    from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
-    from pyipvsadm.model import Backend, Destination, Row, Service
+    from pyipvsadm.model import Backend, Row, Server, Service
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.connections import Connection
 
     Tables = Iterable[tuple[Service, list[Row]]]  # rows: their addresses at least
 
 
-def show(request: Request, backend: Backend, world: World) -> None:
+def run_list(request: Request, backend: Backend, env: Environment) -> None:
     """The list command."""
     if "watch" in request.ours:
-        _watch(request, backend, world)
+        _run_watch(request, backend, env)
     else:
-        write_buffered(world, listed(request, backend, world))
+        write_buffered(env, render(request, backend, env))
 
 
-def listed(request: Request, backend: Backend, world: World) -> Iterable[str]:
+def render(request: Request, backend: Backend, env: Environment) -> Iterable[str]:
     """What the list command writes, in parts."""
-    wanted = selected(request, backend, world)
+    wanted = resolve_selection(request, backend, env)
     if "json" in request.slots:
-        return _json(request, backend, world, wanted)
-    asked = world.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
-    if "pretty" in request.slots or (asked and world.output_is_terminal()):
-        return _pretty(request, backend, world, wanted)
-    return sanitize_for_terminal(_classic(request, backend, world, wanted), world)
+        return _render_json(request, backend, env, wanted)
+    asked = env.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
+    if "pretty" in request.slots or (asked and env.is_output_terminal()):
+        return _render_pretty(request, backend, env, wanted)
+    return sanitize_for_terminal(_render_classic(request, backend, env, wanted), env)
 
 
-def _classic(
-    request: Request, backend: Backend, world: World, wanted: Selection | None
+def _render_classic(
+    request: Request, backend: Backend, env: Environment, wanted: Selection | None
 ) -> Iterator[str]:
     from pyipvsadm.views import classic  # noqa: PLC0415  # saving does without
 
     shown = request.slots
     if "connection" in shown:
-        yield from _connections(_connection_lines(backend, wanted), world, shown)
+        yield from _render_connections(_iter_connection_lines(backend, wanted), env, shown)
     elif "timeout" in shown:
-        yield classic.timeouts(backend.timeouts())
+        yield classic.format_timeouts(backend.read_timeouts())
     elif "daemon" in shown:
-        yield from classic.daemons(backend.daemons())
+        yield from classic.format_daemons(backend.read_daemons())
     else:
         if not request.services:
-            yield classic.version(backend.info())
-        yield from _listing(request, backend, world, wanted)
+            yield classic.format_version(backend.read_info())
+        yield from _render_listing(request, backend, env, wanted)
 
 
-def _pretty(
-    request: Request, backend: Backend, world: World, wanted: Selection | None
+def _render_pretty(
+    request: Request, backend: Backend, env: Environment, wanted: Selection | None
 ) -> Iterator[str]:
     """The listing for people."""
     from pyipvsadm.commands.names import resolve_unless_numeric  # noqa: PLC0415  # listings in numbers do without
     from pyipvsadm.views import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
 
     shown = request.slots
-    look = grid.look(world.environ, world.output_is_terminal(), world.size()[0])
+    look = grid.choose_style(env.environ, env.is_output_terminal(), env.get_size()[0])
     if "connection" in shown:
-        found, endpoint = _found(
-            _connection_lines(backend, wanted), world, numeric="numeric" in shown
+        found, endpoint = _parse_connections(
+            _iter_connection_lines(backend, wanted), env, numeric="numeric" in shown
         )
-        lines = pretty.connections(found, endpoint, look, engine="persistent-conn" in shown)
+        lines = pretty.render_connections(found, endpoint, look, engine="persistent-conn" in shown)
     elif "timeout" in shown:
-        lines = pretty.timeouts(backend.timeouts(), look)
+        lines = pretty.render_timeouts(backend.read_timeouts(), look)
     elif "daemon" in shown:
-        lines = pretty.daemons(backend.daemons(), look)
+        lines = pretty.render_daemons(backend.read_daemons(), look)
     else:
-        rows = list(table(request, backend, wanted))
-        groups = [pretty.Group(*row) for row in rows]
-        lines = [] if request.services else pretty.title(backend.info(), groups, look)
-        lines += pretty.listing(groups, shown, resolve_unless_numeric(rows, request, world), look)
-    yield grid.text(lines, look)
+        rows = list(read_table(request, backend, wanted))
+        groups = [pretty.ServiceGroup(*row) for row in rows]
+        lines = [] if request.services else pretty.render_title(backend.read_info(), groups, look)
+        lines += pretty.render_listing(
+            groups, shown, resolve_unless_numeric(rows, request, env), look
+        )
+    yield grid.render_text(lines, look)
 
 
-def _watch(request: Request, backend: Backend, world: World) -> None:
+def _run_watch(request: Request, backend: Backend, env: Environment) -> None:
     """The listing again and again."""
     from pyipvsadm.commands import names, watch  # noqa: PLC0415
     from pyipvsadm.views import grid, live  # noqa: PLC0415
 
     shown = request.slots
-    world.names = watch.Remembered(world.names)
+    env.names = watch.CachingResolver(env.names)
     seconds = request.ours["watch"]
-    seconds = seconds if isinstance(seconds, int) else watch.SECONDS
-    terminal = world.output_is_terminal()
+    seconds = seconds if isinstance(seconds, int) else watch.DEFAULT_INTERVAL
+    terminal = env.is_output_terminal()
 
-    def look(width: int) -> grid.Look:
-        return grid.look(world.environ, terminal, width)
+    def look(width: int) -> grid.TerminalStyle:
+        return grid.choose_style(env.environ, terminal, width)
 
     def block() -> str:
         backend.refresh()
-        text = "".join(listed(request, backend, world))
+        text = "".join(render(request, backend, env))
         if "json" not in shown:
             return text + "\f"
         return text if "connection" in shown else text.replace("\n", "") + "\n"  # a document a line
 
-    def rows() -> list[tuple[Service, list[Destination]]]:
+    def rows() -> list[tuple[Service, list[Server]]]:
         backend.refresh()
-        return list(table(request, backend, selected(request, backend, world)))
+        return list(read_table(request, backend, resolve_selection(request, backend, env)))
 
     if look(0).styled and "json" not in shown:
         state = live.Live(shown, str(request.ours.get("sort-by") or ""), seconds, look)
-        watch.screen(
+        watch.watch_terminal(
             state,
             rows,
-            lambda found: names.resolve_unless_numeric(found, request, world),
-            world,
+            lambda found: names.resolve_unless_numeric(found, request, env),
+            env,
             seconds,
         )
     else:
-        watch.blocks(block, world, seconds)
+        watch.watch_pipe(block, env, seconds)
 
 
-def selected(request: Request, backend: Backend, world: World) -> Selection | None:
+def resolve_selection(request: Request, backend: Backend, env: Environment) -> Selection | None:
     """What is selected, None for all. Raises Usage."""
     of_services = "connection" in request.slots and request.services
-    if SELECTING.isdisjoint(request.ours) and not of_services:
+    if LIST_FILTERS.isdisjoint(request.ours) and not of_services:
         return None
     from pyipvsadm.commands import selection  # noqa: PLC0415  # plain listings do not pay for it
 
-    wanted = selection.read(request, world.names)
+    wanted = selection.parse_selection(request, env.names)
     if wanted.scheduler:
-        wanted.check(backend.services())
+        wanted.check_known(backend.read_services())
     return wanted
 
 
-def _services(request: Request, backend: Backend, counters: bool) -> list[Service]:
+def _read_services(request: Request, backend: Backend, counters: bool) -> list[Service]:
     """The services that a request lists, in its order. Refused when one that was named is not
     there.
     """
     if request.services:
-        return list(map(backend.service, request.services))
-    found = backend.services(counters=counters)
-    return found if "nosort" in request.slots else sorting.services(found)
+        return list(map(backend.find_service, request.services))
+    found = backend.read_services(counters=counters)
+    return found if "nosort" in request.slots else sorting.sort_services(found)
 
 
-def table(
+def read_table(
     request: Request, backend: Backend, wanted: Selection | None
-) -> Iterable[tuple[Service, list[Destination]]]:
+) -> Iterable[tuple[Service, list[Server]]]:
     """The services that a request lists, in its order, each read with its servers when its turn
     comes.
 
     Refused here when one that was named is not there.
     """
     rows = (
-        (each, backend.destinations(each)) for each in _services(request, backend, counters=True)
+        (each, backend.read_servers(each))
+        for each in _read_services(request, backend, counters=True)
     )
-    return wanted.rows(rows) if wanted else rows
+    return wanted.filter_rows(rows) if wanted else rows
 
 
-def _json(
-    request: Request, backend: Backend, world: World, wanted: Selection | None
+def _render_json(
+    request: Request, backend: Backend, env: Environment, wanted: Selection | None
 ) -> Iterable[str]:
     """Whatever is listed, as JSON."""
     from pyipvsadm.views import json_document  # noqa: PLC0415  # costs more than a start
@@ -173,31 +176,31 @@ def _json(
     shown = request.slots
     if "connection" in shown:
         from pyipvsadm.commands.names import attach_names  # noqa: PLC0415
-        from pyipvsadm.views.connections import parse  # noqa: PLC0415
+        from pyipvsadm.views.connections import parse_connection  # noqa: PLC0415
 
-        found = map(parse, _connection_lines(backend, wanted))
+        found = map(parse_connection, _iter_connection_lines(backend, wanted))
         return (
-            json_document.connection(each, names)
-            for each, names in attach_names(found, world, "numeric" in shown)
+            json_document.make_connection(each, names)
+            for each, names in attach_names(found, env, "numeric" in shown)
         )
     if "timeout" in shown:
-        return [json_document.timeouts(backend.timeouts())]
+        return [json_document.make_timeouts(backend.read_timeouts())]
     if "daemon" in shown:
-        return [json_document.daemons(backend.daemons())]
-    rows = table(request, backend, wanted)
+        return [json_document.make_daemons(backend.read_daemons())]
+    rows = read_table(request, backend, wanted)
     names = None
     if "numeric" not in shown:
-        from pyipvsadm.commands.names import collect_addresses, json_names, list_endpoints  # noqa: PLC0415
+        from pyipvsadm.commands.names import collect_addresses, list_endpoints, make_json_resolver  # noqa: PLC0415
 
         rows = held = list(rows)
-        names = json_names(
-            world, world.names.host_names(sorted(collect_addresses(list_endpoints(held))))
+        names = make_json_resolver(
+            env, env.names.find_host_names(sorted(collect_addresses(list_endpoints(held))))
         )
-    return json_document.table(backend.info(), rows, names, "nosort" not in shown)
+    return json_document.iter_table(backend.read_info(), rows, names, "nosort" not in shown)
 
 
-def _listing(
-    request: Request, backend: Backend, world: World, wanted: Selection | None
+def _render_listing(
+    request: Request, backend: Backend, env: Environment, wanted: Selection | None
 ) -> Iterable[str]:
     """Services and servers: all of them in the plain view in numbers from the kernel's own listing,
     where that will do.
@@ -205,29 +208,31 @@ def _listing(
     from pyipvsadm.views import classic  # noqa: PLC0415
 
     shown = request.slots
-    columns = classic.columns(shown)
+    columns = classic.list_columns(shown)
     if wanted:
-        return _listed(
+        return _render_services(
             (
-                (service, [row(each, columns) for each in servers])
-                for service, servers in table(request, backend, wanted)
+                (service, [to_row(each, columns) for each in servers])
+                for service, servers in read_table(request, backend, wanted)
             ),
-            world,
+            env,
             shown,
         )
     if "numeric" in shown and not classic.view_of(shown) and not request.services:
-        overview = backend.overview()
+        overview = backend.read_proc_table()
         if overview:
             from pyipvsadm.views import procfs  # noqa: PLC0415
 
-            parts = procfs.listing(overview, "nosort" not in shown)
+            parts = procfs.render_listing(overview, "nosort" not in shown)
             if parts is not None:
-                return [classic.title(shown), "".join(parts)]
-    services = _services(request, backend, counters=bool(shown & {"stats", "rate"}))
-    return _listed(zip(services, backend.rows(services, columns), strict=True), world, shown)
+                return [classic.format_title(shown), "".join(parts)]
+    services = _read_services(request, backend, counters=bool(shown & {"stats", "rate"}))
+    return _render_services(
+        zip(services, backend.iter_rows(services, columns), strict=True), env, shown
+    )
 
 
-def _listed(tables: Tables, world: World, shown: set[str]) -> Iterator[str]:
+def _render_services(tables: Tables, env: Environment, shown: set[str]) -> Iterator[str]:
     """The title, then each service with its servers."""
     from pyipvsadm.views import classic  # noqa: PLC0415
 
@@ -236,48 +241,48 @@ def _listed(tables: Tables, world: World, shown: set[str]) -> Iterator[str]:
         from pyipvsadm.commands.names import resolve_endpoints  # noqa: PLC0415
 
         tables = list(tables)
-        endpoint = resolve_endpoints(tables, world)
+        endpoint = resolve_endpoints(tables, env)
     listing = classic.Listing(shown, endpoint)
-    yield classic.title(shown)
+    yield classic.format_title(shown)
     for service, rows in tables:
-        yield listing.service(service, rows)
+        yield listing.format_service(service, rows)
 
 
-def _connection_lines(backend: Backend, wanted: Selection | None) -> Iterator[bytes]:
+def _iter_connection_lines(backend: Backend, wanted: Selection | None) -> Iterator[bytes]:
     """The lines of the connections that are selected."""
-    lines = backend.connections()
+    lines = backend.iter_connections()
     if next(lines, None) is None:
-        raise Failed(f"unexpected input from {CONNECTIONS_FILE}")
+        raise OperationError(f"unexpected input from {CONNECTIONS_FILE}")
     if wanted is None:
         return lines
-    from pyipvsadm.views.connections import parse  # noqa: PLC0415
+    from pyipvsadm.views.connections import parse_connection  # noqa: PLC0415
 
-    return (line for line in lines if wanted.connection(parse(line)))
+    return (line for line in lines if wanted.match_connection(parse_connection(line)))
 
 
-def _connections(lines: Iterator[bytes], world: World, shown: set[str]) -> Iterator[str]:
+def _render_connections(lines: Iterator[bytes], env: Environment, shown: set[str]) -> Iterator[str]:
     from pyipvsadm.views import connections  # noqa: PLC0415
 
     engine = "persistent-conn" in shown
     yield connections.TITLE_ENGINE if engine else connections.TITLE
     if "numeric" in shown:
-        yield from map(connections.Numbers(engine).text, lines)
+        yield from map(connections.NumericFormatter(engine).format_line, lines)
         return
-    found, endpoint = _found(lines, world, numeric=False)
+    found, endpoint = _parse_connections(lines, env, numeric=False)
     for each in found:
-        yield connections.text(each, endpoint, engine)
+        yield connections.format_connection(each, endpoint, engine)
 
 
-def _found(
-    lines: Iterator[bytes], world: World, numeric: bool
+def _parse_connections(
+    lines: Iterator[bytes], env: Environment, numeric: bool
 ) -> tuple[list[Connection], Endpoint]:
     """All of these connections, and how to write their addresses."""
     from pyipvsadm.views import connections  # noqa: PLC0415
 
-    found = list(map(connections.parse, lines))
+    found = list(map(connections.parse_connection, lines))
     if numeric:
         return found, addresses.format_numeric
     from pyipvsadm.commands.names import format_by_name  # noqa: PLC0415
 
     ends = {end[:2] for each in found for end in (each.client, each.virtual, each.server)}
-    return found, format_by_name(world, world.names.host_names(ends))
+    return found, format_by_name(env, env.names.find_host_names(ends))

@@ -7,16 +7,16 @@ columns, how names are resolved.
 from __future__ import annotations
 
 from pyipvsadm import addresses
-from pyipvsadm.addresses import address_text, endpoint_text
+from pyipvsadm.addresses import format_address, format_endpoint
 from pyipvsadm.model import AF_INET, AF_INET6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pyipvsadm.environment import World
+    from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
-    from pyipvsadm.model import Destination, Row, Service
+    from pyipvsadm.model import Row, Server, Service
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.connections import Connection
     from pyipvsadm.views.json_document import Names as HostNames
@@ -29,7 +29,7 @@ LOOKUP_BATCH = 1 << 10  # connections whose names are looked up at once
 
 
 def attach_names(
-    found: Iterable[Connection], world: World, numeric: bool
+    found: Iterable[Connection], env: Environment, numeric: bool
 ) -> Iterator[tuple[Connection, HostNames | None]]:
     """Connections with who knows their names. A block at a time: a listing of any length takes no
     more memory.
@@ -39,10 +39,10 @@ def attach_names(
         return
     import time  # noqa: PLC0415  # numeric listings need no clock
 
-    deadline = time.monotonic() + world.names.seconds
+    deadline = time.monotonic() + env.names.seconds
     hosts: dict[tuple[int, bytes], str] = {}
     asked: set[tuple[int, bytes]] = set()
-    names = json_names(world, hosts)
+    names = make_json_resolver(env, hosts)
     rest = iter(found)
     while block := [each for _, each in zip(range(LOOKUP_BATCH), rest, strict=False)]:
         left = deadline - time.monotonic()
@@ -51,35 +51,35 @@ def attach_names(
         } - asked
         if left > 0:
             asked |= new
-            hosts.update(world.names.host_names(sorted(new), left))
+            hosts.update(env.names.find_host_names(sorted(new), left))
         yield from ((each, names) for each in block)
 
 
-def resolve_endpoints(tables: Tables, world: World, read_back: bool = False) -> Endpoint:
+def resolve_endpoints(tables: Tables, env: Environment, read_back: bool = False) -> Endpoint:
     """How to write addresses and ports by name, every address looked up once and all of them
     before.
     """
     import time  # noqa: PLC0415  # listings in numbers need no clock
 
-    deadline = time.monotonic() + world.names.seconds
-    names = world.names.host_names(sorted(collect_addresses(tables)))
+    deadline = time.monotonic() + env.names.seconds
+    names = env.names.find_host_names(sorted(collect_addresses(tables)))
     if read_back:
-        names = world.names.readable(names, max(0.0, deadline - time.monotonic()))
-    return format_by_name(world, names)
+        names = env.names.filter_reversible(names, max(0.0, deadline - time.monotonic()))
+    return format_by_name(env, names)
 
 
 def resolve_unless_numeric(
-    found: Iterable[tuple[Service, list[Destination]]], request: Request, world: World
+    found: Iterable[tuple[Service, list[Server]]], request: Request, env: Environment
 ) -> Endpoint:
     """How the listing of these writes addresses and ports."""
     return (
         addresses.format_numeric
         if "numeric" in request.slots
-        else resolve_endpoints(list_endpoints(found), world)
+        else resolve_endpoints(list_endpoints(found), env)
     )
 
 
-def list_endpoints(found: Iterable[tuple[Service, list[Destination]]]) -> Tables:
+def list_endpoints(found: Iterable[tuple[Service, list[Server]]]) -> Tables:
     """Return the services with their servers' addresses, to be looked up."""
     return ((service, [(each.addr,) for each in servers]) for service, servers in found)
 
@@ -94,24 +94,24 @@ def collect_addresses(tables: Tables) -> set[tuple[int, bytes]]:
     return ends
 
 
-def json_names(world: World, hosts: dict[tuple[int, bytes], str]) -> HostNames:
+def make_json_resolver(env: Environment, hosts: dict[tuple[int, bytes], str]) -> HostNames:
     """From these hosts' names, and each port's looked up once."""
     ports: dict[tuple[int, int], str | None] = {}
 
     def names(family: int, addr: bytes, port: int, protocol: int) -> tuple[str | None, str | None]:
         if (port, protocol) not in ports:
-            ports[port, protocol] = world.names.port_name(port, protocol)
+            ports[port, protocol] = env.names.find_port_name(port, protocol)
         return hosts.get((family, addr)), ports[port, protocol]
 
     return names
 
 
-def format_by_name(world: World, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
+def format_by_name(env: Environment, hosts: dict[tuple[int, bytes], str]) -> Endpoint:
     """Return how to write endpoints with these hosts' names, and each port's, looked up once."""
-    names = json_names(world, hosts)
+    names = make_json_resolver(env, hosts)
 
     def endpoint(family: int, addr: bytes, port: int, protocol: int) -> str:
         host, service = names(family, addr, port, protocol)
-        return endpoint_text(family, host or address_text(family, addr), service or str(port))
+        return format_endpoint(family, host or format_address(family, addr), service or str(port))
 
     return endpoint

@@ -9,26 +9,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyipvsadm.environment import World
+    from pyipvsadm.environment import Environment
 
 
 BLOCK = 1 << 16  # characters written at once
 
 
-def sanitize_for_terminal(parts: Iterable[str], world: World) -> Iterable[str]:
+def sanitize_for_terminal(parts: Iterable[str], env: Environment) -> Iterable[str]:
     """The same; for a terminal without what it would obey.
 
     Clients' packets choose some of it (SIP's Call-ID, which an engine remembers), and who wrote a
     table's file the rest.
     """
-    if not world.output_is_terminal():
+    if not env.is_output_terminal():
         return parts
     from pyipvsadm.text import sanitize  # noqa: PLC0415  # a pipe gets the bytes as they are
 
     return ("\n".join(map(sanitize, part.split("\n"))) for part in parts)
 
 
-def write_buffered(world: World, parts: Iterable[str]) -> None:
+def write_buffered(env: Environment, parts: Iterable[str]) -> None:
     """Write the parts, many at a time; where they fail to come, those that came are written all the
     same.
     """
@@ -42,7 +42,7 @@ def write_buffered(world: World, parts: Iterable[str]) -> None:
                 text = "".join(waiting)
                 waiting.clear()
                 size = 0
-                world.out(text)
+                env.write_stdout(text)
     finally:
         if waiting:
-            world.out("".join(waiting))
+            env.write_stdout("".join(waiting))

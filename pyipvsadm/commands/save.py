@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
 from pyipvsadm.commands.names import list_endpoints, resolve_endpoints
-from pyipvsadm.model import row
+from pyipvsadm.model import to_row
 from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyipvsadm.environment import World
+    from pyipvsadm.environment import Environment
     from pyipvsadm.model import Backend, Row, Service
     from pyipvsadm.rules.writer import Endpoint
 
 
 def render_rules(
-    backend: Backend, world: World, numeric: bool, full: bool = False, certain: bool = False
+    backend: Backend, env: Environment, numeric: bool, full: bool = False, certain: bool = False
 ) -> str:
     """The rules as text. By name only where -R would read the name back as the same address.
 
@@ -32,32 +32,32 @@ def render_rules(
         from pyipvsadm.change import snapshot  # noqa: PLC0415  # the plain save does not pay for it
         from pyipvsadm.commands import full_save  # noqa: PLC0415  # the plain save does not pay for it
 
-        found = snapshot.consistent(backend)
+        found = snapshot.read_consistent(backend)
         if full:
             named = (
                 addresses.format_numeric
                 if numeric
-                else resolve_endpoints(list_endpoints(found.rows), world, read_back=True)
+                else resolve_endpoints(list_endpoints(found.rows), env, read_back=True)
             )
-            return full_save.render_full_save(found, named, world)
+            return full_save.render_full_save(found, named, env)
         held = {
-            service.key(): [row(each, columns) for each in servers]
+            service.key(): [to_row(each, columns) for each in servers]
             for service, servers in found.rows
         }
         tables = [
             (each, held[each.key()])
-            for each in sorting.services([service for service, _ in found.rows])
+            for each in sorting.sort_services([service for service, _ in found.rows])
         ]
     else:
-        services = sorting.services(backend.services(counters=False))
-        tables = list(zip(services, backend.rows(services, columns), strict=True))
+        services = sorting.sort_services(backend.read_services(counters=False))
+        tables = list(zip(services, backend.iter_rows(services, columns), strict=True))
     endpoint: Endpoint = (
-        addresses.format_numeric if numeric else resolve_endpoints(tables, world, read_back=True)
+        addresses.format_numeric if numeric else resolve_endpoints(tables, env, read_back=True)
     )
     servers = writer.ServerRules(endpoint)
     parts = []
     for service, rows in tables:
-        selector = writer.selector(service, endpoint)
-        parts.append(writer.service_rule(service, selector))
-        parts.append(servers.text(service, selector, sorting.servers(rows)))
+        selector = writer.format_selector(service, endpoint)
+        parts.append(writer.format_service(service, selector))
+        parts.append(servers.format_rows(service, selector, sorting.sort_rows(rows)))
     return "".join(parts)

@@ -6,8 +6,8 @@ Owns: what --scheduler, --real-server, --empty, --quiesced and --client select, 
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import aton, number, parse, pton
-from pyipvsadm.errors import Usage
+from pyipvsadm.addresses import parse_address, parse_endpoint, parse_int, parse_ipv4
+from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.options import SCHEDULERS
 from pyipvsadm.model import AF_INET, AF_INET6, TCP
 
@@ -15,9 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pyipvsadm.addresses import Parsed
+    from pyipvsadm.addresses import Endpoint
     from pyipvsadm.grammar.parser import Request
-    from pyipvsadm.model import Destination, Service
+    from pyipvsadm.model import Server, Service
     from pyipvsadm.resolver import Resolver
     from pyipvsadm.views.connections import Connection
 
@@ -32,7 +32,7 @@ class Network:
         self._rest = 8 * len(addr) - length
         self._first = int.from_bytes(addr, "big") >> self._rest
 
-    def holds(self, family: int, addr: bytes) -> bool:
+    def contains(self, family: int, addr: bytes) -> bool:
         """Whether an address is one of them."""
         return family == self.family and int.from_bytes(addr, "big") >> self._rest == self._first
 
@@ -45,7 +45,7 @@ class Selection:
     def __init__(
         self,
         scheduler: str = "",
-        server: Parsed | None = None,
+        server: Endpoint | None = None,
         empty: bool = False,
         quiesced: bool = False,
         client: Network | None = None,
@@ -58,9 +58,9 @@ class Selection:
         self.client = client
         self.virtuals = list(virtuals)
 
-    def rows(
-        self, rows: Iterable[tuple[Service, list[Destination]]]
-    ) -> Iterator[tuple[Service, list[Destination]]]:
+    def filter_rows(
+        self, rows: Iterable[tuple[Service, list[Server]]]
+    ) -> Iterator[tuple[Service, list[Server]]]:
         """Of services with their servers, those that were asked for; of their servers too, where it
         is these that were.
         """
@@ -72,20 +72,20 @@ class Selection:
                     yield service, servers
                 continue
             if self.server or self.quiesced:
-                found = [each for each in servers if self._takes(each)]
+                found = [each for each in servers if self._match_server(each)]
                 if found:
                     yield service, found
                 continue
             yield service, servers
 
-    def _takes(self, server: Destination) -> bool:
+    def _match_server(self, server: Server) -> bool:
         if self.quiesced and server.weight:
             return False
         return not self.server or _is_at(self.server, server.af, server.addr, server.port)
 
-    def connection(self, found: Connection) -> bool:
+    def match_connection(self, found: Connection) -> bool:
         """Whether a connection was asked for."""
-        if self.client and not self.client.holds(*found.client[:2]):
+        if self.client and not self.client.contains(*found.client[:2]):
             return False
         if self.server and not _is_at(self.server, *found.server):
             return False
@@ -96,54 +96,54 @@ class Selection:
             for each in self.virtuals
         )
 
-    def check(self, services: Iterable[Service]) -> None:
+    def check_known(self, services: Iterable[Service]) -> None:
         """Usage when no service has the scheduler and nobody knows one of that name: a slip, not an
         answer of "none".
         """
         name = self.scheduler
         if name and name not in SCHEDULERS and all(each.scheduler != name for each in services):
-            raise Usage(
+            raise UsageError(
                 f"no service has the scheduler `{name}', and none of that name is known: {' '.join(SCHEDULERS)}"
             )
 
 
-def _is_at(wanted: Parsed, family: int, addr: bytes, port: int) -> bool:
+def _is_at(wanted: Endpoint, family: int, addr: bytes, port: int) -> bool:
     return (wanted.family, wanted.addr) == (family, addr) and wanted.port in (None, port)
 
 
-def read(request: Request, names: Resolver) -> Selection:
+def parse_selection(request: Request, names: Resolver) -> Selection:
     """What a list command selects. Raises Usage for values that cannot be read."""
     ours = request.ours
     beside = request.services if "connection" in request.slots else []
     if any(each.fwmark for each in beside):
-        raise Usage(
+        raise UsageError(
             "connections do not say which firewall mark chose them: give the address and port that the mark stands for"
         )
     server = client = None
     if "real-server" in ours:
         protocol = request.services[0].protocol if request.services else TCP
-        server = parse(str(ours["real-server"]), protocol or TCP, names)
+        server = parse_endpoint(str(ours["real-server"]), protocol or TCP, names)
         if server is None:
-            raise Usage("illegal real server address[:port] specified")
+            raise UsageError("illegal real server address[:port] specified")
     if "client" in ours:
-        client = network(str(ours["client"]), names)
+        client = parse_network(str(ours["client"]), names)
     return Selection(
         str(ours.get("scheduler", "")), server, "empty" in ours, "quiesced" in ours, client, beside
     )
 
 
-def network(text: str, names: Resolver) -> Network:
+def parse_network(text: str, names: Resolver) -> Network:
     """ADDRESS[/LENGTH], the address IPv4, IPv6 (also in brackets) or the name of an IPv4 host.
     Usage when it is none.
     """
     host, slash, length = text.partition("/")
     host = host.removeprefix("[").removesuffix("]")
-    addr = pton(AF_INET6, host)
+    addr = parse_address(AF_INET6, host)
     family = AF_INET6 if addr else AF_INET
-    addr = addr or aton(host) or names.host(host)
+    addr = addr or parse_ipv4(host) or names.find_host(host)
     if addr is None:
-        raise Usage(f"illegal client `{text}': it is ADDRESS or ADDRESS/PREFIX-LENGTH")
-    bits = number(length, 0, 8 * len(addr)) if slash else 8 * len(addr)
+        raise UsageError(f"illegal client `{text}': it is ADDRESS or ADDRESS/PREFIX-LENGTH")
+    bits = parse_int(length, 0, 8 * len(addr)) if slash else 8 * len(addr)
     if bits < 0:
-        raise Usage(f"illegal client `{text}': the prefix length is 0 to {8 * len(addr)}")
+        raise UsageError(f"illegal client `{text}': the prefix length is 0 to {8 * len(addr)}")
     return Network(family, addr, bits)

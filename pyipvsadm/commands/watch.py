@@ -6,7 +6,7 @@ signals (terminal.py), backends, what a frame shows (live.py).
 
 from __future__ import annotations
 
-from pyipvsadm.errors import Failed, Refused
+from pyipvsadm.errors import OperationError, RefusedError
 from pyipvsadm.resolver import Resolver
 from pyipvsadm.views import grid
 
@@ -14,16 +14,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pyipvsadm.environment import World
+    from pyipvsadm.environment import Environment
     from pyipvsadm.terminal import Screen
     from pyipvsadm.views.live import Live, Naming, Rows
 
-SECONDS = 2
+DEFAULT_INTERVAL = 2
 # hosts' names; then they are forgotten: clients come and go for as long as it runs
-REMEMBERED = 1 << 16
+CACHE_LIMIT = 1 << 16
 
 
-class Remembered(Resolver):
+class CachingResolver(Resolver):
     """A resolver that is asked for each name once, however often the table is shown."""
 
     def __init__(self, names: Resolver) -> None:
@@ -32,68 +32,68 @@ class Remembered(Resolver):
         self._hosts: dict[tuple[int, bytes], str | None] = {}
         self._ports: dict[tuple[int, int], str | None] = {}
 
-    def host_names(
+    def find_host_names(
         self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None
     ) -> dict[tuple[int, bytes], str]:
         """The names of addresses; those are asked for that are new."""
         wanted = list(addresses)
-        if len(self._hosts) > REMEMBERED:
+        if len(self._hosts) > CACHE_LIMIT:
             self._hosts.clear()
         new = [each for each in wanted if each not in self._hosts]
         if new:
-            self._hosts |= dict.fromkeys(new) | self._names.host_names(new, seconds)
+            self._hosts |= dict.fromkeys(new) | self._names.find_host_names(new, seconds)
         return {each: name for each in wanted if (name := self._hosts[each]) is not None}
 
-    def port_name(self, port: int, protocol: int) -> str | None:
+    def find_port_name(self, port: int, protocol: int) -> str | None:
         """The name of a port."""
         key = (port, protocol)
         if key not in self._ports:
-            self._ports[key] = self._names.port_name(port, protocol)
+            self._ports[key] = self._names.find_port_name(port, protocol)
         return self._ports[key]
 
 
-def blocks(block: Callable[[], str], world: World, seconds: int) -> None:
+def watch_pipe(block: Callable[[], str], env: Environment, seconds: int) -> None:
     """Write a block every so many seconds until something ends us.
 
     The first read fails as a listing does; of a later one that fails, the reason goes to standard
     error.
     """
-    world.out(block())
-    while not world.wait(seconds):
+    env.write_stdout(block())
+    while not env.wait(seconds):
         try:
             text = block()
-        except (Refused, Failed) as no:
-            world.err(str(no))
+        except (RefusedError, OperationError) as no:
+            env.write_stderr(str(no))
             continue
-        world.out(text)
+        env.write_stdout(text)
 
 
-def screen(
-    live: Live, read: Callable[[], Rows], naming: Naming, world: World, seconds: int
+def watch_terminal(
+    live: Live, read: Callable[[], Rows], naming: Naming, env: Environment, seconds: int
 ) -> None:
     """Draw on the terminal until `q`. The first read fails as a listing does; later ones say so on
     the screen.
     """
-    live.take(read(), world.clock())
+    live.add_snapshot(read(), env.read_clock())
 
     def draw(terminal: Screen) -> None:
-        due = world.clock() + seconds
+        due = env.read_clock() + seconds
         while True:
-            width, height = world.size()
+            width, height = env.get_size()
             look = live.look(width)
-            terminal.show(grid.text(live.frame(width, height, naming), look))
-            for key in terminal.keys(max(0.0, due - world.clock())):
+            terminal.show(grid.render_text(live.render_frame(width, height, naming), look))
+            for key in terminal.read_keys(max(0.0, due - env.read_clock())):
                 if key == "q":
                     return
-                live.key(key)
-            if world.clock() < due:
+                live.handle_key(key)
+            if env.read_clock() < due:
                 continue
             try:
                 rows = read()
-            except (Refused, Failed) as no:
-                live.failed(str(no))
+            except (RefusedError, OperationError) as no:
+                live.set_error(str(no))
             else:
-                live.take(rows, world.clock())
-            due = max(due + seconds, world.clock())  # evenly, as the kernel's counters come
+                live.add_snapshot(rows, env.read_clock())
+            due = max(due + seconds, env.read_clock())  # evenly, as the kernel's counters come
 
-    world.on_screen(draw)
+    env.run_on_screen(draw)

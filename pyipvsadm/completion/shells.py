@@ -22,9 +22,9 @@ import os
 # the C module beneath `socket`, which alone would cost a start 6 ms
 from _socket import if_nameindex
 
-from pyipvsadm.completion.candidates import GOES_ON, complete
-from pyipvsadm.errors import Failed
-from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, TABLE_FILE, Destination, Service
+from pyipvsadm.completion.candidates import NO_SPACE_SUFFIXES, complete
+from pyipvsadm.errors import OperationError
+from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, TABLE_FILE, Server, Service
 from pyipvsadm.views.classic import METHODS
 
 TYPE_CHECKING = False
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
 
-    from pyipvsadm.completion.candidates import Around, Rows
-    from pyipvsadm.environment import World
+    from pyipvsadm.completion.candidates import CompletionSource, Rows
+    from pyipvsadm.environment import Environment
 
     Found = TypeVar("Found")
 
@@ -41,59 +41,62 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _NUMBERS = {name: number for number, name in METHODS.items()}
 
 
-def answer(asked: Sequence[str], world: World, chosen: Callable[[str | None], str]) -> int:
+def print_candidates(
+    asked: Sequence[str], env: Environment, chosen: Callable[[str | None], str]
+) -> int:
     """Print the candidates: status 0; or 2, without a word, for what no stub of ours sends.
 
     chosen: what --backend was given (None: nothing) -> the backend that a command would use.
     """
-    around = Surroundings(world, chosen)
+    around = LiveCompletionSource(env, chosen)
     try:
         shell, *rest = asked
         if shell == "bash":
             left, right, piece = rest
-            lines = bash(left, right, piece, around)
+            lines = format_bash(left, right, piece, around)
         else:
             index, *words = rest
             lines = _ANSWERS[shell](complete(words, int(index), around))
     except (KeyError, ValueError):
         return 2
-    world.out("".join(f"{line}\n" for line in lines if "\n" not in line))
+    env.write_stdout("".join(f"{line}\n" for line in lines if "\n" not in line))
     return 0
 
 
-def bash(left: str, right: str, piece: str, around: Around) -> list[str]:
+def format_bash(left: str, right: str, piece: str, around: CompletionSource) -> list[str]:
     """What bash reads. In quotes that are still open nothing needs a backslash."""
-    words, quote = split(left)
-    after = split(right)[0]
+    words, quote = split_words(left)
+    after = split_words(right)[0]
     if right[:1] not in (" ", "\t"):
         after = after[1:]  # the rest of the word at the cursor
-    head = words[-1].removesuffix(split(piece)[0][-1])
+    head = words[-1].removesuffix(split_words(piece)[0][-1])
     found = complete([*words, *after], len(words) - 1, around)
     rest = [word.removeprefix(head) for word, _ in found]
-    return rest if quote else [_escaped(word, _PLAIN | set("[]")) for word in rest]
+    return rest if quote else [_quote_word(word, _PLAIN | set("[]")) for word in rest]
 
 
-def zsh(found: list[tuple[str, str]]) -> list[str]:
+def format_zsh(found: list[tuple[str, str]]) -> list[str]:
     """What zsh reads."""
     lines = []
     for word, about in found:
-        shown = _escaped(word, _PLAIN) if word[:2] == "~/" else word
+        shown = _quote_word(word, _PLAIN) if word[:2] == "~/" else word
         shown = shown.replace("\\", "\\\\").replace(":", "\\:")
         lines.append(
-            ("+" if word.endswith(GOES_ON) else ".") + (f"{shown}:{about}" if about else shown)
+            ("+" if word.endswith(NO_SPACE_SUFFIXES) else ".")
+            + (f"{shown}:{about}" if about else shown)
         )
     return lines
 
 
-def fish(found: list[tuple[str, str]]) -> list[str]:
+def format_fish(found: list[tuple[str, str]]) -> list[str]:
     """What fish reads; it quotes by itself, and adds no blank to a word that goes on."""
     return [f"{word}\t{about}" for word, about in found]
 
 
-_ANSWERS = {"zsh": zsh, "fish": fish}
+_ANSWERS = {"zsh": format_zsh, "fish": format_fish}
 
 
-def split(text: str) -> tuple[list[str], str]:
+def split_words(text: str) -> tuple[list[str], str]:
     """The words of a line as bash parts them, and the quote that is open at its end. The last word
     is unfinished, perhaps "".
 
@@ -127,39 +130,39 @@ def split(text: str) -> tuple[list[str], str]:
     return words, quote
 
 
-def _escaped(word: str, plain: frozenset[str]) -> str:
+def _quote_word(word: str, plain: frozenset[str]) -> str:
     start = "~/" if word[:2] == "~/" else ""
     return start + "".join(
         char if char in plain or char > "\x7f" else f"\\{char}" for char in word[len(start) :]
     )
 
 
-class Surroundings:
+class LiveCompletionSource:
     """The machine, the user's folders and the backend: a complete.Around."""
 
-    def __init__(self, world: World, chosen: Callable[[str | None], str]) -> None:
-        self._world = world
+    def __init__(self, env: Environment, chosen: Callable[[str | None], str]) -> None:
+        self._world = env
         self._chosen = chosen
 
-    def rows(self, backend: str | None, place: str | None) -> Rows:
+    def read_rows(self, backend: str | None, place: str | None) -> Rows:
         """The services of a table with their servers; none where it cannot be read, for whatever
         reason.
         """
-        return self._there(place, lambda: self._rows(self._chosen(backend)))
+        return self._find_in_netns(place, lambda: self._read_rows(self._chosen(backend)))
 
-    def _rows(self, spec: str) -> Rows:
+    def _read_rows(self, spec: str) -> Rows:
         if spec == "kernel":
-            return kernel_rows(TABLE_FILE)
+            return read_proc_rows(TABLE_FILE)
         path = spec.partition(":")[2]
         if path and not os.path.isfile(path):
             return []  # nothing yet, or what would block
         try:
-            table = self._world.backend(spec)
-        except Failed:
+            table = self._world.open_backend(spec)
+        except OperationError:
             return []
-        return [(service, table.destinations(service)) for service in table.services()]
+        return [(service, table.read_servers(service)) for service in table.read_services()]
 
-    def folder(self, path: str) -> list[str]:
+    def list_folder(self, path: str) -> list[str]:
         """The names in a folder; a leading `~/` is the user's home."""
         place = path or "."
         if path[:2] == "~/":
@@ -170,7 +173,7 @@ class Surroundings:
         except (OSError, ValueError):
             return []
 
-    def interfaces(self, place: str | None) -> list[str]:
+    def list_interfaces(self, place: str | None) -> list[str]:
         """Those of a network namespace."""
 
         def found() -> list[str]:
@@ -179,26 +182,26 @@ class Surroundings:
             except OSError:
                 return []
 
-        return self._there(place, found)
+        return self._find_in_netns(place, found)
 
-    def namespaces(self) -> list[str]:
+    def list_namespaces(self) -> list[str]:
         """Those of `ip netns`."""
-        from pyipvsadm.netns import names  # noqa: PLC0415
+        from pyipvsadm.netns import list_netns  # noqa: PLC0415
 
-        return names()
+        return list_netns()
 
-    def _there(self, place: str | None, find: Callable[[], list[Found]]) -> list[Found]:
+    def _find_in_netns(self, place: str | None, find: Callable[[], list[Found]]) -> list[Found]:
         """What is found in that network namespace; nothing where one may not go."""
         if place is None:
             return find()
         try:
-            with self._world.inside(place):
+            with self._world.enter_netns(place):
                 return find()
-        except Failed:
+        except OperationError:
             return []
 
 
-def kernel_rows(path: str) -> Rows:
+def read_proc_rows(path: str) -> Rows:
     """The table in the kernel's file (/proc/net/ip_vs; ip_vs_ctl.c: ip_vs_info_seq_show), which
     anybody may read.
 
@@ -214,15 +217,15 @@ def kernel_rows(path: str) -> Rows:
     try:
         for words in filter(None, map(str.split, lines[3:])):
             if words[0] == "->":
-                family, addr, port = _end(words[1])
+                family, addr, port = _parse_end(words[1])
                 service, servers = rows[-1]
-                servers.append(Destination(family, addr, port, _NUMBERS[words[2]], int(words[3])))
+                servers.append(Server(family, addr, port, _NUMBERS[words[2]], int(words[3])))
                 if service.fwmark:
                     service.af = family
             elif words[0] == "FWM":
                 rows.append((Service(AF_INET, fwmark=int(words[1], 16), scheduler=words[2]), []))
             else:
-                family, addr, port = _end(words[1])
+                family, addr, port = _parse_end(words[1])
                 rows.append(
                     (
                         Service(
@@ -239,7 +242,7 @@ def kernel_rows(path: str) -> Rows:
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 
-def _end(text: str) -> tuple[int, bytes, int]:
+def _parse_end(text: str) -> tuple[int, bytes, int]:
     host, _, port = text.rpartition(":")
     family = AF_INET6 if host[0] == "[" else AF_INET
     addr = bytes.fromhex(host.strip("[]").replace(":", ""))

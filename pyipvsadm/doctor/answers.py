@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from pyipvsadm.doctor import services
 from pyipvsadm.doctor.codes import Finding
-from pyipvsadm.doctor.facts import Table, host_of, pair_name, server_name
-from pyipvsadm.doctor.fixes import count, server_command, sysctl
+from pyipvsadm.doctor.facts import DirectorTable, format_pair, format_server, get_host
+from pyipvsadm.doctor.fixes import format_server_command, format_sysctl, pluralize
 from pyipvsadm.model import PERSISTENT, TCP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from pyipvsadm.doctor.facts import Answer, Facts
-    from pyipvsadm.model import Destination, Service
+    from pyipvsadm.doctor.facts import Facts, ProbeResult
+    from pyipvsadm.model import Server, Service
 
 
-def probed(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_probes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Servers that take connections, and did not answer."""
     for service, servers in table.services:
         asked = [
-            (server, facts.answers.get((host_of(server), probe_port(service, server))))
+            (server, facts.answers.get((get_host(server), probe_port(service, server))))
             for server in servers
         ]
         bad = [
@@ -34,37 +34,37 @@ def probed(table: Table, facts: Facts) -> Iterator[Finding]:
         ]
         for server, answer in asked:
             if server in bad and answer is not None:
-                yield _unwell(
+                yield _explain_probe(
                     service, server, answer, take_out(service, server, bad, servers, facts)
                 )
 
 
-def _is_well(answer: Answer) -> bool:
+def _is_well(answer: ProbeResult) -> bool:
     return answer.neighbour not in ("failed", "incomplete") and answer.tcp in ("", "open")
 
 
-def _unwell(
-    service: Service, server: Destination, answer: Answer, mends: tuple[str, ...]
+def _explain_probe(
+    service: Service, server: Server, answer: ProbeResult, mends: tuple[str, ...]
 ) -> Finding:
     if answer.neighbour in ("failed", "incomplete"):
         what = f"The kernel's neighbour entry on the way to it: {answer.neighbour}."
-        return Finding("server-no-neighbour", pair_name(service, server), what, mends)
+        return Finding("server-no-neighbour", format_pair(service, server), what, mends)
     if answer.tcp == "refused":
         return Finding(
             "server-refuses",
-            pair_name(service, server),
-            f"{server_name(server)} refused a connection.",
+            format_pair(service, server),
+            f"{format_server(server)} refused a connection.",
             mends,
         )
-    what = f"A connect to {server_name(server)}, given a second: {answer.tcp}."
-    return Finding("server-silent", pair_name(service, server), what, mends)
+    what = f"A connect to {format_server(server)}, given a second: {answer.tcp}."
+    return Finding("server-silent", format_pair(service, server), what, mends)
 
 
 def take_out(
     service: Service,
-    server: Destination,
-    bad: Collection[Destination],
-    servers: Collection[Destination],
+    server: Server,
+    bad: Collection[Server],
+    servers: Collection[Server],
     facts: Facts,
 ) -> tuple[str, ...]:
     """Return the commands that give a bad server weight 0: none where no other one would take its
@@ -74,18 +74,18 @@ def take_out(
     """
     if not any(each.weight and each not in bad for each in servers):
         return ()
-    edit = server_command("-e", service, server, weight=0)
+    edit = format_server_command("-e", service, server, weight=0)
     held = (
         service.flags & PERSISTENT
         and server.persistent
         and facts.sysctls.get(services.QUIESCENT) == "0"
     )
-    return (sysctl(services.QUIESCENT, 1), edit) if held else (edit,)
+    return (format_sysctl(services.QUIESCENT, 1), edit) if held else (edit,)
 
 
-def unanswered(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_handshakes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Servers of which more than half of the TCP connections stay in SYN_RECV."""
-    exact = {_end(service) for service, _ in table.services if service.port}
+    exact = {_format_end(service) for service, _ in table.services if service.port}
     # of services by mark, or of all ports
     others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
     for (virtual, real), counts in facts.handshakes.items():
@@ -97,7 +97,7 @@ def unanswered(table: Table, facts: Facts) -> Iterator[Finding]:
             if service.port:
                 rows = [
                     facts.handshakes.get(
-                        (_end(service), (server.af, server.addr, server.port)), (0, 0)
+                        (_format_end(service), (server.af, server.addr, server.port)), (0, 0)
                     )
                 ]
             else:
@@ -107,15 +107,15 @@ def unanswered(table: Table, facts: Facts) -> Iterator[Finding]:
                 found.append((server, stay, every))
         bad = [server for server, *_ in found]
         for server, stay, every in found:
-            what = f"{stay} of {count(every, 'connection')} to it {'stay' if every > 1 else 'stays'} in SYN_RECV."
+            what = f"{stay} of {pluralize(every, 'connection')} to it {'stay' if every > 1 else 'stays'} in SYN_RECV."
             mends = take_out(service, server, bad, servers, facts)
-            yield Finding("server-syn-recv", pair_name(service, server), what, mends)
+            yield Finding("server-syn-recv", format_pair(service, server), what, mends)
 
 
-def _end(service: Service) -> tuple[int, bytes, int]:
+def _format_end(service: Service) -> tuple[int, bytes, int]:
     return service.af, service.addr, service.port
 
 
-def probe_port(service: Service, server: Destination) -> int:
+def probe_port(service: Service, server: Server) -> int:
     """The TCP port that a probe asks; 0 for none: then only the neighbour is looked at."""
     return server.port if service.protocol == TCP else 0

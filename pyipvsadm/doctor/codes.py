@@ -203,6 +203,6 @@ class Finding(NamedTuple):
         return BY_CODE[self.code].severity
 
 
-def explained(row: Code) -> str:
+def format_explanation(row: Code) -> str:
     """The paragraph of a code."""
     return f"{row.code} ({row.severity}): {row.title}\n  {row.why}\n  {row.mend}\n"

@@ -12,20 +12,28 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from pyipvsadm.doctor import services
-from pyipvsadm.doctor.answers import probed, unanswered
+from pyipvsadm.doctor.answers import check_handshakes, check_probes
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import (
     Address,
-    Table,
-    conf_path,
-    family_of,
-    host_of,
-    pair_name,
-    servers_of,
-    service_name,
-    vip_of,
+    DirectorTable,
+    format_conf_path,
+    format_pair,
+    format_service,
+    get_family,
+    get_host,
+    get_vip,
+    list_servers,
 )
-from pyipvsadm.doctor.fixes import command, count, net, server_command, single, some, sysctl
+from pyipvsadm.doctor.fixes import (
+    format_family,
+    format_host_prefix,
+    format_server_command,
+    format_shell_command,
+    format_sysctl,
+    pluralize,
+    summarize_names,
+)
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -46,9 +54,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pyipvsadm.doctor.facts import Facts, Link, Route
-    from pyipvsadm.model import Destination, Service
+    from pyipvsadm.model import Server, Service
 
-    Check = Callable[[Table, Facts], Iterator[Finding]]
+    Check = Callable[[DirectorTable, Facts], Iterator[Finding]]
 
 HEADERS = {AF_INET: 20, AF_INET6: 40}
 # bytes that every link carries (RFC 791, RFC 8200); ip_vs_xmit.c holds to them
@@ -56,12 +64,12 @@ LEAST = {AF_INET: 68, AF_INET6: 1280}
 UNREACHABLE = ("unreachable", "blackhole", "prohibit")
 
 
-def routed_servers(
-    table: Table, facts: Facts, *methods: int
-) -> Iterator[tuple[Service, Destination, Route]]:
+def find_routed_servers(
+    table: DirectorTable, facts: Facts, *methods: int
+) -> Iterator[tuple[Service, Server, Route]]:
     """Servers of these methods that are reached over an interface."""
-    for service, server in servers_of(table, *methods):
-        route = facts.routes.get(host_of(server))
+    for service, server in list_servers(table, *methods):
+        route = facts.routes.get(get_host(server))
         if route is not None and route.kind == "unicast":
             yield service, server, route
 
@@ -69,11 +77,11 @@ def routed_servers(
 # --- the way in
 
 
-def services_by_vip(table: Table) -> dict[str, list[Service]]:
+def group_by_vip(table: DirectorTable) -> dict[str, list[Service]]:
     """Return the services of each virtual address, by its text."""
     found: dict[str, list[Service]] = {}
     for service, _ in table.services:
-        if vip := vip_of(service):
+        if vip := get_vip(service):
             found.setdefault(vip, []).append(service)
     return found
 
@@ -84,38 +92,44 @@ def is_away(vip: str, facts: Facts, holders: Mapping[str, Link]) -> bool:
     return vip not in holders and route is not None and route.kind != "local"
 
 
-def failover_agent(table: Table, facts: Facts) -> str:
+def find_failover_agent(table: DirectorTable, facts: Facts) -> str:
     """What lets addresses come and go with a failover; "" where nothing does."""
     if BACKUP in table.daemons:
         return "a backup sync daemon"
     return "keepalived" if any(name.startswith("keepalived") for name in facts.programs) else ""
 
 
-def vips(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_vips(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Each virtual address is this host's, or comes with a failover."""
-    holders = facts.holders()
+    holders = facts.map_holders()
     missing: dict[str, str] = {}  # virtual address -> the interface to have it
-    wires = [each.name for each in facts.links.values() if each.up and not each.silent]
-    standing_by = failover_agent(table, facts)
-    for vip in services_by_vip(table):
+    wires = [each.name for each in facts.links.values() if each.up and not each.answers_no_arp]
+    standing_by = find_failover_agent(table, facts)
+    for vip in group_by_vip(table):
         link = holders.get(vip)
         # an address of an interface that is down stays this host's (IPv4), and may be asked for by
         # another one
-        if link is not None and not link.silent and not (link.up and link.carrier):
+        if link is not None and not link.answers_no_arp and not (link.up and link.carrier):
             what = f"{vip} is on {link.name}, which is {'up, but has no carrier' if link.up else 'down'}."
-            mends = () if link.up else (command("ip link set dev {link} up", link=link.name),)
+            mends = (
+                ()
+                if link.up
+                else (format_shell_command("ip link set dev {link} up", link=link.name),)
+            )
             yield Finding("vip-interface-down", vip, what, mends)
         elif is_away(vip, facts, holders) and not standing_by:
             missing[vip] = facts.routes[vip].link or (wires[0] if wires else "DEVICE")
-    followers = _followers(table, facts, missing) if missing else {}
+    followers = _list_followups(table, facts, missing) if missing else {}
     for vip, where in missing.items():
         what = f"{vip} is on no interface, and no route of type local has it."
-        add = command("ip address add {vip} dev {link}", vip=single(vip), link=where)
+        add = format_shell_command(
+            "ip address add {vip} dev {link}", vip=format_host_prefix(vip), link=where
+        )
         yield Finding("vip-missing", vip, what, (*followers.get(where, ()), add))
 
 
-def _followers(
-    table: Table, facts: Facts, missing: Mapping[str, str]
+def _list_followups(
+    table: DirectorTable, facts: Facts, missing: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
     """Return, by interface, what else is to be set once it has the addresses that are missing: no
     other finding follows then.
@@ -123,7 +137,7 @@ def _followers(
     added = [Address(vip, 128 if ":" in vip else 32, link) for vip, link in missing.items()]
     after = replace(facts, addresses=[*facts.addresses, *added])
     found: dict[str, tuple[str, ...]] = {}
-    for check in (reverse_path, redirects):
+    for check in (reverse_path, check_redirects):
         before = [each.subject for each in check(table, facts)]
         for each in check(table, after):
             if each.subject not in before:
@@ -131,13 +145,13 @@ def _followers(
     return found
 
 
-def marks(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_marks(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """What brings a mark's packets in, and whether anything can have set it."""
-    families = {each.family for each in facts.addresses if _global(each.text)}
+    families = {each.family for each in facts.addresses if _is_global(each.text)}
     for service, _ in table.services:
         if not service.fwmark:
             continue
-        name = service_name(service)
+        name = format_service(service)
         ruled = [each for each in facts.rules if each.family == service.af and each.mark]
         ruled = [each for each in ruled if service.fwmark & each.mask == each.mark & each.mask]
         local = (
@@ -151,7 +165,7 @@ def marks(table: Table, facts: Facts) -> Iterator[Finding]:
             what = f"A rule sends mark {service.fwmark} to table {empty[0].table}, which is empty."
             yield Finding("mark-table-empty", name, what, (f"{local} {empty[0].table}",))
         elif service.af not in families and facts.links:
-            family = net(service.af)
+            family = format_family(service.af)
             what = (
                 f"No {family} address but loopback's is here, and no rule leads mark {service.fwmark}"
                 " to a route of type local."
@@ -164,46 +178,49 @@ def marks(table: Table, facts: Facts) -> Iterator[Finding]:
             yield Finding("mark-unset", name, "No iptables or nftables rule exists here.", (mend,))
 
 
-def _global(address: str) -> bool:
+def _is_global(address: str) -> bool:
     return not address.startswith(("127.", "fe80:")) and address != "::1"
 
 
-def reverse_path(table: Table, facts: Facts) -> Iterator[Finding]:
+def reverse_path(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """A strict rp_filter where clients outside come in, but would not be answered (fib_frontend.c:
     fib_validate_source).
     """
-    holders = facts.holders()
-    for vip in services_by_vip(table):
+    holders = facts.map_holders()
+    for vip in group_by_vip(table):
         link = holders.get(vip)
         back = facts.back.get(vip)
         if (
             link is None
-            or link.silent
+            or link.answers_no_arp
             or back is None
             or back.kind != "unicast"
             or back.link == link.name
         ):
             continue
-        if facts.largest(link.name, "rp_filter") == 1 and family_of(vip) == AF_INET:
+        if facts.get_largest(link.name, "rp_filter") == 1 and get_family(vip) == AF_INET:
             what = (
                 f"{vip} is on {link.name}, whose rp_filter is 1 (the larger of all's and its own); "
                 f"the way back to clients outside leads through {back.link}."
             )
             yield Finding(
-                "rp-filter", link.name, what, (sysctl(conf_path(link.name, "rp_filter"), 2),)
+                "rp-filter",
+                link.name,
+                what,
+                (format_sysctl(format_conf_path(link.name, "rp_filter"), 2),),
             )
 
 
 # --- the way to the servers
 
 
-def routes(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_routes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """No route, or with direct routing one through a gateway."""
     seen = set()
-    networks = facts.networks()
-    behind: list[tuple[Service, Destination, Route]] = []
-    for service, server in servers_of(table):
-        host = host_of(server)
+    networks = facts.list_networks()
+    behind: list[tuple[Service, Server, Route]] = []
+    for service, server in list_servers(table):
+        host = get_host(server)
         route = facts.routes.get(host)
         if route is None:
             continue
@@ -213,25 +230,31 @@ def routes(table: Table, facts: Facts) -> Iterator[Finding]:
                 "server-no-route",
                 host,
                 f"The kernel's route to {host}: {route.kind}.",
-                (f"ip route add {single(host)} dev DEVICE",),
+                (f"ip route add {format_host_prefix(host)} dev DEVICE",),
             )
         elif server.forward == ROUTE and route.kind == "unicast" and route.gateway:
             behind.append((service, server, route))
     # A server that no network of ours holds is to be reached through a tunnel: what that would lack
     # comes first.
-    tunnelled = [(service, _tunnelled(server)) for service, server, _ in behind]
+    tunnelled = [(service, _make_tunnelled(server)) for service, server, _ in behind]
     lacking: dict[str, tuple[str, ...]] = {}
-    for finding in tunnels(Table([(service, [server]) for service, server in tunnelled]), facts):
+    for finding in check_tunnels(
+        DirectorTable([(service, [server]) for service, server in tunnelled]), facts
+    ):
         lacking[finding.subject] = lacking.get(finding.subject, ()) + finding.mends
     for (service, server, route), (_, other) in zip(behind, tunnelled, strict=True):
-        host, name = host_of(server), pair_name(service, server)
+        host, name = get_host(server), format_pair(service, server)
         beside = [link for link, network in networks if ip_address(host) in network]
         if beside:
             mends: tuple[str, ...] = (
-                command("ip route replace {host} dev {link}", host=single(host), link=beside[0]),
+                format_shell_command(
+                    "ip route replace {host} dev {link}",
+                    host=format_host_prefix(host),
+                    link=beside[0],
+                ),
             )
         else:
-            mends = (*lacking.get(name, ()), server_command("-e", service, other))
+            mends = (*lacking.get(name, ()), format_server_command("-e", service, other))
         yield Finding(
             "dr-behind-gateway",
             name,
@@ -240,112 +263,116 @@ def routes(table: Table, facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _tunnelled(server: Destination) -> Destination:
+def _make_tunnelled(server: Server) -> Server:
     """Return the same server by a tunnel."""
     other = copy.copy(server)
     other.forward = TUNNEL
     return other
 
 
-def forwarding(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_forwarding(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """NAT's answers are forwarded: by the interface they come in through (IN_DEV_FORWARD).
 
     In IPv6 by all's value, since Linux 6.17 also by the interface's force_forwarding (ip6_output.c:
     ip6_forward).
     """
     links: dict[tuple[int, str], set[str]] = {}
-    for _, server, route in routed_servers(table, facts, MASQ):
-        forced = server.af == AF_INET6 and facts.conf(
+    for _, server, route in find_routed_servers(table, facts, MASQ):
+        forced = server.af == AF_INET6 and facts.get_conf(
             route.link, "force_forwarding", family=AF_INET6
         )
         if not forced:
             where = route.link if server.af == AF_INET else "all"
-            links.setdefault((server.af, where), set()).add(host_of(server))
+            links.setdefault((server.af, where), set()).add(get_host(server))
     for (family, link), hosts in links.items():
-        if facts.conf(link, "forwarding", family=family) == 0:
-            path = conf_path(link, "forwarding", family)
-            answer = f"{count(len(hosts), 'server')} of NAT {'answer' if len(hosts) > 1 else 'answers'} there: {some(hosts)}"
+        if facts.get_conf(link, "forwarding", family=family) == 0:
+            path = format_conf_path(link, "forwarding", family)
+            answer = f"{pluralize(len(hosts), 'server')} of NAT {'answer' if len(hosts) > 1 else 'answers'} there: {summarize_names(hosts)}"
             what = f"{path.replace('/', '.')} is 0; {answer}."
             whole = family == AF_INET and facts.sysctls.get("net/ipv4/ip_forward") == "0"
             yield Finding(
                 "nat-forwarding-off",
                 link,
                 what,
-                (sysctl("net/ipv4/ip_forward" if whole else path, 1),),
+                (format_sysctl("net/ipv4/ip_forward" if whole else path, 1),),
             )
 
 
-def beside(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_clients_on_server_link(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Clients on the servers' own link: the virtual address is in the network that the servers are
     reached in.
     """
     conntrack = facts.sysctls.get("net/ipv4/vs/conntrack")
-    if _snat(facts):
+    if _may_snat(facts):
         return
     found: dict[tuple[str, str, str], set[str]] = {}
-    networks = facts.networks()
-    for service, server, route in routed_servers(table, facts, MASQ):
-        vip, host = vip_of(service), host_of(server)
+    networks = facts.list_networks()
+    for service, server, route in find_routed_servers(table, facts, MASQ):
+        vip, host = get_vip(service), get_host(server)
         for link, network in networks:
             on_link = vip and not route.gateway and link == route.link
             if on_link and ip_address(host) in network and ip_address(vip) in network:
                 found.setdefault((vip, str(network), link), set()).add(host)
     for (vip, around, link), hosts in found.items():
-        what = f"{vip} and {some(hosts)} are in {around} on {link}"
+        what = f"{vip} and {summarize_names(hosts)} are in {around} on {link}"
         what += f"; net.ipv4.vs.conntrack is {conntrack}." if conntrack is not None else "."
-        mends: tuple[str, ...] = () if conntrack == "1" else (sysctl("net/ipv4/vs/conntrack", 1),)
-        if not facts.translates():
+        mends: tuple[str, ...] = (
+            () if conntrack == "1" else (format_sysctl("net/ipv4/vs/conntrack", 1),)
+        )
+        if not facts.may_translate():
             program = "ip6tables" if ":" in around else "iptables"
             mends += (f"{program} -t nat -A POSTROUTING -s {around} -d {around} -j MASQUERADE",)
         yield Finding("nat-clients-beside-servers", vip, what, mends)
 
 
-def _snat(facts: Facts) -> bool:
+def _may_snat(facts: Facts) -> bool:
     """Whether IPVS's packets go through rules that may make their source this host."""
-    return facts.translates() and facts.sysctls.get("net/ipv4/vs/conntrack") == "1"
+    return facts.may_translate() and facts.sysctls.get("net/ipv4/vs/conntrack") == "1"
 
 
-def redirects(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_redirects(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Either of all's and the interface's value sends (IN_DEV_TX_REDIRECTS); not asked for IPv6,
     which has no such value.
     """
     wires = set()
-    holders = facts.holders()
-    for service, server, route in routed_servers(table, facts, MASQ):
-        link = holders.get(vip_of(service))
+    holders = facts.map_holders()
+    for service, server, route in find_routed_servers(table, facts, MASQ):
+        link = holders.get(get_vip(service))
         if link is not None and link.name == route.link and server.af == AF_INET:
             wires.add(link.name)
     for name in sorted(wires):
-        on = [each for each in ("all", name) if facts.conf(each, "send_redirects")]
-        if on and not _snat(facts):
-            paths = [conf_path(each, "send_redirects") for each in on]
+        on = [each for each in ("all", name) if facts.get_conf(each, "send_redirects")]
+        if on and not _may_snat(facts):
+            paths = [format_conf_path(each, "send_redirects") for each in on]
             what = f"Clients and servers of NAT are both reached through {name}; send_redirects is on for {' and '.join(on)}."
-            yield Finding("send-redirects", name, what, tuple(sysctl(path, 0) for path in paths))
+            yield Finding(
+                "send-redirects", name, what, tuple(format_sysctl(path, 0) for path in paths)
+            )
 
 
-def reroute(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_reroute(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """vs/snat_reroute 0 while rules choose by source (ip_vs_core.c: ip_vs_route_me_harder)."""
     if facts.sysctls.get("net/ipv4/vs/snat_reroute") != "0":
         return
-    translated = {vip_of(service) for service, _ in servers_of(table, MASQ)} - {""}
+    translated = {get_vip(service) for service, _ in list_servers(table, MASQ)} - {""}
     for rule in facts.rules:
         if not rule.source:
             continue
         for vip in sorted(translated):
-            if family_of(vip) == rule.family and ip_address(vip) in ip_network(
+            if get_family(vip) == rule.family and ip_address(vip) in ip_network(
                 rule.source, strict=False
             ):
                 what = f"net.ipv4.vs.snat_reroute is 0, and a rule sends what comes from {rule.source} to table {rule.table}."
                 yield Finding(
-                    "snat-reroute-off", vip, what, (sysctl("net/ipv4/vs/snat_reroute", 1),)
+                    "snat-reroute-off", vip, what, (format_sysctl("net/ipv4/vs/snat_reroute", 1),)
                 )
 
 
-def _least(service: Service, server: Destination) -> int:
+def _get_min_mtu(service: Service, server: Server) -> int:
     return max(LEAST[server.af], LEAST[service.af])
 
 
-def overhead(server: Destination) -> int:
+def compute_overhead(server: Server) -> int:
     """Bytes that the tunnel adds to a packet (ip_vs_xmit.c: __ip_vs_get_out_rt)."""
     size = HEADERS[server.af]
     if server.tun_type == GUE:
@@ -355,73 +382,79 @@ def overhead(server: Destination) -> int:
     return size
 
 
-def tunnels(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_tunnels(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Room within the tunnel, and where it starts."""
-    ways = [*routed_servers(table, facts, TUNNEL)]
-    vips = services_by_vip(table)
+    ways = [*find_routed_servers(table, facts, TUNNEL)]
+    vips = group_by_vip(table)
     addresses = {each.text: each for each in reversed(facts.addresses)}
     # Of each interface and family an address that is no service's: from another virtual one a
     # tunnel would do no better.
     others = {
         (each.link, each.family): each.text
         for each in reversed(facts.addresses)
-        if each.text not in vips and _global(each.text)
+        if each.text not in vips and _is_global(each.text)
     }
     # Servers share routes and interfaces: what mends the way to one leaves room for all.
     needs: dict[str, int] = {}
     for service, server, route in ways:
-        way = host_of(server) if route.mtu else route.link
-        needs[way] = max(needs.get(way, 0), _least(service, server) + overhead(server))
+        way = get_host(server) if route.mtu else route.link
+        needs[way] = max(
+            needs.get(way, 0), _get_min_mtu(service, server) + compute_overhead(server)
+        )
     for service, server, route in ways:
-        host = host_of(server)
-        mtu = facts.way_mtu(host)
-        least = _least(service, server)
-        vip = vip_of(service)
+        host = get_host(server)
+        mtu = facts.get_path_mtu(host)
+        least = _get_min_mtu(service, server)
+        vip = get_vip(service)
         own = addresses.get(vip) if route.source == vip else None
         source = (
             ""
             if own is None or server.af != AF_INET
             else f" src {others.get((route.link, server.af), 'ADDRESS')}"
         )
-        narrow = mtu is not None and mtu - overhead(server) < least
+        narrow = mtu is not None and mtu - compute_overhead(server) < least
         size = f" mtu {needs[host] if narrow else route.mtu}" if route.mtu else ""
         if mtu is not None and narrow:
-            left = mtu - overhead(server)
+            left = mtu - compute_overhead(server)
             what = f"The way to it through {route.link} takes {mtu} bytes; the tunnel leaves {left} of them, {least} are needed."
-            mend = command("ip link set dev {link} mtu ", link=route.link) + str(
+            mend = format_shell_command("ip link set dev {link} mtu ", link=route.link) + str(
                 needs[host if route.mtu else route.link]
             )
             if route.mtu:
-                mend = f"{_replace(route, host)}{source}{size}"
-            yield Finding("tunnel-mtu", pair_name(service, server), what, (mend,))
+                mend = f"{_format_route_command(route, host)}{source}{size}"
+            yield Finding("tunnel-mtu", format_pair(service, server), what, (mend,))
         if own is not None:
             if server.af == AF_INET:
-                mends: tuple[str, ...] = (f"{_replace(route, host)}{source}{size}",)
+                mends: tuple[str, ...] = (f"{_format_route_command(route, host)}{source}{size}",)
             else:
                 # a change of the address alone is not enough: IPVS remembers the source until the
                 # routes change
                 mends = (
-                    command(f"ip -6 address del {vip}/{own.prefix} dev {{link}}", link=own.link),
-                    command(
+                    format_shell_command(
+                        f"ip -6 address del {vip}/{own.prefix} dev {{link}}", link=own.link
+                    ),
+                    format_shell_command(
                         f"ip -6 address add {vip}/{own.prefix} dev {{link}} nodad preferred_lft 0",
                         link=own.link,
                     ),
                 )
             yield Finding(
                 "tunnel-from-vip",
-                pair_name(service, server),
+                format_pair(service, server),
                 f"Packets to it would come from {vip}.",
                 mends,
             )
 
 
-def _replace(route: Route, host: str) -> str:
+def _format_route_command(route: Route, host: str) -> str:
     """The command that makes the way to this host a route of its own."""
     via = f" via {route.gateway}" if route.gateway else ""
-    return command(f"ip route replace {single(host)}{via} dev {{link}}", link=route.link)
+    return format_shell_command(
+        f"ip route replace {format_host_prefix(host)}{via} dev {{link}}", link=route.link
+    )
 
 
-def tracked(_: Table, facts: Facts) -> Iterator[Finding]:
+def check_conntrack(_: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """nf_conntrack's count against its limit."""
     if facts.conntrack is not None and facts.conntrack[0] >= facts.conntrack[1] > 0:
         entries, most = facts.conntrack
@@ -430,16 +463,16 @@ def tracked(_: Table, facts: Facts) -> Iterator[Finding]:
             "conntrack-full",
             "nf_conntrack",
             what,
-            (sysctl("net/netfilter/nf_conntrack_max", 2 * most),),
+            (format_sysctl("net/netfilter/nf_conntrack_max", 2 * most),),
         )
 
 
 # --- sync daemons
 
 
-def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
+def check_daemons(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Their interfaces, and whether the active director hands its connections on."""
-    holders = facts.holders()
+    holders = facts.map_holders()
     for state, (name, syncid) in table.daemons.items():
         role = writer.ROLES.get(state, str(state))
         link = facts.links.get(name)
@@ -447,14 +480,16 @@ def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
             why = "is not there" if link is None else "has no carrier" if link.up else "is down"
             mends: tuple[str, ...] = ()
             if link is not None and not link.up:
-                mends = (command("ip link set dev {link} up", link=name),)
+                mends = (format_shell_command("ip link set dev {link} up", link=name),)
                 if not link.multicast:
-                    mends += (command("ip link set dev {link} multicast on", link=name),)
+                    mends += (
+                        format_shell_command("ip link set dev {link} multicast on", link=name),
+                    )
             yield Finding(
                 "sync-interface-down", f"sync {role}", f"Its interface {name} {why}.", mends
             )
         elif link is not None and not link.multicast:
-            mend = command("ip link set dev {link} multicast on", link=name)
+            mend = format_shell_command("ip link set dev {link} multicast on", link=name)
             yield Finding(
                 "sync-no-multicast",
                 f"sync {role}",
@@ -464,12 +499,12 @@ def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
         if state == BACKUP and MASTER not in table.daemons:
             held = [
                 vip
-                for vip in services_by_vip(table)
-                if (on := holders.get(vip)) is not None and on.up and not on.silent
+                for vip in group_by_vip(table)
+                if (on := holders.get(vip)) is not None and on.up and not on.answers_no_arp
             ]
             if held:
-                what = f"{some(held)} {'are' if len(held) > 1 else 'is'} on an interface here, and only the backup daemon runs."
-                mend = command(
+                what = f"{summarize_names(held)} {'are' if len(held) > 1 else 'is'} on an interface here, and only the backup daemon runs."
+                mend = format_shell_command(
                     f"ipvsadm --start-daemon master --mcast-interface {{link}} --syncid {syncid}",
                     link=name,
                 )
@@ -486,13 +521,13 @@ def daemons(table: Table, facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    services.no_scheduler, services.no_servers, vips, marks, reverse_path, routes, forwarding, beside, redirects, reroute,
-    services.ports, tunnels, tracked, services.quiescent, services.full, services.netmask, services.ftp, daemons, probed,
-    unanswered,
+    services.check_scheduler, services.check_servers, check_vips, check_marks, reverse_path, check_routes, check_forwarding, check_clients_on_server_link, check_redirects, check_reroute,
+    services.check_ports, check_tunnels, check_conntrack, services.check_quiescent, services.check_full, services.check_netmask, services.check_ftp, check_daemons, check_probes,
+    check_handshakes,
 )  # fmt: skip
 
 
-def examine(table: Table, facts: Facts) -> list[Finding]:
+def examine_director(table: DirectorTable, facts: Facts) -> list[Finding]:
     """All findings, errors first, otherwise in the order of the checks."""
     found = [finding for check in CHECKS for finding in check(table, facts)]
     return sorted(found, key=lambda finding: finding.severity)

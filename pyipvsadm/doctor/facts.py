@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from pyipvsadm.addresses import address_text, format_numeric
-from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, Destination, Service
+from pyipvsadm.addresses import format_address, format_numeric
+from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, Server, Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Link:
     multicast: bool = True
 
     @property
-    def silent(self) -> bool:
+    def answers_no_arp(self) -> bool:
         """Whether nobody on a wire is told of its addresses."""
         return self.loopback or self.noarp
 
@@ -59,11 +59,11 @@ class Address:
     @property
     def family(self) -> int:
         """AF_INET or AF_INET6."""
-        return family_of(self.text)
+        return get_family(self.text)
 
-    def holds(self, other: str) -> bool:
+    def contains(self, other: str) -> bool:
         """Whether another address is in its network."""
-        return family_of(other) == self.family and ip_address(other) in ip_network(
+        return get_family(other) == self.family and ip_address(other) in ip_network(
             f"{self.text}/{self.prefix}", strict=False
         )
 
@@ -97,7 +97,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeResult:
     """What a probe found. neighbour: the kernel's state of the next hop, "" unknown.
 
     tcp: "open", "refused", what else the system said, or "" where nothing was asked.
@@ -121,18 +121,20 @@ class Facts:
     schedulers: set[str] | None = None  # that are loaded or can be
     filters: dict[str, int] | None = None  # "iptables mangle" -> rules
     conntrack: tuple[int, int] | None = None  # entries, and the most there may be
-    answers: dict[tuple[str, int], Answer] = field(default_factory=dict)  # (address, TCP port or 0)
+    answers: dict[tuple[str, int], ProbeResult] = field(
+        default_factory=dict
+    )  # (address, TCP port or 0)
     # TCP connections: that stay in SYN_RECV, and all
     handshakes: dict[Pair, tuple[int, int]] = field(default_factory=dict)
     unprobed: int = 0  # servers for which there was no time
     # that run in this network namespace: the first 15 bytes of their names
     programs: set[str] = field(default_factory=set)
 
-    def local(self, address: str) -> bool:
+    def is_local(self, address: str) -> bool:
         """Whether packets to the address are for this host."""
         return self.routes.get(address, Route("")).kind == "local"
 
-    def holders(self) -> dict[str, Link]:
+    def map_holders(self) -> dict[str, Link]:
         """Return the interface of each address of this host: for a check to make once, however many
         addresses it asks for.
         """
@@ -142,37 +144,37 @@ class Facts:
             if each.link in self.links
         }
 
-    def networks(self) -> list[tuple[str, IPv4Network | IPv6Network]]:
+    def list_networks(self) -> list[tuple[str, IPv4Network | IPv6Network]]:
         """Return (interface, network) of this host's addresses, each once; without those that are a
         network of their own.
         """
         found = {
             (each.link, f"{each.text}/{each.prefix}"): each
             for each in self.addresses
-            if each.prefix < _whole(each.family)
+            if each.prefix < _get_whole_network(each.family)
         }
         return [*dict.fromkeys((link, ip_network(text, strict=False)) for link, text in found)]
 
-    def conf(self, link: str, name: str, *, family: int = AF_INET) -> int | None:
+    def get_conf(self, link: str, name: str, *, family: int = AF_INET) -> int | None:
         """An interface's own value."""
-        value = self.sysctls.get(conf_path(link, name, family))
+        value = self.sysctls.get(format_conf_path(link, name, family))
         return int(value) if value is not None else None
 
-    def largest(self, link: str, name: str) -> int | None:
+    def get_largest(self, link: str, name: str) -> int | None:
         """The larger of `all` and the interface's value: what the kernel goes by for most of these
         (IN_DEV_MAXCONF).
         """
-        own, every = self.conf(link, name), self.conf("all", name)
+        own, every = self.get_conf(link, name), self.get_conf("all", name)
         return None if own is None or every is None else max(own, every)
 
-    def way_mtu(self, address: str) -> int | None:
+    def get_path_mtu(self, address: str) -> int | None:
         """The largest packet that goes to the address in one piece."""
         route = self.routes.get(address)
         if route is None or route.kind != "unicast" or route.link not in self.links:
             return None
         return route.mtu or self.links[route.link].mtu
 
-    def translates(self) -> bool:
+    def may_translate(self) -> bool:
         """Whether there are rules that may rewrite what leaves this host."""
         return any(
             count and ("nat" in name or name.startswith("nftables"))
@@ -181,51 +183,51 @@ class Facts:
 
 
 @dataclass
-class Table:
+class DirectorTable:
     """The services with their servers, and the states of the sync daemons: what a backend holds."""
 
-    services: list[tuple[Service, list[Destination]]] = field(default_factory=list)
+    services: list[tuple[Service, list[Server]]] = field(default_factory=list)
     # state -> (interface, syncid)
     daemons: dict[int, tuple[str, int]] = field(default_factory=dict)
 
 
-def _whole(family: int) -> int:
+def _get_whole_network(family: int) -> int:
     return 128 if family == AF_INET6 else 32
 
 
-def family_of(address: str) -> int:
+def get_family(address: str) -> int:
     """AF_INET or AF_INET6."""
     return AF_INET6 if ":" in address else AF_INET
 
 
-def conf_path(link: str, name: str, family: int = AF_INET) -> str:
+def format_conf_path(link: str, name: str, family: int = AF_INET) -> str:
     """The path of an interface's sysctl."""
     return f"net/ipv{6 if family == AF_INET6 else 4}/conf/{link}/{name}"
 
 
-def vip_of(service: Service) -> str:
+def get_vip(service: Service) -> str:
     """The service's address; "" when it goes by a mark."""
-    return "" if service.fwmark else address_text(service.af, service.addr)
+    return "" if service.fwmark else format_address(service.af, service.addr)
 
 
-def host_of(server: Destination) -> str:
+def get_host(server: Server) -> str:
     """The server's address."""
-    return address_text(server.af, server.addr)
+    return format_address(server.af, server.addr)
 
 
-def service_name(service: Service) -> str:
+def format_service(service: Service) -> str:
     """As listings have it: TCP 10.0.0.1:80."""
     if service.fwmark:
         return f"FWM {service.fwmark}" + (" IPv6" if service.af == AF_INET6 else "")
     return f"{PROTOCOLS.get(service.protocol, service.protocol)} {format_numeric(service.af, service.addr, service.port)}"
 
 
-def server_name(server: Destination) -> str:
+def format_server(server: Server) -> str:
     """HOST:PORT."""
     return format_numeric(server.af, server.addr, server.port)
 
 
-def servers_of(table: Table, *methods: int) -> Iterator[tuple[Service, Destination]]:
+def list_servers(table: DirectorTable, *methods: int) -> Iterator[tuple[Service, Server]]:
     """Each server with its service; only those of these methods, if any are named."""
     for service, servers in table.services:
         for server in servers:
@@ -233,6 +235,6 @@ def servers_of(table: Table, *methods: int) -> Iterator[tuple[Service, Destinati
                 yield service, server
 
 
-def pair_name(service: Service, server: Destination) -> str:
+def format_pair(service: Service, server: Server) -> str:
     """A server of a service."""
-    return f"{service_name(service)} -> {server_name(server)}"
+    return f"{format_service(service)} -> {format_server(server)}"

@@ -18,8 +18,17 @@ from pathlib import Path
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from pyipvsadm.doctor.facts import OUTSIDE, Address, Facts, Link, Route, Rule, conf_path, family_of
-from pyipvsadm.doctor.probe import ask
+from pyipvsadm.doctor.facts import (
+    OUTSIDE,
+    Address,
+    Facts,
+    Link,
+    Route,
+    Rule,
+    format_conf_path,
+    get_family,
+)
+from pyipvsadm.doctor.probe import probe_servers
 from pyipvsadm.model import AF_INET, AF_INET6
 
 TYPE_CHECKING = False
@@ -85,56 +94,60 @@ class Host:
         """Whether the module is there."""
         return (NET / "ip_vs").exists()
 
-    def facts(self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]) -> Facts:
+    def collect_facts(
+        self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]
+    ) -> Facts:
         """What there is to know. ways: addresses to ask the kernel's route of; vips: those asked
         also for the way back.
         """
         found = Facts()
         with IPRoute() as route:
-            names = _links(route, found)
-            _addresses(route, found, names)
+            names = _read_links(route, found)
+            _read_addresses(route, found, names)
             for address in {*ways, *vips}:
-                found.routes[address] = _way(route, names, address)
+                found.routes[address] = _find_route(route, names, address)
             for vip in vips:
                 # An address that is not this host's yet cannot be asked from; the way is the same
                 # unless a rule goes by it.
-                found.back[vip] = _way(
-                    route, names, OUTSIDE[family_of(vip)], vip if found.local(vip) else ""
+                found.back[vip] = _find_route(
+                    route, names, OUTSIDE[get_family(vip)], vip if found.is_local(vip) else ""
                 )
-            found.rules = list(_rules(route))
+            found.rules = list(_read_rules(route))
         paths = [
             *SYSCTLS,
             *(
-                conf_path(link, name, family)
+                format_conf_path(link, name, family)
                 for link in ("all", "default", *found.links)
                 for family, name in OF_LINKS
             ),
         ]
-        found.sysctls = {path: value for path in paths if (value := _text(SYS / path)) is not None}
-        found.applications = _text(NET / "ip_vs_app")
-        found.schedulers = _schedulers(schedulers)
-        found.filters = _filters()
-        found.conntrack = _conntrack()
+        found.sysctls = {
+            path: value for path in paths if (value := _read_text(SYS / path)) is not None
+        }
+        found.applications = _read_text(NET / "ip_vs_app")
+        found.schedulers = _find_schedulers(schedulers)
+        found.filters = _count_filters()
+        found.conntrack = _read_conntrack()
         return found
 
-    def probe(self, found: Facts, servers: list[tuple[str, int]]) -> None:
+    def probe_servers(self, found: Facts, servers: list[tuple[str, int]]) -> None:
         """Ask servers, as (address, TCP port or 0), and note what became of each in found."""
 
         def neighbours() -> dict[str, str]:
             with IPRoute() as route:
-                return dict(_neighbours(route))
+                return dict(_read_neighbours(route))
 
-        ask(found, servers, neighbours)
+        probe_servers(found, servers, neighbours)
 
 
-def _text(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     try:
         return path.read_text(errors="surrogateescape").strip()
     except (OSError, ValueError):
         return None
 
 
-def _links(route: IPRoute, found: Facts) -> dict[int, str]:
+def _read_links(route: IPRoute, found: Facts) -> dict[int, str]:
     """All interfaces; their names by number."""
     names = {}
     for each in route.get_links():
@@ -155,7 +168,7 @@ def _links(route: IPRoute, found: Facts) -> dict[int, str]:
     return names
 
 
-def _addresses(route: IPRoute, found: Facts, names: dict[int, str]) -> None:
+def _read_addresses(route: IPRoute, found: Facts, names: dict[int, str]) -> None:
     for each in route.get_addr():
         if each["family"] in (AF_INET, AF_INET6):
             text = each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")
@@ -166,11 +179,11 @@ def _addresses(route: IPRoute, found: Facts, names: dict[int, str]) -> None:
             )
 
 
-def _way(route: IPRoute, names: dict[int, str], address: str, source: str = "") -> Route:
+def _find_route(route: IPRoute, names: dict[int, str], address: str, source: str = "") -> Route:
     """The kernel's choice of a route, as its own packets would take it."""
     wanted = {"dst": address, **({"src": source} if source else {})}
     try:
-        answer = next(iter(route.route("get", family=family_of(address), **wanted)))
+        answer = next(iter(route.route("get", family=get_family(address), **wanted)))
     except NetlinkError as no:
         # fib_rules and fib_trie answer so for these types, and for no route at all
         return Route({13: "prohibit", 22: "blackhole"}.get(no.code, "unreachable"))
@@ -185,7 +198,7 @@ def _way(route: IPRoute, names: dict[int, str], address: str, source: str = "") 
     )
 
 
-def _rules(route: IPRoute) -> Iterator[Rule]:
+def _read_rules(route: IPRoute) -> Iterator[Rule]:
     """Rules by mark or source, with what is in their tables."""
     for family in (AF_INET, AF_INET6):
         wanted = []
@@ -213,7 +226,7 @@ def _rules(route: IPRoute) -> Iterator[Rule]:
             yield Rule(family, table, mark, mask, source, brings=2 in there, empty=not there)
 
 
-def _neighbours(route: IPRoute) -> Iterator[tuple[str, str]]:
+def _read_neighbours(route: IPRoute) -> Iterator[tuple[str, str]]:
     for family in (AF_INET, AF_INET6):
         for each in route.get_neighbours(family=family):
             address = each.get_attr("NDA_DST")
@@ -221,7 +234,7 @@ def _neighbours(route: IPRoute) -> Iterator[tuple[str, str]]:
                 yield address, STATES[each["state"]]
 
 
-def _schedulers(names: Iterable[str]) -> set[str] | None:
+def _find_schedulers(names: Iterable[str]) -> set[str] | None:
     """Those of the names that are loaded, or that the kernel's folder of modules has; None where
     that is not known.
     """
@@ -230,7 +243,7 @@ def _schedulers(names: Iterable[str]) -> set[str] | None:
     if missing:
         release = os.uname().release
         listed = [
-            _text(Path("/lib/modules", release, file))
+            _read_text(Path("/lib/modules", release, file))
             for file in ("modules.dep", "modules.builtin")
         ]
         if None in listed:
@@ -241,9 +254,10 @@ def _schedulers(names: Iterable[str]) -> set[str] | None:
     return there
 
 
-def _conntrack() -> tuple[int, int] | None:
+def _read_conntrack() -> tuple[int, int] | None:
     values = [
-        _text(SYS / "net/netfilter" / name) for name in ("nf_conntrack_count", "nf_conntrack_max")
+        _read_text(SYS / "net/netfilter" / name)
+        for name in ("nf_conntrack_count", "nf_conntrack_max")
     ]
     return (
         (int(values[0]), int(values[1]))
@@ -252,7 +266,7 @@ def _conntrack() -> tuple[int, int] | None:
     )
 
 
-def _filters() -> dict[str, int] | None:
+def _count_filters() -> dict[str, int] | None:
     """How many rules each table of the packet filters has. None where that is not ours to see."""
     found: dict[str, int] = {}
     try:
@@ -260,19 +274,19 @@ def _filters() -> dict[str, int] | None:
             ("iptables", socket.AF_INET, SOL_IP, "ip_tables_names"),
             ("ip6tables", socket.AF_INET6, SOL_IPV6, "ip6_tables_names"),
         ):
-            tables = _text(NET / names)
+            tables = _read_text(NET / names)
             if tables is None and (NET / names).exists():
                 return None
             for table in (tables or "").split():
-                found[f"{program} {table}"] = _legacy(family, level, table)
+                found[f"{program} {table}"] = _count_legacy(family, level, table)
         if Path("/sys/module/nf_tables").exists():
-            found.update(_nftables())
+            found.update(_count_nftables())
     except (OSError, NetlinkError):
         return None
     return found
 
 
-def _legacy(family: int, level: int, table: str) -> int:
+def _count_legacy(family: int, level: int, table: str) -> int:
     """The rules of a table that is there: its entries, without a policy a chain and the end."""
     info = ctypes.create_string_buffer(INFO.pack(table.encode(), *(0,) * 13), INFO.size)
     size = ctypes.c_uint(INFO.size)
@@ -284,7 +298,7 @@ def _legacy(family: int, level: int, table: str) -> int:
     return int(entries) - int(hooks).bit_count() - 1
 
 
-def _nftables() -> dict[str, int]:
+def _count_nftables() -> dict[str, int]:
     from pyroute2.nftables.main import NFTables  # noqa: PLC0415  # only where nf_tables is loaded
 
     found: dict[str, int] = {}

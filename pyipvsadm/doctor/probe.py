@@ -13,7 +13,7 @@ import selectors
 import socket
 import time
 
-from pyipvsadm.doctor.facts import Answer, family_of
+from pyipvsadm.doctor.facts import ProbeResult, get_family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,43 +21,43 @@ if TYPE_CHECKING:
 
     from pyipvsadm.doctor.facts import Facts
 
-EACH = 1.0  # seconds for an answer
-ALL = 5.0  # seconds for all of them
-AT_ONCE = 500  # sockets, where the limit of open files leaves as many
-SPARE = 32  # open files that all else may need meanwhile
+CONNECT_TIMEOUT = 1.0  # seconds for an answer
+TOTAL_TIMEOUT = 5.0  # seconds for all of them
+MAX_SOCKETS = 500  # sockets, where the limit of open files leaves as many
+SPARE_FILES = 32  # open files that all else may need meanwhile
 SILENT = "no answer"
 DISCARD = 9  # RFC 863: where a datagram goes that only has to find the way
 
 
-def ask(
+def probe_servers(
     found: Facts, servers: list[tuple[str, int]], neighbours: Callable[[], dict[str, str]]
 ) -> None:
     """Fill found.answers, by (address, TCP port; 0 asks for the neighbour only), and
     found.unprobed.
     """
     waiting = list(dict.fromkeys(servers))
-    deadline = time.monotonic() + ALL
-    count = sockets_at_once()
+    deadline = time.monotonic() + TOTAL_TIMEOUT
+    count = count_sockets_at_once()
     while waiting and time.monotonic() < deadline:
         wave, waiting = waiting[:count], waiting[count:]
-        outcomes = _wave(wave, min(EACH, deadline - time.monotonic()))
+        outcomes = _probe_batch(wave, min(CONNECT_TIMEOUT, deadline - time.monotonic()))
         states = neighbours()
         for server in wave:
             route = found.routes.get(server[0])
             hop = route.gateway or server[0] if route is not None else server[0]
-            found.answers[server] = Answer(states.get(hop, ""), outcomes[server])
+            found.answers[server] = ProbeResult(states.get(hop, ""), outcomes[server])
     found.unprobed = len(waiting)
 
 
-def sockets_at_once() -> int:
+def count_sockets_at_once() -> int:
     """Say how many sockets may be open at a time: 1 at least."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
-        return AT_ONCE
-    return max(1, min(AT_ONCE, limit - SPARE))
+        return MAX_SOCKETS
+    return max(1, min(MAX_SOCKETS, limit - SPARE_FILES))
 
 
-def _wave(servers: list[tuple[str, int]], seconds: float) -> dict[tuple[str, int], str]:
+def _probe_batch(servers: list[tuple[str, int]], seconds: float) -> dict[tuple[str, int], str]:
     """For each: open, refused, or what else the system said; "" where only the way was asked
     for.
     """
@@ -66,14 +66,14 @@ def _wave(servers: list[tuple[str, int]], seconds: float) -> dict[tuple[str, int
     with selectors.DefaultSelector() as selector:
         try:
             for server in servers:
-                _start(selector, server, outcomes)
+                _start_connection(selector, server, outcomes)
             while (left := deadline - time.monotonic()) > 0 and selector.get_map():
                 for key, _ in selector.select(left):
                     sock, server = key.fileobj, key.data
                     assert isinstance(sock, socket.socket)
                     number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if server[1]:
-                        outcomes[server] = _outcome(number)
+                        outcomes[server] = _describe_outcome(number)
                     selector.unregister(sock)
                     sock.close()
         finally:
@@ -82,11 +82,11 @@ def _wave(servers: list[tuple[str, int]], seconds: float) -> dict[tuple[str, int
     return outcomes
 
 
-def _start(
+def _start_connection(
     selector: selectors.BaseSelector, server: tuple[str, int], outcomes: dict[tuple[str, int], str]
 ) -> None:
     host, port = server
-    family = socket.AF_INET6 if family_of(host) == socket.AF_INET6 else socket.AF_INET
+    family = socket.AF_INET6 if get_family(host) == socket.AF_INET6 else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM if port else socket.SOCK_DGRAM)
     sock.setblocking(False)
     number = sock.connect_ex((host, port or DISCARD))
@@ -103,8 +103,8 @@ def _start(
         return
     sock.close()
     if port:
-        outcomes[server] = _outcome(number)
+        outcomes[server] = _describe_outcome(number)
 
 
-def _outcome(number: int) -> str:
+def _describe_outcome(number: int) -> str:
     return {0: "open", errno.ECONNREFUSED: "refused"}.get(number) or os.strerror(number)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pyipvsadm.doctor.codes import Finding
-from pyipvsadm.doctor.facts import OUTSIDE, Link, conf_path, family_of
-from pyipvsadm.doctor.fixes import command, single, sysctl
+from pyipvsadm.doctor.facts import OUTSIDE, Link, format_conf_path, get_family
+from pyipvsadm.doctor.fixes import format_host_prefix, format_shell_command, format_sysctl
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, IPIP, MASQ, ROUTE, TUNNEL
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.doctor.facts import Address, Facts
 
-    Check = Callable[["Part", Facts], Iterator[Finding]]
+    Check = Callable[["RealServerRole", Facts], Iterator[Finding]]
 
 # rtnetlink's names of what unwraps packets, by tunnel type and inner family; the likelier first.
 # GUE comes through fou to these.
@@ -31,7 +31,7 @@ ARP_IGNORING = {1, 2, 3, 8}  # arp.c: arp_ignore; 4 to 7 are reserved and ignore
 
 
 @dataclass(frozen=True)
-class Part:
+class RealServerRole:
     """What this host is to be: a real server for this address by this method. director: the
     director's address, "" unknown.
     """
@@ -42,41 +42,42 @@ class Part:
     tun_type: int = IPIP
 
 
-def address(part: Part, facts: Facts) -> Iterator[Finding]:
+def check_address(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
     """The virtual address: here, on an interface that nobody on a wire asks, and alone."""
     if part.method == MASQ:
         return
     vip = part.vip
     holders = [each for each in facts.addresses if each.text == vip and each.link in facts.links]
-    if not holders and not facts.local(vip) and vip in facts.routes:
+    if not holders and not facts.is_local(vip) and vip in facts.routes:
         # Silence first: the address must not be answered for on the wire from the moment on at
         # which it is here.
-        mends = tuple(mend for *_, silence in _loud(part, facts) for mend in silence)
+        mends = tuple(mend for *_, silence in _list_arp_settings(part, facts) for mend in silence)
         yield Finding(
             "real-vip-missing",
             vip,
             f"{vip} is on no interface.",
-            (*mends, f"ip address add {single(vip)} dev lo"),
+            (*mends, f"ip address add {format_host_prefix(vip)} dev lo"),
         )
     for own in holders:
         link = facts.links[own.link]
         full = own.prefix == (128 if own.family == AF_INET6 else 32)
         move = (
-            command(f"ip address del {vip}/{own.prefix} dev {{link}}", link=own.link),
-            command(
-                f"ip address add {single(vip)} dev {{link}}", link=own.link if link.silent else "lo"
+            format_shell_command(f"ip address del {vip}/{own.prefix} dev {{link}}", link=own.link),
+            format_shell_command(
+                f"ip address add {format_host_prefix(vip)} dev {{link}}",
+                link=own.link if link.answers_no_arp else "lo",
             ),
         )
         # IPv4 addresses stay, whatever becomes of the interface
-        if not link.up and not facts.local(vip):
-            mend = command("ip link set dev {link} up", link=own.link)
+        if not link.up and not facts.is_local(vip):
+            mend = format_shell_command("ip link set dev {link} up", link=own.link)
             yield Finding(
                 "real-vip-interface-down",
                 own.link,
                 f"{vip} is on {own.link}, which is down.",
                 (mend,),
             )
-        if not link.silent:
+        if not link.answers_no_arp:
             yield Finding(
                 "real-vip-on-wire", own.link, f"{vip}/{own.prefix} is on {own.link}.", move
             )
@@ -86,111 +87,127 @@ def address(part: Part, facts: Facts) -> Iterator[Finding]:
             )
 
 
-def arp(part: Part, facts: Facts) -> Iterator[Finding]:
+def check_arp(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
     """Whether it is silent about the address, where it has it."""
-    if part.method != MASQ and facts.local(part.vip):
-        for name, bad, mends in _loud(part, facts):
+    if part.method != MASQ and facts.is_local(part.vip):
+        for name, bad, mends in _list_arp_settings(part, facts):
             values = ", ".join(f"{value} on {link}" for link, value in bad.items())
             what = f"{name} is {values} (the larger of all's and the interface's)."
             yield Finding(f"real-{name.replace('_', '-')}", ", ".join(bad), what, mends)
 
 
-def _loud(part: Part, facts: Facts) -> Iterator[tuple[str, dict[str, int], tuple[str, ...]]]:
+def _list_arp_settings(
+    part: RealServerRole, facts: Facts
+) -> Iterator[tuple[str, dict[str, int], tuple[str, ...]]]:
     """Yield settings by which the host would speak of the address on a wire, their values by
     interface, and what mends them.
 
     The kernel goes by the larger of all's and the interface's value. IPv6 answers for an
     interface's own addresses only.
     """
-    if family_of(part.vip) != AF_INET:
+    if get_family(part.vip) != AF_INET:
         return
     for name, good, wanted in (("arp_ignore", ARP_IGNORING, 1), ("arp_announce", {2}, 2)):
-        values = [(link.name, facts.largest(link.name, name)) for link in _wires(part, facts)]
+        values = [
+            (link.name, facts.get_largest(link.name, name)) for link in _list_wires(part, facts)
+        ]
         bad = {link: value for link, value in values if value is not None and value not in good}
         if bad:
             # where a value above the wanted one counts, only the interface's own can be the reason
-            mends = [sysctl(conf_path("all", name), wanted)]
+            mends = [format_sysctl(format_conf_path("all", name), wanted)]
             mends += [
-                sysctl(conf_path(link, name), wanted)
+                format_sysctl(format_conf_path(link, name), wanted)
                 for link in bad
-                if (facts.conf(link, name) or 0) > wanted
+                if (facts.get_conf(link, name) or 0) > wanted
             ]
             yield name, bad, tuple(mends)
 
 
-def _wires(part: Part, facts: Facts) -> Iterator[Link]:
+def _list_wires(part: RealServerRole, facts: Facts) -> Iterator[Link]:
     """Interfaces on which somebody may ask for the address. By a tunnel the server may be
     elsewhere: then only on its network.
     """
     for name in dict.fromkeys(each.link for each in facts.addresses if each.family == AF_INET):
         link = facts.links.get(name)
-        if link is not None and link.up and not link.silent:
+        if link is not None and link.up and not link.answers_no_arp:
             own = [each for each in facts.addresses if each.link == name and each.text != part.vip]
-            if part.method == ROUTE or any(each.holds(part.vip) for each in own):
+            if part.method == ROUTE or any(each.contains(part.vip) for each in own):
                 yield link
 
 
-def tunnel(part: Part, facts: Facts) -> Iterator[Finding]:
+def check_tunnel(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
     """An interface that unwraps, up, whose rp_filter lets the packets through."""
     if part.method != TUNNEL or not facts.links:
         return
-    kinds = TUNNELS[part.tun_type][family_of(part.vip)]
+    kinds = TUNNELS[part.tun_type][get_family(part.vip)]
     found = [link for link in facts.links.values() if link.kind in kinds]
     if not found:
-        own = next(_reachable(facts), None)
+        own = next(_list_reachable(facts), None)
         what = f"No interface here is of kind {' or '.join(kinds)}."
-        mends = _tunnel(part, own) + _after_up(part, facts, Link("lvs")) if own is not None else ()
+        mends = (
+            _format_tunnel_commands(part, own) + _list_tunnel_settings(part, facts, Link("lvs"))
+            if own is not None
+            else ()
+        )
         yield Finding("real-tunnel-missing", part.vip, what, mends)
     elif not any(link.up for link in found):
         first = min(found, key=lambda each: (each.name in FALLBACK, kinds.index(each.kind)))
         what = f"{first.name} is of kind {first.kind}, and is down."
         yield Finding("real-tunnel-down", first.name, what,
-                      (command("ip link set dev {link} up", link=first.name), *_after_up(part, facts, first)))  # fmt: skip
+                      (format_shell_command("ip link set dev {link} up", link=first.name), *_list_tunnel_settings(part, facts, first)))  # fmt: skip
     for link in found:
         if link.up:
             yield from _reverse_path(part, facts, link)
 
 
-def _after_up(part: Part, facts: Facts, link: Link) -> tuple[str, ...]:
+def _list_tunnel_settings(part: RealServerRole, facts: Facts, link: Link) -> tuple[str, ...]:
     """What a tunnel needs beside being up. One that is yet to be made gets the default's
     settings.
     """
     if link.name not in facts.links:
-        default = facts.sysctls.get(conf_path("default", "rp_filter"))
-        own = {conf_path(link.name, "rp_filter"): default} if default is not None else {}
+        default = facts.sysctls.get(format_conf_path("default", "rp_filter"))
+        own = {format_conf_path(link.name, "rp_filter"): default} if default is not None else {}
         facts = replace(facts, sysctls=facts.sysctls | own)
     return tuple(mend for each in _reverse_path(part, facts, link) for mend in each.mends)
 
 
-def _reverse_path(part: Part, facts: Facts, link: Link) -> Iterator[Finding]:
+def _reverse_path(part: RealServerRole, facts: Facts, link: Link) -> Iterator[Finding]:
     """fib_frontend.c: __fib_validate_source; an interface without an address has no loose mode."""
-    value = facts.largest(link.name, "rp_filter")
+    value = facts.get_largest(link.name, "rp_filter")
     bare = not any(each.link == link.name and each.family == AF_INET for each in facts.addresses)
-    if family_of(part.vip) == AF_INET and (value == 1 or (value == 2 and bare)):
-        path = conf_path(link.name, "rp_filter")
-        mends: tuple[str, ...] = (sysctl(path, 0),)
-        if facts.conf("all", "rp_filter"):
-            mends = (sysctl(path, 2),)
+    if get_family(part.vip) == AF_INET and (value == 1 or (value == 2 and bare)):
+        path = format_conf_path(link.name, "rp_filter")
+        mends: tuple[str, ...] = (format_sysctl(path, 0),)
+        if facts.get_conf("all", "rp_filter"):
+            mends = (format_sysctl(path, 2),)
             if bare:
                 mends += (
-                    command(f"ip address add {single(part.vip)} dev {{link}}", link=link.name),
+                    format_shell_command(
+                        f"ip address add {format_host_prefix(part.vip)} dev {{link}}",
+                        link=link.name,
+                    ),
                 )
         what = f"rp_filter of {link.name} is {value} (the larger of all's and its own)"
         what += "; no IPv4 address is on it." if bare else "."
         yield Finding("real-tunnel-rp-filter", link.name, what, mends)
 
 
-def _reachable(facts: Facts) -> Iterator[Address]:
+def _list_reachable(facts: Facts) -> Iterator[Address]:
     """Addresses that a director could tunnel to."""
     for each in facts.addresses:
         link = facts.links.get(each.link)
-        if link is not None and link.up and not link.silent and not each.text.startswith("fe80:"):
+        if (
+            link is not None
+            and link.up
+            and not link.answers_no_arp
+            and not each.text.startswith("fe80:")
+        ):
             yield each
 
 
-def _tunnel(part: Part, own: Address) -> tuple[str, ...]:
+def _format_tunnel_commands(part: RealServerRole, own: Address) -> tuple[str, ...]:
     """The commands that make a tunnel's end at this address of ours."""
-    inner, outer = family_of(part.vip), own.family
+    inner, outer = get_family(part.vip), own.family
     if part.tun_type == GRE:
         kind = "gre" if outer == AF_INET else "ip6gre"
     elif outer == AF_INET:
@@ -201,9 +218,9 @@ def _tunnel(part: Part, own: Address) -> tuple[str, ...]:
     return (*listen, f"ip link add lvs type {kind} local {own.text}", "ip link set dev lvs up")
 
 
-def way_back(part: Part, facts: Facts) -> Iterator[Finding]:
+def check_return_route(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
     """Answers leave through the director with NAT, and never otherwise."""
-    route = facts.routes.get(OUTSIDE[family_of(part.vip)])
+    route = facts.routes.get(OUTSIDE[get_family(part.vip)])
     if route is None:
         return
     director = part.director or "DIRECTOR"
@@ -234,10 +251,10 @@ def way_back(part: Part, facts: Facts) -> Iterator[Finding]:
 
 
 # Silence comes before the address.
-CHECKS: tuple[Check, ...] = (arp, address, tunnel, way_back)
+CHECKS: tuple[Check, ...] = (check_arp, check_address, check_tunnel, check_return_route)
 
 
-def examine(part: Part, facts: Facts) -> list[Finding]:
+def examine_real_server(part: RealServerRole, facts: Facts) -> list[Finding]:
     """All findings, errors first, otherwise in the order of the checks."""
     found = [finding for check in CHECKS for finding in check(part, facts)]
     return sorted(found, key=lambda finding: finding.severity)

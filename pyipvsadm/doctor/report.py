@@ -24,36 +24,36 @@ FORMAT = 1
 UNKNOWN = 3  # what could not be read: the number that monitoring systems give to it
 
 
-def status(findings: Sequence[Finding]) -> int:
+def get_status(findings: Sequence[Finding]) -> int:
     """By the worst: 0 nothing, 1 a warning, 2 an error."""
     return max((STATUS[each.severity] for each in findings), default=0)
 
 
-def text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
+def render_text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
     """For people: a paragraph a finding, what was not judged, and a last line that sums up. Nothing
     in it steers a terminal.
     """
     parts = []
     for each in findings:
         parts.append(f"{each.severity}: {each.subject}: {BY_CODE[each.code].title} [{each.code}]\n")
-        parts += [_wrapped(sentence) for sentence in (each.what, BY_CODE[each.code].why)]
+        parts += [_wrap_sentence(sentence) for sentence in (each.what, BY_CODE[each.code].why)]
         parts += [f"    # {mend}\n" for mend in each.mends]
         parts.append("\n")
     if not_judged:
         parts.append("Not judged:\n")
         for line in not_judged:
             sentence, *commands = line.split("\n")
-            parts += [_wrapped(sentence), *(f"    # {command}\n" for command in commands)]
+            parts += [_wrap_sentence(sentence), *(f"    # {command}\n" for command in commands)]
         parts.append("\n")
     counts = [sum(each.severity == severity for each in findings) for severity in (ERROR, WARNING)]
     if any(counts):
-        parts.append(f"{_count(counts[0], 'error')}, {_count(counts[1], 'warning')}.\n")
+        parts.append(f"{_count_noun(counts[0], 'error')}, {_count_noun(counts[1], 'warning')}.\n")
     else:
         parts.append(f"Nothing wrong was found{' in what was examined' if not_judged else ''}.\n")
     return "\n".join(map(sanitize, "".join(parts).split("\n")))
 
 
-def as_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
+def render_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
     """For programs: one object, with a list of findings and one of what was not judged."""
     rows = [
         {
@@ -72,22 +72,22 @@ def as_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
         "findings": rows,
         "not_judged": [line.replace("\n", " ") for line in not_judged],
     }
-    found["status"] = status(findings)
-    return json.dumps(_readable(found), indent=2) + "\n"
+    found["status"] = get_status(findings)
+    return json.dumps(_make_readable(found), indent=2) + "\n"
 
 
-def _readable(value: object) -> object:
+def _make_readable(value: object) -> object:
     r"""Write bytes that are no UTF-8 as \xHH: of half a surrogate pair other programs read
     nothing.
     """
     if isinstance(value, dict):
-        return {name: _readable(each) for name, each in value.items()}
+        return {name: _make_readable(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_readable(each) for each in value]
+        return [_make_readable(each) for each in value]
     return as_text(value) if isinstance(value, str) else value
 
 
-def _wrapped(sentence: str) -> str:
+def _wrap_sentence(sentence: str) -> str:
     return (
         textwrap.fill(
             sentence, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
@@ -96,5 +96,5 @@ def _wrapped(sentence: str) -> str:
     )
 
 
-def _count(number: int, noun: str) -> str:
+def _count_noun(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -6,18 +6,18 @@ does.
 
 from __future__ import annotations
 
-from pyipvsadm.errors import Usage
+from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.options import (
+    ALLOWED_PAIRS,
     COMMANDS,
     DOCTOR_NEEDS,
-    EXCLUDES,
     LIST_CONFLICTS,
-    NEEDS,
-    SLOTLESS,
+    LIST_EXCLUSIONS,
+    REQUIRES,
     SLOTS,
-    TOGETHER,
     TUNNEL_SLOTS,
     TUNNEL_TYPES,
+    UNSLOTTED_COMMANDS,
 )
 
 TYPE_CHECKING = False
@@ -32,29 +32,31 @@ def check_slots(command: str, slots: set[str]) -> None:
     for slot in SLOTS:
         if slot.name not in slots:
             if command in slot.required:
-                raise Usage(f"You need to supply the '{slot.name}' option for the '{name}' command")
+                raise UsageError(
+                    f"You need to supply the '{slot.name}' option for the '{name}' command"
+                )
         elif command in slot.exclusive:
-            if exclusive and (exclusive, slot.name) not in TOGETHER:
-                raise Usage(
+            if exclusive and (exclusive, slot.name) not in ALLOWED_PAIRS:
+                raise UsageError(
                     f"The option '{slot.name}' conflicts with the '{exclusive}' option in the '{name}' command"
                 )
             exclusive = slot.name
         elif command not in slot.optional and command not in slot.required:
-            raise Usage(f"Illegal '{slot.name}' option with the '{name}' command")
+            raise UsageError(f"Illegal '{slot.name}' option with the '{name}' command")
 
 
 def check_ours(command: str, slots: set[str]) -> None:
     """Hold options that 1.31 lacks against what they are given with."""
-    for slot, other in {**NEEDS, **(DOCTOR_NEEDS if command == "doctor" else {})}.items():
+    for slot, other in {**REQUIRES, **(DOCTOR_NEEDS if command == "doctor" else {})}.items():
         if slot in slots and other not in slots:
-            raise Usage(f"You need to supply the '{other}' option for the '{slot}' option")
+            raise UsageError(f"You need to supply the '{other}' option for the '{slot}' option")
     if "drain" in slots:  # nothing but the weight is changed
         check_slots("drain", slots - {"service-address"} | {"real-server"})
     if command == "list":
-        for slot, others in EXCLUDES.items():
+        for slot, others in LIST_EXCLUSIONS.items():
             for other in others:
                 if slot in slots and other in slots:
-                    raise Usage(
+                    raise UsageError(
                         f"The option '{slot}' conflicts with the '{other}' option in the 'list' command"
                     )
 
@@ -65,21 +67,23 @@ def check_tunnel(kind: str, slots: set[str]) -> None:
     for slot, demanded, alternative in TUNNEL_SLOTS:
         if slot not in slots:
             if kind in demanded:
-                raise Usage(f"You need to supply the '{slot}' option for the '{kind}' tunnel type")
+                raise UsageError(
+                    f"You need to supply the '{slot}' option for the '{kind}' tunnel type"
+                )
         elif kind in alternative:
             if exclusive:
-                raise Usage(
+                raise UsageError(
                     f"The option '{slot}' conflicts with the '{exclusive}' option in the '{kind}' tunnel type"
                 )
             exclusive = slot
         elif kind not in demanded:
-            raise Usage(f"Illegal '{slot}' option with the '{kind}' tunnel type")
+            raise UsageError(f"Illegal '{slot}' option with the '{kind}' tunnel type")
 
 
-def goes_with(option: Option, command: str) -> bool:
+def is_allowed_with(option: Option, command: str) -> bool:
     """Whether the option may be given with the command."""
     if not option.slot:
-        return command in SLOTLESS.get(option.long, (command,))
+        return command in UNSLOTTED_COMMANDS.get(option.long, (command,))
     slot = next(slot for slot in SLOTS if slot.name == option.slot)
     return command in slot.required | slot.optional | slot.exclusive
 
@@ -96,7 +100,7 @@ def can_join(option: Option, command: str, slots: set[str]) -> bool:
     """Whether it can be given beside the slots that are filled, without one of them having to
     go.
     """
-    if not goes_with(option, command):
+    if not is_allowed_with(option, command):
         return False
     if not option.slot:
         return True
@@ -106,16 +110,16 @@ def can_join(option: Option, command: str, slots: set[str]) -> bool:
     filled = [
         row.name for row in SLOTS if command in row.exclusive and (row.name in slots or row is slot)
     ]
-    if len(filled) > 1 and tuple(filled) not in TOGETHER:
+    if len(filled) > 1 and tuple(filled) not in ALLOWED_PAIRS:
         return False
     try:
         check_ours(command, {*slots, slot.name})
-    except Usage:
+    except UsageError:
         return False
     return True
 
 
-def tunnel_types(slots: set[str]) -> list[str]:
+def get_tunnel_types(slots: set[str]) -> list[str]:
     """The tunnel types that allow these tunnel options, and perhaps demand others."""
     found = []
     for kind in TUNNEL_TYPES:
@@ -123,7 +127,7 @@ def tunnel_types(slots: set[str]) -> list[str]:
             check_tunnel(
                 kind, slots | {slot for slot, demanded, _ in TUNNEL_SLOTS if kind in demanded}
             )
-        except Usage:
+        except UsageError:
             continue
         found.append(kind)
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from pyipvsadm.grammar.combinations import goes_with
+from pyipvsadm.grammar.combinations import is_allowed_with
 from pyipvsadm.grammar.options import (
     COMMAND_GROUPS,
     COMMANDS,
@@ -28,7 +28,7 @@ MARGIN = 36  # how wide names may stand before their help goes to the next line
 SELECTOR = "service-address"  # the slot that "SERVICE" stands for
 
 # What is done most, on the first page: (for what, how).
-FIRST = (
+COMMON_EXAMPLES = (
     ("one service's rates per second", "ipvsadm -L -n -t 10.0.0.1:80 --rate"),
     ("no new connections for a server", "ipvsadm -e -t 10.0.0.1:80 -r 10.0.0.8 -w 0 --keep"),
     ("save all rules", "ipvsadm-save -n -f rules"),
@@ -58,43 +58,43 @@ EXAMPLES = {
 }
 
 
-def _first_page(formatter: click.HelpFormatter) -> None:
+def _format_overview(formatter: click.HelpFormatter) -> None:
     formatter.write_usage("ipvsadm", "COMMAND [SERVICE] [OPTIONS]    (the command comes first)")
     formatter.write("Show and change the virtual services of Linux Virtual Server (IPVS).\n")
     left = list(COMMANDS)
     for title, names in COMMAND_GROUPS:
         rows = [row for row in COMMANDS if row.long in names.split()]
         left = [row for row in left if row not in rows]
-        _section(formatter, title, rows)
-    _section(formatter, "Other", left)
+        _format_section(formatter, title, rows)
+    _format_section(formatter, "Other", left)
     with formatter.section("SERVICE is one of"):
         formatter.write_dl(
-            [(_names(row), row.help) for row in OPTIONS if row.slot == SELECTOR], MARGIN
+            [(_format_names(row), row.help) for row in OPTIONS if row.slot == SELECTOR], MARGIN
         )
     with formatter.section("Often wanted"):
-        for about, line in FIRST:
+        for about, line in COMMON_EXAMPLES:
             formatter.write(f"  # {about}\n  {line}\n")
     formatter.write(
         "\nThe options of a command: ipvsadm COMMAND --help, as in: ipvsadm -a --help\n"
     )
 
 
-def _section(formatter: click.HelpFormatter, title: str, rows: list[Command]) -> None:
+def _format_section(formatter: click.HelpFormatter, title: str, rows: list[Command]) -> None:
     if rows:
         with formatter.section(title):
-            formatter.write_dl([(_names(row), row.help) for row in rows], MARGIN)
+            formatter.write_dl([(_format_names(row), row.help) for row in rows], MARGIN)
 
 
-def _page(row: Command, formatter: click.HelpFormatter) -> None:
-    formatter.write_usage("ipvsadm", form(row))
+def _format_command_help(row: Command, formatter: click.HelpFormatter) -> None:
+    formatter.write_usage("ipvsadm", format_synopsis(row))
     formatter.write(f"{row.help[0].upper()}{row.help[1:]}.\n")
     groups: dict[str, list[Option]] = {}
     for option in OPTIONS:
-        if row.long not in ("help", "version") and goes_with(option, row.long):
+        if row.long not in ("help", "version") and is_allowed_with(option, row.long):
             groups.setdefault(option.group, []).append(option)
     for group, options in groups.items():
         with formatter.section("SERVICE is one of" if group == "service" else group.capitalize()):
-            formatter.write_dl([(_names(option), option.help) for option in options], MARGIN)
+            formatter.write_dl([(_format_names(option), option.help) for option in options], MARGIN)
     for title, kind, values in (
         ("Schedulers", "scheduler", SCHEDULERS),
         ("Persistence engines", "engine", ENGINES),
@@ -111,10 +111,10 @@ def _page(row: Command, formatter: click.HelpFormatter) -> None:
                 formatter.write(f"  ipvsadm {line}\n")
 
 
-def form(row: Command) -> str:
+def format_synopsis(row: Command) -> str:
     """How a line with that command looks: what it demands, then what it allows."""
     words = [f"-{row.short}" if row.short else f"--{row.long}"]
-    words.append(_operands(row))
+    words.append(_format_operands(row))
     for slot in SLOTS:
         if slot.name == SELECTOR:
             if row.long in slot.required:
@@ -128,21 +128,24 @@ def form(row: Command) -> str:
                 if option.short
                 else f"--{option.long} {option.metavar}"
             )
-    if any(option.slot not in ("", SELECTOR) and goes_with(option, row.long) for option in OPTIONS):
+    if any(
+        option.slot not in ("", SELECTOR) and is_allowed_with(option, row.long)
+        for option in OPTIONS
+    ):
         words.append("[OPTIONS]")
     return " ".join(filter(None, words))
 
 
-def _names(row: Command | Option) -> str:
+def _format_names(row: Command | Option) -> str:
     names = f"-{row.short}, --{row.long}" if row.short else f"    --{row.long}"
     if isinstance(row, Command):
-        return f"{names} {_operands(row)}".rstrip()
+        return f"{names} {_format_operands(row)}".rstrip()
     if row.argument == NONE:
         return names
     return f"{names} [{row.metavar}]" if row.argument == OPTIONAL else f"{names} {row.metavar}"
 
 
-def _operands(row: Command) -> str:
+def _format_operands(row: Command) -> str:
     return f"{{{row.operands}}}" if "|" in row.operands else row.operands.upper()
 
 
@@ -150,12 +153,12 @@ def write_help(formatter: click.HelpFormatter, about: str) -> None:
     """Write the page of the command with the long name `about`, or the overview for ""."""
     row = next((row for row in COMMANDS if row.long == about), None)
     if row is None:
-        _first_page(formatter)
+        _format_overview(formatter)
     else:
-        _page(row, formatter)
+        _format_command_help(row, formatter)
 
 
-def help_text(about: str = "") -> str:
+def format_help(about: str = "") -> str:
     """Return the overview, or the page of the command with this long name."""
     formatter = click.HelpFormatter(width=WIDTH, max_width=WIDTH)
     write_help(formatter, about)

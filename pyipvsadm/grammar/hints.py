@@ -10,7 +10,7 @@ import difflib
 import errno
 
 from pyipvsadm.addresses import format_numeric
-from pyipvsadm.errors import Failed, Refused
+from pyipvsadm.errors import OperationError, RefusedError
 from pyipvsadm.grammar.options import COMMANDS, ENGINES, OPTIONS, SCHEDULERS, SLOTS
 from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.model import DEL_DEST, MASQ
@@ -19,15 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pyipvsadm.errors import Usage
-    from pyipvsadm.model import Backend, Change, Destination, Service
+    from pyipvsadm.errors import UsageError
+    from pyipvsadm.model import Backend, Change, Server, Service
 
-ALIKE = 0.7  # of 1: less is no slip of the fingers
+MIN_SIMILARITY = 0.7  # of 1: less is no slip of the fingers
 
 NAMES = tuple(row.long for row in (*COMMANDS, *OPTIONS))
 
 
-def of_usage(fault: Usage, words: Sequence[str]) -> Iterator[str]:
+def suggest_for_usage(fault: UsageError, words: Sequence[str]) -> Iterator[str]:
     """What to do about a command line that is wrong."""
     named = [word[1:].partition("=")[0] for word in words if word[:1] == "-"]
     for name in named:
@@ -36,23 +36,23 @@ def of_usage(fault: Usage, words: Sequence[str]) -> Iterator[str]:
             yield f"did you mean --{name}?"
             return
     if fault.__cause__:
-        yield from of_option(fault.__cause__, "")
+        yield from suggest_for_option(fault.__cause__, "")
     elif str(fault) == TRY_HELP:
         yield "the command comes first, as in: ipvsadm -L -n"
 
 
-def of_option(fault: BaseException, command: str) -> Iterator[str]:
+def suggest_for_option(fault: BaseException, command: str) -> Iterator[str]:
     """What may have been meant. fault: popt's (Skipped); command: "" before there is one."""
     word, unknown, _ = str(fault).partition(": unknown option")
     name = word.lstrip("-").partition("=")[0].replace("_", "-").lower()
     if not unknown or (word[:2] != "--" and name not in NAMES):
         return  # a letter is like every other letter
-    found = likely(name, NAMES, fitting(command))
+    found = find_closest(name, NAMES, list_options_for(command))
     if found:
         yield f"did you mean --{found}?"
 
 
-def fitting(command: str) -> list[str]:
+def list_options_for(command: str) -> list[str]:
     """The long names of what may stand with a command; the commands before there is one."""
     if not command:
         return [row.long for row in COMMANDS]
@@ -62,7 +62,7 @@ def fitting(command: str) -> list[str]:
     return [row.long for row in OPTIONS if row.slot in slots or not row.slot]
 
 
-def likely(name: str, names: Iterable[str], better: Sequence[str] = ()) -> str:
+def find_closest(name: str, names: Iterable[str], better: Sequence[str] = ()) -> str:
     """The name most like it, "" when none is. One of the better ones need not be quite as like."""
 
     def likeness(each: str) -> float:
@@ -70,25 +70,25 @@ def likely(name: str, names: Iterable[str], better: Sequence[str] = ()) -> str:
         return begins + difflib.SequenceMatcher(None, name, each).ratio() + 0.1 * (each in better)
 
     found = max(names, key=likeness)
-    return found if likeness(found) >= ALIKE else ""
+    return found if likeness(found) >= MIN_SIMILARITY else ""
 
 
-def of_refusal(change: Change, number: int, backend: Backend) -> Iterable[str]:
+def suggest_for_refusal(change: Change, number: int, backend: Backend) -> Iterable[str]:
     """What to do about a change that was refused with that errno."""
     if number != errno.ENOENT or not change.service:
         return ()
-    if change.destination:
-        return _ports(change.op, change.service, change.destination, backend)
-    return _names(change.service)
+    if change.server:
+        return _suggest_ports(change.op, change.service, change.server, backend)
+    return _suggest_modules(change.service)
 
 
-def _names(service: Service) -> Iterator[str]:
+def _suggest_modules(service: Service) -> Iterator[str]:
     """Of scheduler and engine, which is not known is not said by the kernel: it looks for both in
     its modules.
     """
     scheduler, engine = service.scheduler, service.pe
     if scheduler not in SCHEDULERS:
-        near = likely(scheduler, SCHEDULERS)
+        near = find_closest(scheduler, SCHEDULERS)
         yield (f"did you mean -s {near}? " if near else "") + f"schedulers: {' '.join(SCHEDULERS)}"
     if engine and engine not in ENGINES:
         yield f"persistence engines: {' '.join(ENGINES)}"
@@ -97,13 +97,13 @@ def _names(service: Service) -> Iterator[str]:
     )
 
 
-def _ports(op: int, service: Service, wanted: Destination, backend: Backend) -> Iterator[str]:
+def _suggest_ports(op: int, service: Service, wanted: Server, backend: Backend) -> Iterator[str]:
     """The same address at another port: -g and -i take the service's port whatever is said, and so
     does -r without one.
     """
     try:
-        servers = backend.destinations(service)
-    except (Failed, Refused):
+        servers = backend.read_servers(service)
+    except (OperationError, RefusedError):
         return
     there = [each for each in servers if (each.af, each.addr) == (wanted.af, wanted.addr)]
     if not there:

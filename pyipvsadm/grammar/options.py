@@ -220,13 +220,13 @@ SLOTS = (
 )
 
 # Exclusive slots that go together all the same: the connections of a service.
-TOGETHER = frozenset({("connection", "service-address")})
+ALLOWED_PAIRS = frozenset({("connection", "service-address")})
 
 # What selects rows of a listing. As options of `list` all of them are ours.
-SELECTING = frozenset({"scheduler", "real-server", "empty", "quiesced", "client"})
+LIST_FILTERS = frozenset({"scheduler", "real-server", "empty", "quiesced", "client"})
 
 # Options of ours for `list`, each with what it does not go with there.
-EXCLUDES = {
+LIST_EXCLUSIONS = {
     "scheduler": ("connection", "timeout", "daemon"),
     "real-server": ("timeout", "daemon", "empty"),
     "empty": ("connection", "timeout", "daemon", "quiesced"),
@@ -243,13 +243,13 @@ LIST_CONFLICTS = (
 )
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
-SLOTLESS = {
+UNSLOTTED_COMMANDS = {
     "ipv6": frozenset(f"{_NAMED} list zero apply".split()),
     "sort": frozenset({"list"}),
 }
 
 # Slots that are nothing without another, and those that are nothing with the doctor.
-NEEDS = {
+REQUIRES = {
     "client": "connection",
     "sort-by": "watch",
     "drain-inactive": "drain",
@@ -359,7 +359,7 @@ OPTIONS = (
 )  # fmt: skip
 
 # Options of ours that are the command themselves when none is given.
-ALONE = ("drain",)
+STANDALONE_OPTIONS = ("drain",)
 
 # Schedulers and persistence engines to choose from (net/netfilter/ipvs/Kconfig): modules ip_vs_NAME
 # and ip_vs_pe_NAME. The kernel decides by name what there is.

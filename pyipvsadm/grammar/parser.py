@@ -11,12 +11,33 @@ the first fault found is the one reported.
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import INT_MAX, atoi, parse, parse_mask, pton, strtol
-from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.addresses import (
+    INT_MAX,
+    parse_address,
+    parse_atoi,
+    parse_endpoint,
+    parse_leading_int,
+    parse_mask,
+)
+from pyipvsadm.errors import LineSkippedError, UsageError
 from pyipvsadm.grammar.combinations import check_ours, check_slots, check_tunnel, list_conflict
-from pyipvsadm.grammar.options import ALONE, NONE, SELECTING, SLOTS, TUNNEL_TYPES, Command, Option
-from pyipvsadm.grammar.popt import Words, named
-from pyipvsadm.grammar.values import checked, cut, scheduler_flags, timeout, within
+from pyipvsadm.grammar.options import (
+    LIST_FILTERS,
+    NONE,
+    SLOTS,
+    STANDALONE_OPTIONS,
+    TUNNEL_TYPES,
+    Command,
+    Option,
+)
+from pyipvsadm.grammar.popt import PoptScanner, find_command
+from pyipvsadm.grammar.values import (
+    parse_extension_value,
+    parse_in_range,
+    parse_scheduler_flags,
+    parse_timeout,
+    truncate_bytes,
+)
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -25,12 +46,12 @@ from pyipvsadm.model import (
     DEL_DEST,
     DEL_SERVICE,
     FLUSH,
+    HOST_PREFIX6,
     MASQ,
     MASTER,
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
-    NO_MASK6,
     ONE_PACKET,
     PERSISTENT,
     ROUTE,
@@ -46,7 +67,7 @@ from pyipvsadm.model import (
     ZERO,
     Change,
     Daemon,
-    Destination,
+    Server,
     Service,
     Timeouts,
 )
@@ -61,7 +82,9 @@ if TYPE_CHECKING:
     Ours = dict[str, int | str | None]
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
-PERSISTENCE = 360  # seconds, when -p has no value (libipvs.h: IPVS_SVC_PERSISTENT_TIMEOUT)
+DEFAULT_PERSISTENCE_TIMEOUT = (
+    360  # seconds, when -p has no value (libipvs.h: IPVS_SVC_PERSISTENT_TIMEOUT)
+)
 
 _OPERATIONS = {
     "add-service": NEW_SERVICE,
@@ -106,18 +129,18 @@ class Request:
         self.services = services
         self.change = change
         self.ours = ours
-        self.server: Destination | None = None
+        self.server: Server | None = None
         self.port: int | None = None
         self.flags = ""
 
 
-class Scanner:
+class CommandParser:
     """One command line, or one line of rules. `ours` (see Request) and `asked` are known even when
     `request` has raised.
     """
 
     def __init__(self, words: Sequence[str], names: Resolver, posix: bool = False) -> None:
-        self._words = Words(words, posix)
+        self._words = PoptScanner(words, posix)
         self._names = names
         self.ours: Ours = {}
         self.asked = ""  # the command, once it was read
@@ -126,54 +149,59 @@ class Scanner:
         # The reference parses into zeroed records: family 0 until an address is read.
         self._service = Service(0, scheduler="")
         self._services = [self._service]
-        self._destination = Destination(0, b"", 0)
+        self._destination = Server(0, b"", 0)
         self._daemon = Daemon(0)
         self._flags = ""
         self._port: int | None = None
 
-    def request(self) -> Request:
+    def parse_request(self) -> Request:
         """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the
         command.
         """
-        command = self.asked = self._command()
+        command = self.asked = self._parse_command()
         if command == "help":  # what follows may name a command; 1.31 does not even read it
-            return self._help(
-                self._about or next((row.long for row in map(named, self._words.left()) if row), "")
+            return self._build_help(
+                self._about
+                or next(
+                    (row.long for row in map(find_command, self._words.get_remaining()) if row), ""
+                )
             )
         if command == "version":  # what follows is not even read
-            if "--json" in self._words.left():
+            if "--json" in self._words.get_remaining():
                 self._slots.add("json")
             return Request(command, self._slots, [], None, self.ours)
-        if self._options():
-            return self._help(command)
-        timeouts = self._timeouts() if command == "set" else None
+        if self._parse_options():
+            return self._build_help(command)
+        timeouts = self._parse_timeouts() if command == "set" else None
         if command == "apply":
             self._take_file()
         if self._words.bare:
-            raise Usage(f"unexpected argument {self._words.bare[0]}")
+            raise UsageError(f"unexpected argument {self._words.bare[0]}")
         if self._flags and ("keep" not in self.ours or "scheduler" in self._slots):
-            self._service.flags |= scheduler_flags(self._service.scheduler or "wlc", self._flags)
+            self._service.flags |= parse_scheduler_flags(
+                self._service.scheduler or "wlc", self._flags
+            )
         check_slots(command, self._slots)
-        self._check(command)
-        return self._finished(command, timeouts)
+        self._check_combination(command)
+        return self._build_request(command, timeouts)
 
-    def _command(self) -> str:
+    def _parse_command(self) -> str:
         """The first option but for ours that go anywhere; its value when it is a daemon's role. One
         of ALONE without any.
         """
         try:
-            row = self._words.option()
+            row = self._words.read_option()
             while row is not None and isinstance(row, Option) and row.ours:
-                self._take(row)
-                row = self._words.option()
-        except Skipped as fault:
-            raise Usage(TRY_HELP, 255) from fault  # 1.31 does not say it
+                self._take_option(row)
+                row = self._words.read_option()
+        except LineSkippedError as fault:
+            raise UsageError(TRY_HELP, 255) from fault  # 1.31 does not say it
         if not isinstance(row, Command):
-            alone = next((name for name in ALONE if name in self.ours), None)
+            alone = next((name for name in STANDALONE_OPTIONS if name in self.ours), None)
             if alone is None:
-                raise Usage(TRY_HELP, 255)
+                raise UsageError(TRY_HELP, 255)
             if row is not None:
-                self._take(row)
+                self._take_option(row)
             return alone
         if row.ours:
             self.ours[row.long] = self._words.value
@@ -185,45 +213,45 @@ class Scanner:
                 self._words.value or "", 0
             )
             if not self._daemon.state:
-                raise Usage(
+                raise UsageError(
                     "illegal start-daemon parameter specified"
                     if row.long == "start-daemon"
                     else "illegal start_daemon specified"
                 )
         return row.long
 
-    def _options(self) -> bool:
+    def _parse_options(self) -> bool:
         """Take all options; True at --help, which ours has after a command, too."""
         words = self._words
-        while (row := words.option()) is not None:
+        while (row := words.read_option()) is not None:
             if row.long == "help":
                 return True
             if isinstance(row, Command):
-                raise Usage(f"invalid option `{words.bad()}'")
-            self._take(row)
+                raise UsageError(f"invalid option `{words.get_bad_option()}'")
+            self._take_option(row)
         return False
 
-    def _help(self, about: str) -> Request:
+    def _build_help(self, about: str) -> Request:
         return Request(
             "help", self._slots, [], None, {**self.ours, "help": about} if about else self.ours
         )
 
-    def _take(self, row: Option) -> None:
+    def _take_option(self, row: Option) -> None:
         if row.slot:
             if row.slot in self._slots:
-                self._again(row.slot)
+                self._repeat_slot(row.slot)
             self._slots.add(row.slot)
-        if row.ours or (row.slot in SELECTING and self.asked == "list"):
-            self.ours[row.long] = checked(row, self._words.value)
+        if row.ours or (row.slot in LIST_FILTERS and self.asked == "list"):
+            self.ours[row.long] = parse_extension_value(row, self._words.value)
             return
         take = self._TAKERS.get(row.slot or row.long)
         if take is not None:
             take(self, row.long, self._words.value or "")
 
-    def _again(self, slot: str) -> None:
+    def _repeat_slot(self, slot: str) -> None:
         several = next(row.several for row in SLOTS if row.name == slot)
         if self.asked not in several:
-            raise Usage(f"multiple '{slot}' options specified")
+            raise UsageError(f"multiple '{slot}' options specified")
         self._service = Service(0, scheduler="")
         self._services.append(self._service)
 
@@ -232,63 +260,65 @@ class Scanner:
     def _take_service(self, option: str, value: str) -> None:
         service = self._service
         if option == "fwmark-service":
-            mark, rest = strtol(value)
+            mark, rest = parse_leading_int(value)
             # strtol's errno ERANGE and the range of an unsigned int in one (parse_fwmark)
             if rest or not value or not 0 < mark <= 0xFFFFFFFF:
-                raise Usage(f"invalid fwmark value `{value}' specified")
+                raise UsageError(f"invalid fwmark value `{value}' specified")
             service.af = AF_INET
             service.protocol = TCP
             service.fwmark = mark
             return
         service.protocol = _PROTOCOLS[option]
-        found = parse(value, service.protocol, self._names)
+        found = parse_endpoint(value, service.protocol, self._names)
         if found is None:
-            raise Usage("illegal virtual server address[:port] specified")
+            raise UsageError("illegal virtual server address[:port] specified")
         service.af = found.family
         service.addr = found.addr
         service.port = found.port or 0
         if service.af == AF_INET6:
-            service.netmask = NO_MASK6
+            service.netmask = HOST_PREFIX6
 
     def _take_ipv6(self, *_: str) -> None:
         if not self._service.fwmark:
-            raise Usage("-6 used before -f\n")
+            raise UsageError("-6 used before -f\n")
         self._service.af = AF_INET6
-        self._service.netmask = NO_MASK6
+        self._service.netmask = HOST_PREFIX6
 
     def _take_scheduler(self, _: str, value: str) -> None:
-        self._service.scheduler = cut(value, 15)
+        self._service.scheduler = truncate_bytes(value, 15)
 
     def _take_flags(self, _: str, value: str) -> None:
-        self._flags = cut(value, 127)
+        self._flags = truncate_bytes(value, 127)
 
     def _take_persistence(self, *_: str) -> None:
         self._service.flags |= PERSISTENT
         value = self._words.value
-        self._service.timeout = PERSISTENCE if value is None else timeout(value, 1)
+        self._service.timeout = (
+            DEFAULT_PERSISTENCE_TIMEOUT if value is None else parse_timeout(value, 1)
+        )
 
     def _take_netmask(self, _: str, value: str) -> None:
         service = self._service
         if service.af == AF_INET6:
-            service.netmask = atoi(value)
-            if not 1 <= service.netmask <= NO_MASK6:
-                raise Usage("illegal ipv6 netmask specified")
+            service.netmask = parse_atoi(value)
+            if not 1 <= service.netmask <= HOST_PREFIX6:
+                raise UsageError("illegal ipv6 netmask specified")
             return
         mask = parse_mask(value, self._names)
         if mask is None:
-            raise Usage("illegal virtual server persistent mask specified")
+            raise UsageError("illegal virtual server persistent mask specified")
         service.netmask = mask
 
     def _take_engine(self, _: str, value: str) -> None:
-        self._service.pe = cut(value, 16)
+        self._service.pe = truncate_bytes(value, 16)
 
     def _take_ops(self, *_: str) -> None:
         self._service.flags |= ONE_PACKET
 
     def _take_server(self, _: str, value: str) -> None:
-        found = parse(value, self._service.protocol, self._names)
+        found = parse_endpoint(value, self._service.protocol, self._names)
         if found is None:
-            raise Usage("illegal real server address[:port] specified")
+            raise UsageError("illegal real server address[:port] specified")
         self._destination.af = found.family
         self._destination.addr = found.addr
         self._destination.port = self._service.port if found.port is None else found.port
@@ -299,48 +329,52 @@ class Scanner:
 
     def _take_weight(self, _: str, value: str) -> None:
         # 65535 in the sources of 1.31; Debian's package, which is the reference, goes to INT_MAX
-        self._destination.weight = within(value, 0, INT_MAX, "illegal weight specified")
+        self._destination.weight = parse_in_range(value, 0, INT_MAX, "illegal weight specified")
 
     def _take_upper(self, _: str, value: str) -> None:
-        self._destination.upper = within(value, 0, INT_MAX, "illegal u_threshold specified")
+        self._destination.upper = parse_in_range(value, 0, INT_MAX, "illegal u_threshold specified")
 
     def _take_lower(self, _: str, value: str) -> None:
-        self._destination.lower = within(value, 0, INT_MAX, "illegal l_threshold specified")
+        self._destination.lower = parse_in_range(value, 0, INT_MAX, "illegal l_threshold specified")
 
     def _take_tunnel_type(self, _: str, value: str) -> None:
         if value not in TUNNEL_TYPES:
-            raise Usage("illegal tunnel type specified")
+            raise UsageError("illegal tunnel type specified")
         self._destination.tun_type = TUNNEL_TYPES.index(value)
 
     def _take_tunnel_port(self, _: str, value: str) -> None:
-        self._destination.tun_port = within(value, 1, 65535, "illegal tunnel port specified")
+        self._destination.tun_port = parse_in_range(
+            value, 1, 65535, "illegal tunnel port specified"
+        )
 
     def _take_checksum(self, option: str, _: str) -> None:
         self._destination.tun_flags |= TUN_CSUM if option == "tun-csum" else TUN_REMCSUM
 
     def _take_interface(self, _: str, value: str) -> None:
-        self._daemon.interface = cut(value, 15)
+        self._daemon.interface = truncate_bytes(value, 15)
 
     def _take_syncid(self, _: str, value: str) -> None:
-        self._daemon.syncid = within(value, 0, 255, "illegal syncid specified")
+        self._daemon.syncid = parse_in_range(value, 0, 255, "illegal syncid specified")
 
     def _take_group(self, _: str, value: str) -> None:
         family, number_, first = (
             (AF_INET6, 6, (0xFF,)) if ":" in value else (AF_INET, 4, range(0xE0, 0xF0))
         )
-        group = pton(family, value)
+        group = parse_address(family, value)
         if group is None or group[0] not in first:
-            raise Usage(f"invalid IPv{number_} mcast-group `{value}'")
+            raise UsageError(f"invalid IPv{number_} mcast-group `{value}'")
         self._daemon.group = group
 
     def _take_group_port(self, _: str, value: str) -> None:
-        self._daemon.port = within(value, 1, 65535, "illegal mcast-port specified")
+        self._daemon.port = parse_in_range(value, 1, 65535, "illegal mcast-port specified")
 
     def _take_ttl(self, _: str, value: str) -> None:
-        self._daemon.ttl = within(value, 1, 255, "illegal mcast-ttl specified")
+        self._daemon.ttl = parse_in_range(value, 1, 255, "illegal mcast-ttl specified")
 
     def _take_maxlen(self, _: str, value: str) -> None:
-        self._daemon.maxlen = within(value, 1, 65535 - 20 - 8, "illegal sync-maxlen specified")
+        self._daemon.maxlen = parse_in_range(
+            value, 1, 65535 - 20 - 8, "illegal sync-maxlen specified"
+        )
 
     def _take_file(self) -> None:
         """The single bare word of --apply is its FILE, wherever it stands; `-` is standard input,
@@ -349,19 +383,19 @@ class Scanner:
         attached = self.ours["apply"]
         words = [*([] if attached is None else [str(attached)]), *self._words.bare]
         if len(words) > 1:
-            raise Usage(f"--apply takes one FILE: is it {' or '.join(words)}?")
+            raise UsageError(f"--apply takes one FILE: is it {' or '.join(words)}?")
         self._words.bare.clear()
         self.ours["apply"] = words[0] if words and words[0] != "-" else None
 
-    def _timeouts(self) -> Timeouts:
+    def _parse_timeouts(self) -> Timeouts:
         bare = self._words.bare
         if len(bare) < 3:
-            raise Usage("--set option requires 3 timeout values")
-        values = [timeout(value, 0) for value in bare[:3]]
+            raise UsageError("--set option requires 3 timeout values")
+        values = [parse_timeout(value, 0) for value in bare[:3]]
         del bare[:3]
         return Timeouts(*values)
 
-    def _check(self, command: str) -> None:
+    def _check_combination(self, command: str) -> None:
         """The rules between options (ipvsadm.c: process_options)."""
         service = self._service
         destination = self._destination
@@ -376,9 +410,9 @@ class Scanner:
                 and not service.flags & PERSISTENT
                 and "keep" not in slots
             ):
-                raise Usage("Zero port specified for non-persistent service")
+                raise UsageError("Zero port specified for non-persistent service")
             if service.flags & ONE_PACKET and not service.fwmark and service.protocol != UDP:
-                raise Usage("One-Packet Scheduling is only for UDP virtual services")
+                raise UsageError("One-Packet Scheduling is only for UDP virtual services")
             service.scheduler = service.scheduler or "wlc"
         elif "keep" in slots:
             pass  # the server is looked up first (change/merge.py)
@@ -389,9 +423,9 @@ class Scanner:
                 destination.port = service.port
             check_server(service, destination, slots)
         elif command == "list" and list_conflict(slots):
-            raise Usage("options conflicts in the list command")
+            raise UsageError("options conflicts in the list command")
 
-    def _finished(self, command: str, timeouts: Timeouts | None) -> Request:
+    def _build_request(self, command: str, timeouts: Timeouts | None) -> Request:
         services = self._services if "service-address" in self._slots else []
         for each in services:
             if each.fwmark:
@@ -422,7 +456,7 @@ class Scanner:
         return request
 
     # slot (or option without one) -> what reads its value
-    _TAKERS: ClassVar[dict[str, Callable[[Scanner, str, str], None]]] = {
+    _TAKERS: ClassVar[dict[str, Callable[[CommandParser, str, str], None]]] = {
         "service-address": _take_service,
         "ipv6": _take_ipv6,
         "scheduler": _take_scheduler,
@@ -449,11 +483,11 @@ class Scanner:
     }
 
 
-def check_server(service: Service, destination: Destination, slots: set[str]) -> None:
+def check_server(service: Service, destination: Server, slots: set[str]) -> None:
     """The rules between a server's options; destination: what they make of it."""
     if destination.af != service.af and destination.forward != TUNNEL:
-        raise Usage("Different address family is allowed only for tunneling servers")
+        raise UsageError("Different address family is allowed only for tunneling servers")
     if destination.forward == TUNNEL:
         check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
     elif any(slot[:4] == "tun-" for slot in slots):
-        raise Usage("Tunnel options conflict with forward method")
+        raise UsageError("Tunnel options conflict with forward method")

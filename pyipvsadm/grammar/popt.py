@@ -6,7 +6,7 @@ Owns: popt's grammar (popt.c: poptGetNextOpt): clusters, attached and `=` values
 
 from __future__ import annotations
 
-from pyipvsadm.errors import Skipped
+from pyipvsadm.errors import LineSkippedError
 from pyipvsadm.grammar.options import COMMANDS, NONE, OPTIONAL, OPTIONS, Command, Option
 
 TYPE_CHECKING = False
@@ -19,19 +19,19 @@ _SHORT["l"] = _LONG["list"]
 _SUBSTITUTE = "!#:+"  # popt puts the next bare word in its place (popt.c: expandNextArg)
 
 
-def named(word: str) -> Command | None:
+def find_command(word: str) -> Command | None:
     """The command that a word names: -a, --add-server or add-server."""
     name = word.removeprefix("--")
     row = _SHORT.get(word[1:]) if word[:1] == "-" and name == word else _LONG.get(name)
     return row if isinstance(row, Command) else None
 
 
-def option_of(name: str) -> Command | Option | None:
+def find_option(name: str) -> Command | Option | None:
     """The command or option of that long name."""
     return _LONG.get(name)
 
 
-class Words:
+class PoptScanner:
     """popt over a list of words: options in order, bare words aside."""
 
     __slots__ = (
@@ -58,15 +58,15 @@ class Words:
         # the option that the words end in, whose argument could follow
         self.waiting: Command | Option | None = None
 
-    def bad(self) -> str:
+    def get_bad_option(self) -> str:
         """The word at fault (poptBadOption): the last one taken, whole."""
         return self._words[self._next - 1] if self._next else "ipvsadm"
 
-    def option(self) -> Command | Option | None:
+    def read_option(self) -> Command | Option | None:
         """The next option, None after the last. Raises Skipped with popt's message."""
         attached: str | None = None
         if not self._cluster:
-            word = self._next_option_word()
+            word = self._find_option_word()
             if word is None:
                 return None
             if word[1] == "-":
@@ -80,20 +80,20 @@ class Words:
             row = _SHORT.get(self._cluster[0])
             self._cluster = self._cluster[1:]
         if row is None:
-            raise Skipped(f"{self.bad()}: unknown option")
+            raise LineSkippedError(f"{self.get_bad_option()}: unknown option")
         if row.argument == NONE:
             if attached is not None or self._cluster[:1] == "=":
-                raise Skipped(f"{self.bad()}: option does not take an argument")
+                raise LineSkippedError(f"{self.get_bad_option()}: option does not take an argument")
             self.value = None
         else:
-            self.value = self._argument(attached, row)
+            self.value = self._take_argument(attached, row)
         return row
 
-    def left(self) -> list[str]:
+    def get_remaining(self) -> list[str]:
         """The words not looked at yet."""
         return list(self._words[self._next :])
 
-    def _next_option_word(self) -> str | None:
+    def _find_option_word(self) -> str | None:
         while self._next < len(self._words):
             word = self._words[self._next]
             self._next += 1
@@ -108,7 +108,7 @@ class Words:
                 return word
         return None
 
-    def _argument(self, attached: str | None, row: Command | Option) -> str | None:
+    def _take_argument(self, attached: str | None, row: Command | Option) -> str | None:
         optional = row.argument == OPTIONAL
         if attached is not None:
             value = attached
@@ -118,16 +118,16 @@ class Words:
         elif self._next == len(self._words):
             self.waiting = row
             if not optional:
-                raise Skipped(f"{self.bad()}: missing argument")
+                raise LineSkippedError(f"{self.get_bad_option()}: missing argument")
             return None
         elif optional and self._words[self._next][:1] == "-":
             return None
         else:
             value = self._words[self._next]
             self._next += 1
-        return self._substituted(value) if _SUBSTITUTE in value else value
+        return self._substitute_words(value) if _SUBSTITUTE in value else value
 
-    def _substituted(self, value: str) -> str:
+    def _substitute_words(self, value: str) -> str:
         for at in range(self._next, len(self._words)):
             if at not in self._used and self._words[at][:1] != "-":
                 self._used.add(at)

@@ -7,7 +7,7 @@ programs runs, or completes.
 
 from __future__ import annotations
 
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.options import OPTIONS, Option
 
 TYPE_CHECKING = False
@@ -91,7 +91,7 @@ def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
     while left:
         word = left.pop(0)
         if word[:1] != "-" or word == "-":
-            raise _fault(program, f"unexpected argument {word}", program.stray)
+            raise _make_usage_error(program, f"unexpected argument {word}", program.stray)
         if word[:2] == "--":
             name, equals, value = word.partition("=")
         else:
@@ -99,24 +99,24 @@ def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
             equals = value
         row = rows.get(name)
         if row is None:
-            raise _fault(program, f"{name}: unknown option")
+            raise _make_usage_error(program, f"{name}: unknown option")
         if not row.argument and equals:
             if name[:2] == "--" or value[:1] == "-":
-                raise _fault(program, f"{word}: {name} takes no argument")
+                raise _make_usage_error(program, f"{word}: {name} takes no argument")
             left.insert(0, f"-{value}")  # a cluster, such as -nf FILE
         if row.argument:
             if not equals and left and (left[0][:1] != "-" or left[0] == "-"):
                 value = left.pop(0)
             if not value:
-                raise _fault(program, f"{name}: missing argument ({row.metavar})")
+                raise _make_usage_error(program, f"{name}: missing argument ({row.metavar})")
             if (row.long or row.short) in given:
-                raise _fault(program, f"{name}: given twice")
+                raise _make_usage_error(program, f"{name}: given twice")
         given[row.long or row.short] = value if row.argument else ""
     return given
 
 
-def _fault(program: Companion, what: str, hint: str = "") -> Failed:
-    return Failed(
+def _make_usage_error(program: Companion, what: str, hint: str = "") -> OperationError:
+    return OperationError(
         f"{program.name}: {what}; {hint or f'see {program.name} --help'}; {program.untouched}", 2
     )
 

@@ -26,8 +26,8 @@ from pyipvsadm.model import (
     SET_SERVICE,
     Change,
     Daemon,
-    Destination,
     Info,
+    Server,
     Service,
     Timeouts,
 )
@@ -96,7 +96,7 @@ _S32 = Struct("=i")
 _NET16 = Struct(">H")
 _NET32 = Struct(">I")
 
-REMEMBERED = 1 << 10  # servers, and services without their names, whose bytes an Encoder keeps
+CACHE_LIMIT = 1 << 10  # servers, and services without their names, whose bytes an Encoder keeps
 
 # A service's attributes: the nest's length and type, heads (the same), values between them, and
 # padding.
@@ -125,32 +125,32 @@ _UPPER_HEAD = _NLATTR.pack(8, DEST_U_THRESH)
 _LOWER_HEAD = _NLATTR.pack(8, DEST_L_THRESH)
 
 
-def _text(kind: int, value: str) -> bytes:
+def _pack_text(kind: int, value: str) -> bytes:
     return pack_attribute(kind, os.fsencode(value) + b"\0")
 
 
-def service_id(service: Service) -> bytes:
+def encode_service_key(service: Service) -> bytes:
     """The SERVICE attribute with what names a service (ip_vs_genl_parse_service): family and mark,
     or protocol and address.
     """
-    return _service_id(service, b"")
+    return _encode_service(service, b"")
 
 
-def _service_rest(service: Service) -> bytes:
+def _encode_service_settings(service: Service) -> bytes:
     """What adding and editing want beside its name. The flags' mask is all ones: they replace the
     old ones.
     """
     mask = (_NET32 if service.af == AF_INET else _U32).pack(service.netmask)
-    names = _text(SVC_SCHED_NAME, service.scheduler)
+    names = _pack_text(SVC_SCHED_NAME, service.scheduler)
     if service.pe:
-        names += _text(SVC_PE_NAME, service.pe)
+        names += _pack_text(SVC_PE_NAME, service.pe)
     tail = _SERVICE_TAIL.pack(
         12, SVC_FLAGS, service.flags, 0xFFFFFFFF, 8, SVC_TIMEOUT, service.timeout, 8, SVC_NETMASK, mask
     )  # fmt: skip
     return names + tail
 
 
-def _service_id(s: Service, rest: bytes) -> bytes:
+def _encode_service(s: Service, rest: bytes) -> bytes:
     if s.fwmark:
         return (
             _SERVICE_BY_MARK.pack(
@@ -164,12 +164,12 @@ def _service_id(s: Service, rest: bytes) -> bytes:
     ) + rest  # fmt: skip
 
 
-def destination_id(d: Destination) -> bytes:
+def encode_dest_key(d: Server) -> bytes:
     """The DEST attribute with what names a real server."""
     return _DESTINATION_ID.pack(_ID_HEAD, d.af, _ADDR_HEAD, d.addr, _PORT_HEAD, _NET16.pack(d.port))
 
 
-def destination_full(d: Destination) -> bytes:
+def encode_dest(d: Server) -> bytes:
     """The DEST attribute whole. Tunnel options are always there: an edit without them would reset
     them.
     """
@@ -180,9 +180,11 @@ def destination_full(d: Destination) -> bytes:
     )  # fmt: skip
 
 
-def daemon(d: Daemon) -> bytes:
+def encode_daemon(d: Daemon) -> bytes:
     """The DAEMON attribute; zeros are left out, so that the kernel's defaults hold."""
-    body = pack_attribute(DAEMON_STATE, _U32.pack(d.state)) + _text(DAEMON_MCAST_IFN, d.interface)
+    body = pack_attribute(DAEMON_STATE, _U32.pack(d.state)) + _pack_text(
+        DAEMON_MCAST_IFN, d.interface
+    )
     body += pack_attribute(DAEMON_SYNC_ID, _U32.pack(d.syncid))
     if d.maxlen:
         body += pack_attribute(DAEMON_SYNC_MAXLEN, _U16.pack(d.maxlen))
@@ -197,7 +199,7 @@ def daemon(d: Daemon) -> bytes:
     return pack_attribute(DAEMON, body)
 
 
-def timeouts(t: Timeouts) -> bytes:
+def encode_timeouts(t: Timeouts) -> bytes:
     """The three time-outs of SET_CONFIG, seconds."""
     return b"".join(
         pack_attribute(kind, _U32.pack(value))
@@ -228,46 +230,46 @@ class Encoder:
         self._id = b""
         self._rests: dict[tuple[object, ...], bytes] = {}  # of services, all but what names them
         # by id(): the record is kept, so it stays its own
-        self._servers: dict[int, tuple[Destination, bytes]] = {}
+        self._servers: dict[int, tuple[Server, bytes]] = {}
 
-    def payload(self, change: Change) -> bytes:
+    def encode(self, change: Change) -> bytes:
         """The attributes of one change."""
         service = change.service
-        server = change.destination
+        server = change.server
         if service is None:
             if change.timeouts is not None:
-                return timeouts(change.timeouts)
+                return encode_timeouts(change.timeouts)
             # b"": ZERO of all, FLUSH
-            return b"" if change.daemon is None else daemon(change.daemon)
+            return b"" if change.daemon is None else encode_daemon(change.daemon)
         if server is None:
             return (
-                _service_id(service, self._rest(service))
+                _encode_service(service, self._get_settings(service))
                 if change.op in _WHOLE_SERVICE
-                else service_id(service)
+                else encode_service_key(service)
             )
         if service is not self._service:
             self._service = service
-            self._id = service_id(service)
+            self._id = encode_service_key(service)
         if change.op not in _WHOLE_SERVER:
-            return self._id + destination_id(server)
+            return self._id + encode_dest_key(server)
         known = self._servers.get(id(server))
         if known is None:
-            if len(self._servers) > REMEMBERED:
+            if len(self._servers) > CACHE_LIMIT:
                 self._servers.clear()
-            known = self._servers[id(server)] = (server, destination_full(server))
+            known = self._servers[id(server)] = (server, encode_dest(server))
         return self._id + known[1]
 
-    def _rest(self, s: Service) -> bytes:
+    def _get_settings(self, s: Service) -> bytes:
         key = (s.scheduler, s.flags, s.netmask, s.timeout, s.af, s.pe)
         rest = self._rests.get(key)
         if rest is None:
-            if len(self._rests) > REMEMBERED:
+            if len(self._rests) > CACHE_LIMIT:
                 self._rests.clear()
-            rest = self._rests[key] = _service_rest(s)
+            rest = self._rests[key] = _encode_service_settings(s)
         return rest
 
 
-class _Nest:
+class _AttributeNest:
     """Attributes of a nest, read by number and type; what is missing or too short is a
     WireError.
     """
@@ -280,7 +282,7 @@ class _Nest:
         self._found = iter_attributes(found[kind])
         self._name = name
 
-    def read(self, layout: Struct, kind: int, default: int | None = None) -> int:
+    def get_int(self, layout: Struct, kind: int, default: int | None = None) -> int:
         data = self._found.get(kind)
         if data is None:
             if default is None:
@@ -292,111 +294,113 @@ class _Nest:
             raise WireError(f"attribute {kind} of {self._name} with {len(data)} bytes") from None
         return value
 
-    def raw(self, kind: int, size: int) -> bytes:
+    def get_bytes(self, kind: int, size: int) -> bytes:
         data = self._found.get(kind, b"")
         if len(data) < size:
             raise WireError(f"attribute {kind} of {self._name} with {len(data)} bytes")
         return data[:size]
 
-    def text(self, kind: int) -> str:
+    def get_text(self, kind: int) -> str:
         return os.fsdecode(self._found.get(kind, b"").partition(b"\0")[0])
 
-    def has(self, kind: int) -> bool:
+    def has_kind(self, kind: int) -> bool:
         return kind in self._found
 
-    def stats(self, wide: int, narrow: int) -> tuple[int, ...]:
+    def read_stats(self, wide: int, narrow: int) -> tuple[int, ...]:
         """The ten counters and rates: 64-bit ones, else the old mix of 32 and 64
         (ip_vs_genl_fill_stats).
         """
         if wide in self._found:
-            nest = _Nest(self._found, wide, "statistics")
-            return tuple(nest.read(_U64, kind) for kind in range(1, 11))
+            nest = _AttributeNest(self._found, wide, "statistics")
+            return tuple(nest.get_int(_U64, kind) for kind in range(1, 11))
         if narrow in self._found:
-            nest = _Nest(self._found, narrow, "statistics")
-            return tuple(nest.read(_U64 if kind in (4, 5) else _U32, kind) for kind in range(1, 11))
+            nest = _AttributeNest(self._found, narrow, "statistics")
+            return tuple(
+                nest.get_int(_U64 if kind in (4, 5) else _U32, kind) for kind in range(1, 11)
+            )
         return NO_STATS
 
-    def address(self, kind: int, family: int) -> bytes:
+    def read_address(self, kind: int, family: int) -> bytes:
         """An address of the family; of one that we do not know, all that came."""
         if family not in (AF_INET, AF_INET6):
             raise WireError(f"address family {family}")
-        return self.raw(kind, 4 if family == AF_INET else 16)
+        return self.get_bytes(kind, 4 if family == AF_INET else 16)
 
 
 def read_info(reply: Message) -> Info:
     """GET_INFO's answer."""
-    nest = _Nest({0: reply.body[4:]}, 0, "info")
-    return Info(nest.read(_U32, INFO_VERSION), nest.read(_U32, INFO_CONN_TAB_SIZE))
+    nest = _AttributeNest({0: reply.body[4:]}, 0, "info")
+    return Info(nest.get_int(_U32, INFO_VERSION), nest.get_int(_U32, INFO_CONN_TAB_SIZE))
 
 
 def read_timeouts(reply: Message) -> Timeouts:
     """GET_CONFIG's answer; a kernel built without TCP or UDP leaves theirs out: 0."""
-    nest = _Nest({0: reply.body[4:]}, 0, "time-outs")
+    nest = _AttributeNest({0: reply.body[4:]}, 0, "time-outs")
     return Timeouts(
-        *(nest.read(_U32, kind, 0) for kind in (TIMEOUT_TCP, TIMEOUT_TCP_FIN, TIMEOUT_UDP))
+        *(nest.get_int(_U32, kind, 0) for kind in (TIMEOUT_TCP, TIMEOUT_TCP_FIN, TIMEOUT_UDP))
     )
 
 
 def read_service(reply: Message) -> Service:
     """A service from GET_SERVICE's answers (ip_vs_genl_fill_service)."""
-    nest = _Nest(reply.attributes(), SERVICE, "service")
-    af = nest.read(_U16, SVC_AF)
+    nest = _AttributeNest(reply.iter_attributes(), SERVICE, "service")
+    af = nest.get_int(_U16, SVC_AF)
     service = Service(
         af,
-        scheduler=nest.text(SVC_SCHED_NAME),
-        flags=nest.read(_U32, SVC_FLAGS),
-        timeout=nest.read(_U32, SVC_TIMEOUT),
-        netmask=nest.read(_NET32 if af == AF_INET else _U32, SVC_NETMASK),
-        pe=nest.text(SVC_PE_NAME),
-        stats=nest.stats(SVC_STATS64, SVC_STATS),
+        scheduler=nest.get_text(SVC_SCHED_NAME),
+        flags=nest.get_int(_U32, SVC_FLAGS),
+        timeout=nest.get_int(_U32, SVC_TIMEOUT),
+        netmask=nest.get_int(_NET32 if af == AF_INET else _U32, SVC_NETMASK),
+        pe=nest.get_text(SVC_PE_NAME),
+        stats=nest.read_stats(SVC_STATS64, SVC_STATS),
     )
-    if nest.has(SVC_FWMARK):
-        service.fwmark = nest.read(_U32, SVC_FWMARK)
+    if nest.has_kind(SVC_FWMARK):
+        service.fwmark = nest.get_int(_U32, SVC_FWMARK)
     else:
-        service.protocol = nest.read(_U16, SVC_PROTOCOL)
-        service.addr = nest.address(SVC_ADDR, af)
-        service.port = nest.read(_NET16, SVC_PORT)
+        service.protocol = nest.get_int(_U16, SVC_PROTOCOL)
+        service.addr = nest.read_address(SVC_ADDR, af)
+        service.port = nest.get_int(_NET16, SVC_PORT)
     return service
 
 
-def read_destination(reply: Message, family: int) -> Destination:
+def read_destination(reply: Message, family: int) -> Server:
     """A real server from GET_DEST's answers (ip_vs_genl_fill_dest); family: its service's, for
     kernels before 3.18.
     """
-    nest = _Nest(reply.attributes(), DEST, "destination")
-    af = nest.read(_U16, DEST_ADDR_FAMILY, family)
-    return Destination(
+    nest = _AttributeNest(reply.iter_attributes(), DEST, "destination")
+    af = nest.get_int(_U16, DEST_ADDR_FAMILY, family)
+    return Server(
         af,
-        nest.address(DEST_ADDR, af),
-        nest.read(_NET16, DEST_PORT),
-        nest.read(_U32, DEST_FWD_METHOD) & FORWARD_MASK,
-        nest.read(_S32, DEST_WEIGHT),
-        nest.read(_U32, DEST_U_THRESH),
-        nest.read(_U32, DEST_L_THRESH),
-        nest.read(_U8, DEST_TUN_TYPE, 0),
-        nest.read(_NET16, DEST_TUN_PORT, 0),
-        nest.read(_U16, DEST_TUN_FLAGS, 0),
-        nest.read(_U32, DEST_ACTIVE_CONNS),
-        nest.read(_U32, DEST_INACT_CONNS),
-        nest.read(_U32, DEST_PERSIST_CONNS),
-        nest.stats(DEST_STATS64, DEST_STATS),
+        nest.read_address(DEST_ADDR, af),
+        nest.get_int(_NET16, DEST_PORT),
+        nest.get_int(_U32, DEST_FWD_METHOD) & FORWARD_MASK,
+        nest.get_int(_S32, DEST_WEIGHT),
+        nest.get_int(_U32, DEST_U_THRESH),
+        nest.get_int(_U32, DEST_L_THRESH),
+        nest.get_int(_U8, DEST_TUN_TYPE, 0),
+        nest.get_int(_NET16, DEST_TUN_PORT, 0),
+        nest.get_int(_U16, DEST_TUN_FLAGS, 0),
+        nest.get_int(_U32, DEST_ACTIVE_CONNS),
+        nest.get_int(_U32, DEST_INACT_CONNS),
+        nest.get_int(_U32, DEST_PERSIST_CONNS),
+        nest.read_stats(DEST_STATS64, DEST_STATS),
     )
 
 
 def read_daemon(reply: Message) -> Daemon:
     """A sync daemon from GET_DAEMON's answers (ip_vs_genl_fill_daemon)."""
-    nest = _Nest(reply.attributes(), DAEMON, "daemon")
+    nest = _AttributeNest(reply.iter_attributes(), DAEMON, "daemon")
     group = b""
-    if nest.has(DAEMON_MCAST_GROUP):
-        group = nest.raw(DAEMON_MCAST_GROUP, 4)
-    elif nest.has(DAEMON_MCAST_GROUP6):
-        group = nest.raw(DAEMON_MCAST_GROUP6, 16)
+    if nest.has_kind(DAEMON_MCAST_GROUP):
+        group = nest.get_bytes(DAEMON_MCAST_GROUP, 4)
+    elif nest.has_kind(DAEMON_MCAST_GROUP6):
+        group = nest.get_bytes(DAEMON_MCAST_GROUP6, 16)
     return Daemon(
-        nest.read(_U32, DAEMON_STATE),
-        nest.text(DAEMON_MCAST_IFN),
-        nest.read(_U32, DAEMON_SYNC_ID),
-        nest.read(_U16, DAEMON_SYNC_MAXLEN, 0),
+        nest.get_int(_U32, DAEMON_STATE),
+        nest.get_text(DAEMON_MCAST_IFN),
+        nest.get_int(_U32, DAEMON_SYNC_ID),
+        nest.get_int(_U16, DAEMON_SYNC_MAXLEN, 0),
         group,
-        nest.read(_U16, DAEMON_MCAST_PORT, 0),
-        nest.read(_U8, DAEMON_MCAST_TTL, 0),
+        nest.get_int(_U16, DAEMON_MCAST_PORT, 0),
+        nest.get_int(_U8, DAEMON_MCAST_TTL, 0),
     )

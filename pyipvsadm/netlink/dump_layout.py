@@ -35,7 +35,7 @@ _NLATTR = Struct("=HH")
 _SHAPES = 16  # a table with more kinds of records than that is walked
 
 
-class Layout:
+class RecordLayout:
     """The shape of one record (a whole message): `size` bytes, and its fields in the order they
     stand in.
     """
@@ -60,7 +60,7 @@ class Layout:
         self.size = len(record)
         self._build = build
         offsets: dict[Path, tuple[int, int]] = {}
-        for path, at, length in walk(record, HEADER, self.size, (), frozenset(nests)):
+        for path, at, length in iter_attributes(record, HEADER, self.size, (), frozenset(nests)):
             offsets[path] = (at, length)
         marks = [(offsets[path][0] - 4, offsets[path][0]) for path in moving]
         for path, value in given:
@@ -90,7 +90,7 @@ class Layout:
             end = at + width
         self._struct = Struct(f"{code}{self.size - end}x")
 
-    def values(self, datagram: Bytes, seq: int) -> list[Any] | None:
+    def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """What its records are, None when one of them has another shape or sequence number."""
         shape = (self._before, seq, *self._after)
         # so it is where a service has one server: thousands of times
@@ -108,7 +108,7 @@ class Layout:
         return self._build(found) if self._build else found
 
 
-class Reader:
+class DumpDecoder:
     """Reads the datagrams of dumps of one kind, and learns their shapes as it goes.
 
     head: (type, flags) of their records; learn: a Layout for a record, or None.
@@ -116,31 +116,33 @@ class Reader:
 
     __slots__ = ("_head", "_layouts", "_learn")
 
-    def __init__(self, head: tuple[int, int], learn: Callable[[bytes], Layout | None]) -> None:
+    def __init__(
+        self, head: tuple[int, int], learn: Callable[[bytes], RecordLayout | None]
+    ) -> None:
         self._head = head
         self._learn = learn
-        self._layouts: list[Layout] = []
+        self._layouts: list[RecordLayout] = []
 
-    def values(self, datagram: Bytes, seq: int) -> list[Any] | None:
+    def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """The values of all records; None when anything in it is not a record of that dump whose
         shape can be learnt.
         """
         for layout in self._layouts:
-            found = layout.values(datagram, seq)
+            found = layout.decode_values(datagram, seq)
             if found is not None:
                 return found
         found = []
         at = 0
         while at < len(datagram):
-            record = bytes(datagram[at : at + self._size(datagram, at, seq)])
+            record = bytes(datagram[at : at + self._get_record_size(datagram, at, seq)])
             at += len(record)
-            one = self._value(record, seq) if record else None
+            one = self._decode_record(record, seq) if record else None
             if one is None:
                 return None
             found += one
         return found
 
-    def _size(self, datagram: Bytes, at: int, seq: int) -> int:
+    def _get_record_size(self, datagram: Bytes, at: int, seq: int) -> int:
         """Of the record there; 0 when it is not one of this dump."""
         if len(datagram) - at < HEADER:
             return 0
@@ -148,19 +150,19 @@ class Reader:
         ours = (kind, flags) == self._head and number == seq
         return size if ours and HEADER <= size <= len(datagram) - at and not size & 3 else 0
 
-    def _value(self, record: bytes, seq: int) -> list[Any] | None:
+    def _decode_record(self, record: bytes, seq: int) -> list[Any] | None:
         for layout in self._layouts:
-            found = layout.values(record, seq)
+            found = layout.decode_values(record, seq)
             if found is not None:
                 return found
         learnt = self._learn(record) if len(self._layouts) < _SHAPES else None
         if learnt is None:
             return None
         self._layouts.append(learnt)
-        return learnt.values(record, seq)
+        return learnt.decode_values(record, seq)
 
 
-def walk(
+def iter_attributes(
     record: bytes, at: int, end: int, path: tuple[int, ...], nests: frozenset[tuple[int, ...]]
 ) -> Iterator[tuple[tuple[int, ...], int, int]]:
     """(path, offset of the payload, its length) of every attribute. LookupError where the bytes are
@@ -175,5 +177,5 @@ def walk(
         here = (*path, kind & TYPE_MASK)
         yield here, at + 4, size - 4
         if here in nests:
-            yield from walk(record, at + 4, at + size, here, nests)
+            yield from iter_attributes(record, at + 4, at + size, here, nests)
         at += size + 3 & ~3

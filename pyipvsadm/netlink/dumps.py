@@ -43,7 +43,7 @@ from pyipvsadm.netlink.codec import (
     SVC_STATS64,
     SVC_TIMEOUT,
 )
-from pyipvsadm.netlink.dump_layout import Layout, Reader
+from pyipvsadm.netlink.dump_layout import DumpDecoder, RecordLayout
 from pyipvsadm.netlink.messages import NLM_F_MULTI
 
 TYPE_CHECKING = False
@@ -91,7 +91,7 @@ _COLUMNS: dict[str, tuple[Field, ...]] = {
 }
 
 
-def _by_address(width: str) -> tuple[Field, ...]:
+def _make_address_fields(width: str) -> tuple[Field, ...]:
     return (
         ((SERVICE, SVC_PROTOCOL), "H"),
         ((SERVICE, SVC_ADDR), width),
@@ -125,7 +125,7 @@ _NAMES = _Names()
 _MASKS = {AF_INET: _Masks("big"), AF_INET6: _Masks(byteorder)}
 
 
-def _builder(
+def _make_service_builder(
     af: int, marked: bool, engine: bool
 ) -> Callable[[list[tuple[Any, ...]]], list[Service]]:
     """What makes services of their fields, in their order: head, name, (engine), _REST, and
@@ -133,7 +133,7 @@ def _builder(
     """
     names, masks = _NAMES, _MASKS[af]
 
-    def by_address(rows: list[tuple[Any, ...]]) -> list[Service]:
+    def build_by_address(rows: list[tuple[Any, ...]]) -> list[Service]:
         return [
             Service(
                 af,
@@ -151,7 +151,7 @@ def _builder(
             for row in rows
         ]
 
-    def by_mark(rows: list[tuple[Any, ...]]) -> list[Service]:
+    def build_by_mark(rows: list[tuple[Any, ...]]) -> list[Service]:
         return [
             Service(
                 af,
@@ -169,82 +169,86 @@ def _builder(
             for row in rows
         ]
 
-    plain = by_mark if marked else by_address
+    plain = build_by_mark if marked else build_by_address
     at = 2 if marked else 4  # where the engine's name stands: after the scheduler's
 
-    def with_engine(rows: list[tuple[Any, ...]]) -> list[Service]:
+    def build_with_engine(rows: list[tuple[Any, ...]]) -> list[Service]:
         found = plain([row[:at] + row[at + 1 :] for row in rows])
         for service, row in zip(found, rows, strict=True):
             service.pe = names[row[at]]
         return found
 
-    return with_engine if engine else plain
+    return build_with_engine if engine else plain
 
 
-def _learn_service(counters: tuple[Field, ...]) -> Callable[[bytes], Layout | None]:
-    def learn(record: bytes) -> Layout | None:
+def _make_service_layout(counters: tuple[Field, ...]) -> Callable[[bytes], RecordLayout | None]:
+    def build_layout(record: bytes) -> RecordLayout | None:
         # Marks before addresses, and those with an engine before those without: a shape passes over
         # what it does not name.
         for marked in (True, False):
             for engine in (True, False):
                 for family, width in _WIDTHS.items():
-                    head = _BY_MARK if marked else _by_address(width)
+                    head = _BY_MARK if marked else _make_address_fields(width)
                     fields = (*head, _NAME, *((_ENGINE,) if engine else ()), *_REST, *counters)
                     known = [((SERVICE, SVC_AF), _U16.pack(family))]
-                    build = _builder(family, marked, engine)
+                    build = _make_service_builder(family, marked, engine)
                     try:
-                        return Layout(record, fields, _SERVICE_NESTS, _SERVICE_MOVING, build, known)
+                        return RecordLayout(
+                            record, fields, _SERVICE_NESTS, _SERVICE_MOVING, build, known
+                        )
                     except LookupError:
                         continue
         return None
 
-    return learn
+    return build_layout
 
 
-def _learn_known(record: bytes) -> Layout | None:
+def _build_known_layout(record: bytes) -> RecordLayout | None:
     """Of a service of which the kernel's own listing says all, what names it; the others whole."""
     fields: tuple[Field, ...] = (
         ((SERVICE, SVC_PROTOCOL), "2s"), ((SERVICE, SVC_ADDR), "4s"), ((SERVICE, SVC_PORT), "2s")
     )  # fmt: skip
     known = [((SERVICE, SVC_AF), _U16.pack(AF_INET)), ((SERVICE, SVC_FLAGS), _NO_FLAGS)]
     try:
-        return Layout(record, fields, _SERVICE_NESTS, ((SERVICE, SVC_SCHED_NAME),), given=known)
+        return RecordLayout(
+            record, fields, _SERVICE_NESTS, ((SERVICE, SVC_SCHED_NAME),), given=known
+        )
     except LookupError:
-        return _learn_service(())(record)
+        return _make_service_layout(())(record)
 
 
-def _learn_row(columns: tuple[str, ...]) -> Callable[[bytes], Layout | None]:
+def _make_row_layout(columns: tuple[str, ...]) -> Callable[[bytes], RecordLayout | None]:
     values = [field for name in columns for field in _COLUMNS[name]]
 
-    def learn(record: bytes) -> Layout | None:
+    def build_layout(record: bytes) -> RecordLayout | None:
         for family, width in _WIDTHS.items():
             fields = (((DEST, DEST_ADDR), width), ((DEST, DEST_PORT), "2s"), *values)
             known = [((DEST, DEST_ADDR_FAMILY), _U16.pack(family))]
             try:
-                return Layout(record, fields, _DEST_NESTS, _DEST_MOVING, given=known)
+                return RecordLayout(record, fields, _DEST_NESTS, _DEST_MOVING, given=known)
             except LookupError:
                 continue
         return None
 
-    return learn
+    return build_layout
 
 
-def service_reader(family: int, counters: bool) -> Reader:
+def make_service_reader(family: int, counters: bool) -> DumpDecoder:
     """Reads the records of dumps of services, whole datagrams at once where they are alike. family:
     the IPVS family's id.
 
     Without counters, the services have none.
     """
-    return Reader((family, NLM_F_MULTI), _learn_service(_COUNTERS if counters else ()))
+    return DumpDecoder((family, NLM_F_MULTI), _make_service_layout(_COUNTERS if counters else ()))
 
 
-def overview_reader(family: int) -> Reader:
+def make_proc_reader(family: int) -> DumpDecoder:
     """The same, but a service by an IPv4 address without flags is the tuple that model.Overview has
     of it.
     """
-    return Reader((family, NLM_F_MULTI), _learn_known)
+    return DumpDecoder((family, NLM_F_MULTI), _build_known_layout)
 
 
-def row_reader(family: int, columns: tuple[str, ...]) -> Reader:
+def make_row_reader(family: int, columns: tuple[str, ...]) -> DumpDecoder:
     """The same for dumps of real servers, as rows (model.row) of these columns."""
-    return Reader((family, NLM_F_MULTI), _learn_row(columns))
+    return DumpDecoder((family, NLM_F_MULTI), _make_row_layout(columns))

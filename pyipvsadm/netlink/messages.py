@@ -68,7 +68,7 @@ def pack_message(family: int, command: int, flags: int, seq: int, payload: bytes
     )
 
 
-def with_ack(request: bytes) -> bytes:
+def add_ack(request: bytes) -> bytes:
     """The same request, asking for an acknowledgement (nlmsg_flags stand at byte 6)."""
     return request[:6] + _U16.pack(_U16.unpack_from(request, 6)[0] | NLM_F_ACK) + request[8:]
 
@@ -91,7 +91,7 @@ class Message:
         self.pid = pid
         self.body = body
 
-    def errno(self) -> int:
+    def read_errno(self) -> int:
         """Of NLMSG_ERROR and NLMSG_DONE: a positive errno, 0 for an acknowledgement (and for a DONE
         without a word).
         """
@@ -102,7 +102,7 @@ class Message:
         value: int = _S32.unpack_from(self.body)[0]
         return min(abs(value), MAX_ERRNO)
 
-    def attributes(self) -> dict[int, bytes]:
+    def iter_attributes(self) -> dict[int, bytes]:
         """The attributes after genlmsghdr."""
         if len(self.body) < 4:
             raise WireError("a message without its generic netlink header")
@@ -148,7 +148,7 @@ def iter_attributes(data: bytes) -> dict[int, bytes]:
 
 def read_family(reply: Message) -> int:
     """The family's id from the controller's answer."""
-    data = reply.attributes().get(CTRL_ATTR_FAMILY_ID, b"")
+    data = reply.iter_attributes().get(CTRL_ATTR_FAMILY_ID, b"")
     if len(data) < 2:
         raise WireError("a family without its id")
     value: int = _U16.unpack_from(data)[0]

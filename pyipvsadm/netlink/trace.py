@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     Table = dict[int, tuple[str, Callable[[bytes], str] | str]]
 
 
-def _number(data: bytes, little: bool, signed: bool = False) -> str:
+def _format_number(data: bytes, little: bool, signed: bool = False) -> str:
     """A number of up to 8 bytes; more is no number, and Python refuses to write thousands of
     digits.
     """
     return (
         str(int.from_bytes(data, "little" if little else "big", signed=signed))
         if len(data) <= 8
-        else _hex(data)
+        else _format_hex(data)
     )
 
 
-def _host(data: bytes) -> str:
-    return _number(data, _LITTLE)
+def _format_host(data: bytes) -> str:
+    return _format_number(data, _LITTLE)
 
 
-def _net(data: bytes) -> str:
-    return _number(data, little=False)
+def _format_net(data: bytes) -> str:
+    return _format_number(data, little=False)
 
 
-def _signed(data: bytes) -> str:
-    return _number(data, _LITTLE, signed=True)
+def _format_signed(data: bytes) -> str:
+    return _format_number(data, _LITTLE, signed=True)
 
 
-def _hex(data: bytes) -> str:
+def _format_hex(data: bytes) -> str:
     return data.hex(" ", -4)
 
 
-def _string(data: bytes) -> str:
+def _format_string(data: bytes) -> str:
     return repr(data.partition(b"\0")[0].decode("utf-8", "backslashreplace"))
 
 
@@ -60,7 +60,7 @@ _COMMANDS = {
 }  # fmt: skip
 
 _STATS: Table = {
-    at: (name, _host)
+    at: (name, _format_host)
     for at, name in enumerate(
         (
             "CONNS",
@@ -77,50 +77,50 @@ _STATS: Table = {
         1,
     )
 }
-_STATS[11] = ("PAD", _hex)  # aligns the 64-bit values after it on machines that want that
+_STATS[11] = ("PAD", _format_hex)  # aligns the 64-bit values after it on machines that want that
 
 # The nests a table of attributes leads to, by name.
 _NESTS: dict[str, Table] = {
     "SERVICE": {
-        codec.SVC_AF: ("AF", _host),
-        codec.SVC_PROTOCOL: ("PROTOCOL", _host),
-        codec.SVC_ADDR: ("ADDR", _hex),
-        codec.SVC_PORT: ("PORT", _net),
-        codec.SVC_FWMARK: ("FWMARK", _host),
-        codec.SVC_SCHED_NAME: ("SCHED_NAME", _string),
-        codec.SVC_FLAGS: ("FLAGS", _hex),
-        codec.SVC_TIMEOUT: ("TIMEOUT", _host),
-        codec.SVC_NETMASK: ("NETMASK", _hex),
+        codec.SVC_AF: ("AF", _format_host),
+        codec.SVC_PROTOCOL: ("PROTOCOL", _format_host),
+        codec.SVC_ADDR: ("ADDR", _format_hex),
+        codec.SVC_PORT: ("PORT", _format_net),
+        codec.SVC_FWMARK: ("FWMARK", _format_host),
+        codec.SVC_SCHED_NAME: ("SCHED_NAME", _format_string),
+        codec.SVC_FLAGS: ("FLAGS", _format_hex),
+        codec.SVC_TIMEOUT: ("TIMEOUT", _format_host),
+        codec.SVC_NETMASK: ("NETMASK", _format_hex),
         codec.SVC_STATS: ("STATS", "STATS"),
-        codec.SVC_PE_NAME: ("PE_NAME", _string),
+        codec.SVC_PE_NAME: ("PE_NAME", _format_string),
         codec.SVC_STATS64: ("STATS64", "STATS"),
     },
     "DEST": {
-        codec.DEST_ADDR: ("ADDR", _hex),
-        codec.DEST_PORT: ("PORT", _net),
-        codec.DEST_FWD_METHOD: ("FWD_METHOD", _host),
-        codec.DEST_WEIGHT: ("WEIGHT", _signed),
-        codec.DEST_U_THRESH: ("U_THRESH", _host),
-        codec.DEST_L_THRESH: ("L_THRESH", _host),
-        codec.DEST_ACTIVE_CONNS: ("ACTIVE_CONNS", _host),
-        codec.DEST_INACT_CONNS: ("INACT_CONNS", _host),
-        codec.DEST_PERSIST_CONNS: ("PERSIST_CONNS", _host),
+        codec.DEST_ADDR: ("ADDR", _format_hex),
+        codec.DEST_PORT: ("PORT", _format_net),
+        codec.DEST_FWD_METHOD: ("FWD_METHOD", _format_host),
+        codec.DEST_WEIGHT: ("WEIGHT", _format_signed),
+        codec.DEST_U_THRESH: ("U_THRESH", _format_host),
+        codec.DEST_L_THRESH: ("L_THRESH", _format_host),
+        codec.DEST_ACTIVE_CONNS: ("ACTIVE_CONNS", _format_host),
+        codec.DEST_INACT_CONNS: ("INACT_CONNS", _format_host),
+        codec.DEST_PERSIST_CONNS: ("PERSIST_CONNS", _format_host),
         codec.DEST_STATS: ("STATS", "STATS"),
-        codec.DEST_ADDR_FAMILY: ("ADDR_FAMILY", _host),
+        codec.DEST_ADDR_FAMILY: ("ADDR_FAMILY", _format_host),
         codec.DEST_STATS64: ("STATS64", "STATS"),
-        codec.DEST_TUN_TYPE: ("TUN_TYPE", _host),
-        codec.DEST_TUN_PORT: ("TUN_PORT", _net),
-        codec.DEST_TUN_FLAGS: ("TUN_FLAGS", _host),
+        codec.DEST_TUN_TYPE: ("TUN_TYPE", _format_host),
+        codec.DEST_TUN_PORT: ("TUN_PORT", _format_net),
+        codec.DEST_TUN_FLAGS: ("TUN_FLAGS", _format_host),
     },
     "DAEMON": {
-        codec.DAEMON_STATE: ("STATE", _host),
-        codec.DAEMON_MCAST_IFN: ("MCAST_IFN", _string),
-        codec.DAEMON_SYNC_ID: ("SYNC_ID", _host),
-        codec.DAEMON_SYNC_MAXLEN: ("SYNC_MAXLEN", _host),
-        codec.DAEMON_MCAST_GROUP: ("MCAST_GROUP", _hex),
-        codec.DAEMON_MCAST_GROUP6: ("MCAST_GROUP6", _hex),
-        codec.DAEMON_MCAST_PORT: ("MCAST_PORT", _host),
-        codec.DAEMON_MCAST_TTL: ("MCAST_TTL", _host),
+        codec.DAEMON_STATE: ("STATE", _format_host),
+        codec.DAEMON_MCAST_IFN: ("MCAST_IFN", _format_string),
+        codec.DAEMON_SYNC_ID: ("SYNC_ID", _format_host),
+        codec.DAEMON_SYNC_MAXLEN: ("SYNC_MAXLEN", _format_host),
+        codec.DAEMON_MCAST_GROUP: ("MCAST_GROUP", _format_hex),
+        codec.DAEMON_MCAST_GROUP6: ("MCAST_GROUP6", _format_hex),
+        codec.DAEMON_MCAST_PORT: ("MCAST_PORT", _format_host),
+        codec.DAEMON_MCAST_TTL: ("MCAST_TTL", _format_host),
     },
     "STATS": _STATS,
 }
@@ -128,17 +128,17 @@ _COMMAND: Table = {
     codec.SERVICE: ("SERVICE", "SERVICE"),
     codec.DEST: ("DEST", "DEST"),
     codec.DAEMON: ("DAEMON", "DAEMON"),
-    codec.TIMEOUT_TCP: ("TIMEOUT_TCP", _host),
-    codec.TIMEOUT_TCP_FIN: ("TIMEOUT_TCP_FIN", _host),
-    codec.TIMEOUT_UDP: ("TIMEOUT_UDP", _host),
+    codec.TIMEOUT_TCP: ("TIMEOUT_TCP", _format_host),
+    codec.TIMEOUT_TCP_FIN: ("TIMEOUT_TCP_FIN", _format_host),
+    codec.TIMEOUT_UDP: ("TIMEOUT_UDP", _format_host),
 }
 _INFO: Table = {
-    codec.INFO_VERSION: ("VERSION", _hex),
-    codec.INFO_CONN_TAB_SIZE: ("CONN_TAB_SIZE", _host),
+    codec.INFO_VERSION: ("VERSION", _format_hex),
+    codec.INFO_CONN_TAB_SIZE: ("CONN_TAB_SIZE", _format_host),
 }
 _CONTROLLER: Table = {
-    messages.CTRL_ATTR_FAMILY_ID: ("FAMILY_ID", _host),
-    messages.CTRL_ATTR_FAMILY_NAME: ("FAMILY_NAME", _string),
+    messages.CTRL_ATTR_FAMILY_ID: ("FAMILY_ID", _format_host),
+    messages.CTRL_ATTR_FAMILY_NAME: ("FAMILY_NAME", _format_string),
 }
 _FLAGS = (
     (messages.NLM_F_REQUEST, "REQUEST"),
@@ -147,25 +147,25 @@ _FLAGS = (
 )
 
 
-def describe(direction: str, datagram: bytes) -> Iterator[str]:
+def describe_datagram(direction: str, datagram: bytes) -> Iterator[str]:
     """The lines for a datagram that was "sent" or "received". What cannot be read is shown in
     hexadecimal.
     """
     try:
         for message in messages.iter_messages(datagram):
-            yield from _message(direction, message)
+            yield from _describe_message(direction, message)
     except messages.WireError as bad:
-        yield f"netlink {direction}: {bad}: {_hex(datagram)}"
+        yield f"netlink {direction}: {bad}: {_format_hex(datagram)}"
 
 
-def _message(direction: str, message: messages.Message) -> Iterator[str]:
+def _describe_message(direction: str, message: messages.Message) -> Iterator[str]:
     head = f"netlink {direction} seq={message.seq}"
     if message.type == messages.NLMSG_ERROR:
-        number = message.errno()
+        number = message.read_errno()
         yield f"{head} ERROR {number} ({os.strerror(number)})" if number else f"{head} ACK"
         return
     if message.type == messages.NLMSG_DONE:
-        yield f"{head} DONE {message.errno()}"
+        yield f"{head} DONE {message.read_errno()}"
         return
     flags = [name for bit, name in _FLAGS if message.flags & bit]
     if direction == "sent" and message.flags & messages.NLM_F_DUMP == messages.NLM_F_DUMP:
@@ -179,14 +179,16 @@ def _message(direction: str, message: messages.Message) -> Iterator[str]:
         name = _COMMANDS.get(command, str(command))
         table = _INFO if command == model.SET_INFO else _COMMAND
     yield f"{head} {name} family={message.type} flags={'|'.join(flags) or 0}"
-    yield from _attributes(message.attributes(), table, "  ")
+    yield from _describe_attributes(message.iter_attributes(), table, "  ")
 
 
-def _attributes(found: dict[int, bytes], table: Table, indent: str) -> Iterator[str]:
+def _describe_attributes(found: dict[int, bytes], table: Table, indent: str) -> Iterator[str]:
     for kind, data in found.items():
-        name, shown = table.get(kind, (f"attribute {kind}", _hex))
+        name, shown = table.get(kind, (f"attribute {kind}", _format_hex))
         if isinstance(shown, str):
             yield f"{indent}{name}"
-            yield from _attributes(messages.iter_attributes(data), _NESTS[shown], indent + "  ")
+            yield from _describe_attributes(
+                messages.iter_attributes(data), _NESTS[shown], indent + "  "
+            )
         else:
             yield f"{indent}{name} {shown(data)}"

@@ -9,21 +9,21 @@ at a tenth of the cost, because a rule file names the same few services and serv
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import Parsed, pton
+from pyipvsadm.addresses import Endpoint, parse_address
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
+    HOST_MASK4,
+    HOST_PREFIX6,
     MASQ,
     NEW_DEST,
     NEW_SERVICE,
-    NO_MASK4,
-    NO_MASK6,
     ROUTE,
     TCP,
     TUNNEL,
     UDP,
     Change,
-    Destination,
+    Server,
     Service,
 )
 
@@ -32,40 +32,44 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-REMEMBERED = 1 << 14  # services, and servers; then they are forgotten
+CACHE_LIMIT = 1 << 14  # services, and servers; then they are forgotten
 
 _PROTOCOLS = {"-t": TCP, "-u": UDP}
 _METHODS = {"-m": MASQ, "-g": ROUTE, "-i": TUNNEL}
 
 
-class Rules:
+class FastRuleParser:
     """Reads lines, remembering what it has made of the services and servers in them."""
 
     def __init__(self) -> None:
         self._services: dict[tuple[str, str], Service | None] = {}
-        self._servers: dict[tuple[str, str, str, int, int], Destination] = {}
+        self._servers: dict[tuple[str, str, str, int, int], Server] = {}
 
-    def change(self, words: Sequence[str]) -> Change | None:
+    def parse_change(self, words: Sequence[str]) -> Change | None:
         """The change that these words ask for, None when the scanner must look."""
         if len(words) == 8 and words[0] == "-a" and words[3] == "-r" and words[6] == "-w":
-            return self._server(words)
+            return self._parse_server(words)
         if len(words) == 5 and words[0] == "-A" and words[3] == "-s":
-            return self._service(words[1], words[2], words[4])
+            return self._parse_service(words[1], words[2], words[4])
         return None
 
-    def _server(self, words: Sequence[str]) -> Change | None:
-        service = self._services.get((words[1], words[2])) or self._known(words[1], words[2])
+    def _parse_server(self, words: Sequence[str]) -> Change | None:
+        service = self._services.get((words[1], words[2])) or self._get_service_key(
+            words[1], words[2]
+        )
         if service is None:
             return None
         key = (words[4], words[5], words[7], service.af, service.port)
-        server = self._servers.get(key) or self._new(*key)
+        server = self._servers.get(key) or self._build_server(*key)
         return None if server is None else Change(NEW_DEST, service, server)
 
-    def _new(self, rip: str, method: str, weight: str, af: int, port: int) -> Destination | None:
+    def _build_server(
+        self, rip: str, method: str, weight: str, af: int, port: int
+    ) -> Server | None:
         """The same server stands under many services: it is made once for all that have this family
         and port.
         """
-        found = self._numeric(rip)
+        found = self._parse_numeric(rip)
         forward = _METHODS.get(method)
         if (
             found is None
@@ -74,9 +78,9 @@ class Rules:
             or (found.family != af and forward != TUNNEL)
         ):
             return None
-        if len(self._servers) > REMEMBERED:
+        if len(self._servers) > CACHE_LIMIT:
             self._servers.clear()
-        server = Destination(
+        server = Server(
             found.family,
             found.addr,
             (found.port or 0) if forward == MASQ else port,
@@ -86,8 +90,8 @@ class Rules:
         self._servers[rip, method, weight, af, port] = server
         return server
 
-    def _service(self, option: str, vip: str, scheduler: str) -> Change | None:
-        known = self._known(option, vip)
+    def _parse_service(self, option: str, vip: str, scheduler: str) -> Change | None:
+        known = self._get_service_key(option, vip)
         if (
             known is None
             or not known.port
@@ -107,21 +111,21 @@ class Rules:
             ),
         )
 
-    def _known(self, option: str, vip: str) -> Service | None:
+    def _get_service_key(self, option: str, vip: str) -> Service | None:
         """What names the service; its other fields are the scanner's for a server's rule."""
         key = (option, vip)
         if key not in self._services:
-            if len(self._services) > REMEMBERED:
+            if len(self._services) > CACHE_LIMIT:
                 self._services.clear()
             protocol = _PROTOCOLS.get(option)
-            found = None if protocol is None else self._numeric(vip)
+            found = None if protocol is None else self._parse_numeric(vip)
             self._services[key] = None if found is None else Service(
                 found.family, protocol or 0, found.addr, found.port or 0, scheduler="",
-                netmask=NO_MASK4 if found.family == AF_INET else NO_MASK6,
+                netmask=HOST_MASK4 if found.family == AF_INET else HOST_PREFIX6,
             )  # fmt: skip
         return self._services[key]
 
-    def _numeric(self, text: str) -> Parsed | None:
+    def _parse_numeric(self, text: str) -> Endpoint | None:
         """HOST:PORT in plain numbers, as endpoint.parse reads it; other forms are left alone."""
         host, _, port = text.rpartition(":")
         if not _is_number(port) or int(port) > 65535:
@@ -130,8 +134,8 @@ class Rules:
         if host[:1] == "[" and host[-1:] == "]":
             family = AF_INET6
             host = host[1:-1]
-        addr = pton(family, host)
-        return None if addr is None else Parsed(family, addr, int(port))
+        addr = parse_address(family, host)
+        return None if addr is None else Endpoint(family, addr, int(port))
 
 
 def _is_number(text: str) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 
-from pyipvsadm.errors import EXIT_REFUSED, Skipped, Usage
-from pyipvsadm.grammar.parser import TRY_HELP, Request, Scanner
-from pyipvsadm.rules.fast_parser import Rules
-from pyipvsadm.rules.writer import FORMAT, HEADING
+from pyipvsadm.errors import EXIT_REFUSED, LineSkippedError, UsageError
+from pyipvsadm.grammar.parser import TRY_HELP, CommandParser, Request
+from pyipvsadm.rules.fast_parser import FastRuleParser
+from pyipvsadm.rules.writer import FORMAT_HEADER, FORMAT_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Change
     from pyipvsadm.resolver import Resolver
 
-    Step = Change | Request | Skipped
+    Step = Change | Request | LineSkippedError
 
     class Context(Protocol):
         """The surroundings that the meaning of a line depends on."""
@@ -34,36 +34,36 @@ if TYPE_CHECKING:
             """Return True if the first bare word ends the options."""
 
 
-def steps(text: bytes, world: Context) -> Iterator[tuple[int, Step]]:
+def parse_rules(text: bytes, env: Context) -> Iterator[tuple[int, Step]]:
     """Each line's number and its change; of a line that changes nothing the Request, of one that
     popt refuses the Skipped.
 
     Raises Usage, with the line's number, where 1.31 would end the run.
     """
     if said := format_version_error(text):
-        raise Usage(said)
-    plain = Rules()
+        raise UsageError(said)
+    plain = FastRuleParser()
     for at, words in tokenize(text):
-        yield at, plain.change(words) or line(at, words, world)
+        yield at, plain.parse_change(words) or parse_rule(at, words, env)
 
 
-def line(at: int, words: list[str], world: Context) -> Step:
+def parse_rule(at: int, words: list[str], env: Context) -> Step:
     """The same of one line."""
-    scanner = Scanner(words, world.names, world.is_posix)
+    scanner = CommandParser(words, env.names, env.is_posix)
     try:
-        request = scanner.request()
+        request = scanner.parse_request()
         if request.ours:
-            raise Usage(
+            raise UsageError(
                 f"--{next(iter(request.ours))} does not belong in rules: give it on the command line"
             )
         if request.command == "restore":
-            raise Usage(TRY_HELP, EXIT_REFUSED)
+            raise UsageError(TRY_HELP, EXIT_REFUSED)
         if request.command in ("help", "version"):
-            raise Usage(f"--{request.command} ends the rules here: none was applied", 0)
-    except Skipped as bad:
+            raise UsageError(f"--{request.command} ends the rules here: none was applied", 0)
+    except LineSkippedError as bad:
         return bad
-    except Usage as bad:
-        raise Usage(f"line {at}: {bad}", bad.status) from None
+    except UsageError as bad:
+        raise UsageError(f"line {at}: {bad}", bad.status) from None
     return request.change or request
 
 
@@ -120,11 +120,11 @@ def format_version_error(text: bytes) -> str:
     """
     end = text.find(b"\n")
     first = (
-        text[len(HEADING) : len(text) if end < 0 else end]
-        if text.startswith(HEADING.encode())
+        text[len(FORMAT_HEADER) : len(text) if end < 0 else end]
+        if text.startswith(FORMAT_HEADER.encode())
         else b""
     )
     digits = first.strip()[:9]
-    if not digits.isdigit() or int(digits) <= FORMAT:
+    if not digits.isdigit() or int(digits) <= FORMAT_VERSION:
         return ""
-    return f"line 1: rules of format {int(digits)}, and this release knows {FORMAT} and no later one: a newer ipvsadm reads them"
+    return f"line 1: rules of format {int(digits)}, and this release knows {FORMAT_VERSION} and no later one: a newer ipvsadm reads them"

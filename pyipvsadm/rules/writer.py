@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm.addresses import CACHE_LIMIT, address_text, format_numeric
+from pyipvsadm.addresses import CACHE_LIMIT, format_address, format_numeric
 from pyipvsadm.grammar.options import SCHEDULER_FLAGS, TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
@@ -19,14 +19,14 @@ from pyipvsadm.model import (
     DEL_DEST,
     DEL_SERVICE,
     GRE,
+    HOST_MASK4,
+    HOST_PREFIX6,
     IPIP,
     MASQ,
     MASTER,
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
-    NO_MASK4,
-    NO_MASK6,
     ONE_PACKET,
     PERSISTENT,
     ROUTE,
@@ -41,16 +41,16 @@ from pyipvsadm.model import (
     TUNNEL,
     UDP,
     Change,
-    row,
+    to_row,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pyipvsadm.model import Backend, Daemon, Destination, Row, Service, Timeouts
+    from pyipvsadm.model import Backend, Daemon, Row, Server, Service, Timeouts
 
-    Rows = Iterable[tuple[Service, list[Destination]]]
+    Rows = Iterable[tuple[Service, list[Server]]]
 
     # (family, address, port, protocol) -> HOST:PORT
     Endpoint = Callable[[int, bytes, int, int], str]
@@ -61,12 +61,12 @@ ROLES = {MASTER: "master", BACKUP: "backup"}
 _SCHEDULER_FLAGS = SCHED1 | SCHED2 | SCHED3
 _OF_SERVICES = {NEW_SERVICE: "-A", SET_SERVICE: "-E", DEL_SERVICE: "-D"}
 _OF_SERVERS = {NEW_DEST: "-a", SET_DEST: "-e", DEL_DEST: "-d"}
-FORMAT = 1  # of rule text; a line that ever comes to mean something else makes it 2
-HEADING = "# ipvsadm rules, format "
-MANY = 1000  # servers of one service
+FORMAT_VERSION = 1  # of rule text; a line that ever comes to mean something else makes it 2
+FORMAT_HEADER = "# ipvsadm rules, format "
+UNCACHED_ABOVE = 1000  # servers of one service
 
 
-def selector(service: Service, endpoint: Endpoint) -> str:
+def format_selector(service: Service, endpoint: Endpoint) -> str:
     """`-t HOST:PORT` or `-f MARK [-6]`: what names a service in every rule about it."""
     if service.fwmark:
         return f"-f {service.fwmark} -6" if service.af == AF_INET6 else f"-f {service.fwmark}"
@@ -74,20 +74,20 @@ def selector(service: Service, endpoint: Endpoint) -> str:
     return f"{option} {endpoint(service.af, service.addr, service.port, service.protocol)}"
 
 
-def mask_text(service: Service) -> str:
+def format_netmask(service: Service) -> str:
     """The netmask of persistence where it is not the default, else "". IPv4 dotted, IPv6 the prefix
     length.
     """
     if service.af == AF_INET6:
-        return "" if service.netmask == NO_MASK6 else str(service.netmask)
+        return "" if service.netmask == HOST_PREFIX6 else str(service.netmask)
     return (
         ""
-        if service.netmask == NO_MASK4
-        else address_text(AF_INET, service.netmask.to_bytes(4, "big"))
+        if service.netmask == HOST_MASK4
+        else format_address(AF_INET, service.netmask.to_bytes(4, "big"))
     )
 
 
-def scheduler_flags(service: Service) -> str | None:
+def format_scheduler_flags(service: Service) -> str | None:
     """The names of its scheduler flags with commas, None when it has none; sh and mh have no name
     for the third.
     """
@@ -99,12 +99,12 @@ def scheduler_flags(service: Service) -> str | None:
     )
 
 
-def service_rule(service: Service, named: str, full: bool = False, command: str = "-A") -> str:
+def format_service(service: Service, named: str, full: bool = False, command: str = "-A") -> str:
     """The -A line of a service. full: also a netmask without persistence, and flags by names that
     any scheduler takes.
     """
     rule = f"{command} {named} -s {service.scheduler}"
-    mask = mask_text(service)
+    mask = format_netmask(service)
     if service.flags & PERSISTENT:
         rule += f" -p {service.timeout}"
     if mask and (full or service.flags & PERSISTENT):
@@ -113,7 +113,7 @@ def service_rule(service: Service, named: str, full: bool = False, command: str 
         rule += f" --pe {service.pe}"
     if service.flags & ONE_PACKET:
         rule += " -o"
-    flags = scheduler_flags(service)
+    flags = format_scheduler_flags(service)
     if flags is not None:
         if full:
             flags = ",".join(
@@ -126,7 +126,7 @@ def service_rule(service: Service, named: str, full: bool = False, command: str 
 _NAMES = {AF_INET: "%s", AF_INET6: "%s"}
 
 
-class Hosts:
+class EndpointTextCache:
     """How real servers are named, each in its service's protocol, and found out once. shapes: a %
     format by family.
     """
@@ -134,39 +134,41 @@ class Hosts:
     def __init__(self, endpoint: Endpoint, shapes: Mapping[int, str] = _NAMES) -> None:
         self._endpoint = endpoint
         self._shapes = shapes
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, _EndpointTexts] = {}
 
-    def one(self, protocol: int, row: Row) -> str:
+    def get_one(self, protocol: int, row: Row) -> str:
         """The text of a service's only server."""
         known = self._known.get(protocol)
-        return (known or self._protocol(protocol))[row[0] + row[1]]
+        return (known or self._choose_protocol(protocol))[row[0] + row[1]]
 
-    def of(self, protocol: int, rows: list[Row]) -> list[str]:
+    def get_many(self, protocol: int, rows: list[Row]) -> list[str]:
         """A text a row."""
         if (
-            len(rows) > MANY
+            len(rows) > UNCACHED_ABOVE
             and self._endpoint is format_numeric
             and {len(row[0]) for row in rows} == {4}
         ):
             # So many are hardly found in another service again: writing them down at once is half
             # of remembering them.
             shape = self._shapes[AF_INET]
-            ports = _Ports()
+            ports = _PortTexts()
             return [shape % (inet_ntop(AF_INET, row[0]) + ports[row[1]]) for row in rows]
-        known = self._known.get(protocol) or self._protocol(protocol)
+        known = self._known.get(protocol) or self._choose_protocol(protocol)
         return [known[row[0] + row[1]] for row in rows]
 
-    def _protocol(self, protocol: int) -> _Known:
-        return self._known.setdefault(protocol, _Known(self._endpoint, protocol, self._shapes))
+    def _choose_protocol(self, protocol: int) -> _EndpointTexts:
+        return self._known.setdefault(
+            protocol, _EndpointTexts(self._endpoint, protocol, self._shapes)
+        )
 
 
-class _Ports(dict[bytes, str]):
+class _PortTexts(dict[bytes, str]):
     def __missing__(self, port: bytes) -> str:
         text = self[port] = f":{int.from_bytes(port, 'big')}"
         return text
 
 
-class _Known(dict[bytes, str]):
+class _EndpointTexts(dict[bytes, str]):
     def __init__(self, endpoint: Endpoint, protocol: int, shapes: Mapping[int, str]) -> None:
         super().__init__()
         self._endpoint = endpoint
@@ -182,13 +184,13 @@ class _Known(dict[bytes, str]):
         return text
 
 
-class _Options(dict["Row", str]):
+class _OptionTexts(dict["Row", str]):
     """A row's values -> server_options: most servers of a table have the same few."""
 
     def __missing__(self, values: Row) -> str:
         if len(self) > CACHE_LIMIT:
             self.clear()
-        text = self[values] = server_options(*values)
+        text = self[values] = format_server_options(*values)
         return text
 
 
@@ -201,27 +203,27 @@ class ServerRules:
     COLUMNS = ("forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower")
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._hosts = Hosts(endpoint)
-        self._options = _Options()
+        self._hosts = EndpointTextCache(endpoint)
+        self._options = _OptionTexts()
 
-    def text(self, service: Service, named: str, rows: list[Row]) -> str:
+    def format_rows(self, service: Service, named: str, rows: list[Row]) -> str:
         """A line a server of the service, which is `named` in each."""
         options = self._options
         start = f"-a {named} -r "
         if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
-            return f"{start}{self._hosts.one(service.protocol, rows[0])}{options[rows[0][2:]]}"
-        hosts = self._hosts.of(service.protocol, rows)
+            return f"{start}{self._hosts.get_one(service.protocol, rows[0])}{options[rows[0][2:]]}"
+        hosts = self._hosts.get_many(service.protocol, rows)
         return "".join(
             [f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)]
         )
 
 
-def destination_rule(d: Destination, named: str, endpoint: str, command: str = "-a") -> str:
+def format_server(d: Server, named: str, endpoint: str, command: str = "-a") -> str:
     """The line of one real server."""
-    return f"{command} {named} -r {endpoint}{server_options(*row(d, ServerRules.COLUMNS)[2:])}"
+    return f"{command} {named} -r {endpoint}{format_server_options(*to_row(d, ServerRules.COLUMNS)[2:])}"
 
 
-def server_options(
+def format_server_options(
     forward: int,
     weight: int,
     tun_type: int,
@@ -254,19 +256,19 @@ def server_options(
     return rule + "\n"
 
 
-def timeouts_rule(timeouts: Timeouts) -> str:
+def format_timeouts(timeouts: Timeouts) -> str:
     """The --set line."""
     return f"--set {timeouts.tcp} {timeouts.tcp_fin} {timeouts.udp}\n"
 
 
-def daemon_rule(daemon: Daemon) -> str:
+def format_daemon(daemon: Daemon) -> str:
     """The --start-daemon line, with every value the kernel reported."""
     rule = f"--start-daemon {ROLES.get(daemon.state, daemon.state)} --mcast-interface {daemon.interface}"
     rule += f" --syncid {daemon.syncid}"
     if daemon.maxlen:
         rule += f" --sync-maxlen {daemon.maxlen}"
     if daemon.group:
-        rule += f" --mcast-group {address_text(AF_INET if len(daemon.group) == 4 else AF_INET6, daemon.group)}"
+        rule += f" --mcast-group {format_address(AF_INET if len(daemon.group) == 4 else AF_INET6, daemon.group)}"
     if daemon.port:
         rule += f" --mcast-port {daemon.port}"
     if daemon.ttl:
@@ -276,29 +278,29 @@ def daemon_rule(daemon: Daemon) -> str:
 
 def change_rule(change: Change) -> str:
     """What makes the change: the line that -R accepts, where the grammar can say it, in numbers."""
-    service, server, daemon = change.service, change.destination, change.daemon
+    service, server, daemon = change.service, change.server, change.daemon
     if change.op in _OF_SERVERS and service is not None and server is not None:
         named, endpoint = (
-            selector(service, format_numeric),
+            format_selector(service, format_numeric),
             format_numeric(server.af, server.addr, server.port),
         )
         if change.op == DEL_DEST:
             return f"-d {named} -r {endpoint}\n"
-        return destination_rule(server, named, endpoint, _OF_SERVERS[change.op])
+        return format_server(server, named, endpoint, _OF_SERVERS[change.op])
     if change.op in _OF_SERVICES and service is not None:
-        named = selector(service, format_numeric)
+        named = format_selector(service, format_numeric)
         if change.op == DEL_SERVICE:
             return f"-D {named}\n"
-        return service_rule(service, named, True, _OF_SERVICES[change.op])
+        return format_service(service, named, True, _OF_SERVICES[change.op])
     if change.op == DEL_DAEMON and daemon is not None:
         return f"--stop-daemon {ROLES.get(daemon.state, daemon.state)}\n"
     if change.op == NEW_DAEMON and daemon is not None:
-        return daemon_rule(daemon)
+        return format_daemon(daemon)
     assert change.timeouts is not None
-    return timeouts_rule(change.timeouts)
+    return format_timeouts(change.timeouts)
 
 
-def full(
+def iter_full_rules(
     rows: Rows, timeouts: Timeouts, daemons: Iterable[Daemon], endpoint: Endpoint
 ) -> Iterator[tuple[Change, str]]:
     """Lines that lose nothing with what each is to do: time-outs, daemons, services, each one's
@@ -307,25 +309,32 @@ def full(
     rows: services in the order of their lines, with their servers newest first. -g and -i lines
     take the service's port whatever they say (ipvsadm.c: process_options).
     """
-    yield Change(SET_CONFIG, timeouts=timeouts), timeouts_rule(timeouts)
+    yield Change(SET_CONFIG, timeouts=timeouts), format_timeouts(timeouts)
     for daemon in daemons:
-        yield Change(NEW_DAEMON, daemon=daemon), daemon_rule(daemon)
+        yield Change(NEW_DAEMON, daemon=daemon), format_daemon(daemon)
     for service, servers in rows:
-        named = selector(service, endpoint)
-        yield Change(NEW_SERVICE, service), service_rule(service, named, full=True)
+        named = format_selector(service, endpoint)
+        yield Change(NEW_SERVICE, service), format_service(service, named, full=True)
         for d in reversed(servers):
             yield (
                 Change(NEW_DEST, service, d),
-                destination_rule(d, named, endpoint(d.af, d.addr, d.port, service.protocol)),
+                format_server(d, named, endpoint(d.af, d.addr, d.port, service.protocol)),
             )
 
 
-def whole(table: Backend) -> str:
+def dump_table(table: Backend) -> str:
     """The table as text that loses nothing, in its own order."""
-    rows = ((service, table.destinations(service)) for service in table.services(counters=False))
+    rows = (
+        (service, table.read_servers(service)) for service in table.read_services(counters=False)
+    )
     return "".join(
         [
-            f"{HEADING}{FORMAT}\n",
-            *(text for _, text in full(rows, table.timeouts(), table.daemons(), format_numeric)),
+            f"{FORMAT_HEADER}{FORMAT_VERSION}\n",
+            *(
+                text
+                for _, text in iter_full_rules(
+                    rows, table.read_timeouts(), table.read_daemons(), format_numeric
+                )
+            ),
         ]
     )

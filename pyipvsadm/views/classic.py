@@ -11,7 +11,7 @@ name or in numbers.
 from __future__ import annotations
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import address_text
+from pyipvsadm.addresses import format_address
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
@@ -28,7 +28,7 @@ from pyipvsadm.model import (
     ROUTE,
     TUNNEL,
 )
-from pyipvsadm.rules.writer import ROLES, Hosts, mask_text, scheduler_flags
+from pyipvsadm.rules.writer import ROLES, EndpointTextCache, format_netmask, format_scheduler_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ _STARTS = {AF_INET: "  -> %-28.28s", AF_INET6: "  -> %-28.59s"}
 _VIEWS = ("stats", "rate", "thresholds", "persistent-conn", "tun-info")
 
 
-def version(info: Info) -> str:
+def format_version(info: Info) -> str:
     """The first line of a whole listing."""
-    return f"IP Virtual Server version {version_number(info)} (size={info.size})\n"
+    return f"IP Virtual Server version {format_version_number(info)} (size={info.size})\n"
 
 
-def version_number(info: Info) -> str:
+def format_version_number(info: Info) -> str:
     """0x010201 is 1.2.1."""
     number = info.version
     return f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
@@ -91,7 +91,7 @@ def view_of(shown: Shown) -> str:
     return ""
 
 
-def title(shown: Shown) -> str:
+def format_title(shown: Shown) -> str:
     """The two lines of headings."""
     view = view_of(shown)
     if view in _TITLES:
@@ -99,7 +99,7 @@ def title(shown: Shown) -> str:
     return _TITLE_FLAGS + (_SERVER_TUNNEL if view else _SERVER_PLAIN)
 
 
-def columns(shown: Shown) -> tuple[str, ...]:
+def list_columns(shown: Shown) -> tuple[str, ...]:
     """What each row of a listing must have, see model.row."""
     return _ROWS[view_of(shown)][0]
 
@@ -114,35 +114,37 @@ class Listing:
         exact = "exact" in shown
         self._sort = "nosort" not in shown
         self._endpoint = endpoint
-        self._hosts = Hosts(endpoint, _STARTS)
-        self._half = _HALVES.get(view)
+        self._hosts = EndpointTextCache(endpoint, _STARTS)
+        self._half = _STATS_SLICES.get(view)
         _, template, rest = _ROWS[view]
-        self._sums: Line = _exactly if exact else _sums
+        self._sums: Line = _make_exact_formatter if exact else _sums
         self._line: Line = (
-            _small(template, rest) if template and not exact else lambda values: rest(values, exact)
+            _make_small_formatter(template, rest)
+            if template and not exact
+            else lambda values: rest(values, exact)
         )
 
-    def service(self, found: Service, rows: list[Row]) -> str:
+    def format_service(self, found: Service, rows: list[Row]) -> str:
         """A service and its servers."""
         if self._half:
-            text = f"{_name(found, self._endpoint):33}{self._sums(found.stats[self._half])}"
+            text = f"{_format_name(found, self._endpoint):33}{self._sums(found.stats[self._half])}"
         else:
-            text = heading(found, self._endpoint)
+            text = format_heading(found, self._endpoint)
         line = self._line
         if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
-            return f"{text}{self._hosts.one(found.protocol, rows[0])}{line(rows[0][2:])}"
+            return f"{text}{self._hosts.get_one(found.protocol, rows[0])}{line(rows[0][2:])}"
         if self._sort:
-            rows = sorting.servers(rows)
-        hosts = self._hosts.of(found.protocol, rows)
+            rows = sorting.sort_rows(rows)
+        hosts = self._hosts.get_many(found.protocol, rows)
         return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows, strict=True)])
 
 
-def heading(found: Service, endpoint: Endpoint) -> str:
+def format_heading(found: Service, endpoint: Endpoint) -> str:
     """A service's line in the views without counters."""
-    return f"{_name(found, endpoint)} {found.scheduler}{attributes(found)}\n"
+    return f"{_format_name(found, endpoint)} {found.scheduler}{format_attributes(found)}\n"
 
 
-def _name(found: Service, endpoint: Endpoint) -> str:
+def _format_name(found: Service, endpoint: Endpoint) -> str:
     if found.fwmark:
         return f"FWM  {found.fwmark} IPv6" if found.af == AF_INET6 else f"FWM  {found.fwmark}"
     name = _PROTOCOLS.get(found.protocol, "?    ") + endpoint(
@@ -151,17 +153,17 @@ def _name(found: Service, endpoint: Endpoint) -> str:
     return name[: 33 if found.af == AF_INET else 64]
 
 
-def attributes(found: Service) -> str:
+def format_attributes(found: Service) -> str:
     """What follows the scheduler's name."""
     if found.flags == HASHED:  # as nearly all have it
         return ""
     text = ""
-    flags = scheduler_flags(found)
+    flags = format_scheduler_flags(found)
     if flags is not None:
         text += f" ({flags})"
     if found.flags & PERSISTENT:
         text += f" persistent {found.timeout}"
-        mask = mask_text(found)
+        mask = format_netmask(found)
         if mask:
             text += f" mask {mask}"
         if found.pe:
@@ -171,7 +173,7 @@ def attributes(found: Service) -> str:
     return text
 
 
-def large(value: int, exact: bool) -> str:
+def format_counter(value: int, exact: bool) -> str:
     """A counter in 9 columns with its unit, or in full with a blank before it (print_largenum)."""
     if exact:
         text = str(value)
@@ -187,12 +189,12 @@ def large(value: int, exact: bool) -> str:
     return f"{value // 1_000_000_000_000:8}T"
 
 
-def method(forward: int) -> str:
+def format_method(forward: int) -> str:
     """The forwarding method's name, of one unknown its number."""
     return METHODS.get(forward) or str(forward)
 
 
-def tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) -> str:
+def format_tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) -> str:
     """The tunnel of a server (fwd_tun_info), what is unknown of it in numbers."""
     if forward != TUNNEL:
         return "n/a"
@@ -208,81 +210,81 @@ def tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) -> str:
     }[tun_type][:15]
 
 
-def _plain(values: Values, _: bool) -> str:
+def _format_plain(values: Values, _: bool) -> str:
     forward, weight, active, inactive = values
-    return f" {method(forward):7} {weight:<6} {active:<10} {inactive:<10}\n"
+    return f" {format_method(forward):7} {weight:<6} {active:<10} {inactive:<10}\n"
 
 
-def _stats(values: Values, exact: bool) -> str:
-    return f"{''.join([large(value, exact) for value in values])}\n"
+def _format_stats(values: Values, exact: bool) -> str:
+    return f"{''.join([format_counter(value, exact) for value in values])}\n"
 
 
-def _rate(values: Values, exact: bool) -> str:
+def _format_rate(values: Values, exact: bool) -> str:
     cps, inpps, outpps, inbps, outbps = values
-    return f" {cps:8} {inpps:8} {outpps:8}{large(inbps, exact)}{large(outbps, exact)}\n"
+    return f" {cps:8} {inpps:8} {outpps:8}{format_counter(inbps, exact)}{format_counter(outbps, exact)}\n"
 
 
-def _thresholds(values: Values, _: bool) -> str:
+def _format_thresholds(values: Values, _: bool) -> str:
     return _FOUR % values
 
 
-def _persistent(values: Values, _: bool) -> str:
+def _format_persistent(values: Values, _: bool) -> str:
     weight, active, inactive, persistent = values
     return f" {weight:<9} {persistent:<11} {active:<10} {inactive:<10}\n"
 
 
-def _tunnels(values: Values, _: bool) -> str:
+def _format_tunnels(values: Values, _: bool) -> str:
     forward, weight, tun_type, tun_port, tun_flags, active, inactive = values
-    info = tunnel(forward, tun_type, tun_port, tun_flags)
-    return f" {method(forward):7} {info:13} {weight:<6} {active:<10} {inactive:<10}\n"
+    info = format_tunnel(forward, tun_type, tun_port, tun_flags)
+    return f" {format_method(forward):7} {info:13} {weight:<6} {active:<10} {inactive:<10}\n"
 
 
-def _small(template: str, rest: Callable[[Values, bool], str]) -> Line:
+def _make_small_formatter(template: str, rest: Callable[[Values, bool], str]) -> Line:
     """What makes lines of values that are mostly small: a template costs half of what an f-string
     or a call a value does.
     """
     zeros = (0,) * template.count("%")
     idle = template % zeros
 
-    def line(values: Values) -> str:
+    def format_line(values: Values) -> str:
         if values == zeros:
             return idle
         return template % values if max(values) < SCALED else rest(values, False)
 
-    return line
+    return format_line
 
 
 # What a service's counters look like: those of --stats, also where its rates are shown.
-_sums = _small(_FIVE, _stats)
+_sums = _make_small_formatter(_FIVE, _format_stats)
 
 
-def _exactly(values: Values) -> str:
-    return _stats(values, True)
+def _make_exact_formatter(values: Values) -> str:
+    return _format_stats(values, True)
 
 
-_HALVES = {"stats": slice(0, 5), "rate": slice(5, 10)}  # of a service's stats
+_STATS_SLICES = {"stats": slice(0, 5), "rate": slice(5, 10)}  # of a service's stats
 
 # A view's columns, the template for values below SCALED or "", and what makes a line's rest of any.
 _ROWS: dict[str, tuple[tuple[str, ...], str, Callable[[Values, bool], str]]] = {
-    "": (("forward", "weight", "active", "inactive"), "", _plain),
-    "stats": (("totals",), _FIVE, _stats),
-    "rate": (("rates",), " %8d %8d %8d%9d%9d\n", _rate),
-    "thresholds": (("upper", "lower", "active", "inactive"), _FOUR, _thresholds),
-    "persistent-conn": (("weight", "active", "inactive", "persistent"), "", _persistent),
+    "": (("forward", "weight", "active", "inactive"), "", _format_plain),
+    "stats": (("totals",), _FIVE, _format_stats),
+    "rate": (("rates",), " %8d %8d %8d%9d%9d\n", _format_rate),
+    "thresholds": (("upper", "lower", "active", "inactive"), _FOUR, _format_thresholds),
+    "persistent-conn": (("weight", "active", "inactive", "persistent"), "", _format_persistent),
     "tun-info": (
         ("forward", "weight", "tun_type", "tun_port", "tun_flags", "active", "inactive"),
         "",
-        _tunnels,
+        _format_tunnels,
     ),
 }
 
 
-def timeouts(found: Timeouts) -> str:
+def format_timeouts(found: Timeouts) -> str:
     """The line of --timeout."""
     return f"Timeout (tcp tcpfin udp): {found.tcp} {found.tcp_fin} {found.udp}\n"
 
 
-def daemons(found: Iterable[Daemon]) -> Iterator[str]:
+def format_daemons(found: Iterable[Daemon]) -> Iterator[str]:
     """A line a running sync daemon (list_daemon)."""
     for d in found:
         role = ROLES.get(d.state)
@@ -290,7 +292,7 @@ def daemons(found: Iterable[Daemon]) -> Iterator[str]:
         if d.maxlen:
             text += f", maxlen={d.maxlen}"
         if d.group:
-            text += f", group={address_text(AF_INET if len(d.group) == 4 else AF_INET6, d.group)}"
+            text += f", group={format_address(AF_INET if len(d.group) == 4 else AF_INET6, d.group)}"
         if d.port:
             text += f", port={d.port}"
         if d.ttl:

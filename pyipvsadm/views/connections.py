@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm.addresses import format_numeric, pton
-from pyipvsadm.errors import Failed
+from pyipvsadm.addresses import format_numeric, parse_address
+from pyipvsadm.errors import OperationError
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Record
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
-REMEMBERED = 1 << 14  # texts
+CACHE_LIMIT = 1 << 14  # texts
 
 SYN_RECV_SECONDS = 60
 # seconds after which an answer is late: a client asks again after one second, and after two more
@@ -77,18 +77,18 @@ class Connection(Record):
         self.data = data
 
 
-def _end(address: str, port: str) -> tuple[int, bytes, int]:
+def _parse_end(address: str, port: str) -> tuple[int, bytes, int]:
     number = int(port, 16) & 0xFFFF
     if ":" not in address and "." not in address:
         return AF_INET, (int(address, 16) & 0xFFFFFFFF).to_bytes(4, "big"), number
     family = AF_INET6 if ":" in address else AF_INET
-    addr = pton(family, address)
+    addr = parse_address(family, address)
     if addr is None:
         raise ValueError(address)
     return family, addr, number
 
 
-def parse(line: bytes) -> Connection:
+def parse_connection(line: bytes) -> Connection:
     """A connection from its line; Failed when it is none."""
     # Of bytes, split() takes isspace()'s blanks; of text, it would part an engine's data at any
     # blank of Unicode.
@@ -108,19 +108,19 @@ def parse(line: bytes) -> Connection:
         engine, data = words[9:11] if len(words) > 10 else ("", "")
         return Connection(
             protocol,
-            _end(client, client_port),
-            _end(virtual, virtual_port),
-            _end(server, server_port),
+            _parse_end(client, client_port),
+            _parse_end(virtual, virtual_port),
+            _parse_end(server, server_port),
             state,
             int(expires),
             engine,
             data,
         )
     except ValueError:
-        raise Failed(f"unexpected input from {CONNECTIONS_FILE}: {line[:80]!r}") from None
+        raise OperationError(f"unexpected input from {CONNECTIONS_FILE}: {line[:80]!r}") from None
 
 
-def tally_handshakes(
+def count_handshakes(
     lines: Iterable[bytes],
 ) -> dict[tuple[tuple[int, bytes, int], ...], tuple[int, int]]:
     """Count the TCP connections of the file, its heading left out, by (virtual, server): how many
@@ -141,17 +141,18 @@ def tally_handshakes(
             counts[key] = [0, 0]
             samples[key] = line
         counts[key][0] += (
-            words[7:8] == [b"SYN_RECV"] and parse(line).expires <= SYN_RECV_SECONDS - HANDSHAKE
+            words[7:8] == [b"SYN_RECV"]
+            and parse_connection(line).expires <= SYN_RECV_SECONDS - HANDSHAKE
         )
         counts[key][1] += 1
-    found = {key: parse(line) for key, line in samples.items()}
+    found = {key: parse_connection(line) for key, line in samples.items()}
     return {
         (found[key].virtual, found[key].server): (stay, every)
         for key, (stay, every) in counts.items()
     }
 
 
-class Numbers:
+class NumericFormatter:
     """Lines of the file to lines of the listing in numbers, past the records.
 
     Virtual services, servers and times are few and remembered; what is not a plain line of nine
@@ -164,7 +165,7 @@ class Numbers:
         self._times: dict[bytes, str] = {}
         self._words: dict[tuple[bytes, int], str] = {}
 
-    def text(self, line: bytes) -> str:
+    def format_line(self, line: bytes) -> str:
         """The listing's line; Failed when the file's is none."""
         try:
             protocol, client, port, virtual, virtual_port, server, server_port, state, expires = (
@@ -173,49 +174,51 @@ class Numbers:
             if len(client) == 8:
                 source = f"{inet_ntop(AF_INET, int(client, 16).to_bytes(4, 'big'))}:{int(port, 16) & 0xFFFF}"
             else:
-                source = format_numeric(*_end(os.fsdecode(client), os.fsdecode(port)))
+                source = format_numeric(*_parse_end(os.fsdecode(client), os.fsdecode(port)))
             return (
-                f"{self._words.get((protocol, 3)) or self._word(protocol, 3)} {self._times.get(expires) or self._time(expires)} "
-                f"{self._words.get((state, 11)) or self._word(state, 11)} {source:18} "
-                f"{self._ends.get((virtual, virtual_port)) or self._end(virtual, virtual_port):18} "
-                f"{self._ends.get((server, server_port)) or self._end(server, server_port)}\n"
+                f"{self._words.get((protocol, 3)) or self._pad_word(protocol, 3)} {self._times.get(expires) or self._format_time(expires)} "
+                f"{self._words.get((state, 11)) or self._pad_word(state, 11)} {source:18} "
+                f"{self._ends.get((virtual, virtual_port)) or self._format_end(virtual, virtual_port):18} "
+                f"{self._ends.get((server, server_port)) or self._format_end(server, server_port)}\n"
             )
         except (ValueError, OverflowError):  # not nine words, not numbers
-            return text(parse(line), format_numeric, self._engine)
+            return format_connection(parse_connection(line), format_numeric, self._engine)
 
-    def _end(self, address: bytes, port: bytes) -> str:
-        _bound(self._ends)
-        self._ends[address, port] = format_numeric(*_end(os.fsdecode(address), os.fsdecode(port)))
+    def _format_end(self, address: bytes, port: bytes) -> str:
+        _trim_cache(self._ends)
+        self._ends[address, port] = format_numeric(
+            *_parse_end(os.fsdecode(address), os.fsdecode(port))
+        )
         return self._ends[address, port]
 
-    def _time(self, expires: bytes) -> str:
-        _bound(self._times)
-        self._times[expires] = f"{_time(int(expires)):6}"
+    def _format_time(self, expires: bytes) -> str:
+        _trim_cache(self._times)
+        self._times[expires] = f"{_format_time(int(expires)):6}"
         return self._times[expires]
 
-    def _word(self, word: bytes, width: int) -> str:
-        _bound(self._words)
+    def _pad_word(self, word: bytes, width: int) -> str:
+        _trim_cache(self._words)
         self._words[word, width] = f"{os.fsdecode(word):{width}}"
         return self._words[word, width]
 
 
-def _bound(remembered: dict[Any, str]) -> None:
+def _trim_cache(remembered: dict[Any, str]) -> None:
     """A listing of any length takes no more memory than a short one."""
-    if len(remembered) > REMEMBERED:
+    if len(remembered) > CACHE_LIMIT:
         remembered.clear()
 
 
-def _time(seconds: int) -> str:
+def _format_time(seconds: int) -> str:
     return f"{seconds // 60:02}:{seconds % 60:02}"
 
 
-def text(found: Connection, endpoint: Endpoint, engine: bool) -> str:
+def format_connection(found: Connection, endpoint: Endpoint, engine: bool) -> str:
     """Its line in the listing; engine: with what a persistence engine remembers of it."""
     client, virtual, server = (
         endpoint(family, addr, port, found.number)[:59]
         for family, addr, port in (found.client, found.virtual, found.server)
     )
-    line = f"{found.protocol:3} {_time(found.expires):6} {found.state:11} {client:18} {virtual:18} "
+    line = f"{found.protocol:3} {_format_time(found.expires):6} {found.state:11} {client:18} {virtual:18} "
     if engine and found.engine:
         return f"{line}{server:16} {found.engine:18} {found.data}\n"
     return f"{line}{server}\n"

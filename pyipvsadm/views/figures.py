@@ -17,7 +17,7 @@ _UNITS = "kMGTPE"
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-class Marks:
+class BarCharacters:
     """The characters that bars and sparklines are made of: parts of a full cell, least first, and
     heights, least first.
     """
@@ -39,25 +39,25 @@ def has_colours(environ: Mapping[str, str]) -> bool:
     return has_styles(environ) and not environ.get("NO_COLOR")
 
 
-BLOCKS = Marks("▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█")
-PLAIN = Marks("#", "_.:-=+*#")
+BLOCKS = BarCharacters("▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█")
+PLAIN = BarCharacters("#", "_.:-=+*#")
 
 
-def count(value: float, exact: bool = False) -> str:
+def format_count(value: float, exact: bool = False) -> str:
     """A number in at most six characters: 0.4, 12, 9999, 12.3 k. exact: all of its digits."""
     if exact:
         return str(round(value))
     if value < 9.95 and value != int(value):
         return f"{value:.1f}"
-    return f"{value:.0f}" if value < 9999.5 else _scaled(value)
+    return f"{value:.0f}" if value < 9999.5 else _scale_value(value)
 
 
-def size(value: float, exact: bool = False) -> str:
+def format_size(value: float, exact: bool = False) -> str:
     """A number of bytes: 999 B, 1.50 kB (1,500 bytes), 12.3 MB."""
-    return f"{round(value)} B" if exact or value < 999.5 else f"{_scaled(value)}B"
+    return f"{round(value)} B" if exact or value < 999.5 else f"{_scale_value(value)}B"
 
 
-def _scaled(value: float) -> str:
+def _scale_value(value: float) -> str:
     scaled = value / 1000
     steps = 0
     while scaled >= 999.5 and steps < len(_UNITS) - 1:
@@ -67,7 +67,7 @@ def _scaled(value: float) -> str:
     return f"{scaled:.{digits}f} {_UNITS[steps]}"
 
 
-def span(seconds: int) -> str:
+def format_duration(seconds: int) -> str:
     """A length of time in the units it has: 15 min, 1 min 30 s, 31 d."""
     parts = []
     for length, unit in _SPANS:
@@ -77,7 +77,7 @@ def span(seconds: int) -> str:
     return " ".join(parts) or "0 s"
 
 
-def bar(share: float, width: int, marks: Marks = BLOCKS) -> str:
+def draw_bar(share: float, width: int, marks: BarCharacters = BLOCKS) -> str:
     """A bar of up to `width` cells for a share from 0 to 1. Whatever is more than nothing is
     seen.
     """
@@ -89,8 +89,11 @@ def bar(share: float, width: int, marks: Marks = BLOCKS) -> str:
     return marks.parts[-1] * whole + (marks.parts[part - 1] if part else "")
 
 
-def sparkline(
-    samples: Iterable[tuple[float, float, float]], now: float, width: int, marks: Marks = BLOCKS
+def draw_sparkline(
+    samples: Iterable[tuple[float, float, float]],
+    now: float,
+    width: int,
+    marks: BarCharacters = BLOCKS,
 ) -> str:
     """The last minute in `width` cells, the newest at the right; blank where nothing is known.
 

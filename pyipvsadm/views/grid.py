@@ -21,7 +21,7 @@ from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.style import Style
 
-from pyipvsadm.views.figures import BLOCKS, PLAIN, Marks, has_colours, has_styles
+from pyipvsadm.views.figures import BLOCKS, PLAIN, BarCharacters, has_colours, has_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ BAR_MOST = 20
 HEADING = "dim"
 
 
-class Look:
+class TerminalStyle:
     """What the reader's terminal shows: its width, which characters, which colours (rich's
     color_system, None for none).
     """
@@ -42,7 +42,7 @@ class Look:
     __slots__ = ("color", "marks", "styled", "width")
 
     def __init__(
-        self, width: int, marks: Marks = BLOCKS, styled: bool = False, color: bool = False
+        self, width: int, marks: BarCharacters = BLOCKS, styled: bool = False, color: bool = False
     ) -> None:
         self.width = max(width, NARROWEST)
         self.marks = marks
@@ -50,14 +50,14 @@ class Look:
         self.color = color
 
 
-def look(environ: Mapping[str, str], terminal: bool, width: int) -> Look:
+def choose_style(environ: Mapping[str, str], terminal: bool, width: int) -> TerminalStyle:
     """What to draw with. NO_COLOR leaves bold and dim; a pipe gets no style at all; a locale
     without UTF-8, plain characters.
     """
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     # The Linux console's font has few of the blocks.
     blocks = locale.lower().replace("-", "").endswith("utf8") and environ.get("TERM") != "linux"
-    return Look(
+    return TerminalStyle(
         width,
         BLOCKS if blocks else PLAIN,
         terminal and has_styles(environ),
@@ -71,7 +71,10 @@ class Cell:
     __slots__ = ("draw", "style", "text")
 
     def __init__(
-        self, text: str = "", style: str = "", draw: Callable[[int, Marks], str] | None = None
+        self,
+        text: str = "",
+        style: str = "",
+        draw: Callable[[int, BarCharacters], str] | None = None,
     ) -> None:
         self.text = text
         self.style = style
@@ -133,7 +136,7 @@ class Grid:
     """The columns of these rows in this look: `heading()`, and `lines(row)` of each."""
 
     def __init__(
-        self, columns: Sequence[Column], rows: Sequence[Row], look: Look, title: str
+        self, columns: Sequence[Column], rows: Sequence[Row], look: TerminalStyle, title: str
     ) -> None:
         self._look = look
         self._title = title
@@ -142,43 +145,43 @@ class Grid:
         with_cells = [row for row in rows if row.words is None]
         widest = max((row.indent + cell_len(row.name) for row in with_cells), default=0)
         widest = max(widest, len(title))
-        self._widths = self._natural(with_cells)
+        self._widths = self._measure_columns(with_cells)
         droppable = sorted((column.drop, at) for at, column in enumerate(columns) if column.drop)
-        while droppable and self._taken() + min(widest, 24) > look.width:
+        while droppable and self._measure_width() + min(widest, 24) > look.width:
             _, gone = droppable.pop(0)
             self._columns = [(at, column) for at, column in self._columns if at != gone]
-        self._narrow = self._taken() > look.width
-        left = look.width - self._taken() - widest
+        self._narrow = self._measure_width() > look.width
+        left = look.width - self._measure_width() - widest
         bars = [at for at, column in self._columns if column.bars]
         for place, at in enumerate(bars):
             more = max(0, min(left // (len(bars) - place), columns[at].most - self._widths[at]))
             self._widths[at] += more
             left -= more
-        self._name = max(0, min(widest, look.width - self._taken()))
+        self._name = max(0, min(widest, look.width - self._measure_width()))
 
-    def _natural(self, rows: Sequence[Row]) -> list[int]:
+    def _measure_columns(self, rows: Sequence[Row]) -> list[int]:
         """What each column needs."""
         widths: list[int] = []
         for at, column in enumerate(self._all):
             head = max(len(column.top), len(column.bottom))
-            if self._runs_on(at):
+            if self._can_extend_heading(at):
                 head = 0
-            elif at and self._runs_on(at - 1):
+            elif at and self._can_extend_heading(at - 1):
                 head = len(self._all[at - 1].top) - widths[at - 1] - 1
             widths.append(
                 max(column.least, head, *(cell_len(row.cells[at].text) for row in rows), 0)
             )
         return widths
 
-    def _runs_on(self, at: int) -> bool:
+    def _can_extend_heading(self, at: int) -> bool:
         """Whether the column's heading goes on above the bars that follow it."""
         follows = self._all[at + 1] if at + 1 < len(self._all) else None
         return follows is not None and follows.bars and not follows.top and not follows.drop
 
-    def _taken(self) -> int:
+    def _measure_width(self) -> int:
         return sum(self._widths[at] + 1 for at, _ in self._columns)
 
-    def heading(self) -> list[Line]:
+    def render_heading(self) -> list[Line]:
         """The headings, on as many lines as they take; none where each cell carries its own."""
         if self._narrow:
             return []
@@ -196,16 +199,16 @@ class Grid:
                 width = self._widths[at]
                 head = column.top if top else column.bottom
                 text = f"{text:{start}}" + (
-                    head if column.left or self._runs_on(at) else f"{head:>{width}}"
+                    head if column.left or self._can_extend_heading(at) else f"{head:>{width}}"
                 )
                 start += width + 1
             rows.append(text.rstrip())
         return [[(text, HEADING)] for text in rows if text]
 
-    def lines(self, row: Row) -> list[Line]:
+    def render_row(self, row: Row) -> list[Line]:
         """The row on one line, or on as many as it takes."""
         if row.words is not None:
-            return folded(
+            return wrap_words(
                 [(" " * row.indent, ""), (row.name, row.style), *row.words],
                 self._look.width,
                 row.indent + 4,
@@ -214,9 +217,9 @@ class Grid:
             words = [
                 word
                 for at, column in self._columns
-                for word in self._labelled(column, row.cells[at])
+                for word in self._label_cell(column, row.cells[at])
             ]
-            return folded(
+            return wrap_words(
                 [(" " * row.indent, ""), (row.name, row.style), *words],
                 self._look.width,
                 row.indent + 2,
@@ -225,8 +228,8 @@ class Grid:
         gap = self._name - row.indent - cell_len(row.name)
         above: list[Line] = []
         if gap < 0:
-            above = folded(
-                [(" " * row.indent, ""), *sentence(row.name, row.style)],
+            above = wrap_words(
+                [(" " * row.indent, ""), *split_sentence(row.name, row.style)],
                 self._look.width,
                 row.indent,
             )
@@ -235,7 +238,7 @@ class Grid:
         for at, column in self._columns:
             width = self._widths[at]
             cell = row.cells[at]
-            text = self._shown(cell, width)
+            text = self._render_cell(cell, width)
             blank = " " * (width - cell_len(text))
             if column.left:
                 line += [(" ", ""), (text, cell.style), (blank, "")]
@@ -243,17 +246,17 @@ class Grid:
                 line += [(" " + blank, ""), (text, cell.style)]
         return [*above, line]
 
-    def _labelled(self, column: Column, cell: Cell) -> Line:
+    def _label_cell(self, column: Column, cell: Cell) -> Line:
         """A cell with its heading before it, for where columns do not fit."""
-        text = self._shown(cell, column.least)
+        text = self._render_cell(cell, column.least)
         label = " ".join(part for part in (column.top, column.bottom) if part)
         return [(f"  {label}" if label else "", HEADING), (f" {text}", cell.style)] if text else []
 
-    def _shown(self, cell: Cell, width: int) -> str:
+    def _render_cell(self, cell: Cell, width: int) -> str:
         return cell.text if cell.draw is None else cell.draw(width, self._look.marks)
 
 
-def folded(words: Line, width: int, indent: int) -> list[Line]:
+def wrap_words(words: Line, width: int, indent: int) -> list[Line]:
     """Words (each with the blanks it wants before it) on lines of that width, the later ones
     indented. None is cut.
     """
@@ -279,13 +282,13 @@ def folded(words: Line, width: int, indent: int) -> list[Line]:
     return lines
 
 
-def sentence(said: str, style: str = "") -> Line:
+def split_sentence(said: str, style: str = "") -> Line:
     """The words of a text, for `folded`."""
     first, *rest = said.split(" ")
     return [(first, style), *((f" {word}", style) for word in rest)]
 
 
-def merged(line: Line) -> Line:
+def merge_styles(line: Line) -> Line:
     """A line with one text for neighbours of the same style."""
     return [
         ("".join([text for text, _ in parts]), style)
@@ -302,14 +305,14 @@ class Lines:
     def __rich_console__(self, _: Console, __: ConsoleOptions) -> Iterator[Segment]:
         styles: dict[str, Style | None] = {"": None}
         for line in self._lines:
-            for text, style in merged(line):
+            for text, style in merge_styles(line):
                 if style not in styles:
                     styles[style] = Style.parse(style)
                 yield Segment(text, styles[style])
             yield Segment.line()
 
 
-def text(lines: Iterable[Line], look: Look) -> str:
+def render_text(lines: Iterable[Line], look: TerminalStyle) -> str:
     """Lines as a terminal gets them. Blanks at the end of a line are left out."""
     file = io.StringIO()
     console = Console(
@@ -321,11 +324,11 @@ def text(lines: Iterable[Line], look: Look) -> str:
         legacy_windows=False,
         _environ={},
     )
-    console.print(Lines(map(trimmed, lines)), end="", soft_wrap=True)
+    console.print(Lines(map(strip_trailing, lines)), end="", soft_wrap=True)
     return file.getvalue()
 
 
-def trimmed(line: Line) -> Line:
+def strip_trailing(line: Line) -> Line:
     """A line without the blanks at its end."""
     line = list(line)
     while line and not line[-1][0].rstrip():

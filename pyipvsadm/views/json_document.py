@@ -33,7 +33,7 @@ from pyipvsadm.model import (
     TUNNEL,
 )
 from pyipvsadm.resolver import PROTOCOL_NAMES
-from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
+from pyipvsadm.rules.writer import ROLES, format_netmask, format_scheduler_flags
 from pyipvsadm.text import escape_undecodable
 from pyipvsadm.views import classic
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from pyipvsadm.model import Daemon, Destination, Info, Service, Timeouts
+    from pyipvsadm.model import Daemon, Info, Server, Service, Timeouts
     from pyipvsadm.views.connections import Connection
 
     # (family, address, port, protocol) -> the names of host and port, None where there is none
@@ -58,42 +58,44 @@ _FLAGS = PERSISTENT | HASHED | ONE_PACKET | SCHED1 | SCHED2 | SCHED3
 _encode = json.JSONEncoder(separators=(", ", ": "), check_circular=False).encode
 
 
-def document(**fields: Any) -> str:
+def format_document(**fields: Any) -> str:
     """A document on one line."""
     return _encode({"format": FORMAT, **fields}) + "\n"
 
 
-def table(
+def iter_table(
     info: Info,
-    rows: Iterable[tuple[Service, list[Destination]]],
+    rows: Iterable[tuple[Service, list[Server]]],
     names: Names | None,
     sort: bool = True,
 ) -> Iterator[str]:
     """Services with their servers, in pieces: a line a service. names: None for numbers alone."""
-    ipvs = {"version": classic.version_number(info), "connection_table_size": info.size}
+    ipvs = {"version": classic.format_version_number(info), "connection_table_size": info.size}
     yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs)}, "services": ['
     between = "\n"
     for service, servers in rows:
         yield between
-        yield _encode(_service(service, sorting.destinations(servers) if sort else servers, names))
+        yield _encode(
+            _make_service(service, sorting.sort_servers(servers) if sort else servers, names)
+        )
         between = ",\n"
     yield "\n]}\n"
 
 
-def _service(found: Service, servers: list[Destination], names: Names | None) -> dict[str, Any]:
+def _make_service(found: Service, servers: list[Server], names: Names | None) -> dict[str, Any]:
     made: dict[str, Any] = {"family": _FAMILIES[found.af]}
     if found.fwmark:
         made["firewall_mark"] = found.fwmark
     else:
         made["protocol"] = PROTOCOL_NAMES.get(found.protocol) or str(found.protocol)
-        made |= _end(found.af, found.addr, found.port, found.protocol, names)
+        made |= _make_endpoint(found.af, found.addr, found.port, found.protocol, names)
     made["scheduler"] = escape_undecodable(found.scheduler)
-    flags = _scheduler_flags(found)
+    flags = _name_flags(found)
     if flags:
         made["scheduler_flags"] = flags
     if found.flags & PERSISTENT:
         made["persistence_timeout"] = found.timeout
-    mask = mask_text(found)
+    mask = format_netmask(found)
     if mask and found.af == AF_INET6:
         made["persistence_prefix_length"] = found.netmask
     elif mask:
@@ -105,21 +107,21 @@ def _service(found: Service, servers: list[Destination], names: Names | None) ->
         made["unknown_flags"] = found.flags & ~_FLAGS
     made["stats"] = dict(zip(_STATS, found.stats[:5], strict=True))
     made["rate"] = dict(zip(_STATS, found.stats[5:], strict=True))
-    made["servers"] = [_server(each, found.protocol, names) for each in servers]
+    made["servers"] = [_make_server(each, found.protocol, names) for each in servers]
     return made
 
 
-def _scheduler_flags(found: Service) -> list[str]:
+def _name_flags(found: Service) -> list[str]:
     """By the names its scheduler has for them; sh and mh have none for the third."""
-    flags = [name for name in (scheduler_flags(found) or "").split(",") if name]
+    flags = [name for name in (format_scheduler_flags(found) or "").split(",") if name]
     return [*flags, "flag-3"] if found.flags & SCHED3 and "flag-3" not in flags else flags
 
 
-def _server(found: Destination, protocol: int, names: Names | None) -> dict[str, Any]:
+def _make_server(found: Server, protocol: int, names: Names | None) -> dict[str, Any]:
     made: dict[str, Any] = {
         "family": _FAMILIES[found.af],
-        **_end(found.af, found.addr, found.port, protocol, names),
-        "forwarding": classic.method(found.forward).lower(),
+        **_make_endpoint(found.af, found.addr, found.port, protocol, names),
+        "forwarding": classic.format_method(found.forward).lower(),
         "weight": found.weight,
         "active_connections": found.active,
         "inactive_connections": found.inactive,
@@ -130,13 +132,13 @@ def _server(found: Destination, protocol: int, names: Names | None) -> dict[str,
     if found.lower:
         made["lower_threshold"] = found.lower
     if found.forward == TUNNEL:
-        made["tunnel"] = _tunnel(found)
+        made["tunnel"] = _make_tunnel(found)
     made["stats"] = dict(zip(_STATS, found.stats[:5], strict=True))
     made["rate"] = dict(zip(_STATS, found.stats[5:], strict=True))
     return made
 
 
-def _tunnel(found: Destination) -> dict[str, Any]:
+def _make_tunnel(found: Server) -> dict[str, Any]:
     kind = found.tun_type
     made: dict[str, Any] = {"type": TUNNEL_TYPES[kind] if kind < len(TUNNEL_TYPES) else str(kind)}
     if kind == GUE:
@@ -150,7 +152,9 @@ def _tunnel(found: Destination) -> dict[str, Any]:
     return made
 
 
-def _end(family: int, addr: bytes, port: int, protocol: int, names: Names | None) -> dict[str, Any]:
+def _make_endpoint(
+    family: int, addr: bytes, port: int, protocol: int, names: Names | None
+) -> dict[str, Any]:
     made: dict[str, Any] = {"address": inet_ntop(family, addr), "port": port}
     if names:
         host, service = names(family, addr, port, protocol)
@@ -161,17 +165,17 @@ def _end(family: int, addr: bytes, port: int, protocol: int, names: Names | None
     return made
 
 
-def timeouts(found: Timeouts) -> str:
+def make_timeouts(found: Timeouts) -> str:
     """The time-outs of connections, in seconds."""
-    return document(timeouts={"tcp": found.tcp, "tcp_fin": found.tcp_fin, "udp": found.udp})
+    return format_document(timeouts={"tcp": found.tcp, "tcp_fin": found.tcp_fin, "udp": found.udp})
 
 
-def daemons(found: Iterable[Daemon]) -> str:
+def make_daemons(found: Iterable[Daemon]) -> str:
     """The running sync daemons."""
-    return document(daemons=[_daemon(each) for each in found])
+    return format_document(daemons=[_make_daemon(each) for each in found])
 
 
-def _daemon(found: Daemon) -> dict[str, Any]:
+def _make_daemon(found: Daemon) -> dict[str, Any]:
     made: dict[str, Any] = {
         "role": ROLES.get(found.state) or str(found.state),
         "interface": escape_undecodable(found.interface),
@@ -190,10 +194,13 @@ def _daemon(found: Daemon) -> dict[str, Any]:
     return made
 
 
-def connection(found: Connection, names: Names | None) -> str:
+def make_connection(found: Connection, names: Names | None) -> str:
     """A document for one connection, or for one template of persistence."""
     ends = {
-        name: {"family": _FAMILIES[family], **_end(family, addr, port, found.number, names)}
+        name: {
+            "family": _FAMILIES[family],
+            **_make_endpoint(family, addr, port, found.number, names),
+        }
         for name, (family, addr, port) in (
             ("client", found.client),
             ("virtual", found.virtual),
@@ -211,4 +218,4 @@ def connection(found: Connection, names: Names | None) -> str:
             "persistence_engine": escape_undecodable(found.engine),
             "persistence_data": escape_undecodable(found.data),
         }
-    return document(**made)
+    return format_document(**made)

@@ -12,30 +12,38 @@ from pyipvsadm import sorting
 from pyipvsadm.grammar.options import SORT_KEYS
 from pyipvsadm.text import sanitize
 from pyipvsadm.views import classic, pretty
-from pyipvsadm.views.figures import MINUTE, sparkline
-from pyipvsadm.views.grid import Cell, Column, Grid, folded, sentence
-from pyipvsadm.views.pretty import Group, View, counters, load, many, server_row, service_row
+from pyipvsadm.views.figures import MINUTE, draw_sparkline
+from pyipvsadm.views.grid import Cell, Column, Grid, split_sentence, wrap_words
+from pyipvsadm.views.pretty import (
+    ServiceGroup,
+    View,
+    draw_load,
+    format_counters,
+    make_server_row,
+    make_service_row,
+    pluralize,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
-    from pyipvsadm.model import Destination, Service
+    from pyipvsadm.model import Server, Service
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.classic import Shown
-    from pyipvsadm.views.grid import Line, Look
+    from pyipvsadm.views.grid import Line, TerminalStyle
 
-    Rows = list[tuple[Service, list[Destination]]]
+    Rows = list[tuple[Service, list[Server]]]
     Rates = Sequence[float]
     Counted = dict[Hashable, tuple[int, ...]]
     Naming = Callable[[Rows], Endpoint]
 
 SORTS = {key[0]: key for key in SORT_KEYS}
-LOW = 8  # lines; in a window that has fewer, rows come before what stands around them
+MIN_FULL_HEIGHT = 8  # lines; in a window that has fewer, rows come before what stands around them
 HELP = "q quit  c connections  r rate  w weight: sort  arrows scroll"
 
 
-def rates(before: Sequence[int], after: Sequence[int], elapsed: float) -> list[float]:
+def compute_rates(before: Sequence[int], after: Sequence[int], elapsed: float) -> list[float]:
     """Each counter's growth a second, over `elapsed` seconds (more than 0).
 
     Counters are the kernel's 64 bits and do not wrap in our time: where one has gone back, all were
@@ -47,7 +55,7 @@ def rates(before: Sequence[int], after: Sequence[int], elapsed: float) -> list[f
     return [(new - old) / elapsed for old, new in zip(before, after, strict=True)]
 
 
-def _fitting(blocks: Iterable[list[Line]], room: int) -> int:
+def _count_fitting(blocks: Iterable[list[Line]], room: int) -> int:
     """How many of these rows, each on some lines, there is room for; one at least."""
     used = found = 0
     for block in blocks:
@@ -64,7 +72,7 @@ _COLUMNS = (
     Column("InAct", drop=3),
     Column("Share", bars=True, drop=5),
     Column("Conns/s"),
-    *pretty.traffic("/s", 2, 1, 6, 7),
+    *pretty.make_traffic_columns("/s", 2, 1, 6, 7),
     Column("Last minute", bars=True, least=11, most=30),
 )
 
@@ -74,12 +82,14 @@ class Live:
     the table's own order.
     """
 
-    def __init__(self, shown: Shown, sort: str, seconds: int, look: Callable[[int], Look]) -> None:
+    def __init__(
+        self, shown: Shown, sort: str, seconds: int, look: Callable[[int], TerminalStyle]
+    ) -> None:
         self.sort = sort
         self._shown = shown
         self._seconds = seconds
         self.look = look
-        self._groups: list[Group] = []
+        self._groups: list[ServiceGroup] = []
         self._message = ""
         self._top = 0
         self._page = 1
@@ -90,7 +100,7 @@ class Live:
         self._reads: list[tuple[float, Counted]] = []
         self._history: dict[Hashable, list[tuple[float, float, float]]] = {}
 
-    def take(self, rows: Rows, now: float) -> None:
+    def add_snapshot(self, rows: Rows, now: float) -> None:
         """A snapshot of the table, taken at `now` (seconds of any clock that does not go back)."""
         self._message = ""
         last = self._reads[-1][0] if self._reads else now
@@ -105,16 +115,16 @@ class Live:
                 counted[key, d.key()] = d.stats[:5]
             known = [sample for sample in self._history.get(key, ()) if sample[1] > now - MINUTE]
             if now > last:
-                known.append((last, now, self._rates(key, service.stats)[0]))
+                known.append((last, now, self._get_rates(key, service.stats)[0]))
             history[key] = known
-            self._groups.append(Group(service, servers))
+            self._groups.append(ServiceGroup(service, servers))
         self._history = history
 
-    def failed(self, message: str) -> None:
+    def set_error(self, message: str) -> None:
         """The table could not be read; what was read last stays."""
         self._message = message.partition("\n")[0]
 
-    def key(self, name: str) -> None:
+    def handle_key(self, name: str) -> None:
         """A key was pressed; of one without a meaning nothing comes."""
         if name in SORTS:
             self.sort = SORTS[name]
@@ -129,7 +139,7 @@ class Live:
         }
         self._top = max(0, self._top + moves.get(name, 0))
 
-    def _rates(self, key: Hashable, stats: tuple[int, ...]) -> Rates:
+    def _get_rates(self, key: Hashable, stats: tuple[int, ...]) -> Rates:
         """Between two snapshots; of what was not in both, and before there are as many, the
         kernel's own estimate.
         """
@@ -137,120 +147,126 @@ class Live:
         now, counts = self._reads[-1]
         if key not in counted or len(self._reads) <= self._back or now <= then:
             return stats[5:]
-        return rates(counted[key], counts[key], now - then)
+        return compute_rates(counted[key], counts[key], now - then)
 
-    def _place(
+    def _get_sort_key(
         self, key: Hashable, stats: tuple[int, ...], connections: int, weight: int
     ) -> tuple[float, ...]:
         """What the sorting goes by, the greatest first."""
         if self.sort == "rate":
-            found = self._rates(key, stats)
+            found = self._get_rates(key, stats)
             return -found[0], -found[3] - found[4]
         return (-connections,) if self.sort == "connections" else (-weight,)
 
-    def _sorted(self) -> list[Group]:
+    def _sort_rows(self) -> list[ServiceGroup]:
         if not self.sort:
             return self._groups
         return sorted(
             self._groups,
-            key=lambda g: self._place(g.service.key(), g.service.stats, g.connections, g.weight),
+            key=lambda g: self._get_sort_key(
+                g.service.key(), g.service.stats, g.connections, g.weight
+            ),
         )
 
-    def _servers(self, group: Group) -> list[Destination]:
-        servers = group.servers if "nosort" in self._shown else sorting.destinations(group.servers)
+    def _sort_servers(self, group: ServiceGroup) -> list[Server]:
+        servers = group.servers if "nosort" in self._shown else sorting.sort_servers(group.servers)
         if not self.sort:
             return servers
         key = group.service.key()
         return sorted(
             servers,
-            key=lambda d: self._place((key, d.key()), d.stats, d.active + d.inactive, d.weight),
+            key=lambda d: self._get_sort_key(
+                (key, d.key()), d.stats, d.active + d.inactive, d.weight
+            ),
         )
 
-    def frame(self, width: int, height: int, naming: Naming) -> list[Line]:
+    def render_frame(self, width: int, height: int, naming: Naming) -> list[Line]:
         """At most `height` lines; only what is seen is made. naming: from services and servers to
         how to write their names.
         """
         look = self.look(width)
-        above = self._summary(look)
+        above = self._render_summary(look)
         # A row a service and a row a server, from which the window is cut.
         ends: list[int] = []
         total = 0
-        groups = self._sorted()
+        groups = self._sort_rows()
         for group in groups:
             total += 1 + len(group.servers)
             ends.append(total)
-        if height < LOW:
+        if height < MIN_FULL_HEIGHT:
             above = above[-1:] if self._message else above[:1]
         room = max(1, height - len(above) - 1)
         start = max(0, min(self._top, total - room))
-        items = self._window(groups, ends, start, room)
-        view = self._view()
+        items = self._select_window(groups, ends, start, room)
+        view = self._choose_view()
         endpoint = naming([(group.service, [] if d is None else [d]) for group, d in items])
         exact = "exact" in self._shown
         rows = [
-            service_row(group, view, exact, endpoint)
+            make_service_row(group, view, exact, endpoint)
             if d is None
-            else server_row(group, d, view.server(group, d, exact), endpoint)
+            else make_server_row(group, d, view.server(group, d, exact), endpoint)
             for group, d in items
         ]
         grid = Grid(view.columns, rows, look, pretty.SERVICES)
-        heading = grid.heading() if rows else []
+        heading = grid.render_heading() if rows else []
         if room < len(heading) + 2:
             heading = []
         room -= len(heading)
-        blocks = [grid.lines(row) for row in rows] or [[[("No virtual services.", "")]]]
-        first = min(self._top - start, len(blocks) - _fitting(reversed(blocks), room))
-        seen = _fitting(blocks[first:], room)
+        blocks = [grid.render_row(row) for row in rows] or [[[("No virtual services.", "")]]]
+        first = min(self._top - start, len(blocks) - _count_fitting(reversed(blocks), room))
+        seen = _count_fitting(blocks[first:], room)
         self._top = start + first
         self._page = max(1, seen - 1)
         body = [line for block in blocks[first : first + seen] for line in block][:room]
         body += [[] for _ in range(room - len(body))]
         where = f"{self._top + 1}-{self._top + seen} of {total} rows  " if seen < total else ""
-        below = folded([(where, ""), *sentence(HELP, pretty.FAINT)], look.width, 0)
+        below = wrap_words([(where, ""), *split_sentence(HELP, pretty.FAINT)], look.width, 0)
         return [*above, *heading, *body, below[0]][:height]
 
-    def _window(
-        self, groups: list[Group], ends: list[int], start: int, room: int
-    ) -> list[tuple[Group, Destination | None]]:
+    def _select_window(
+        self, groups: list[ServiceGroup], ends: list[int], start: int, room: int
+    ) -> list[tuple[ServiceGroup, Server | None]]:
         """The rows from `start` on, as many as there is room for: None stands for the service
         itself.
         """
-        items: list[tuple[Group, Destination | None]] = []
+        items: list[tuple[ServiceGroup, Server | None]] = []
         for group, end in zip(groups, ends, strict=True):
             if end > start:
-                rows = [(group, None), *((group, d) for d in self._servers(group))]
+                rows = [(group, None), *((group, d) for d in self._sort_servers(group))]
                 items += rows[max(0, start - end + len(rows)) :]
             if len(items) >= room:
                 break
         return items[:room]
 
-    def _summary(self, look: Look) -> list[Line]:
+    def _render_summary(self, look: TerminalStyle) -> list[Line]:
         servers = sum(len(group.servers) for group in self._groups)
         held = sum(group.connections for group in self._groups)
         words = [
             ("ipvsadm", pretty.SERVICE),
             (f"  every {self._seconds} s,", ""),
             (f" by {self.sort or ('nothing' if 'nosort' in self._shown else 'address')}", ""),
-            (f"  {many(len(self._groups), 'service')},", ""),
-            (f" {many(servers, 'real server')},", ""),
-            (f" {many(held, 'connection')}", ""),
+            (f"  {pluralize(len(self._groups), 'service')},", ""),
+            (f" {pluralize(servers, 'real server')},", ""),
+            (f" {pluralize(held, 'connection')}", ""),
         ]
-        lines = folded(words, look.width, 2)
+        lines = wrap_words(words, look.width, 2)
         if self._message:
-            lines += folded(
-                sentence(f"{sanitize(self._message)}; trying again", pretty.ALARM), look.width, 2
+            lines += wrap_words(
+                split_sentence(f"{sanitize(self._message)}; trying again", pretty.ALARM),
+                look.width,
+                2,
             )
         return lines
 
-    def _view(self) -> View:
+    def _choose_view(self) -> View:
         view = classic.view_of(self._shown)
         return (
-            View(_COLUMNS, self._server, self._service)
+            View(_COLUMNS, self._render_server, self._render_service)
             if view in ("", "rate")
             else pretty.VIEWS[view]
         )
 
-    def _service(self, group: Group, exact: bool) -> list[Cell]:
+    def _render_service(self, group: ServiceGroup, exact: bool) -> list[Cell]:
         if not group.servers:
             return []
         service = group.service
@@ -260,16 +276,18 @@ class Live:
             Cell(str(sum(d.active for d in group.servers))),
             Cell(str(sum(d.inactive for d in group.servers))),
             Cell(),
-            *counters(self._rates(key, service.stats), exact),
-            Cell("", pretty.WEIGHTS, partial(sparkline, self._history[key], self._reads[-1][0])),
+            *format_counters(self._get_rates(key, service.stats), exact),
+            Cell(
+                "", pretty.WEIGHTS, partial(draw_sparkline, self._history[key], self._reads[-1][0])
+            ),
         ]
 
-    def _server(self, group: Group, d: Destination, exact: bool) -> list[Cell]:
-        counted = self._rates((group.service.key(), d.key()), d.stats)
+    def _render_server(self, group: ServiceGroup, d: Server, exact: bool) -> list[Cell]:
+        counted = self._get_rates((group.service.key(), d.key()), d.stats)
         style, word = ("", "") if d.weight else (pretty.QUIESCED, "quiesced")
         return [
             Cell(str(d.weight), style),
-            *load(group, d),
-            *counters(counted, exact),
+            *draw_load(group, d),
+            *format_counters(counted, exact),
             Cell(word, style),
         ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import address_text
+from pyipvsadm.addresses import format_address
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
@@ -25,21 +25,21 @@ from pyipvsadm.model import (
     TUN_CSUM,
     TUNNEL,
 )
-from pyipvsadm.rules.writer import ROLES, mask_text, scheduler_flags
+from pyipvsadm.rules.writer import ROLES, format_netmask, format_scheduler_flags
 from pyipvsadm.text import sanitize
 from pyipvsadm.views import classic
-from pyipvsadm.views.figures import bar, count, size, span
-from pyipvsadm.views.grid import Cell, Column, Grid, Row, folded
+from pyipvsadm.views.figures import draw_bar, format_count, format_duration, format_size
+from pyipvsadm.views.grid import Cell, Column, Grid, Row, wrap_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pyipvsadm.model import Daemon, Destination, Info, Service, Timeouts
+    from pyipvsadm.model import Daemon, Info, Server, Service, Timeouts
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.classic import Shown
     from pyipvsadm.views.connections import Connection
-    from pyipvsadm.views.grid import Line, Look
+    from pyipvsadm.views.grid import Line, TerminalStyle
 
 SERVICE = "bold"
 QUIESCED = "magenta"  # ANSI's yellow cannot be read on white
@@ -51,12 +51,12 @@ IPV4 = 21  # the longest 255.255.255.255:65535
 SERVICES = "Service / server"
 
 
-class Group:
+class ServiceGroup:
     """A service and its servers, with what their shares are shares of."""
 
     __slots__ = ("connections", "counted", "rate", "servers", "service", "weight")
 
-    def __init__(self, service: Service, servers: list[Destination]) -> None:
+    def __init__(self, service: Service, servers: list[Server]) -> None:
         self.service = service
         self.servers = servers
         self.weight = sum(d.weight for d in servers)
@@ -77,50 +77,55 @@ class View:
     def __init__(
         self,
         columns: Sequence[Column],
-        server: Callable[[Group, Destination, bool], list[Cell]],
-        service: Callable[[Group, bool], list[Cell]] | None = None,
+        server: Callable[[ServiceGroup, Server, bool], list[Cell]],
+        service: Callable[[ServiceGroup, bool], list[Cell]] | None = None,
     ) -> None:
         self.columns = columns
         self.server = server
         self.service = service
 
 
-def share(part: float, whole: float, style: str) -> Cell:
+def draw_share(part: float, whole: float, style: str) -> Cell:
     """A bar."""
-    return Cell("", style, partial(bar, part / whole if whole else 0.0))
+    return Cell("", style, partial(draw_bar, part / whole if whole else 0.0))
 
 
-def weight(group: Group, d: Destination) -> list[Cell]:
+def draw_weight(group: ServiceGroup, d: Server) -> list[Cell]:
     """Weight, and the server's part of the service's; 0 is a word: it gets no new connections."""
     if not d.weight:
         return [Cell("0", QUIESCED), Cell("quiesced", QUIESCED)]
-    return [Cell(str(d.weight)), share(d.weight, group.weight, WEIGHTS)]
+    return [Cell(str(d.weight)), draw_share(d.weight, group.weight, WEIGHTS)]
 
 
-def load(group: Group, d: Destination) -> list[Cell]:
+def draw_load(group: ServiceGroup, d: Server) -> list[Cell]:
     """Connections, and the server's part of the service's (of UDP all are inactive: the two count
     together).
     """
     return [
         Cell(str(d.active)),
         Cell(str(d.inactive)),
-        share(d.active + d.inactive, group.connections, LOADS),
+        draw_share(d.active + d.inactive, group.connections, LOADS),
     ]
 
 
-def _plain(group: Group, d: Destination, _: bool) -> list[Cell]:
-    return [Cell(classic.method(d.forward)), *weight(group, d), *load(group, d)]
+def _make_plain_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
+    return [Cell(classic.format_method(d.forward)), *draw_weight(group, d), *draw_load(group, d)]
 
 
-def _persistent(group: Group, d: Destination, _: bool) -> list[Cell]:
-    return [*weight(group, d), Cell(str(d.persistent)), *load(group, d)]
+def _make_persistent_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
+    return [*draw_weight(group, d), Cell(str(d.persistent)), *draw_load(group, d)]
 
 
-def _tunnels(group: Group, d: Destination, _: bool) -> list[Cell]:
-    return [Cell(classic.method(d.forward)), Cell(_tunnel(d)), *weight(group, d), *load(group, d)]
+def _make_tunnel_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
+    return [
+        Cell(classic.format_method(d.forward)),
+        Cell(_format_tunnel(d)),
+        *draw_weight(group, d),
+        *draw_load(group, d),
+    ]
 
 
-def _tunnel(d: Destination) -> str:
+def _format_tunnel(d: Server) -> str:
     if d.forward != TUNNEL:
         return "-"
     if d.tun_type not in (GUE, GRE):
@@ -135,34 +140,40 @@ def _tunnel(d: Destination) -> str:
     )
 
 
-def _thresholds(_: Group, d: Destination, __: bool) -> list[Cell]:
+def _make_threshold_cells(_: ServiceGroup, d: Server, __: bool) -> list[Cell]:
     held = d.active + d.inactive  # what the kernel compares (ip_vs_conn.c: ip_vs_dest_totalconns)
     limits = [Cell(str(value)) if value else Cell("none", FAINT) for value in (d.upper, d.lower)]
     full = d.upper and held >= d.upper
-    gauge = Cell() if not d.upper else Cell("full", ALARM) if full else share(held, d.upper, LOADS)
+    gauge = (
+        Cell() if not d.upper else Cell("full", ALARM) if full else draw_share(held, d.upper, LOADS)
+    )
     return [*limits, Cell(str(d.active)), Cell(str(d.inactive)), gauge]
 
 
-def counters(values: Sequence[float], exact: bool) -> list[Cell]:
+def format_counters(values: Sequence[float], exact: bool) -> list[Cell]:
     """Connections, packets in and out, bytes in and out."""
-    return [Cell(count(value, exact)) for value in values[:3]] + [
-        Cell(size(value, exact)) for value in values[3:]
+    return [Cell(format_count(value, exact)) for value in values[:3]] + [
+        Cell(format_size(value, exact)) for value in values[3:]
     ]
 
 
-def _after_first(cells: list[Cell], more: Cell) -> list[Cell]:
+def _append_cells(cells: list[Cell], more: Cell) -> list[Cell]:
     return [cells[0], more, *cells[1:]]
 
 
-def _stats(group: Group, d: Destination, exact: bool) -> list[Cell]:
-    return _after_first(counters(d.stats[:5], exact), share(d.stats[0], group.counted, LOADS))
+def _make_stats_cells(group: ServiceGroup, d: Server, exact: bool) -> list[Cell]:
+    return _append_cells(
+        format_counters(d.stats[:5], exact), draw_share(d.stats[0], group.counted, LOADS)
+    )
 
 
-def _rate(group: Group, d: Destination, exact: bool) -> list[Cell]:
-    return _after_first(counters(d.stats[5:], exact), share(d.stats[5], group.rate, LOADS))
+def _make_rate_cells(group: ServiceGroup, d: Server, exact: bool) -> list[Cell]:
+    return _append_cells(
+        format_counters(d.stats[5:], exact), draw_share(d.stats[5], group.rate, LOADS)
+    )
 
 
-def traffic(unit: str, *drops: int) -> list[Column]:
+def make_traffic_columns(unit: str, *drops: int) -> list[Column]:
     """The columns of packets and bytes, in and out; unit: "/s" or nothing."""
     heads = (("Packets", "in"), ("Packets", "out"), ("Bytes", "in"), ("Bytes", "out"))
     return [
@@ -176,16 +187,16 @@ _WEIGHT = (Column("Weight"), Column("", bars=True))
 _LOAD = (Column("Active"), Column("InAct"), Column("Share", bars=True))
 
 VIEWS = {
-    "": View((_METHOD, *_WEIGHT, *_LOAD), _plain),
+    "": View((_METHOD, *_WEIGHT, *_LOAD), _make_plain_cells),
     "stats": View(
-        (Column("Conns"), Column("", bars=True, drop=1), *traffic("")),
-        _stats,
-        lambda group, exact: _after_first(counters(group.service.stats[:5], exact), Cell()),
+        (Column("Conns"), Column("", bars=True, drop=1), *make_traffic_columns("")),
+        _make_stats_cells,
+        lambda group, exact: _append_cells(format_counters(group.service.stats[:5], exact), Cell()),
     ),
     "rate": View(
-        (Column("Conns/s"), Column("", bars=True, drop=1), *traffic("/s")),
-        _rate,
-        lambda group, exact: _after_first(counters(group.service.stats[5:], exact), Cell()),
+        (Column("Conns/s"), Column("", bars=True, drop=1), *make_traffic_columns("/s")),
+        _make_rate_cells,
+        lambda group, exact: _append_cells(format_counters(group.service.stats[5:], exact), Cell()),
     ),
     "thresholds": View(
         (
@@ -195,14 +206,14 @@ VIEWS = {
             Column("InAct"),
             Column("Used", bars=True),
         ),
-        _thresholds,
+        _make_threshold_cells,
     ),
-    "persistent-conn": View((*_WEIGHT, Column("Persistent"), *_LOAD), _persistent),
-    "tun-info": View((_METHOD, Column("Tunnel", left=True), *_WEIGHT, *_LOAD), _tunnels),
+    "persistent-conn": View((*_WEIGHT, Column("Persistent"), *_LOAD), _make_persistent_cells),
+    "tun-info": View((_METHOD, Column("Tunnel", left=True), *_WEIGHT, *_LOAD), _make_tunnel_cells),
 }
 
 
-def name(service: Service, endpoint: Endpoint) -> str:
+def format_service_name(service: Service, endpoint: Endpoint) -> str:
     """What a service is called."""
     if service.fwmark:
         return f"FWM {service.fwmark} IPv6" if service.af == AF_INET6 else f"FWM {service.fwmark}"
@@ -212,50 +223,54 @@ def name(service: Service, endpoint: Endpoint) -> str:
     )
 
 
-def _attributes(group: Group) -> Line:
+def _format_attributes(group: ServiceGroup) -> Line:
     """What follows the name where there is room for it: scheduler, flags, and what is wrong."""
     service = group.service
     words = [(f"  {sanitize(service.scheduler)}", "")]
     if service.flags & ~HASHED:
-        flags = scheduler_flags(service)
+        flags = format_scheduler_flags(service)
         if flags is not None:
             words.append((f" ({flags})", ""))
         if service.flags & PERSISTENT:
-            words += [("  persistent", ""), (f" {span(service.timeout)}", "")]
-            mask = mask_text(service)
+            words += [("  persistent", ""), (f" {format_duration(service.timeout)}", "")]
+            mask = format_netmask(service)
             words += [(f"  mask {mask}", "")] if mask else []
             words += [(f"  engine {sanitize(service.pe)}", "")] if service.pe else []
         if service.flags & ONE_PACKET:
             words.append(("  one packet", ""))
-    return words + fault(group)
+    return words + find_problem(group)
 
 
-def fault(group: Group) -> Line:
+def find_problem(group: ServiceGroup) -> Line:
     """Why the service serves nobody new, if so."""
     if not group.servers:
         return [("  no real servers", ALARM)]
     return [] if group.weight else [("  all quiesced", ALARM)]
 
 
-def service_row(group: Group, view: View, exact: bool, endpoint: Endpoint) -> Row:
+def make_service_row(group: ServiceGroup, view: View, exact: bool, endpoint: Endpoint) -> Row:
     """The row of a service."""
-    called = name(group.service, endpoint)
+    called = format_service_name(group.service, endpoint)
     if view.service is None:
-        return Row(called, style=SERVICE, words=_attributes(group))
-    wrong = fault(group)
+        return Row(called, style=SERVICE, words=_format_attributes(group))
+    wrong = find_problem(group)
     cells = view.service(group, exact)
     if not cells:
         return Row(called, style=SERVICE, words=wrong)
     return Row(called + (wrong[0][0] if wrong else ""), cells, style=ALARM if wrong else SERVICE)
 
 
-def server_row(group: Group, d: Destination, cells: Sequence[Cell], endpoint: Endpoint) -> Row:
+def make_server_row(
+    group: ServiceGroup, d: Server, cells: Sequence[Cell], endpoint: Endpoint
+) -> Row:
     """The row of a server; one with weight 0 stands out."""
     called = sanitize(endpoint(d.af, d.addr, d.port, group.service.protocol))
     return Row(called, cells, indent=2, style="" if d.weight else QUIESCED)
 
 
-def listing(groups: Sequence[Group], shown: Shown, endpoint: Endpoint, look: Look) -> list[Line]:
+def render_listing(
+    groups: Sequence[ServiceGroup], shown: Shown, endpoint: Endpoint, look: TerminalStyle
+) -> list[Line]:
     """Services and their servers in the view that is asked for. Servers are sorted unless shown has
     "nosort".
     """
@@ -265,55 +280,55 @@ def listing(groups: Sequence[Group], shown: Shown, endpoint: Endpoint, look: Loo
     exact = "exact" in shown
     rows: list[Row | None] = []
     for group in groups:
-        servers = group.servers if "nosort" in shown else sorting.destinations(group.servers)
-        rows += [None, service_row(group, view, exact, endpoint)]
-        rows += [server_row(group, d, view.server(group, d, exact), endpoint) for d in servers]
-    return _drawn(view.columns, rows, look, SERVICES)
+        servers = group.servers if "nosort" in shown else sorting.sort_servers(group.servers)
+        rows += [None, make_service_row(group, view, exact, endpoint)]
+        rows += [make_server_row(group, d, view.server(group, d, exact), endpoint) for d in servers]
+    return _draw_rows(view.columns, rows, look, SERVICES)
 
 
-def _drawn(
-    columns: Sequence[Column], rows: Sequence[Row | None], look: Look, title: str
+def _draw_rows(
+    columns: Sequence[Column], rows: Sequence[Row | None], look: TerminalStyle, title: str
 ) -> list[Line]:
     """Rows under their headings; None is an empty line."""
     grid = Grid(columns, [row for row in rows if row], look, title)
     lines: list[Line] = []
     for row in rows:
-        lines += grid.lines(row) if row else [[]]
-    return [*grid.heading(), *(lines if lines[0] else lines[1:])]
+        lines += grid.render_row(row) if row else [[]]
+    return [*grid.render_heading(), *(lines if lines[0] else lines[1:])]
 
 
-def title(info: Info, groups: Sequence[Group], look: Look) -> list[Line]:
+def render_title(info: Info, groups: Sequence[ServiceGroup], look: TerminalStyle) -> list[Line]:
     """The first line of a whole listing."""
     number = info.version
     servers = sum(len(group.servers) for group in groups)
     words = [
         (f"IPVS {number >> 16}.{number >> 8 & 255}.{number & 255}", ""),
-        (f"  {many(len(groups), 'service')},", ""),
-        (f" {many(servers, 'real server')}", ""),
+        (f"  {pluralize(len(groups), 'service')},", ""),
+        (f" {pluralize(servers, 'real server')}", ""),
         (f"  connection table of {info.size}", FAINT),
     ]
-    return folded(words, look.width, 2)
+    return wrap_words(words, look.width, 2)
 
 
-def many(number: int, what: str) -> str:
+def pluralize(number: int, what: str) -> str:
     """A number of things."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def timeouts(found: Timeouts, look: Look) -> list[Line]:
+def render_timeouts(found: Timeouts, look: TerminalStyle) -> list[Line]:
     """How long connections are kept."""
     rows = [
-        Row(what, [Cell(span(seconds))], indent=2)
+        Row(what, [Cell(format_duration(seconds))], indent=2)
         for what, seconds in (
             ("TCP, established", found.tcp),
             ("TCP, after a FIN", found.tcp_fin),
             ("UDP", found.udp),
         )
     ]
-    return _drawn([Column("")], rows, look, "Connections are kept for")
+    return _draw_rows([Column("")], rows, look, "Connections are kept for")
 
 
-def daemons(found: Sequence[Daemon], look: Look) -> list[Line]:
+def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
     """The sync daemons that run. What the kernel does not report is `-`."""
     if not found:
         return [[("No sync daemon runs.", "")]]
@@ -328,7 +343,7 @@ def daemons(found: Sequence[Daemon], look: Look) -> list[Line]:
                 Cell(sanitize(d.interface)),
                 Cell(str(d.syncid)),
                 Cell(
-                    address_text(AF_INET if len(d.group) == 4 else AF_INET6, d.group)
+                    format_address(AF_INET if len(d.group) == 4 else AF_INET6, d.group)
                     if d.group
                     else "-"
                 ),
@@ -339,11 +354,11 @@ def daemons(found: Sequence[Daemon], look: Look) -> list[Line]:
         )
         for d in found
     ]
-    return _drawn(columns, rows, look, "Daemon")
+    return _draw_rows(columns, rows, look, "Daemon")
 
 
-def connections(
-    found: Iterable[Connection], endpoint: Endpoint, look: Look, engine: bool
+def render_connections(
+    found: Iterable[Connection], endpoint: Endpoint, look: TerminalStyle, engine: bool
 ) -> list[Line]:
     """Connections by the service that they came to; engine: with what a persistence engine
     remembers of each.
@@ -362,12 +377,12 @@ def connections(
         called = f"{sanitize(protocol)} {sanitize(endpoint(*virtual, number))}"
         rows += [
             None,
-            Row(called, style=SERVICE, words=[(f"  {many(len(members), 'connection')}", "")]),
+            Row(called, style=SERVICE, words=[(f"  {pluralize(len(members), 'connection')}", "")]),
         ]
         clients = [sanitize(endpoint(*each.client, number)) for each in members]
         wide = max((len(client) for client in clients if len(client) <= IPV4), default=0)
         for client, each in zip(clients, members, strict=True):
-            cells = [Cell(sanitize(each.state)), Cell(span(each.expires))]
+            cells = [Cell(sanitize(each.state)), Cell(format_duration(each.expires))]
             if engine:
                 cells += [Cell(sanitize(each.engine)), Cell(sanitize(each.data))]
             rows.append(
@@ -377,4 +392,4 @@ def connections(
                     indent=2,
                 )
             )
-    return _drawn(columns, rows, look, "Service / client -> real server")
+    return _draw_rows(columns, rows, look, "Service / client -> real server")

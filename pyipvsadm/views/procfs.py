@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyipvsadm.model import Overview, Service
+    from pyipvsadm.model import ProcTable, Service
 
 _HEADINGS = [
     "Prot LocalAddress:Port Scheduler Flags",
@@ -49,44 +49,51 @@ _V4 = 26
 _V6 = 59
 
 
-def listing(overview: Overview, sort: bool) -> list[str] | None:
+def render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
     """Services with their servers as classic.Listing shows them, in parts; None for "cannot".
 
     sort: in the reference's order; else in the file's, which is the dumps'.
     """
     try:
-        return _listing(overview, sort)
+        return _render_listing(overview, sort)
     except (ValueError, IndexError):  # digits that are none, lines that end early
         return None
 
 
-def _listing(overview: Overview, sort: bool) -> list[str] | None:
+def _render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
     if any(
         each.fwmark >= sorting.HALF or (not each.fwmark and each.protocol not in _NAMES)
-        for each in overview.others
+        for each in overview.other_services
     ):
         return None  # a large mark may come before all others
-    blocks = _blocks(overview.text)
-    others = {_start(service): service for service in overview.others}
-    plain = [block for block in blocks if _name(block) not in others] if others else blocks
+    blocks = _split_blocks(overview.text)
+    others = {_format_block_start(service): service for service in overview.other_services}
+    plain = (
+        [block for block in blocks if _get_block_name(block) not in others] if others else blocks
+    )
     if (
-        len(others) != len(overview.others)
+        len(others) != len(overview.other_services)
         or len(plain) + len(others) != len(blocks)
-        or not _same(plain, overview.plain)
+        or not _match_services(plain, overview.simple_keys)
     ):
         # they differ, or a mark is there in both families, which the file does not tell apart
         return None
     if sort:
-        blocks = _arranged(blocks, others)
-    networks, places, tails, servers = _Made(_network), _Made(_place), _Made(_tail), _Made(_server)
+        blocks = _sort_blocks(blocks, others)
+    networks, places, tails, servers = (
+        _TextCache(_format_network),
+        _TextCache(_format_place),
+        _TextCache(_format_tail),
+        _TextCache(_format_server),
+    )
     service = None
     parts = []
     for block in blocks:
         head, arrow, line = block.partition(_SERVER)
         if others:
-            service = others.get(_name(head))
+            service = others.get(_get_block_name(head))
         if service:
-            text = classic.heading(service, format_numeric)
+            text = classic.format_heading(service, format_numeric)
         else:
             text = (
                 f"{networks[head[:_NETWORK]]}{places[head[_NETWORK:_START]]}{tails[head[_START:]]}"
@@ -100,13 +107,13 @@ def _listing(overview: Overview, sort: bool) -> list[str] | None:
         else:
             parts.append(text)
             lines = line.split(_SERVER)
-            for line in _sorted(lines) if sort else lines:
+            for line in _sort_lines(lines) if sort else lines:
                 end = _V6 if line[:1] == "[" else _V4
                 parts.append(f"{servers[line[:end]]}{line[end:]}\n")
     return parts
 
 
-def _blocks(text: bytes) -> list[str]:
+def _split_blocks(text: bytes) -> list[str]:
     """A text a service, in the file's order. ValueError when the file is another."""
     lines = text.decode("ascii", "replace").split("\n", 3)
     if lines[1:3] != _HEADINGS or _SERVER in lines[3]:
@@ -122,12 +129,12 @@ def _blocks(text: bytes) -> list[str]:
     return blocks
 
 
-def _name(block: str) -> str:
+def _get_block_name(block: str) -> str:
     """What names the service of a block: all before the scheduler."""
     return block[:_START] if block[_COLON] == ":" else block[: block.find(" ", _ADDRESS)]
 
 
-def _start(service: Service) -> str:
+def _format_block_start(service: Service) -> str:
     """What names it in its block."""
     if service.fwmark:
         return f"FWM  {service.fwmark:08X}"
@@ -138,7 +145,7 @@ def _start(service: Service) -> str:
     return f"{protocol}[{':'.join([digits[at : at + 4] for at in range(0, 32, 4)])}]:{service.port:04X}"
 
 
-def _same(blocks: list[str], plain: list[tuple[bytes, bytes, bytes]]) -> bool:
+def _match_services(blocks: list[str], plain: list[tuple[bytes, bytes, bytes]]) -> bool:
     """Whether the blocks are those of just these services."""
     digits = "".join(sorted([block[:_START] for block in blocks])).replace(":", "")
     for number, name in _NAMES.items():
@@ -146,15 +153,15 @@ def _same(blocks: list[str], plain: list[tuple[bytes, bytes, bytes]]) -> bool:
     return digits == b"".join(sorted(map(b"".join, plain))).hex().upper()
 
 
-def _arranged(blocks: list[str], others: dict[str, Service]) -> list[str]:
+def _sort_blocks(blocks: list[str], others: dict[str, Service]) -> list[str]:
     """In the reference's order: by IPv4 addresses, by IPv6 addresses, by marks."""
     rest = [service for service in others.values() if service.fwmark or service.af != AF_INET]
     if rest:
-        apart = {_name(block): block for block in blocks if block[_COLON] != ":"}
+        apart = {_get_block_name(block): block for block in blocks if block[_COLON] != ":"}
         blocks = [block for block in blocks if block[_COLON] == ":"]
         return [
-            *_arranged(blocks, {}),
-            *(apart[_start(service)] for service in sorting.services(rest)),
+            *_sort_blocks(blocks, {}),
+            *(apart[_format_block_start(service)] for service in sorting.sort_services(rest)),
         ]
     blocks = sorted(blocks)
     addresses = [block[_ADDRESS:_COLON] for block in blocks]
@@ -164,13 +171,13 @@ def _arranged(blocks: list[str], others: dict[str, Service]) -> list[str]:
     for name in _NAMES.values():
         some = [block for block in blocks if block.startswith(name)]
         # Among equal addresses the ports stay in order.
-        found += sorting.arranged(
+        found += sorting.sort_circular(
             some, lambda block: (int(block[_ADDRESS:_COLON], 16),), lambda _: 0
         )
     return found
 
 
-class _Made(dict[str, str]):
+class _TextCache(dict[str, str]):
     """A slice of the file -> what stands for it in the listing, made once; ValueError from `make`
     for "cannot".
     """
@@ -186,25 +193,25 @@ class _Made(dict[str, str]):
         return made
 
 
-def _network(text: str) -> str:
+def _format_network(text: str) -> str:
     """TCP  0A0001 -> "TCP  10.0.1."."""
     protocol = "SCTP " if text.startswith(_NAMES[SCTP]) else text[:_ADDRESS]
     first, second, third = bytes.fromhex(text[_ADDRESS:])
     return f"{protocol}{first}.{second}.{third}."
 
 
-def _place(text: str) -> str:
+def _format_place(text: str) -> str:
     """F6:0050 -> "246:80"."""
     return f"{int(text[:2], 16)}:{int(text[3:], 16)}"
 
 
-def _tail(text: str) -> str:
+def _format_tail(text: str) -> str:
     """What follows the address of a service without flags: its scheduler."""
     (scheduler,) = text.split()
     return f" {scheduler}\n"
 
 
-def _server(text: str) -> str:
+def _format_server(text: str) -> str:
     """A server's place and method -> its line up to there: arrow, address and port in 28 columns,
     method.
     """
@@ -220,22 +227,22 @@ def _server(text: str) -> str:
     return f"{_ARROW}{end:28} {method}"
 
 
-def _sorted(lines: list[str]) -> list[str]:
+def _sort_lines(lines: list[str]) -> list[str]:
     """In the reference's order. Digits sort as their numbers do, where no two are half the space
     apart.
     """
     lines = sorted(lines)
     if lines[-1][0] != "[" and int(lines[-1][:8], 16) - int(lines[0][:8], 16) < sorting.HALF:
         return lines
-    return sorting.arranged(lines, _words, _port)
+    return sorting.sort_circular(lines, _split_words, _get_port)
 
 
-def _words(line: str) -> tuple[int, ...]:
+def _split_words(line: str) -> tuple[int, ...]:
     if line[0] == "[":
         digits = line[1:40].replace(":", "")
         return tuple(int(digits[at : at + 8], 16) for at in (0, 8, 16, 24))
     return (int(line[:8], 16),)
 
 
-def _port(line: str) -> int:
+def _get_port(line: str) -> int:
     return int(line[42:46] if line[0] == "[" else line[9:13], 16)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             """Leave the terminal as it was."""
 
 
-EVERY = 10  # seconds between two lines, and over which a rate is taken
+REPORT_INTERVAL = 10  # seconds between two lines, and over which a rate is taken
 
 
 def open_progress(
@@ -40,59 +40,59 @@ def open_progress(
     """
     if is_terminal and has_styles(environ):
         try:
-            return Bar(draw, has_colours(environ))
+            return BarProgress(draw, has_colours(environ))
         except ImportError:
             pass  # lines do: no drain stops for want of a bar
-    return Lines(err)
+    return LineProgress(err)
 
 
-def connections(count: int) -> str:
+def format_connections(count: int) -> str:
     """`1 connection`, `2 connections`."""
     return f"{count} connection{'' if count == 1 else 's'}"
 
 
-class Told:
+class ProgressText:
     """The words: of how many how many are left, and how fast they go."""
 
     def __init__(self) -> None:
         self.first: int | None = None
         self._seen: list[tuple[float, int]] = []
 
-    def text(self, count: int, seconds: float) -> str:
+    def format_text(self, count: int, seconds: float) -> str:
         """At the start only the number; then what has become of it, with the rate of the last EVERY
         seconds.
         """
         if self.first is None:
             self.first = count
         self._seen.append((seconds, count))
-        while self._seen[0][0] < seconds - EVERY:
+        while self._seen[0][0] < seconds - REPORT_INTERVAL:
             del self._seen[0]
         since, before = self._seen[0]
         if seconds == since:
-            return f"{connections(count)} left"
-        return f"{count} of {connections(self.first)} left, {(count - before) / (seconds - since):+.1f} a second, {seconds:.0f} s"
+            return f"{format_connections(count)} left"
+        return f"{count} of {format_connections(self.first)} left, {(count - before) / (seconds - since):+.1f} a second, {seconds:.0f} s"
 
 
-class Lines:
+class LineProgress:
     """A line at the start and then one every EVERY seconds."""
 
     def __init__(self, err: Callable[[str], None]) -> None:
         self._err = err
         self._next = 0.0
-        self._told = Told()
+        self._told = ProgressText()
 
     def show(self, count: int, seconds: float) -> None:
         """A line if it is time."""
-        text = self._told.text(count, seconds)
+        text = self._told.format_text(count, seconds)
         if seconds >= self._next:
-            self._next += EVERY
+            self._next += REPORT_INTERVAL
             self._err(text)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-class Bar:
+class BarProgress:
     """A bar that is full when no connection is left, and gone from the terminal when it is closed.
 
     Raises ImportError where rich is not installed.
@@ -111,7 +111,7 @@ class Bar:
                 draw(text)
                 return len(text)
 
-        self._told = Told()
+        self._told = ProgressText()
         self._progress = Progress(
             BarColumn(20),
             TextColumn("{task.description}", markup=False),
@@ -126,7 +126,7 @@ class Bar:
 
     def show(self, count: int, seconds: float) -> None:
         """Draw the bar anew."""
-        text = self._told.text(count, seconds)
+        text = self._told.format_text(count, seconds)
         total = self._told.first or count
         self._progress.update(
             self._task, total=total, completed=max(0, total - count), description=text

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import TYPE_CHECKING
 
-from pyipvsadm.grammar.help import help_text
-from pyipvsadm.grammar.programs import SAVE, format_help
+from pyipvsadm.grammar import programs
+from pyipvsadm.grammar.help import format_help
+from pyipvsadm.grammar.programs import SAVE
 from tests.cases import recording
 
 if TYPE_CHECKING:
@@ -371,12 +372,14 @@ STEPS["ipvsadm-save", 9] = Difference(
     stdout="".join(f"{_EVERYTHING.get(line, line)}\n" for line in _NUMERIC),
     stderr="",
 )
-STEPS["ipvsadm-save", 8] = Difference(WORDS, status=0, stdout=format_help(SAVE), stderr="")
+STEPS["ipvsadm-save", 8] = Difference(WORDS, status=0, stdout=programs.format_help(SAVE), stderr="")
 
 # --- help
 
 for _step in (9, 10, 11):  # -L -h, -Lh, -L --help
-    STEPS["second command", _step] = Difference(HELP, status=0, stdout=help_text("list"), stderr="")
+    STEPS["second command", _step] = Difference(
+        HELP, status=0, stdout=format_help("list"), stderr=""
+    )
 
 # --- selecting
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyipvsadm import cli
-from pyipvsadm.addresses import aton, pton
-from pyipvsadm.environment import World
+from pyipvsadm.addresses import parse_address, parse_ipv4
+from pyipvsadm.environment import Environment
 from pyipvsadm.model import AF_INET, AF_INET6
 from pyipvsadm.resolver import PROTOCOL_NAMES, Resolver
 from tests.cases.case import LOOK, Step
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ETC = Path(__file__).resolve().parents[1] / "lab" / "etc"
 LOOPBACK6 = b"\0" * 15 + b"\1"
-PROGRAMS = {"ipvsadm": cli.main, "ipvsadm-save": cli.main_save, "ipvsadm-restore": cli.main_restore}
+PROGRAMS = {"ipvsadm": cli.main, "ipvsadm-save": cli.run_save, "ipvsadm-restore": cli.run_restore}
 
 
 class FileNames(Resolver):
@@ -41,23 +41,23 @@ class FileNames(Resolver):
             for port, _, protocol in [number.partition("/")]
         ]
 
-    def host(self, name: str) -> bytes | None:
+    def find_host(self, name: str) -> bytes | None:
         for (family, addr), names in self._hosts:
             # Asked for IPv4, the C library takes ::1 for 127.0.0.1.
             if (family == AF_INET or addr == LOOPBACK6) and name.lower() in map(str.lower, names):
                 return addr if family == AF_INET else b"\x7f\0\0\1"
         return None
 
-    def host_name(self, family: int, addr: bytes) -> str | None:
+    def find_host_name(self, family: int, addr: bytes) -> str | None:
         return next((names[0] for known, names in self._hosts if known == (family, addr)), None)
 
-    def port(self, name: str, protocol: int) -> int | None:
+    def find_port(self, name: str, protocol: int) -> int | None:
         wanted = PROTOCOL_NAMES.get(protocol)
         return next(
             (port for port, kind, names in self._ports if kind == wanted and name in names), None
         )
 
-    def port_name(self, port: int, protocol: int) -> str | None:
+    def find_port_name(self, port: int, protocol: int) -> str | None:
         wanted = (port, PROTOCOL_NAMES.get(protocol))
         return next(
             (names[0] for known, kind, names in self._ports if (known, kind) == wanted), None
@@ -71,11 +71,13 @@ def _words(file: Path) -> Iterator[list[str]]:
 
 
 def _address(written: str) -> tuple[int, bytes]:
-    addr = aton(written)
-    return (AF_INET, addr) if addr is not None else (AF_INET6, pton(AF_INET6, written) or b"")
+    addr = parse_ipv4(written)
+    return (
+        (AF_INET, addr) if addr is not None else (AF_INET6, parse_address(AF_INET6, written) or b"")
+    )
 
 
-class Captured(World):
+class Captured(Environment):
     """Streams in memory, names and backends that are given."""
 
     def __init__(self, step: Step, names: Resolver, backend: Callable[[], Backend]) -> None:
@@ -87,28 +89,28 @@ class Captured(World):
         self._stdin = step.stdin
         self._backend = backend
 
-    def out(self, data: str) -> None:
+    def write_stdout(self, data: str) -> None:
         self.stdout.append(data)
 
-    def err(self, line: str) -> None:
+    def write_stderr(self, line: str) -> None:
         self.stderr.append(f"{line}\n")
 
-    def input_blocks(self) -> Iterator[bytes]:
+    def read_input_blocks(self) -> Iterator[bytes]:
         yield self._stdin
 
-    def input_is_terminal(self) -> bool:
+    def is_input_terminal(self) -> bool:
         return False
 
-    def backend(self, spec: str) -> Backend:
+    def open_backend(self, spec: str) -> Backend:
         assert spec == "kernel", spec
         return self._backend()
 
 
 def answer(step: Step, names: Resolver, backend: Callable[[], Backend]) -> Answer:
     """Run one step on what backend opens."""
-    world = Captured(step, names, backend)
-    status = PROGRAMS[step.program](step.argv, world)
-    return Answer(status, _bytes(world.stdout), _bytes(world.stderr))
+    env = Captured(step, names, backend)
+    status = PROGRAMS[step.program](step.argv, env)
+    return Answer(status, _bytes(env.stdout), _bytes(env.stderr))
 
 
 def look(names: Resolver, backend: Callable[[], Backend]) -> str:

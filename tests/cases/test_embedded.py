@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.memory import MemoryBackend
 from tests.cases import differences, recording
 from tests.cases.compare import check_recording, expected
 from tests.cases.ours import FileNames, answer, look
@@ -21,16 +21,16 @@ RECORDED = recording.load()
 NAMES = FileNames()
 
 
-class Given(Table):
+class Given(MemoryBackend):
     """An embedded table in a machine that has lo, and connections that are given."""
 
     def __init__(self, case: Case) -> None:
         super().__init__({"lo"}.__contains__)
         self._given = case.connections
 
-    def connections(self) -> Iterator[bytes]:
+    def iter_connections(self) -> Iterator[bytes]:
         return (
-            super().connections()
+            super().iter_connections()
             if self._given is None
             else iter(self._given.splitlines(keepends=True))
         )

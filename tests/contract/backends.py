@@ -24,7 +24,7 @@ from pyipvsadm.model import (
     TCP,
     Change,
     Daemon,
-    Destination,
+    Server,
     Service,
     Timeouts,
 )
@@ -48,17 +48,17 @@ class Content(NamedTuple):
     hash.
     """
 
-    services: list[tuple[Service, list[Destination]]]
+    services: list[tuple[Service, list[Server]]]
     timeouts: Timeouts
     daemons: list[Daemon]
 
 
 def content(backend: Backend) -> Content:
-    services = sorted(backend.services(), key=Service.key)
+    services = sorted(backend.read_services(), key=Service.key)
     return Content(
-        [(service, backend.destinations(service)) for service in services],
-        backend.timeouts(),
-        backend.daemons(),
+        [(service, backend.read_servers(service)) for service in services],
+        backend.read_timeouts(),
+        backend.read_daemons(),
     )
 
 
@@ -73,9 +73,9 @@ def recipe(held: Content) -> list[Change]:
     return changes + [Change(NEW_DAEMON, daemon=daemon) for daemon in held.daemons]
 
 
-def embedded() -> memory.Table:
+def embedded() -> memory.MemoryBackend:
     """An empty embedded table, on a machine that has lo and NIC."""
-    return memory.Table(lambda name: name in ("lo", NIC))
+    return memory.MemoryBackend(lambda name: name in ("lo", NIC))
 
 
 @contextmanager
@@ -84,12 +84,12 @@ def opened() -> Iterator[Backend]:
     if not LAB:
         yield embedded()
         return
-    from pyipvsadm.backends.kernel import Kernel  # noqa: PLC0415  # outside there is none to talk to
+    from pyipvsadm.backends.kernel import KernelBackend  # noqa: PLC0415  # outside there is none to talk to
     from tests.kernel.netns import fresh, kept  # noqa: PLC0415
 
     with kept():
         fresh()
-        with closing(Kernel()) as kernel:
+        with closing(KernelBackend()) as kernel:
             yield kernel
 
 
@@ -99,7 +99,7 @@ def bounds_thresholds() -> bool:
     before 2026's did not.
     """
     web = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80)
-    server = Destination(AF_INET, bytes([10, 0, 0, 2]), 80, upper=1 << 31)
+    server = Server(AF_INET, bytes([10, 0, 0, 2]), 80, upper=1 << 31)
     with opened() as table:
         return table.apply([Change(NEW_SERVICE, web), Change(NEW_DEST, web, server)]) == [
             (1, errno.EINVAL)

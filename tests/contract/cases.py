@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyipvsadm.model import AF_INET, AF_INET6
 from tests.contract.daemons import daemons
 from tests.contract.mixed import mixed_of
-from tests.contract.rest import configs, others
+from tests.contract.other_cases import configs, others
 from tests.contract.servers import addresses_of, servers_of
 from tests.contract.services import families, netmasks, services_of
 

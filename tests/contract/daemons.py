@@ -8,7 +8,7 @@ import errno
 
 from pyipvsadm.model import BACKUP, DEL_DAEMON, MASTER, NEW_DAEMON, Change, Daemon
 from tests.contract.backends import NIC
-from tests.contract.words import (
+from tests.contract.shorthand import (
     CLEAR,
     EMPTY,
     INT_MAX,

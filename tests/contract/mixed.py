@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from pyipvsadm.model import BYPASS, GRE, LOCAL, MASQ, ROUTE, TUN_CSUM, TUNNEL, Destination
-from tests.contract.words import (
+from pyipvsadm.model import BYPASS, GRE, LOCAL, MASQ, ROUTE, TUN_CSUM, TUNNEL, Server
+from tests.contract.shorthand import (
     CLEAR,
     Case,
     Held,
@@ -40,7 +40,7 @@ def mixed_of(label: str, af: int) -> list[Case]:
     held = (new(web), add(web, far))
     lo = running(master(maxlen=1472, group="224.0.0.81", port=8848, ttl=1))
 
-    def methods(*chosen: int) -> list[Destination]:
+    def methods(*chosen: int) -> list[Server]:
         return [server(af=other(af), forward=method) for method in chosen]
 
     cases = [

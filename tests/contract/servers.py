@@ -19,9 +19,9 @@ from pyipvsadm.model import (
     TUN_REMCSUM,
     TUNNEL,
     Change,
-    Destination,
+    Server,
 )
-from tests.contract.words import (
+from tests.contract.shorthand import (
     INT_MAX,
     SCHEDULERS,
     U32_MAX,
@@ -50,10 +50,10 @@ def servers_of(label: str, af: int) -> list[Case]:
     one, two, three, four = (server(last, af=af) for last in (1, 2, 3, 4))
     with_one = (new(web), add(web, one))
 
-    def takes(name: str, given: Destination, held: Destination | None = None) -> Case:
+    def takes(name: str, given: Server, held: Server | None = None) -> Case:
         return done(f"new server: {name}", add(web, given), only(web, held or given), new(web))
 
-    def becomes(name: str, given: Destination, held: Destination | None = None) -> Case:
+    def becomes(name: str, given: Server, held: Server | None = None) -> Case:
         setup = (new(web), add(web, odd), add(web, two))
         return done(
             f"edit server: {name}", alter(web, given), only(web, two, held or given), *setup

@@ -18,7 +18,7 @@ from pyipvsadm.model import (
     Service,
 )
 from tests.contract.backends import HZ
-from tests.contract.words import (
+from tests.contract.shorthand import (
     CLEAR,
     EMPTY,
     SCHEDULERS,

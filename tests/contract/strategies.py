@@ -29,12 +29,12 @@ from pyipvsadm.model import (
     ZERO,
     Change,
     Daemon,
-    Destination,
+    Server,
     Service,
     Timeouts,
 )
 from tests.contract.backends import NIC, bounds_thresholds
-from tests.contract.words import INT_MAX, SCHEDULERS, U32_MAX, ip
+from tests.contract.shorthand import INT_MAX, SCHEDULERS, U32_MAX, ip
 
 T = TypeVar("T")
 
@@ -77,8 +77,8 @@ def _destination(
     weight: int,
     thresholds: tuple[int, int],
     tunnel: tuple[int, int, int],
-) -> Destination:
-    return Destination(*name, forward, weight, *thresholds, *tunnel)
+) -> Server:
+    return Server(*name, forward, weight, *thresholds, *tunnel)
 
 
 services = st.builds(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pyipvsadm.errors import Refused
+from pyipvsadm.errors import RefusedError
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -23,8 +23,8 @@ from pyipvsadm.model import (
     TUNNEL,
     Service,
     Timeouts,
-    destination,
-    row,
+    build_server,
+    to_row,
 )
 from tests.contract.backends import (
     LAB,
@@ -37,8 +37,7 @@ from tests.contract.backends import (
     recipe,
 )
 from tests.contract.cases import CASES
-from tests.contract.strategies import changes
-from tests.contract.words import (
+from tests.contract.shorthand import (
     CLEAR,
     DEFAULT_TIMEOUTS,
     EMPTY,
@@ -58,6 +57,7 @@ from tests.contract.words import (
     stop,
     tcp,
 )
+from tests.contract.strategies import changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,36 +151,36 @@ def test_any_changes(with_nic: Backend, sequence: list[Change]) -> None:
 
 def test_a_new_table(backend: Backend) -> None:
     assert content(backend) == Content([], Timeouts(900, 120, 300), [])
-    assert backend.info().version == 0x010201
+    assert backend.read_info().version == 0x010201
     # from 7.1 on, a table grows from nothing
-    assert backend.info().size in ((4096,) if not LAB else (0, 4096))
+    assert backend.read_info().size in ((4096,) if not LAB else (0, 4096))
     assert backend.apply([]) == []
 
 
 def test_connections_begin_with_their_heading(backend: Backend) -> None:
     heading = b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
-    assert list(backend.connections()) == [heading]
+    assert list(backend.iter_connections()) == [heading]
 
 
 @pytest.mark.parametrize(
     "service", [tcp(), tcp(AF_INET6, 443), mark(7), mark(7, AF_INET6)], ids=repr
 )
 def test_one_service(backend: Backend, service: Service) -> None:
-    with pytest.raises(Refused) as refusal:
-        backend.service(service)
+    with pytest.raises(RefusedError) as refusal:
+        backend.find_service(service)
     assert (refusal.value.op, refusal.value.errno) == (GET_SERVICE, errno.ESRCH)
-    assert backend.destinations(service) == []
+    assert backend.read_servers(service) == []
     assert backend.apply([new(service), add(service, server(af=service.af))]) == []
     service.flags = HASHED
-    assert backend.service(service) == service
+    assert backend.find_service(service) == service
     # Only what names it is looked at.
     assert (
-        backend.service(
+        backend.find_service(
             Service(service.af, service.protocol, service.addr, service.port, service.fwmark)
         )
         == service
     )
-    assert backend.destinations(service) == [server(af=service.af)]
+    assert backend.read_servers(service) == [server(af=service.af)]
 
 
 def test_rows_are_the_servers_in_parts(backend: Backend) -> None:
@@ -190,36 +190,36 @@ def test_rows_are_the_servers_in_parts(backend: Backend) -> None:
             [new(service), add(service, server(af=service.af, weight=7, upper=9, lower=3))]
         )
         backend.apply([add(service, server(af=others, forward=TUNNEL, tun=(GUE, 6080, TUN_CSUM)))])
-        servers = backend.destinations(service)
+        servers = backend.read_servers(service)
         assert len(servers) == 2
-        assert [list(map(destination, rows)) for rows in backend.rows([service], COLUMNS)] == [
-            servers
-        ]
+        assert [
+            list(map(build_server, rows)) for rows in backend.iter_rows([service], COLUMNS)
+        ] == [servers]
         for name in COLUMNS:
-            assert list(backend.rows([service], (name,))) == [
-                [row(each, (name,)) for each in servers]
+            assert list(backend.iter_rows([service], (name,))) == [
+                [to_row(each, (name,)) for each in servers]
             ]
-    services = backend.services()
-    assert [len(rows) for rows in backend.rows([*services, tcp(port=81)], ())] == [2, 2, 2, 0]
+    services = backend.read_services()
+    assert [len(rows) for rows in backend.iter_rows([*services, tcp(port=81)], ())] == [2, 2, 2, 0]
 
 
 def test_services_may_be_read_without_their_counters(backend: Backend) -> None:
     backend.apply([new(tcp()), new(mark(7))])
-    found = backend.services(counters=False)
-    assert [each.key() for each in found] == [each.key() for each in backend.services()]
+    found = backend.read_services(counters=False)
+    assert [each.key() for each in found] == [each.key() for each in backend.read_services()]
 
 
 def test_one_service_of_no_family(backend: Backend) -> None:
     alien = Service(7, TCP, b"\x0a\1\1\1", 80)
-    with pytest.raises(Refused) as refusal:
-        backend.service(alien)
+    with pytest.raises(RefusedError) as refusal:
+        backend.find_service(alien)
     assert (refusal.value.op, refusal.value.errno) == (GET_SERVICE, errno.EAFNOSUPPORT)
-    assert backend.destinations(alien) == []
+    assert backend.read_servers(alien) == []
 
 
 def test_a_mark_service_has_no_address(backend: Backend) -> None:
     backend.apply([new(mark(7))])
-    (service,) = backend.services()
+    (service,) = backend.read_services()
     assert (service.protocol, service.addr, service.port, service.fwmark) == (0, b"", 0, 7)
 
 
@@ -229,20 +229,20 @@ def test_nothing_is_counted_of_what_a_request_claims(backend: Backend) -> None:
     service = tcp()
     service.stats = tuple(range(10))
     backend.apply([new(service), add(service, counted)])
-    assert backend.service(service).stats == NO_STATS
-    assert backend.destinations(service) == [server()]
+    assert backend.find_service(service).stats == NO_STATS
+    assert backend.read_servers(service) == [server()]
 
 
 def test_records_given_back_are_the_callers(backend: Backend) -> None:
     service, one = tcp(), server()
     backend.apply([new(service), add(service, one), config(1, 2, 3)])
     before = deepcopy(content(backend))  # no part of it is the table's
-    held = backend.services()[0]
+    held = backend.read_services()[0]
     held.scheduler = "rr"
-    backend.service(service).flags = 0xFF
-    backend.destinations(service)[0].weight = 99
-    backend.destinations(service).clear()
-    backend.timeouts().tcp = 9
+    backend.find_service(service).flags = 0xFF
+    backend.read_servers(service)[0].weight = 99
+    backend.read_servers(service).clear()
+    backend.read_timeouts().tcp = 9
     service.scheduler, one.weight = "sh", 77  # and so are those given
     assert content(backend) == before
 
@@ -289,7 +289,7 @@ def test_changes_that_cannot_all_be_had_do_nothing(backend: Backend) -> None:
 
     with pytest.raises(LookupError):
         backend.apply(broken())
-    assert backend.services() == []
+    assert backend.read_services() == []
     assert backend.apply(iter((new(tcp()), new(tcp())))) == [(1, errno.EEXIST)]
 
 
@@ -299,7 +299,7 @@ def test_many_changes_at_once(backend: Backend) -> None:
     servers = [server(addr=(0x0A030000 + number).to_bytes(4, "big")) for number in range(1500)]
     sequence = [new(web), *(add(web, one) for one in servers)]
     assert backend.apply(sequence * 2) == [(index, errno.EEXIST) for index in range(1501, 3002)]
-    assert backend.destinations(web) == servers[::-1]
+    assert backend.read_servers(web) == servers[::-1]
 
 
 def test_mh_begins_with_no_more_servers_than_its_table_holds(backend: Backend) -> None:
@@ -309,11 +309,11 @@ def test_mh_begins_with_no_more_servers_than_its_table_holds(backend: Backend) -
     ]
     assert backend.apply([new(web), *(add(web, one) for one in servers)]) == []
     assert backend.apply([edit(maglev)]) == [(0, errno.EINVAL)]
-    assert backend.service(web).scheduler == "rr"
+    assert backend.find_service(web).scheduler == "rr"
     assert backend.apply([remove(web, servers[0]), edit(maglev)]) == []
     # One that is bound already takes more, and is edited.
     assert backend.apply([add(web, servers[0]), edit(maglev)]) == []
-    assert len(backend.destinations(web)) == MH_TABLE + 1
+    assert len(backend.read_servers(web)) == MH_TABLE + 1
 
 
 def test_addresses_are_told_apart_by_family(backend: Backend) -> None:
@@ -322,4 +322,4 @@ def test_addresses_are_told_apart_by_family(backend: Backend) -> None:
     six = server(addr=b"\x0a\2\0\1" + bytes(12), af=AF_INET6, forward=2)
     four = server(addr=b"\x0a\2\0\1", af=AF_INET, forward=2)
     assert backend.apply([new(web), add(web, six), add(web, four)]) == []
-    assert backend.destinations(web) == [four, six]
+    assert backend.read_servers(web) == [four, six]

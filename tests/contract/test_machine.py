@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pyipvsadm.errors import Refused
+from pyipvsadm.errors import RefusedError
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -44,11 +44,20 @@ from pyipvsadm.model import (
     TUNNEL,
     ZERO,
     Change,
-    Destination,
+    Server,
     Service,
     Timeouts,
 )
 from tests.contract.backends import LAB, content, embedded, plug_in, recipe
+from tests.contract.shorthand import (
+    CLEAR,
+    DEFAULT_TIMEOUTS,
+    SCHEDULERS,
+    backup,
+    config,
+    master,
+    stop,
+)
 from tests.contract.strategies import (
     changes,
     daemons,
@@ -60,7 +69,6 @@ from tests.contract.strategies import (
     wide_destinations,
     wide_services,
 )
-from tests.contract.words import CLEAR, DEFAULT_TIMEOUTS, SCHEDULERS, backup, config, master, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +141,7 @@ PLACES = {
 def reached(change: Change, number: int, before: Content) -> Iterator[str]:
     """Which of PLACES it is when a table that held this has answered with that errno."""
     yield f"{OPERATIONS.get(change.op, 'another operation')} {errno.errorcode[number] if number else 'done'}"
-    service, server, daemon = change.service, change.destination, change.daemon
+    service, server, daemon = change.service, change.server, change.daemon
     if number:
         if change.op == NEW_DAEMON and any(
             each.af != of.af for of, servers in before.services for each in servers
@@ -169,9 +177,9 @@ def named(service: Service, like: Service) -> Service:
     )  # fmt: skip
 
 
-def at_its_place(server: Destination, like: Destination) -> Destination:
+def at_its_place(server: Server, like: Server) -> Server:
     """The values of one server with the name of another."""
-    return Destination(
+    return Server(
         like.af, like.addr, like.port, server.forward, server.weight, server.upper, server.lower,
         server.tun_type, server.tun_port, server.tun_flags,
     )  # fmt: skip
@@ -179,8 +187,8 @@ def at_its_place(server: Destination, like: Destination) -> Destination:
 
 def looked_up(backend: Backend, service: Service) -> object:
     try:
-        return backend.service(service), backend.destinations(service)
-    except Refused as no:
+        return backend.find_service(service), backend.read_servers(service)
+    except RefusedError as no:
         return no.errno
 
 
@@ -212,10 +220,10 @@ class Tables(RuleBasedStateMachine):
     def service(self, place: int) -> Service:
         return self.held.services[place % len(self.held.services)][0]
 
-    def server(self, place: int) -> tuple[Service, Destination]:
+    def server(self, place: int) -> tuple[Service, Server]:
         """One that is there; where its service has none, one that is not."""
         service, servers = self.held.services[place % len(self.held.services)]
-        return service, servers[place % len(servers)] if servers else Destination(
+        return service, servers[place % len(servers)] if servers else Server(
             service.af, service.addr or bytes(4), 9
         )
 
@@ -236,7 +244,7 @@ class Tables(RuleBasedStateMachine):
 
     @precondition(lambda self: self.held.services)
     @rule(place=places, servers=st.lists(some_servers, min_size=1, max_size=4))
-    def new_servers(self, place: int, servers: list[Destination]) -> None:
+    def new_servers(self, place: int, servers: list[Server]) -> None:
         service = self.service(place)
         self.step(*(Change(NEW_DEST, service, server) for server in servers))
 
@@ -246,7 +254,7 @@ class Tables(RuleBasedStateMachine):
         server=some_servers,
         op=st.sampled_from([NEW_DEST, SET_DEST, SET_DEST, SET_DEST]),
     )
-    def put_server(self, place: int, server: Destination, op: int) -> None:
+    def put_server(self, place: int, server: Server, op: int) -> None:
         service, there = self.server(place)
         self.step(Change(op, service, at_its_place(server, there)))
 
@@ -276,7 +284,7 @@ class Tables(RuleBasedStateMachine):
         server=some_servers,
         op=st.sampled_from([SET_SERVICE, DEL_SERVICE, ZERO, NEW_DEST, SET_DEST, DEL_DEST]),
     )
-    def strange(self, service: Service, server: Destination, op: int) -> None:
+    def strange(self, service: Service, server: Server, op: int) -> None:
         self.step(Change(op, service, server if op in (NEW_DEST, SET_DEST, DEL_DEST) else None))
 
     @rule(change=odd_changes | st.just(Change(ZERO)))

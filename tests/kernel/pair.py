@@ -11,9 +11,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tests.kernel.looks import shell
 from tests.kernel.netns import inside, run_ours
 from tests.kernel.network import DIRECT, DIRECT6, SERVERS, Network, ip
+from tests.kernel.observe import shell
 
 DIRECTORS = ("director", "second")
 

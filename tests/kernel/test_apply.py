@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from pyipvsadm import files
 from pyipvsadm.backends import kernel
-from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.change import snapshot
 from pyipvsadm.cli import main
 from pyipvsadm.commands import apply as _loaded  # noqa: F401  # in a child that would be many system calls
-from pyipvsadm.environment import World
+from pyipvsadm.environment import Environment
 from pyipvsadm.model import (
     BACKUP,
     DEL_DAEMON,
@@ -104,7 +104,7 @@ def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) ->
             )
 
     def apply() -> str:
-        return answer(Step(("--apply",), text), Resolver(), lambda: Kernel(trace)).stderr
+        return answer(Step(("--apply",), text), Resolver(), lambda: KernelBackend(trace)).stderr
 
     reading = 0.0
 
@@ -115,8 +115,8 @@ def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) ->
         reading = time.monotonic() - start
         return found
 
-    consistent = snapshot.consistent
-    monkeypatch.setattr("pyipvsadm.commands.apply.consistent", timed)
+    consistent = snapshot.read_consistent
+    monkeypatch.setattr("pyipvsadm.commands.apply.read_consistent", timed)
     start = time.monotonic()
     assert apply() == "0 added, 5 changed, 0 removed, 10995 unchanged\n"
     whole = time.monotonic() - start
@@ -289,15 +289,15 @@ def recipe(found: snapshot.Snapshot) -> Iterator[Change]:
 @pytest.mark.usefixtures("netns")
 def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPatch) -> None:
     # small batches: many points between two of them
-    monkeypatch.setattr(kernel, "ERROR_SPACE", 1 << 15)
+    monkeypatch.setattr(kernel, "RCVBUF_PER_ERROR", 1 << 15)
     wanted = AFTER.encode()
 
     restored("--set 900 120 300\n" + BEFORE)
-    with closing(Kernel()) as table:
-        start = [Change(FLUSH), *recipe(snapshot.read(table))]
+    with closing(KernelBackend()) as table:
+        start = [Change(FLUSH), *recipe(snapshot.read_table(table))]
 
     def killed(at: int) -> Result:
-        with closing(Kernel()) as table:
+        with closing(KernelBackend()) as table:
             table.apply([Change(DEL_DAEMON, daemon=Daemon(BACKUP))])  # which may not run
             assert table.apply(start) == []
 
@@ -309,8 +309,8 @@ def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPa
         return run_child(body, wanted, timeout=60)
 
     def held() -> tuple[str, ...]:
-        with closing(Kernel()) as table:
-            return tuple(sorted(map(change_rule, recipe(snapshot.read(table)))))
+        with closing(KernelBackend()) as table:
+            return tuple(sorted(map(change_rule, recipe(snapshot.read_table(table)))))
 
     stops = int(killed(0).stdout)
     goal = held()
@@ -369,21 +369,21 @@ def test_what_1_31_adds_between_reading_and_sending_is_done(
         (f"-a {web} -r 10.1.1.3:80 -m -w 1", text + lack, 255,
          "line 4: Scheduler or persistence engine not found\nrefused: the table is as before (1 undone)\n"),
     ]  # fmt: skip
-    apply = Kernel.apply
+    apply = KernelBackend.apply
     for words, wished, status, said in races:
         restored(held)
         pending = [words]
 
         def raced(
-            table: Kernel, changes: Iterable[Change], pending: list[str] = pending
+            table: KernelBackend, changes: Iterable[Change], pending: list[str] = pending
         ) -> list[tuple[int, int]]:
             if pending:
                 assert run_reference(pending.pop().split()).status == 0
             return apply(table, changes)
 
-        monkeypatch.setattr(Kernel, "apply", raced)
+        monkeypatch.setattr(KernelBackend, "apply", raced)
         done = ours("--apply", wished)
-        monkeypatch.setattr(Kernel, "apply", apply)
+        monkeypatch.setattr(KernelBackend, "apply", apply)
         assert (done.status, done.stderr.decode()) == (status, said), words
         if status:
             # with the server that 1.31 has added
@@ -413,17 +413,17 @@ def test_daemons_and_servers_of_another_family() -> None:
 
 @pytest.mark.usefixtures("netns")
 def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MOMENT", 0.0)
-    with closing(Kernel()) as held, held.alone():
-        real = World.err
+    monkeypatch.setattr(files, "NOTICE_DELAY", 0.0)
+    with closing(KernelBackend()) as held, held.lock_table():
+        real = Environment.write_stderr
 
-        def err(world: World, line: str) -> None:
-            real(world, line)
+        def err(env: Environment, line: str) -> None:
+            real(env, line)
             os.kill(os.getpid(), signal.SIGTERM)
 
-        monkeypatch.setattr(World, "err", err)
+        monkeypatch.setattr(Environment, "write_stderr", err)
         busy = ours("--apply", BEFORE)
-        monkeypatch.setattr(World, "err", real)
+        monkeypatch.setattr(Environment, "write_stderr", real)
         assert (busy.status, busy.stdout) == (-signal.SIGTERM, b"")
         assert busy.stderr.decode() == (
             f"another ipvsadm is changing the kernel's table (process {os.getpid()}): waiting for its end\n"
@@ -456,18 +456,18 @@ def test_of_two_at_once_one_has_the_last_word() -> None:
 # --- readings
 
 
-class Meddled(Kernel):
+class ChangedByOthersBackend(KernelBackend):
     """While the first dump of services is read, some that were read already are deleted."""
 
-    def __init__(self, meddler: Kernel) -> None:
+    def __init__(self, meddler: KernelBackend) -> None:
         super().__init__()
-        self._meddler: Kernel | None = meddler
+        self._meddler: KernelBackend | None = meddler
 
-    def services(self, counters: bool = True) -> list[Service]:
+    def read_services(self, counters: bool = True) -> list[Service]:
         meddler, self._meddler = self._meddler, None
         if meddler is None:
-            return super().services(counters)
-        receive = super()._receive
+            return super().read_services(counters)
+        receive = super()._receive_datagram
         datagrams = 0
 
         def meddling() -> memoryview:
@@ -475,30 +475,30 @@ class Meddled(Kernel):
             datagram = receive()
             datagrams += 1
             if datagrams == 1:
-                for service in meddler.services()[:5]:
+                for service in meddler.read_services()[:5]:
                     assert meddler.apply([Change(DEL_SERVICE, service)]) == []
             return datagram
 
-        self._receive = meddling  # type: ignore[method-assign]
+        self._receive_datagram = meddling  # type: ignore[method-assign]
         try:
-            return super().services(counters)
+            return super().read_services(counters)
         finally:
-            del self._receive
+            del self._receive_datagram
 
 
 @pytest.mark.usefixtures("netns")
 def test_a_dump_skips_what_it_should_have_and_is_not_believed() -> None:
     restored(rules(300, 1))
-    with closing(Kernel()) as meddler:
-        with closing(Meddled(meddler)) as opened:
-            first = opened.services()
-        there = {service.key() for service in meddler.services()}
+    with closing(KernelBackend()) as meddler:
+        with closing(ChangedByOthersBackend(meddler)) as opened:
+            first = opened.read_services()
+        there = {service.key() for service in meddler.read_services()}
         # the kernel's dump has skipped some that are still there
         assert there - {service.key() for service in first}
-        with closing(Meddled(meddler)) as opened:
-            rows = snapshot.consistent(opened).rows
+        with closing(ChangedByOthersBackend(meddler)) as opened:
+            rows = snapshot.read_consistent(opened).rows
         assert {service.key() for service, _ in rows} == {
-            service.key() for service in meddler.services()
+            service.key() for service in meddler.read_services()
         }
 
 
@@ -574,7 +574,7 @@ def test_generated_tables_come_back(made: list[Change]) -> None:
     namespaces.fresh()
     if need_nic(made):
         plug_in()
-    with closing(Kernel()) as table:
+    with closing(KernelBackend()) as table:
         table.apply(made)
     # What the grammar cannot say stands as a comment, and is named on standard error.
     text = "".join(line for line in saved().splitlines(keepends=True) if not line.startswith("#"))

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm.backends.kernel import ERROR_SPACE, NETLINK_GENERIC, Kernel
+from pyipvsadm.backends.kernel import NETLINK_GENERIC, RCVBUF_PER_ERROR, KernelBackend
 from pyipvsadm.cli import main
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 from pyipvsadm.model import (
     AF_INET,
     BYPASS,
@@ -37,13 +37,13 @@ from pyipvsadm.model import (
     UDP,
     Change,
     Daemon,
-    Destination,
+    Server,
     Service,
 )
 from pyipvsadm.netlink import codec, messages
 from tests.kernel.netns import Result, run_ours, run_reference
 from tests.kernel.network import eventually
-from tests.unit.worlds import FakeScreen, FakeWorld
+from tests.unit.fake_environment import FakeEnvironment, FakeScreen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,9 +59,9 @@ STATUS = Path("/proc/net/ip_vs_status") if os.path.exists("/proc/net/ip_vs_statu
 
 
 @pytest.fixture
-def table(netns: None) -> Iterator[Kernel]:  # noqa: ARG001
+def table(netns: None) -> Iterator[KernelBackend]:  # noqa: ARG001
     """The kernel's table of a fresh namespace."""
-    with closing(Kernel()) as opened:
+    with closing(KernelBackend()) as opened:
         yield opened
 
 
@@ -132,14 +132,14 @@ def test_the_kernels_own_order_is_shown() -> None:
 
 
 @pytest.mark.parametrize("turn", range(15))
-def test_no_service_is_missed_while_a_table_grows(table: Kernel, turn: int) -> None:
+def test_no_service_is_missed_while_a_table_grows(table: KernelBackend, turn: int) -> None:
     """From 7.1 on, a dump taken then can be in two orders (half of them were): 1.31 shows a service
     twice and misses another.
     """
     marks = list(range(1, 600 + 10 * turn))
     assert table.apply(Change(NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks) == []
     for _ in range(3):
-        assert sorted(service.fwmark for service in table.services()) == marks
+        assert sorted(service.fwmark for service in table.read_services()) == marks
 
 
 @pytest.mark.usefixtures("netns")
@@ -154,29 +154,33 @@ def test_what_the_first_release_saved_is_read_by_both_tools(
     assert sorted(again.stdout.splitlines()) == sorted((folder / file).read_bytes().splitlines())
 
 
-def test_a_batch_in_which_everything_is_refused(table: Kernel) -> None:
+def test_a_batch_in_which_everything_is_refused(table: KernelBackend) -> None:
     """More errors than a receive buffer would hold if they were all sent at once."""
     count = 3000
-    wrong = Change(NEW_DEST, SERVICE, Destination(AF_INET, bytes([10, 0, 0, 2]), 80))
+    wrong = Change(NEW_DEST, SERVICE, Server(AF_INET, bytes([10, 0, 0, 2]), 80))
     assert table.apply([wrong] * count) == [(at, errno.ESRCH) for at in range(count)]
     assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
-    assert [each.key() for each in table.services()] == [SERVICE.key()]
+    assert [each.key() for each in table.read_services()] == [SERVICE.key()]
 
 
 def test_an_error_takes_no_more_of_the_receive_buffer_than_batches_leave_for_it(
-    table: Kernel,
+    table: KernelBackend,
 ) -> None:
-    table._send(
+    table._send_bytes(
         messages.pack_message(
-            table._family, DEL_SERVICE, messages.NLM_F_REQUEST, 99, codec.service_id(SERVICE)
+            table._family,
+            DEL_SERVICE,
+            messages.NLM_F_REQUEST,
+            99,
+            codec.encode_service_key(SERVICE),
         )
     )
     # SK_MEMINFO_RMEM_ALLOC
     (taken,) = struct.unpack_from("=I", table._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))
-    assert 0 < taken <= ERROR_SPACE
+    assert 0 < taken <= RCVBUF_PER_ERROR
 
 
-def test_a_daemon_stopped_right_after_its_start(table: Kernel) -> None:
+def test_a_daemon_stopped_right_after_its_start(table: KernelBackend) -> None:
     """Its acknowledgement can get lost; we must neither wait for it nor call it a failure."""
     daemon = Daemon(MASTER, "lo")
     for _ in range(30):
@@ -184,14 +188,14 @@ def test_a_daemon_stopped_right_after_its_start(table: Kernel) -> None:
             table.apply([Change(NEW_DAEMON, daemon=daemon), Change(DEL_DAEMON, daemon=daemon)])
             == []
         )
-        assert table.daemons() == []
+        assert table.read_daemons() == []
     assert table.apply([Change(DEL_DAEMON, daemon=daemon)]) == [(0, errno.ESRCH)]
 
 
-def test_what_this_release_does_not_know_is_shown_as_a_number(table: Kernel) -> None:
+def test_what_this_release_does_not_know_is_shown_as_a_number(table: KernelBackend) -> None:
     """The kernel stores methods and tunnel types that no ipvsadm writes."""
-    odd = Destination(AF_INET, bytes([10, 0, 0, 2]), 80, BYPASS)
-    tunnel = Destination(AF_INET, bytes([10, 0, 0, 3]), 80, TUNNEL, tun_type=9, tun_flags=7)
+    odd = Server(AF_INET, bytes([10, 0, 0, 2]), 80, BYPASS)
+    tunnel = Server(AF_INET, bytes([10, 0, 0, 3]), 80, TUNNEL, tun_type=9, tun_flags=7)
     unknown = Service(AF_INET, 47, bytes([10, 0, 0, 1]), 80, scheduler="rr")
     changes = [Change(NEW_SERVICE, SERVICE), Change(NEW_SERVICE, unknown)]
     changes += [Change(NEW_DEST, SERVICE, each) for each in (odd, tunnel)]
@@ -265,15 +269,17 @@ def unload() -> None:
 
 @pytest.mark.usefixtures("netns", "without_module")
 def test_a_module_that_is_gone_comes_back_with_the_next_command() -> None:
-    with closing(Kernel()) as opened:
+    with closing(KernelBackend()) as opened:
         unload()
         for ask in (
-            opened.services,
-            opened.daemons,
-            opened.timeouts,
+            opened.read_services,
+            opened.read_daemons,
+            opened.read_timeouts,
             lambda: opened.apply([Change(FLUSH)]),
         ):
-            with pytest.raises(Failed, match="Can't initialize ipvs: Protocol not available"):
+            with pytest.raises(
+                OperationError, match="Can't initialize ipvs: Protocol not available"
+            ):
                 ask()
     assert run_ours(["-A", "-t", "10.0.0.1:80"]).status == 0
     assert run_ours(["-S", "-n"]).stdout == b"-A -t 10.0.0.1:80 -s wlc\n"
@@ -319,13 +325,13 @@ def test_an_edit_that_keeps_changes_what_is_given_alone() -> None:
 
 
 @pytest.mark.usefixtures("without_module")
-def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel) -> None:
-    world = FakeWorld(table=table, shows=(100, 12), environ={"TERM": "xterm", "NO_COLOR": "1"})
+def test_watching_while_packets_come_and_the_module_goes_and_comes(table: KernelBackend) -> None:
+    env = FakeEnvironment(table=table, shows=(100, 12), environ={"TERM": "xterm", "NO_COLOR": "1"})
     service = Service(AF_INET, UDP, bytes([127, 0, 0, 1]), 9, scheduler="rr")
     table.apply(
         [
             Change(NEW_SERVICE, service),
-            Change(NEW_DEST, service, Destination(AF_INET, bytes([127, 0, 0, 2]), 9, MASQ)),
+            Change(NEW_DEST, service, Server(AF_INET, bytes([127, 0, 0, 2]), 9, MASQ)),
         ]
     )
 
@@ -334,7 +340,7 @@ def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.sendto(b"x", ("127.0.0.1", 9))
         deadline = time.monotonic() + 60
-        while table.services()[0].stats[0] < 10:  # the kernel counts every two seconds
+        while table.read_services()[0].stats[0] < 10:  # the kernel counts every two seconds
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
@@ -345,8 +351,8 @@ def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel
     def load() -> None:
         assert module("ip_vs") == 0
 
-    world.screen = screen = FakeScreen(world, [traffic, clear_and_unload, None, load, ["q"]])
-    assert main(["-L", "-n", "--watch=2"], world) == 0
+    env.screen = screen = FakeScreen(env, [traffic, clear_and_unload, None, load, ["q"]])
+    assert main(["-L", "-n", "--watch=2"], env) == 0
     row = next(line.split() for line in screen.frames[1].splitlines() if "127.0.0.2:9" in line)
     # ten connections of one datagram of 29 bytes in two seconds
     assert (row[3], row[5:7], row[8:10]) == ("10", ["5", "5"], ["145", "B"])
@@ -355,7 +361,7 @@ def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel
     assert "No virtual services." in screen.frames[4]
 
 
-def test_nobody_but_the_kernel_can_answer(table: Kernel) -> None:
+def test_nobody_but_the_kernel_can_answer(table: KernelBackend) -> None:
     """A stranger's message to our port id is refused on its own side, as our socket is connected to
     the kernel.
     """
@@ -371,4 +377,4 @@ def test_nobody_but_the_kernel_can_answer(table: Kernel) -> None:
             other.bind((0, 0))
             assert stranger.sendto(end, other.getsockname()) == len(end)  # so it would go otherwise
     assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
-    assert [service.key() for service in table.services()] == [SERVICE.key()]
+    assert [service.key() for service in table.read_services()] == [SERVICE.key()]

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from pyipvsadm import cli
-from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.completion import shells
 from pyipvsadm.model import AF_INET, PROTOCOLS, TABLE_FILE
 from tests.kernel.netns import run_child, run_ours
@@ -42,10 +42,11 @@ ASKED = {
 @pytest.mark.usefixtures("netns")
 def test_the_file_says_what_netlink_says() -> None:
     assert run_ours(["-R"], RULES).stderr == b""
-    rows = shells.kernel_rows(TABLE_FILE)
-    with closing(Kernel()) as kernel:
+    rows = shells.read_proc_rows(TABLE_FILE)
+    with closing(KernelBackend()) as kernel:
         found = {
-            service.key(): (service, kernel.destinations(service)) for service in kernel.services()
+            service.key(): (service, kernel.read_servers(service))
+            for service in kernel.read_services()
         }
     assert len(found) == RULES.count(b"-A ")
     assert {service.key() for service, _ in rows} == found.keys()

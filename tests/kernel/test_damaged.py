@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.resolver import Resolver
 from tests.cases.case import Step
 from tests.cases.ours import answer
@@ -16,7 +16,7 @@ FILES = 300
 @pytest.mark.usefixtures("netns")
 def test_a_damaged_file_takes_no_more_than_is_promised() -> None:
     def ask(words: str, text: bytes) -> tuple[int, str]:
-        done = answer(Step(tuple(words.split()), text), Resolver(), Kernel)
+        done = answer(Step(tuple(words.split()), text), Resolver(), KernelBackend)
         return done.status, done.stdout
 
     seen = check_damaged_files(ask, FILES)

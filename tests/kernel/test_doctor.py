@@ -1,7 +1,7 @@
 """The doctor's findings, each provoked, seen in packets, mended by the command that was printed,
 and gone.
 
-Owns: how a patient is treated. The patients are in patients.py. Must never know: how a check is
+Owns: how a faulty cluster is set up, examined and mended. The faults are in faulty_setups.py. Must never know: how a check is
 made.
 """
 
@@ -25,12 +25,9 @@ from pyroute2.nftables.main import NFTables
 
 import pyipvsadm.commands.doctor  # noqa: F401  # with the next, takes seconds in the guest: all runs fork from here
 from pyipvsadm.doctor.host import Host
-from pyipvsadm.model import AF_INET, NEW_DEST, ROUTE, TCP, Change, Destination, Service
+from pyipvsadm.model import AF_INET, NEW_DEST, ROUTE, TCP, Change, Server, Service
 from pyipvsadm.views.connections import HANDSHAKE
-from tests.kernel.looks import NOBODY, SHORT, answers, link_address, passive, shell
-from tests.kernel.netns import Result, enter, fresh, inside, run_child, run_ours
-from tests.kernel.network import DIRECT, NAT, SERVER_LIFE, built, eventually, served
-from tests.kernel.patients import (
+from tests.kernel.faulty_setups import (  # fmt: skip
     A_CLIENT_COMES,
     BOTH,
     CLIENTS_HANG,
@@ -44,7 +41,10 @@ from tests.kernel.patients import (
     Fault,
     Health,
     filled,
-)  # fmt: skip
+)
+from tests.kernel.netns import Result, enter, fresh, inside, run_child, run_ours
+from tests.kernel.network import DIRECT, NAT, SERVER_LIFE, built, eventually, served
+from tests.kernel.observe import NOBODY, SHORT, answers, link_address, passive, shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,11 +145,11 @@ def test_another_port_without_nat() -> None:
         shell("director", f"ipvsadm -A -t {DIRECT.vip}:80 -s rr")
 
         def add() -> int:
-            from pyipvsadm.backends.kernel import Kernel  # noqa: PLC0415  # in the child, which has its own namespace
+            from pyipvsadm.backends.kernel import KernelBackend  # noqa: PLC0415  # in the child, which has its own namespace
 
             service = Service(AF_INET, TCP, socket.inet_aton(DIRECT.vip), 80)
-            server = Destination(AF_INET, socket.inet_aton(DIRECT.real[0]), 8080, ROUTE)
-            return len(Kernel().apply([Change(NEW_DEST, service, server)]))
+            server = Server(AF_INET, socket.inet_aton(DIRECT.real[0]), 8080, ROUTE)
+            return len(KernelBackend().apply([Change(NEW_DEST, service, server)]))
 
         assert run_child(add, namespace="director").status == 0
         status, findings = doctor("director")
@@ -274,7 +274,7 @@ def test_rules_of_nftables_are_counted() -> None:
     """
 
     def counted() -> dict[str, int]:
-        filters = Host().facts((), (), ()).filters
+        filters = Host().collect_facts((), (), ()).filters
         assert filters is not None
         return {name: number for name, number in filters.items() if name.startswith("nftables")}
 

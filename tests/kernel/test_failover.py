@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import pyipvsadm.doctor.host  # noqa: F401  # takes seconds in the guest: once is enough, all runs of the doctor fork from here
-from tests.kernel.looks import shell
 from tests.kernel.netns import run_ours
 from tests.kernel.network import Connection, Network, ask, built, eventually
+from tests.kernel.observe import shell
 from tests.kernel.pair import (
     DIRECT6_PAIR,
     DIRECT_PAIR,

@@ -15,8 +15,8 @@ import pytest
 
 from pyipvsadm import cli, files
 from pyipvsadm.backends import kernel
-from pyipvsadm.backends.kernel import Kernel
-from pyipvsadm.commands.dispatch import run
+from pyipvsadm.backends.kernel import KernelBackend
+from pyipvsadm.commands.dispatch import run_request
 from pyipvsadm.model import AF_INET, DEL_SERVICE, NEW_SERVICE, Change, Service
 from tests.kernel.netns import Result, run_child, run_ours
 
@@ -31,8 +31,8 @@ RULES = "".join(f"-A -f {mark} -s wlc\n" for mark in range(1, COUNT + 1)).encode
 
 
 def marks() -> list[int]:
-    with closing(Kernel()) as table:
-        return sorted(service.fwmark for service in table.services())
+    with closing(KernelBackend()) as table:
+        return sorted(service.fwmark for service in table.read_services())
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def save(path: Path) -> Result:
-    return run_child(lambda: cli.main_save(["-n", "-f", str(path)]))
+    return run_child(lambda: cli.run_save(["-n", "-f", str(path)]))
 
 
 def grow(path: Path) -> Result:
@@ -126,16 +126,16 @@ def test_a_signal_between_two_batches_of_a_restore(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends by the signal; what was sent stands, in order, and the rest can follow."""
-    real = Kernel._send
+    real = KernelBackend._send_bytes
     sent: list[int] = []
 
-    def send(table: Kernel, data: bytes) -> None:
+    def send(table: KernelBackend, data: bytes) -> None:
         if len(sent) == 4:  # the family, the information, two batches
             os.kill(os.getpid(), number)
         sent.append(len(data))
         real(table, data)
 
-    monkeypatch.setattr(Kernel, "_send", send)
+    monkeypatch.setattr(KernelBackend, "_send_bytes", send)
     assert run_ours(["-R"], RULES) == Result(-number, b"", b"")
     monkeypatch.undo()
     there = marks()
@@ -168,16 +168,16 @@ def test_a_signal_in_a_listing(
     number: signal.Signals, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_ours(["-R"], RULES).status == 0
-    real = Kernel._receive
+    real = KernelBackend._receive_datagram
     received: list[memoryview] = []
 
-    def receive(table: Kernel) -> memoryview:
+    def receive(table: KernelBackend) -> memoryview:
         received.append(real(table))
         if len(received) == 4:
             os.kill(os.getpid(), number)
         return received[-1]
 
-    monkeypatch.setattr(Kernel, "_receive", receive)
+    monkeypatch.setattr(KernelBackend, "_receive_datagram", receive)
     found = run_ours(words.split())
     assert (found.status, found.stderr) == (-number, b"")
 
@@ -200,13 +200,13 @@ def test_a_signal_while_an_apply_reads(
     """It ends by the signal, and nothing was sent."""
     assert run_ours(["-R"], BEFORE.encode()).status == 0
     before = whole()
-    real = Kernel.services
+    real = KernelBackend.read_services
 
-    def services(table: Kernel, counters: bool = True) -> list[Service]:
+    def services(table: KernelBackend, counters: bool = True) -> list[Service]:
         os.kill(os.getpid(), number)
         return real(table, counters)
 
-    monkeypatch.setattr(Kernel, "services", services)
+    monkeypatch.setattr(KernelBackend, "read_services", services)
     assert run_ours(APPLY, AFTER) == Result(-number, b"", b"")
     monkeypatch.undo()
     assert whole() == before
@@ -231,17 +231,17 @@ def test_a_signal_while_an_apply_sends(
     """
     assert run_ours(["-R"], BEFORE.encode()).status == 0
     before = whole()
-    real = Kernel.apply
+    real = KernelBackend.apply
     calls = 0
 
-    def apply(table: Kernel, changes: Iterable[Change]) -> list[tuple[int, int]]:
+    def apply(table: KernelBackend, changes: Iterable[Change]) -> list[tuple[int, int]]:
         nonlocal calls
         calls += 1
         if calls == phase:
             os.kill(os.getpid(), number)
         return real(table, changes)
 
-    monkeypatch.setattr(Kernel, "apply", apply)
+    monkeypatch.setattr(KernelBackend, "apply", apply)
     found = run_ours(APPLY, AFTER)
     monkeypatch.undo()
     if undone:
@@ -282,17 +282,17 @@ def test_another_process_between_reading_and_sending(
     say.
     """
     assert run_ours(["-R"], BEFORE.encode()).status == 0
-    real = Kernel.apply
+    real = KernelBackend.apply
     met: list[Change] = []
 
-    def apply(table: Kernel, changes: Iterable[Change]) -> list[tuple[int, int]]:
+    def apply(table: KernelBackend, changes: Iterable[Change]) -> list[tuple[int, int]]:
         if not met:
             met.append(others)
-            with closing(Kernel()) as other:
+            with closing(KernelBackend()) as other:
                 assert real(other, met) == []
         return real(table, changes)
 
-    monkeypatch.setattr(Kernel, "apply", apply)
+    monkeypatch.setattr(KernelBackend, "apply", apply)
     summary = "{} added, {} changed, {} removed, {} unchanged\n".format(*counts)
     assert run_ours(APPLY, AFTER) == Result(0, b"", (said + summary).encode())
     assert marks() == [1, 3]
@@ -301,7 +301,7 @@ def test_another_process_between_reading_and_sending(
 
 def test_more_errors_than_the_socket_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """ENOBUFS in the middle of a batch: what was done of it is not known, and that is said."""
-    monkeypatch.setattr(kernel, "ERROR_SPACE", 32)  # the kernel's errors take more
+    monkeypatch.setattr(kernel, "RCVBUF_PER_ERROR", 32)  # the kernel's errors take more
     assert run_ours(["-R"], RULES).status == 0
     found = run_ours(["-R"], RULES)
     assert (found.status, found.stdout) == (1, b"")
@@ -324,13 +324,13 @@ def test_more_errors_than_the_socket_holds(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_permission_that_is_dropped(
     words: str, status: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = run
+    real = run_request
 
     def unprivileged(*arguments: Any) -> int:
         os.setresuid(65534, 65534, 65534)
         return real(*arguments)
 
-    monkeypatch.setattr("pyipvsadm.cli.run", unprivileged)
+    monkeypatch.setattr("pyipvsadm.cli.run_request", unprivileged)
     found = run_ours(words.split(), b"-A -f 1\n-A -f 2\n")
     assert (found.status, found.stderr.decode()) == (
         status,

@@ -20,9 +20,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
-from pyipvsadm.backends.kernel import Kernel
-from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.grammar.parser import Scanner
+from pyipvsadm.backends.kernel import KernelBackend
+from pyipvsadm.errors import LineSkippedError, UsageError
+from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.resolver import Resolver
 from tests.cases import ours, reference
 from tests.cases.case import Step
@@ -354,9 +354,9 @@ def clustered(words: Words) -> Words:
 
 def gains(words: Sequence[str]) -> bool:
     """Whether it selects what to list in a way that the reference refuses."""
-    scanner = Scanner(words, NAMES)
-    with suppress(Usage, Skipped):
-        scanner.request()
+    scanner = CommandParser(words, NAMES)
+    with suppress(UsageError, LineSkippedError):
+        scanner.parse_request()
     slots = scanner._slots
     return scanner.asked == "list" and (
         bool(slots & {"scheduler", "real-server"})
@@ -469,7 +469,7 @@ def test_lines(steps: list[Step]) -> None:
     left = reference.look()
     netns.fresh()
     for step, answer in zip(steps, theirs, strict=True):
-        compare(step, answer, ours.answer(step, NAMES, Kernel))
+        compare(step, answer, ours.answer(step, NAMES, KernelBackend))
     assert reference.look() == left
 
 
@@ -486,8 +486,8 @@ def test_rules(start: bytes, rules: bytes) -> None:
     theirs = reference.answer(step)
     left = reference.look()
     netns.fresh()
-    ours.answer(first, NAMES, Kernel)
-    mine = ours.answer(step, NAMES, Kernel)
+    ours.answer(first, NAMES, KernelBackend)
+    mine = ours.answer(step, NAMES, KernelBackend)
     note(f"{start!r}\n{step}\n  reference: {theirs}\n  ours:      {mine}")
     said = NUMBERED.sub("", mine.stderr)
     now = reference.look()

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyipvsadm.doctor.host  # noqa: F401  # takes seconds in the guest: once is enough, all runs of the doctor fork from here
-from tests.kernel.looks import shell
 from tests.kernel.netns import enter, inside, run_ours, run_reference
 from tests.kernel.network import Connection, ask, built, eventually, served
+from tests.kernel.observe import shell
 from tests.kernel.pair import NAT_PAIR, cut_short, doctor, known, plug
 
 if TYPE_CHECKING:

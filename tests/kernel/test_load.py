@@ -233,7 +233,7 @@ def test_many_commands(how: str, at_once: int) -> None:
     assert run_ours(["-A", "-f", "1"]) == Result(0, b"", b"")
     servers = [f"10.2.{at >> 8}.{at & 255}" for at in range(COMMANDS)]
     lines = "".join(f"-a -f 1 -r {server} -g -w 1\n" for server in servers)
-    command = [sys.executable, "-m", "tests.kernel.many", how, str(at_once)]
+    command = [sys.executable, "-m", "tests.kernel.run_many", how, str(at_once)]
     began = time.monotonic()
     done = subprocess.run(
         command, input=lines, capture_output=True, text=True, timeout=TIMEOUT, check=False

@@ -147,10 +147,10 @@ def test_save_and_restore() -> None:
         done = run_child(lambda: main(words), stdin.encode())
         return done.status, done.stdout, done.stderr
 
-    assert call(cli.main_restore, ["--netns", "blue"], RULES) == (0, b"", b"")
-    assert call(cli.main_restore, ["--netns=blue"], RULES) == (0, b"", b"")
-    assert call(cli.main_save, ["-n", "--netns", "blue"]) == (0, RULES.encode(), b"")
-    assert call(cli.main_save, ["-n", "--netns=green"]) == (0, b"", b"")
+    assert call(cli.run_restore, ["--netns", "blue"], RULES) == (0, b"", b"")
+    assert call(cli.run_restore, ["--netns=blue"], RULES) == (0, b"", b"")
+    assert call(cli.run_save, ["-n", "--netns", "blue"]) == (0, RULES.encode(), b"")
+    assert call(cli.run_save, ["-n", "--netns=green"]) == (0, b"", b"")
     assert held() == RULES
 
 
@@ -220,17 +220,22 @@ def test_the_caller_is_where_it_was() -> None:
     def look() -> tuple[int, str, str, str]:
         table, settings = Path(TABLE_FILE), Path(SETTINGS, "expire_quiescent_template")
         links = sorted(name for _, name in _socket.if_nameindex())
-        return os.stat(netns.OURS).st_ino, table.read_text(), settings.read_text(), " ".join(links)
+        return (
+            os.stat(netns.SELF_NETNS).st_ino,
+            table.read_text(),
+            settings.read_text(),
+            " ".join(links),
+        )
 
     def compare() -> int:
-        from pyipvsadm.environment import World  # noqa: PLC0415
+        from pyipvsadm.environment import Environment  # noqa: PLC0415
 
-        world = World()
-        names = world.names
+        env = Environment()
+        names = env.names
         before = look()
-        with world.inside("blue"):
+        with env.enter_netns("blue"):
             within = look()
-        assert (look(), world.names) == (before, names)
+        assert (look(), env.names) == (before, names)
         with inside("blue"):
             assert look() == within
         assert all(mine != its for mine, its in zip(before, within, strict=True))
@@ -296,7 +301,7 @@ def test_only_the_thread_that_asks_moves() -> None:
 def test_names_are_asked_of_the_network_that_the_command_was_started_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    home = os.stat(netns.OURS).st_ino
+    home = os.stat(netns.SELF_NETNS).st_ino
 
     def here() -> str:
         return f"asked-in-{os.stat('/proc/thread-self/ns/net').st_ino}"

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.kernel import recipes
-from tests.kernel.looks import arp_answers, need_filters
 from tests.kernel.machine import done, machines, running
 from tests.kernel.network import (
     SERVERS,
@@ -31,6 +30,7 @@ from tests.kernel.network import (
     listened,
     served,
 )
+from tests.kernel.observe import arp_answers, need_filters
 from tests.kernel.test_doctor import doctor
 
 if TYPE_CHECKING:

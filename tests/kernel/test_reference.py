@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm import sorting  # noqa: F401
-from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.resolver import Resolver
 from pyipvsadm.views import classic  # noqa: F401
 from pyipvsadm.views import connections as _  # noqa: F401  # otherwise each fork would import what it uses first
@@ -91,7 +91,7 @@ def fitted(found: Recorded, right: Recorded) -> Recorded:
 
 
 def answer(step: Step, _connections: bytes | None) -> Answer:
-    return ours.answer(step, NAMES, Kernel)
+    return ours.answer(step, NAMES, KernelBackend)
 
 
 def as_process(step: Step, connections: bytes | None = None) -> Answer:

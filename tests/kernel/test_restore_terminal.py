@@ -47,7 +47,7 @@ class Typed:
             try:
                 if ignores_hangup:
                     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-                status = cli.main_restore(words)
+                status = cli.run_restore(words)
             finally:
                 os._exit(status)
         self.wait_for(WAITS)
@@ -150,7 +150,7 @@ REFUSED = [
 @pytest.mark.parametrize("words", REFUSED, ids=" ".join)
 def test_no_word_clears_the_kernel_s_table(words: list[str]) -> None:
     call("-R", stdin=BEFORE)
-    ended = run_child(lambda: cli.main_restore(words))
+    ended = run_child(lambda: cli.run_restore(words))
     assert ended.status == (
         0 if words[0] in ("--help", "--version", "--dry-run", "--backend") else 2
     )

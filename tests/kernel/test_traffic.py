@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.contract.backends import bounds_thresholds
-from tests.kernel.looks import filters, shell
 from tests.kernel.netns import run_ours
 from tests.kernel.network import (
     DIRECT,
@@ -30,6 +29,7 @@ from tests.kernel.network import (
     eventually,
     listened,
 )
+from tests.kernel.observe import filters, shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.change import desired, execute, plan, snapshot
-from pyipvsadm.cli import main_save
-from pyipvsadm.commands.apply import apply as _loaded  # noqa: F401  # in a child that would be many system calls
-from pyipvsadm.environment import World
+from pyipvsadm.cli import run_save
+from pyipvsadm.commands.apply import run_apply as _loaded  # noqa: F401  # in a child that would be many system calls
+from pyipvsadm.environment import Environment
 from pyipvsadm.model import (
     AF_INET,
     FLUSH,
@@ -24,7 +24,7 @@ from pyipvsadm.model import (
     SET_DEST,
     TCP,
     Change,
-    Destination,
+    Server,
     Service,
 )
 from tests.kernel.netns import run_child, run_ours
@@ -52,11 +52,11 @@ def selector(number: int) -> str:
 def run(words: str, rest: str, text: str) -> Result:
     argv = [*words.split(), *rest.split()]
     if argv[0] == "ipvsadm-save":
-        return run_child(lambda: main_save(argv[1:]), timeout=300)
+        return run_child(lambda: run_save(argv[1:]), timeout=300)
     return run_ours(argv, text.encode(), timeout=300)
 
 
-class Timed(Kernel):
+class Timed(KernelBackend):
     """Counts what is sent, and how long sending took."""
 
     sent = 0  # asked already where it is opened
@@ -72,9 +72,9 @@ class Timed(Kernel):
         finally:
             self.seconds.append(time.monotonic() - start)
 
-    def _send(self, data: bytes) -> None:
+    def _send_bytes(self, data: bytes) -> None:
         self.sent += 1
-        super()._send(data)
+        super()._send_bytes(data)
 
 
 @pytest.mark.usefixtures("netns")
@@ -86,7 +86,7 @@ def test_a_large_refused_plan_is_undone_by_few_questions(
         f"-A {selector(number)} -s rr\n" + f"-a {selector(number)} -r 10.2.0.1:80 -m\n" * servers
         for number in range(MANY)
     )
-    undo = execute._undo
+    undo = execute._undo_steps
     seconds = 0.0
 
     def timed(*of: object) -> None:
@@ -95,10 +95,10 @@ def test_a_large_refused_plan_is_undone_by_few_questions(
         undo(*of)  # type: ignore[arg-type]
         seconds = time.monotonic() - start
 
-    monkeypatch.setattr(execute, "_undo", timed)
-    wanted = desired.read((text + "-A -f 1 -s nonesuch\n").encode(), World())
+    monkeypatch.setattr(execute, "_undo_steps", timed)
+    wanted = desired.parse_desired((text + "-A -f 1 -s nonesuch\n").encode(), Environment())
     with closing(Timed()) as table:
-        made = plan.make(wanted, snapshot.consistent(table))
+        made = plan.make_plan(wanted, snapshot.read_consistent(table))
         table.sent = 0
         table.seconds.clear()
         outcome = execute.carry_out(made, table)
@@ -109,7 +109,7 @@ def test_a_large_refused_plan_is_undone_by_few_questions(
         )
         print(f"{table.sent} messages of ours: {seconds / sending:.1f} times")
         assert (outcome.stands, outcome.undone) == ([], MANY * (1 + servers))
-        assert table.services() == []
+        assert table.read_services() == []
         # Batches there and back, and one question for each service that has servers.
         batches = 2 * (MANY * (1 + servers) // table._batch + 1)
         assert table.sent <= batches + MANY * servers + 10
@@ -120,13 +120,13 @@ def edited() -> Iterator[Callable[[], int]]:
     """Another process that gives one server another weight ten times a second. What is given: how
     often it has.
     """
-    of, server = service(BUSY // 2), Destination(AF_INET, SERVER, 80, MASQ)
+    of, server = service(BUSY // 2), Server(AF_INET, SERVER, 80, MASQ)
     counts, end = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             signal.alarm(600)
-            table = Kernel()
+            table = KernelBackend()
             while True:
                 server.weight = server.weight % 9 + 1
                 if table.apply([Change(SET_DEST, of, server)]):
@@ -146,8 +146,8 @@ def edited() -> Iterator[Callable[[], int]]:
 
 @pytest.mark.usefixtures("netns")
 def test_one_busy_weight_holds_up_nobody(tmp_path: Path) -> None:
-    server = Destination(AF_INET, SERVER, 80, MASQ)
-    with closing(Kernel()) as table:
+    server = Server(AF_INET, SERVER, 80, MASQ)
+    with closing(KernelBackend()) as table:
         assert table.apply(Change(NEW_SERVICE, service(number)) for number in range(BUSY)) == []
         assert (
             table.apply(Change(NEW_DEST, service(number), server) for number in range(BUSY)) == []
@@ -172,6 +172,6 @@ def test_one_busy_weight_holds_up_nobody(tmp_path: Path) -> None:
             )
             assert done.status == status, done
     assert done.stderr.decode().splitlines()[-1].startswith("refused: the table is as before")
-    with closing(Kernel()) as table:
-        assert len(table.services()) == BUSY + 1
+    with closing(KernelBackend()) as table:
+        assert len(table.read_services()) == BUSY + 1
         assert table.apply([Change(FLUSH)]) == []

@@ -17,7 +17,7 @@ from tests.cases.case import Step, restore, run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyipvsadm.backends.kernel import Kernel
+    from pyipvsadm.backends.kernel import KernelBackend
 
 # Enough servers and services that a dump comes in several datagrams (11 services or 10 servers fill
 # the first).
@@ -124,7 +124,7 @@ def set_up() -> None:
         )
 
 
-def traffic(table: Kernel) -> Iterator[None]:
+def traffic(table: KernelBackend) -> Iterator[None]:
     """Connections that stay while this generator does, and datagrams, all of them counted; then
     counting is stopped.
     """
@@ -143,10 +143,10 @@ def traffic(table: Kernel) -> Iterator[None]:
                 client.sendto(b"x" * 100, (host, port))
     deadline = time.monotonic() + PATIENCE
     # The kernel adds up every two seconds; what rests on the last sum has its rates then.
-    while sum(service.stats[0] for service in table.services()) < len(CLIENTS) + sum(
+    while sum(service.stats[0] for service in table.read_services()) < len(CLIENTS) + sum(
         DATAGRAMS.values()
     ):
-        assert time.monotonic() < deadline, table.services()
+        assert time.monotonic() < deadline, table.read_services()
         time.sleep(0.1)
     Path("/proc/sys/net/ipv4/vs/run_estimation").write_text("0")
     yield

@@ -15,7 +15,7 @@ import pytest
 from pyipvsadm.cli import main
 from tests.needs import need
 from tests.shells.terminal import SHELLS, Shell
-from tests.unit.worlds import FakeWorld
+from tests.unit.fake_environment import FakeEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +135,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("shells")
     for file, rules in (("table", RULES), ("other", "-A -t 10.9.9.9:9\n")):
         assert (
-            main(["--backend", f"memory:{place / file}", "-R"], FakeWorld(stdin=rules.encode()))
+            main(
+                ["--backend", f"memory:{place / file}", "-R"], FakeEnvironment(stdin=rules.encode())
+            )
             == 0
         )
     (place / "damaged").write_text("what is this\n")

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm.addresses import address_text, atoi, endpoint_text, number, parse, parse_mask, strtol
+from pyipvsadm.addresses import (
+    format_address,
+    format_endpoint,
+    parse_atoi,
+    parse_endpoint,
+    parse_int,
+    parse_leading_int,
+    parse_mask,
+)
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 from pyipvsadm.resolver import Resolver, map_concurrently
 
@@ -27,10 +35,10 @@ V6 = bytes.fromhex("20010db8000000000000000000000001")
 class Book(Resolver):
     """A resolver that knows one host and two services."""
 
-    def host(self, name: str) -> bytes | None:
+    def find_host(self, name: str) -> bytes | None:
         return {"www": V4}.get(name)
 
-    def port(self, name: str, protocol: int) -> int | None:
+    def find_port(self, name: str, protocol: int) -> int | None:
         return {("http", TCP): 80, ("sip", UDP): 5060}.get((name, protocol))
 
 
@@ -69,7 +77,7 @@ class Book(Resolver):
     ],
 )
 def test_strtol(text: str, value: int, rest: str) -> None:
-    assert strtol(text) == (value, rest)
+    assert parse_leading_int(text) == (value, rest)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,7 @@ def test_strtol(text: str, value: int, rest: str) -> None:
     ],
 )
 def test_number_from_3_to_7(text: str, value: int) -> None:
-    assert number(text, 3, 7) == value
+    assert parse_int(text, 3, 7) == value
 
 
 @pytest.mark.parametrize(
@@ -105,7 +113,7 @@ def test_number_from_3_to_7(text: str, value: int) -> None:
     ],
 )
 def test_atoi(text: str, value: int) -> None:
-    assert atoi(text) == value
+    assert parse_atoi(text) == value
 
 
 # --- addresses
@@ -141,7 +149,7 @@ PARSED: list[tuple[str, int, bytes, int | None]] = [
 
 @pytest.mark.parametrize(("text", "family", "addr", "port"), PARSED)
 def test_parse(text: str, family: int, addr: bytes, port: int | None) -> None:
-    found = parse(text, TCP, Book())
+    found = parse_endpoint(text, TCP, Book())
     assert found is not None
     assert (found.family, found.addr, found.port) == (family, addr, port)
 
@@ -180,14 +188,14 @@ def test_parse(text: str, family: int, addr: bytes, port: int | None) -> None:
     ],
 )
 def test_no_address(text: str) -> None:
-    assert parse(text, TCP, Book()) is None
+    assert parse_endpoint(text, TCP, Book()) is None
 
 
 def test_a_port_has_its_name_in_its_protocol() -> None:
-    found = parse("www:sip", UDP, Book())
+    found = parse_endpoint("www:sip", UDP, Book())
     assert found is not None
     assert found.port == 5060
-    assert parse("www:http", UDP, Book()) is None
+    assert parse_endpoint("www:http", UDP, Book()) is None
 
 
 @pytest.mark.parametrize(
@@ -211,7 +219,7 @@ def test_mask(text: str, mask: int | None) -> None:
     ("family", "addr", "text"), [(AF_INET, V4, "10.0.0.1"), (AF_INET6, V6, "2001:db8::1")]
 )
 def test_address_text(family: int, addr: bytes, text: str) -> None:
-    assert address_text(family, addr) == text
+    assert format_address(family, addr) == text
 
 
 @pytest.mark.parametrize(
@@ -224,7 +232,7 @@ def test_address_text(family: int, addr: bytes, text: str) -> None:
     ],
 )
 def test_endpoint_text(family: int, host: str, port: str | int, text: str) -> None:
-    assert endpoint_text(family, host, port) == text
+    assert format_endpoint(family, host, port) == text
 
 
 # --- the resolver
@@ -252,14 +260,14 @@ def answer(value: object) -> Callable[..., object]:
 )
 def test_host(found: object, addr: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_socket, "gethostbyname_ex", answer(found))
-    assert Resolver().host("www") == addr
+    assert Resolver().find_host("www") == addr
 
 
 @pytest.mark.parametrize("name", ["", "<broadcast>", "<any>", "a\0b", "\ud800"])
 def test_names_that_are_not_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Python has addresses of its own for the first three, and cannot say the others in C.
     monkeypatch.setattr(_socket, "gethostbyname_ex", answer(("", [], ["10.0.0.1"])))
-    assert Resolver().host(name) is None
+    assert Resolver().find_host(name) is None
 
 
 def test_a_host_is_asked_for_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +278,7 @@ def test_a_host_is_asked_for_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
         return ("", [], ["10.0.0.1"])
 
     monkeypatch.setattr(_socket, "gethostbyname_ex", spy)
-    assert Resolver().host("caf\udce9.example") == V4
+    assert Resolver().find_host("caf\udce9.example") == V4
     assert asked == [b"caf\xe9.example"]
 
 
@@ -278,18 +286,21 @@ def test_a_host_is_asked_for_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ports_by_name(protocol: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_socket, "getservbyname", lambda *asked: {("http", name): 80}[asked])
     monkeypatch.setattr(_socket, "getservbyport", lambda *asked: {(80, name): "http"}[asked])
-    assert (Resolver().port("http", protocol), Resolver().port_name(80, protocol)) == (80, "http")
+    assert (Resolver().find_port("http", protocol), Resolver().find_port_name(80, protocol)) == (
+        80,
+        "http",
+    )
 
 
 def test_ports_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     names = Resolver()
     # No protocol yet (`-r` before the service): there is nothing to ask.
-    assert (names.port("http", 0), names.port_name(80, 0)) == (None, None)
-    assert (names.port("ht\0tp", TCP), names.port("\udcff", TCP)) == (None, None)
+    assert (names.find_port("http", 0), names.find_port_name(80, 0)) == (None, None)
+    assert (names.find_port("ht\0tp", TCP), names.find_port("\udcff", TCP)) == (None, None)
     no = OSError("service/proto not found")
     monkeypatch.setattr(_socket, "getservbyname", answer(no))
     monkeypatch.setattr(_socket, "getservbyport", answer(no))
-    assert (names.port("http", TCP), names.port_name(80, TCP)) == (None, None)
+    assert (names.find_port("http", TCP), names.find_port_name(80, TCP)) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +322,7 @@ def test_ports_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_host_name(found: object, name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_socket, "gethostbyaddr", answer(found))
-    assert Resolver().host_name(AF_INET, V4) == name
+    assert Resolver().find_host_name(AF_INET, V4) == name
 
 
 @pytest.mark.parametrize(
@@ -321,21 +332,21 @@ def test_host_name_asks_for_the_address(
     family: int, addr: bytes, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_socket, "gethostbyaddr", lambda asked: (f"name of {asked}", [], []))
-    assert Resolver().host_name(family, addr) == f"name of {text}"
+    assert Resolver().find_host_name(family, addr) == f"name of {text}"
 
 
 def test_host_names() -> None:
     class Few(Resolver):
-        def host_name(self, family: int, addr: bytes) -> str | None:
+        def find_host_name(self, family: int, addr: bytes) -> str | None:
             return {(AF_INET, V4): "www", (AF_INET6, V6): "www6"}.get((family, addr))
 
     wanted = [(AF_INET, V4), (AF_INET6, V6), (AF_INET, bytes(4)), (AF_INET, V4)]
-    assert Few().host_names(wanted) == {(AF_INET, V4): "www", (AF_INET6, V6): "www6"}
+    assert Few().find_host_names(wanted) == {(AF_INET, V4): "www", (AF_INET6, V6): "www6"}
 
 
 def test_names_that_rules_can_use() -> None:
     class Zone(Resolver):
-        def host(self, name: str) -> bytes | None:
+        def find_host(self, name: str) -> bytes | None:
             return None if name == "gone" else bytes([10, 0, 0, 9]) if name == "other" else V4
 
     # (name of 10.0.0.1, whether -R would take it for 10.0.0.1)
@@ -351,10 +362,12 @@ def test_names_that_rules_can_use() -> None:
         "a#b": False,
     }
     for name, usable in cases.items():
-        assert Zone().readable({(AF_INET, V4): name}, 1) == (
+        assert Zone().filter_reversible({(AF_INET, V4): name}, 1) == (
             {(AF_INET, V4): name} if usable else {}
         ), name
-    assert Zone().readable({(AF_INET6, V6): "www"}, 1) == {}  # 1.31 finds IPv4 addresses only
+    assert (
+        Zone().filter_reversible({(AF_INET6, V6): "www"}, 1) == {}
+    )  # 1.31 finds IPv4 addresses only
 
 
 # --- many look-ups
@@ -493,7 +506,8 @@ def test_the_bound_is_for_all_names_together(monkeypatch: pytest.MonkeyPatch) ->
     start = time.monotonic()
     try:
         assert (
-            Resolver().host_names((AF_INET, bytes([10, 0, 0, last])) for last in range(200)) == {}
+            Resolver().find_host_names((AF_INET, bytes([10, 0, 0, last])) for last in range(200))
+            == {}
         )
         assert time.monotonic() - start < 0.4
     finally:

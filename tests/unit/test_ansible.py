@@ -19,7 +19,7 @@ import yaml
 from pyipvsadm import __version__
 from pyipvsadm.grammar.options import OPTIONS, SLOTS
 from tests.playbook import IPVSADM, play
-from tests.unit.worlds import lines
+from tests.unit.fake_environment import lines
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -246,12 +246,12 @@ def test_a_signal_while_rules_are_sent_fails_the_task(tmp_path: Path) -> None:
     """The real ipvsadm, with TERM there already when it begins to send."""
     sender = (
         "import os, signal, sys\n"
-        "from pyipvsadm import cli; from pyipvsadm import environment as world\n"
-        "hold = world.World.hold_signals\n"
+        "from pyipvsadm import cli, environment\n"
+        "hold = environment.Environment.block_signals\n"
         "def held(self):\n"
         "    hold(self)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "world.World.hold_signals = held\n"
+        "environment.Environment.block_signals = held\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"
     )
     (tmp_path / "sender.py").write_text(sender)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyipvsadm import cli
-from pyipvsadm.backends.memory import Table
-from pyipvsadm.change.desired import read
-from pyipvsadm.environment import World
-from pyipvsadm.errors import Failed, Refused, Usage
+from pyipvsadm.backends.memory import MemoryBackend
+from pyipvsadm.change.desired import parse_desired
+from pyipvsadm.environment import Environment
+from pyipvsadm.errors import OperationError, RefusedError, UsageError
 from pyipvsadm.model import (
     AF_INET,
     GET_SERVICE,
@@ -24,19 +24,19 @@ from pyipvsadm.model import (
     SCTP,
     TCP,
     Change,
-    Destination,
     Info,
+    Server,
     Service,
 )
-from pyipvsadm.rules.reader import steps
+from pyipvsadm.rules.reader import parse_rules
 from tests.contract.damaged import KINDS, check_damaged_files
-from tests.unit.worlds import FakeWorld, FullWorld, apply_all, lines
+from tests.unit.fake_environment import FakeEnvironment, FullWorld, apply_all, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from pyipvsadm.change.desired import Desired
+    from pyipvsadm.change.desired import DesiredTable
 
 BEFORE = (
     "-A -t 10.0.0.1:80 -s rr",
@@ -60,37 +60,37 @@ PLAN = lines(
 UNCHECKED = "not checked, for only the kernel can tell: "
 
 
-class Kernelly(Table):
+class KernelLikeBackend(MemoryBackend):
     """Taken for a kernel's."""
 
     embedded = False
 
 
-class Willing(Kernelly):
+class EverySchedulerBackend(KernelLikeBackend):
     """A kernel with every scheduler."""
 
     def has_scheduler(self, name: str) -> bool:
         return bool(name)
 
 
-def world(
-    *rules: str, stdin: str = WANTED, table: Table | None = None, **options: Any
-) -> FakeWorld:
-    made = FakeWorld(stdin=stdin.encode(), table=table, **options)
+def make_env(
+    *rules: str, stdin: str = WANTED, table: MemoryBackend | None = None, **options: Any
+) -> FakeEnvironment:
+    made = FakeEnvironment(stdin=stdin.encode(), table=table, **options)
     apply_all(made.table, rules or BEFORE)
     return made
 
 
-def run(made: FakeWorld, words: str) -> tuple[int, str, str]:
+def run(made: FakeEnvironment, words: str) -> tuple[int, str, str]:
     return (cli.main(words.split(), made), *made.take())
 
 
-def saved(made: FakeWorld) -> str:
+def saved(made: FakeEnvironment) -> str:
     return run(made, "-S -n")[1]
 
 
 def test_it_brings_the_table_to_the_rules() -> None:
-    made = world()
+    made = make_env()
     assert run(made, "--apply --dry-run") == (
         1, PLAN, "dry run: 2 added, 1 changed, 1 removed, 1 unchanged, 1 service not in the file\n",
     )  # fmt: skip
@@ -112,16 +112,16 @@ def test_it_brings_the_table_to_the_rules() -> None:
 
 
 def test_the_plan_is_rules_that_restore_takes() -> None:
-    made = world()
+    made = make_env()
     plan = run(made, "--apply --dry-run --prune")[1]
-    other = world(stdin=plan)
+    other = make_env(stdin=plan)
     assert run(other, "-R") == (0, "", "")
     run(made, "--apply --prune")
     assert saved(other) == saved(made)
 
 
 def test_a_terminal_shows_the_plan_as_a_difference() -> None:
-    made = world()
+    made = make_env()
     made.colours = True
     assert run(made, "--apply --dry-run")[1].splitlines() == [
         f"\033[{colour}m{line}\033[0m"
@@ -133,14 +133,14 @@ def test_a_terminal_shows_the_plan_as_a_difference() -> None:
     ("shows", "said"), [((80, 24), "-A -f 1 -s ?[31m?\n"), (None, "-A -f 1 -s \x1b[31m\u202e\n")]
 )
 def test_the_plan_does_not_steer_a_terminal(shows: tuple[int, int] | None, said: str) -> None:
-    made = world(table=Willing(), stdin="-A -f 1 -s \x1b[31m\u202e\n", shows=shows)
+    made = make_env(table=EverySchedulerBackend(), stdin="-A -f 1 -s \x1b[31m\u202e\n", shows=shows)
     assert run(made, "--apply --dry-run")[:2] == (1, said)
 
 
 def test_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "rules"
     path.write_text(WANTED)
-    made = world(stdin="")
+    made = make_env(stdin="")
     assert run(made, f"--apply {path}")[0] == 0
     assert run(made, f"--apply={path} --dry-run")[0] == 0
     assert run(made, f"--apply --dry-run {path}")[0] == 0
@@ -152,25 +152,25 @@ def test_from_a_file(tmp_path: Path) -> None:
 
 
 def test_who_types_the_rules_is_told_how_to_end_them() -> None:
-    made = world(terminal=True)
+    made = make_env(terminal=True)
     assert run(made, "--apply --dry-run")[2].startswith(
         "rules come from the terminal: end them with Ctrl-D on a line of its own\n"
     )
 
 
 def test_what_other_services_show_to_be_good_is_not_asked() -> None:
-    made = world(
+    made = make_env(
         *BEFORE,
         "-A -f 3 -s twos",
         "-a -f 3 -r 10.0.1.3:80 -m",
-        table=Willing(),
+        table=EverySchedulerBackend(),
         stdin=WANTED + "-A -f 9 -s twos\n",
     )
     assert UNCHECKED not in run(made, "--apply --dry-run")[2]
 
 
 def test_json() -> None:
-    made = world()
+    made = make_env()
     status, out, err = run(made, "--apply --json --dry-run")
     assert (status, err) == (1, "")
     found = json.loads(out)
@@ -217,7 +217,7 @@ BAD: list[tuple[str, str, str]] = [
 @pytest.mark.parametrize(("words", "text", "said"), BAD)
 @pytest.mark.parametrize("dry", ["", " --dry-run"])
 def test_bad_input_changes_nothing(words: str, text: str, said: str, dry: str) -> None:
-    made = world(stdin=text)
+    made = make_env(stdin=text)
     assert run(made, f"--apply {words}{dry}") == (2, "", f"{said}\n")
     assert saved(made) == lines(*BEFORE)
 
@@ -239,15 +239,15 @@ SAYS_IT_AGAIN: list[tuple[str, tuple[str, ...]]] = [
 
 @pytest.mark.parametrize(("text", "said"), SAYS_IT_AGAIN)
 def test_a_line_that_says_the_same_again_is_passed_over(text: str, said: tuple[str, ...]) -> None:
-    made, once = FakeWorld(), FakeWorld()
-    assert vars_of(read(text.encode(), made)) == vars_of(
-        read("".join(dict.fromkeys(text.splitlines(True))).encode(), once)
+    made, once = FakeEnvironment(), FakeEnvironment()
+    assert vars_of(parse_desired(text.encode(), made)) == vars_of(
+        parse_desired("".join(dict.fromkeys(text.splitlines(True))).encode(), once)
     )
     assert made.stderr == ""
-    assert run(world(stdin=text), "--apply --dry-run")[2].startswith(lines(*said))
+    assert run(make_env(stdin=text), "--apply --dry-run")[2].startswith(lines(*said))
 
 
-def vars_of(found: Desired) -> tuple[object, ...]:
+def vars_of(found: DesiredTable) -> tuple[object, ...]:
     services = [
         (key, wanted.line, wanted.service, wanted.servers) for key, wanted in found.services.items()
     ]
@@ -255,7 +255,7 @@ def vars_of(found: Desired) -> tuple[object, ...]:
 
 
 def test_the_doublet_does_not_stop_an_apply() -> None:
-    made = world(stdin=WANTED + WANTED)
+    made = make_env(stdin=WANTED + WANTED)
     status, out, err = run(made, "--apply --json")
     assert (status, json.loads(out)["added"]) == (0, 2)
     assert err.startswith(
@@ -283,7 +283,7 @@ def test_most_of_a_service_s_servers_go_by_force_only(
     have: int, stay: int, come: int, refused: bool
 ) -> None:
     before = with_servers(1, *range(1, have + 1))
-    made = world(
+    made = make_env(
         *before, stdin=lines(*with_servers(1, *range(1, stay + 1), *range(501, 501 + come)))
     )
     said = f"more than half of a service's servers would go ({have - stay} of {have} of -f 1), as with a file cut short"
@@ -311,7 +311,7 @@ def test_most_of_a_service_s_servers_go_by_force_only(
 
 
 def test_a_damaged_file_takes_no_more_than_is_promised() -> None:
-    made = FakeWorld()
+    made = FakeEnvironment()
 
     def ask(words: str, text: bytes) -> tuple[int, str]:
         made.stdin = text
@@ -326,7 +326,7 @@ def test_a_damaged_file_takes_no_more_than_is_promised() -> None:
 def test_a_few_services_are_named_and_the_rest_counted() -> None:
     before = [line for mark in range(1, 6) for line in with_servers(mark, 1, 2)]
     left = [line for mark in range(1, 6) for line in with_servers(mark)]
-    made = world(*before, stdin=lines(*left))
+    made = make_env(*before, stdin=lines(*left))
     named = ", ".join(f"2 of 2 of -f {mark}" for mark in (1, 2, 3))
     assert f"({named}, and of 2 more services)" in run(made, "--apply")[2]
     made.stdin = lines(*left[1:], before[0], before[1]).encode()
@@ -340,7 +340,7 @@ def test_only_services_that_are_named_are_guarded() -> None:
     """--prune says itself that the others may go; with services on the command line the rest is not
     looked at.
     """
-    made = world(
+    made = make_env(
         *with_servers(1, 1, 2),
         *with_servers(2, 1, 2),
         stdin=lines(*with_servers(1), *with_servers(2, 1, 2)),
@@ -353,7 +353,7 @@ def test_only_services_that_are_named_are_guarded() -> None:
 
 
 def test_the_order_of_lines_does_not_matter() -> None:
-    found = read(b"-a -f 1 -r 10.0.0.9\n-A -f 1 -s rr\n", FakeWorld())
+    found = parse_desired(b"-a -f 1 -r 10.0.0.9\n-A -f 1 -s rr\n", FakeEnvironment())
     ((wanted),) = found.services.values()
     assert (wanted.line, wanted.service.scheduler, len(wanted.servers)) == (2, "rr", 1)
 
@@ -370,7 +370,7 @@ def test_the_order_of_lines_does_not_matter() -> None:
     ],
 )
 def test_what_goes(words: str, text: str, left: str | None) -> None:
-    made, plain = world(stdin=text), world()
+    made, plain = make_env(stdin=text), make_env()
     assert run(made, f"--apply {words}")[0] == 0
     if left is None:
         run(plain, "--apply")
@@ -394,7 +394,7 @@ def test_what_goes(words: str, text: str, left: str | None) -> None:
 def test_prune_asks_where_a_manager_is(
     running: set[str], interfaces: Iterable[str], said: str
 ) -> None:
-    made = world(table=Kernelly(), stdin="-A -f 1 -s rr\n")
+    made = make_env(table=KernelLikeBackend(), stdin="-A -f 1 -s rr\n")
     made.running, made.interfaces = running, set(interfaces)
     said += ": --prune may delete services that are not yours"
     assert run(made, "--apply --prune") == (
@@ -411,29 +411,31 @@ def test_prune_asks_where_a_manager_is(
     assert saved(made) == "-A -f 1 -s rr\n"
 
 
-@pytest.mark.parametrize(("table", "running"), [(Kernelly(), "bash"), (Table(), "keepalived")])
-def test_prune_asks_nobody_where_no_manager_is(table: Table, running: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "running"), [(KernelLikeBackend(), "bash"), (MemoryBackend(), "keepalived")]
+)
+def test_prune_asks_nobody_where_no_manager_is(table: MemoryBackend, running: str) -> None:
     """The embedded table has none."""
-    made = world(table=table)
+    made = make_env(table=table)
     made.running = {running}
     assert run(made, "--apply --prune")[0] == 0
 
 
 def test_keep_weights() -> None:
-    made = world(stdin=lines(*BEFORE).replace("-w 1", "-w 9"))
+    made = make_env(stdin=lines(*BEFORE).replace("-w 1", "-w 9"))
     assert run(made, "--apply --keep-weights")[2] == "0 added, 0 changed, 0 removed, 4 unchanged\n"
     assert run(made, "--apply")[2] == "0 added, 2 changed, 0 removed, 2 unchanged\n"
 
 
 def test_a_refusal_that_can_be_foreseen_sends_nothing() -> None:
-    made = world(stdin=WANTED + "-A -f 9 -s nonsense\n")
+    made = make_env(stdin=WANTED + "-A -f 9 -s nonsense\n")
     said = "line 6: Scheduler or persistence engine not found\n"
     assert run(made, "--apply --dry-run")[2].startswith(said)
     assert run(made, "--apply") == (255, "", f"{said}refused: the table is as before\n")
     assert saved(made) == lines(*BEFORE)
 
 
-class Refusing(Kernelly):
+class Refusing(KernelLikeBackend):
     """A kernel that lacks a scheduler."""
 
     def has_scheduler(self, name: str) -> bool:
@@ -441,7 +443,7 @@ class Refusing(Kernelly):
 
 
 def test_a_refusal_by_the_kernel_is_undone() -> None:
-    made = world(table=Refusing(), stdin=WANTED + "-A -f 9 -s lack\n")
+    made = make_env(table=Refusing(), stdin=WANTED + "-A -f 9 -s lack\n")
     status, out, err = run(made, "--apply --dry-run")
     assert (status, out) == (1, PLAN.replace("-s rr\n", "-s rr\n-A -f 9 -s lack\n", 1))
     assert err == (
@@ -464,7 +466,7 @@ def test_what_stands_is_said_exactly() -> None:
             return super().apply(changes) if self.tries < 3 else [(0, errno.EPERM)]
 
     table = Stuck()
-    made = world("-A -f 1", table=table, stdin="-A -f 1\n-A -f 2\n-A -f 9 -s lack\n")
+    made = make_env("-A -f 1", table=table, stdin="-A -f 1\n-A -f 2\n-A -f 9 -s lack\n")
     table.tries = 1
     assert run(made, "--apply") == (
         255, "", lines(
@@ -475,7 +477,7 @@ def test_what_stands_is_said_exactly() -> None:
     )  # fmt: skip
 
 
-class Raced(Kernelly):
+class Raced(KernelLikeBackend):
     """A kernel to which other programs send something before each of our sendings."""
 
     def __init__(self) -> None:
@@ -486,7 +488,9 @@ class Raced(Kernelly):
         if self.others:
             found = [
                 change
-                for _, change in steps(self.others.pop(0).replace(";", "\n").encode(), FakeWorld())
+                for _, change in parse_rules(
+                    self.others.pop(0).replace(";", "\n").encode(), FakeEnvironment()
+                )
             ]
             assert super().apply(change for change in found if isinstance(change, Change)) == []
         return super().apply(changes)
@@ -521,7 +525,7 @@ def test_what_another_program_did_just_before_is_read_again(
     others: str, said: list[str], summary: str
 ) -> None:
     table = Raced()
-    made = world(table=table)
+    made = make_env(table=table)
     table.others = [others]
     assert run(made, "--apply") == (0, "", lines(*said, f"{summary}, 1 service not in the file"))
     assert sorted(saved(made).splitlines()) == sorted([*WANTED.splitlines()[1:], BEFORE[3]])
@@ -530,7 +534,7 @@ def test_what_another_program_did_just_before_is_read_again(
 
 def test_a_server_that_went_before_it_was_edited_is_made_again() -> None:
     table = Raced()
-    made = world(
+    made = make_env(
         table=table, stdin=lines(*BEFORE).replace("10.0.1.1:80 -m -w 1", "10.0.1.1:80 -m -w 9")
     )
     table.others = [f"-d {V} -r 10.0.1.1:80"]
@@ -546,17 +550,17 @@ def test_a_daemon_that_another_program_started() -> None:
     text = "--start-daemon master --mcast-interface lo --syncid 3\n"
     for others, said in ((text, MADE), (text.replace("3", "4"), OTHERWISE)):
         table = Raced()
-        made = world("-A -f 1", table=table, stdin=text)
+        made = make_env("-A -f 1", table=table, stdin=text)
         table.others = [others]
         assert run(made, "--apply") == (
             0, "", lines(f"line 1: {said}", "1 added, 0 changed, 0 removed, 0 unchanged, 1 service not in the file"),
         )  # fmt: skip
-        assert [daemon.syncid for daemon in table.daemons()] == [3]
+        assert [daemon.syncid for daemon in table.read_daemons()] == [3]
 
 
 def test_json_says_what_another_program_did() -> None:
     table = Raced()
-    made = world(table=table)
+    made = make_env(table=table)
     table.others = [NEW]
     found = json.loads(run(made, "--apply --json")[1])
     assert found["meanwhile"] == [{"line": 4, "rule": NEW, "message": MADE}]
@@ -570,7 +574,7 @@ def test_what_another_program_made_is_not_undone() -> None:
         pass
 
     table = Lacking()
-    made = world(table=table, stdin=WANTED + "-A -f 9 -s lack\n")
+    made = make_env(table=table, stdin=WANTED + "-A -f 9 -s lack\n")
     # the service that the kernel refuses comes in the same phase: nothing is read again
     table.others = [""]
     assert run(made, "--apply")[0] == 255
@@ -590,7 +594,7 @@ def test_what_another_program_made_is_not_undone() -> None:
 
 def test_who_is_always_second_gives_up() -> None:
     table = Raced()
-    made = world(table=table, stdin=lines(*BEFORE, NEW, "-A -f 7 -s rr"))
+    made = make_env(table=table, stdin=lines(*BEFORE, NEW, "-A -f 7 -s rr"))
     table.others = [
         f"-a {V} -r 10.0.1.3:80 -m -w 1",
         *[f"-d {V} -r 10.0.1.3:80", f"-a {V} -r 10.0.1.3:80 -m -w 1"] * 3,
@@ -608,11 +612,11 @@ def test_who_is_always_second_gives_up() -> None:
 
 def test_what_cannot_be_read_again_is_refused_and_undone() -> None:
     class Deaf(Raced):
-        def service(self, wanted: Service) -> Service:  # noqa: ARG002
-            raise Refused(GET_SERVICE, errno.EPERM)
+        def find_service(self, wanted: Service) -> Service:  # noqa: ARG002
+            raise RefusedError(GET_SERVICE, errno.EPERM)
 
     table = Deaf()
-    made = world(table=table, stdin=lines(*BEFORE, NEW))
+    made = make_env(table=table, stdin=lines(*BEFORE, NEW))
     table.others = [NEW]
     assert run(made, "--apply") == (
         255, "", lines(
@@ -633,7 +637,7 @@ def test_another_order_of_servers_is_not_the_table_as_before(services: int, said
     back, at the head.
     """
 
-    class Unreachable(Kernelly):
+    class Unreachable(KernelLikeBackend):
         def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
             asked = [*changes]
             return [(0, errno.ENETUNREACH)] if asked and asked[0].daemon else super().apply(asked)
@@ -642,7 +646,7 @@ def test_another_order_of_servers_is_not_the_table_as_before(services: int, said
         rule.replace("-f 1", f"-f {mark}") for mark in range(1, services + 1) for rule in MIXED
     ]
     start = "--start-daemon master --mcast-interface lo --syncid 1"
-    made = world(*rules, table=Unreachable(interfaces={"lo"}.__contains__))
+    made = make_env(*rules, table=Unreachable(interfaces={"lo"}.__contains__))
     before = saved(made)
     made.stdin = lines(*(rule for rule in rules if "fd00" not in rule), start).encode()
     assert run(made, "--apply") == (
@@ -662,7 +666,7 @@ def test_another_order_of_servers_is_not_the_table_as_before(services: int, said
 
 
 def test_json_is_unicode_whatever_the_rules_are() -> None:
-    made = world(table=Refusing())
+    made = make_env(table=Refusing())
     made.stdin = b"-A -f 1 -s \xff\xc3\xa4\n-A -f 2 -s lack\n"
     for words in ("--apply --json --dry-run", "--apply --json"):
         status, out, _ = run(made, words)
@@ -678,13 +682,13 @@ def test_json_is_unicode_whatever_the_rules_are() -> None:
 
 
 def test_a_table_that_stops_answering() -> None:
-    class Silent(Kernelly):
+    class Silent(KernelLikeBackend):
         def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
             if any(change.service and change.service.fwmark == 7 for change in changes):
-                raise Failed("The kernel did not answer within 10 seconds")
+                raise OperationError("The kernel did not answer within 10 seconds")
             return super().apply(changes)
 
-    made = world("-A -f 1", table=Silent())
+    made = make_env("-A -f 1", table=Silent())
     assert run(made, "--apply") == (
         1, "",
         "The kernel did not answer within 10 seconds; what was sent before stands: the same --apply again does the rest\n",
@@ -704,7 +708,7 @@ def test_a_signal_before_the_last_of_it_is_sent_undoes_the_rest(
     number: signal.Signals, phase: int, undone: str
 ) -> None:
     for words in ("--apply", "--apply --json"):
-        made = world()
+        made = make_env()
         looks = iter(range(1, 9))
         made.meanwhile = lambda _, looks=looks: number if next(looks) == phase else 0  # type: ignore[misc]
         status, out, err = run(made, words)
@@ -723,7 +727,7 @@ def test_a_signal_before_the_last_of_it_is_sent_undoes_the_rest(
 
 
 def test_a_signal_whose_undoing_fails_is_told_with_what_stands() -> None:
-    class Stuck(Kernelly):
+    class Stuck(KernelLikeBackend):
         tries = 0
 
         def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
@@ -731,7 +735,7 @@ def test_a_signal_whose_undoing_fails_is_told_with_what_stands() -> None:
             return super().apply(changes) if self.tries < 3 else [(0, errno.EPERM)]
 
     table = Stuck()
-    made = world("-A -f 1 -s rr", table=table, stdin="-A -f 1 -s wlc\n-A -f 2\n")
+    made = make_env("-A -f 1 -s rr", table=table, stdin="-A -f 1 -s wlc\n-A -f 2\n")
     table.tries = 1
     looks = iter((0, signal.SIGTERM))
     made.meanwhile = lambda _: next(looks)
@@ -743,29 +747,29 @@ def test_a_signal_whose_undoing_fails_is_told_with_what_stands() -> None:
     )  # fmt: skip
 
 
-class Unreadable(Kernelly):
-    def daemons(self) -> Any:
-        raise Refused(GET_SERVICE, errno.EPERM)
+class Unreadable(KernelLikeBackend):
+    def read_daemons(self) -> Any:
+        raise RefusedError(GET_SERVICE, errno.EPERM)
 
 
 @pytest.mark.parametrize("words", ["--apply", "--apply --dry-run"])
 def test_a_table_that_cannot_be_read(words: str) -> None:
-    made = world(table=Unreadable())
+    made = make_env(table=Unreadable())
     assert run(made, words) == (255, "", "Permission denied (you must be root)\n")
 
 
 def test_no_table_at_all_is_no_drift(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_text("nonsense\n")
-    assert run(world(), f"--apply --dry-run --backend memory:{path}")[0] == 255
-    assert run(world(), f"--apply --backend memory:{path}")[0] == 1
+    assert run(make_env(), f"--apply --dry-run --backend memory:{path}")[0] == 255
+    assert run(make_env(), f"--apply --backend memory:{path}")[0] == 1
     full = FullWorld(stdin=WANTED.encode())
     assert cli.main(["--apply", "--dry-run"], full) == 255
 
 
 def test_on_a_table_s_file(tmp_path: Path) -> None:
     spec = f"memory:{tmp_path / 'table'}"
-    made = world(stdin=lines(*BEFORE))
+    made = make_env(stdin=lines(*BEFORE))
     assert (
         run(made, f"--apply --backend {spec}")[2] == "4 added, 0 changed, 0 removed, 0 unchanged\n"
     )
@@ -776,7 +780,7 @@ def test_on_a_table_s_file(tmp_path: Path) -> None:
 
 
 def test_the_variable_is_warned_of_where_something_is_changed() -> None:
-    made = world(environ={"IPVSADM_BACKEND": "memory"}, root=True)
+    made = make_env(environ={"IPVSADM_BACKEND": "memory"}, root=True)
     assert "this changes the embedded table" in run(made, "--apply")[2]
     assert "this changes the embedded table" not in run(made, "--apply --dry-run")[2]
 
@@ -817,23 +821,23 @@ TRIED: list[tuple[str, str, int, str]] = [
 def test_a_dry_run_refuses_what_the_real_run_would_and_changes_nothing(
     words: str, text: str, status: int, said: str
 ) -> None:
-    table = Kernelly(interfaces={"lo"}.__contains__)
-    made = world(table=table, stdin=text)
+    table = KernelLikeBackend(interfaces={"lo"}.__contains__)
+    made = make_env(table=table, stdin=text)
     before = run(made, "-S -n --full")
     assert run(made, f"{words} --dry-run") == (status, "", said)
     assert run(made, "-S -n --full") == before
 
 
 def test_a_dry_run_shows_the_kernel_s_own_version() -> None:
-    class Sized(Kernelly):
-        def info(self) -> Info:
+    class Sized(KernelLikeBackend):
+        def read_info(self) -> Info:
             return Info(0x010201, 99)
 
-    assert "(size=99)" in run(world(table=Sized(), stdin="-L -n\n"), "-R --dry-run")[1]
+    assert "(size=99)" in run(make_env(table=Sized(), stdin="-L -n\n"), "-R --dry-run")[1]
 
 
 def test_a_dry_run_sees_what_its_own_lines_did() -> None:
-    made = world(stdin="-A -f 1 -s rr\n-S -n\n-L -n -f 1\n")
+    made = make_env(stdin="-A -f 1 -s rr\n-S -n\n-L -n -f 1\n")
     status, out, _ = run(made, "-R --dry-run")
     assert status == 0
     assert "-A -f 1 -s rr\n" in out
@@ -841,16 +845,16 @@ def test_a_dry_run_sees_what_its_own_lines_did() -> None:
 
 
 def test_an_embedded_table_is_known_whole() -> None:
-    assert run(world(), "-A -f 1 -s twos --dry-run") == (
+    assert run(make_env(), "-A -f 1 -s twos --dry-run") == (
         255,
         "",
         "Scheduler or persistence engine not found\n",
     )
-    assert run(world(), "-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m --dry-run") == (0, "", "")
+    assert run(make_env(), "-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m --dry-run") == (0, "", "")
 
 
 def test_a_link_local_server_may_be_the_directors_own() -> None:
-    made = world("-A -f 1 -6", table=Kernelly())
+    made = make_env("-A -f 1 -6", table=KernelLikeBackend())
     assert run(made, "-a -f 1 -6 -r fe80::1 -m --dry-run") == (
         0,
         "",
@@ -870,7 +874,7 @@ def test_a_link_local_server_may_be_the_directors_own() -> None:
     ],
 )
 def test_combinations(words: str, said: str) -> None:
-    assert run(world(), words) == (2, "", f"{said}\n")
+    assert run(make_env(), words) == (2, "", f"{said}\n")
 
 
 # --- full saves
@@ -885,32 +889,32 @@ FULL = (
 
 
 def test_a_full_save() -> None:
-    made = world(*FULL[1:])
+    made = make_env(*FULL[1:])
     assert run(made, "-S -n --full") == (0, lines(*FULL), "")
-    assert (cli.main_save(["-n", "--full"], made), *made.take()) == (0, lines(*FULL), "")
+    assert (cli.run_save(["-n", "--full"], made), *made.take()) == (0, lines(*FULL), "")
 
 
 def test_a_full_save_by_name() -> None:
-    from tests.unit.worlds import FakeNames  # noqa: PLC0415
+    from tests.unit.fake_environment import FakeNames  # noqa: PLC0415
 
     names = FakeNames({"web": (AF_INET, bytes([10, 0, 1, 2]))}, {("http", TCP): 80})
-    made = world("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m", names=names)
+    made = make_env("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m", names=names)
     assert run(made, "-S --full")[1] == lines(
         FULL[0], "-A -t 10.0.0.1:http -s rr", "-a -t 10.0.0.1:http -r web:http -m -w 1"
     )
 
 
 def test_what_the_grammar_cannot_say_is_named() -> None:
-    made = FakeWorld()
+    made = FakeEnvironment()
     odd = Service(AF_INET, 47, b"\x0a\0\0\1", 80, scheduler="rr")
     good = Service(AF_INET, SCTP, b"\x0a\0\0\1", 80, scheduler="rr")
     made.table.apply(
         [
             Change(NEW_SERVICE, odd),
-            Change(NEW_DEST, odd, Destination(AF_INET, b"\x0a\0\1\1", 80)),
+            Change(NEW_DEST, odd, Server(AF_INET, b"\x0a\0\1\1", 80)),
             Change(NEW_SERVICE, good),
-            Change(NEW_DEST, good, Destination(AF_INET, b"\x0a\0\1\1", 80, LOCAL)),
-            Change(NEW_DEST, good, Destination(AF_INET, b"\x0a\0\1\2", 80, 5)),
+            Change(NEW_DEST, good, Server(AF_INET, b"\x0a\0\1\1", 80, LOCAL)),
+            Change(NEW_DEST, good, Server(AF_INET, b"\x0a\0\1\2", 80, 5)),
         ]
     )
     status, out, err = run(made, "-S -n --full")
@@ -933,17 +937,17 @@ def test_what_the_grammar_cannot_say_is_named() -> None:
 
 
 def test_a_save_to_a_file_rests_on_two_readings(tmp_path: Path) -> None:
-    class Restless(Table):
+    class Restless(MemoryBackend):
         readings = 0
 
-        def services(self, counters: bool = True) -> list[Service]:
+        def read_services(self, counters: bool = True) -> list[Service]:
             self.readings += 1
-            return super().services(counters)[self.readings == 1 :]
+            return super().read_services(counters)[self.readings == 1 :]
 
     table = Restless()
-    made = world(table=table)
+    made = make_env(table=table)
     table.readings = 0
-    assert cli.main_save(["-n", "-f", str(tmp_path / "rules")], made) == 0
+    assert cli.run_save(["-n", "-f", str(tmp_path / "rules")], made) == 0
     assert (tmp_path / "rules").read_text() == lines(*BEFORE)
     assert table.readings == 3
 
@@ -952,7 +956,7 @@ def test_a_save_to_a_file_rests_on_two_readings(tmp_path: Path) -> None:
 
 
 def test_colours_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = World()
+    real = Environment()
     monkeypatch.setattr(os, "isatty", lambda fd: fd == 1)
     real.environ = {"TERM": "xterm", "NO_COLOR": ""}
     assert real.has_colours()
@@ -962,16 +966,16 @@ def test_colours_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_programs_and_interfaces_of_this_machine() -> None:
-    real = World()
+    real = Environment()
     with open("/proc/self/comm") as file:
-        assert file.read().strip() in real.programs()
+        assert file.read().strip() in real.list_programs()
     assert real.has_interface("lo")
     assert not real.has_interface("none9")
-    with pytest.raises(Failed, match="cannot read /none9"):
+    with pytest.raises(OperationError, match="cannot read /none9"):
         real.read_file("/none9")
 
 
 def test_a_usage_is_two_whatever_restore_would_end_with() -> None:
-    with pytest.raises(Usage) as no:
-        read(b"-v\n", FakeWorld())
+    with pytest.raises(UsageError) as no:
+        parse_desired(b"-v\n", FakeEnvironment())
     assert no.value.status == 2

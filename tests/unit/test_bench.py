@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyipvsadm.cli import main
 from pyipvsadm.model import TCP
 from pyipvsadm.views import connections
-from tests.unit.worlds import FakeWorld
+from tests.unit.fake_environment import FakeEnvironment
 from tools.bench import install, names, report, rows
 from tools.bench.archive import Archive
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 def test_the_rules_are_what_a_save_writes() -> None:
     text = rows.rules(3, 300)
-    world = FakeWorld(text.encode())
-    assert main(["-R"], world) == 0
-    assert main(["-S", "-n"], world) == 0
-    assert world.stdout == text
+    env = FakeEnvironment(text.encode())
+    assert main(["-R"], env) == 0
+    assert main(["-S", "-n"], env) == 0
+    assert env.stdout == text
     assert text.count("\n") == 3 * 301
 
 
 def test_the_connections_are_lines_of_the_kernels_file() -> None:
     lines = rows.connections(20).encode().splitlines(keepends=True)
     assert len(lines) == 21
-    assert connections.parse(lines[1]).server == (2, b"\xc0\xa8\0\1", 8080)
-    assert {connections.parse(line).number for line in lines[1:]} == {TCP, 17}
+    assert connections.parse_connection(lines[1]).server == (2, b"\xc0\xa8\0\1", 8080)
+    assert {connections.parse_connection(line).number for line in lines[1:]} == {TCP, 17}
 
 
 def test_row_names_are_unique() -> None:

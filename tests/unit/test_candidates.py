@@ -15,21 +15,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm.backends import memory
-from pyipvsadm.completion.candidates import GOES_ON, complete
-from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.completion.candidates import NO_SPACE_SUFFIXES, complete
+from pyipvsadm.errors import LineSkippedError, UsageError
 from pyipvsadm.grammar.options import (
     COMMANDS,
     ENGINES,
     OPTIONAL,
     OPTIONS,
     SCHEDULERS,
-    SLOTLESS,
+    UNSLOTTED_COMMANDS,
     Option,
 )
-from pyipvsadm.grammar.parser import Scanner
-from pyipvsadm.grammar.popt import Words, option_of
+from pyipvsadm.grammar.parser import CommandParser
+from pyipvsadm.grammar.popt import PoptScanner, find_option
 from tests.cases.table import CASES
-from tests.unit.worlds import FakeNames, apply_all
+from tests.unit.fake_environment import FakeNames, apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,29 +62,29 @@ class Here:
     """
 
     def __init__(self) -> None:
-        self.tables: dict[tuple[str | None, str | None], memory.Table] = {}
+        self.tables: dict[tuple[str | None, str | None], memory.MemoryBackend] = {}
         for name, rules in (
             ((None, None), RULES),
             (("memory:other", None), ["-A -t 10.9.9.9:9"]),
             ((None, "blue"), ["-A -t 10.8.8.8:8"]),
         ):
-            apply_all(self.tables.setdefault(name, memory.Table()), rules)
+            apply_all(self.tables.setdefault(name, memory.MemoryBackend()), rules)
 
-    def rows(self, backend: str | None, place: str | None) -> Rows:
+    def read_rows(self, backend: str | None, place: str | None) -> Rows:
         table = self.tables.get((backend, place))
         return (
-            [(service, table.destinations(service)) for service in table.services()]
+            [(service, table.read_servers(service)) for service in table.read_services()]
             if table
             else []
         )
 
-    def folder(self, path: str) -> list[str]:
+    def list_folder(self, path: str) -> list[str]:
         return FOLDERS.get(path, [])
 
-    def interfaces(self, place: str | None) -> list[str]:
+    def list_interfaces(self, place: str | None) -> list[str]:
         return ["lo", "blue0"] if place == "blue" else ["lo", "eth0", "eth1"]
 
-    def namespaces(self) -> list[str]:
+    def list_namespaces(self) -> list[str]:
         return ["blue", "green"]
 
 
@@ -306,7 +306,7 @@ def test_programs(program: str, line: str, expected: str) -> None:
                 ("--add-server", "add a real server to a virtual service, -a"),
             ],
         ),
-        ("-A --pe", [("--persistent", option_of("persistent")), ("--pe", "persistence engine")]),
+        ("-A --pe", [("--persistent", find_option("persistent")), ("--pe", "persistence engine")]),
         ("-D -t 10.0.0.1:", [("10.0.0.1:80", "rr, 2 servers"), ("10.0.0.1:443", "sh, 1 server")]),
         (
             "-d -t 10.0.0.1:80 -r ",
@@ -351,7 +351,7 @@ def test_the_embedded_table_s_schedulers_and_engines_are_offered() -> None:
 
 
 def test_options_without_a_slot_are_all_known() -> None:
-    assert SLOTLESS.keys() <= {row.long for row in OPTIONS if not row.slot}
+    assert UNSLOTTED_COMMANDS.keys() <= {row.long for row in OPTIONS if not row.slot}
 
 
 # --- held against the scanner
@@ -359,8 +359,8 @@ def test_options_without_a_slot_are_all_known() -> None:
 
 def accepted(words: Sequence[str]) -> bool:
     try:
-        Scanner(words, FakeNames()).request()
-    except (Usage, Skipped):
+        CommandParser(words, FakeNames()).parse_request()
+    except (UsageError, LineSkippedError):
         return False
     return True
 
@@ -414,12 +414,12 @@ def samples(row: Option) -> tuple[str, ...]:
 
 def waits(words: Sequence[str]) -> bool:
     """Whether the next word is the argument of the last option."""
-    found = Words(words, posix=False)
+    found = PoptScanner(words, posix=False)
     while True:
         try:
-            if found.option() is None:
+            if found.read_option() is None:
                 return found.waiting is not None and found.waiting.argument != OPTIONAL
-        except Skipped:
+        except LineSkippedError:
             continue
 
 
@@ -429,7 +429,7 @@ def legal(words: Sequence[str]) -> bool:
 
 
 def continued(words: Sequence[str], word: str) -> Iterator[list[str]]:
-    row = option_of(word[2:])
+    row = find_option(word[2:])
     if isinstance(row, Option) and row.argument:
         return ([*words, word, value] for value in samples(row))
     return iter([[*words, word, "master"] if row and row.argument else [*words, word]])
@@ -440,7 +440,7 @@ def test_what_is_offered_is_legal() -> None:
     for words in BEGINNINGS:
         if waits(words):
             for value, _ in complete(["ipvsadm", *words, ""], len(words) + 1, HERE):
-                assert value.endswith(GOES_ON) or legal([*words, value]), (words, value)
+                assert value.endswith(NO_SPACE_SUFFIXES) or legal([*words, value]), (words, value)
             continue
         for word, _ in complete(["ipvsadm", *words, "--"], len(words) + 1, HERE):
             checked += 1

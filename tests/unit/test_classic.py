@@ -34,11 +34,11 @@ from pyipvsadm.model import (
     TUNNEL,
     UDP,
     Daemon,
-    Destination,
     Info,
+    Server,
     Service,
     Timeouts,
-    row,
+    to_row,
 )
 from pyipvsadm.views import classic
 
@@ -67,10 +67,8 @@ HUGE = (
 )
 
 WEB = Service(AF_INET, TCP, V4, 80, scheduler="rr", stats=STATS)
-SERVER = Destination(
-    AF_INET, R4, 80, ROUTE, 1, 100, 50, active=2, inactive=3, persistent=4, stats=STATS
-)
-SERVER6 = Destination(
+SERVER = Server(AF_INET, R4, 80, ROUTE, 1, 100, 50, active=2, inactive=3, persistent=4, stats=STATS)
+SERVER6 = Server(
     AF_INET6,
     R6,
     8080,
@@ -155,9 +153,9 @@ VIEWS: dict[str, tuple[str, str]] = {
 }
 
 
-def listed(found: Service, servers: list[Destination], shown: set[str], endpoint: Endpoint) -> str:
-    return classic.Listing(shown, endpoint).service(
-        found, [row(d, classic.columns(shown)) for d in servers]
+def listed(found: Service, servers: list[Server], shown: set[str], endpoint: Endpoint) -> str:
+    return classic.Listing(shown, endpoint).format_service(
+        found, [to_row(d, classic.list_columns(shown)) for d in servers]
     )
 
 
@@ -166,7 +164,7 @@ def listed(found: Service, servers: list[Destination], shown: set[str], endpoint
 )
 def test_views(shown: str, title: str, rows: str) -> None:
     slots = {"numeric", *shown.split()}
-    assert classic.title(slots) == title
+    assert classic.format_title(slots) == title
     assert listed(WEB, [SERVER, SERVER6], slots, format_numeric) == rows
 
 
@@ -179,7 +177,7 @@ def test_which_of_several_views_is_shown(first: int) -> None:
     slots = {"exact", "nosort", *ORDER[first:]}
     assert classic.view_of(slots) == ORDER[first]
     title, rows = VIEWS[f"{ORDER[first]} exact" if first < 2 else ORDER[first]]
-    assert classic.title(slots) == title
+    assert classic.format_title(slots) == title
     assert listed(WEB, [SERVER, SERVER6], slots, format_numeric) == rows
 
 
@@ -188,7 +186,7 @@ def test_no_view_is_the_plain_one() -> None:
 
 
 def test_servers_are_sorted_unless_that_is_refused() -> None:
-    servers = [Destination(AF_INET, bytes([10, 0, 0, last]), 80) for last in (2, 1)]
+    servers = [Server(AF_INET, bytes([10, 0, 0, last]), 80) for last in (2, 1)]
     first, second = (
         f"  -> 10.0.0.{last}:80                  Route   1      0          0         \n"
         for last in (1, 2)
@@ -255,7 +253,7 @@ def test_names_are_cut() -> None:
     def endpoint(family: int, _addr: bytes, _port: int, _protocol: int) -> str:
         return f"{host}:http" if family == AF_INET else f"[{host}]:http"
 
-    four, six = Destination(AF_INET, R4, 80), Destination(AF_INET6, R6, 80)
+    four, six = Server(AF_INET, R4, 80), Server(AF_INET6, R6, 80)
     # 33 columns of the service with its protocol, 28 of the server; of IPv6, 59 characters
     # (addrport_to_anyname's buffer).
     assert listed(WEB, [four, six], {"nosort"}, endpoint) == (
@@ -270,9 +268,7 @@ def test_names_are_cut() -> None:
 def test_an_endpoint_that_just_fits() -> None:
     address = bytes([210, 210, 210, 210])
     found = Service(AF_INET, TCP, address, 65535)
-    server = Destination(
-        AF_INET, address, 65535, MASQ, 65535, active=4294967295, inactive=4294967295
-    )
+    server = Server(AF_INET, address, 65535, MASQ, 65535, active=4294967295, inactive=4294967295)
     assert listed(found, [server], set(), format_numeric) == (
         "TCP  210.210.210.210:65535 wlc\n  -> 210.210.210.210:65535        Masq    65535  4294967295 4294967295\n"
     )
@@ -285,8 +281,8 @@ def test_the_name_is_asked_for_in_the_service_s_protocol() -> None:
         asked.append(what)
         return "x"
 
-    listed(Service(AF_INET, UDP, V4, 53), [Destination(AF_INET6, R6, 54)], set(), endpoint)
-    listed(Service(AF_INET, fwmark=1), [Destination(AF_INET, R4, 55)], set(), endpoint)
+    listed(Service(AF_INET, UDP, V4, 53), [Server(AF_INET6, R6, 54)], set(), endpoint)
+    listed(Service(AF_INET, fwmark=1), [Server(AF_INET, R4, 55)], set(), endpoint)
     assert asked == [(AF_INET, V4, 53, UDP), (AF_INET6, R6, 54, UDP), (AF_INET, R4, 55, 0)]
 
 
@@ -338,7 +334,7 @@ def service(
     ],
 )
 def test_attributes(found: Service, text: str) -> None:
-    assert classic.attributes(found) == text
+    assert classic.format_attributes(found) == text
     assert listed(found, [], {"thresholds"}, format_numeric).endswith(
         f":80 {found.scheduler}{text}\n"
     )
@@ -364,8 +360,8 @@ def test_attributes(found: Service, text: str) -> None:
     ],
 )
 def test_counters(value: int, scaled: str, exact: str) -> None:
-    assert classic.large(value, exact=False) == scaled
-    assert classic.large(value, exact=True) == exact
+    assert classic.format_counter(value, exact=False) == scaled
+    assert classic.format_counter(value, exact=True) == exact
 
 
 # --- real servers
@@ -383,8 +379,8 @@ def test_counters(value: int, scaled: str, exact: str) -> None:
     ],
 )
 def test_methods(forward: int, name: str) -> None:
-    found = Destination(AF_INET, R4, 80, forward)
-    assert classic.method(forward) == name
+    found = Server(AF_INET, R4, 80, forward)
+    assert classic.format_method(forward) == name
     assert listed(WEB, [found], set(), format_numeric).splitlines()[1] == (
         f"  -> 10.0.1.1:80                  {name:7} 1      0          0         "
     )
@@ -409,8 +405,8 @@ def test_methods(forward: int, name: str) -> None:
     ],
 )
 def test_tunnels(forward: int, kind: int, port: int, flags: int, text: str) -> None:
-    found = Destination(AF_INET, R4, 80, forward, tun_type=kind, tun_port=port, tun_flags=flags)
-    assert classic.tunnel(forward, kind, port.to_bytes(2, "big"), flags) == text
+    found = Server(AF_INET, R4, 80, forward, tun_type=kind, tun_port=port, tun_flags=flags)
+    assert classic.format_tunnel(forward, kind, port.to_bytes(2, "big"), flags) == text
     assert f" {text:13} 1      0 " in listed(WEB, [found], {"tun-info"}, format_numeric)
 
 
@@ -425,11 +421,14 @@ def test_tunnels(forward: int, kind: int, port: int, flags: int, text: str) -> N
     ],
 )
 def test_version(info: Info, line: str) -> None:
-    assert classic.version(info) == line
+    assert classic.format_version(info) == line
 
 
 def test_timeouts() -> None:
-    assert classic.timeouts(Timeouts(900, 120, 300)) == "Timeout (tcp tcpfin udp): 900 120 300\n"
+    assert (
+        classic.format_timeouts(Timeouts(900, 120, 300))
+        == "Timeout (tcp tcpfin udp): 900 120 300\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -449,12 +448,12 @@ def test_timeouts() -> None:
     ],
 )
 def test_daemons(daemon: Daemon, line: str) -> None:
-    assert list(classic.daemons([daemon])) == [line]
+    assert list(classic.format_daemons([daemon])) == [line]
 
 
 def test_a_line_a_daemon() -> None:
-    assert list(classic.daemons([Daemon(MASTER, "lo"), Daemon(BACKUP, "lo")])) == [
+    assert list(classic.format_daemons([Daemon(MASTER, "lo"), Daemon(BACKUP, "lo")])) == [
         "master sync daemon (mcast=lo, syncid=0)\n",
         "backup sync daemon (mcast=lo, syncid=0)\n",
     ]
-    assert list(classic.daemons([])) == []
+    assert list(classic.format_daemons([])) == []

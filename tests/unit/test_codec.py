@@ -30,8 +30,8 @@ from pyipvsadm.model import (
     UDP,
     Change,
     Daemon,
-    Destination,
     Info,
+    Server,
     Service,
     Timeouts,
 )
@@ -104,7 +104,7 @@ SENT: list[tuple[str, Change, str]] = [
         Change(
             model.NEW_DEST,
             Service(AF_INET, TCP, V4, 80),
-            Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, TUNNEL, 3, 100, 50, GUE, 6080, 1),
+            Server(AF_INET, bytes([10, 0, 0, 2]), 8080, TUNNEL, 3, 100, 50, GUE, 6080, 1),
         ),
         (
             "30000100 06000100 02000000 06000200 06000000 14000300 0a000001 00000000 00000000 00000000 06000400 00500000"
@@ -126,9 +126,7 @@ SENT: list[tuple[str, Change, str]] = [
         Change(
             model.SET_DEST,
             Service(AF_INET, fwmark=0xFFFFFFFF),
-            Destination(
-                AF_INET6, V6, 0, TUNNEL, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFE, GRE, 0, 0x8001
-            ),
+            Server(AF_INET6, V6, 0, TUNNEL, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFE, GRE, 0, 0x8001),
         ),
         (
             "14000100 06000100 02000000 08000500 ffffffff"
@@ -150,7 +148,7 @@ SENT: list[tuple[str, Change, str]] = [
         Change(
             model.DEL_DEST,
             Service(AF_INET, fwmark=1),
-            Destination(AF_INET, bytes([10, 0, 0, 2]), 0),
+            Server(AF_INET, bytes([10, 0, 0, 2]), 0),
         ),
         (
             "14000100 06000100 02000000 08000500 01000000"
@@ -224,20 +222,20 @@ def reply(*parts: bytes) -> messages.Message:
 )
 def test_what_is_sent(change: Change, expected: str) -> None:
     assert LITTLE
-    assert codec.Encoder().payload(change).hex() == expected.replace(" ", "")
+    assert codec.Encoder().encode(change).hex() == expected.replace(" ", "")
 
 
 def test_what_an_encoder_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "REMEMBERED", 2)
+    monkeypatch.setattr(codec, "CACHE_LIMIT", 2)
     encoder = codec.Encoder()
     for at in range(10):
         service = Service(AF_INET, TCP, V4, 80, timeout=at)
-        servers = [Destination(AF_INET, V4, port) for port in (at, at + 1)]
+        servers = [Server(AF_INET, V4, port) for port in (at, at + 1)]
         for change in (
             Change(model.NEW_SERVICE, service),
             *[Change(model.NEW_DEST, service, each) for each in servers * 2],
         ):
-            assert encoder.payload(change) == codec.Encoder().payload(change)
+            assert encoder.encode(change) == codec.Encoder().encode(change)
     assert max(len(encoder._rests), len(encoder._servers)) <= 3
 
 
@@ -253,16 +251,21 @@ def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyP
 
         monkeypatch.setattr(codec, name, count)
 
-    for name in ("service_id", "_service_rest", "destination_full"):
+    for name in ("encode_service_key", "_encode_service_settings", "encode_dest"):
         counted(name)
     encoder = codec.Encoder()
     services = [Service(AF_INET, TCP, V4, port) for port in (80, 81)]
-    server = Destination(AF_INET, V4, 80)
+    server = Server(AF_INET, V4, 80)
     for service in services:
-        encoder.payload(Change(model.NEW_SERVICE, service))
+        encoder.encode(Change(model.NEW_SERVICE, service))
         for _ in range(3):
-            encoder.payload(Change(model.NEW_DEST, service, server))
-    assert sorted(made) == ["_service_rest", "destination_full", "service_id", "service_id"]
+            encoder.encode(Change(model.NEW_DEST, service, server))
+    assert sorted(made) == [
+        "_encode_service_settings",
+        "encode_dest",
+        "encode_service_key",
+        "encode_service_key",
+    ]
 
 
 def test_a_whole_request() -> None:
@@ -352,7 +355,7 @@ def test_a_server_as_received() -> None:
         nest(codec.DEST_STATS64, stats64()),
     )
     found = codec.read_destination(reply(nest(codec.DEST, *SERVER, *tunnel)), AF_INET6)
-    assert found == Destination(
+    assert found == Server(
         AF_INET, bytes([10, 0, 0, 2]), 8080, TUNNEL, -1, 9, 8, GRE, 6080, 1, 7, 6, 5, STATS64
     )
 
@@ -382,7 +385,7 @@ def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
     ids=["v4", "v6", "old"],
 )
 def test_a_daemon_there_and_back(daemon: Daemon) -> None:
-    assert codec.read_daemon(reply(codec.daemon(daemon))) == daemon
+    assert codec.read_daemon(reply(codec.encode_daemon(daemon))) == daemon
 
 
 def test_info_timeouts_and_family() -> None:
@@ -390,7 +393,7 @@ def test_info_timeouts_and_family() -> None:
         2, struct.pack("=I", 4096)
     )
     assert codec.read_info(reply(info)) == Info(0x010201, 4096)
-    assert codec.read_timeouts(reply(codec.timeouts(Timeouts(1, 2, 3)))) == Timeouts(1, 2, 3)
+    assert codec.read_timeouts(reply(codec.encode_timeouts(Timeouts(1, 2, 3)))) == Timeouts(1, 2, 3)
     assert codec.read_timeouts(reply()) == Timeouts(0, 0, 0)
     assert messages.read_family(reply(messages.pack_attribute(1, struct.pack("=H", 28)))) == 28
 
@@ -417,7 +420,7 @@ def test_nested_and_byte_order_bits_are_not_part_of_the_number() -> None:
     ],
 )
 def test_errno(kind: int, body: bytes, expected: int) -> None:
-    assert messages.Message(kind, 0, 1, 0, body).errno() == expected
+    assert messages.Message(kind, 0, 1, 0, body).read_errno() == expected
 
 
 DAMAGED: list[tuple[str, bytes]] = [
@@ -441,7 +444,7 @@ READERS: list[Any] = [
     codec.read_info,
     codec.read_timeouts,
     messages.read_family,
-    messages.Message.errno,
+    messages.Message.read_errno,
 ]
 
 INCOMPLETE: list[tuple[str, Any, messages.Message, str]] = [
@@ -479,7 +482,7 @@ INCOMPLETE: list[tuple[str, Any, messages.Message, str]] = [
     ("a narrow counter missing", codec.read_service, reply(nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(10))),
      "statistics without attribute 1"),
     ("no id", messages.read_family, reply(), "a family without its id"),
-    ("error without errno", messages.Message.errno, messages.Message(messages.NLMSG_ERROR, 0, 1, 0, b"\0"),
+    ("error without errno", messages.Message.read_errno, messages.Message(messages.NLMSG_ERROR, 0, 1, 0, b"\0"),
      "an error message without its errno"),
     ("attribute length below its header", codec.read_service, reply(b"\3\0\1\0"), "an attribute of 3 bytes where 4 are left"),
     ("attribute length beyond the end", codec.read_service, reply(b"\x09\0\1\0"), "an attribute of 9 bytes where 4 are left"),
@@ -545,9 +548,9 @@ def services(draw: st.DrawFn) -> Service:
 
 
 @st.composite
-def destinations(draw: st.DrawFn) -> Destination:
+def destinations(draw: st.DrawFn) -> Server:
     af = draw(st.sampled_from((AF_INET, AF_INET6)))
-    return Destination(
+    return Server(
         af, draw(v4 if af == AF_INET else v6), draw(ports), draw(st.integers(0, 7)), draw(st.integers(-(2**31), 2**31 - 1)),
         draw(u32), draw(u32), draw(st.integers(0, 255)), draw(ports), draw(ports),
     )  # fmt: skip
@@ -556,15 +559,15 @@ def destinations(draw: st.DrawFn) -> Destination:
 @given(services())
 def test_services_there_and_back(service: Service) -> None:
     assert (
-        codec.read_service(reply(codec.Encoder().payload(Change(model.NEW_SERVICE, service))))
+        codec.read_service(reply(codec.Encoder().encode(Change(model.NEW_SERVICE, service))))
         == service
     )
 
 
 @given(destinations())
-def test_servers_there_and_back(server: Destination) -> None:
+def test_servers_there_and_back(server: Server) -> None:
     counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
-    inner = codec.destination_full(server)[4:] + counts
+    inner = codec.encode_dest(server)[4:] + counts
     assert codec.read_destination(reply(messages.pack_attribute(codec.DEST, inner)), 0) == server
 
 
@@ -583,7 +586,7 @@ def test_pyroute2_reads_our_service() -> None:
     change = Change(
         model.NEW_SERVICE, Service(AF_INET, TCP, V4, 80, 0, "wrr", PERSISTENT, 300, 0xFFFFFF00)
     )
-    found = pyroute2_reads(codec.Encoder().payload(change))["IPVS_CMD_ATTR_SERVICE"]
+    found = pyroute2_reads(codec.Encoder().encode(change))["IPVS_CMD_ATTR_SERVICE"]
     assert found["IPVS_SVC_ATTR_AF"] == AF_INET
     assert found["IPVS_SVC_ATTR_PROTOCOL"] == TCP
     assert found["IPVS_SVC_ATTR_ADDR"] == "10.0.0.1"
@@ -595,9 +598,9 @@ def test_pyroute2_reads_our_service() -> None:
 
 
 def test_pyroute2_reads_our_server() -> None:
-    server = Destination(AF_INET, bytes([10, 0, 0, 2]), 8080, MASQ, 5, 100, 50)
+    server = Server(AF_INET, bytes([10, 0, 0, 2]), 8080, MASQ, 5, 100, 50)
     found = pyroute2_reads(
-        codec.Encoder().payload(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server))
+        codec.Encoder().encode(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server))
     )
     dest = found["IPVS_CMD_ATTR_DEST"]
     assert dest["IPVS_DEST_ATTR_ADDR"] == "10.0.0.2"
@@ -653,6 +656,6 @@ def test_we_read_pyroute2s_server() -> None:
     attrs += [("IPVS_DEST_ATTR_PORT", 80)]
     attrs += [(f"IPVS_DEST_ATTR_{name}", value) for name, value in (numbers | counts).items()]
     found = codec.read_destination(pyroute2_writes(("IPVS_CMD_ATTR_DEST", {"attrs": attrs})), 0)
-    assert found == Destination(
+    assert found == Server(
         AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE, 4, 3, 2, active=1, inactive=2, persistent=3
     )

@@ -9,10 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm.addresses import format_numeric
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 from pyipvsadm.views import connections
-from pyipvsadm.views.connections import TITLE, TITLE_ENGINE, Connection, Numbers, parse, text
+from pyipvsadm.views.connections import (
+    TITLE,
+    TITLE_ENGINE,
+    Connection,
+    NumericFormatter,
+    format_connection,
+    parse_connection,
+)
 
 CLIENT = (AF_INET, bytes([10, 1, 1, 1]), 26000)
 VIRTUAL = (AF_INET, bytes([10, 1, 1, 1]), 80)
@@ -94,9 +101,9 @@ LINES: dict[str, tuple[bytes, Connection, str, str]] = {
     ("line", "found", "listed", "with_engine"), LINES.values(), ids=LINES.keys()
 )
 def test_lines(line: bytes, found: Connection, listed: str, with_engine: str) -> None:
-    assert parse(line) == found
-    assert text(found, format_numeric, engine=False) == listed
-    assert text(found, format_numeric, engine=True) == with_engine
+    assert parse_connection(line) == found
+    assert format_connection(found, format_numeric, engine=False) == listed
+    assert format_connection(found, format_numeric, engine=True) == with_engine
 
 
 GOOD = b"TCP 0A010101 6590 0A010101 0050 0A020001 1F90 ESTABLISHED     899\n"
@@ -121,8 +128,8 @@ GOOD = b"TCP 0A010101 6590 0A010101 0050 0A020001 1F90 ESTABLISHED     899\n"
     ],
 )
 def test_what_is_no_connection(line: bytes) -> None:
-    with pytest.raises(Failed) as caught:
-        parse(line)
+    with pytest.raises(OperationError) as caught:
+        parse_connection(line)
     assert str(caught.value) == f"unexpected input from /proc/net/ip_vs_conn: {line[:80]!r}"
     assert caught.value.status == 1
 
@@ -134,10 +141,10 @@ def test_what_is_no_connection(line: bytes) -> None:
 )
 def test_any_line_is_a_connection_or_fails(line: bytes) -> None:
     try:
-        found = parse(line)
-    except Failed:
+        found = parse_connection(line)
+    except OperationError:
         return
-    assert text(found, format_numeric, engine=True).startswith(found.protocol)
+    assert format_connection(found, format_numeric, engine=True).startswith(found.protocol)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +158,7 @@ def test_ports_have_names_in_a_protocol(protocol: bytes, number: int) -> None:
         asked.append(what)
         return "x"
 
-    text(parse(GOOD.replace(b"TCP", protocol)), endpoint, engine=False)
+    format_connection(parse_connection(GOOD.replace(b"TCP", protocol)), endpoint, engine=False)
     assert asked == [(*end, number) for end in (CLIENT, VIRTUAL, SERVER)]
 
 
@@ -160,7 +167,7 @@ def test_names_are_cut_at_59_characters() -> None:
         return "n" * 60 + f":{port}"
 
     assert (
-        text(parse(GOOD), endpoint, engine=False)
+        format_connection(parse_connection(GOOD), endpoint, engine=False)
         == f"TCP 14:59  ESTABLISHED {'n' * 59} {'n' * 59} {'n' * 59}\n"
     )
 
@@ -176,10 +183,14 @@ def test_titles() -> None:
     )
 
 
-def outcome(line: bytes, reader: Numbers | None, engine: bool) -> str:
+def outcome(line: bytes, reader: NumericFormatter | None, engine: bool) -> str:
     try:
-        return reader.text(line) if reader else text(parse(line), format_numeric, engine)
-    except Failed as no:
+        return (
+            reader.format_line(line)
+            if reader
+            else format_connection(parse_connection(line), format_numeric, engine)
+        )
+    except OperationError as no:
         return f"failed: {no}"
 
 
@@ -196,7 +207,7 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("bound", [connections.REMEMBERED, 1])
+@pytest.mark.parametrize("bound", [connections.CACHE_LIMIT, 1])
 @pytest.mark.parametrize("engine", [False, True])
 @given(
     lines=st.lists(
@@ -210,8 +221,8 @@ def test_lines_in_numbers_are_the_same_past_the_records(
     lines: list[bytes], engine: bool, bound: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connections, "REMEMBERED", bound)
-        reader = Numbers(engine)
+        patch.setattr(connections, "CACHE_LIMIT", bound)
+        reader = NumericFormatter(engine)
         for line in (*[each[0] for each in LINES.values()], *lines):
             assert outcome(line, reader, engine) == outcome(line, None, engine)
 
@@ -226,6 +237,6 @@ def test_handshakes_that_stay_are_counted() -> None:
         for name, state, expires in rows
     ]
     virtual, server = ((AF_INET, bytes([10, 0, 0, last]), 80) for last in (2, 3))
-    assert connections.tally_handshakes(iter(lines)) == {(virtual, server): (1, 3)}
-    with pytest.raises(Failed):
-        connections.tally_handshakes([b"TCP\n"])
+    assert connections.count_handshakes(iter(lines)) == {(virtual, server): (1, 3)}
+    with pytest.raises(OperationError):
+        connections.count_handshakes([b"TCP\n"])

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pyipvsadm.backends.memory import Table as Memory
+from pyipvsadm.backends.memory import MemoryBackend as Memory
 from pyipvsadm.doctor import director, real_server, unchecked
 from pyipvsadm.doctor.codes import CODES, Finding
-from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route, Rule, Table
+from pyipvsadm.doctor.facts import (
+    OUTSIDE,
+    Address,
+    DirectorTable,
+    Facts,
+    Link,
+    ProbeResult,
+    Route,
+    Rule,
+)
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -25,10 +34,10 @@ from pyipvsadm.model import (
     TCP,
     TUNNEL,
     Change,
-    Destination,
+    Server,
     Service,
 )
-from tests.unit.worlds import apply_all
+from tests.unit.fake_environment import apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -166,12 +175,14 @@ HEALTHY = {
 }
 
 
-def table_of(lines: tuple[str, ...], *more: Change) -> Table:
+def table_of(lines: tuple[str, ...], *more: Change) -> DirectorTable:
     memory = Memory(interfaces={"eth0", "sync0"}.__contains__)
     apply_all(memory, lines)
     assert memory.apply(more) == []
-    services = [(service, memory.destinations(service)) for service in memory.services()]
-    return Table(services, {each.state: (each.interface, each.syncid) for each in memory.daemons()})
+    services = [(service, memory.read_servers(service)) for service in memory.read_services()]
+    return DirectorTable(
+        services, {each.state: (each.interface, each.syncid) for each in memory.read_daemons()}
+    )
 
 
 def changed(facts: Facts, changes: dict[str, Any]) -> Facts:
@@ -190,15 +201,15 @@ def changed(facts: Facts, changes: dict[str, Any]) -> Facts:
 @pytest.mark.parametrize("kind", HEALTHY)
 def test_a_healthy_cluster_gives_no_finding(kind: str) -> None:
     cluster = HEALTHY[kind]
-    assert director.examine(table_of(cluster.rules), cluster.facts) == []
+    assert director.examine_director(table_of(cluster.rules), cluster.facts) == []
 
 
 @pytest.mark.parametrize("kind", HEALTHY)
 def test_of_what_was_not_read_nothing_is_claimed(kind: str) -> None:
     """But for what the table says by itself."""
-    assert director.examine(table_of(HEALTHY[kind].rules), Facts()) == []
+    assert director.examine_director(table_of(HEALTHY[kind].rules), Facts()) == []
     # a server without a route may be this host
-    assert list(unchecked.not_judged(table_of(HEALTHY[kind].rules), Facts())) == []
+    assert list(unchecked.list_not_checked(table_of(HEALTHY[kind].rules), Facts())) == []
 
 
 class Case(NamedTuple):
@@ -242,8 +253,8 @@ def down(link: Link) -> dict[str, Link]:
 def probed(neighbour: str, tcp: str) -> dict[str, Any]:
     return {
         "answers": {
-            ("172.16.100.7", 80): Answer(neighbour, tcp),
-            ("172.16.100.8", 80): Answer("reachable", "open"),
+            ("172.16.100.7", 80): ProbeResult(neighbour, tcp),
+            ("172.16.100.8", 80): ProbeResult("reachable", "open"),
         }
     }
 
@@ -408,7 +419,7 @@ CASES = [
 )
 def test_a_fault_on_a_director_is_found(case: Case) -> None:
     cluster = HEALTHY[case.kind]
-    found = director.examine(
+    found = director.examine_director(
         table_of(case.rules or cluster.rules), changed(cluster.facts, case.changes)
     )
     check(case, found)
@@ -430,9 +441,9 @@ def check(case: Case, found: list[Finding]) -> None:
 def test_another_port_without_nat() -> None:
     """No tool of ours makes such a server, but others do."""
     service = Service(AF_INET, TCP, bytes([172, 16, 100, 1]), 80)
-    odd = Destination(AF_INET, bytes([172, 16, 100, 7]), 8080, ROUTE, 3)
+    odd = Server(AF_INET, bytes([172, 16, 100, 7]), 8080, ROUTE, 3)
     table = table_of(DR[:1], Change(NEW_DEST, service, odd))
-    (finding,) = director.examine(table, DIRECT.facts)
+    (finding,) = director.examine_director(table, DIRECT.facts)
     assert finding.code == "port-not-mapped"
     assert finding.mends == (
         "ipvsadm -a -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 3",
@@ -444,12 +455,12 @@ def test_another_port_without_nat() -> None:
 COUNTED = {"quiescent-templates", "server-full", "server-syn-recv"}
 
 
-def counted(lines: tuple[str, ...], **counts: int) -> Table:
+def counted(lines: tuple[str, ...], **counts: int) -> DirectorTable:
     """The table of these rules, with these counts at its first service's first server."""
     table = table_of(lines)
     (_, servers), *_ = table.services
     for name, value in counts.items():
-        setattr(min(servers, key=Destination.key), name, value)
+        setattr(min(servers, key=Server.key), name, value)
     return table
 
 
@@ -479,7 +490,9 @@ def test_what_the_counts_of_servers_show(
     says: str,
     mends: tuple[str, ...],
 ) -> None:
-    found = director.examine(counted(lines, **counts), changed(DIRECT.facts, {"sysctls": sysctls}))
+    found = director.examine_director(
+        counted(lines, **counts), changed(DIRECT.facts, {"sysctls": sysctls})
+    )
     found = [each for each in found if each.code != "all-weights-zero"]
     assert [each.code for each in found] == [code] * bool(code)
     for each in found:
@@ -514,7 +527,7 @@ def test_connections_that_stay_in_syn_recv(
     lines: tuple[str, ...], handshakes: Any, says: list[str]
 ) -> None:
     kind = "mark" if lines is MARK else "DR"
-    found = director.examine(
+    found = director.examine_director(
         table_of(lines), changed(HEALTHY[kind].facts, {"handshakes": handshakes})
     )
     assert [(each.code, each.what) for each in found] == [
@@ -540,8 +553,8 @@ def test_connections_that_stay_in_syn_recv(
 def test_no_server_is_taken_out_that_no_other_can_stand_in_for(
     lines: tuple[str, ...], bad: list[str], held: int, mends: list[str]
 ) -> None:
-    answers = {(f"172.16.100.{each}", 80): Answer("reachable", "refused") for each in bad}
-    found = director.examine(
+    answers = {(f"172.16.100.{each}", 80): ProbeResult("reachable", "refused") for each in bad}
+    found = director.examine_director(
         counted(lines, persistent=held), changed(DIRECT.facts, {"answers": answers})
     )
     assert {each.code for each in found} == {"server-refuses"}
@@ -561,7 +574,7 @@ def test_an_address_comes_with_what_its_interface_lacks_for_it() -> None:
         "back": {"172.16.100.1": Route("unicast", "wan")},
         "sysctls": {"net/ipv4/conf/all/rp_filter": "1", "net/ipv4/conf/eth0/send_redirects": "1"},
     }
-    (finding,) = director.examine(table_of(NAT), changed(HEALTHY["NAT"].facts, changes))
+    (finding,) = director.examine_director(table_of(NAT), changed(HEALTHY["NAT"].facts, changes))
     assert finding.code == "vip-missing"
     assert finding.mends == (
         "sysctl -w net.ipv4.conf.eth0.rp_filter=2",
@@ -576,7 +589,7 @@ def test_what_an_interface_lacks_already_is_said_once() -> None:
         "routes": {"172.16.100.3": ON_LINK},
         "sysctls": {"net/ipv4/conf/eth0/send_redirects": "1"},
     }
-    found = director.examine(table_of(lines), changed(HEALTHY["NAT"].facts, changes))
+    found = director.examine_director(table_of(lines), changed(HEALTHY["NAT"].facts, changes))
     assert [(each.code, each.mends) for each in found] == [
         ("vip-missing", ("ip address add 172.16.100.3/32 dev eth0",)),
         ("send-redirects", ("sysctl -w net.ipv4.conf.eth0.send_redirects=0",)),
@@ -587,7 +600,7 @@ def test_a_tunnel_in_the_place_of_direct_routing_starts_elsewhere() -> None:
     changes = {
         "routes": {"10.1.0.7": Route("unicast", "eth0", "172.16.100.254", "172.16.100.1", mtu=1400)}
     }
-    (finding,) = director.examine(
+    (finding,) = director.examine_director(
         table_of(rules("-t 172.16.100.1:80", "10.1.0.7:80 -g")), changed(DIRECT.facts, changes)
     )
     assert finding.mends == (
@@ -600,20 +613,22 @@ def test_what_widens_an_interface_leaves_room_for_every_tunnel() -> None:
     """Otherwise the last command would set what is too narrow for the first server."""
     gue = "-a -t 172.16.100.1:80 -r 10.2.0.7:80 -i --tun-type gue --tun-port 6080"
     facts = changed(HEALTHY["TUN"].facts, {"links": {"eth0": replace(ETH0, mtu=80)}})
-    found = director.examine(table_of((TUN[0], TUN[1], gue)), facts)
+    found = director.examine_director(table_of((TUN[0], TUN[1], gue)), facts)
     assert {each.mends for each in found} == {("ip link set dev eth0 mtu 100",)}
 
 
 def test_another_port_that_is_there_already() -> None:
     service = Service(AF_INET, TCP, bytes([172, 16, 100, 1]), 80)
-    odd = Destination(AF_INET, bytes([172, 16, 100, 7]), 8080, ROUTE, 3)
-    (finding,) = director.examine(table_of(DR, Change(NEW_DEST, service, odd)), DIRECT.facts)
+    odd = Server(AF_INET, bytes([172, 16, 100, 7]), 8080, ROUTE, 3)
+    (finding,) = director.examine_director(
+        table_of(DR, Change(NEW_DEST, service, odd)), DIRECT.facts
+    )
     assert finding.mends == ("ipvsadm -d -t 172.16.100.1:80 -r 172.16.100.7:8080",)
 
 
 def test_a_sync_daemon_s_interface_is_brought_up_with_multicast() -> None:
     facts = changed(DIRECT.facts, {"links": down(replace(ETH0, name="sync0", multicast=False))})
-    (finding,) = director.examine(
+    (finding,) = director.examine_director(
         table_of((*DR, "--start-daemon master --mcast-interface sync0")), facts
     )
     assert finding.mends == ("ip link set dev sync0 up", "ip link set dev sync0 multicast on")
@@ -640,7 +655,7 @@ def test_real_servers_that_were_not_seen_are_named(
     kind: str, changes: dict[str, Any], servers: str, words: str
 ) -> None:
     cluster = HEALTHY[kind]
-    lines = [*unchecked.not_judged(table_of(cluster.rules), changed(cluster.facts, changes))]
+    lines = [*unchecked.list_not_checked(table_of(cluster.rules), changed(cluster.facts, changes))]
     noun = "servers" if "," in servers else "server"
     command = f"ipvsadm --doctor --real-server-for {words}"
     assert f"Not checked: the real {noun} {servers}. On each, run:\n{command}" in lines
@@ -650,7 +665,7 @@ def test_real_servers_of_several_services_and_tunnels() -> None:
     table = table_of((*TUN, *(line.replace("172.16.100.1:", "172.16.100.3:") for line in TUN)))
     lines = [
         line
-        for line in unchecked.not_judged(table, HEALTHY["TUN"].facts)
+        for line in unchecked.list_not_checked(table, HEALTHY["TUN"].facts)
         if line.startswith("Not checked")
     ]
     again = "On each, run; then the same for 172.16.100.3:\nipvsadm --doctor --real-server-for 172.16.100.1 -i"
@@ -695,8 +710,8 @@ def looks(number: int) -> int:
     }
     facts.routes |= {"192.168.10.8": ON_LINK}
     facts.addresses = counting = Counted(facts.addresses)
-    director.examine(table_of(tuple(lines)), facts)
-    list(unchecked.not_judged(table_of(tuple(lines)), facts))
+    director.examine_director(table_of(tuple(lines)), facts)
+    list(unchecked.list_not_checked(table_of(tuple(lines)), facts))
     return counting.looked
 
 
@@ -708,7 +723,9 @@ def test_errors_come_before_warnings() -> None:
     facts = changed(
         HEALTHY["NAT"].facts, {"sysctls": {**SYSCTLS, "net/ipv4/conf/all/send_redirects": "1"}}
     )
-    found = director.examine(table_of(("-A -t 172.16.100.1:443 -M 255.0.0.0", *NAT)), facts)
+    found = director.examine_director(
+        table_of(("-A -t 172.16.100.1:443 -M 255.0.0.0", *NAT)), facts
+    )
     assert [each.code for each in found] == [
         "no-servers",
         "nat-forwarding-off",
@@ -739,11 +756,11 @@ def test_what_cannot_be_judged_is_named(
     assert asides(table_of(cluster.rules), changed(cluster.facts, changes)) == lines
 
 
-def asides(table: Table, facts: Facts) -> list[str]:
+def asides(table: DirectorTable, facts: Facts) -> list[str]:
     """What cannot be judged beside the real servers, which are always named."""
     return [
         line
-        for line in unchecked.not_judged(table, facts)
+        for line in unchecked.list_not_checked(table, facts)
         if not line.startswith("Not checked: the real server")
     ]
 
@@ -775,7 +792,7 @@ def test_full_sized_packets_and_tunnels() -> None:
 
 def test_redirects_of_ipv6() -> None:
     """No value turns them off where they are sent."""
-    lines = list(unchecked.not_judged(table_of(V6), HEALTHY["v6"].facts))
+    lines = list(unchecked.list_not_checked(table_of(V6), HEALTHY["v6"].facts))
     assert [line for line in lines if "redirects" in line and "through eth0" in line]
 
 
@@ -785,7 +802,7 @@ def test_many_servers_are_not_all_named() -> None:
         HEALTHY["NAT"].facts,
         {"routes": {server.split(":")[0]: ON_LINK for server in servers}, "sysctls": SYSCTLS},
     )
-    (finding,) = director.examine(table_of(rules("-t 172.16.100.1:80", *servers)), facts)
+    (finding,) = director.examine_director(table_of(rules("-t 172.16.100.1:80", *servers)), facts)
     assert finding.what.endswith(
         "5 servers of NAT answer there: 192.168.10.10, 192.168.10.11, 192.168.10.12 and 2 more."
     )
@@ -802,11 +819,11 @@ VIP6, OWN6 = Address("2001:db8:100::1", 128, "lo"), Address("2001:db8:100::7", 6
 
 REAL = {
     "DR": (
-        real_server.Part("172.16.100.1", ROUTE, "172.16.100.2"),
+        real_server.RealServerRole("172.16.100.1", ROUTE, "172.16.100.2"),
         host(VIP, OWN, sysctls=QUIET, routes=ROUTED),
     ),
     "TUN": (
-        real_server.Part("172.16.100.1", TUNNEL),
+        real_server.RealServerRole("172.16.100.1", TUNNEL),
         host(
             Address("172.16.100.1", 32, "tun"),
             Address("10.1.0.7", 24, "eth0"),
@@ -814,15 +831,15 @@ REAL = {
         ),
     ),
     "NAT": (
-        real_server.Part("172.16.100.1", MASQ, "192.168.10.7"),
+        real_server.RealServerRole("172.16.100.1", MASQ, "192.168.10.7"),
         host(
             Address("192.168.10.8", 24, "eth0"),
             routes={OUTSIDE[AF_INET]: Route("unicast", "eth0", "192.168.10.7")},
         ),
     ),
-    "v6": (real_server.Part("2001:db8:100::1"), host(VIP6, OWN6)),
+    "v6": (real_server.RealServerRole("2001:db8:100::1"), host(VIP6, OWN6)),
     "v6 TUN": (
-        real_server.Part("2001:db8:100::1", TUNNEL),
+        real_server.RealServerRole("2001:db8:100::1", TUNNEL),
         host(
             VIP6, Address("fe80::7", 64, "eth0"), OWN6, links=(replace(TUNNEL_LINK, kind="ip6tnl"),)
         ),
@@ -833,8 +850,8 @@ REAL = {
 @pytest.mark.parametrize("kind", REAL)
 def test_a_healthy_real_server_gives_no_finding(kind: str) -> None:
     part, facts = REAL[kind]
-    assert real_server.examine(part, facts) == []
-    assert real_server.examine(part, Facts()) == []
+    assert real_server.examine_real_server(part, facts) == []
+    assert real_server.examine_real_server(part, Facts()) == []
 
 
 def without(kind: str, *addresses: Address) -> dict[str, Any]:
@@ -920,7 +937,7 @@ REAL_CASES = [
 )
 def test_a_fault_on_a_real_server_is_found(case: Case) -> None:
     part, facts = REAL[case.kind]
-    check(case, real_server.examine(part, changed(facts, case.changes)))
+    check(case, real_server.examine_real_server(part, changed(facts, case.changes)))
 
 
 @pytest.mark.parametrize(
@@ -936,14 +953,14 @@ def test_tunnels_of_other_types(own: Address, tun_type: int, mends: tuple[str, .
     facts = changed(
         REAL["TUN"][1], {"links": {"tun": None}, "addresses": [VIP, own], "sysctls": QUIET}
     )
-    (finding,) = real_server.examine(part, facts)
+    (finding,) = real_server.examine_real_server(part, facts)
     assert finding.mends == (*mends, "ip link set dev lvs up")
 
 
 def test_no_default_route_without_knowing_the_director() -> None:
-    part = real_server.Part("172.16.100.1", MASQ)
+    part = real_server.RealServerRole("172.16.100.1", MASQ)
     facts = changed(REAL["NAT"][1], {"routes": {OUTSIDE[AF_INET]: Route("unreachable")}})
-    assert [each.mends for each in real_server.examine(part, facts)] == [
+    assert [each.mends for each in real_server.examine_real_server(part, facts)] == [
         ("ip route add default via DIRECTOR",)
     ]
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.cli import main
 from pyipvsadm.doctor import probe
 from pyipvsadm.doctor.codes import CODES
-from pyipvsadm.doctor.facts import OUTSIDE, Address, Answer, Facts, Link, Route
-from pyipvsadm.doctor.fixes import command, sysctl
-from pyipvsadm.errors import Failed
+from pyipvsadm.doctor.facts import OUTSIDE, Address, Facts, Link, ProbeResult, Route
+from pyipvsadm.doctor.fixes import format_shell_command, format_sysctl
+from pyipvsadm.errors import OperationError
 from pyipvsadm.model import AF_INET
+from tests.unit.fake_environment import FakeEnvironment, apply_all
 from tests.unit.test_doctor import DIRECT, HEALTHY, REAL
-from tests.unit.worlds import FakeWorld, apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,16 +48,18 @@ class FakeHost:
     def has_ipvs(self) -> bool:
         return self.ipvs
 
-    def facts(self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]) -> Facts:
+    def collect_facts(
+        self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]
+    ) -> Facts:
         self.asked = [set(ways), set(vips), set(schedulers)]
         return self.found
 
-    def probe(self, found: Facts, servers: list[tuple[str, int]]) -> None:
+    def probe_servers(self, found: Facts, servers: list[tuple[str, int]]) -> None:
         self.probed = servers
-        found.answers = {server: Answer("reachable", "refused") for server in servers}
+        found.answers = {server: ProbeResult("reachable", "refused") for server in servers}
 
 
-class Surgery(FakeWorld):
+class DoctorEnvironment(FakeEnvironment):
     """A world with such a host."""
 
     def __init__(
@@ -67,12 +69,12 @@ class Surgery(FakeWorld):
         self.patient = FakeHost(facts, ipvs)
         apply_all(self.table, rules)
 
-    def host(self) -> Host:
+    def open_host(self) -> Host:
         return self.patient  # type: ignore[return-value]  # a stand-in
 
 
-def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
-    return main(words.split(), world), *world.take()
+def run(env: FakeEnvironment, words: str) -> tuple[int, str, str]:
+    return main(words.split(), env), *env.take()
 
 
 UNSEEN = """\
@@ -91,10 +93,10 @@ UNSEEN_NAT = (
 
 
 def test_nothing_wrong() -> None:
-    world = Surgery(rules=DIRECT.rules)
-    assert run(world, "--doctor") == (0, UNSEEN, "")
-    assert world.patient.asked == [{"172.16.100.7", "172.16.100.8"}, {"172.16.100.1"}, {"rr"}]
-    assert world.patient.probed == []
+    env = DoctorEnvironment(rules=DIRECT.rules)
+    assert run(env, "--doctor") == (0, UNSEEN, "")
+    assert env.patient.asked == [{"172.16.100.7", "172.16.100.8"}, {"172.16.100.1"}, {"rr"}]
+    assert env.patient.probed == []
 
 
 NAT_OFF = """\
@@ -125,11 +127,11 @@ def sick() -> Facts:
 
 
 def test_a_report() -> None:
-    assert run(Surgery(sick(), HEALTHY["NAT"].rules), "--doctor") == (2, NAT_OFF, "")
+    assert run(DoctorEnvironment(sick(), HEALTHY["NAT"].rules), "--doctor") == (2, NAT_OFF, "")
 
 
 def test_a_report_as_json() -> None:
-    status, text, _ = run(Surgery(sick(), HEALTHY["NAT"].rules), "--json --doctor")
+    status, text, _ = run(DoctorEnvironment(sick(), HEALTHY["NAT"].rules), "--json --doctor")
     told = json.loads(text)
     (finding,) = told["findings"]
     assert (status, told["status"]) == (2, 2)
@@ -143,32 +145,32 @@ def test_a_report_as_json() -> None:
 
 
 def test_beside_keepalived_an_address_may_be_the_other_director_s() -> None:
-    world = Surgery(copy.deepcopy(HEALTHY["backup"].facts), DIRECT.rules)
-    assert run(world, "--doctor")[0] == 2
-    world.running = {"keepalived"}
-    status, text, _ = run(world, "--doctor")
+    env = DoctorEnvironment(copy.deepcopy(HEALTHY["backup"].facts), DIRECT.rules)
+    assert run(env, "--doctor")[0] == 2
+    env.running = {"keepalived"}
+    status, text, _ = run(env, "--doctor")
     assert status == 0
     assert "keepalived runs here" in text
 
 
 def test_what_mends_another_namespace_is_run_there() -> None:
-    world = Surgery(sick(), HEALTHY["NAT"].rules)
+    env = DoctorEnvironment(sick(), HEALTHY["NAT"].rules)
     enter = "    # nsenter --net=/run/netns/blue sysctl -w"
-    assert run(world, "--doctor --netns blue") == (2, NAT_OFF.replace("    # sysctl -w", enter), "")
-    (finding,) = json.loads(run(world, "--doctor --json --netns 42")[1])["findings"]
+    assert run(env, "--doctor --netns blue") == (2, NAT_OFF.replace("    # sysctl -w", enter), "")
+    (finding,) = json.loads(run(env, "--doctor --json --netns 42")[1])["findings"]
     assert finding["mend"] == ["nsenter --net=/proc/42/ns/net sysctl -w net.ipv4.ip_forward=1"]
-    assert world.places == ["blue", "", "42", ""]
+    assert env.places == ["blue", "", "42", ""]
 
 
 def test_a_warning_alone() -> None:
-    world = Surgery(rules=("-A -t 172.16.100.1:80 -s rr -M 255.0.0.0", *DIRECT.rules[1:]))
-    status, text, _ = run(world, "--doctor")
+    env = DoctorEnvironment(rules=("-A -t 172.16.100.1:80 -s rr -M 255.0.0.0", *DIRECT.rules[1:]))
+    status, text, _ = run(env, "--doctor")
     assert status == 1
     assert text.endswith("\n0 errors, 1 warning.\n")
 
 
 def test_probing_leaves_out_servers_at_weight_0() -> None:
-    world = Surgery(
+    env = DoctorEnvironment(
         rules=(
             *DIRECT.rules,
             "-a -t 172.16.100.1:80 -r 172.16.100.9 -w 0",
@@ -176,9 +178,9 @@ def test_probing_leaves_out_servers_at_weight_0() -> None:
             "-a -f 3 -r 172.16.100.7",
         )
     )
-    status, text, _ = run(world, "--doctor --probe")
+    status, text, _ = run(env, "--doctor --probe")
     assert status == 2
-    assert sorted(world.patient.probed) == [
+    assert sorted(env.patient.probed) == [
         ("172.16.100.7", 0),
         ("172.16.100.7", 80),
         ("172.16.100.8", 80),
@@ -187,50 +189,50 @@ def test_probing_leaves_out_servers_at_weight_0() -> None:
 
 
 def test_without_the_module_the_table_is_not_opened() -> None:
-    world = Surgery(ipvs=False)
-    status, text, _ = run(world, "--doctor")
-    assert (status, world.specs) == (2, [])
+    env = DoctorEnvironment(ipvs=False)
+    status, text, _ = run(env, "--doctor")
+    assert (status, env.specs) == (2, [])
     assert "# modprobe ip_vs\n" in text
-    assert run(world, "--backend memory --doctor")[0] == 0
+    assert run(env, "--backend memory --doctor")[0] == 0
 
 
 def test_a_real_server_needs_no_table() -> None:
-    world = Surgery(REAL["DR"][1], ipvs=False)
-    assert run(world, "--doctor --real-server-for 172.16.100.1 --director 172.16.100.2") == (
+    env = DoctorEnvironment(REAL["DR"][1], ipvs=False)
+    assert run(env, "--doctor --real-server-for 172.16.100.1 --director 172.16.100.2") == (
         0,
         "Nothing wrong was found.\n",
         "",
     )
-    assert world.patient.asked == [{"172.16.100.1", OUTSIDE[AF_INET]}, set(), set()]
-    assert world.specs == []
-    assert run(world, "--doctor --real-server-for 172.16.100.1 -i")[0] == 2
+    assert env.patient.asked == [{"172.16.100.1", OUTSIDE[AF_INET]}, set(), set()]
+    assert env.specs == []
+    assert run(env, "--doctor --real-server-for 172.16.100.1 -i")[0] == 2
 
 
 def test_what_cannot_be_read_is_neither_good_nor_bad() -> None:
-    class Locked(Surgery):
-        def backend(self, spec: str) -> Backend:
-            raise Failed(f"no {spec}", 2)
+    class Locked(DoctorEnvironment):
+        def open_backend(self, spec: str) -> Backend:
+            raise OperationError(f"no {spec}", 2)
 
     assert run(Locked(), "--doctor") == (3, "", "no kernel\n")
 
 
 def test_without_proc_nothing_is_said_of_the_module() -> None:
     for words in ("--doctor", "--doctor --real-server-for 172.16.100.1"):
-        world = Surgery(ipvs=False)
-        world.patient.proc = False
+        env = DoctorEnvironment(ipvs=False)
+        env.patient.proc = False
         said = "/proc is not mounted: without it neither the table nor the host can be examined; mount -t proc proc /proc\n"
-        assert run(world, words) == (3, "", said)
-        assert world.specs == []
+        assert run(env, words) == (3, "", said)
+        assert env.specs == []
 
 
-class Busy(Table):
+class Busy(MemoryBackend):
     """A table with connections."""
 
     lines: tuple[bytes, ...] | None = ()
 
-    def connections(self) -> Iterator[bytes]:
+    def iter_connections(self) -> Iterator[bytes]:
         if self.lines is None:
-            raise Failed("cannot open file")
+            raise OperationError("cannot open file")
         return iter((b"Pro FromIP\n", *self.lines))
 
 
@@ -239,9 +241,9 @@ def entry(server: str, state: str, expires: int, virtual: str = "AC106401 0050")
 
 
 def test_connections_that_stay_in_syn_recv() -> None:
-    world = Surgery(copy.deepcopy(HEALTHY["DR"].facts))
-    world.patient.found.answers = {}
-    world.table = table = Busy(interfaces={"eth0"}.__contains__)
+    env = DoctorEnvironment(copy.deepcopy(HEALTHY["DR"].facts))
+    env.patient.found.answers = {}
+    env.table = table = Busy(interfaces={"eth0"}.__contains__)
     apply_all(table, DIRECT.rules)
     stays = entry("AC106408", "SYN_RECV", 50)
     table.lines = (
@@ -251,12 +253,12 @@ def test_connections_that_stay_in_syn_recv() -> None:
         entry("AC106407", "ESTABLISHED", 890),
         entry("AC106407", "SYN_RECV", 59),
     )
-    status, text, _ = run(world, "--doctor")
+    status, text, _ = run(env, "--doctor")
     assert (status, text.count("[server-syn-recv]")) == (1, 1)
     assert "172.16.100.8:80: connections to a server stay in SYN_RECV" in text
     assert "3 of 3 connections to it stay in SYN_RECV." in text
     table.lines = None  # the listing cannot be read
-    assert run(world, "--doctor") == (0, UNSEEN, "")
+    assert run(env, "--doctor") == (0, UNSEEN, "")
 
 
 WRONG = [
@@ -277,32 +279,32 @@ WRONG = [
 
 @pytest.mark.parametrize(("words", "status", "stderr"), WRONG)
 def test_a_wrong_request(words: str, status: int, stderr: str) -> None:
-    world = Surgery()
-    assert run(world, words) == (status, "", stderr)
+    env = DoctorEnvironment()
+    assert run(env, words) == (status, "", stderr)
 
 
 def test_the_doctor_does_not_belong_in_rules() -> None:
-    world = FakeWorld(b"-A -f 1\n--doctor\n")
-    assert run(world, "-R") == (
+    env = FakeEnvironment(b"-A -f 1\n--doctor\n")
+    assert run(env, "-R") == (
         2,
         "",
         "line 2: --doctor does not belong in rules: give it on the command line\n",
     )
-    assert world.table.services() == []
+    assert env.table.read_services() == []
 
 
 def test_explanations() -> None:
-    world = Surgery()
-    status, text, _ = run(world, "--doctor --explain vip-missing")
+    env = DoctorEnvironment()
+    status, text, _ = run(env, "--doctor --explain vip-missing")
     assert status == 0
     assert text.startswith(
         "vip-missing (error): a virtual address is not this host's\n  IPVS only sees"
     )
-    status, text, _ = run(world, "--doctor --explain all")
+    status, text, _ = run(env, "--doctor --explain all")
     assert [line.split(" ")[0] for line in text.splitlines() if line[:1].strip()] == [
         row.code for row in CODES
     ]
-    status, _, stderr = run(world, "--doctor --explain vip")
+    status, _, stderr = run(env, "--doctor --explain vip")
     assert status == 2
     assert stderr.startswith("unknown code `vip': it is all, or one of\n  module-missing\n")
 
@@ -318,11 +320,17 @@ def test_every_code_has_its_sentences(row: tuple[str, ...]) -> None:
 
 
 def test_odd_names_of_interfaces_are_quoted() -> None:
-    assert command("ip link set dev {link} up", link="a;reboot") == "ip link set dev 'a;reboot' up"
     assert (
-        sysctl("net/ipv4/conf/eth0.7/rp_filter", 2) == "sysctl -w net/ipv4/conf/eth0.7/rp_filter=2"
+        format_shell_command("ip link set dev {link} up", link="a;reboot")
+        == "ip link set dev 'a;reboot' up"
     )
-    assert sysctl("net/ipv4/conf/$x/rp_filter", 2) == "sysctl -w 'net.ipv4.conf.$x.rp_filter'=2"
+    assert (
+        format_sysctl("net/ipv4/conf/eth0.7/rp_filter", 2)
+        == "sysctl -w net/ipv4/conf/eth0.7/rp_filter=2"
+    )
+    assert (
+        format_sysctl("net/ipv4/conf/$x/rp_filter", 2) == "sysctl -w 'net.ipv4.conf.$x.rp_filter'=2"
+    )
 
 
 def test_names_of_interfaces_do_not_steer_the_terminal() -> None:
@@ -332,9 +340,9 @@ def test_names_of_interfaces_do_not_steer_the_terminal() -> None:
         addresses=[Address("172.16.100.1", 32, link.name)],
         routes=DIRECT.facts.routes,
     )
-    _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor")
+    _, text, _ = run(DoctorEnvironment(facts, DIRECT.rules), "--doctor")
     assert "172.16.100.1 is on ?[2J??, which is down.\n" in text
-    _, text, _ = run(Surgery(facts, DIRECT.rules), "--doctor --json")
+    _, text, _ = run(DoctorEnvironment(facts, DIRECT.rules), "--doctor --json")
     named = link.name.replace("\udcff", "\\xff")
     assert json.loads(text)["findings"][0]["mend"] == [f"ip link set dev '{named}' up"]
 
@@ -357,34 +365,36 @@ def refusing() -> tuple[str, int]:
 def test_probes(listening: tuple[str, int], refusing: tuple[str, int]) -> None:
     found = Facts(links={"lo": Link("lo")}, routes={"127.0.0.1": Route("local", "lo")})
     way = ("127.0.0.1", 0)
-    probe.ask(found, [listening, refusing, way, listening], lambda: {"127.0.0.1": "stale"})
+    probe.probe_servers(
+        found, [listening, refusing, way, listening], lambda: {"127.0.0.1": "stale"}
+    )
     assert found.answers == {
-        listening: Answer("stale", "open"),
-        refusing: Answer("stale", "refused"),
-        way: Answer("stale", ""),
+        listening: ProbeResult("stale", "open"),
+        refusing: ProbeResult("stale", "refused"),
+        way: ProbeResult("stale", ""),
     }
     assert found.unprobed == 0
 
 
 def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue that is full takes no more: the kernel drops what comes."""
-    monkeypatch.setattr(probe, "EACH", 0.2)
+    monkeypatch.setattr(probe, "CONNECT_TIMEOUT", 0.2)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
         silent = server.getsockname()
         with socket.create_connection(silent):
             found = Facts()
-            probe.ask(found, [silent], dict)
-    assert found.answers == {silent: Answer("", probe.SILENT)}
+            probe.probe_servers(found, [silent], dict)
+    assert found.answers == {silent: ProbeResult("", probe.SILENT)}
 
 
 def test_few_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then fewer are asked at once, and all in the end."""
-    monkeypatch.setattr(probe, "EACH", 0.01)
+    monkeypatch.setattr(probe, "CONNECT_TIMEOUT", 0.01)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = len(os.listdir("/proc/self/fd"))
-    monkeypatch.setattr(probe, "SPARE", opened + 16)
+    monkeypatch.setattr(probe, "SPARE_FILES", opened + 16)
     with socket.socket() as server:
         server.bind(("", 0))
         server.listen(0)
@@ -395,10 +405,10 @@ def test_few_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
             found = Facts()
             resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 64, hard))
             try:
-                probe.ask(found, servers, dict)
+                probe.probe_servers(found, servers, dict)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert found.answers == dict.fromkeys(servers, Answer("", probe.SILENT))
+    assert found.answers == dict.fromkeys(servers, ProbeResult("", probe.SILENT))
     assert found.unprobed == 0
 
 
@@ -409,15 +419,15 @@ def test_how_many_are_asked_at_once(
     limit: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyipvsadm.doctor.probe.resource.getrlimit", lambda _: (limit, limit))
-    assert probe.sockets_at_once() == count
+    assert probe.count_sockets_at_once() == count
 
 
 def test_what_there_is_no_time_for(
     listening: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "ALL", 0.0)
+    monkeypatch.setattr(probe, "TOTAL_TIMEOUT", 0.0)
     found = Facts()
-    probe.ask(found, [listening], dict)
+    probe.probe_servers(found, [listening], dict)
     assert (found.answers, found.unprobed) == ({}, 1)
 
 
@@ -433,9 +443,9 @@ def test_servers_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "socket", Nowhere)
     found = Facts()
-    probe.ask(found, [("192.0.2.1", 80), ("192.0.2.1", 0), ("2001:db8::1", 80)], dict)
+    probe.probe_servers(found, [("192.0.2.1", 80), ("192.0.2.1", 0), ("2001:db8::1", 80)], dict)
     assert found.answers == {
-        ("192.0.2.1", 80): Answer("", "Network is unreachable"),
-        ("192.0.2.1", 0): Answer("", ""),
-        ("2001:db8::1", 80): Answer("", "Network is unreachable"),
+        ("192.0.2.1", 80): ProbeResult("", "Network is unreachable"),
+        ("192.0.2.1", 0): ProbeResult("", ""),
+        ("2001:db8::1", 80): ProbeResult("", "Network is unreachable"),
     }

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm import cli
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.commands import drain
-from pyipvsadm.errors import Failed
-from pyipvsadm.model import PERSISTENT, SCTP, TCP, UDP, Change, Destination, Service
-from tests.unit.worlds import FakeWorld, FullWorld, apply_all, lines
+from pyipvsadm.errors import OperationError
+from pyipvsadm.model import PERSISTENT, SCTP, TCP, UDP, Change, Server, Service
+from tests.unit.fake_environment import FakeEnvironment, FullWorld, apply_all, lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ START = (
 )  # fmt: skip
 
 
-class Counting(Table):
+class Counting(MemoryBackend):
     """Each server has the connections (active, inactive, persistent) that stand under its port and
     address here.
     """
@@ -44,20 +44,20 @@ class Counting(Table):
         self.broken = False
         self.skips = 0  # how many dumps show nothing
 
-    def destinations(self, service: Service) -> list[Destination]:
+    def read_servers(self, service: Service) -> list[Server]:
         if self.broken:
-            raise Failed("no answer")
+            raise OperationError("no answer")
         if self.skips:
             self.skips -= 1
             return []
-        found = super().destinations(service)
+        found = super().read_servers(service)
         for each in found:
             each.active, each.inactive, each.persistent = self.counts.get(
                 (each.port, each.addr), (0, 0, 0)
             )
         return found
 
-    def setting(self, name: str) -> str:
+    def read_sysctl(self, name: str) -> str:
         assert name == "expire_quiescent_template"
         return self.quiescent
 
@@ -70,18 +70,22 @@ class Counting(Table):
         self.counts[int(port), bytes(map(int, host.split(".")))] = (active, inactive, persistent)
 
     def weights(self) -> dict[str, int]:
-        return {drain.name(s, d): d.weight for s in self.services() for d in self.destinations(s)}
+        return {
+            drain.describe_server(s, d): d.weight
+            for s in self.read_services()
+            for d in self.read_servers(s)
+        }
 
 
 class Drain:
     """A world with a table, and what has become of both."""
 
-    def __init__(self, world: FakeWorld | None = None) -> None:
+    def __init__(self, env: FakeEnvironment | None = None) -> None:
         self.table = Counting()
         apply_all(self.table, START)
         self.table.changes = 0
-        self.world = world or FakeWorld()
-        self.world.table = self.table
+        self.env = env or FakeEnvironment()
+        self.env.table = self.table
         self.before = self.table.weights()
 
     def at(self, events: dict[int, Callable[[], object]]) -> None:
@@ -93,10 +97,10 @@ class Drain:
             given = event() if event else None
             return given if isinstance(given, int) else 0
 
-        self.world.meanwhile = meanwhile
+        self.env.meanwhile = meanwhile
 
     def run(self, words: str) -> tuple[int, str, str]:
-        return (cli.main(words.split(), self.world), *self.world.take())
+        return (cli.main(words.split(), self.env), *self.env.take())
 
     def changed(self) -> dict[str, int | None]:
         """Weights that differ from the start; None: the server is gone."""
@@ -145,7 +149,7 @@ def test_with_nothing_left_it_is_done_at_once(
     case = Drain()
     assert case.run(words) == (0, lines(*undo), "")
     assert case.changed() == changed
-    assert case.world.now == 0
+    assert case.env.now == 0
 
 
 @pytest.mark.parametrize(
@@ -197,7 +201,7 @@ def test_an_ambiguous_server_is_not_drained() -> None:
 
 
 def test_in_rules_it_has_no_place() -> None:
-    case = Drain(FakeWorld(stdin=b"--drain -r 10.0.0.2\n"))
+    case = Drain(FakeEnvironment(stdin=b"--drain -r 10.0.0.2\n"))
     assert case.run("-R") == (
         2,
         "",
@@ -220,8 +224,8 @@ def test_in_rules_it_has_no_place() -> None:
     ],
 )
 def test_what_counts(protocol: int, flags: int, inactive: bool, count: int) -> None:
-    server = Destination(2, bytes(4), 80, active=1, inactive=10, persistent=100)
-    assert drain.left(Service(2, protocol, flags=flags), server, inactive) == count
+    server = Server(2, bytes(4), 80, active=1, inactive=10, persistent=100)
+    assert drain.count_remaining(Service(2, protocol, flags=flags), server, inactive) == count
 
 
 def test_it_waits_with_a_line_every_ten_seconds_and_deletes() -> None:
@@ -243,7 +247,7 @@ def test_it_waits_with_a_line_every_ten_seconds_and_deletes() -> None:
             "1 of 20 connections left, -1.1 a second, 20 s",
         ),
     )
-    assert (case.changed(), case.world.now, at_weight_0) == ({ON_WEB: None}, 25, [0])
+    assert (case.changed(), case.env.now, at_weight_0) == ({ON_WEB: None}, 25, [0])
 
 
 def test_other_servers_connections_do_not_count() -> None:
@@ -262,7 +266,7 @@ def test_several_services_are_waited_for_together() -> None:
         lines(UNDO_A, UNDO_DNS),
         lines("3 connections left"),
     )
-    assert case.world.now == 7
+    assert case.env.now == 7
 
 
 @pytest.mark.parametrize(
@@ -295,7 +299,7 @@ def test_when_the_time_is_over(words: str, more: list[str]) -> None:
         sorted(expected),
         expected[:2],
     )
-    assert case.world.now == 3
+    assert case.env.now == 3
     assert set(case.changed().values()) == {0}
 
 
@@ -322,7 +326,7 @@ def test_a_signal_keeps_what_else_somebody_has_edited() -> None:
     case.at({2: case.other(f"-e {WEB} -r {A} -m -w 0 -x 77"), 4: lambda: 2})
     case.run(f"-d {WEB} -r {A} --drain")
     (found,) = [
-        each for each in case.table.destinations(case.table.services()[0]) if each.port == 8080
+        each for each in case.table.read_servers(case.table.read_services()[0]) if each.port == 8080
     ]
     assert (found.weight, found.upper) == (3, 77)
 
@@ -407,7 +411,7 @@ def test_a_dump_that_leaves_something_out_is_read_again() -> None:
 
     case.at({2: skip, 4: lambda: case.table.count(A)})
     assert case.run(f"-d {WEB} -r {A} --drain")[0] == 0
-    assert case.world.now == 4
+    assert case.env.now == 4
 
 
 def test_a_service_that_one_dump_left_out_is_drained_too() -> None:
@@ -418,9 +422,9 @@ def test_a_service_that_one_dump_left_out_is_drained_too() -> None:
 
 def test_a_table_that_never_rests_is_not_drained() -> None:
     case = Drain()
-    whole = case.table.services()
+    whole = case.table.read_services()
     orders = [whole, whole[:1]] * 9
-    case.table.services = lambda counters=True: orders.pop()  # type: ignore[method-assign]  # noqa: ARG005
+    case.table.read_services = lambda counters=True: orders.pop()  # type: ignore[method-assign]  # noqa: ARG005
     assert case.run("--drain -r 10.0.0.2") == (
         1,
         "",
@@ -500,7 +504,7 @@ def test_persistence_that_feeds_the_server_is_warned_of(
 
 
 def test_a_variable_that_leaked_is_named() -> None:
-    case = Drain(FakeWorld(environ={"IPVSADM_BACKEND": "memory"}, root=True))
+    case = Drain(FakeEnvironment(environ={"IPVSADM_BACKEND": "memory"}, root=True))
     assert "this changes the embedded table, not the kernel" in case.run("--drain -r 10.0.0.2")[2]
 
 
@@ -510,8 +514,8 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away(
 ) -> None:
     # of our own process: only the world's environment counts
     monkeypatch.setenv("NO_COLOR", "" if plain else "1")
-    case = Drain(FakeWorld(environ={"TERM": "xterm", "NO_COLOR": plain}))
-    case.world.seen = True
+    case = Drain(FakeEnvironment(environ={"TERM": "xterm", "NO_COLOR": plain}))
+    case.env.seen = True
     case.table.count(A, 4)
     case.at(
         {
@@ -539,15 +543,15 @@ def test_lines_where_no_bar_can_be_drawn(
 ) -> None:
     if not has_rich:
         monkeypatch.setitem(sys.modules, "rich.progress", None)  # its import fails
-    case = Drain(FakeWorld(environ={"TERM": term}))
-    case.world.seen = True
+    case = Drain(FakeEnvironment(environ={"TERM": term}))
+    case.env.seen = True
     case.table.count(A, 1)
     case.at({1: lambda: case.table.count(A)})
     assert case.run(f"-d {WEB} -r {A} --drain")[2] == lines("1 connection left")
 
 
 def test_the_embedded_table_has_no_settings_to_warn_of() -> None:
-    world = FakeWorld()
-    apply_all(world.table, START)
-    assert cli.main(f"-e {MARK} -r 10.0.0.3 --drain".split(), world) == 0
-    assert world.take() == (lines(UNDO_MARK), "")
+    env = FakeEnvironment()
+    apply_all(env.table, START)
+    assert cli.main(f"-e {MARK} -r 10.0.0.3 --drain".split(), env) == 0
+    assert env.take() == (lines(UNDO_MARK), "")

@@ -20,13 +20,13 @@ from pyipvsadm.model import (
     NO_STATS,
     TCP,
     Change,
-    Destination,
+    Server,
     Service,
-    destination,
-    row,
+    build_server,
+    to_row,
 )
 from pyipvsadm.netlink import codec, dump_layout, dumps, messages
-from tests.unit.worlds import overview
+from tests.unit.fake_environment import overview
 
 FAMILY = 28
 SEQ = 3
@@ -64,7 +64,7 @@ def service_record(
     counters.
     """
     values = messages.iter_attributes(
-        messages.iter_attributes(codec.Encoder().payload(Change(NEW_SERVICE, service)))[
+        messages.iter_attributes(codec.Encoder().encode(Change(NEW_SERVICE, service)))[
             codec.SERVICE
         ]
     )
@@ -75,10 +75,10 @@ def service_record(
     return record(nested(codec.SERVICE, values, order), **options)
 
 
-def destination_record(server: Destination, stats: bool = True, pad: int = 0) -> bytes:
+def destination_record(server: Server, stats: bool = True, pad: int = 0) -> bytes:
     """As ip_vs_genl_fill_dest writes it."""
     values = messages.iter_attributes(
-        messages.iter_attributes(codec.destination_full(server))[codec.DEST]
+        messages.iter_attributes(codec.encode_dest(server))[codec.DEST]
     )
     for kind, count in ((7, server.active), (8, server.inactive), (9, server.persistent)):
         values[kind] = struct.pack("=I", count)
@@ -106,12 +106,12 @@ def services(draw: st.DrawFn) -> Service:
 
 
 @st.composite
-def servers(draw: st.DrawFn) -> Destination:
+def servers(draw: st.DrawFn) -> Server:
     af = draw(st.sampled_from((AF_INET, AF_INET6)))
     addr = draw(
         st.binary(min_size=4, max_size=4) if af == AF_INET else st.binary(min_size=16, max_size=16)
     )
-    return Destination(
+    return Server(
         af, addr, draw(u16), draw(st.integers(0, 7)), draw(st.integers(-(2**31), 2**31 - 1)), draw(u32), draw(u32),
         draw(st.integers(0, 255)), draw(u16), draw(u16), draw(u32), draw(u32), draw(u32), draw(counters),
     )  # fmt: skip
@@ -119,10 +119,10 @@ def servers(draw: st.DrawFn) -> Destination:
 
 @given(st.lists(st.lists(services(), max_size=6), max_size=4))
 def test_services_of_any_mixture(batches: list[list[Service]]) -> None:
-    reader = dumps.service_reader(FAMILY, counters=True)
+    reader = dumps.make_service_reader(FAMILY, counters=True)
     for batch in batches:
         datagram = b"".join(map(service_record, batch))
-        found = reader.values(datagram, SEQ)
+        found = reader.decode_values(datagram, SEQ)
         walked = [codec.read_service(message) for message in messages.iter_messages(datagram)]
         assert walked == batch
         assert found in (batch, None)
@@ -141,9 +141,9 @@ def test_services_of_any_mixture(batches: list[list[Service]]) -> None:
 
 @given(st.lists(st.lists(services(), max_size=6), max_size=4))
 def test_services_without_counters(batches: list[list[Service]]) -> None:
-    reader = dumps.service_reader(FAMILY, counters=False)
+    reader = dumps.make_service_reader(FAMILY, counters=False)
     for batch in batches:
-        found = reader.values(b"".join(map(service_record, batch)), SEQ)
+        found = reader.decode_values(b"".join(map(service_record, batch)), SEQ)
         for service in batch:
             service.stats = NO_STATS
         assert found in (batch, None)
@@ -151,14 +151,14 @@ def test_services_without_counters(batches: list[list[Service]]) -> None:
 
 @given(st.lists(st.lists(services(), max_size=6), max_size=4))
 def test_services_beside_the_kernels_own_listing(batches: list[list[Service]]) -> None:
-    reader = dumps.overview_reader(FAMILY)
+    reader = dumps.make_proc_reader(FAMILY)
     for batch in batches:
         for service in batch:  # the fewest would be plain by chance
             service.flags = HASHED if service.flags & 1 else service.flags | HASHED
-        found = reader.values(b"".join(map(service_record, batch)), SEQ)
+        found = reader.decode_values(b"".join(map(service_record, batch)), SEQ)
         if found is not None:
             for each, service in zip(found, batch, strict=True):
-                plain = overview(b"", [service]).plain
+                plain = overview(b"", [service]).simple_keys
                 service.stats = NO_STATS
                 # Whole, too, where a shape that does not look at the flags was learnt before.
                 assert each == service or [each] == plain
@@ -170,27 +170,25 @@ columns = st.sets(st.sampled_from(COLUMNS)).map(
 
 
 @given(st.lists(st.lists(servers(), max_size=6), max_size=4), columns)
-def test_rows_of_servers(batches: list[list[Destination]], columns: tuple[str, ...]) -> None:
-    reader = dumps.row_reader(FAMILY, columns)
+def test_rows_of_servers(batches: list[list[Server]], columns: tuple[str, ...]) -> None:
+    reader = dumps.make_row_reader(FAMILY, columns)
     for batch in batches:
         datagram = b"".join(map(destination_record, batch))
-        assert reader.values(datagram, SEQ) == [row(server, columns) for server in batch]
+        assert reader.decode_values(datagram, SEQ) == [to_row(server, columns) for server in batch]
 
 
 @given(servers())
-def test_a_row_of_all_columns_is_its_server(server: Destination) -> None:
-    assert destination(row(server, COLUMNS)) == server
+def test_a_row_of_all_columns_is_its_server(server: Server) -> None:
+    assert build_server(to_row(server, COLUMNS)) == server
 
 
 def test_a_pad_at_another_place_is_another_shape() -> None:
-    first, second = (
-        Destination(AF_INET, V4, 80, stats=tuple(range(at, at + 10))) for at in (1, 100)
-    )
+    first, second = (Server(AF_INET, V4, 80, stats=tuple(range(at, at + 10))) for at in (1, 100))
     one, other = destination_record(first, pad=1), destination_record(second, pad=2)
     assert len(one) == len(other)
-    reader = dumps.row_reader(FAMILY, ("totals",))
-    wanted = [row(server, ("totals",)) for server in (first, first, second)]
-    assert reader.values(one + one + other, SEQ) == wanted
+    reader = dumps.make_row_reader(FAMILY, ("totals",))
+    wanted = [to_row(server, ("totals",)) for server in (first, first, second)]
+    assert reader.decode_values(one + one + other, SEQ) == wanted
     assert len(reader._layouts) == 2
 
 
@@ -214,9 +212,9 @@ def test_services_of_one_size_and_other_shapes(one: dict[str, Any], other: dict[
 
     (first, data), (second, more) = made(one, 1), made(other, 1 << 10)
     assert len(data) == len(more)
-    reader = dumps.service_reader(FAMILY, counters=True)
-    assert reader.values(data + data + more, SEQ) == [first, first, second]
-    assert reader.values(more + data, SEQ) == [second, first]
+    reader = dumps.make_service_reader(FAMILY, counters=True)
+    assert reader.decode_values(data + data + more, SEQ) == [first, first, second]
+    assert reader.decode_values(more + data, SEQ) == [second, first]
 
 
 def test_a_name_ends_at_its_first_zero() -> None:
@@ -230,7 +228,7 @@ def test_a_netmask_is_a_number_in_its_order() -> None:
 
 SERVICE = Service(AF_INET, TCP, V4, 80, scheduler="rr")
 GOOD = service_record(SERVICE)
-SERVER = Destination(AF_INET, V4, 80)
+SERVER = Server(AF_INET, V4, 80)
 
 OTHERS: list[tuple[str, bytes]] = [
     ("another sequence number", service_record(SERVICE, seq=SEQ + 1)),
@@ -268,58 +266,60 @@ OTHERS: list[tuple[str, bytes]] = [
 @pytest.mark.parametrize("other", [pytest.param(data, id=name) for name, data in OTHERS])
 def test_what_is_left_to_the_walk(other: bytes) -> None:
     for datagram in (other, GOOD + other, other + GOOD):
-        reader = dumps.service_reader(FAMILY, counters=True)
-        assert reader.values(GOOD, SEQ) == [SERVICE]
-        assert reader.values(datagram, SEQ) is None
-        assert reader.values(GOOD * 3, SEQ) == [SERVICE] * 3
+        reader = dumps.make_service_reader(FAMILY, counters=True)
+        assert reader.decode_values(GOOD, SEQ) == [SERVICE]
+        assert reader.decode_values(datagram, SEQ) is None
+        assert reader.decode_values(GOOD * 3, SEQ) == [SERVICE] * 3
 
 
 def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
     assert (
-        dumps.row_reader(FAMILY, ("totals",)).values(destination_record(SERVER, stats=False), SEQ)
+        dumps.make_row_reader(FAMILY, ("totals",)).decode_values(
+            destination_record(SERVER, stats=False), SEQ
+        )
         is None
     )
 
 
 def test_values_out_of_their_order_are_left_to_the_walk() -> None:
     values = messages.iter_attributes(
-        messages.iter_attributes(codec.Encoder().payload(Change(NEW_SERVICE, SERVICE)))[
+        messages.iter_attributes(codec.Encoder().encode(Change(NEW_SERVICE, SERVICE)))[
             codec.SERVICE
         ]
     )
     values[codec.SVC_STATS64] = statistics(SERVICE.stats)
     datagram = record(nested(codec.SERVICE, values, (1, 2, 3, 4, 6, 8, 7, 9, 12)))
-    assert dumps.service_reader(FAMILY, counters=True).values(datagram, SEQ) is None
+    assert dumps.make_service_reader(FAMILY, counters=True).decode_values(datagram, SEQ) is None
     assert [codec.read_service(message) for message in messages.iter_messages(datagram)] == [
         SERVICE
     ]
 
 
 def test_shapes_outlive_the_dump_they_were_learnt_in() -> None:
-    reader = dumps.service_reader(FAMILY, counters=True)
-    assert reader.values(GOOD, SEQ) == [SERVICE]
+    reader = dumps.make_service_reader(FAMILY, counters=True)
+    assert reader.decode_values(GOOD, SEQ) == [SERVICE]
     for seq in (SEQ + 1, 255, 256, 2**32 - 1):
         later = service_record(SERVICE, seq=seq)
-        assert reader.values(later * 3, seq) == [SERVICE] * 3
-        assert reader.values(later * 3, SEQ) is None
-        assert reader.values(later + GOOD, seq) is None
+        assert reader.decode_values(later * 3, seq) == [SERVICE] * 3
+        assert reader.decode_values(later * 3, SEQ) is None
+        assert reader.decode_values(later + GOOD, seq) is None
     assert len(reader._layouts) == 1
 
 
 def test_a_family_that_nobody_knows() -> None:
     odd = service_record(Service(7, TCP, V4, 80))
-    assert dumps.service_reader(FAMILY, counters=True).values(odd, SEQ) is None
+    assert dumps.make_service_reader(FAMILY, counters=True).decode_values(odd, SEQ) is None
 
 
 def test_no_more_shapes_are_learnt_than_bounded() -> None:
-    reader = dumps.service_reader(FAMILY, counters=True)
+    reader = dumps.make_service_reader(FAMILY, counters=True)
     lengths = [4 * at + 1 for at in range(dump_layout._SHAPES + 1)]
     for length in lengths[:-1]:
-        assert reader.values(
+        assert reader.decode_values(
             service_record(Service(AF_INET, TCP, V4, 80, scheduler="x" * length)), SEQ
         )
     assert (
-        reader.values(
+        reader.decode_values(
             service_record(Service(AF_INET, TCP, V4, 80, scheduler="x" * lengths[-1])), SEQ
         )
         is None
@@ -328,8 +328,8 @@ def test_no_more_shapes_are_learnt_than_bounded() -> None:
 
 @given(st.binary(max_size=200), st.integers(0, len(GOOD)))
 def test_random_bytes_end(junk: bytes, at: int) -> None:
-    reader = dumps.service_reader(FAMILY, counters=True)
-    reader.values(GOOD, SEQ)
+    reader = dumps.make_service_reader(FAMILY, counters=True)
+    reader.decode_values(GOOD, SEQ)
     for datagram in (junk, GOOD[:at] + junk, GOOD[:at] + junk + GOOD[at:]):
-        found = reader.values(datagram, SEQ)
+        found = reader.decode_values(datagram, SEQ)
         assert found is None or len(found) <= len(datagram) // 20

@@ -10,8 +10,8 @@ from typing import NoReturn
 import pytest
 
 from pyipvsadm import environment
-from pyipvsadm.environment import World
-from pyipvsadm.errors import Failed
+from pyipvsadm.environment import Environment
+from pyipvsadm.errors import OperationError
 
 
 def refused(*_: object) -> NoReturn:
@@ -28,7 +28,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_place_of_a_closed_stream_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[object, ...]] = []
     monkeypatch.setattr("pyipvsadm.environment.os.open", lambda *words: opened.append(words))
-    World()
+    Environment()
     assert opened == [("/dev/null", os.O_RDWR)] * 3
 
 
@@ -37,18 +37,20 @@ def test_without_dev_a_closed_stream_is_closed_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pyipvsadm.environment.os.open", refused)
-    made = World()
+    made = Environment()
     monkeypatch.undo()
-    made.err("nobody reads it")
-    with pytest.raises(Failed, match="cannot write to standard output: Bad file descriptor"):
-        made.out("nor this")
-    with pytest.raises(Failed, match="cannot read standard input: Bad file descriptor"):
+    made.write_stderr("nobody reads it")
+    with pytest.raises(
+        OperationError, match="cannot write to standard output: Bad file descriptor"
+    ):
+        made.write_stdout("nor this")
+    with pytest.raises(OperationError, match="cannot read standard input: Bad file descriptor"):
         made.read_input()
 
 
 def test_without_proc_no_program_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyipvsadm.environment.os.listdir", refused)
-    assert World().programs() == set()
+    assert Environment().list_programs() == set()
 
 
 def test_a_program_that_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,11 +59,11 @@ def test_a_program_that_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPat
         "pyipvsadm.environment.os.listdir", lambda _: ["self", "0", str(os.getpid())]
     )
     with open("/proc/self/comm") as file:
-        assert World().programs() == {file.read().strip()}
+        assert Environment().list_programs() == {file.read().strip()}
 
 
 def test_it_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
-    assert World().wait(2.5) == 0
+    assert Environment().wait(2.5) == 0
     assert slept == [2.5]

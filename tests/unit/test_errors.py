@@ -11,7 +11,13 @@ from itertools import product
 import pytest
 
 from pyipvsadm import model
-from pyipvsadm.errors import Failed, Refused, Skipped, Usage, sentence
+from pyipvsadm.errors import (
+    LineSkippedError,
+    OperationError,
+    RefusedError,
+    UsageError,
+    format_error,
+)
 
 OF_OPERATIONS = [
     (model.NEW_SERVICE, errno.EEXIST, "Service already exists"),
@@ -47,12 +53,12 @@ OPERATIONS = range(18)  # 0: the table is opened; the kernel's commands have the
 
 @pytest.mark.parametrize(("op", "number", "text"), OF_OPERATIONS)
 def test_of_an_operation(op: int, number: int, text: str) -> None:
-    assert sentence(op, number) == text
+    assert format_error(op, number) == text
 
 
 @pytest.mark.parametrize(("number", "text"), OF_ANY)
 def test_of_any_operation(number: int, text: str) -> None:
-    assert {sentence(op, number) for op in OPERATIONS} == {text}
+    assert {format_error(op, number) for op in OPERATIONS} == {text}
 
 
 def test_all_else_is_the_c_library_s() -> None:
@@ -60,15 +66,15 @@ def test_all_else_is_the_c_library_s() -> None:
         product(OPERATIONS, (number for number, _ in OF_ANY))
     )
     rest = set(product(OPERATIONS, errno.errorcode)) - ours
-    assert {(op, number): sentence(op, number) for op, number in rest} == {
+    assert {(op, number): format_error(op, number) for op, number in rest} == {
         (op, number): os.strerror(number) for op, number in rest
     }
-    assert sentence(model.NEW_SERVICE, errno.ESRCH) == "No such process"
-    assert sentence(0, errno.EEXIST) == "File exists"
+    assert format_error(model.NEW_SERVICE, errno.ESRCH) == "No such process"
+    assert format_error(0, errno.EEXIST) == "File exists"
 
 
 def test_refused_says_its_sentence() -> None:
-    no = Refused(model.NEW_DEST, errno.EEXIST)
+    no = RefusedError(model.NEW_DEST, errno.EEXIST)
     assert (str(no), no.op, no.errno) == (
         "Destination already exists",
         model.NEW_DEST,
@@ -78,12 +84,17 @@ def test_refused_says_its_sentence() -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(Failed("no"), 1), (Failed("no", 2), 2), (Usage("no"), 2), (Usage("no", 255), 255)],
+    [
+        (OperationError("no"), 1),
+        (OperationError("no", 2), 2),
+        (UsageError("no"), 2),
+        (UsageError("no", 255), 255),
+    ],
 )
-def test_statuses(error: Failed | Usage, status: int) -> None:
+def test_statuses(error: OperationError | UsageError, status: int) -> None:
     assert (str(error), error.status) == ("no", status)
 
 
 def test_no_kind_of_error_is_another() -> None:
-    kinds = (Refused, Failed, Usage, Skipped)
+    kinds = (RefusedError, OperationError, UsageError, LineSkippedError)
     assert all(not issubclass(one, other) for one in kinds for other in kinds if one is not other)

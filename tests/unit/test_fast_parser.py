@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import model
-from pyipvsadm.errors import Skipped, Usage
-from pyipvsadm.grammar.parser import Scanner
+from pyipvsadm.errors import LineSkippedError, UsageError
+from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.rules import reader
-from pyipvsadm.rules.fast_parser import Rules
-from tests.unit.worlds import FakeNames
+from pyipvsadm.rules.fast_parser import FastRuleParser
+from tests.unit.fake_environment import FakeNames
 
 if TYPE_CHECKING:
     from pyipvsadm.model import Change
@@ -23,8 +23,8 @@ NAMES = FakeNames({"web": (model.AF_INET, bytes([10, 0, 0, 9]))}, {("http", mode
 
 def scanned(words: list[str]) -> Change | None:
     try:
-        return Scanner(words, NAMES).request().change
-    except (Usage, Skipped):
+        return CommandParser(words, NAMES).parse_request().change
+    except (UsageError, LineSkippedError):
         return None
 
 
@@ -71,32 +71,32 @@ LEFT = [
 @pytest.mark.parametrize("line", PLAIN)
 def test_plain_lines_are_read_at_once(line: str) -> None:
     words = line.split()
-    change = Rules().change(words)
+    change = FastRuleParser().parse_change(words)
     assert change is not None
     assert change == scanned(words)
 
 
 @pytest.mark.parametrize("line", LEFT)
 def test_other_lines_are_left_to_the_scanner(line: str) -> None:
-    assert Rules().change(line.split()) is None
+    assert FastRuleParser().parse_change(line.split()) is None
 
 
 def test_what_is_remembered_is_not_mixed_up() -> None:
-    reader = Rules()
+    reader = FastRuleParser()
     for line in (*PLAIN, *LEFT, *PLAIN):
-        change = reader.change(line.split())
+        change = reader.parse_change(line.split())
         assert change is None or change == scanned(line.split())
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyipvsadm.rules.fast_parser.REMEMBERED", 2)
-    reader = Rules()
+    monkeypatch.setattr("pyipvsadm.rules.fast_parser.CACHE_LIMIT", 2)
+    reader = FastRuleParser()
     for at in range(10):
         for line in (
             f"-A -t 10.0.0.{at}:80 -s rr",
             f"-a -t 10.0.0.{at}:80 -r 10.0.1.{at}:80 -m -w {at}",
         ):
-            assert reader.change(line.split()) == scanned(line.split())
+            assert reader.parse_change(line.split()) == scanned(line.split())
     assert max(len(reader._services), len(reader._servers)) <= 3
 
 
@@ -152,9 +152,9 @@ def lines(draw: st.DrawFn) -> list[str]:
 
 @given(st.lists(lines(), max_size=8))
 def test_it_says_what_the_scanner_says_or_nothing(batch: list[list[str]]) -> None:
-    reader = Rules()
+    reader = FastRuleParser()
     for line in batch:
-        change = reader.change(line)
+        change = reader.parse_change(line)
         assert change is None or change == scanned(line)
 
 

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm.text import sanitize
-from pyipvsadm.views.figures import BLOCKS, PLAIN, Marks, bar, count, size, span, sparkline
+from pyipvsadm.views.figures import (
+    BLOCKS,
+    PLAIN,
+    BarCharacters,
+    draw_bar,
+    draw_sparkline,
+    format_count,
+    format_duration,
+    format_size,
+)
 
 COUNTS: list[tuple[float, bool, str]] = [
     (0, False, "0"),
@@ -34,12 +43,12 @@ COUNTS: list[tuple[float, bool, str]] = [
 
 @pytest.mark.parametrize(("value", "exact", "text"), COUNTS[:-2] + COUNTS[-1:])
 def test_count(value: float, exact: bool, text: str) -> None:
-    assert count(value, exact) == text
+    assert format_count(value, exact) == text
 
 
 @pytest.mark.parametrize("value", [2**53 + 1, 2**64 - 1])
 def test_exact_is_exact_with_all_64_bits(value: int) -> None:
-    assert (count(value, True), size(value, True)) == (str(value), f"{value} B")
+    assert (format_count(value, True), format_size(value, True)) == (str(value), f"{value} B")
 
 
 @pytest.mark.parametrize(
@@ -54,13 +63,13 @@ def test_exact_is_exact_with_all_64_bits(value: int) -> None:
     ],
 )
 def test_size(value: float, text: str) -> None:
-    assert size(value) == text
+    assert format_size(value) == text
 
 
 @given(st.integers(0, 2**64 - 1) | st.floats(0, 2.0**64))
 def test_no_number_is_long(value: float) -> None:
-    assert len(count(value)) <= 6
-    assert len(size(value)) <= 7
+    assert len(format_count(value)) <= 6
+    assert len(format_size(value)) <= 7
 
 
 @pytest.mark.parametrize(
@@ -69,7 +78,7 @@ def test_no_number_is_long(value: float) -> None:
      (86400 * 31, "31 d"), (90061, "1 d 1 h 1 min 1 s")],
 )  # fmt: skip
 def test_span(seconds: int, text: str) -> None:
-    assert span(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -85,12 +94,12 @@ def test_span(seconds: int, text: str) -> None:
         (0.0001, 4, PLAIN, "#"),
     ],
 )
-def test_bar(share: float, width: int, marks: Marks, text: str) -> None:
-    assert bar(share, width, marks) == text
+def test_bar(share: float, width: int, marks: BarCharacters, text: str) -> None:
+    assert draw_bar(share, width, marks) == text
 
 
 # Twelve cells of five seconds; now is 60.
-SPARKS: list[tuple[str, list[tuple[float, float, float]], Marks, str]] = [
+SPARKS: list[tuple[str, list[tuple[float, float, float]], BarCharacters, str]] = [
     ("nothing known", [], BLOCKS, " " * 12),
     ("nothing happened", [(0, 60, 0)], BLOCKS, "▁" * 12),
     ("the whole minute", [(0, 60, 5)], BLOCKS, "█" * 12),
@@ -112,8 +121,10 @@ SPARKS: list[tuple[str, list[tuple[float, float, float]], Marks, str]] = [
 @pytest.mark.parametrize(
     ("samples", "marks", "text"), [pytest.param(*row[1:], id=row[0]) for row in SPARKS]
 )
-def test_sparkline(samples: list[tuple[float, float, float]], marks: Marks, text: str) -> None:
-    assert sparkline(samples, 60.0, 12, marks) == text
+def test_sparkline(
+    samples: list[tuple[float, float, float]], marks: BarCharacters, text: str
+) -> None:
+    assert draw_sparkline(samples, 60.0, 12, marks) == text
 
 
 @given(
@@ -121,7 +132,7 @@ def test_sparkline(samples: list[tuple[float, float, float]], marks: Marks, text
     st.integers(4, 30),
 )
 def test_a_sparkline_fills_its_width(spans: list[tuple[float, float, float]], width: int) -> None:
-    text = sparkline(
+    text = draw_sparkline(
         [(start, start + length, value) for start, length, value in spans], 120.0, width
     )
     assert len(text) == width

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyipvsadm import files, model
-from pyipvsadm.backends.memory import Table
-from pyipvsadm.backends.table_file import FileTable
-from pyipvsadm.errors import Failed
-from pyipvsadm.model import AF_INET, TCP, Change, Destination, Service
+from pyipvsadm.backends.memory import MemoryBackend
+from pyipvsadm.backends.table_file import TableFileBackend
+from pyipvsadm.errors import OperationError
+from pyipvsadm.model import AF_INET, TCP, Change, Server, Service
 from pyipvsadm.rules import reader, writer
-from tests.unit.worlds import FakeWorld, apply_all, lines
+from tests.unit.fake_environment import FakeEnvironment, apply_all, lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 def test_replace_and_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
     assert files.read_if_exists(str(path)) == b""
-    with pytest.raises(Failed, match=r"cannot read .*: No such file or directory"):
-        files.read(str(path))
-    files.replace(str(path), "one\n")
+    with pytest.raises(OperationError, match=r"cannot read .*: No such file or directory"):
+        files.read_file(str(path))
+    files.replace_file(str(path), "one\n")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    files.replace(str(path), "two\udcff\n")
-    assert files.read(str(path)) == files.read_if_exists(str(path)) == b"two\xff\n"
+    files.replace_file(str(path), "two\udcff\n")
+    assert files.read_file(str(path)) == files.read_if_exists(str(path)) == b"two\xff\n"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_replace_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    files.replace("file", "text")
+    files.replace_file("file", "text")
     assert (tmp_path / "file").read_text() == "text"
 
 
@@ -57,8 +57,8 @@ def test_a_failed_replace_leaves_the_old_file_and_nothing_beside(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(f"pyipvsadm.files.os.{call}", fail)
-    with pytest.raises(Failed, match=r"cannot write .*/file: No space left on device"):
-        files.replace(str(path), "new")
+    with pytest.raises(OperationError, match=r"cannot write .*/file: No space left on device"):
+        files.replace_file(str(path), "new")
     monkeypatch.undo()
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
@@ -75,7 +75,7 @@ def test_a_folder_that_does_not_sync_is_no_failure(
         real(fd)
 
     monkeypatch.setattr("pyipvsadm.files.os.fsync", fsync)
-    files.replace(str(tmp_path / "file"), "text")
+    files.replace_file(str(tmp_path / "file"), "text")
     assert (tmp_path / "file").read_text() == "text"
 
 
@@ -90,11 +90,11 @@ def test_replace_does_not_write_through_a_planted_link(
     (tmp_path / "file.00000000.new").symlink_to(victim)
     names = [bytes(4), bytes(4), b"\1\1\1\1"]
     monkeypatch.setattr("pyipvsadm.files.os.urandom", lambda _: names.pop(0))
-    files.replace(str(path), "text")
+    files.replace_file(str(path), "text")
     assert (path.read_text(), victim.read_text(), names) == ("text", "precious", [])
     monkeypatch.setattr("pyipvsadm.files.os.urandom", bytes)
-    with pytest.raises(Failed, match=r"cannot write .*/file: File exists"):
-        files.replace(str(path), "more")
+    with pytest.raises(OperationError, match=r"cannot write .*/file: File exists"):
+        files.replace_file(str(path), "more")
     assert (path.read_text(), victim.read_text()) == ("text", "precious")
 
 
@@ -114,15 +114,15 @@ def test_what_cannot_be_used_is_a_sentence(
     tmp_path: Path, path: str, replaced: str, locked: str
 ) -> None:
     name = path.format(tmp_path)
-    with pytest.raises(Failed, match=replaced):
-        files.replace(name, "")
-    with pytest.raises(Failed, match=locked), files.Lock(name):
+    with pytest.raises(OperationError, match=replaced):
+        files.replace_file(name, "")
+    with pytest.raises(OperationError, match=locked), files.Lock(name):
         pass
 
 
 def test_a_folder_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="Is a directory"):
-        files.read(str(tmp_path))
+    with pytest.raises(OperationError, match="Is a directory"):
+        files.read_file(str(tmp_path))
 
 
 def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +130,8 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr("pyipvsadm.files.os.open", refused)
-    with pytest.raises(Failed, match="Permission denied"):
-        files.read(str(tmp_path / "file"))
+    with pytest.raises(OperationError, match="Permission denied"):
+        files.read_file(str(tmp_path / "file"))
 
 
 class Holder:
@@ -161,7 +161,7 @@ class Holder:
 def test_who_comes_second_waits_and_says_for_whom(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MOMENT", 0.0)
+    monkeypatch.setattr(files, "NOTICE_DELAY", 0.0)
     path = tmp_path / "file" if what == "a file" else None
     holder = Holder(path)
     told: list[str] = []
@@ -195,7 +195,7 @@ def test_a_short_wait_is_no_matter(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
-    monkeypatch.setattr(files, "MOMENT", 600.0 if threads else 0.0)
+    monkeypatch.setattr(files, "NOTICE_DELAY", 600.0 if threads else 0.0)
     if not threads:
         monkeypatch.setattr("pyipvsadm.files._thread.start_new_thread", refused)
     with files.Lock(str(tmp_path / "file"), pytest.fail):
@@ -233,7 +233,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
 def test_an_exception_ends_the_waiting_and_a_holder_that_cannot_be_found_is_not_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MOMENT", 0.0)
+    monkeypatch.setattr(files, "NOTICE_DELAY", 0.0)
     said = _thread.allocate_lock()
     said.acquire()
     told: list[str] = []
@@ -249,10 +249,10 @@ def test_an_exception_ends_the_waiting_and_a_holder_that_cannot_be_found_is_not_
         raise KeyboardInterrupt
 
     def refused(_: str) -> bytes:
-        raise Failed("no /proc")
+        raise OperationError("no /proc")
 
     monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
-    monkeypatch.setattr(files, "read", refused)
+    monkeypatch.setattr(files, "read_file", refused)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(KeyboardInterrupt), files.Lock(str(tmp_path / "file"), tell, "busy"):
         pass
@@ -288,7 +288,7 @@ def test_the_lock_is_on_the_file_that_is_there_now(
         real(fd, how)
         times.append(fd)
         if len(times) == 1:
-            files.replace(str(path), "new")
+            files.replace_file(str(path), "new")
         elif len(times) == 2:
             path.unlink()
 
@@ -304,7 +304,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
     with (
-        pytest.raises(Failed, match=r"cannot lock .*No locks available"),
+        pytest.raises(OperationError, match=r"cannot lock .*No locks available"),
         files.Lock(str(tmp_path / "file")),
     ):
         pass
@@ -339,24 +339,24 @@ TEXT = lines(
 
 
 def contents(table: Any) -> tuple[Any, ...]:
-    services = table.services()
+    services = table.read_services()
     return (
-        table.timeouts(),
-        table.daemons(),
+        table.read_timeouts(),
+        table.read_daemons(),
         services,
-        [table.destinations(each) for each in services],
+        [table.read_servers(each) for each in services],
     )
 
 
 def test_the_file_is_rule_text_that_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    table = FileTable(str(path))
+    table = TableFileBackend(str(path))
     apply_all(table, RULES)
     assert path.read_text() == TEXT
-    assert contents(FileTable(str(path))) == contents(table)
+    assert contents(TableFileBackend(str(path))) == contents(table)
     newest_first = [
         each.port
-        for each in FileTable(str(path)).destinations(
+        for each in TableFileBackend(str(path)).read_servers(
             Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80)
         )
     ]
@@ -364,7 +364,7 @@ def test_the_file_is_rule_text_that_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_reading_makes_no_file(tmp_path: Path) -> None:
-    assert FileTable(str(tmp_path / "table")).services() == []
+    assert TableFileBackend(str(tmp_path / "table")).read_services() == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -372,14 +372,14 @@ def test_reading_makes_no_file(tmp_path: Path) -> None:
 def test_a_last_line_written_by_hand_counts(tmp_path: Path, end: str) -> None:
     path = tmp_path / "table"
     path.write_text(f"-A -f 1 -s wlc\n-A -f 2 -s wlc{end}", newline="")
-    assert [service.fwmark for service in FileTable(str(path)).services()] == [1, 2]
+    assert [service.fwmark for service in TableFileBackend(str(path)).read_services()] == [1, 2]
 
 
 def test_a_refused_change_leaves_the_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_text("-A -f 1 -s wlc # by hand\n".replace(" # by hand", "") + "# by hand\n")
     before = path.read_text()
-    table = FileTable(str(path))
+    table = TableFileBackend(str(path))
     assert table.apply([Change(model.NEW_SERVICE, Service(AF_INET, fwmark=1))]) == [
         (0, errno.EEXIST)
     ]
@@ -388,28 +388,28 @@ def test_a_refused_change_leaves_the_file_alone(tmp_path: Path) -> None:
 
 def test_two_commands_that_opened_the_file_both_take_effect(tmp_path: Path) -> None:
     path = str(tmp_path / "table")
-    first, second = FileTable(path), FileTable(path)
+    first, second = TableFileBackend(path), TableFileBackend(path)
     apply_all(first, ["-A -f 1"])
     apply_all(second, ["-A -f 2"])
-    assert [each.fwmark for each in FileTable(path).services()] == [1, 2]
+    assert [each.fwmark for each in TableFileBackend(path).read_services()] == [1, 2]
 
 
 def test_refreshed_it_is_what_the_file_is_now(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    table = FileTable(str(path))
+    table = TableFileBackend(str(path))
     table.refresh()
-    assert table.services() == []
+    assert table.read_services() == []
     path.write_text("-A -f 1\n")
-    assert table.services() == []
+    assert table.read_services() == []
     table.refresh()
-    assert [each.fwmark for each in table.services()] == [1]
+    assert [each.fwmark for each in table.read_services()] == [1]
     path.write_text("nonsense\n")
     for _ in range(2):  # it is read again as long as it is damaged
-        with pytest.raises(Failed, match="this is no rule"):
+        with pytest.raises(OperationError, match="this is no rule"):
             table.refresh()
     path.unlink()
     table.refresh()
-    assert table.services() == []
+    assert table.read_services() == []
 
 
 def test_a_file_that_did_not_change_is_not_read_again(
@@ -417,32 +417,32 @@ def test_a_file_that_did_not_change_is_not_read_again(
 ) -> None:
     path = tmp_path / "table"
     path.write_text("-A -f 1\n")
-    table = FileTable(str(path))
+    table = TableFileBackend(str(path))
     monkeypatch.setattr("pyipvsadm.files.read_if_exists", pytest.fail)
     table.refresh()
-    assert [each.fwmark for each in table.services()] == [1]
+    assert [each.fwmark for each in table.read_services()] == [1]
 
 
 def test_alone_with_a_file_nobody_sees_half_of_what_is_done(tmp_path: Path) -> None:
     path = str(tmp_path / "table")
-    first, second = FileTable(path), FileTable(path)
+    first, second = TableFileBackend(path), TableFileBackend(path)
     apply_all(second, ["-A -f 1"])
-    with first.alone():
-        assert [each.fwmark for each in first.services()] == [1]  # what the file holds now
+    with first.lock_table():
+        assert [each.fwmark for each in first.read_services()] == [1]  # what the file holds now
         apply_all(first, ["-A -f 2"])
         apply_all(first, ["-A -f 3"])
-        assert [each.fwmark for each in FileTable(path).services()] == [1]
+        assert [each.fwmark for each in TableFileBackend(path).read_services()] == [1]
         with open(path, "rb") as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert [each.fwmark for each in FileTable(path).services()] == [1, 2, 3]
+    assert [each.fwmark for each in TableFileBackend(path).read_services()] == [1, 2, 3]
 
 
 def test_alone_with_a_file_an_exception_stores_nothing(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    table = FileTable(str(path))
+    table = TableFileBackend(str(path))
 
     def broken() -> None:
-        with table.alone():
+        with table.lock_table():
             apply_all(table, ["-A -f 2"])
             raise ZeroDivisionError
 
@@ -450,21 +450,21 @@ def test_alone_with_a_file_an_exception_stores_nothing(tmp_path: Path) -> None:
         broken()
     assert path.read_text() == ""  # the lock has made it
     path.write_text("nonsense\n")
-    with pytest.raises(Failed, match="this is no rule"), table.alone():
+    with pytest.raises(OperationError, match="this is no rule"), table.lock_table():
         pass
     path.unlink()
     apply_all(table, ["-A -f 1"])  # the lock is free again
 
 
 def test_nobody_is_kept_out_of_a_table_in_memory() -> None:
-    table = Table()
-    with table.alone(), table.alone():
+    table = MemoryBackend()
+    with table.lock_table(), table.lock_table():
         apply_all(table, ["-A -f 1"])
 
 
 def test_a_file_that_is_removed_is_an_empty_table_again(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    table = FileTable(str(path))
+    table = TableFileBackend(str(path))
     apply_all(table, RULES)
     path.unlink()
     apply_all(table, ["-A -f 1"])
@@ -496,20 +496,20 @@ def test_a_damaged_file_is_told_with_its_line_and_left_as_it_is(
 ) -> None:
     path = tmp_path / "table"
     path.write_bytes(text)
-    world = FakeWorld()
+    env = FakeEnvironment()
     from pyipvsadm.cli import main  # noqa: PLC0415
 
-    assert main(["--backend", f"memory:{path}", "-C"], world) == 1
-    assert world.stderr.startswith(f"{path}: {said}")
-    assert world.stderr.endswith("(the file is left as it is)\n")
+    assert main(["--backend", f"memory:{path}", "-C"], env) == 1
+    assert env.stderr.startswith(f"{path}: {said}")
+    assert env.stderr.endswith("(the file is left as it is)\n")
     assert path.read_bytes() == text
 
 
 def test_a_daemon_of_another_machine_does_not_damage_the_file(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_text("--start-daemon master --mcast-interface no-such-0\n")
-    table = FileTable(str(path))
-    assert [each.interface for each in table.daemons()] == ["no-such-0"]
+    table = TableFileBackend(str(path))
+    assert [each.interface for each in table.read_daemons()] == ["no-such-0"]
     backup = model.Daemon(model.BACKUP, "no-such-0")
     assert table.apply([Change(model.NEW_DAEMON, daemon=backup)]) == [(0, errno.ENODEV)]
 
@@ -528,14 +528,16 @@ octets = st.integers(1, 3)
     )
 )
 def test_the_text_of_any_table_gives_that_table(steps: list[tuple[int, int, int]]) -> None:
-    table = Table()
+    table = MemoryBackend()
     for op, mark, octet in steps:
         server = (
             None
             if op == model.NEW_SERVICE
-            else Destination(AF_INET, bytes([10, 0, 0, octet]), octet, model.MASQ)
+            else Server(AF_INET, bytes([10, 0, 0, octet]), octet, model.MASQ)
         )
         table.apply([Change(op, Service(AF_INET, fwmark=mark), server)])
-    copy = Table()
-    apply_all(copy, [" ".join(words) for _, words in reader.tokenize(writer.whole(table).encode())])
+    copy = MemoryBackend()
+    apply_all(
+        copy, [" ".join(words) for _, words in reader.tokenize(writer.dump_table(table).encode())]
+    )
     assert contents(copy) == contents(table)

@@ -20,9 +20,9 @@ import pytest
 
 from pyipvsadm import cli, files
 from pyipvsadm.backends import table_file
-from pyipvsadm.backends.table_file import FileTable
-from pyipvsadm.errors import Failed
-from tests.unit.worlds import FakeWorld, apply_all
+from pyipvsadm.backends.table_file import TableFileBackend
+from pyipvsadm.errors import OperationError
+from tests.unit.fake_environment import FakeEnvironment, apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,7 +87,7 @@ def test_a_file_keeps_owner_mode_and_attributes(mode: int, tmp_path: Path) -> No
     os.setxattr(path, "user.note", b"mine")
     # it is the old bytes'
     os.setxattr(path, "security.capability", struct.pack("<5I", 0x02000000, 1, 0, 0, 0))
-    files.replace(str(path), "new")
+    files.replace_file(str(path), "new")
     now = path.stat()
     assert (path.read_text(), now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)) == (
         "new",
@@ -104,7 +104,7 @@ def test_a_file_keeps_its_acl(tmp_path: Path) -> None:
     path = tmp_path / "rules"
     path.write_text("old")
     os.setxattr(path, "system.posix_acl_access", FOR_ONE)
-    files.replace(str(path), "new")
+    files.replace_file(str(path), "new")
     assert attributes(path) == {"system.posix_acl_access": FOR_ONE}
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
@@ -115,7 +115,7 @@ def test_an_acl_of_the_folder_lets_nobody_into_the_new_file(tmp_path: Path) -> N
     path.write_text("old")
     path.chmod(0o660)
     os.setxattr(tmp_path, "system.posix_acl_default", FOR_ONE)
-    files.replace(str(path), "new")
+    files.replace_file(str(path), "new")
     assert attributes(path) == {}
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_kept_lets_fewer_in(
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(f"pyipvsadm.files.os.{failing}", refused)
-    files.replace(str(path), "new")
+    files.replace_file(str(path), "new")
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", left)
 
 
@@ -158,7 +158,7 @@ def test_another_s_file_replaced_by_a_user(
     os.chown(path, 0, OTHER)
     path.chmod(0o664)
     with as_user(groups):
-        files.replace(str(path), "new")
+        files.replace_file(str(path), "new")
     now = path.stat()
     assert (path.read_text(), now.st_uid, (now.st_gid, stat.S_IMODE(now.st_mode))) == (
         "new",
@@ -177,42 +177,44 @@ def test_a_link_and_its_file_stay_one(dangling: bool, tmp_path: Path) -> None:
     if not dangling:
         file.write_text("old")
     link.symlink_to("folder/rules")
-    files.replace(str(link), "new")
+    files.replace_file(str(link), "new")
     assert link.is_symlink()
     assert file.read_text() == "new"
     link.unlink()
     link.symlink_to("none/rules")
     with pytest.raises(
-        Failed, match=r"cannot write .*/link -> .*/none/rules: No such file or directory"
+        OperationError, match=r"cannot write .*/link -> .*/none/rules: No such file or directory"
     ):
-        files.replace(str(link), "new")
+        files.replace_file(str(link), "new")
     link.unlink()
     link.symlink_to("link")
-    with pytest.raises(Failed, match=r"cannot write .*/link: Too many levels of symbolic links"):
-        files.replace(str(link), "new")
+    with pytest.raises(
+        OperationError, match=r"cannot write .*/link: Too many levels of symbolic links"
+    ):
+        files.replace_file(str(link), "new")
 
 
 @root
 def test_a_device_is_written_to(tmp_path: Path) -> None:
     path = tmp_path / "null"
     os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
-    assert cli.main_save(["-n", "-f", str(path)], FakeWorld()) == 0
+    assert cli.run_save(["-n", "-f", str(path)], FakeEnvironment()) == 0
     assert stat.S_ISCHR(path.stat().st_mode)
     full = tmp_path / "full"
     os.mknod(full, 0o600 | stat.S_IFCHR, os.makedev(1, 7))
-    with pytest.raises(Failed, match=r"cannot write .*/full: No space left on device"):
-        files.replace(str(full), "text")
+    with pytest.raises(OperationError, match=r"cannot write .*/full: No space left on device"):
+        files.replace_file(str(full), "text")
     block = tmp_path / "disk"
     os.mknod(block, 0o600 | stat.S_IFBLK, os.makedev(7, 250))
-    with pytest.raises(Failed, match=r"cannot write .*/disk: it is a block device"):
-        files.replace(str(block), "text")
+    with pytest.raises(OperationError, match=r"cannot write .*/disk: it is a block device"):
+        files.replace_file(str(block), "text")
 
 
 def test_a_fifo_is_written_to_where_somebody_reads(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
-    with pytest.raises(Failed, match=r"cannot write .*/fifo: nobody reads from it"):
-        files.replace(str(path), "text")
+    with pytest.raises(OperationError, match=r"cannot write .*/fifo: nobody reads from it"):
+        files.replace_file(str(path), "text")
     text = "line\n" * 100_000  # more than a pipe holds
     reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     got: list[bytes] = []
@@ -225,7 +227,7 @@ def test_a_fifo_is_written_to_where_somebody_reads(tmp_path: Path) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY)):  # the end of the text is not the end of the pipe
         thread = threading.Thread(target=read)
         thread.start()
-        files.replace(str(path), text)
+        files.replace_file(str(path), text)
     thread.join()
     os.close(reading)
     assert b"".join(got).decode() == text
@@ -236,22 +238,22 @@ def test_a_fifo_is_written_to_where_somebody_reads(tmp_path: Path) -> None:
 def test_a_device_that_cannot_be_opened(open_folder: Path) -> None:
     path = open_folder / "fifo"
     os.mkfifo(path, 0o600)
-    with as_user(), pytest.raises(Failed, match=r"cannot write .*/fifo: Permission denied"):
-        files.replace(str(path), "text")
+    with as_user(), pytest.raises(OperationError, match=r"cannot write .*/fifo: Permission denied"):
+        files.replace_file(str(path), "text")
 
 
 def test_a_socket_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
-        with pytest.raises(Failed, match=r"cannot write .*/socket: it is a socket"):
-            files.replace(str(path), "text")
+        with pytest.raises(OperationError, match=r"cannot write .*/socket: it is a socket"):
+            files.replace_file(str(path), "text")
 
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 def test_standard_output_by_a_name_goes_on_where_it_stands(name: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/dev/stdout")
-    call = "import sys; from pyipvsadm import files; files.replace(sys.argv[1], sys.argv[2])"
+    call = "import sys; from pyipvsadm import files; files.replace_file(sys.argv[1], sys.argv[2])"
     script = f"echo before; {sys.executable} -c '{call}'"
     subprocess.run(
         [
@@ -268,15 +270,15 @@ def test_standard_output_by_a_name_goes_on_where_it_stands(name: str, tmp_path: 
 # --- a file that something is mounted on
 
 MOUNTED = "mount --bind {0}/below {0}/rules && exec {1} -c '{2}' {0}/rules"
-SAVE = 'import sys\nfrom pyipvsadm import files\nfiles.replace(sys.argv[1], "new")'
+SAVE = 'import sys\nfrom pyipvsadm import files\nfiles.replace_file(sys.argv[1], "new")'
 FULL = """\
 import errno, os, sys
 from pyipvsadm import files
 real = os.ftruncate
 def full(*_): raise OSError(errno.ENOSPC, "No space left on device")
 os.ftruncate = full
-try: files.replace(sys.argv[1], "longer than the old one")
-except files.Failed as exc: print(exc)"""
+try: files.replace_file(sys.argv[1], "longer than the old one")
+except files.OperationError as exc: print(exc)"""
 TABLE = """\
 import sys
 from pyipvsadm.cli import main
@@ -343,8 +345,8 @@ def test_no_copy_no_writing_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("pyipvsadm.files.os.rename", busy)
     monkeypatch.setattr("pyipvsadm.files.os.fsync", fsync)
-    with pytest.raises(Failed, match=r"cannot write .*/rules: No space left on device$"):
-        files.replace(str(path), "new")
+    with pytest.raises(OperationError, match=r"cannot write .*/rules: No space left on device$"):
+        files.replace_file(str(path), "new")
     assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["rules"])
 
 
@@ -356,7 +358,7 @@ def test_a_folder_that_may_be_written_and_not_read(open_folder: Path) -> None:
     path = open_folder / "rules"
     open_folder.chmod(0o733)
     with as_user():
-        files.replace(str(path), "text")
+        files.replace_file(str(path), "text")
     assert path.read_text() == "text"
 
 
@@ -369,10 +371,11 @@ def test_a_folder_that_takes_no_new_file(open_folder: Path) -> None:
     with (
         as_user(),
         pytest.raises(
-            Failed, match=r"cannot write .*/rules: its folder takes no new file: Permission denied"
+            OperationError,
+            match=r"cannot write .*/rules: its folder takes no new file: Permission denied",
         ),
     ):
-        files.replace(str(path), "new")
+        files.replace_file(str(path), "new")
     assert path.read_text() == "old"
 
 
@@ -384,8 +387,8 @@ def test_a_folder_to_which_one_may_only_add(tmp_path: Path) -> None:
     if subprocess.run(["chattr", "+a", str(tmp_path)], check=False, capture_output=True).returncode:
         pytest.skip("this file system has no such folders")
     try:
-        with pytest.raises(Failed) as failed:
-            files.replace(str(path), "new")
+        with pytest.raises(OperationError) as failed:
+            files.replace_file(str(path), "new")
     finally:
         subprocess.run(["chattr", "-a", str(tmp_path)], check=True)
     (beside,) = (each for each in tmp_path.iterdir() if each != path)
@@ -402,8 +405,8 @@ def test_a_new_file_that_is_gone_is_no_other_failure(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("pyipvsadm.files.os.rename", gone)
-    with pytest.raises(Failed, match=r"cannot write .*/rules: Input/output error$"):
-        files.replace(str(tmp_path / "rules"), "new")
+    with pytest.raises(OperationError, match=r"cannot write .*/rules: Input/output error$"):
+        files.replace_file(str(tmp_path / "rules"), "new")
 
 
 # --- tables
@@ -429,9 +432,9 @@ def no_file(folder: Path, kind: str) -> Path:
 def test_no_table_is_kept_in_what_is_no_file(kind: str, words: list[str], tmp_path: Path) -> None:
     path = no_file(tmp_path, kind)
     mode = path.stat().st_mode
-    world = FakeWorld()
-    assert cli.main(["--backend", f"memory:{path}", *words], world) == 1
-    assert world.take() == (
+    env = FakeEnvironment()
+    assert cli.main(["--backend", f"memory:{path}", *words], env) == 1
+    assert env.take() == (
         "",
         f"{tmp_path / 'fifo' if kind == 'link' else path} is no regular file\n",
     )
@@ -453,7 +456,7 @@ def test_a_fifo_that_takes_the_file_s_place_is_not_waited_for(
 
     monkeypatch.setattr("pyipvsadm.files.os.open", swapped)
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(Failed, match="is no regular file"):
+    with pytest.raises(OperationError, match="is no regular file"):
         files.read_if_exists(str(path)) if flags == os.O_RDONLY else files.Lock(
             str(path), flags=flags
         ).__enter__()
@@ -466,11 +469,11 @@ def test_a_table_has_one_content_by_all_its_names(dangling: bool, tmp_path: Path
     link.symlink_to("t")
     further.symlink_to(link)
     if not dangling:
-        apply_all(FileTable(str(table)), ["-A -f 9"])
+        apply_all(TableFileBackend(str(table)), ["-A -f 9"])
     for mark, name in enumerate((link, table, further), 1):
-        apply_all(FileTable(str(name)), [f"-A -f {mark}"])
+        apply_all(TableFileBackend(str(name)), [f"-A -f {mark}"])
     for name in (link, table, further):
-        assert [each.fwmark for each in FileTable(str(name)).services()] == [
+        assert [each.fwmark for each in TableFileBackend(str(name)).read_services()] == [
             *[9][dangling:],
             1,
             2,
@@ -486,16 +489,16 @@ def test_a_table_never_holds_what_it_would_call_damaged(
     interface that it is one.
     """
     path = tmp_path / "table"
-    apply_all(FileTable(str(path)), ["-A -f 1 -s rr"])
+    apply_all(TableFileBackend(str(path)), ["-A -f 1 -s rr"])
     before = path.read_bytes()
-    monkeypatch.setattr("pyipvsadm.backends.memory.interface_exists", lambda _: True)
-    world = FakeWorld()
+    monkeypatch.setattr("pyipvsadm.backends.memory.has_interface", lambda _: True)
+    env = FakeEnvironment()
     words = ["--start-daemon", "master", "--mcast-interface", "ipvsadm"]
-    assert cli.main(["--backend", f"memory:{path}", *words], world) == 1
-    assert world.stderr.startswith(
+    assert cli.main(["--backend", f"memory:{path}", *words], env) == 1
+    assert env.stderr.startswith(
         f"{path} cannot keep `--start-daemon master --mcast-interface ipvsadm "
     )
-    assert world.stderr.endswith("(the file is left as it is)\n")
+    assert env.stderr.endswith("(the file is left as it is)\n")
     assert path.read_bytes() == before
 
 
@@ -503,24 +506,24 @@ def test_a_table_whose_text_reads_as_something_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "table"
-    table = FileTable(str(path))
+    table = TableFileBackend(str(path))
     apply_all(table, ["-A -f 1 -s rr"])
     before = path.read_bytes()
     monkeypatch.setattr(
-        "pyipvsadm.rules.writer.timeouts_rule", lambda found: f"--set {found.tcp + 1} 120 300\n"
+        "pyipvsadm.rules.writer.format_timeouts", lambda found: f"--set {found.tcp + 1} 120 300\n"
     )
-    world = FakeWorld()
-    assert cli.main(["--backend", f"memory:{path}", "-E", "-f", "1", "-s", "wrr"], world) == 1
-    assert world.stderr == (
+    env = FakeEnvironment()
+    assert cli.main(["--backend", f"memory:{path}", "-E", "-f", "1", "-s", "wrr"], env) == 1
+    assert env.stderr == (
         f"{path} cannot keep `--set 901 120 300': it would be read as `--set 902 120 300' (the file is left as it is)\n"
     )
     monkeypatch.undo()
     assert path.read_bytes() == before
-    assert [each.scheduler for each in FileTable(str(path)).services()] == ["rr"]
+    assert [each.scheduler for each in TableFileBackend(str(path)).read_services()] == ["rr"]
 
 
 def test_only_new_lines_are_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = FileTable(str(tmp_path / "table"))
+    table = TableFileBackend(str(tmp_path / "table"))
     apply_all(table, [f"-A -f {mark} -s rr" for mark in range(1, 100)])
     texts: list[bytes] = []
     real = table_file._parse_changes
@@ -541,8 +544,8 @@ def test_only_new_lines_are_read_back(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_file_in_a_folder_that_one_may_not_search(open_folder: Path) -> None:
     (open_folder / "rules").write_text("-A -f 1\n")
     open_folder.chmod(0o600)
-    with as_user(), pytest.raises(Failed, match=r"cannot read .*/rules: Permission denied"):
-        FakeWorld().read_file(str(open_folder / "rules"))
+    with as_user(), pytest.raises(OperationError, match=r"cannot read .*/rules: Permission denied"):
+        FakeEnvironment().read_file(str(open_folder / "rules"))
 
 
 def test_a_file_that_goes_before_it_is_read_is_not_empty(
@@ -557,5 +560,5 @@ def test_a_file_that_goes_before_it_is_read_is_not_empty(
         return real(name, flags)
 
     monkeypatch.setattr("pyipvsadm.files.os.open", gone)
-    with pytest.raises(Failed, match=r"cannot read .*/rules: No such file or directory"):
-        FakeWorld().read_file(str(path))
+    with pytest.raises(OperationError, match=r"cannot read .*/rules: No such file or directory"):
+        FakeEnvironment().read_file(str(path))

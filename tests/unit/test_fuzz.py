@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.change import desired, execute, plan, snapshot
 from pyipvsadm.model import AF_INET, NEW_SERVICE, Change, Service
 from pyipvsadm.netlink import messages
 from pyipvsadm.rules import reader
-from tests.unit.worlds import FakeWorld
+from tests.unit.fake_environment import FakeEnvironment
 from tools.fuzz import targets
-from tools.fuzz.targets import TARGETS, Endless, lines_of, memory_of
+from tools.fuzz.targets import TARGETS, EndlessError, lines_of, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_whatever_comes_it_ends_in_a_sentence(name: str) -> None:
 
 
 def test_a_loop_without_an_end_is_found() -> None:
-    with pytest.raises(Endless):
+    with pytest.raises(EndlessError):
         lines_of(lambda: targets.rules(b"-A -f 1\n" * 100), 500)
 
 
@@ -114,16 +114,18 @@ def test_undoing_grows_with_the_plan_and_no_faster(undone: Callable[[int], str],
         text = undone(times)
         other = text.replace("-A", "-A -s rr").replace("-r", "-w 7 -r")
         held, wanted = {"added": ("", text), "edited": (other, text), "removed": (text, "")}[way]
-        table = Table()
+        table = MemoryBackend()
         table.apply(
             change
-            for _, change in reader.steps(held.encode(), FakeWorld())
+            for _, change in reader.parse_rules(held.encode(), FakeEnvironment())
             if isinstance(change, Change)
         )
-        made = plan.make(
-            desired.read(wanted.encode(), FakeWorld()), snapshot.read(table), prune=True
+        made = plan.make_plan(
+            desired.parse_desired(wanted.encode(), FakeEnvironment()),
+            snapshot.read_table(table),
+            prune=True,
         )
-        steps = len([*made.steps()])
+        steps = len([*made.iter_steps()])
         refused = Service(AF_INET, fwmark=99999, scheduler="none such")
         made.phases.append([plan.Step(0, Change(NEW_SERVICE, refused))])
         outcomes = []

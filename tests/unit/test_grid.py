@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pyipvsadm.views.figures import BLOCKS, PLAIN, bar
-from pyipvsadm.views.grid import Cell, Column, Grid, Look, Row, folded, look, sentence, text
+from pyipvsadm.views.figures import BLOCKS, PLAIN, draw_bar
+from pyipvsadm.views.grid import (
+    Cell,
+    Column,
+    Grid,
+    Row,
+    TerminalStyle,
+    choose_style,
+    render_text,
+    split_sentence,
+    wrap_words,
+)
 
 if TYPE_CHECKING:
     from pyipvsadm.views.grid import Line
@@ -25,7 +35,7 @@ COLUMNS = (
 
 
 def cells(weight: str, load: str, state: str) -> list[Cell]:
-    return [Cell(weight), Cell(draw=partial(bar, 0.5)), Cell(load), Cell(state)]
+    return [Cell(weight), Cell(draw=partial(draw_bar, 0.5)), Cell(load), Cell(state)]
 
 
 ROWS = [
@@ -36,11 +46,11 @@ ROWS = [
 
 
 def drawn(width: int) -> list[str]:
-    grid = Grid(COLUMNS, ROWS, Look(width), "What it is")
-    lines = grid.heading()
+    grid = Grid(COLUMNS, ROWS, TerminalStyle(width), "What it is")
+    lines = grid.render_heading()
     for row in ROWS:
-        lines += grid.lines(row)
-    return text(lines, Look(width)).split("\n")[:-1]
+        lines += grid.render_row(row)
+    return render_text(lines, TerminalStyle(width)).split("\n")[:-1]
 
 
 DRAWN = {
@@ -88,10 +98,10 @@ def test_nothing_is_cut_and_nothing_is_wider_than_the_window(width: int) -> None
 def test_cells_that_do_not_fit_carry_their_headings() -> None:
     columns = (Column("Engine", left=True), Column("Its", "data", left=True), Column("None"))
     row = Row("10.0.0.1:80", [Cell("sip"), Cell("a-call-id-of-some-length"), Cell()])
-    grid = Grid(columns, [row], Look(30), "What")
-    assert grid.heading() == []
+    grid = Grid(columns, [row], TerminalStyle(30), "What")
+    assert grid.render_heading() == []
     assert (
-        text(grid.lines(row), Look(30))
+        render_text(grid.render_row(row), TerminalStyle(30))
         == "10.0.0.1:80  Engine sip\n  Its data\n  a-call-id-of-some-length\n"
     )
 
@@ -108,7 +118,8 @@ FOLDED: list[tuple[str, int, int, list[str]]] = [
 @pytest.mark.parametrize(("said", "width", "indent", "lines"), FOLDED)
 def test_folded(said: str, width: int, indent: int, lines: list[str]) -> None:
     assert [
-        "".join(part for part, _ in line) for line in folded(sentence(said), width, indent)
+        "".join(part for part, _ in line)
+        for line in wrap_words(split_sentence(said), width, indent)
     ] == lines
 
 
@@ -135,7 +146,7 @@ def test_what_is_written(
 ) -> None:
     # of our own process: only the world's environment counts
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert text(LINES, look(environ, terminal, 80)) == written
+    assert render_text(LINES, choose_style(environ, terminal, 80)) == written
 
 
 @pytest.mark.parametrize(
@@ -151,4 +162,4 @@ def test_what_is_written(
     ],
 )
 def test_which_characters_are_used(environ: dict[str, str], blocks: bool) -> None:
-    assert look(environ, True, 80).marks is (BLOCKS if blocks else PLAIN)
+    assert choose_style(environ, True, 80).marks is (BLOCKS if blocks else PLAIN)

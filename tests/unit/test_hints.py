@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyipvsadm import cli
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.options import OPTIONS, SCHEDULERS
 from pyipvsadm.grammar.parser import TRY_HELP
-from tests.unit.worlds import FakeWorld, apply_all
+from tests.unit.fake_environment import FakeEnvironment, apply_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,9 +134,9 @@ HINTS: list[tuple[str, str, list[str]]] = [
 def test_hints(words: str, said: str, hints: list[str]) -> None:
     answers = []
     for seen in (False, True):
-        world = FakeWorld(seen=seen)
-        apply_all(world.table, RULES)
-        answers.append((cli.main(words.split(), world), *world.take()))
+        env = FakeEnvironment(seen=seen)
+        apply_all(env.table, RULES)
+        answers.append((cli.main(words.split(), env), *env.take()))
     status = answers[0][0]
     assert status in (2, 255)
     assert answers[0] == (status, "", f"{said}\n")
@@ -151,28 +151,28 @@ def test_hints(words: str, said: str, hints: list[str]) -> None:
 def test_two_letters_in_the_wrong_order_are_seen_through(row: Any) -> None:
     if len(row.long) < 5:
         return
-    world = FakeWorld(seen=True)
+    env = FakeEnvironment(seen=True)
     damaged = row.long[:1] + row.long[2] + row.long[1] + row.long[3:]
-    cli.main(["-L", f"--{damaged}"], world)
-    assert "hint: did you mean --" in world.stderr or damaged == row.long
+    cli.main(["-L", f"--{damaged}"], env)
+    assert "hint: did you mean --" in env.stderr or damaged == row.long
 
 
 def test_a_table_that_can_not_be_asked_gives_no_hint(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = FakeWorld(seen=True)
-    apply_all(world.table, RULES)
+    env = FakeEnvironment(seen=True)
+    apply_all(env.table, RULES)
 
     def broken(_: Any) -> Any:
-        raise Failed("gone")
+        raise OperationError("gone")
 
-    monkeypatch.setattr(world.table, "destinations", broken)
-    assert cli.main(["-d", "-t", "10.0.0.1:80", "-r", "10.0.1.1"], world) == 255
-    assert world.stderr == "No such destination\n"
+    monkeypatch.setattr(env.table, "read_servers", broken)
+    assert cli.main(["-d", "-t", "10.0.0.1:80", "-r", "10.0.1.1"], env) == 255
+    assert env.stderr == "No such destination\n"
 
 
 def test_rules_get_no_hints() -> None:
-    world = FakeWorld(seen=True, stdin=b"-A -f 1 -s wrrr\n-L --shceduler\n")
-    assert cli.main(["-R"], world) == 255
-    assert world.stderr == f"line 1: {ABSENT}\nline 2: --shceduler: unknown option\n"
+    env = FakeEnvironment(seen=True, stdin=b"-A -f 1 -s wrrr\n-L --shceduler\n")
+    assert cli.main(["-R"], env) == 255
+    assert env.stderr == f"line 1: {ABSENT}\nline 2: --shceduler: unknown option\n"
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_addresses_of_other_families_are_passed_over() -> None:
     ]
     found = Facts()
     route: Any = types.SimpleNamespace(get_addr=lambda: given)
-    host._addresses(route, found, {2: "eth0"})
+    host._read_addresses(route, found, {2: "eth0"})
     assert [(each.text, each.prefix, each.link, each.deprecated) for each in found.addresses] == [
         ("10.0.0.1", 32, "eth0", True),
         ("fd00::1", 64, "", True),
@@ -88,7 +88,7 @@ def test_rules_of_the_other_family_are_not_taken_twice() -> None:
         get_rules=lambda **_: [rule],
         get_routes=lambda **_: [Answer({}, table=100, type=2)],
     )
-    (found,) = host._rules(route)
+    (found,) = host._read_rules(route)
     assert (found.family, found.table, found.mark, found.mask, found.brings, found.empty) == (
         AF_INET,
         100,
@@ -103,38 +103,38 @@ def test_schedulers_are_loaded_or_known_to_the_folder_of_modules(
     root: Callable[[str, str], None],
 ) -> None:
     root("/sys/module/ip_vs_rr/version", "")
-    assert host._schedulers(["rr"]) == {"rr"}
-    assert host._schedulers(["rr", "wlc"]) is None  # no list of modules: nobody can tell
+    assert host._find_schedulers(["rr"]) == {"rr"}
+    assert host._find_schedulers(["rr", "wlc"]) is None  # no list of modules: nobody can tell
     root(
         f"/lib/modules/{RELEASE}/modules.dep",
         "kernel/net/netfilter/ipvs/ip_vs_wlc.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz",
     )
-    assert host._schedulers(["wlc"]) is None
+    assert host._find_schedulers(["wlc"]) is None
     root(f"/lib/modules/{RELEASE}/modules.builtin", "kernel/net/netfilter/ipvs/ip_vs_sh.ko")
-    assert host._schedulers(["rr", "wlc", "sh", "nq", "w"]) == {"rr", "wlc", "sh"}
+    assert host._find_schedulers(["rr", "wlc", "sh", "nq", "w"]) == {"rr", "wlc", "sh"}
 
 
 def test_tracked_connections(root: Callable[[str, str], None]) -> None:
     root("/proc/sys/net/netfilter/nf_conntrack_count", "3\n")
-    assert host._conntrack() is None
+    assert host._read_conntrack() is None
     root("/proc/sys/net/netfilter/nf_conntrack_max", "65536\n")
-    assert host._conntrack() == (3, 65536)
+    assert host._read_conntrack() == (3, 65536)
 
 
 def test_filters_of_each_table(
     root: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert host._filters() == {}
+    assert host._count_filters() == {}
     asked: list[tuple[int, int, str]] = []
 
     def two(*words: Any) -> int:
         asked.append(words)
         return 2
 
-    monkeypatch.setattr(host, "_legacy", two)
+    monkeypatch.setattr(host, "_count_legacy", two)
     root("/proc/net/ip_tables_names", "nat\nfilter\n")
     root("/proc/net/ip6_tables_names", "mangle\n")
-    assert host._filters() == {"iptables nat": 2, "iptables filter": 2, "ip6tables mangle": 2}
+    assert host._count_filters() == {"iptables nat": 2, "iptables filter": 2, "ip6tables mangle": 2}
     assert asked == [
         (socket.AF_INET, 0, "nat"),
         (socket.AF_INET, 0, "filter"),
@@ -144,15 +144,15 @@ def test_filters_of_each_table(
 
 def test_filters_that_are_not_ours_to_see(root: Callable[[str, str], None]) -> None:
     root("/proc/net/ip_tables_names/it", "cannot be read: it is a folder")
-    assert host._filters() is None
+    assert host._count_filters() is None
 
 
 def test_a_table_that_the_kernel_does_not_tell(root: Callable[[str, str], None]) -> None:
     """Really asked: there is no such table, or it is not ours to ask."""
     root("/proc/net/ip_tables_names", "nonesuch\n")
     with pytest.raises(OSError, match=r"nonesuch|Operation not permitted"):
-        host._legacy(socket.AF_INET, SOL_IP, "nonesuch")
-    assert host._filters() is None
+        host._count_legacy(socket.AF_INET, SOL_IP, "nonesuch")
+    assert host._count_filters() is None
 
 
 def test_rules_of_nftables(
@@ -174,6 +174,6 @@ def test_rules_of_nftables(
     made: Any = types.ModuleType("pyroute2.nftables.main")
     made.NFTables = Tables
     monkeypatch.setitem(sys.modules, "pyroute2.nftables.main", made)
-    assert host._filters() == {}  # it is not loaded: not asked
+    assert host._count_filters() == {}  # it is not loaded: not asked
     root("/sys/module/nf_tables/version", "")
-    assert host._filters() == {"nftables web": 2, "nftables nat": 1}
+    assert host._count_filters() == {"nftables web": 2, "nftables nat": 1}

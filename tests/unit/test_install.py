@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pyipvsadm import __version__
-from pyipvsadm.cli import EXTRAS
+from pyipvsadm.cli import OPTIONAL_PACKAGES
 from pyipvsadm.grammar.options import COMMANDS
 
 PROGRAMS = ("ipvsadm", "ipvsadm-save", "ipvsadm-restore")
@@ -132,11 +132,13 @@ def test_versions_and_extras_stand_in_one_voice() -> None:
         re.findall(r"^## (\S+)", Path("CHANGELOG.md").read_text(), re.MULTILINE)[0] == __version__
     )
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    assert sorted(re.split("[>=]", each)[0] for each in project["dependencies"]) == list(EXTRAS)
+    assert sorted(re.split("[>=]", each)[0] for each in project["dependencies"]) == list(
+        OPTIONAL_PACKAGES
+    )
     (recommends,) = re.findall(
         "^Recommends: (.*)$", Path("packaging/debian/control").read_text(), re.MULTILINE
     )
-    assert recommends == ", ".join(f"python3-{name}" for name in EXTRAS)
+    assert recommends == ", ".join(f"python3-{name}" for name in OPTIONAL_PACKAGES)
 
 
 class Machine:

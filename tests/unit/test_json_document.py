@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 import pyipvsadm
 from pyipvsadm import cli
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.commands.names import LOOKUP_BATCH
 from pyipvsadm.model import (
     AF_INET,
@@ -23,13 +23,13 @@ from pyipvsadm.model import (
     MASTER,
     TCP,
     Daemon,
-    Destination,
     Info,
+    Server,
     Service,
 )
 from pyipvsadm.views import json_document as view
 from pyipvsadm.views.connections import Connection
-from tests.unit.worlds import FakeNames, FakeWorld, apply_all
+from tests.unit.fake_environment import FakeEnvironment, FakeNames, apply_all
 
 SCHEMA = json.loads((Path(pyipvsadm.__file__).parent / "schema" / "ipvsadm-1.json").read_text())
 V6 = bytes.fromhex("20010db8111122223333444455556666")
@@ -89,15 +89,15 @@ def valid(text: str) -> Any:
     return found
 
 
-def written(world: FakeWorld, words: str) -> str:
-    assert (cli.main(words.split(), world), world.stderr) == (0, "")
-    return world.take()[0]
+def written(env: FakeEnvironment, words: str) -> str:
+    assert (cli.main(words.split(), env), env.stderr) == (0, "")
+    return env.take()[0]
 
 
-def with_rules(**options: Any) -> FakeWorld:
-    world = FakeWorld(**options)
-    apply_all(world.table, RULES)
-    return world
+def with_rules(**options: Any) -> FakeEnvironment:
+    env = FakeEnvironment(**options)
+    apply_all(env.table, RULES)
+    return env
 
 
 def test_the_schema_is_one() -> None:
@@ -152,7 +152,7 @@ def test_it_is_a_line_a_service() -> None:
 
 
 def test_an_empty_table_and_one_service() -> None:
-    assert valid(written(FakeWorld(), "-L --json"))["services"] == []
+    assert valid(written(FakeEnvironment(), "-L --json"))["services"] == []
     found = valid(written(with_rules(), "-L -n --json -f 5 -6 --sctp-service 10.0.0.1:81"))[
         "services"
     ]
@@ -160,8 +160,8 @@ def test_an_empty_table_and_one_service() -> None:
 
 
 def test_what_is_not_there_is_said_before_anything_is_written() -> None:
-    world = with_rules()
-    assert (cli.main(["-L", "--json", "-f", "5", "-6", "-f", "6"], world), *world.take()) == (
+    env = with_rules()
+    assert (cli.main(["-L", "--json", "-f", "5", "-6", "-f", "6"], env), *env.take()) == (
         1,
         "",
         "No such service\n",
@@ -211,11 +211,11 @@ def test_names_stand_beside_the_numbers() -> None:
     ],
 )
 def test_the_other_documents(words: str, found: Any) -> None:
-    assert valid(written(FakeWorld(), words)) == found
+    assert valid(written(FakeEnvironment(), words)) == found
 
 
 def test_daemons() -> None:
-    text = view.daemons(
+    text = view.make_daemons(
         [
             Daemon(MASTER, "eth0", 5, 1472, bytes([224, 0, 0, 81]), 8848, 1),
             Daemon(BACKUP, "eth1", group=V6),
@@ -226,16 +226,16 @@ def test_daemons() -> None:
          "multicast_port": 8848, "multicast_ttl": 1},
         {"role": "backup", "interface": "eth1", "sync_id": 0, "multicast_group": "2001:db8:1111:2222:3333:4444:5555:6666"},
     ]  # fmt: skip
-    assert valid(view.daemons([Daemon(3)]))["daemons"][0]["role"] == "3"
+    assert valid(view.make_daemons([Daemon(3)]))["daemons"][0]["role"] == "3"
 
 
-def document(*rows: tuple[Service, list[Destination]]) -> Any:
-    return valid("".join(view.table(Info(0x010203, 1 << 20), rows, None)))
+def document(*rows: tuple[Service, list[Server]]) -> Any:
+    return valid("".join(view.iter_table(Info(0x010203, 1 << 20), rows, None)))
 
 
 def test_numbers_have_64_bits_and_addresses_are_whole() -> None:
     service = Service(AF_INET6, TCP, V6, 443, flags=HASHED, netmask=128, stats=(MOST,) * 10)
-    found = document((service, [Destination(AF_INET6, V6, 65535, stats=(MOST, *range(9)))]))
+    found = document((service, [Server(AF_INET6, V6, 65535, stats=(MOST, *range(9)))]))
     assert found["ipvs"] == {"version": "1.2.3", "connection_table_size": 1 << 20}
     (service_,) = found["services"]
     assert set(service_["stats"].values()) == set(service_["rate"].values()) == {MOST}
@@ -253,8 +253,8 @@ def test_what_a_newer_kernel_may_bring() -> None:
         (
             service,
             [
-                Destination(AF_INET, bytes(4), 0, 2, tun_type=7, tun_flags=5),
-                Destination(AF_INET, bytes(4), 1, 6),
+                Server(AF_INET, bytes(4), 0, 2, tun_type=7, tun_flags=5),
+                Server(AF_INET, bytes(4), 1, 6),
             ],
         )
     )["services"]
@@ -285,10 +285,10 @@ def test_bytes_that_are_no_text_are_valid_all_the_same(
     scheduler: str, engine: str, name: str
 ) -> None:
     service = Service(AF_INET, TCP, bytes(4), 80, scheduler=scheduler, pe=engine)
-    valid("".join(view.table(Info(0, 0), [(service, [])], lambda *_: (name, name))))
-    valid(view.daemons([Daemon(MASTER, name)]))
+    valid("".join(view.iter_table(Info(0, 0), [(service, [])], lambda *_: (name, name))))
+    valid(view.make_daemons([Daemon(MASTER, name)]))
     end = (AF_INET, bytes(4), 0)
-    valid(view.connection(Connection(name, end, end, end, scheduler, 0, engine, name), None))
+    valid(view.make_connection(Connection(name, end, end, end, scheduler, 0, engine, name), None))
 
 
 def test_how_bytes_that_are_no_text_are_shown() -> None:
@@ -308,14 +308,14 @@ LINES = (
 )
 
 
-class Connected(Table):
+class Connected(MemoryBackend):
     """A table with these connections, many times."""
 
     def __init__(self, times: int = 1) -> None:
         super().__init__()
         self.times = times
 
-    def connections(self) -> Any:
+    def iter_connections(self) -> Any:
         yield HEADING
         for _ in range(self.times):
             yield from LINES
@@ -326,7 +326,7 @@ def end(address: str, port: int, family: str = "ipv4", **names: str) -> dict[str
 
 
 def test_connections_are_a_document_each() -> None:
-    text = written(FakeWorld(table=Connected()), "-L -n -c --json")
+    text = written(FakeEnvironment(table=Connected()), "-L -n -c --json")
     assert [valid(line) for line in text.splitlines(keepends=True)] == [
         {"format": 1, "protocol": "tcp", "state": "ESTABLISHED", "expires": 899, "client": end("10.0.0.99", 49153),
          "virtual": end("10.0.0.1", 80), "server": end("10.0.0.2", 80)},
@@ -339,14 +339,14 @@ def test_connections_are_a_document_each() -> None:
 
 
 def test_connections_by_name() -> None:
-    text = written(FakeWorld(table=Connected(), names=NAMES), "-L -c --json")
+    text = written(FakeEnvironment(table=Connected(), names=NAMES), "-L -c --json")
     first = valid(text.splitlines(keepends=True)[0])
     assert first["virtual"] == end("10.0.0.1", 80, host_name="vip.example.com", port_name="http")
     assert first["server"] == end("10.0.0.2", 80, port_name="http")
 
 
 def test_no_connection_is_no_line() -> None:
-    assert written(FakeWorld(), "-L -c --json") == ""
+    assert written(FakeEnvironment(), "-L -c --json") == ""
 
 
 class Counting(FakeNames):
@@ -356,7 +356,7 @@ class Counting(FakeNames):
         super().__init__()
         self.asked: list[int] = []
 
-    def host_names(
+    def find_host_names(
         self, addresses: Any, seconds: float | None = None
     ) -> dict[tuple[int, bytes], str]:
         self.asked.append(len(list(addresses)))
@@ -371,8 +371,8 @@ def test_connections_are_read_and_looked_up_a_block_at_a_time(
     words: str, blocks: list[int]
 ) -> None:
     names = Counting()
-    world = FakeWorld(table=Connected(LOOKUP_BATCH), names=names)
-    assert written(world, words).count("\n") == 3 * LOOKUP_BATCH
+    env = FakeEnvironment(table=Connected(LOOKUP_BATCH), names=names)
+    assert written(env, words).count("\n") == 3 * LOOKUP_BATCH
     assert names.asked == blocks
 
 
@@ -385,16 +385,16 @@ def test_connections_are_written_while_they_are_read(words: str) -> None:
     class Counted(Connected):
         taken = 0
 
-        def connections(self) -> Any:
-            for line in super().connections():
+        def iter_connections(self) -> Any:
+            for line in super().iter_connections():
                 self.taken += 1
                 yield line
 
-    class Watching(FakeWorld):
+    class Watching(FakeEnvironment):
         written = 0
 
-        def out(self, data: str) -> None:
-            super().out(data)
+        def write_stdout(self, data: str) -> None:
+            super().write_stdout(data)
             self.written += data.count("\n")
             ahead.append(table.taken - 1 - self.written * (3 if "-t" in words.split() else 1))
 
@@ -406,22 +406,22 @@ def test_connections_are_written_while_they_are_read(words: str) -> None:
 
 
 def test_a_table_is_written_while_it_is_read() -> None:
-    class Counted(Table):
+    class Counted(MemoryBackend):
         asked = 0
 
-        def destinations(self, service: Service) -> list[Destination]:
+        def read_servers(self, service: Service) -> list[Server]:
             self.asked += 1
-            return super().destinations(service)
+            return super().read_servers(service)
 
-    class Watching(FakeWorld):
+    class Watching(FakeEnvironment):
         first = 0
 
-        def out(self, data: str) -> None:
+        def write_stdout(self, data: str) -> None:
             self.first = self.first or table.asked
-            super().out(data)
+            super().write_stdout(data)
 
     table = Counted()
     apply_all(table, [f"-A -f {mark}" for mark in range(1, 1001)])
-    world = Watching(table=table)
-    assert len(valid(written(world, "-L -n --json"))["services"]) == 1000
-    assert 0 < world.first < 500
+    env = Watching(table=table)
+    assert len(valid(written(env, "-L -n --json"))["services"]) == 1000
+    assert 0 < env.first < 500

@@ -15,11 +15,11 @@ import pytest
 
 from pyipvsadm import model
 from pyipvsadm.backends import kernel
-from pyipvsadm.backends.kernel import Kernel
-from pyipvsadm.errors import Failed, Refused
-from pyipvsadm.model import AF_INET, HASHED, TCP, Change, Daemon, Destination, Service, Timeouts
+from pyipvsadm.backends.kernel import KernelBackend
+from pyipvsadm.errors import OperationError, RefusedError
+from pyipvsadm.model import AF_INET, HASHED, TCP, Change, Daemon, Server, Service, Timeouts
 from pyipvsadm.netlink import codec, messages
-from tests.unit.worlds import overview
+from tests.unit.fake_environment import overview
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,16 +124,16 @@ class Socket:
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Kernel, Socket]]:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[KernelBackend, Socket]]:
 
-    def opened(play: Player, **options: Any) -> tuple[Kernel, Socket]:
+    def opened(play: Player, **options: Any) -> tuple[KernelBackend, Socket]:
         sock = Socket(play, **options)
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
         monkeypatch.setattr(
             "pyipvsadm.backends.kernel._socket",
             types.SimpleNamespace(**names, socket=lambda *_: sock),
         )
-        return Kernel(), sock
+        return KernelBackend(), sock
 
     return opened
 
@@ -156,7 +156,7 @@ def refuses(*commands: tuple[int, int]) -> Player:
 
 
 SERVICE = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80)
-SERVER = Destination(AF_INET, bytes([10, 0, 0, 2]), 80)
+SERVER = Server(AF_INET, bytes([10, 0, 0, 2]), 80)
 ADD = Change(model.NEW_SERVICE, SERVICE)
 ADD_SERVER = Change(model.NEW_DEST, SERVICE, SERVER)
 STOP = Change(model.DEL_DAEMON, daemon=Daemon(model.MASTER))
@@ -164,7 +164,7 @@ STOP = Change(model.DEL_DAEMON, daemon=Daemon(model.MASTER))
 
 def test_opening_finds_the_family_and_asks_for_info(connect: Any) -> None:
     table, sock = connect(silent)
-    assert table.info() == model.Info(0x010201, 4096)
+    assert table.read_info() == model.Info(0x010201, 4096)
     assert [request[3] for (request,) in sock.sends] == [
         messages.CTRL_CMD_GETFAMILY,
         model.GET_INFO,
@@ -197,7 +197,9 @@ def test_each_refusal_is_told_by_its_place(connect: Any) -> None:
 
 
 def test_batches_leave_room_for_an_error_each(connect: Any) -> None:
-    table, sock = connect(refuses((model.NEW_DEST, errno.ESRCH)), buffer=kernel.ERROR_SPACE * 4)
+    table, sock = connect(
+        refuses((model.NEW_DEST, errno.ESRCH)), buffer=kernel.RCVBUF_PER_ERROR * 4
+    )
     assert table.apply([ADD_SERVER] * 10) == [(at, errno.ESRCH) for at in range(10)]
     assert [len(batch) for batch in sock.sends[2:]] == [4, 4, 2]
 
@@ -243,12 +245,12 @@ def test_an_overrun_in_a_later_batch(connect: Any) -> None:
             ]
         )
 
-    table, sock = connect(play, buffer=kernel.ERROR_SPACE * 4)
+    table, sock = connect(play, buffer=kernel.RCVBUF_PER_ERROR * 4)
     said = (
         "Cannot read the kernel's answer: No buffer space available; "
         "some answers are lost: list the table to see what was done"
     )
-    with pytest.raises(Failed, match=said):
+    with pytest.raises(OperationError, match=said):
         table.apply([ADD_SERVER] * 10)
     assert [len(batch) for batch in sock.sends[2:]] == [4, 4]
 
@@ -256,35 +258,35 @@ def test_an_overrun_in_a_later_batch(connect: Any) -> None:
 def listing(request: Request) -> list[Answer]:
     seq, _, _, command, attrs = request
     if command == model.GET_SERVICE and request[2] & messages.NLM_F_DUMP:
-        service = codec.Encoder().payload(ADD)
+        service = codec.Encoder().encode(ADD)
         return [part(seq, service) + part(seq, service), part(seq, service), done(seq)]
     if command == model.GET_SERVICE:
-        return [part(seq, codec.Encoder().payload(ADD), 0)]
+        return [part(seq, codec.Encoder().encode(ADD), 0)]
     if command == model.GET_DEST:
         assert codec.SERVICE in attrs
         counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
         return [
             part(
                 seq,
-                messages.pack_attribute(codec.DEST, codec.destination_full(SERVER)[4:] + counts),
+                messages.pack_attribute(codec.DEST, codec.encode_dest(SERVER)[4:] + counts),
             )
             + done(seq)
         ]
     if command == model.GET_DAEMON:
-        return [part(seq, codec.daemon(Daemon(model.MASTER, "lo", 1))), done(seq)]
+        return [part(seq, codec.encode_daemon(Daemon(model.MASTER, "lo", 1))), done(seq)]
     if command == model.GET_CONFIG:
-        return [part(seq, codec.timeouts(Timeouts(900, 120, 300)), 0)]
+        return [part(seq, codec.encode_timeouts(Timeouts(900, 120, 300)), 0)]
     return silent(request)
 
 
 def test_reading(connect: Any) -> None:
     table, _ = connect(listing)
-    assert table.services() == [SERVICE, SERVICE, SERVICE]
-    assert table.service(SERVICE) == SERVICE
-    assert table.overview() is None  # no file here
-    assert table.destinations(SERVICE) == [SERVER]
-    assert table.daemons() == [Daemon(model.MASTER, "lo", 1)]
-    assert table.timeouts() == Timeouts(900, 120, 300)
+    assert table.read_services() == [SERVICE, SERVICE, SERVICE]
+    assert table.find_service(SERVICE) == SERVICE
+    assert table.read_proc_table() is None  # no file here
+    assert table.read_servers(SERVICE) == [SERVER]
+    assert table.read_daemons() == [Daemon(model.MASTER, "lo", 1)]
+    assert table.read_timeouts() == Timeouts(900, 120, 300)
 
 
 def test_the_kernels_own_listing_and_what_it_lacks(
@@ -301,12 +303,12 @@ def test_the_kernels_own_listing_and_what_it_lacks(
 
     def play(request: Request) -> list[Answer]:
         payloads = [
-            codec.Encoder().payload(Change(model.NEW_SERVICE, each)) for each in (*services, marked)
+            codec.Encoder().encode(Change(model.NEW_SERVICE, each)) for each in (*services, marked)
         ]
         return [*(part(request[0], payload) for payload in payloads), done(request[0])]
 
     table, _ = connect(play)
-    assert table.overview() == overview(b"a text", [*services, marked])
+    assert table.read_proc_table() == overview(b"a text", [*services, marked])
 
 
 def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
@@ -316,10 +318,10 @@ def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
         seq = request[0]
         times.append(seq)
         flags = messages.NLM_F_MULTI | (messages.NLM_F_DUMP_INTR if len(times) < 3 else 0)
-        return [part(seq, codec.Encoder().payload(ADD), flags), done(seq)]
+        return [part(seq, codec.Encoder().encode(ADD), flags), done(seq)]
 
     table, _ = connect(play)
-    assert table.services() == [SERVICE]
+    assert table.read_services() == [SERVICE]
     assert len(times) == 3
 
 
@@ -338,7 +340,7 @@ def test_where_tables_grow_a_dump_with_a_service_twice_is_taken_again(
             Change(model.NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks[len(times)]
         ]
         times.append(seq)
-        return [*(part(seq, codec.Encoder().payload(each)) for each in found), done(seq)]
+        return [*(part(seq, codec.Encoder().encode(each)) for each in found), done(seq)]
 
     monkeypatch.setattr(
         "pyipvsadm.backends.kernel.os.path.exists",
@@ -346,7 +348,7 @@ def test_where_tables_grow_a_dump_with_a_service_twice_is_taken_again(
     )
     monkeypatch.setattr("pyipvsadm.backends.kernel.time.sleep", pauses.append)
     table, _ = connect(play)
-    assert [each.fwmark for each in table.services()] == marks[dumps - 1]
+    assert [each.fwmark for each in table.read_services()] == marks[dumps - 1]
     assert (len(times), len(pauses)) == (dumps, dumps - 1)
 
 
@@ -355,7 +357,7 @@ def test_where_every_dump_has_a_service_twice_it_is_given_up(
 ) -> None:
     def play(request: Request) -> list[Answer]:
         return [
-            *(part(request[0], codec.Encoder().payload(ADD)) for _ in range(20)),
+            *(part(request[0], codec.Encoder().encode(ADD)) for _ in range(20)),
             done(request[0]),
         ]
 
@@ -364,8 +366,8 @@ def test_where_every_dump_has_a_service_twice_it_is_given_up(
     )
     monkeypatch.setattr("pyipvsadm.backends.kernel.time.sleep", lambda _: None)
     table, _ = connect(play)
-    with pytest.raises(Failed, match="kept changing"):
-        table.services()
+    with pytest.raises(OperationError, match="kept changing"):
+        table.read_services()
 
 
 def test_a_dump_that_is_always_interrupted_is_given_up(connect: Any) -> None:
@@ -373,16 +375,16 @@ def test_a_dump_that_is_always_interrupted_is_given_up(connect: Any) -> None:
         return [header(messages.NLMSG_DONE, messages.NLM_F_DUMP_INTR, request[0], bytes(4))]
 
     table, sock = connect(play)
-    with pytest.raises(Failed, match="kept changing"):
-        table.services()
-    assert len(sock.sends) == 2 + kernel.TRIES
+    with pytest.raises(OperationError, match="kept changing"):
+        table.read_services()
+    assert len(sock.sends) == 2 + kernel.MAX_DUMP_TRIES
 
 
 @pytest.mark.parametrize("end", [error, done])
 def test_a_refused_dump(connect: Any, end: Callable[[int, int], bytes]) -> None:
     table, _ = connect(lambda request: [end(request[0], errno.EPERM)])
-    with pytest.raises(Refused) as refused:
-        table.services()
+    with pytest.raises(RefusedError) as refused:
+        table.read_services()
     assert (refused.value.errno, str(refused.value)) == (
         errno.EPERM,
         "Permission denied (you must be root)",
@@ -391,8 +393,8 @@ def test_a_refused_dump(connect: Any, end: Callable[[int, int], bytes]) -> None:
 
 def test_a_service_that_is_not_there(connect: Any) -> None:
     table, _ = connect(refuses((model.GET_SERVICE, errno.ESRCH)))
-    with pytest.raises(Refused, match="No such service"):
-        table.service(SERVICE)
+    with pytest.raises(RefusedError, match="No such service"):
+        table.find_service(SERVICE)
 
 
 def strangers(request: Request) -> list[Answer]:
@@ -404,8 +406,8 @@ def strangers(request: Request) -> list[Answer]:
 
 def test_answers_to_others_are_passed_over(connect: Any) -> None:
     table, _ = connect(strangers)
-    assert table.services() == [SERVICE, SERVICE, SERVICE]
-    assert table.service(SERVICE) == SERVICE
+    assert table.read_services() == [SERVICE, SERVICE, SERVICE]
+    assert table.find_service(SERVICE) == SERVICE
     assert table.apply([ADD]) == []
 
 
@@ -419,22 +421,22 @@ BROKEN: list[tuple[str, Answer | None, str]] = [
     ("receive error", OSError(errno.EBADF, "Bad file descriptor"), "Bad file descriptor"),
     ("cut header", b"\1\2\3", "cannot be read"),
     ("no message of that length", header(FAMILY, 0, 1, bytes(4))[:-2], "cannot be read"),
-    ("larger than the buffer", bytes(kernel.RECEIVE + 1), "at once"),
+    ("larger than the buffer", bytes(kernel.RECEIVE_SIZE + 1), "at once"),
 ]
 
 
 @pytest.mark.parametrize(("answer", "said"), [pytest.param(a, s, id=name) for name, a, s in BROKEN])
 def test_broken_answers_are_sentences(connect: Any, answer: Answer | None, said: str) -> None:
     table, _ = connect(lambda _: [] if answer is None else [answer])
-    for ask in (table.services, table.timeouts, lambda: table.apply([ADD])):
-        with pytest.raises(Failed, match=said):
+    for ask in (table.read_services, table.read_timeouts, lambda: table.apply([ADD])):
+        with pytest.raises(OperationError, match=said):
             ask()
 
 
 def test_an_answer_without_its_attributes(connect: Any) -> None:
     table, _ = connect(lambda request: [part(request[0], b""), done(request[0])])
-    with pytest.raises(Failed, match="without its service"):
-        table.services()
+    with pytest.raises(OperationError, match="without its service"):
+        table.read_services()
 
 
 @pytest.mark.parametrize(
@@ -445,14 +447,14 @@ def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer:
     sock = Socket(silent)
     monkeypatch.setattr(sock, "send", lambda _: sock.queue.append(answer))
     monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", lambda *_: sock)
-    with pytest.raises(Failed, match="The kernel's answer cannot be read"):
-        Kernel()
+    with pytest.raises(OperationError, match="The kernel's answer cannot be read"):
+        KernelBackend()
 
 
 def test_an_error_without_its_errno(connect: Any) -> None:
     table, _ = connect(lambda request: [header(messages.NLMSG_ERROR, 0, request[0], b"")])
-    for ask in (table.services, table.timeouts, lambda: table.apply([ADD])):
-        with pytest.raises(Failed, match="an error message without its errno"):
+    for ask in (table.read_services, table.read_timeouts, lambda: table.apply([ADD])):
+        with pytest.raises(OperationError, match="an error message without its errno"):
             ask()
 
 
@@ -463,7 +465,7 @@ def test_a_send_that_fails(connect: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(sock, "send", fail)
-    with pytest.raises(Failed, match="Cannot send to the kernel: Operation not permitted"):
+    with pytest.raises(OperationError, match="Cannot send to the kernel: Operation not permitted"):
         table.apply([ADD])
 
 
@@ -485,8 +487,8 @@ def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sock, "send", send)
     monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", lambda *_: sock)
-    with pytest.raises(Failed) as failed:
-        Kernel()
+    with pytest.raises(OperationError) as failed:
+        KernelBackend()
     assert failed.value.status == 2
     assert str(failed.value).startswith(
         "Can't initialize ipvs: Permission denied (you must be root)\nAre you sure"
@@ -542,7 +544,7 @@ class Absent:
 
 def test_a_missing_module_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = Absent(monkeypatch, loads=True, works=True, number=0)
-    assert Kernel().info().size == 4096
+    assert KernelBackend().read_info().size == 4096
     assert [command for _, command, _ in absent.commands] == [["/sbin/modprobe", "--", "ip_vs"]]
     assert "MODPROBE_OPTIONS" not in absent.commands[0][2]
 
@@ -552,10 +554,10 @@ def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(
     monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
-    opened = Kernel()
+    opened = KernelBackend()
     absent.there = False
     monkeypatch.setattr("pyipvsadm.backends.kernel.TABLE_FILE", table)
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(OperationError) as failed:
         opened.refresh()
     assert (failed.value.status, str(failed.value).split("\n")[0]) == (
         2,
@@ -564,20 +566,22 @@ def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(
     assert len(absent.commands) == 1
     absent.there = True
     opened.refresh()
-    assert opened.info().size == 4096
+    assert opened.read_info().size == 4096
 
 
 def test_a_module_that_goes_while_a_command_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """ENOENT is then no missing scheduler or server."""
     absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
-    table = Kernel()
+    table = KernelBackend()
     absent.there = False
     asks: list[Callable[[], object]] = [
-        table.services, table.timeouts, table.daemons, lambda: table.service(SERVICE), lambda: table.destinations(SERVICE),
+        table.read_services, table.read_timeouts, table.read_daemons, lambda: table.find_service(SERVICE), lambda: table.read_servers(SERVICE),
         lambda: table.apply([ADD]),
     ]  # fmt: skip
     for ask in asks:
-        with pytest.raises(Failed, match="Can't initialize ipvs: Protocol not available") as failed:
+        with pytest.raises(
+            OperationError, match="Can't initialize ipvs: Protocol not available"
+        ) as failed:
             ask()
         assert failed.value.status == 2
     assert len(absent.commands) == 1
@@ -596,8 +600,8 @@ def test_no_module_at_all(
     monkeypatch: pytest.MonkeyPatch, loads: bool, works: bool, number: int, said: str
 ) -> None:
     absent = Absent(monkeypatch, loads, works, number)
-    with pytest.raises(Failed) as failed:
-        Kernel()
+    with pytest.raises(OperationError) as failed:
+        KernelBackend()
     assert failed.value.status == 2
     assert str(failed.value) == (
         f"Can't initialize ipvs: {said}\n"
@@ -609,8 +613,8 @@ def test_no_module_at_all(
 def test_a_module_that_brings_no_family_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = Absent(monkeypatch, loads=False, works=True, number=errno.ENOPROTOOPT)
     monkeypatch.setattr("pyipvsadm.backends.kernel.os.waitpid", lambda *_: (1, 0))
-    with pytest.raises(Failed, match="Protocol not available"):
-        Kernel()
+    with pytest.raises(OperationError, match="Protocol not available"):
+        KernelBackend()
     assert len(absent.commands) == 1
 
 
@@ -618,8 +622,8 @@ def test_the_controller_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     """For another reason than that there is no such family: no module is loaded."""
     absent = Absent(monkeypatch, loads=True, works=True, number=0)
     absent.refusal = errno.EPERM
-    with pytest.raises(Failed, match="Permission denied"):
-        Kernel()
+    with pytest.raises(OperationError, match="Permission denied"):
+        KernelBackend()
     assert absent.commands == []
 
 
@@ -630,8 +634,8 @@ def test_a_sandbox_without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", opened)
-    with pytest.raises(Failed) as failed:
-        Kernel()
+    with pytest.raises(OperationError) as failed:
+        KernelBackend()
     assert failed.value.status == 2
     assert str(failed.value).startswith(
         "Can't initialize ipvs: Permission denied (you must be root)\n"
@@ -644,7 +648,7 @@ def test_a_setting_is_a_files_text_or_nothing(
     table, _ = connect(silent)
     monkeypatch.setattr(kernel, "SETTINGS", f"{tmp_path}/")
     (tmp_path / "conn_reuse_mode").write_text("1\n")
-    assert (table.setting("conn_reuse_mode"), table.setting("none")) == ("1", "")
+    assert (table.read_sysctl("conn_reuse_mode"), table.read_sysctl("none")) == ("1", "")
 
 
 def test_connections_are_the_files_lines(
@@ -654,7 +658,7 @@ def test_connections_are_the_files_lines(
     path = tmp_path / "conn"
     path.write_bytes(b"heading\nline\n")
     monkeypatch.setattr(kernel, "CONNECTIONS_FILE", str(path))
-    assert list(table.connections()) == [b"heading\n", b"line\n"]
+    assert list(table.iter_connections()) == [b"heading\n", b"line\n"]
     path.unlink()
-    with pytest.raises(Failed, match="cannot open file"):
-        list(table.connections())
+    with pytest.raises(OperationError, match="cannot open file"):
+        list(table.iter_connections())

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm.addresses import format_numeric
-from pyipvsadm.model import AF_INET, TCP, Destination, Service
+from pyipvsadm.model import AF_INET, TCP, Server, Service
 from pyipvsadm.views import grid
-from pyipvsadm.views.live import Live, rates
+from pyipvsadm.views.live import Live, compute_rates
 
 if TYPE_CHECKING:
     from pyipvsadm.rules.writer import Endpoint
@@ -31,12 +31,12 @@ COUNTERS = st.lists(COUNTER, min_size=5, max_size=5)
     ],
 )
 def test_rates(before: list[int], after: list[int], elapsed: float, expected: list[float]) -> None:
-    assert rates(before, after, elapsed) == expected
+    assert compute_rates(before, after, elapsed) == expected
 
 
 @given(COUNTERS, COUNTERS, st.floats(0.001, 3600))
 def test_no_rate_is_negative(before: list[int], after: list[int], elapsed: float) -> None:
-    found = rates(before, after, elapsed)
+    found = compute_rates(before, after, elapsed)
     assert all(value >= 0 for value in found)
     assert all(value <= new / elapsed for value, new in zip(found, after, strict=True))
 
@@ -47,8 +47,8 @@ def service(port: int, conns: int = 0, estimate: int = 0) -> Service:
     )
 
 
-def server(number: int, weight: int = 1, active: int = 0, conns: int = 0) -> Destination:
-    return Destination(
+def server(number: int, weight: int = 1, active: int = 0, conns: int = 0) -> Server:
+    return Server(
         AF_INET,
         bytes([10, 0, 0, number]),
         80,
@@ -59,13 +59,13 @@ def server(number: int, weight: int = 1, active: int = 0, conns: int = 0) -> Des
 
 
 def live(sort: str = "", shown: set[str] | None = None) -> Live:
-    return Live(shown or set(), sort, 2, grid.Look)
+    return Live(shown or set(), sort, 2, grid.TerminalStyle)
 
 
 def frame(state: Live, width: int = 120, height: int = 24) -> list[str]:
-    lines = state.frame(width, height, lambda _: format_numeric)
+    lines = state.render_frame(width, height, lambda _: format_numeric)
     assert len(lines) == height or height < 4
-    return grid.text(lines, grid.Look(width)).split("\n")
+    return grid.render_text(lines, grid.TerminalStyle(width)).split("\n")
 
 
 def conns(state: Live) -> str:
@@ -76,11 +76,11 @@ def conns(state: Live) -> str:
 
 def test_the_first_rate_is_the_kernel_s_then_ours() -> None:
     state = live()
-    state.take([(service(80, 100, 7), [server(1)])], 10.0)
+    state.add_snapshot([(service(80, 100, 7), [server(1)])], 10.0)
     assert conns(state) == "7"
-    state.take([(service(80, 150, 7), [server(1)])], 12.0)
+    state.add_snapshot([(service(80, 150, 7), [server(1)])], 12.0)
     assert conns(state) == "25"
-    state.take([(service(80, 10, 7), [server(1)])], 14.0)  # zeroed
+    state.add_snapshot([(service(80, 10, 7), [server(1)])], 14.0)  # zeroed
     assert conns(state) == "5"
 
 
@@ -88,49 +88,49 @@ def test_of_odd_seconds_the_rate_is_over_two_reads() -> None:
     """The kernel's counters move every two seconds: read every second, they move at every second
     read.
     """
-    state = Live(set(), "", 1, grid.Look)
+    state = Live(set(), "", 1, grid.TerminalStyle)
     shown = []
     for at, counted in enumerate((0, 0, 20, 20, 40, 40)):
-        state.take([(service(80, counted, 7), [server(1)])], float(at))
+        state.add_snapshot([(service(80, counted, 7), [server(1)])], float(at))
         shown.append(conns(state))
     assert shown == ["7", "7", "10", "10", "10", "10"]
 
 
 def test_a_clock_that_stands_still_gives_no_rate() -> None:
     state = live()
-    state.take([(service(80, 100, 7), [server(1)])], 10.0)
-    state.take([(service(80, 150, 8), [server(1)])], 10.0)
+    state.add_snapshot([(service(80, 100, 7), [server(1)])], 10.0)
+    state.add_snapshot([(service(80, 150, 8), [server(1)])], 10.0)
     assert conns(state) == "8"
 
 
 def test_services_that_go_and_come_again() -> None:
     state = live()
-    state.take([(service(80, 100), [server(1)]), (service(81), [])], 0.0)
-    state.take([(service(81), [])], 2.0)
+    state.add_snapshot([(service(80, 100), [server(1)]), (service(81), [])], 0.0)
+    state.add_snapshot([(service(81), [])], 2.0)
     assert "1 service, 0 real servers" in frame(state)[0]
-    state.take([], 4.0)
+    state.add_snapshot([], 4.0)
     assert "No virtual services." in frame(state)
-    state.take([(service(80, 6, 3), [server(1)])], 6.0)
+    state.add_snapshot([(service(80, 6, 3), [server(1)])], 6.0)
     assert conns(state) == "3"
-    state.take([(service(80, 8, 3), [server(1)])], 8.0)
+    state.add_snapshot([(service(80, 8, 3), [server(1)])], 8.0)
     assert conns(state) == "1"
 
 
 def test_a_failed_read_keeps_what_was_read_and_says_so() -> None:
     state = live()
-    state.take([(service(80), [server(1)])], 0.0)
-    state.failed("Can't initialize ipvs: \x1b[2J\nmore")
+    state.add_snapshot([(service(80), [server(1)])], 0.0)
+    state.set_error("Can't initialize ipvs: \x1b[2J\nmore")
     found = frame(state, 60)
     assert found[2] == "Can't initialize ipvs: ?[2J; trying again"
     assert any("10.0.0.1:80" in line for line in found)
-    state.take([(service(80), [server(1)])], 9.0)
+    state.add_snapshot([(service(80), [server(1)])], 9.0)
     assert not any("trying" in line for line in frame(state))
 
 
 def test_the_last_minute() -> None:
     state = live()
     for at in range(0, 90, 2):
-        state.take(
+        state.add_snapshot(
             [(service(80, 0 if at < 60 else 50 if at < 70 else 100), [server(1)])], float(at)
         )
     row = next(line for line in frame(state, 200) if line.startswith("TCP"))
@@ -173,26 +173,26 @@ def order_of(state: Live) -> list[str]:
 @pytest.mark.parametrize(("sort", "expected"), ORDERS.items())
 def test_sorting(sort: str, expected: list[str]) -> None:
     state = live(sort)
-    state.take(ROWS, 0.0)
-    state.take(AFTER, 2.0)
+    state.add_snapshot(ROWS, 0.0)
+    state.add_snapshot(AFTER, 2.0)
     assert order_of(state) == expected
     by_key = live()
-    by_key.take(ROWS, 0.0)
-    by_key.take(AFTER, 2.0)
-    by_key.key(sort[:1] or "x")
+    by_key.add_snapshot(ROWS, 0.0)
+    by_key.add_snapshot(AFTER, 2.0)
+    by_key.handle_key(sort[:1] or "x")
     assert order_of(by_key) == expected
 
 
 @pytest.mark.parametrize(("shown", "expected"), [(set(), ["1", "2"]), ({"nosort"}, ["2", "1"])])
 def test_servers_stand_in_the_listing_s_order(shown: set[str], expected: list[str]) -> None:
     state = live(shown=shown)
-    state.take([(service(80), [server(2), server(1)])], 0.0)
+    state.add_snapshot([(service(80), [server(2), server(1)])], 0.0)
     assert order_of(state)[1:3] == expected
 
 
 def test_scrolling() -> None:
     state = live()
-    state.take([(service(port), [server(1), server(2)]) for port in range(1, 11)], 0.0)
+    state.add_snapshot([(service(port), [server(1), server(2)]) for port in range(1, 11)], 0.0)
 
     def seen() -> str:
         return frame(state, 80, 10)[-2].split("  ")[0]
@@ -210,16 +210,16 @@ def test_scrolling() -> None:
         ("end", "25-30 of 30 rows"),
         ("c", "1-6 of 30 rows"),
     ):
-        state.key(key)
+        state.handle_key(key)
         assert seen() == expected, key
 
 
 def test_a_table_that_shrinks_under_the_window() -> None:
     state = live()
-    state.take([(service(port), [server(1)]) for port in range(1, 50)], 0.0)
-    state.key("end")
+    state.add_snapshot([(service(port), [server(1)]) for port in range(1, 50)], 0.0)
+    state.handle_key("end")
     frame(state, 80, 10)
-    state.take([(service(1), [server(1)])], 2.0)
+    state.add_snapshot([(service(1), [server(1)])], 2.0)
     assert sum("TCP 10.0.0.1:1" in line for line in frame(state, 80, 10)) == 1
 
 
@@ -227,20 +227,20 @@ def test_a_table_that_shrinks_under_the_window() -> None:
 @pytest.mark.parametrize("width", [1, 20, 60])
 def test_windows_of_any_size(width: int, height: int) -> None:
     state = live()
-    state.take([(service(port), [server(1), server(2)]) for port in range(1, 11)], 0.0)
-    assert 0 < len(state.frame(width, height, lambda _: format_numeric)) <= height
+    state.add_snapshot([(service(port), [server(1), server(2)]) for port in range(1, 11)], 0.0)
+    assert 0 < len(state.render_frame(width, height, lambda _: format_numeric)) <= height
 
 
 def test_only_what_is_seen_is_named() -> None:
     state = live()
-    state.take([(service(port), [server(1), server(2)]) for port in range(1, 1001)], 0.0)
+    state.add_snapshot([(service(port), [server(1), server(2)]) for port in range(1, 1001)], 0.0)
     asked: list[int] = []
 
     def naming(rows: Rows) -> Endpoint:
         asked.append(len(rows))
         return format_numeric
 
-    state.frame(80, 24, naming)
+    state.render_frame(80, 24, naming)
     assert len(asked) == 1
     assert asked[0] <= 24
 
@@ -248,5 +248,5 @@ def test_only_what_is_seen_is_named() -> None:
 @pytest.mark.parametrize("view", ["stats", "thresholds", "persistent-conn", "tun-info"])
 def test_other_views(view: str) -> None:
     state = live(shown={view, "exact"})
-    state.take(AFTER, 0.0)
+    state.add_snapshot(AFTER, 0.0)
     assert any("10.0.0.4:80" in line for line in frame(state))

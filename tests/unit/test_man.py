@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyipvsadm import files, model
-from pyipvsadm.grammar.help import form
+from pyipvsadm.grammar.help import format_synopsis
 from pyipvsadm.grammar.options import (
     COMMANDS,
     ENGINES,
@@ -61,7 +61,7 @@ def test_every_command_and_option_has_its_place_and_there_are_no_others() -> Non
 def test_the_synopsis_is_what_help_says() -> None:
     forms = re.split(r"^\.Nm$", section(MAIN, "SYNOPSIS"), flags=re.MULTILINE)[1:]
     assert sorted(text(each.strip()).replace("\n", " ") for each in forms) == sorted(
-        map(form, COMMANDS)
+        map(format_synopsis, COMMANDS)
     )
 
 
@@ -105,7 +105,7 @@ def test_the_variables_that_are_read() -> None:
     read = set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', code)) | set(
         re.findall(r'"([A-Z_]+)" in self\.environ', code)
     )
-    read |= set(re.findall(r'^VARIABLE = "([A-Z_]+)"', code, re.MULTILINE))
+    read |= set(re.findall(r'^BACKEND_VARIABLE = "([A-Z_]+)"', code, re.MULTILINE))
     assert "NO_COLOR" in read
     # HOME is completion's, for ~/
     assert sorted(items(section(MAIN, "ENVIRONMENT"))) == sorted(read - {"HOME"})

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from pyipvsadm.backends import memory
-from pyipvsadm.backends.memory import Table, interface_exists
+from pyipvsadm.backends.memory import MemoryBackend, has_interface
 from pyipvsadm.model import (
     AF_INET,
     BACKUP,
@@ -23,12 +23,11 @@ from pyipvsadm.model import (
     TCP,
     Change,
     Daemon,
-    Destination,
+    Server,
     Service,
 )
 from tests.contract.backends import LAB, Content, content, embedded, recipe
-from tests.contract.strategies import changes
-from tests.contract.words import (
+from tests.contract.shorthand import (
     add,
     alter,
     backup,
@@ -41,9 +40,10 @@ from tests.contract.words import (
     stop,
     tcp,
 )
+from tests.contract.strategies import changes
 
 
-def answers_one_by_one(table: Table, sequence: list[Change]) -> list[tuple[int, int]]:
+def answers_one_by_one(table: MemoryBackend, sequence: list[Change]) -> list[tuple[int, int]]:
     return [
         (index, number)
         for index, change in enumerate(sequence)
@@ -86,11 +86,13 @@ def test_what_it_holds_replays_to_itself(sequence: list[Change]) -> None:
     table, again = embedded(), embedded()
     table.apply(sequence)
     held = Content(
-        [(s, table.destinations(s)) for s in table.services()], table.timeouts(), table.daemons()
+        [(s, table.read_servers(s)) for s in table.read_services()],
+        table.read_timeouts(),
+        table.read_daemons(),
     )
     assert again.apply(recipe(held)) == []
     assert content(again) == content(table)
-    assert again.services() == table.services()  # in the same order, too
+    assert again.read_services() == table.read_services()  # in the same order, too
 
 
 @given(changes())
@@ -100,13 +102,13 @@ def test_what_a_caller_does_to_its_records_is_not_seen(sequence: list[Change]) -
     before = deepcopy(content(table))
     for record in (
         *(change.service for change in sequence),
-        *(change.destination for change in sequence),
+        *(change.server for change in sequence),
         *(change.daemon for change in sequence),
         *(change.timeouts for change in sequence),
-        *table.services(),
-        *(one for service in table.services() for one in table.destinations(service)),
-        table.timeouts(),
-        *table.daemons(),
+        *table.read_services(),
+        *(one for service in table.read_services() for one in table.read_servers(service)),
+        table.read_timeouts(),
+        *table.read_daemons(),
     ):
         for name in record.__slots__ if record else ():
             setattr(record, name, None)
@@ -116,14 +118,14 @@ def test_what_a_caller_does_to_its_records_is_not_seen(sequence: list[Change]) -
 def test_services_keep_their_order_marks_last() -> None:
     table = embedded()
     table.apply([new(mark(9)), new(tcp(port=443)), new(mark(1)), new(tcp(port=80))])
-    assert [(service.port, service.fwmark) for service in table.services()] == [
+    assert [(service.port, service.fwmark) for service in table.read_services()] == [
         (443, 0),
         (80, 0),
         (0, 9),
         (0, 1),
     ]
     table.apply([Change(2, tcp(port=443, scheduler="rr"))])
-    assert [service.port for service in table.services()] == [443, 80, 0, 0]
+    assert [service.port for service in table.read_services()] == [443, 80, 0, 0]
 
 
 def test_the_interfaces_asked_for() -> None:
@@ -133,7 +135,7 @@ def test_the_interfaces_asked_for() -> None:
         asked.append(name)
         return name == "bond0"
 
-    table = Table(only_bond)
+    table = MemoryBackend(only_bond)
     assert table.apply([start(master("bond0")), start(backup("lo")), start(backup("n" * 16))]) == [
         (1, errno.ENODEV),
         (2, errno.EINVAL),
@@ -143,31 +145,31 @@ def test_the_interfaces_asked_for() -> None:
 
 def test_interfaces_may_be_replaced() -> None:
     """Daemons of another machine are loaded, then this one's interfaces count."""
-    table = Table(lambda _: True)
+    table = MemoryBackend(lambda _: True)
     assert table.apply([start(master("eth7"))]) == []
-    table.interfaces = interface_exists
+    table.interfaces = has_interface
     assert table.apply([start(backup("no-such-thing")), stop(master("eth7"))]) == [
         (0, errno.ENODEV)
     ]
 
 
 def test_the_machine_is_asked_by_default() -> None:
-    table = Table()
+    table = MemoryBackend()
     assert table.apply([start(master("lo")), start(backup("no-such-thing"))]) == [(1, errno.ENODEV)]
-    assert table.daemons()[0].interface == "lo"
+    assert table.read_daemons()[0].interface == "lo"
 
 
 @pytest.mark.parametrize(
     ("name", "exists"), [("lo", True), ("", False), ("no-such-thing", False), ("l\0o", False)]
 )
 def test_interface_exists(name: str, exists: bool) -> None:
-    assert interface_exists(name) is exists
+    assert has_interface(name) is exists
 
 
 def test_only_lo_is_longer_than_usual() -> None:
-    table = Table(lambda _: True)
+    table = MemoryBackend(lambda _: True)
     table.apply([start(Daemon(BACKUP, "eth0")), start(Daemon(MASTER, "eth0"))])
-    assert [(daemon.state, daemon.maxlen) for daemon in table.daemons()] == [
+    assert [(daemon.state, daemon.maxlen) for daemon in table.read_daemons()] == [
         (MASTER, 1472),
         (BACKUP, 1472),
     ]
@@ -181,7 +183,7 @@ def test_groups_of_no_family() -> None:
 
 
 def test_it_says_which_kernel_it_is() -> None:
-    assert memory.MODELS.startswith("Linux 6.1.")
+    assert memory.MODELLED_KERNEL.startswith("Linux 6.1.")
     assert (memory.HZ, memory.SIZE, memory.VERSION) == (250, 4096, 0x010201)
     assert "twos" not in memory.SCHEDULERS
 
@@ -194,7 +196,7 @@ def test_limits_at_its_own_tick_rate() -> None:
             for seconds in (17179869, 17179870, 4294967295)
         ]
     )
-    assert [service.timeout for service in table.services()] == [17179869, 0, 17179868]
+    assert [service.timeout for service in table.read_services()] == [17179869, 0, 17179868]
 
 
 def test_close_is_nothing() -> None:
@@ -218,17 +220,15 @@ def test_many_rules_take_time_in_proportion() -> None:
         web = Service(AF_INET, TCP, b"\x0a\1\1\1", 80)
         sequence = [Change(NEW_SERVICE, web)]
         sequence += [
-            Change(
-                NEW_DEST, web, Destination(AF_INET, (0x0A000001 + number).to_bytes(4, "big"), 80)
-            )
+            Change(NEW_DEST, web, Server(AF_INET, (0x0A000001 + number).to_bytes(4, "big"), 80))
             for number in range(count)
         ]
-        table = Table()
+        table = MemoryBackend()
         gc.disable()
         try:
             started = time.perf_counter()
             assert table.apply(sequence) == []
-            assert len(table.destinations(web)) == count
+            assert len(table.read_servers(web)) == count
             return time.perf_counter() - started
         finally:
             gc.enable()

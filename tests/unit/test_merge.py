@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import cli
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.change import merge
-from pyipvsadm.errors import Refused
-from pyipvsadm.grammar.parser import Scanner
-from pyipvsadm.model import GET_SERVICE, SET_DEST, Change, Destination, Service
+from pyipvsadm.errors import RefusedError
+from pyipvsadm.grammar.parser import CommandParser
+from pyipvsadm.model import GET_SERVICE, SET_DEST, Change, Server, Service
 from pyipvsadm.rules import writer
-from tests.unit.worlds import FakeNames, FakeWorld, apply_all, lines
+from tests.unit.fake_environment import FakeEnvironment, FakeNames, apply_all, lines
 
 if TYPE_CHECKING:
     from pyipvsadm.model import Backend
@@ -38,19 +38,19 @@ START = (
 
 def save(table: Backend) -> list[str]:
     """The table's rules in numbers, without time-outs."""
-    return writer.whole(table).splitlines()[2:]
+    return writer.dump_table(table).splitlines()[2:]
 
 
 def edited(command: str) -> tuple[int, str, set[tuple[str, str]]]:
     """Status, what was said, and the rules before and after, where they differ."""
-    world = FakeWorld()
-    apply_all(world.table, START)
-    before = save(world.table)
-    status = cli.main(command.split(), world)
+    env = FakeEnvironment()
+    apply_all(env.table, START)
+    before = save(env.table)
+    status = cli.main(command.split(), env)
     return (
         status,
-        world.stderr,
-        {pair for pair in zip(before, save(world.table), strict=True) if pair[0] != pair[1]},
+        env.stderr,
+        {pair for pair in zip(before, save(env.table), strict=True) if pair[0] != pair[1]},
     )
 
 
@@ -138,38 +138,38 @@ def test_what_does_not_go_changes_nothing(command: str, status: int, said: str) 
 def test_a_service_without_port_and_persistence_is_not_sent() -> None:
     # 1.31 cannot make one; another program can
     with pytest.raises(Exception, match="Zero port specified for non-persistent service"):
-        merge.service(Service(2, 6, bytes(4)), Service(2), set(), "")
+        merge.merge_service(Service(2, 6, bytes(4)), Service(2), set(), "")
 
 
 def test_a_tunnel_type_of_a_newer_kernel_is_kept() -> None:
     of = Service(2, 6, bytes(4), 80)
-    present = Destination(2, bytes(4), 80, 2, 1, tun_type=9, tun_port=1)
-    assert merge.server(
-        of, present, Destination(2, bytes(4), 80, weight=5), {"weight"}
-    ) == Destination(2, bytes(4), 80, 2, 5, tun_type=9, tun_port=1)
+    present = Server(2, bytes(4), 80, 2, 1, tun_type=9, tun_port=1)
+    assert merge.merge_server(of, present, Server(2, bytes(4), 80, weight=5), {"weight"}) == Server(
+        2, bytes(4), 80, 2, 5, tun_type=9, tun_port=1
+    )
 
 
 def test_a_refusal_of_another_kind_is_not_taken_for_an_absence() -> None:
-    class Closed(Table):
-        def service(self, wanted: Service) -> Service:  # noqa: ARG002
-            raise Refused(GET_SERVICE, errno.EPERM)
+    class Closed(MemoryBackend):
+        def find_service(self, wanted: Service) -> Service:  # noqa: ARG002
+            raise RefusedError(GET_SERVICE, errno.EPERM)
 
-    with pytest.raises(Refused, match="Permission denied"):
+    with pytest.raises(RefusedError, match="Permission denied"):
         merge.find_service(Closed(), Service(2), SET_DEST)
 
 
 def test_a_server_that_one_dump_left_out_is_found() -> None:
-    class Skipping(Table):
+    class Skipping(MemoryBackend):
         dumps = 0
 
-        def destinations(self, service: Service) -> list[Destination]:
+        def read_servers(self, service: Service) -> list[Server]:
             self.dumps += 1
-            return [] if self.dumps < merge.TRIES else super().destinations(service)
+            return [] if self.dumps < merge.TRIES else super().read_servers(service)
 
     table = Skipping()
     apply_all(table, START[:2])
-    (service,) = table.services()
-    found = merge.find_server(table, service, Destination(2, bytes([10, 0, 0, 2]), 0), None)
+    (service,) = table.read_services()
+    found = merge.find_server(table, service, Server(2, bytes([10, 0, 0, 2]), 0), None)
     assert (found.port, table.dumps) == (8080, merge.TRIES)
 
 
@@ -193,13 +193,13 @@ S, R = "-u 10.0.0.1:80", "-r 10.0.0.2:80"
 
 def after(service: str, server: str, command: str) -> tuple[list[str], Change]:
     """The rules after an edit of that service and server, and the change that was asked for."""
-    table = Table()
+    table = MemoryBackend()
     for words in (f"-A {S} {service}", f"-a {S} {R} {server}"):
-        asked = Scanner(words.split(), FakeNames()).request().change
+        asked = CommandParser(words.split(), FakeNames()).parse_request().change
         assert asked is not None
         assert table.apply([asked]) == []
-    request = Scanner(command.split(), FakeNames()).request()
-    asked = merge.change(request, table) if "keep" in request.ours else request.change
+    request = CommandParser(command.split(), FakeNames()).parse_request()
+    asked = merge.merge_edit(request, table) if "keep" in request.ours else request.change
     assert asked is not None
     assert table.apply([asked]) == []
     return save(table), asked
@@ -213,6 +213,6 @@ def test_all_given_is_a_plain_edit_and_none_given_changes_nothing(
     for edit in (f"-e {S} {R} {new_r}", f"-E {S} {new_s}"):
         assert after(s, r, f"{edit} --keep")[0] == after(s, r, edit)[0]
     for edit in (f"-e {S} {R}", f"-E {S}"):
-        table = Table()
+        table = MemoryBackend()
         apply_all(table, start)
         assert after(s, r, f"{edit} --keep")[0] == save(table)

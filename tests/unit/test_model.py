@@ -14,9 +14,9 @@ from pyipvsadm.model import (
     UDP,
     Change,
     Daemon,
-    Destination,
     Info,
     Record,
+    Server,
     Service,
     Timeouts,
 )
@@ -33,7 +33,7 @@ RECORDS: list[tuple[type[Record], dict[str, object]]] = [
         },
     ),
     (
-        Destination,
+        Server,
         {
             "af": AF_INET, "addr": V4, "port": 80, "forward": 0, "weight": 5, "upper": 6, "lower": 4, "tun_type": 1,
             "tun_port": 6080, "tun_flags": 7, "active": 8, "inactive": 9, "persistent": 10, "stats": tuple(range(10, 20)),
@@ -45,7 +45,7 @@ RECORDS: list[tuple[type[Record], dict[str, object]]] = [
     (
         Change,
         {
-            "op": 1, "service": Service(AF_INET), "destination": Destination(AF_INET, V4, 80), "daemon": Daemon(1),
+            "op": 1, "service": Service(AF_INET), "server": Server(AF_INET, V4, 80), "daemon": Daemon(1),
             "timeouts": Timeouts(1, 2, 3),
         },
     ),
@@ -115,14 +115,14 @@ def test_what_names_a_service(service: Service, key: tuple[int, int, bytes, int,
 
 
 def test_what_names_a_server() -> None:
-    assert Destination(AF_INET, V4, 80, 0, 5, 1, 2).key() == (AF_INET, V4, 80)
+    assert Server(AF_INET, V4, 80, 0, 5, 1, 2).key() == (AF_INET, V4, 80)
 
 
 def test_defaults() -> None:
     assert Service(AF_INET) == Service(
         AF_INET, 0, b"", 0, 0, "wlc", 0, 0, 0xFFFFFFFF, "", (0,) * 10
     )
-    assert Destination(AF_INET, V4, 80) == Destination(
+    assert Server(AF_INET, V4, 80) == Server(
         AF_INET, V4, 80, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, (0,) * 10
     )
     assert Daemon(MASTER) == Daemon(1, "", 0, 0, b"", 0, 0)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm import cli, netns
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.options import COMMANDS
-from pyipvsadm.netns import Inside, entering, path_of
-from tests.unit.worlds import FakeNames, FakeWorld, lines
+from pyipvsadm.netns import EnteredNetns, format_nsenter, get_netns_path
+from tests.unit.fake_environment import FakeEnvironment, FakeNames, lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,19 +41,19 @@ IS_NONE = "is no network namespace: it is NAME (a file of /run/netns), PID, or P
     ],
 )
 def test_what_a_word_stands_for(place: str, path: str) -> None:
-    assert path_of(place) == path
+    assert get_netns_path(place) == path
 
 
 @pytest.mark.parametrize("place", ["", ".", "..", "\0", "blue\0", "/run/netns/blue\0", "..\0/"])
 def test_a_name_does_not_lead_out_of_its_folder(place: str) -> None:
-    with pytest.raises(Failed) as refused:
-        path_of(place)
+    with pytest.raises(OperationError) as refused:
+        get_netns_path(place)
     assert (str(refused.value), refused.value.status) == (f"`{place}' {IS_NONE}", 2)
 
 
 def test_what_a_person_runs_there() -> None:
-    assert entering("blue") == "nsenter --net=/run/netns/blue "
-    assert entering("/tmp/a b") == "nsenter --net='/tmp/a b' "
+    assert format_nsenter("blue") == "nsenter --net=/run/netns/blue "
+    assert format_nsenter("/tmp/a b") == "nsenter --net='/tmp/a b' "
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
             "cannot open the network namespace /proc/4194305/ns/net: No such file or directory",
         ),
     ):
-        with pytest.raises(Failed) as refused, Inside(str(path), FakeWorld()):
+        with pytest.raises(OperationError) as refused, EnteredNetns(str(path), FakeEnvironment()):
             pass
         assert (str(refused.value), refused.value.status) == (said, 2)
 
@@ -103,11 +103,11 @@ def test_a_fifo_that_takes_the_place_of_a_namespace_is_not_opened(
         return fd
 
     monkeypatch.setattr("pyipvsadm.netns.os.open", swapped)
-    file = netns._File(str(path))
+    file = netns._NetnsFile(str(path))
     assert os.fstat(file.fd).st_ino == node
     assert opened == [node, node]
-    with pytest.raises(Failed, match="is no network namespace"):
-        netns._File(str(path))
+    with pytest.raises(OperationError, match="is no network namespace"):
+        netns._NetnsFile(str(path))
     assert len(opened) == 3
 
 
@@ -119,10 +119,10 @@ class Kernel:
     ) -> None:
         self.went: list[str] = []
         self.refuse = refuse
-        monkeypatch.setattr(netns, "_setns", self.setns)
+        monkeypatch.setattr(netns, "_call_setns", self.setns)
 
     def setns(self, fd: int) -> None:
-        where = "home" if os.fstat(fd).st_ino == os.stat(netns.OURS).st_ino else "there"
+        where = "home" if os.fstat(fd).st_ino == os.stat(netns.SELF_NETNS).st_ino else "there"
         number = self.refuse(where)
         if number:
             raise OSError(number, os.strerror(number))
@@ -137,25 +137,25 @@ def place(tmp_path: Path) -> str:
 
 def test_there_and_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(monkeypatch)
-    world = FakeWorld(names=FakeNames({"web": (2, bytes([10, 0, 0, 1]))}, {("http", 6): 80}))
-    names = world.names
+    env = FakeEnvironment(names=FakeNames({"web": (2, bytes([10, 0, 0, 1]))}, {("http", 6): 80}))
+    names = env.names
     names.seconds = 7.0
-    with Inside(place, world):
+    with EnteredNetns(place, env):
         assert kernel.went == ["there"]
-        assert world.names.seconds == 7.0
-        assert world.names.port("http", 6) == 80
-        assert world.names.port_name(80, 6) == "http"
+        assert env.names.seconds == 7.0
+        assert env.names.find_port("http", 6) == 80
+        assert env.names.find_port_name(80, 6) == "http"
         assert kernel.went == ["there"]  # a port's name is in a file
-        assert world.names.host("web") == bytes([10, 0, 0, 1])
+        assert env.names.find_host("web") == bytes([10, 0, 0, 1])
         assert kernel.went == ["there", "home", "there"]
-        assert world.names.host_names([(2, bytes([10, 0, 0, 1])), (2, bytes(4))]) == {
+        assert env.names.find_host_names([(2, bytes([10, 0, 0, 1])), (2, bytes(4))]) == {
             (2, bytes([10, 0, 0, 1])): "web"
         }
         assert sorted(kernel.went[3:]) == ["home", "home", "there", "there"]
-    assert (kernel.went[-1], world.names) == ("home", names)
-    with pytest.raises(KeyError), Inside(place, world):
+    assert (kernel.went[-1], env.names) == ("home", names)
+    with pytest.raises(KeyError), EnteredNetns(place, env):
         raise KeyError
-    assert (kernel.went[-1], world.names) == ("home", names)
+    assert (kernel.went[-1], env.names) == ("home", names)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_what_the_kernel_refuses(
     number: int, said: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Kernel(monkeypatch, lambda _: number)
-    with pytest.raises(Failed) as refused, Inside(place, FakeWorld()):
+    with pytest.raises(OperationError) as refused, EnteredNetns(place, FakeEnvironment()):
         pass
     assert str(refused.value) == said.format(place)
 
@@ -182,20 +182,20 @@ def test_without_a_way_back_names_have_no_answer(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = Kernel(monkeypatch, lambda where: errno.EPERM if where == "home" else 0)
-    world = FakeWorld(names=FakeNames({"web": (2, bytes(4))}))
-    with Inside(place, world):
-        assert world.names.host("web") is None
-        assert world.names.host_name(2, bytes(4)) is None
+    env = FakeEnvironment(names=FakeNames({"web": (2, bytes(4))}))
+    with EnteredNetns(place, env):
+        assert env.names.find_host("web") is None
+        assert env.names.find_host_name(2, bytes(4)) is None
     assert kernel.went == ["there"]
 
 
 def test_names_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(netns, "NAMED", str(tmp_path))
+    monkeypatch.setattr(netns, "NETNS_DIR", str(tmp_path))
     for name in ("green", "blue"):
         (tmp_path / name).touch()
-    assert netns.names() == ["blue", "green"]
-    monkeypatch.setattr(netns, "NAMED", str(tmp_path / "gone"))
-    assert netns.names() == []
+    assert netns.list_netns() == ["blue", "green"]
+    monkeypatch.setattr(netns, "NETNS_DIR", str(tmp_path / "gone"))
+    assert netns.list_netns() == []
 
 
 # --- who passes it on
@@ -214,15 +214,17 @@ def test_every_command_goes_there_and_comes_back(
     name = getattr(row, "long", "")
     words = LINES.get(name, f"--{name}").split()
     if name == "doctor":
-        monkeypatch.setattr(FakeWorld, "host", lambda _: (_ for _ in ()).throw(Failed("no host")))
+        monkeypatch.setattr(
+            FakeEnvironment, "open_host", lambda _: (_ for _ in ()).throw(OperationError("no host"))
+        )
     for line in (
         ["--netns", "blue", *words],
         [*words, "--netns=blue"],
         [*words, "--netns", "green", "--netns", "blue"],
     ):
-        world = FakeWorld()
-        cli.main(line, world)
-        assert world.places == ([] if name in ("help", "version") else ["blue", ""]), line
+        env = FakeEnvironment()
+        cli.main(line, env)
+        assert env.places == ([] if name in ("help", "version") else ["blue", ""]), line
 
 
 @pytest.mark.parametrize(
@@ -237,34 +239,34 @@ def test_every_command_goes_there_and_comes_back(
     ],
 )
 def test_one_that_cannot_be_entered(words: str, status: int) -> None:
-    world = FakeWorld()
-    assert cli.main(["--netns", "gone", *words.split()], world) == status
-    assert (world.take(), world.specs) == (("", "cannot open the network namespace\n"), [])
+    env = FakeEnvironment()
+    assert cli.main(["--netns", "gone", *words.split()], env) == status
+    assert (env.take(), env.specs) == (("", "cannot open the network namespace\n"), [])
 
 
 @pytest.mark.parametrize(
     "words", [["--netns", "blue"], ["--netns=blue"], ["-n", "--netns", "blue"]]
 )
 def test_saving_and_restoring(words: Sequence[str]) -> None:
-    world = FakeWorld(b"-A -f 1\n")
-    assert cli.main_restore(words, world) == 0
-    assert cli.main_save(words, world) == 0
-    assert world.take() == (lines("-A -f 1 -s wlc"), "")
-    assert world.places == ["blue", ""] * 2
+    env = FakeEnvironment(b"-A -f 1\n")
+    assert cli.run_restore(words, env) == 0
+    assert cli.run_save(words, env) == 0
+    assert env.take() == (lines("-A -f 1 -s wlc"), "")
+    assert env.places == ["blue", ""] * 2
 
 
 def test_saving_and_restoring_what_is_not_there() -> None:
-    for program in (cli.main_save, cli.main_restore):
-        world = FakeWorld()
-        assert program(["--netns", "gone"], world) == 2
-        assert program(["--netns"], world) == 2
-        gone, missing = world.take()[1].splitlines()
+    for program in (cli.run_save, cli.run_restore):
+        env = FakeEnvironment()
+        assert program(["--netns", "gone"], env) == 2
+        assert program(["--netns"], env) == 2
+        gone, missing = env.take()[1].splitlines()
         assert gone == "cannot open the network namespace"
         assert ": --netns: missing argument (NAME); " in missing
-        assert world.specs == []
+        assert env.specs == []
 
 
 def test_it_does_not_belong_in_rules() -> None:
-    world = FakeWorld(b"-A -f 1\n-A -f 2 --netns blue\n")
-    assert cli.main(["-R"], world) == 2
-    assert world.stderr == "line 2: --netns does not belong in rules: give it on the command line\n"
+    env = FakeEnvironment(b"-A -f 1\n-A -f 2 --netns blue\n")
+    assert cli.main(["-R"], env) == 2
+    assert env.stderr == "line 2: --netns does not belong in rules: give it on the command line\n"

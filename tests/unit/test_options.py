@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyipvsadm.grammar.combinations import goes_with
+from pyipvsadm.grammar.combinations import is_allowed_with
 from pyipvsadm.grammar.options import (
-    ALONE,
     COMMANDS,
     NONE,
     OPTIONAL,
@@ -17,6 +16,7 @@ from pyipvsadm.grammar.options import (
     REQUIRED,
     SCHEDULER_FLAGS,
     SLOTS,
+    STANDALONE_OPTIONS,
     TUNNEL_SLOTS,
     TUNNEL_TYPES,
     Option,
@@ -119,7 +119,7 @@ def test_every_slot_is_filled_by_an_option() -> None:
 
 def test_slots_name_commands_that_there_are() -> None:
     # A misspelt command would be refused the option without a word.
-    commands = {row.long for row in COMMANDS} | set(ALONE)
+    commands = {row.long for row in COMMANDS} | set(STANDALONE_OPTIONS)
     for slot in SLOTS:
         named = [*slot.required, *slot.optional, *slot.exclusive]
         assert set(named) <= commands, slot.name
@@ -166,7 +166,7 @@ def test_a_group_of_help_has_several_options() -> None:
 
 def test_a_mark_may_be_one_of_ipv6_wherever_there_is_one() -> None:
     of = {
-        row.long: {command.long for command in COMMANDS if goes_with(row, command.long)}
+        row.long: {command.long for command in COMMANDS if is_allowed_with(row, command.long)}
         for row in OPTIONS
     }
     assert of["ipv6"] == of["fwmark-service"]
@@ -174,7 +174,7 @@ def test_a_mark_may_be_one_of_ipv6_wherever_there_is_one() -> None:
 
 def test_a_dry_run_goes_with_all_that_changes_something() -> None:
     row = next(row for row in OPTIONS if row.long == "dry-run")
-    assert {each.long for each in COMMANDS if not goes_with(row, each.long)} == {
+    assert {each.long for each in COMMANDS if not is_allowed_with(row, each.long)} == {
         "list",
         "save",
         "doctor",

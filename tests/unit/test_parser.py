@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.errors import Skipped, Usage
+from pyipvsadm.errors import LineSkippedError, UsageError
 from pyipvsadm.grammar.combinations import check_slots, check_tunnel
-from pyipvsadm.grammar.parser import TRY_HELP, Request, Scanner
+from pyipvsadm.grammar.parser import TRY_HELP, CommandParser, Request
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -50,7 +50,7 @@ from pyipvsadm.model import (
     ZERO,
     Change,
     Daemon,
-    Destination,
+    Server,
     Service,
     Timeouts,
 )
@@ -66,15 +66,17 @@ WWW = bytes([10, 9, 9, 9])
 class Book(Resolver):
     """A resolver that knows one host and two services."""
 
-    def host(self, name: str) -> bytes | None:
+    def find_host(self, name: str) -> bytes | None:
         return {"www": WWW}.get(name)
 
-    def port(self, name: str, protocol: int) -> int | None:
+    def find_port(self, name: str, protocol: int) -> int | None:
         return {("http", TCP): 80, ("sip", UDP): 5060}.get((name, protocol))
 
 
 def scan(line: str | list[str], posix: bool = False) -> Request:
-    return Scanner(line.split() if isinstance(line, str) else line, Book(), posix).request()
+    return CommandParser(
+        line.split() if isinstance(line, str) else line, Book(), posix
+    ).parse_request()
 
 
 def changed(line: str | list[str]) -> Change:
@@ -89,14 +91,14 @@ def service_of(line: str | list[str]) -> Service:
     return service
 
 
-def server_of(line: str | list[str]) -> Destination:
-    server = changed(line).destination
+def server_of(line: str | list[str]) -> Server:
+    server = changed(line).server
     assert server is not None
     return server
 
 
 def fault(line: str | list[str], posix: bool = False) -> tuple[str, int]:
-    with pytest.raises(Usage) as caught:
+    with pytest.raises(UsageError) as caught:
         scan(line, posix)
     return str(caught.value), caught.value.status
 
@@ -105,7 +107,7 @@ def fault(line: str | list[str], posix: bool = False) -> tuple[str, int]:
 
 PLAIN = Service(AF_INET, TCP, V4, 80)
 NAMED = Service(AF_INET, TCP, V4, 80, scheduler="")
-SERVER = Destination(AF_INET, R4, 80)
+SERVER = Server(AF_INET, R4, 80)
 
 CHANGES: dict[str, Change] = {
     "-A -t 10.0.0.1:80": Change(NEW_SERVICE, PLAIN),
@@ -122,7 +124,7 @@ CHANGES: dict[str, Change] = {
     "-Z -t 0.0.0.0:80": Change(ZERO, Service(AF_INET, TCP, bytes(4), 80, scheduler="")),
     "-a -t 10.0.0.1:80 -r 10.0.1.1": Change(NEW_DEST, NAMED, SERVER),
     "-e -t 10.0.0.1:80 -r 10.0.1.1": Change(SET_DEST, NAMED, SERVER),
-    "-d -t 10.0.0.1:80 -r 10.0.1.1:8080": Change(DEL_DEST, NAMED, Destination(AF_INET, R4, 8080)),
+    "-d -t 10.0.0.1:80 -r 10.0.1.1:8080": Change(DEL_DEST, NAMED, Server(AF_INET, R4, 8080)),
     "--set 900 120 300": Change(SET_CONFIG, timeouts=Timeouts(900, 120, 300)),
     "--set 0 0 0": Change(SET_CONFIG, timeouts=Timeouts(0, 0, 0)),
     "--set -- +1 007 2678400": Change(SET_CONFIG, timeouts=Timeouts(1, 7, 2678400)),
@@ -267,54 +269,54 @@ def test_scheduler_flags_are_cut_at_127_bytes() -> None:
 
 # --- values of a real server
 
-SERVERS: dict[str, Destination] = {
+SERVERS: dict[str, Server] = {
     # The port of the service where none is given, and always but with -m or a mark.
-    "-a -t 10.0.0.1:80 -r 10.0.1.1": Destination(AF_INET, R4, 80),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1:8080": Destination(AF_INET, R4, 80),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -g": Destination(AF_INET, R4, 80),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -i": Destination(AF_INET, R4, 80, TUNNEL),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -m": Destination(AF_INET, R4, 8080, MASQ),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -m": Destination(AF_INET, R4, 80, MASQ),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1": Server(AF_INET, R4, 80),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1:8080": Server(AF_INET, R4, 80),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -g": Server(AF_INET, R4, 80),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -i": Server(AF_INET, R4, 80, TUNNEL),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -m": Server(AF_INET, R4, 8080, MASQ),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -m": Server(AF_INET, R4, 80, MASQ),
     # no service yet when -r is read
-    "-a -r 10.0.1.1 -m -t 10.0.0.1:80": Destination(AF_INET, R4, 0, MASQ),
-    "-a -r 10.0.1.1 -t 10.0.0.1:80": Destination(AF_INET, R4, 80),
-    "-d -r 10.0.1.1 -t 10.0.0.1:80": Destination(AF_INET, R4, 0),
-    "-a -f 1 -r 10.0.1.1:8080": Destination(AF_INET, R4, 8080),
-    "-a -f 1 -r 10.0.1.1:8080 -i": Destination(AF_INET, R4, 8080, TUNNEL),
-    "-a -f 1 -r 10.0.1.1:http": Destination(AF_INET, R4, 80),  # a mark's protocol is TCP
-    "-a -t 10.0.0.1:80 -r www:http -m": Destination(AF_INET, WWW, 80, MASQ),
-    "-a -t [2001:db8::1]:80 -r [2001:db8::2]:80": Destination(AF_INET6, R6, 80),
-    "-a -t [2001:db8::1]:80 -r 2001:db8::2 -m": Destination(AF_INET6, R6, 80, MASQ),
-    "-a -f 1 -6 -r 2001:db8::2": Destination(AF_INET6, R6, 0),
-    "-a -t 10.0.0.1:80 -r 2001:db8::2 -i": Destination(AF_INET6, R6, 80, TUNNEL),
-    "-a -t [2001:db8::1]:80 -r 10.0.1.1 -i": Destination(AF_INET, R4, 80, TUNNEL),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -w 0": Destination(AF_INET, R4, 80, weight=0),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -w 2147483647": Destination(AF_INET, R4, 80, weight=2147483647),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -x 2147483647 -y 2147483647": Destination(
+    "-a -r 10.0.1.1 -m -t 10.0.0.1:80": Server(AF_INET, R4, 0, MASQ),
+    "-a -r 10.0.1.1 -t 10.0.0.1:80": Server(AF_INET, R4, 80),
+    "-d -r 10.0.1.1 -t 10.0.0.1:80": Server(AF_INET, R4, 0),
+    "-a -f 1 -r 10.0.1.1:8080": Server(AF_INET, R4, 8080),
+    "-a -f 1 -r 10.0.1.1:8080 -i": Server(AF_INET, R4, 8080, TUNNEL),
+    "-a -f 1 -r 10.0.1.1:http": Server(AF_INET, R4, 80),  # a mark's protocol is TCP
+    "-a -t 10.0.0.1:80 -r www:http -m": Server(AF_INET, WWW, 80, MASQ),
+    "-a -t [2001:db8::1]:80 -r [2001:db8::2]:80": Server(AF_INET6, R6, 80),
+    "-a -t [2001:db8::1]:80 -r 2001:db8::2 -m": Server(AF_INET6, R6, 80, MASQ),
+    "-a -f 1 -6 -r 2001:db8::2": Server(AF_INET6, R6, 0),
+    "-a -t 10.0.0.1:80 -r 2001:db8::2 -i": Server(AF_INET6, R6, 80, TUNNEL),
+    "-a -t [2001:db8::1]:80 -r 10.0.1.1 -i": Server(AF_INET, R4, 80, TUNNEL),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -w 0": Server(AF_INET, R4, 80, weight=0),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -w 2147483647": Server(AF_INET, R4, 80, weight=2147483647),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -x 2147483647 -y 2147483647": Server(
         AF_INET, R4, 80, upper=2147483647, lower=2147483647
     ),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -x 0 -y 0": Destination(AF_INET, R4, 80),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type ipip": Destination(AF_INET, R4, 80, TUNNEL),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gue --tun-port 6080": Destination(
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -x 0 -y 0": Server(AF_INET, R4, 80),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type ipip": Server(AF_INET, R4, 80, TUNNEL),
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gue --tun-port 6080": Server(
         AF_INET, R4, 80, TUNNEL, tun_type=GUE, tun_port=6080
     ),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gue --tun-port 1 --tun-nocsum": Destination(
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gue --tun-port 1 --tun-nocsum": Server(
         AF_INET, R4, 80, TUNNEL, tun_type=GUE, tun_port=1
     ),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gue --tun-port 65535 --tun-csum": Destination(
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gue --tun-port 65535 --tun-csum": Server(
         AF_INET, R4, 80, TUNNEL, tun_type=GUE, tun_port=65535, tun_flags=TUN_CSUM
     ),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gue --tun-port 1 --tun-remcsum": Destination(
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gue --tun-port 1 --tun-remcsum": Server(
         AF_INET, R4, 80, TUNNEL, tun_type=GUE, tun_port=1, tun_flags=TUN_REMCSUM
     ),
-    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gre --tun-csum": Destination(
+    "-a -t 10.0.0.1:80 -r 10.0.1.1 -i --tun-type gre --tun-csum": Server(
         AF_INET, R4, 80, TUNNEL, tun_type=GRE, tun_flags=TUN_CSUM
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("line", "server"), SERVERS.items(), ids=SERVERS.keys())
-def test_servers(line: str, server: Destination) -> None:
+def test_servers(line: str, server: Server) -> None:
     assert server_of(line) == server
 
 
@@ -526,7 +528,7 @@ def test_without_a_command(line: str) -> None:
     ],
 )
 def test_what_a_restore_survives(line: str, message: str) -> None:
-    with pytest.raises(Skipped) as caught:
+    with pytest.raises(LineSkippedError) as caught:
         scan(line)
     assert str(caught.value) == message
 
@@ -563,7 +565,7 @@ def test_the_first_fault_is_reported(line: str, message: str) -> None:
 
 
 def test_popt_comes_before_what_is_checked_at_the_end() -> None:
-    with pytest.raises(Skipped, match=r"^-z: unknown option$"):
+    with pytest.raises(LineSkippedError, match=r"^-z: unknown option$"):
         scan("-D word -b bogus -z")
     assert fault("-D -t nowhere -z") == (BAD_SERVICE, 2)
 
@@ -588,8 +590,8 @@ def test_posixly_correct() -> None:
     ],
 )
 def test_backend(line: str, backend: str | None) -> None:
-    scanner = Scanner(line.split(), Book())
-    assert scanner.request().command == "list"
+    scanner = CommandParser(line.split(), Book())
+    assert scanner.parse_request().command == "list"
     assert scanner.ours.get("backend") == backend
 
 
@@ -603,9 +605,9 @@ def test_backend(line: str, backend: str | None) -> None:
     ],
 )
 def test_the_backend_is_known_after_a_fault(line: str) -> None:
-    scanner = Scanner(line.split(), Book())
-    with pytest.raises((Usage, Skipped)):
-        scanner.request()
+    scanner = CommandParser(line.split(), Book())
+    with pytest.raises((UsageError, LineSkippedError)):
+        scanner.parse_request()
     assert scanner.ours == {"backend": "memory"}
 
 
@@ -683,7 +685,7 @@ def expected(
 def complaint(command: str, supplied: set[str]) -> str | None:
     try:
         check_slots(command, supplied)
-    except Usage as bad:
+    except UsageError as bad:
         return str(bad)
     return None
 
@@ -726,7 +728,7 @@ def test_tunnel_combinations(kind: str, row: str) -> None:
             found = None
             try:
                 check_tunnel(kind, {*chosen, "real-server"})
-            except Usage as bad:
+            except UsageError as bad:
                 found = str(bad)
             assert found == expected(kind, row, TUNNEL_KINDS, set(chosen), "tunnel type"), chosen
 
@@ -791,13 +793,13 @@ VALUE = st.sampled_from(
 
 @given(st.lists(st.one_of(OPTION, VALUE, ODD), max_size=10), st.booleans())
 def test_any_words_end_in_a_request_or_a_fault(words: list[str], posix: bool) -> None:
-    scanner = Scanner(words, Book(), posix)
+    scanner = CommandParser(words, Book(), posix)
     try:
-        found: object = scanner.request()
-    except (Usage, Skipped) as bad:
+        found: object = scanner.parse_request()
+    except (UsageError, LineSkippedError) as bad:
         found = bad
         assert str(bad)  # noqa: PT017  # either way is right
-    assert isinstance(found, Request | Usage | Skipped)
+    assert isinstance(found, Request | UsageError | LineSkippedError)
 
 
 # What selects or shows rows of a listing, with what it is refused beside: all of these pairs are
@@ -872,6 +874,6 @@ def test_the_file_of_apply_stands_anywhere(words: str, file: str | None) -> None
     ],
 )
 def test_apply_takes_one_file(words: str, said: str) -> None:
-    with pytest.raises(Usage) as no:
+    with pytest.raises(UsageError) as no:
         scan(words)
     assert (str(no.value), no.value.status) == (said, 2)

@@ -14,11 +14,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pyipvsadm.addresses import format_numeric
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.change import desired, execute, plan, snapshot
-from pyipvsadm.change.dry_run import Rehearsal
+from pyipvsadm.change.dry_run import DryRunTable
 from pyipvsadm.commands import full_save
-from pyipvsadm.errors import Failed, Refused, Usage
+from pyipvsadm.errors import OperationError, RefusedError, UsageError
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -34,15 +34,15 @@ from pyipvsadm.model import (
     TUNNEL,
     Change,
     Daemon,
-    Destination,
-    Overview,
+    ProcTable,
+    Server,
     Service,
     Timeouts,
 )
 from pyipvsadm.rules import reader
 from tests.contract import strategies
 from tests.contract.backends import content, embedded
-from tests.unit.worlds import FakeWorld, overview
+from tests.unit.fake_environment import FakeEnvironment, overview
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,39 +50,41 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
 
 
-def table(changes: Iterable[Change]) -> Table:
+def table(changes: Iterable[Change]) -> MemoryBackend:
     made = embedded()
     made.apply(changes)
     return made
 
 
-def text_of(held: Table) -> bytes:
+def text_of(held: MemoryBackend) -> bytes:
     """What the full save makes of it; lines that the grammar cannot say are comments there."""
-    return full_save.render_full_save(snapshot.read(held), format_numeric, FakeWorld()).encode()
+    return full_save.render_full_save(
+        snapshot.read_table(held), format_numeric, FakeEnvironment()
+    ).encode()
 
 
-def said(held: Table) -> tuple[bytes, Table]:
+def said(held: MemoryBackend) -> tuple[bytes, MemoryBackend]:
     """The text of a table and what it describes: the table itself but for what cannot be said."""
     text = text_of(held)
     copy = embedded()
-    for found in reader.steps(text, FakeWorld()):
+    for found in reader.parse_rules(text, FakeEnvironment()):
         assert isinstance(found[1], Change)
         copy.apply([found[1]])
     return text, copy
 
 
-def wanted(text: bytes) -> desired.Desired:
-    return desired.read(text, FakeWorld())
+def wanted(text: bytes) -> desired.DesiredTable:
+    return desired.parse_desired(text, FakeEnvironment())
 
 
 def entries(held: Backend) -> dict[Any, Any]:
     """Everything that is configured, each by what names it."""
-    found: dict[Any, Any] = {"timeouts": vars_of(held.timeouts())}
-    for service in held.services():
-        found[service.key()] = snapshot.service_settings(service)
-        for server in held.destinations(service):
+    found: dict[Any, Any] = {"timeouts": vars_of(held.read_timeouts())}
+    for service in held.read_services():
+        found[service.key()] = snapshot.get_service_settings(service)
+        for server in held.read_servers(service):
             found[service.key(), server.key()] = snapshot.server_settings(server)
-    for daemon in held.daemons():
+    for daemon in held.read_daemons():
         found[daemon.state] = vars_of(daemon)
     return found
 
@@ -96,10 +98,10 @@ def read_back(step: plan.Step) -> None:
     program made.
     """
     change = step.change
-    back = reader.line(1, step.rule().split(), FakeWorld())
+    back = reader.parse_rule(1, step.format_rule().split(), FakeEnvironment())
     assert isinstance(back, Change)
     assert back.op == change.op
-    for part in ("service", "destination"):
+    for part in ("service", "server"):
         mine, theirs = getattr(change, part), getattr(back, part)
         assert (mine and mine.key()) == (theirs and theirs.key())
     assert back.timeouts == change.timeouts
@@ -111,20 +113,20 @@ tables = st.builds(table, strategies.changes())
 
 @given(tables, tables)
 def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
-    now: Table, other: Table
+    now: MemoryBackend, other: MemoryBackend
 ) -> None:
     text, goal = said(other)
     before, after = entries(now), entries(goal)
-    if not goal.daemons():  # then the running ones are left
+    if not goal.read_daemons():  # then the running ones are left
         after |= {key: value for key, value in before.items() if isinstance(key, int)}
     try:
-        made = plan.make(wanted(text), snapshot.read(now), prune=True)
-    except Failed:
-        assert now.daemons()
-        assert not goal.daemons()
-        assert any(d.af != s.af for s in goal.services() for d in goal.destinations(s))
+        made = plan.make_plan(wanted(text), snapshot.read_table(now), prune=True)
+    except OperationError:
+        assert now.read_daemons()
+        assert not goal.read_daemons()
+        assert any(d.af != s.af for s in goal.read_services() for d in goal.read_servers(s))
         return
-    steps = [*made.steps()]
+    steps = [*made.iter_steps()]
     for step in steps:
         read_back(step)
     assert now.apply([step.change for step in steps]) == []
@@ -141,53 +143,55 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
     assert made.added == len(after.keys() - before.keys())
     assert made.removed == len(before.keys() - after.keys())
     assert made.changed == len(differing & before.keys() & after.keys())
-    assert [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()] == []
+    assert [*plan.make_plan(wanted(text), snapshot.read_table(now), prune=True).iter_steps()] == []
 
 
 @given(tables, tables, st.data())
 def test_wherever_it_is_cut_off_the_next_plan_converges(
-    now: Table, other: Table, data: st.DataObject
+    now: MemoryBackend, other: MemoryBackend, data: st.DataObject
 ) -> None:
     text, _ = said(other)
     try:
-        steps = [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()]
-    except Failed:
+        steps = [*plan.make_plan(wanted(text), snapshot.read_table(now), prune=True).iter_steps()]
+    except OperationError:
         assume(False)
     cut = data.draw(st.integers(0, len(steps)))
     assert now.apply([step.change for step in steps[:cut]]) == []
-    rest = [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()]
+    rest = [*plan.make_plan(wanted(text), snapshot.read_table(now), prune=True).iter_steps()]
     # one more where a daemon was stopped and not yet started: it is new then
     assert len(rest) <= len(steps) - cut + 1
     assert now.apply([step.change for step in rest]) == []
-    assert [*plan.make(wanted(text), snapshot.read(now), prune=True).steps()] == []
+    assert [*plan.make_plan(wanted(text), snapshot.read_table(now), prune=True).iter_steps()] == []
 
 
 @given(tables, tables)
-def test_without_prune_what_is_not_named_stays(now: Table, other: Table) -> None:
+def test_without_prune_what_is_not_named_stays(now: MemoryBackend, other: MemoryBackend) -> None:
     text, goal = said(other)
     before, after = entries(now), entries(goal)
     try:
-        made = plan.make(wanted(text), snapshot.read(now))
-    except (Failed, Usage):
+        made = plan.make_plan(wanted(text), snapshot.read_table(now))
+    except (OperationError, UsageError):
         assume(False)
-    now.apply([step.change for step in made.steps()])
-    names = {service.key() for service in goal.services()}
+    now.apply([step.change for step in made.iter_steps()])
+    names = {service.key() for service in goal.read_services()}
     of_others = {
         key: value
         for key, value in before.items()
         if isinstance(key, int) or not names & {key, key[0]}
     }
     assert entries(now) == of_others | after
-    assert made.left == len([service for service in now.services() if service.key() not in names])
+    assert made.left == len(
+        [service for service in now.read_services() if service.key() not in names]
+    )
 
 
-class Stubborn(Table):
+class RefusingBackend(MemoryBackend):
     """Refuses the change of that number, and tells what else it was asked."""
 
-    def __init__(self, held: Table, at: int) -> None:
+    def __init__(self, held: MemoryBackend, at: int) -> None:
         super().__init__(held.interfaces)
-        found = snapshot.read(held)
-        self.hold(found.rows, found.timeouts, found.daemons)
+        found = snapshot.read_table(held)
+        self.load(found.rows, found.timeouts, found.daemons)
         self._at = at
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
@@ -204,17 +208,17 @@ class Stubborn(Table):
 
 @given(tables, tables, st.data())
 def test_after_a_refusal_the_rules_are_as_before(
-    now: Table, other: Table, data: st.DataObject
+    now: MemoryBackend, other: MemoryBackend, data: st.DataObject
 ) -> None:
     text, _ = said(other)
     try:
-        made = plan.make(wanted(text), snapshot.read(now), prune=True)
-    except Failed:
+        made = plan.make_plan(wanted(text), snapshot.read_table(now), prune=True)
+    except OperationError:
         assume(False)
-    steps = [*made.steps()]
+    steps = [*made.iter_steps()]
     assume(steps)
     at = data.draw(st.integers(1, len(steps)))
-    stubborn = Stubborn(now, at)
+    stubborn = RefusingBackend(now, at)
     outcome = execute.carry_out(made, stubborn)
     assert [step for step, _ in outcome.refused][:1] == [steps[at - 1]]
     assert outcome.stands == []
@@ -222,13 +226,13 @@ def test_after_a_refusal_the_rules_are_as_before(
 
 
 @given(tables)
-def test_the_plan_of_a_table_s_own_text_is_empty(held: Table) -> None:
+def test_the_plan_of_a_table_s_own_text_is_empty(held: MemoryBackend) -> None:
     text, goal = said(held)
-    assert [*plan.make(wanted(text), snapshot.read(goal), prune=True).steps()] == []
+    assert [*plan.make_plan(wanted(text), snapshot.read_table(goal), prune=True).iter_steps()] == []
 
 
 @given(tables)
-def test_a_full_save_restores_to_the_same_bytes(held: Table) -> None:
+def test_a_full_save_restores_to_the_same_bytes(held: MemoryBackend) -> None:
     text, copy = said(held)
     kept = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
     assert text_of(copy) == kept
@@ -238,17 +242,19 @@ def test_a_full_save_restores_to_the_same_bytes(held: Table) -> None:
 # --- single cases
 
 S = Service(AF_INET, TCP, b"\x0a\0\0\1", 80, scheduler="rr")
-A = Destination(AF_INET, b"\x0a\0\1\1", 80, 0)
-B = Destination(AF_INET, b"\x0a\0\1\2", 80, 0)
+A = Server(AF_INET, b"\x0a\0\1\1", 80, 0)
+B = Server(AF_INET, b"\x0a\0\1\2", 80, 0)
 ADD_S, ADD_A, ADD_B = Change(NEW_SERVICE, S), Change(NEW_DEST, S, A), Change(NEW_DEST, S, B)
 S_RULES = b"-A -t 10.0.0.1:80 -s rr\n"
 A_RULES = S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n"
 
 
-class Meddled(Stubborn):
+class ChangedByOthersBackend(RefusingBackend):
     """Refuses the change of that number; somebody else then makes changes of their own."""
 
-    def __init__(self, held: Table, at: int, others: Iterable[Change], then: int = 0) -> None:
+    def __init__(
+        self, held: MemoryBackend, at: int, others: Iterable[Change], then: int = 0
+    ) -> None:
         super().__init__(held, at)
         self._others = [*others]
         self._then = then
@@ -260,12 +266,12 @@ class Meddled(Stubborn):
             return [(0, self._then)]
         refused = super().apply(changes)
         if refused:
-            Table.apply(self, self._others)
+            MemoryBackend.apply(self, self._others)
             self._others = []
         return refused
 
 
-HEAVY = Destination(AF_INET, A.addr, 80, 0, 7)
+HEAVY = Server(AF_INET, A.addr, 80, 0, 7)
 
 
 @pytest.mark.parametrize(
@@ -296,9 +302,9 @@ def test_only_what_is_still_ours_is_undone(
     stands: list[tuple[str, str]],
     left: list[Change],
 ) -> None:
-    meddled = Meddled(table(before), at, others)
-    outcome = execute.carry_out(plan.make(wanted(text), snapshot.read(meddled)), meddled)
-    assert [(step.rule().rstrip(), why) for step, why in outcome.stands] == stands
+    meddled = ChangedByOthersBackend(table(before), at, others)
+    outcome = execute.carry_out(plan.make_plan(wanted(text), snapshot.read_table(meddled)), meddled)
+    assert [(step.format_rule().rstrip(), why) for step, why in outcome.stands] == stands
     assert entries(meddled) == entries(table(left))
 
 
@@ -306,8 +312,10 @@ def test_a_removed_service_comes_back_with_its_servers_in_their_order() -> None:
     held = table(
         [ADD_S, ADD_B, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))]
     )
-    stubborn = Stubborn(held, 2)
-    outcome = execute.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), stubborn)
+    stubborn = RefusingBackend(held, 2)
+    outcome = execute.carry_out(
+        plan.make_plan(wanted(b""), snapshot.read_table(held), prune=True), stubborn
+    )
     assert (outcome.stands, outcome.undone) == ([], 1)
     assert content(stubborn) == content(held)
 
@@ -321,8 +329,8 @@ def test_time_outs_and_daemons_go_back_too() -> None:
         ]
     )
     before = entries(held)
-    made = plan.make(wanted(text), snapshot.read(held), prune=True)
-    assert [step.rule() for step in made.steps()] == [
+    made = plan.make_plan(wanted(text), snapshot.read_table(held), prune=True)
+    assert [step.format_rule() for step in made.iter_steps()] == [
         "--set 5 2 3\n",
         "--stop-daemon master\n",
         "--start-daemon master --mcast-interface lo --syncid 0\n",
@@ -335,9 +343,9 @@ def test_time_outs_and_daemons_go_back_too() -> None:
 
 
 def test_what_the_undoing_cannot_do_stands() -> None:
-    meddled = Meddled(embedded(), 2, [], then=errno.EPERM)
+    meddled = ChangedByOthersBackend(embedded(), 2, [], then=errno.EPERM)
     outcome = execute.carry_out(
-        plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled
+        plan.make_plan(wanted(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
     )
     assert [(step.line, why) for step, why in outcome.stands] == [
         (1, "Permission denied (you must be root)")
@@ -346,54 +354,54 @@ def test_what_the_undoing_cannot_do_stands() -> None:
 
 
 def test_what_goes_while_it_is_undone_does_not_stand() -> None:
-    meddled = Meddled(embedded(), 2, [], then=errno.ESRCH)
+    meddled = ChangedByOthersBackend(embedded(), 2, [], then=errno.ESRCH)
     outcome = execute.carry_out(
-        plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled
+        plan.make_plan(wanted(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
     )
     assert outcome.stands == []
 
 
 def test_what_cannot_be_read_again_is_not_undone() -> None:
-    class Silent(Meddled):
-        def service(self, wanted: Service) -> Service:
-            raise Failed(f"The kernel did not answer about {wanted.port}")
+    class Silent(ChangedByOthersBackend):
+        def find_service(self, wanted: Service) -> Service:
+            raise OperationError(f"The kernel did not answer about {wanted.port}")
 
     meddled = Silent(embedded(), 2, [])
     outcome = execute.carry_out(
-        plan.make(wanted(S_RULES + b"-A -f 1\n"), snapshot.read(meddled)), meddled
+        plan.make_plan(wanted(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
     )
     assert [(step.line, why) for step, why in outcome.stands] == [
         (1, "The kernel did not answer about 80")
     ]
 
 
-class Counting(Stubborn):
+class Counting(RefusingBackend):
     """Counts what is read, and says with the kernel's words which services have servers."""
 
     has_overview = True
 
-    def __init__(self, held: Table, at: int) -> None:
+    def __init__(self, held: MemoryBackend, at: int) -> None:
         super().__init__(held, at)
         self.reads: Counter[str] = Counter()
 
-    def services(self, counters: bool = True) -> list[Service]:
+    def read_services(self, counters: bool = True) -> list[Service]:
         self.reads["services"] += 1
-        return super().services(counters)
+        return super().read_services(counters)
 
-    def service(self, wanted: Service) -> Service:
+    def find_service(self, wanted: Service) -> Service:
         self.reads["service"] += 1
-        return super().service(wanted)
+        return super().find_service(wanted)
 
-    def destinations(self, service: Service) -> list[Destination]:
+    def read_servers(self, service: Service) -> list[Server]:
         self.reads["destinations"] += 1
-        return super().destinations(service)
+        return super().read_servers(service)
 
-    def overview(self) -> Overview | None:  # type: ignore[override]  # the embedded table has none
+    def read_proc_table(self) -> ProcTable | None:  # type: ignore[override]  # the embedded table has none
         if not self.has_overview:
             return None
         self.reads["overview"] += 1
         text = HEAD
-        for service in Table.services(self):
+        for service in MemoryBackend.read_services(self):
             addr = service.addr.hex().upper().encode()
             text += (
                 b"TCP  %s:%04X rr  \n" % (addr, service.port)
@@ -401,7 +409,7 @@ class Counting(Stubborn):
                 else b"FWM  %08X rr  \n" % service.fwmark
             )
             text += b"  -> 0A000101:0050      Masq    1      0          0         \n" * len(
-                Table.destinations(self, service)
+                MemoryBackend.read_servers(self, service)
             )
         return overview(text, [])
 
@@ -439,10 +447,12 @@ def test_the_undo_reads_only_what_was_touched(
     held: bytes, text: bytes, reads: dict[str, int]
 ) -> None:
     before = table(
-        change for _, change in reader.steps(held, FakeWorld()) if isinstance(change, Change)
+        change
+        for _, change in reader.parse_rules(held, FakeEnvironment())
+        if isinstance(change, Change)
     )
-    made = plan.make(wanted(text + b"-A -u 10.9.9.9:1\n"), snapshot.read(before))
-    counting = Counting(before, len([*made.steps()]))
+    made = plan.make_plan(wanted(text + b"-A -u 10.9.9.9:1\n"), snapshot.read_table(before))
+    counting = Counting(before, len([*made.iter_steps()]))
     outcome = execute.carry_out(made, counting)
     assert (outcome.stands, outcome.undone) == ([], made.added - 1)
     assert counting.reads == reads
@@ -450,7 +460,7 @@ def test_the_undo_reads_only_what_was_touched(
 
 
 def test_without_a_listing_of_the_kernel_s_it_reads_one_by_one() -> None:
-    made = plan.make(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read(embedded()))
+    made = plan.make_plan(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read_table(embedded()))
     counting = Counting(embedded(), 101)
     counting.has_overview = False
     assert execute.carry_out(made, counting).undone == 100
@@ -459,13 +469,13 @@ def test_without_a_listing_of_the_kernel_s_it_reads_one_by_one() -> None:
 
 def test_a_service_that_a_dump_or_the_listing_lacks_is_asked_for() -> None:
     class Skipping(Counting):
-        def services(self, counters: bool = True) -> list[Service]:
-            return super().services(counters)[1:]
+        def read_services(self, counters: bool = True) -> list[Service]:
+            return super().read_services(counters)[1:]
 
-        def overview(self) -> Overview | None:  # type: ignore[override]
+        def read_proc_table(self) -> ProcTable | None:  # type: ignore[override]
             return overview(HEAD, [])
 
-    made = plan.make(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read(embedded()))
+    made = plan.make_plan(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read_table(embedded()))
     counting = Skipping(embedded(), 101)
     assert execute.carry_out(made, counting).undone == 100
     assert counting.reads == {"services": 1, "service": 1, "destinations": 100}
@@ -473,14 +483,18 @@ def test_a_service_that_a_dump_or_the_listing_lacks_is_asked_for() -> None:
 
 def test_many_servers_are_believed_when_two_readings_agree() -> None:
     class Skipping(Counting):
-        def destinations(self, service: Service) -> list[Destination]:
-            found = super().destinations(service)
+        def read_servers(self, service: Service) -> list[Server]:
+            found = super().read_servers(service)
             return found[1:] if self.reads["destinations"] == 1 else found
 
     servers = [f"10.0.1.{number}" for number in range(1, 21)]
-    made = plan.make(wanted(many(1, 1, *servers) + b"-A -f 1\n"), snapshot.read(embedded()))
+    made = plan.make_plan(
+        wanted(many(1, 1, *servers) + b"-A -f 1\n"), snapshot.read_table(embedded())
+    )
     counting = Skipping(embedded(), 22)
-    assert [step.rule()[:5] for step, _ in execute.carry_out(made, counting).refused] == ["-A -f"]
+    assert [step.format_rule()[:5] for step, _ in execute.carry_out(made, counting).refused] == [
+        "-A -f"
+    ]
     assert counting.reads == {"service": 1, "destinations": 3}
     assert entries(counting) == entries(embedded())
 
@@ -490,15 +504,17 @@ def test_a_service_that_another_program_made_again_is_left() -> None:
     held = table(
         [ADD_S, ADD_A, ADD_B, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))]
     )
-    meddled = Meddled(held, 2, [ADD_S, ADD_A])
-    outcome = execute.carry_out(plan.make(wanted(b""), snapshot.read(held), prune=True), meddled)
-    assert [(step.rule(), why) for step, why in outcome.stands] == [
+    meddled = ChangedByOthersBackend(held, 2, [ADD_S, ADD_A])
+    outcome = execute.carry_out(
+        plan.make_plan(wanted(b""), snapshot.read_table(held), prune=True), meddled
+    )
+    assert [(step.format_rule(), why) for step, why in outcome.stands] == [
         ("-D -t 10.0.0.1:80\n", "it was changed by somebody else meanwhile")
     ]
-    assert (outcome.undone, [server.key() for server in meddled.destinations(S)]) == (0, [A.key()])
+    assert (outcome.undone, [server.key() for server in meddled.read_servers(S)]) == (0, [A.key()])
 
 
-MIXED6 = Destination(AF_INET6, bytes([0xFD, *[0] * 14, 9]), 0, TUNNEL)
+MIXED6 = Server(AF_INET6, bytes([0xFD, *[0] * 14, 9]), 0, TUNNEL)
 
 
 @pytest.mark.parametrize(
@@ -510,7 +526,7 @@ MIXED6 = Destination(AF_INET6, bytes([0xFD, *[0] * 14, 9]), 0, TUNNEL)
     ],
 )
 def test_servers_that_come_back_in_another_order_are_told_of(
-    servers: list[Destination], at: int, reordered: list[Any]
+    servers: list[Server], at: int, reordered: list[Any]
 ) -> None:
     """Where servers of another family go, daemons come after the removals: one of them may be
     refused.
@@ -521,28 +537,32 @@ def test_servers_that_come_back_in_another_order_are_told_of(
         + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m\n-A -f 9\n"
         + MASTER
     )
-    made = plan.make(wanted(text), snapshot.read(held))
-    assert [step.rule().split()[0] for step in made.steps()] == ["-A", "-d", "--start-daemon"]
-    stubborn = Stubborn(held, at)
+    made = plan.make_plan(wanted(text), snapshot.read_table(held))
+    assert [step.format_rule().split()[0] for step in made.iter_steps()] == [
+        "-A",
+        "-d",
+        "--start-daemon",
+    ]
+    stubborn = RefusingBackend(held, at)
     outcome = execute.carry_out(made, stubborn)
     assert (outcome.stands, [service.key() for service in outcome.reordered]) == ([], reordered)
     assert entries(stubborn) == entries(held)
 
 
 def test_a_removal_that_finds_the_thing_gone_is_done_and_not_undone() -> None:
-    made = plan.make(wanted(A_RULES), snapshot.read(table([ADD_S, ADD_A, ADD_B])))
+    made = plan.make_plan(wanted(A_RULES), snapshot.read_table(table([ADD_S, ADD_A, ADD_B])))
     now = table([ADD_S, ADD_A])
     outcome = execute.carry_out(made, now)
     assert (outcome.refused, outcome.stands, outcome.undone) == ([], [], 0)
-    assert [step.change.op for step in made.steps()] == [DEL_DEST]
+    assert [step.change.op for step in made.iter_steps()] == [DEL_DEST]
 
 
 def test_a_rehearsal_says_what_is_refused() -> None:
-    found = snapshot.read(embedded())
-    made = plan.make(wanted(S_RULES), found)
+    found = snapshot.read_table(embedded())
+    made = plan.make_plan(wanted(S_RULES), found)
     there = table([ADD_S])
-    copy = Rehearsal(there, snapshot.read(there))
-    assert [(step.line, why) for step, why in execute.rehearsed(made, copy).refused] == [
+    copy = DryRunTable(there, snapshot.read_table(there))
+    assert [(step.line, why) for step, why in execute.try_plan(made, copy).refused] == [
         (1, "Service already exists")
     ]
 
@@ -550,14 +570,14 @@ def test_a_rehearsal_says_what_is_refused() -> None:
 def test_keep_weights() -> None:
     held = table([ADD_S, Change(NEW_DEST, S, HEAVY)])
     other = b"-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m -w 3\n"
-    made = plan.make(wanted(A_RULES + other), snapshot.read(held), keep_weights=True)
-    assert [step.rule().rstrip() for step in made.steps()] == [other.decode().rstrip()]
-    made = plan.make(
+    made = plan.make_plan(wanted(A_RULES + other), snapshot.read_table(held), keep_weights=True)
+    assert [step.format_rule().rstrip() for step in made.iter_steps()] == [other.decode().rstrip()]
+    made = plan.make_plan(
         wanted(S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -x 9\n"),
-        snapshot.read(held),
+        snapshot.read_table(held),
         keep_weights=True,
     )
-    assert [step.rule() for step in made.steps()] == [
+    assert [step.format_rule() for step in made.iter_steps()] == [
         "-e -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 7 -x 9\n"
     ]
 
@@ -565,11 +585,17 @@ def test_keep_weights() -> None:
 def test_only_some_services() -> None:
     held = table([ADD_S, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
     text = b"--set 1 2 3\n-A -f 1 -s wrr\n-A -f 2\n" + S_RULES
-    made = plan.make(wanted(text), snapshot.read(held), prune=True, only=frozenset({S.key()}))
-    assert [step.rule() for step in made.steps()] == ["-d -t 10.0.0.1:80 -r 10.0.1.1:80\n"]
+    made = plan.make_plan(
+        wanted(text), snapshot.read_table(held), prune=True, only=frozenset({S.key()})
+    )
+    assert [step.format_rule() for step in made.iter_steps()] == [
+        "-d -t 10.0.0.1:80 -r 10.0.1.1:80\n"
+    ]
     assert made.left == 0
-    made = plan.make(wanted(b"--set 1 2 3\n"), snapshot.read(held), only=frozenset({S.key()}))
-    assert (made.left, [*made.steps()]) == (1, [])
+    made = plan.make_plan(
+        wanted(b"--set 1 2 3\n"), snapshot.read_table(held), only=frozenset({S.key()})
+    )
+    assert (made.left, [*made.iter_steps()]) == (1, [])
 
 
 MIXED = b"-A -f 1\n-a -f 1 -r [fd00::1]:0 -i\n"
@@ -579,32 +605,36 @@ MASTER = b"--start-daemon master --mcast-interface lo\n"
 @pytest.mark.parametrize(
     ("before", "text", "kind", "words"),
     [
-        (b"", MIXED + MASTER, Usage, "of line 2 whose address family is not its service's and the master sync daemon of line 3 "),
-        (MIXED, MIXED + MASTER, Usage, "the server of line 2 "),
-        (MASTER, MIXED, Failed, "daemon that runs "),
-        (MIXED, MASTER, Failed, "the server in the table "),
+        (b"", MIXED + MASTER, UsageError, "of line 2 whose address family is not its service's and the master sync daemon of line 3 "),
+        (MIXED, MIXED + MASTER, UsageError, "the server of line 2 "),
+        (MASTER, MIXED, OperationError, "daemon that runs "),
+        (MIXED, MASTER, OperationError, "the server in the table "),
     ],
 )  # fmt: skip
 def test_daemons_and_servers_of_another_family(
-    before: bytes, text: bytes, kind: type[Failed | Usage], words: str
+    before: bytes, text: bytes, kind: type[OperationError | UsageError], words: str
 ) -> None:
     held = table(
-        change for _, change in reader.steps(before, FakeWorld()) if isinstance(change, Change)
+        change
+        for _, change in reader.parse_rules(before, FakeEnvironment())
+        if isinstance(change, Change)
     )
-    with pytest.raises((Failed, Usage)) as no:
-        plan.make(wanted(text), snapshot.read(held))
+    with pytest.raises((OperationError, UsageError)) as no:
+        plan.make_plan(wanted(text), snapshot.read_table(held))
     assert type(no.value) is kind
     assert words in str(no.value)
     assert str(no.value).endswith("exclude each other in the kernel; nothing was done")
-    assert no.value.status == (2 if kind is Usage else 255)
+    assert no.value.status == (2 if kind is UsageError else 255)
 
 
 def test_where_such_servers_go_daemons_start_after_that() -> None:
     held = table(
-        change for _, change in reader.steps(MIXED, FakeWorld()) if isinstance(change, Change)
+        change
+        for _, change in reader.parse_rules(MIXED, FakeEnvironment())
+        if isinstance(change, Change)
     )
-    steps = [*plan.make(wanted(b"-A -f 1\n" + MASTER), snapshot.read(held)).steps()]
-    assert [step.rule().split()[0] for step in steps] == ["-d", "--start-daemon"]
+    steps = [*plan.make_plan(wanted(b"-A -f 1\n" + MASTER), snapshot.read_table(held)).iter_steps()]
+    assert [step.format_rule().split()[0] for step in steps] == ["-d", "--start-daemon"]
 
 
 @pytest.mark.parametrize("role", ["master", "backup"])
@@ -612,20 +642,28 @@ def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs(role: str)
     start = MASTER.replace(b"master", role.encode())
     running = start.replace(b"\n", b" --sync-maxlen 1099 --mcast-port 8848\n")
     held = table(
-        change for _, change in reader.steps(running, FakeWorld()) if isinstance(change, Change)
+        change
+        for _, change in reader.parse_rules(running, FakeEnvironment())
+        if isinstance(change, Change)
     )
     for text in (start, running):
-        assert [*plan.make(wanted(text), snapshot.read(held)).steps()] == []
+        assert [*plan.make_plan(wanted(text), snapshot.read_table(held)).iter_steps()] == []
     assert (
-        len([*plan.make(wanted(running.replace(b"1099", b"1098")), snapshot.read(held)).steps()])
+        len(
+            [
+                *plan.make_plan(
+                    wanted(running.replace(b"1099", b"1098")), snapshot.read_table(held)
+                ).iter_steps()
+            ]
+        )
         == 2
     )
     steps = [
-        *plan.make(
-            wanted(b"#\n" + start.replace(b"\n", b" --syncid 3\n")), snapshot.read(held)
-        ).steps()
+        *plan.make_plan(
+            wanted(b"#\n" + start.replace(b"\n", b" --syncid 3\n")), snapshot.read_table(held)
+        ).iter_steps()
     ]
-    assert [(step.line, step.rule()) for step in steps] == [
+    assert [(step.line, step.format_rule()) for step in steps] == [
         (2, f"--stop-daemon {role}\n"),
         (2, f"--start-daemon {role} --mcast-interface lo --syncid 3\n"),
     ]
@@ -636,32 +674,36 @@ def test_what_is_as_it_should_be_is_left(prune: bool, rules: list[str]) -> None:
     text = MASTER + b"--set 900 0 300\n"
     both = text + MASTER.replace(b"master", b"backup")
     held = table(
-        change for _, change in reader.steps(both, FakeWorld()) if isinstance(change, Change)
+        change
+        for _, change in reader.parse_rules(both, FakeEnvironment())
+        if isinstance(change, Change)
     )
-    made = plan.make(wanted(text), snapshot.read(held), prune=prune)
-    assert ([step.rule() for step in made.steps()], made.unchanged) == (rules, 2)
+    made = plan.make_plan(wanted(text), snapshot.read_table(held), prune=prune)
+    assert ([step.format_rule() for step in made.iter_steps()], made.unchanged) == (rules, 2)
 
 
 def test_where_daemons_are_pruned_one_that_is_left_still_excludes_servers() -> None:
     held = table(
-        change for _, change in reader.steps(MASTER, FakeWorld()) if isinstance(change, Change)
+        change
+        for _, change in reader.parse_rules(MASTER, FakeEnvironment())
+        if isinstance(change, Change)
     )
-    with pytest.raises(Failed, match="master sync daemon that runs"):
-        plan.make(wanted(MIXED), snapshot.read(held), prune=True)
-    with pytest.raises(Usage, match="master sync daemon of line 3"):
-        plan.make(wanted(MIXED + MASTER), snapshot.read(held), prune=True)
+    with pytest.raises(OperationError, match="master sync daemon that runs"):
+        plan.make_plan(wanted(MIXED), snapshot.read_table(held), prune=True)
+    with pytest.raises(UsageError, match="master sync daemon of line 3"):
+        plan.make_plan(wanted(MIXED + MASTER), snapshot.read_table(held), prune=True)
 
 
 def test_readings_that_never_agree() -> None:
-    class Growing(Table):
-        def services(self, counters: bool = True) -> list[Service]:
+    class Growing(MemoryBackend):
+        def read_services(self, counters: bool = True) -> list[Service]:
             self.apply(
                 [Change(NEW_SERVICE, Service(AF_INET, fwmark=len(self._held) + 1, scheduler="rr"))]
             )
-            return super().services(counters)
+            return super().read_services(counters)
 
-    with pytest.raises(Failed, match="kept changing while it was read"):
-        snapshot.consistent(Growing())
+    with pytest.raises(OperationError, match="kept changing while it was read"):
+        snapshot.read_consistent(Growing())
 
 
 def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
@@ -670,8 +712,8 @@ def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
     """
 
     class Busy(Counting):
-        def destinations(self, service: Service) -> list[Destination]:
-            found = super().destinations(service)
+        def read_servers(self, service: Service) -> list[Server]:
+            found = super().read_servers(service)
             moving = self.reads["destinations"]
             for server in found:
                 server.weight = moving
@@ -679,11 +721,11 @@ def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
 
     held = table(
         change
-        for _, change in reader.steps(many(1, 10, "10.0.1.1", "10.0.1.2"), FakeWorld())
+        for _, change in reader.parse_rules(many(1, 10, "10.0.1.1", "10.0.1.2"), FakeEnvironment())
         if isinstance(change, Change)
     )
     busy = Busy(held, 0)
-    found = snapshot.consistent(busy)
+    found = snapshot.read_consistent(busy)
     assert [len(servers) for _, servers in found.rows] == [2] * 10
     assert found.rows[0][1][0].weight == 11  # of the last reading
     assert busy.reads == {"services": 2, "destinations": 10 + 10 + 1}
@@ -691,39 +733,41 @@ def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
 
 def test_a_service_that_goes_while_it_is_read_is_none() -> None:
     class Going(Counting):
-        def destinations(self, service: Service) -> list[Destination]:
+        def read_servers(self, service: Service) -> list[Server]:
             if self.reads["destinations"] == 2:
-                Table.apply(self, [Change(DEL_SERVICE, S)])
-            return super().destinations(service)
+                MemoryBackend.apply(self, [Change(DEL_SERVICE, S)])
+            return super().read_servers(service)
 
     other = Service(AF_INET, TCP, S.addr, 81, scheduler="rr")
     going = Going(table([Change(NEW_SERVICE, other), ADD_S, ADD_A]), 0)
-    assert [service.key() for service, _ in snapshot.consistent(going).rows] == [other.key()]
+    assert [service.key() for service, _ in snapshot.read_consistent(going).rows] == [other.key()]
     refusing = Counting(embedded(), 0)
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         snapshot.read_service(refusing, Service(1, TCP, b"", 80))
     assert snapshot.read_service(refusing, S) is None
 
 
 def test_servers_that_never_agree() -> None:
     class Flapping(Counting):
-        def destinations(self, service: Service) -> list[Destination]:
-            found = super().destinations(service)
+        def read_servers(self, service: Service) -> list[Server]:
+            found = super().read_servers(service)
             return found[self.reads["destinations"] % 2 :]
 
-    with pytest.raises(Failed, match=r"kept changing while it was read \(10 times\); try again"):
-        snapshot.consistent(Flapping(table([ADD_S, ADD_A]), 0))
+    with pytest.raises(
+        OperationError, match=r"kept changing while it was read \(10 times\); try again"
+    ):
+        snapshot.read_consistent(Flapping(table([ADD_S, ADD_A]), 0))
 
 
 def test_a_reading_that_misses_something_is_not_believed() -> None:
-    class Skipping(Table):
+    class Skipping(MemoryBackend):
         readings = 0
 
-        def services(self, counters: bool = True) -> list[Service]:
+        def read_services(self, counters: bool = True) -> list[Service]:
             self.readings += 1
-            return super().services(counters)[self.readings == 1 :]
+            return super().read_services(counters)[self.readings == 1 :]
 
     held = Skipping()
     held.apply([ADD_S, ADD_A])
-    assert [service.key() for service, _ in snapshot.consistent(held).rows] == [S.key()]
+    assert [service.key() for service, _ in snapshot.read_consistent(held).rows] == [S.key()]
     assert held.readings == 3

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.errors import Skipped
-from pyipvsadm.grammar.popt import Words
+from pyipvsadm.errors import LineSkippedError
+from pyipvsadm.grammar.popt import PoptScanner
 
 Read = list[tuple[str, "str | None"]]
 
 
 def read(words: list[str], posix: bool = False) -> tuple[Read, list[str]]:
     """All options as (long name, value), and the bare words."""
-    scanned = Words(words, posix)
+    scanned = PoptScanner(words, posix)
     found = []
-    while (row := scanned.option()) is not None:
+    while (row := scanned.read_option()) is not None:
         found.append((row.long, scanned.value))
     return found, scanned.bare
 
@@ -136,7 +136,7 @@ FAULTS: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize(("words", "message"), FAULTS.values(), ids=FAULTS.keys())
 def test_faults(words: list[str], message: str) -> None:
-    with pytest.raises(Skipped) as caught:
+    with pytest.raises(LineSkippedError) as caught:
         read(words)
     assert str(caught.value) == message
 
@@ -152,10 +152,10 @@ def test_faults(words: list[str], message: str) -> None:
     ],
 )
 def test_the_word_named(words: list[str], options: int, named: str) -> None:
-    scanned = Words(words, posix=False)
+    scanned = PoptScanner(words, posix=False)
     for _ in range(options):
-        assert scanned.option() is not None
-    assert scanned.bad() == named
+        assert scanned.read_option() is not None
+    assert scanned.get_bad_option() == named
 
 
 WORDS = st.one_of(
@@ -182,14 +182,14 @@ WORDS = st.one_of(
 
 @given(st.lists(WORDS, max_size=8), st.booleans())
 def test_any_words_end(words: list[str], posix: bool) -> None:
-    scanned = Words(words, posix)
+    scanned = PoptScanner(words, posix)
     fault = None
     found = 0
     try:
-        while scanned.option() is not None:
+        while scanned.read_option() is not None:
             found += 1
-    except Skipped as bad:
+    except LineSkippedError as bad:
         fault = str(bad)
     assert found <= sum(len(word) for word in words)  # no word has more options than characters
-    assert fault is None or fault.startswith(f"{scanned.bad()}: ")
+    assert fault is None or fault.startswith(f"{scanned.get_bad_option()}: ")
     assert all(word in words for word in scanned.bare)

@@ -15,11 +15,11 @@ import pytest
 from rich.cells import cell_len
 
 from pyipvsadm import cli
-from pyipvsadm.addresses import endpoint_text, format_numeric
-from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, TCP, TUNNEL, Destination, Service
+from pyipvsadm.addresses import format_endpoint, format_numeric
+from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, TCP, TUNNEL, Server, Service
 from pyipvsadm.views import grid, pretty
 from pyipvsadm.views.connections import Connection
-from tests.unit.worlds import FakeNames, FakeWorld, apply_all, lines
+from tests.unit.fake_environment import FakeEnvironment, FakeNames, apply_all, lines
 from tools.pictures.__main__ import COLUMNS, picture
 from tools.pictures.draw import PICTURES, SNAPSHOTS, snapshot
 
@@ -62,20 +62,20 @@ def test_the_readme_s_picture_is_of_today(name: str) -> None:
     assert picture(name) == picture(name)
     svg = Path(f"docs/{name}.svg").read_text(encoding="utf-8")
     shown = re.sub(r"\s", "", unescape("".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))))
-    look = grid.Look(COLUMNS)
-    for line in grid.text(PICTURES[name](look), look).split("\n"):
+    look = grid.TerminalStyle(COLUMNS)
+    for line in grid.render_text(PICTURES[name](look), look).split("\n"):
         for word in line.split():
             assert word in shown
 
 
-def world_with_rules(**options: object) -> FakeWorld:
-    world = FakeWorld(**options)  # type: ignore[arg-type]
-    apply_all(world.table, RULES)
-    return world
+def world_with_rules(**options: object) -> FakeEnvironment:
+    env = FakeEnvironment(**options)  # type: ignore[arg-type]
+    apply_all(env.table, RULES)
+    return env
 
 
-def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
-    return (cli.main(words.split(), world), *world.take())
+def run(env: FakeEnvironment, words: str) -> tuple[int, str, str]:
+    return (cli.main(words.split(), env), *env.take())
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_an_empty_table() -> None:
     expected = (
         "IPVS 1.2.1  0 services, 0 real servers  connection table of 4096\nNo virtual services.\n"
     )
-    assert run(FakeWorld(), "-L --pretty") == (0, expected, "")
+    assert run(FakeEnvironment(), "-L --pretty") == (0, expected, "")
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,8 @@ def test_an_empty_table() -> None:
 def test_the_variable_counts_on_a_terminal_only(
     value: str, terminal: bool, is_pretty: bool
 ) -> None:
-    world = world_with_rules(
-        environ={"IPVSADM_PRETTY": value}, shows=(80, 24) if terminal else None
-    )
-    status, stdout, _ = run(world, "-L -n")
+    env = world_with_rules(environ={"IPVSADM_PRETTY": value}, shows=(80, 24) if terminal else None)
+    status, stdout, _ = run(env, "-L -n")
     assert (status, stdout.startswith("IPVS 1.2.1"), stdout.startswith("IP Virtual")) == (
         0,
         is_pretty,
@@ -137,22 +135,28 @@ def test_sorted_unless_asked_otherwise() -> None:
     assert [line.split()[0] for line in found[3:]] == ["10.0.0.3:80", "10.0.0.2:80"]
 
 
-def drawn(groups: list[pretty.Group], view: str = "", endpoint: Endpoint = format_numeric) -> str:
-    look = grid.Look(120)
-    return grid.text(pretty.listing(groups, {view} if view else set(), endpoint, look), look)
+def drawn(
+    groups: list[pretty.ServiceGroup], view: str = "", endpoint: Endpoint = format_numeric
+) -> str:
+    look = grid.TerminalStyle(120)
+    return grid.render_text(
+        pretty.render_listing(groups, {view} if view else set(), endpoint, look), look
+    )
 
 
 def test_nothing_of_a_name_or_of_an_engine_steers_the_terminal() -> None:
     evil = "\x1b[2J\u202eweb\r"
 
     def endpoint(family: int, _: bytes, port: int, __: int) -> str:
-        return endpoint_text(family, evil, port)
+        return format_endpoint(family, evil, port)
 
-    found = drawn([pretty.Group(SERVICE, [Destination(AF_INET, bytes(4), 80)])], endpoint=endpoint)
+    found = drawn(
+        [pretty.ServiceGroup(SERVICE, [Server(AF_INET, bytes(4), 80)])], endpoint=endpoint
+    )
     end = (AF_INET, bytes(4), 80)
-    look = grid.Look(120)
-    found += grid.text(
-        pretty.connections(
+    look = grid.TerminalStyle(120)
+    found += grid.render_text(
+        pretty.render_connections(
             [Connection(evil, end, end, end, evil, 1, evil, evil)], endpoint, look, engine=True
         ),
         look,
@@ -161,25 +165,27 @@ def test_nothing_of_a_name_or_of_an_engine_steers_the_terminal() -> None:
     assert all(line.isprintable() for line in found.split("\n"))
 
 
-TUNNELS: list[tuple[Destination, str]] = [
-    (Destination(AF_INET, bytes(4), 80, TUNNEL), "ipip"),
+TUNNELS: list[tuple[Server, str]] = [
+    (Server(AF_INET, bytes(4), 80, TUNNEL), "ipip"),
     (
-        Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=GUE, tun_port=6080, tun_flags=1),
+        Server(AF_INET, bytes(4), 80, TUNNEL, tun_type=GUE, tun_port=6080, tun_flags=1),
         "gue 6080, checksum",
     ),
     (
-        Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=GUE, tun_port=6080, tun_flags=2),
+        Server(AF_INET, bytes(4), 80, TUNNEL, tun_type=GUE, tun_port=6080, tun_flags=2),
         "gue 6080, remote checksum",
     ),
-    (Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=GRE, tun_flags=9), "gre, flags 9"),
-    (Destination(AF_INET, bytes(4), 80, TUNNEL, tun_type=7), "7"),
-    (Destination(AF_INET, bytes(4), 80), "-"),
+    (Server(AF_INET, bytes(4), 80, TUNNEL, tun_type=GRE, tun_flags=9), "gre, flags 9"),
+    (Server(AF_INET, bytes(4), 80, TUNNEL, tun_type=7), "7"),
+    (Server(AF_INET, bytes(4), 80), "-"),
 ]
 
 
 @pytest.mark.parametrize(("server", "expected"), TUNNELS)
-def test_tunnels(server: Destination, expected: str) -> None:
-    assert re.search(rf" {expected} +1 ", drawn([pretty.Group(SERVICE, [server])], "tun-info"))
+def test_tunnels(server: Server, expected: str) -> None:
+    assert re.search(
+        rf" {expected} +1 ", drawn([pretty.ServiceGroup(SERVICE, [server])], "tun-info")
+    )
 
 
 def test_services_of_all_kinds() -> None:
@@ -187,7 +193,7 @@ def test_services_of_all_kinds() -> None:
         Service(AF_INET6, fwmark=4294967295, flags=1, timeout=90, netmask=64, pe="sip"),
         Service(AF_INET, 99, bytes([10, 0, 0, 1]), 80, flags=1, timeout=360),
     ]
-    found = drawn([pretty.Group(service, []) for service in services])
+    found = drawn([pretty.ServiceGroup(service, []) for service in services])
     assert (
         "FWM 4294967295 IPv6  wlc  persistent 1 min 30 s  mask 64  engine sip  no real servers\n"
         in found

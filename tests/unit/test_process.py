@@ -98,13 +98,13 @@ def test_a_closed_pipe_ends_it_silently_by_signal() -> None:
 
 
 HOLDS = """
-from pyipvsadm.environment import World
-world = World()
-world.hold_signals()
-world.out(f"{world.wait(0.001)}\\n")
-world.out(f"{world.wait(30)}\\n")
-world.err("written to a pipe that nobody reads")
-world.out("alive\\n")
+from pyipvsadm.environment import Environment
+world = Environment()
+world.block_signals()
+world.write_stdout(f"{world.wait(0.001)}\\n")
+world.write_stdout(f"{world.wait(30)}\\n")
+world.write_stderr("written to a pipe that nobody reads")
+world.write_stdout("alive\\n")
 """
 
 
@@ -212,9 +212,9 @@ def test_words_of_the_user_come_back_as_they_were() -> None:
 
 HANGS = """
 import _socket, sys, threading
-from pyipvsadm.cli import entry, main
+from pyipvsadm.cli import main, run_program
 _socket.gethostbyaddr = lambda _: threading.Event().wait()
-entry(main)
+run_program(main)
 """
 
 
@@ -342,9 +342,9 @@ def test_what_a_plain_request_imports(
 ) -> None:
     script = (
         "import os, sys; before = set(sys.modules); sys.path.insert(0, sys.argv.pop(1))\n"
-        "from pyipvsadm.cli import entry, main\n"
+        "from pyipvsadm.cli import main, run_program\n"
         "os._exit = lambda _: print(*sorted(set(sys.modules) - before), file=sys.stderr)\n"
-        "entry(main)"
+        "run_program(main)"
     )
     done = subprocess.run(
         [
@@ -378,8 +378,8 @@ LAUNCHED = """
 import sys
 sys.addaudithook(lambda event, args: event == "import" and args[0] == "site" and sys.stderr.write("site\\n"))
 sys.path.append(sys.argv.pop(1))
-from pyipvsadm.cli import entry, main
-entry(main)
+from pyipvsadm.cli import main, run_program
+run_program(main)
 """
 
 
@@ -473,6 +473,4 @@ def test_the_installed_programs(tmp_path: Path) -> None:
         assert (folder / program).read_text().splitlines()[1:] == ours[1:]
         imports = [line for line in ours if line.startswith(("import", "from"))]
         assert imports[:2] == ["import _signal", "import gc"]
-        assert [line.rpartition(" ")[0] for line in imports[2:]] == [
-            "from pyipvsadm.cli import entry,"
-        ]
+        assert [line.partition(" import ")[0] for line in imports[2:]] == ["from pyipvsadm.cli"]

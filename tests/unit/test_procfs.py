@@ -12,8 +12,8 @@ from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
     HASHED,
+    HOST_PREFIX6,
     MASQ,
-    NO_MASK6,
     ONE_PACKET,
     PERSISTENT,
     PROTOCOLS,
@@ -23,14 +23,14 @@ from pyipvsadm.model import (
     TCP,
     TUNNEL,
     UDP,
-    Destination,
+    Server,
     Service,
-    row,
+    to_row,
 )
 from pyipvsadm.views import classic, procfs
-from tests.unit.worlds import overview
+from tests.unit.fake_environment import overview
 
-Table = list[tuple[Service, list[Destination]]]
+Table = list[tuple[Service, list[Server]]]
 
 HEADINGS = (
     "IP Virtual Server version 1.2.1 (size=4096)\n"
@@ -70,17 +70,17 @@ def kernel_text(table: Table) -> bytes:
 
 def classic_text(table: Table, sort: bool) -> str:
     shown = set() if sort else {"nosort"}
-    columns = classic.columns(shown)
-    held = {service.key(): [row(d, columns) for d in servers] for service, servers in table}
+    columns = classic.list_columns(shown)
+    held = {service.key(): [to_row(d, columns) for d in servers] for service, servers in table}
     listing = classic.Listing(shown, format_numeric)
     return "".join(
-        listing.service(service, held[service.key()]) for service in arranged(table, sort)
+        listing.format_service(service, held[service.key()]) for service in arranged(table, sort)
     )
 
 
 def arranged(table: Table, sort: bool) -> list[Service]:
     services = [service for service, _ in table]
-    return sorting.services(services) if sort else services
+    return sorting.sort_services(services) if sort else services
 
 
 u16 = st.integers(0, 2**16 - 1)
@@ -96,10 +96,10 @@ counts = st.integers(0, 2**31 - 1)
 
 
 @st.composite
-def servers(draw: st.DrawFn, af: int) -> Destination:
+def servers(draw: st.DrawFn, af: int) -> Server:
     family = draw(st.sampled_from((af, af, af, AF_INET, AF_INET6)))
     method = TUNNEL if family != af else draw(st.integers(0, 3))
-    return Destination(
+    return Server(
         family,
         draw(v4 if family == AF_INET else v6),
         draw(u16),
@@ -125,7 +125,9 @@ def tables(draw: st.DrawFn) -> Table:
             scheduler,
             flags,
             draw(st.integers(0, 1000)),
-            draw(st.sampled_from((0xFFFFFFFF, 0xFFFFFF00) if af == AF_INET else (NO_MASK6, 64))),
+            draw(
+                st.sampled_from((0xFFFFFFFF, 0xFFFFFF00) if af == AF_INET else (HOST_PREFIX6, 64))
+            ),
         )
         if draw(st.booleans()):
             service = Service(
@@ -142,7 +144,7 @@ def tables(draw: st.DrawFn) -> Table:
 @given(tables(), st.booleans())
 def test_it_is_the_classic_listing_or_cannot(table: Table, sort: bool) -> None:
     services = [service for service, _ in table]
-    found = procfs.listing(overview(kernel_text(table), services), sort)
+    found = procfs.render_listing(overview(kernel_text(table), services), sort)
     marks = [service.fwmark for service in services if service.fwmark]
     if found is None:
         # The file does not say of which family a mark is, a large one may come first, and few
@@ -159,8 +161,8 @@ GOOD: Table = [
     (
         VIP,
         [
-            Destination(AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE),
-            Destination(AF_INET, bytes([10, 0, 0, 8]), 80, MASQ),
+            Server(AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE),
+            Server(AF_INET, bytes([10, 0, 0, 8]), 80, MASQ),
         ],
     )
 ]
@@ -186,11 +188,11 @@ CANNOT: list[tuple[str, list[Service], bytes]] = [
     ("services", "text"), [pytest.param(s, t, id=name) for name, s, t in CANNOT]
 )
 def test_cannot(services: list[Service], text: bytes) -> None:
-    assert procfs.listing(overview(text, services), sort=True) is None
+    assert procfs.render_listing(overview(text, services), sort=True) is None
 
 
 def test_the_lines_are_the_references() -> None:
-    assert "".join(procfs.listing(overview(TEXT, [VIP]), sort=True) or []).splitlines(
+    assert "".join(procfs.render_listing(overview(TEXT, [VIP]), sort=True) or []).splitlines(
         keepends=True
     ) == [
         "TCP  10.0.0.1:80 rr\n",
@@ -202,14 +204,14 @@ def test_the_lines_are_the_references() -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_cannot_or_a_listing(junk: bytes) -> None:
     for text in (junk, HEADINGS.encode() + junk, TEXT[:150] + junk, TEXT + junk + b"\n"):
-        found = procfs.listing(overview(text, [VIP]), sort=True)
+        found = procfs.render_listing(overview(text, [VIP]), sort=True)
         assert found is None or found[0] == "TCP  10.0.0.1:80 rr\n"
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(procfs, "CACHE_LIMIT", 3)
-    table: Table = [(VIP, [Destination(AF_INET, bytes([10, 0, 0, last]), 80) for last in range(9)])]
-    found = procfs.listing(overview(kernel_text(table), [VIP]), sort=True)
+    table: Table = [(VIP, [Server(AF_INET, bytes([10, 0, 0, last]), 80) for last in range(9)])]
+    found = procfs.render_listing(overview(kernel_text(table), [VIP]), sort=True)
     assert "".join(found or []) == classic_text(table, sort=True)
 
 
@@ -232,7 +234,9 @@ def test_addresses_more_than_half_the_space_apart(sort: bool) -> None:
         )
         for protocol, first, port in ends
     ]
-    found = procfs.listing(overview(kernel_text(table), [service for service, _ in table]), sort)
+    found = procfs.render_listing(
+        overview(kernel_text(table), [service for service, _ in table]), sort
+    )
     assert found is not None
     assert "".join(found) == classic_text(table, sort)
     if sort:  # of the two UDP services' addresses, the widest gap lies between them

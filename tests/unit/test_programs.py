@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.programs import (
     COMPANIONS,
     RESTORE,
@@ -78,7 +78,7 @@ REFUSED: list[tuple[Companion, list[str], str]] = [
 
 @pytest.mark.parametrize(("program", "words", "said"), REFUSED)
 def test_words_that_are_not_understood(program: Companion, words: list[str], said: str) -> None:
-    with pytest.raises(Failed) as fault:
+    with pytest.raises(OperationError) as fault:
         parse_words(program, words)
     assert str(fault.value) == f"{program.name}: {said}; {program.untouched}"
     assert fault.value.status == 2

@@ -15,10 +15,10 @@ from jsonschema import Draft202012Validator
 
 from pyipvsadm import cli
 from pyipvsadm.backends import memory
-from pyipvsadm.backends.table_file import FileTable
-from pyipvsadm.errors import Failed
+from pyipvsadm.backends.table_file import TableFileBackend
+from pyipvsadm.errors import OperationError
 from tests.contract.backends import content
-from tests.unit.worlds import FakeWorld
+from tests.unit.fake_environment import FakeEnvironment
 from tools.record_releases import HERE, WRITTEN, Table, statuses, written
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def lost(before: Any, now: Any, where: str = "") -> Iterable[str]:
         yield f"{where}: {before} was, {now} is"
 
 
-def restored(text: bytes, words: str = "-R") -> memory.Table:
-    world = FakeWorld(stdin=text, table=memory.Table({"lo"}.__contains__))
-    assert (cli.main(words.split(), world), world.stdout) == (0, "")
-    return world.table  # type: ignore[return-value]
+def restored(text: bytes, words: str = "-R") -> memory.MemoryBackend:
+    env = FakeEnvironment(stdin=text, table=memory.MemoryBackend({"lo"}.__contains__))
+    assert (cli.main(words.split(), env), env.stdout) == (0, "")
+    return env.table  # type: ignore[return-value]
 
 
 def test_there_is_a_first_release() -> None:
@@ -69,13 +69,13 @@ def test_its_rules_are_read(release: Path) -> None:
     """The table of an embedded table's file, of -S --full, and of either by -R and --apply, are
     one; -S keeps what it kept.
     """
-    table = FileTable(str(release / "table"))
+    table = TableFileBackend(str(release / "table"))
     held = content(table)
     for file in ("table", "saved-full"):
         for words in ("-R", "--apply"):
             assert content(restored((release / file).read_bytes(), words)) == held
-        world = FakeWorld(stdin=(release / file).read_bytes(), table=Table(release / "table"))
-        assert cli.main(["--apply", "--prune", "--dry-run"], world) == 0, world.stdout
+        env = FakeEnvironment(stdin=(release / file).read_bytes(), table=Table(release / "table"))
+        assert cli.main(["--apply", "--prune", "--dry-run"], env) == 0, env.stdout
     plain = content(restored((release / "saved").read_bytes()))
     key = [
         (service, sorted(servers, key=lambda each: each.key()))
@@ -128,20 +128,20 @@ NEWER = "line 1: rules of format 2, and this release knows 1 and no later one: a
 
 @pytest.mark.parametrize("words", ["-R", "-R --dry-run", "--apply", "--apply --dry-run"])
 def test_rules_of_a_later_format_are_refused_whole(words: str) -> None:
-    world = FakeWorld(stdin=b"# ipvsadm rules, format 2\n-A -f 1\n")
-    assert (cli.main(words.split(), world), world.stderr) == (2, f"{NEWER}\n")
-    assert world.table.services() == []
+    env = FakeEnvironment(stdin=b"# ipvsadm rules, format 2\n-A -f 1\n")
+    assert (cli.main(words.split(), env), env.stderr) == (2, f"{NEWER}\n")
+    assert env.table.read_services() == []
 
 
 def test_a_table_of_a_later_format_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_text("# ipvsadm rules, format 2\n--new-thing\n")
-    world = FakeWorld()
-    assert cli.main(["--backend", f"memory:{path}", "-A", "-f", "1"], world) == 1
-    assert world.stderr == f"{path}: {NEWER} (the file is left as it is)\n"
+    env = FakeEnvironment()
+    assert cli.main(["--backend", f"memory:{path}", "-A", "-f", "1"], env) == 1
+    assert env.stderr == f"{path}: {NEWER} (the file is left as it is)\n"
     assert path.read_text() == "# ipvsadm rules, format 2\n--new-thing\n"
-    with pytest.raises(Failed, match="rules of format 2"):
-        FileTable(str(path))
+    with pytest.raises(OperationError, match="rules of format 2"):
+        TableFileBackend(str(path))
 
 
 @pytest.mark.parametrize(
@@ -149,5 +149,5 @@ def test_a_table_of_a_later_format_is_left_as_it_is(tmp_path: Path) -> None:
     ["", "# ipvsadm rules, format 1", "# ipvsadm rules, format x", "# ipvsadm rules, format ", "#"],
 )
 def test_other_first_lines_are_comments(line: str) -> None:
-    assert len(restored(f"{line}\n-A -f 1\n".encode()).services()) == 1
-    assert restored(line.encode()).services() == []
+    assert len(restored(f"{line}\n-A -f 1\n".encode()).read_services()) == 1
+    assert restored(line.encode()).read_services() == []

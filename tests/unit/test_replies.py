@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyipvsadm.backends.kernel import Kernel
+from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.netlink import dump_layout
 from tests.cases import ours
 from tests.cases.recording import Answer
@@ -69,18 +69,18 @@ class Replay:
 @pytest.fixture
 def replayed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[[recording.Table, str], Kernel]:
+) -> Callable[[recording.Table, str], KernelBackend]:
     """A Kernel that a recording answers, and which reads it in one of WAYS."""
     monkeypatch.setattr("pyipvsadm.backends.kernel.load_module", lambda: False)
-    quick = dump_layout.Reader.values
+    quick = dump_layout.DumpDecoder.decode_values
     file = tmp_path / "ip_vs"
 
-    def values(reader: dump_layout.Reader, datagram: bytes, seq: int) -> list[Any]:
+    def values(reader: dump_layout.DumpDecoder, datagram: bytes, seq: int) -> list[Any]:
         found = quick(reader, datagram, seq)
         assert found is not None, f"left to the walk: {datagram.hex()}"
         return found
 
-    def opened(recorded: recording.Table, way: str) -> Kernel:
+    def opened(recorded: recording.Table, way: str) -> KernelBackend:
         sock = Replay(recorded.exchanges)
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
         monkeypatch.setattr(
@@ -88,17 +88,17 @@ def replayed(
             types.SimpleNamespace(**names, socket=lambda *_: sock),
         )
         monkeypatch.setattr(
-            dump_layout.Reader, "values", (lambda *_: None) if way == WALK else values
+            dump_layout.DumpDecoder, "decode_values", (lambda *_: None) if way == WALK else values
         )
         if way == FILE:
             file.write_bytes(recorded.file)
         monkeypatch.setattr("pyipvsadm.backends.kernel.TABLE_FILE", str(file))  # else there is none
-        return Kernel()
+        return KernelBackend()
 
     return opened
 
 
-def run(step: Step, kernel: Kernel) -> Answer:
+def run(step: Step, kernel: KernelBackend) -> Answer:
     return ours.answer(step, ours.FileNames(), lambda: kernel)
 
 
@@ -135,8 +135,8 @@ def test_both_ways_give_the_same_records(replayed: Any, kernel: str) -> None:
     found = []
     for way in (QUICK, WALK):
         opened = replayed(recorded, way)
-        services = opened.services()
-        found.append([(service, opened.destinations(service)) for service in services])
+        services = opened.read_services()
+        found.append([(service, opened.read_servers(service)) for service in services])
     assert found[0] == found[1]
     services = [service for service, _ in found[0]]
     assert len(services) == table.RULES.count("-A ")

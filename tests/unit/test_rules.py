@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import addresses
-from pyipvsadm.grammar.parser import Scanner
+from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -43,10 +43,10 @@ from pyipvsadm.model import (
     UDP,
     Change,
     Daemon,
-    Destination,
+    Server,
     Service,
     Timeouts,
-    row,
+    to_row,
 )
 from pyipvsadm.resolver import Resolver
 from pyipvsadm.rules import reader, writer
@@ -199,7 +199,7 @@ def test_selectors() -> None:
         (Service(AF_INET6, fwmark=5), "-f 5 -6"),
         (Service(AF_INET, fwmark=0xFFFFFFFF), "-f 4294967295"),  # 1.31 writes -1
     ]
-    assert [writer.selector(service, addresses.format_numeric) for service, _ in cases] == [
+    assert [writer.format_selector(service, addresses.format_numeric) for service, _ in cases] == [
         text for _, text in cases
     ]
 
@@ -211,7 +211,7 @@ def test_a_selector_asks_for_the_name_of_its_endpoint() -> None:
         asked.append(what)
         return "www:http"
 
-    assert writer.selector(Service(AF_INET, UDP, V4, 80), endpoint) == "-u www:http"
+    assert writer.format_selector(Service(AF_INET, UDP, V4, 80), endpoint) == "-u www:http"
     assert asked == [(AF_INET, V4, 80, UDP)]
 
 
@@ -258,8 +258,8 @@ SERVICE_RULES: list[tuple[Service, str, str]] = [
 
 @pytest.mark.parametrize(("found", "saved", "full"), SERVICE_RULES)
 def test_service_rule(found: Service, saved: str, full: str) -> None:
-    assert writer.service_rule(found, "NAMED") == f"-A NAMED {saved}\n"
-    assert writer.service_rule(found, "NAMED", full=True) == f"-A NAMED {full}\n"
+    assert writer.format_service(found, "NAMED") == f"-A NAMED {saved}\n"
+    assert writer.format_service(found, "NAMED", full=True) == f"-A NAMED {full}\n"
 
 
 def server(
@@ -268,11 +268,11 @@ def server(
     upper: int = 0,
     lower: int = 0,
     tunnel: tuple[int, int, int] = (IPIP, 0, 0),
-) -> Destination:
-    return Destination(AF_INET, R4, 80, forward, weight, upper, lower, *tunnel)
+) -> Server:
+    return Server(AF_INET, R4, 80, forward, weight, upper, lower, *tunnel)
 
 
-SERVER_RULES: list[tuple[Destination, str]] = [
+SERVER_RULES: list[tuple[Server, str]] = [
     (server(), "-g -w 1"),
     (server(MASQ, 0), "-m -w 0"),
     (server(LOCAL), "-g -w 1"),  # the kernel finds out by itself that a server is local
@@ -305,9 +305,9 @@ SERVER_RULES: list[tuple[Destination, str]] = [
 
 
 @pytest.mark.parametrize(("found", "rule"), SERVER_RULES)
-def test_server_options(found: Destination, rule: str) -> None:
-    values = row(found, writer.ServerRules.COLUMNS)
-    assert writer.server_options(*values[2:]) == f" {rule}\n"
+def test_server_options(found: Server, rule: str) -> None:
+    values = to_row(found, writer.ServerRules.COLUMNS)
+    assert writer.format_server_options(*values[2:]) == f" {rule}\n"
 
 
 def test_servers_are_named_in_the_protocol_of_their_service() -> None:
@@ -319,15 +319,15 @@ def test_servers_are_named_in_the_protocol_of_their_service() -> None:
 
     servers = writer.ServerRules(endpoint)
     four, six = (
-        row(d, servers.COLUMNS)
-        for d in (Destination(AF_INET, bytes(4), 80, MASQ), Destination(AF_INET6, bytes(16), 1))
+        to_row(d, servers.COLUMNS)
+        for d in (Server(AF_INET, bytes(4), 80, MASQ), Server(AF_INET6, bytes(16), 1))
     )
     tcp, udp = Service(AF_INET, TCP, bytes(4), 80), Service(AF_INET, UDP, bytes(4), 80)
     assert (
-        servers.text(tcp, "A", [four, six, four])
+        servers.format_rows(tcp, "A", [four, six, four])
         == "-a A -r name1 -m -w 1\n-a A -r name2 -g -w 1\n-a A -r name1 -m -w 1\n"
     )
-    assert servers.text(udp, "B", [four]) == "-a B -r name3 -m -w 1\n"
+    assert servers.format_rows(udp, "B", [four]) == "-a B -r name3 -m -w 1\n"
     assert asked == [
         (AF_INET, bytes(4), 80, TCP),
         (AF_INET6, bytes(16), 1, TCP),
@@ -336,7 +336,7 @@ def test_servers_are_named_in_the_protocol_of_their_service() -> None:
 
 
 def test_timeouts_rule() -> None:
-    assert writer.timeouts_rule(Timeouts(900, 120, 300)) == "--set 900 120 300\n"
+    assert writer.format_timeouts(Timeouts(900, 120, 300)) == "--set 900 120 300\n"
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_timeouts_rule() -> None:
     ],
 )
 def test_daemon_rule(daemon: Daemon, rule: str) -> None:
-    assert writer.daemon_rule(daemon) == f"--start-daemon {rule}\n"
+    assert writer.format_daemon(daemon) == f"--start-daemon {rule}\n"
 
 
 @pytest.mark.parametrize(
@@ -373,32 +373,30 @@ def test_numeric(family: int, addr: bytes, text: str) -> None:
 class Fixed:
     """A table that holds what it was made with; servers newest first, as a backend gives them."""
 
-    def __init__(
-        self, rows: list[tuple[Service, list[Destination]]], daemons: list[Daemon]
-    ) -> None:
+    def __init__(self, rows: list[tuple[Service, list[Server]]], daemons: list[Daemon]) -> None:
         self._rows = rows
         self._daemons = daemons
 
-    def timeouts(self) -> Timeouts:
+    def read_timeouts(self) -> Timeouts:
         return Timeouts(900, 120, 300)
 
-    def daemons(self) -> list[Daemon]:
+    def read_daemons(self) -> list[Daemon]:
         return self._daemons
 
-    def services(self, counters: bool = True) -> list[Service]:
+    def read_services(self, counters: bool = True) -> list[Service]:
         assert not counters
         return [service for service, _ in self._rows]
 
-    def destinations(self, wanted: Service) -> list[Destination]:
+    def read_servers(self, wanted: Service) -> list[Server]:
         return next(servers for service, servers in self._rows if service is wanted)
 
 
-def whole(rows: list[tuple[Service, list[Destination]]], daemons: list[Daemon]) -> str:
-    return writer.whole(cast("Backend", Fixed(rows, daemons)))
+def whole(rows: list[tuple[Service, list[Server]]], daemons: list[Daemon]) -> str:
+    return writer.dump_table(cast("Backend", Fixed(rows, daemons)))
 
 
 def test_whole() -> None:
-    newest, oldest = server(MASQ), Destination(AF_INET6, R6, 0, TUNNEL)
+    newest, oldest = server(MASQ), Server(AF_INET6, R6, 0, TUNNEL)
     rows = [
         (service(SCHED1, "sh", netmask=0xFFFFFF00), [newest, oldest]),
         (Service(AF_INET6, fwmark=5, netmask=128), []),
@@ -421,17 +419,18 @@ def test_whole() -> None:
 class NoNames(Resolver):
     """Full rules are numbers: nothing is looked up."""
 
-    def host(self, name: str) -> bytes | None:
+    def find_host(self, name: str) -> bytes | None:
         raise AssertionError(name)
 
-    def port(self, name: str, protocol: int) -> int | None:
+    def find_port(self, name: str, protocol: int) -> int | None:
         raise AssertionError(name, protocol)
 
 
 def read(text: str) -> list[Change]:
     """The changes that a text of rules asks for."""
     requests = [
-        Scanner(words, NoNames()).request() for _, words in reader.tokenize(os.fsencode(text))
+        CommandParser(words, NoNames()).parse_request()
+        for _, words in reader.tokenize(os.fsencode(text))
     ]
     return [request.change for request in requests if request.change is not None]
 
@@ -485,14 +484,12 @@ def services(draw: st.DrawFn) -> Service:
 
 
 @st.composite
-def servers(draw: st.DrawFn, of: Service) -> Destination:
+def servers(draw: st.DrawFn, of: Service) -> Server:
     """Any real server of that service that the grammar can say."""
     forward = draw(st.sampled_from([MASQ, TUNNEL, ROUTE]))
     family = draw(st.sampled_from([AF_INET, AF_INET6])) if forward == TUNNEL else of.af
     port = draw(st.integers(0, 65535)) if of.fwmark or forward == MASQ else of.port
-    found = Destination(
-        family, draw(address_texts(family)), port, forward, draw(st.integers(0, 65535))
-    )
+    found = Server(family, draw(address_texts(family)), port, forward, draw(st.integers(0, 65535)))
     found.upper = draw(st.integers(0, 0x7FFFFFFF))
     found.lower = draw(st.integers(0, 0x7FFFFFFF))
     if forward == TUNNEL:
@@ -506,7 +503,7 @@ def servers(draw: st.DrawFn, of: Service) -> Destination:
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> tuple[Service, list[Destination]]:
+def rows(draw: st.DrawFn) -> tuple[Service, list[Server]]:
     found = draw(services())
     return found, draw(st.lists(servers(found), max_size=4))
 
@@ -546,27 +543,27 @@ def by_name(of: Service) -> Service:
 
 @given(st.lists(rows(), max_size=4), st.lists(daemons(), max_size=2))
 def test_the_full_form_loses_nothing(
-    table: list[tuple[Service, list[Destination]]], running: list[Daemon]
+    table: list[tuple[Service, list[Server]]], running: list[Daemon]
 ) -> None:
     found = read(whole(table, running))
     assert [change.timeouts for change in found[:1]] == [Timeouts(900, 120, 300)]
     assert [change.daemon for change in found[1 : 1 + len(running)]] == running
-    wanted: list[tuple[Service, Destination | None]] = []
+    wanted: list[tuple[Service, Server | None]] = []
     for each, behind in table:
         wanted += [(each, None), *((by_name(each), d) for d in reversed(behind))]
-    assert [(change.service, change.destination) for change in found[1 + len(running) :]] == wanted
+    assert [(change.service, change.server) for change in found[1 + len(running) :]] == wanted
 
 
-def saved(table: list[tuple[Service, list[Destination]]]) -> Iterator[str]:
+def saved(table: list[tuple[Service, list[Server]]]) -> Iterator[str]:
     for each, behind in table:
-        named = writer.selector(each, addresses.format_numeric)
-        yield writer.service_rule(each, named)
+        named = writer.format_selector(each, addresses.format_numeric)
+        yield writer.format_service(each, named)
         servers = writer.ServerRules(addresses.format_numeric)
-        yield servers.text(each, named, [row(d, servers.COLUMNS) for d in behind])
+        yield servers.format_rows(each, named, [to_row(d, servers.COLUMNS) for d in behind])
 
 
 @given(st.lists(rows(), max_size=4))
-def test_what_is_saved_is_read_back(table: list[tuple[Service, list[Destination]]]) -> None:
+def test_what_is_saved_is_read_back(table: list[tuple[Service, list[Server]]]) -> None:
     # 1.31's form has no netmask without persistence and no name for the third flag of sh and mh.
     for each, _ in table:
         if not each.flags & PERSISTENT:
@@ -574,16 +571,16 @@ def test_what_is_saved_is_read_back(table: list[tuple[Service, list[Destination]
         if each.scheduler in ("sh", "mh"):
             each.flags &= ~SCHED3
     found = read("".join(saved(table)))
-    wanted: list[tuple[Service, Destination | None]] = []
+    wanted: list[tuple[Service, Server | None]] = []
     for each, behind in table:
         wanted += [(each, None), *((by_name(each), d) for d in behind)]
-    assert [(change.service, change.destination) for change in found] == wanted
+    assert [(change.service, change.server) for change in found] == wanted
 
 
 @given(st.integers(0, 86400 * 31), st.integers(0, 86400 * 31), st.integers(0, 86400 * 31))
 def test_timeouts_are_read_back(tcp: int, tcp_fin: int, udp: int) -> None:
     found = Timeouts(tcp, tcp_fin, udp)
-    assert [change.timeouts for change in read(writer.timeouts_rule(found))] == [found]
+    assert [change.timeouts for change in read(writer.format_timeouts(found))] == [found]
 
 
 def numbered(count: int) -> list[Row]:
@@ -593,18 +590,21 @@ def numbered(count: int) -> list[Row]:
 
 def test_many_servers_are_named_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [*numbered(10), (bytes(16), b"\0\1")]
-    few = writer.Hosts(addresses.format_numeric).of(TCP, found[:-1])
+    few = writer.EndpointTextCache(addresses.format_numeric).get_many(TCP, found[:-1])
     assert few[7] == "0.0.0.7:3"
-    monkeypatch.setattr(writer, "MANY", 9)
-    assert writer.Hosts(addresses.format_numeric).of(TCP, found[:-1]) == few
-    assert writer.Hosts(addresses.format_numeric).of(TCP, found) == [*few, "[::]:1"]
+    monkeypatch.setattr(writer, "UNCACHED_ABOVE", 9)
+    assert writer.EndpointTextCache(addresses.format_numeric).get_many(TCP, found[:-1]) == few
+    assert writer.EndpointTextCache(addresses.format_numeric).get_many(TCP, found) == [
+        *few,
+        "[::]:1",
+    ]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "CACHE_LIMIT", 3)
     monkeypatch.setattr(addresses, "CACHE_LIMIT", 3)
-    hosts = writer.Hosts(addresses.format_numeric)
-    assert hosts.of(TCP, numbered(9)) == [
+    hosts = writer.EndpointTextCache(addresses.format_numeric)
+    assert hosts.get_many(TCP, numbered(9)) == [
         addresses.format_numeric(AF_INET, addr, int.from_bytes(port, "big"))
         for addr, port in numbered(9)
     ]
@@ -615,9 +615,8 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(addresses.PREFIX_TEXTS) <= 4
     servers = writer.ServerRules(addresses.format_numeric)
     rows = [
-        row(Destination(AF_INET, bytes(4), 80, weight=weight), servers.COLUMNS)
-        for weight in range(9)
+        to_row(Server(AF_INET, bytes(4), 80, weight=weight), servers.COLUMNS) for weight in range(9)
     ]
     wanted = "".join(f"-a A -r 0.0.0.0:80 -g -w {weight}\n" for weight in range(9))
-    assert servers.text(Service(AF_INET, TCP, bytes(4), 80), "A", rows) == wanted
+    assert servers.format_rows(Service(AF_INET, TCP, bytes(4), 80), "A", rows) == wanted
     assert len(servers._options) <= 4

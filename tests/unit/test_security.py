@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pyipvsadm import cli
-from tests.unit.worlds import FakeWorld
+from tests.unit.fake_environment import FakeEnvironment
 
 SOURCES = {path: path.read_text() for path in sorted(Path("pyipvsadm").rglob("*.py"))}
 SECTION = Path("SECURITY.md").read_text().partition("\n## Environment\n")[2].partition("\n## ")[0]
@@ -233,9 +233,11 @@ def test_files_of_rules_are_their_owners_alone_whatever_the_umask(
     before = os.umask(0)
     try:
         if program == "save":
-            assert cli.main_save(["-f", str(path)], FakeWorld()) == 0
+            assert cli.run_save(["-f", str(path)], FakeEnvironment()) == 0
         else:
-            assert cli.main(["--backend", f"memory:{path}", "-A", "-f", "1"], FakeWorld()) == 0
+            assert (
+                cli.main(["--backend", f"memory:{path}", "-A", "-f", "1"], FakeEnvironment()) == 0
+            )
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

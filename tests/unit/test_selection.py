@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import cli
-from pyipvsadm.addresses import Parsed
-from pyipvsadm.backends.memory import Table
-from pyipvsadm.commands.selection import Selection, network
-from pyipvsadm.errors import Usage
+from pyipvsadm.addresses import Endpoint
+from pyipvsadm.backends.memory import MemoryBackend
+from pyipvsadm.commands.selection import Selection, parse_network
+from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.options import SCHEDULERS
-from pyipvsadm.model import AF_INET, AF_INET6, TCP, Destination, Service
-from tests.unit.worlds import FakeNames, FakeWorld, apply_all
+from pyipvsadm.model import AF_INET, AF_INET6, TCP, Server, Service
+from tests.unit.fake_environment import FakeEnvironment, FakeNames, apply_all
 
 NAMES = FakeNames({"web.example.com": (AF_INET, bytes([10, 0, 1, 1]))}, {("http", TCP): 80})
 RULES = (
@@ -41,20 +41,20 @@ LINES = (
 )
 
 
-class Connected(Table):
-    def connections(self) -> Any:
+class Connected(MemoryBackend):
+    def iter_connections(self) -> Any:
         yield HEADING
         yield from LINES
 
 
-def world() -> FakeWorld:
-    made = FakeWorld(table=Connected(), names=NAMES)
+def env() -> FakeEnvironment:
+    made = FakeEnvironment(table=Connected(), names=NAMES)
     apply_all(made.table, RULES)
     return made
 
 
 def run(words: str) -> tuple[int, str, str]:
-    made = world()
+    made = env()
     return (cli.main(words.split(), made), *made.take())
 
 
@@ -184,13 +184,13 @@ def test_faults(words: str, message: str) -> None:
 
 def test_a_scheduler_of_somebody_s_own_can_be_selected() -> None:
     service = Service(AF_INET, TCP, bytes(4), 80, scheduler="own")
-    Selection(scheduler="own").check([service])
-    with pytest.raises(Usage):
-        Selection(scheduler="other").check([service])
+    Selection(scheduler="own").check_known([service])
+    with pytest.raises(UsageError):
+        Selection(scheduler="other").check_known([service])
 
 
 def test_selecting_does_not_belong_in_rules() -> None:
-    made = FakeWorld(stdin=b"-L -s rr\n")
+    made = FakeEnvironment(stdin=b"-L -s rr\n")
     assert (cli.main(["-R"], made), *made.take()) == (
         2,
         "",
@@ -207,15 +207,15 @@ def test_a_network_is_what_begins_with_its_bits(addr: bytes, other: bytes, lengt
 
     length = min(length, 8 * len(addr))
     theirs = ip_network((addr, length), strict=False)
-    ours = network(f"{ip_address(addr)}/{length}", FakeNames())
+    ours = parse_network(f"{ip_address(addr)}/{length}", FakeNames())
     for each in (addr, other, bytes(len(addr))):
-        assert ours.holds(AF_INET6 if len(each) == 16 else AF_INET, each) == (
+        assert ours.contains(AF_INET6 if len(each) == 16 else AF_INET, each) == (
             ip_address(each) in theirs
         )
 
 
 SERVERS = st.builds(
-    Destination, st.just(AF_INET), st.sampled_from([bytes([10, 0, 0, at]) for at in (1, 2)]), st.sampled_from([80, 81]),
+    Server, st.just(AF_INET), st.sampled_from([bytes([10, 0, 0, at]) for at in (1, 2)]), st.sampled_from([80, 81]),
     weight=st.integers(0, 1),
 )  # fmt: skip
 TABLES = st.lists(
@@ -235,7 +235,7 @@ SELECTIONS = st.builds(
     server=st.one_of(
         st.none(),
         st.builds(
-            Parsed, st.just(AF_INET), st.just(bytes([10, 0, 0, 1])), st.sampled_from([None, 80])
+            Endpoint, st.just(AF_INET), st.just(bytes([10, 0, 0, 1])), st.sampled_from([None, 80])
         ),
     ),
     empty=st.booleans(),
@@ -245,11 +245,11 @@ SELECTIONS = st.builds(
 
 @given(TABLES, SELECTIONS)
 def test_selecting_is_the_same_for_each_row_and_twice_is_once(
-    table: list[tuple[Service, list[Destination]]], wanted: Selection
+    table: list[tuple[Service, list[Server]]], wanted: Selection
 ) -> None:
-    rows = list(wanted.rows(table))
-    assert rows == [row for each in table for row in wanted.rows([each])]
-    assert list(wanted.rows(rows)) == rows
+    rows = list(wanted.filter_rows(table))
+    assert rows == [row for each in table for row in wanted.filter_rows([each])]
+    assert list(wanted.filter_rows(rows)) == rows
     assert all(
         server in servers
         for service, found in rows

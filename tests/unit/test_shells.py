@@ -24,11 +24,11 @@ from pyipvsadm.model import (
     TCP,
     TUNNEL,
     UDP,
-    Destination,
+    Server,
     Service,
 )
+from tests.unit.fake_environment import FakeEnvironment, apply_all
 from tests.unit.test_procfs import kernel_text
-from tests.unit.worlds import FakeWorld, apply_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,17 +57,17 @@ SPLIT: list[tuple[str, list[str], str]] = [
 
 @pytest.mark.parametrize(("line", "words", "quote"), SPLIT)
 def test_a_line_is_parted_as_bash_does(line: str, words: list[str], quote: str) -> None:
-    assert shells.split(line) == (words, quote)
+    assert shells.split_words(line) == (words, quote)
 
 
 @given(st.lists(st.text(alphabet=" '\"\\$ab:[]~\u00e9", min_size=1), min_size=1))
 def test_words_that_were_quoted_are_parted_again(words: list[str]) -> None:
-    assert shells.split(shlex.join(words)) == (words, "")
+    assert shells.split_words(shlex.join(words)) == (words, "")
 
 
 @given(st.text())
 def test_any_line_has_words(line: str) -> None:
-    words, quote = shells.split(line)
+    words, quote = shells.split_words(line)
     assert words
     assert quote in ("", "'", '"')
 
@@ -83,10 +83,10 @@ RULES = (
 
 
 def asked(*words: str) -> tuple[int, list[str], str]:
-    world = FakeWorld(environ={"IPVSADM_BACKEND": "memory"})
-    apply_all(world.table, RULES)
-    status = cli.main(["--complete", *words], world)
-    return status, world.stdout.splitlines(), world.stderr
+    env = FakeEnvironment(environ={"IPVSADM_BACKEND": "memory"})
+    apply_all(env.table, RULES)
+    status = cli.main(["--complete", *words], env)
+    return status, env.stdout.splitlines(), env.stderr
 
 
 # (left of the cursor, right of it, what readline replaces) -> the answer
@@ -161,8 +161,8 @@ def test_any_index_is_taken(index: str) -> None:
 
 
 def test_it_is_the_first_word_or_nothing() -> None:
-    world = FakeWorld()
-    assert (cli.main(["-L", "--complete", "bash"], world), world.stdout) == (255, "")
+    env = FakeEnvironment()
+    assert (cli.main(["-L", "--complete", "bash"], env), env.stdout) == (255, "")
 
 
 # --- files and folders
@@ -187,9 +187,9 @@ def home(tmp_path: Path) -> Path:
 
 
 def files(home: Path, *words: str) -> list[str]:
-    world = FakeWorld(environ={"HOME": str(home)})
-    assert cli.main(["--complete", *words], world) == 0
-    return world.stdout.splitlines()
+    env = FakeEnvironment(environ={"HOME": str(home)})
+    assert cli.main(["--complete", *words], env) == 0
+    return env.stdout.splitlines()
 
 
 def test_files_in_bash_are_quoted(home: Path) -> None:
@@ -257,7 +257,7 @@ def test_interfaces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError
 
     monkeypatch.setattr(shells, "if_nameindex", denied)
-    assert shells.Surroundings(FakeWorld(), str).interfaces(None) == []
+    assert shells.LiveCompletionSource(FakeEnvironment(), str).list_interfaces(None) == []
 
 
 # --- other network namespaces
@@ -267,34 +267,36 @@ def test_what_is_asked_of_another_namespace_is_found_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = f"memory:{tmp_path / 'table'}"
-    assert cli.main(["--backend", table, "-A", "-t", "10.0.0.1:80"], FakeWorld()) == 0
-    world = FakeWorld()
-    around = shells.Surroundings(world, lambda spec: spec or table)
-    assert [service.port for service, _ in around.rows(None, "blue")] == [80]
-    assert "lo" in around.interfaces("blue")
-    assert world.places == ["blue", ""] * 2
-    assert (around.rows(None, "gone"), around.interfaces("gone")) == ([], [])
-    monkeypatch.setattr("pyipvsadm.netns.NAMED", str(tmp_path))
-    assert around.namespaces() == ["table"]
+    assert cli.main(["--backend", table, "-A", "-t", "10.0.0.1:80"], FakeEnvironment()) == 0
+    env = FakeEnvironment()
+    around = shells.LiveCompletionSource(env, lambda spec: spec or table)
+    assert [service.port for service, _ in around.read_rows(None, "blue")] == [80]
+    assert "lo" in around.list_interfaces("blue")
+    assert env.places == ["blue", ""] * 2
+    assert (around.read_rows(None, "gone"), around.list_interfaces("gone")) == ([], [])
+    monkeypatch.setattr("pyipvsadm.netns.NETNS_DIR", str(tmp_path))
+    assert around.list_namespaces() == ["table"]
 
 
 # --- tables
 
 
-def services(world: FakeWorld, *words: str) -> list[str]:
+def services(env: FakeEnvironment, *words: str) -> list[str]:
     line = ["ipvsadm", *words, "-D", "-t", ""]
-    assert cli.main(["--complete", "fish", str(len(line) - 1), *line], world) == 0
-    assert world.stderr == ""
-    return [each.partition("\t")[0] for each in world.take()[0].splitlines()]
+    assert cli.main(["--complete", "fish", str(len(line) - 1), *line], env) == 0
+    assert env.stderr == ""
+    return [each.partition("\t")[0] for each in env.take()[0].splitlines()]
 
 
 def test_a_table_in_a_file(tmp_path: Path) -> None:
     table = f"memory:{tmp_path / 'table'}"
-    assert cli.main(["--backend", table, "-A", "-t", "10.0.0.1:80"], FakeWorld()) == 0
-    assert services(FakeWorld(environ={"IPVSADM_BACKEND": table})) == ["10.0.0.1:80"]
-    assert services(FakeWorld(), "--backend", table) == ["10.0.0.1:80"]
+    assert cli.main(["--backend", table, "-A", "-t", "10.0.0.1:80"], FakeEnvironment()) == 0
+    assert services(FakeEnvironment(environ={"IPVSADM_BACKEND": table})) == ["10.0.0.1:80"]
+    assert services(FakeEnvironment(), "--backend", table) == ["10.0.0.1:80"]
     assert (
-        services(FakeWorld(environ={"IPVSADM_BACKEND": table}), "--backend", "memory:/no/such")
+        services(
+            FakeEnvironment(environ={"IPVSADM_BACKEND": table}), "--backend", "memory:/no/such"
+        )
         == []
     )
 
@@ -313,7 +315,7 @@ def test_tables_that_cannot_be_read_are_silent(tmp_path: Path) -> None:
         "a\0b",
         "memory:\0",
     ):
-        assert services(FakeWorld(environ={"IPVSADM_BACKEND": spec})) == []
+        assert services(FakeEnvironment(environ={"IPVSADM_BACKEND": spec})) == []
     assert damaged.read_text() == "what is this\n"
 
 
@@ -323,12 +325,12 @@ V6 = bytes.fromhex("20010db8000000000000000000000001")
 TABLE = [
     (
         Service(AF_INET, TCP, V4, 80, scheduler="rr"),
-        [Destination(AF_INET, R4, 8080, MASQ, 3), Destination(AF_INET, V4, 80, ROUTE, 0)],
+        [Server(AF_INET, R4, 8080, MASQ, 3), Server(AF_INET, V4, 80, ROUTE, 0)],
     ),
-    (Service(AF_INET6, UDP, V6, 53, scheduler="wlc"), [Destination(AF_INET6, V6, 53, TUNNEL, 1)]),
+    (Service(AF_INET6, UDP, V6, 53, scheduler="wlc"), [Server(AF_INET6, V6, 53, TUNNEL, 1)]),
     (Service(AF_INET, SCTP, V4, 99, scheduler="sh"), []),
-    (Service(AF_INET, fwmark=5, scheduler="wrr"), [Destination(AF_INET, R4, 0, ROUTE, 1)]),
-    (Service(AF_INET6, fwmark=7, scheduler="wrr"), [Destination(AF_INET6, V6, 0, ROUTE, 1)]),
+    (Service(AF_INET, fwmark=5, scheduler="wrr"), [Server(AF_INET, R4, 0, ROUTE, 1)]),
+    (Service(AF_INET6, fwmark=7, scheduler="wrr"), [Server(AF_INET6, V6, 0, ROUTE, 1)]),
 ]
 
 
@@ -337,15 +339,15 @@ def test_the_kernel_s_table_is_read_from_its_file(
 ) -> None:
     file = tmp_path / "ip_vs"
     file.write_bytes(kernel_text(TABLE))
-    assert shells.kernel_rows(str(file)) == TABLE
+    assert shells.read_proc_rows(str(file)) == TABLE
     monkeypatch.setattr(shells, "TABLE_FILE", str(file))
-    world = FakeWorld()
-    assert services(world) == ["10.0.0.1:80"]
-    assert world.specs == []  # netlink is not opened
+    env = FakeEnvironment()
+    assert services(env) == ["10.0.0.1:80"]
+    assert env.specs == []  # netlink is not opened
 
 
 def test_without_the_module_the_kernel_has_no_table() -> None:
-    assert shells.kernel_rows("/no/such/file") == []
+    assert shells.read_proc_rows("/no/such/file") == []
 
 
 @pytest.mark.parametrize(
@@ -362,9 +364,9 @@ def test_an_address_of_another_length_is_none(
     file = tmp_path / "ip_vs"
     file.write_bytes(b"one\ntwo\nthree\nTCP  0A000009:0050 wlc  \n" + odd.encode())
     monkeypatch.setattr(shells, "TABLE_FILE", str(file))
-    assert "10.0.0.9:80" in services(FakeWorld())
+    assert "10.0.0.9:80" in services(FakeEnvironment())
     line = ["ipvsadm", "-a", "-t", "10.0.0.9:80", "-r", ""]
-    assert cli.main(["--complete", "fish", str(len(line) - 1), *line], FakeWorld()) == 0
+    assert cli.main(["--complete", "fish", str(len(line) - 1), *line], FakeEnvironment()) == 0
 
 
 @given(st.integers(0, 700), st.binary(max_size=40))
@@ -374,4 +376,4 @@ def test_a_kernel_s_file_of_another_form_is_read_as_far_as_it_goes(
     file = tmp_path_factory.getbasetemp() / "odd"
     text = kernel_text(TABLE)
     file.write_bytes(text[:at] + odd + text[at + len(odd) :])
-    shells.kernel_rows(str(file))
+    shells.read_proc_rows(str(file))

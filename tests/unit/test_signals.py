@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm.backends.table_file import FileTable
+from pyipvsadm.backends.table_file import TableFileBackend
 from pyipvsadm.rules import writer
-from tests.unit.worlds import apply_all, lines
+from tests.unit.fake_environment import apply_all, lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,22 +35,22 @@ INT, TERM, HUP, KILL, PIPE = (
 )
 
 PLAY = """
-from pyipvsadm import cli; from pyipvsadm.backends import table_file as tablefile
+from pyipvsadm import cli; from pyipvsadm.backends import table_file as table_file
 
-class Busy(tablefile.FileTable):
-    def connections(self):
+class Busy(table_file.TableFileBackend):
+    def iter_connections(self):
         yield b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\\n"
         while True:
             yield b"TCP 0A000063 C001 0A000001 0050 0A000002 0050 ESTABLISHED     899\\n"
 
-    def destinations(self, service):
-        found = super().destinations(service)
+    def read_servers(self, service):
+        found = super().read_servers(service)
         for each in found:
             each.active = 2
         return found
 
-tablefile.FileTable = Busy
-cli.entry(cli.main)
+table_file.TableFileBackend = Busy
+cli.run_program(cli.main)
 """
 TABLE = (
     "-A -f 1 -s rr",
@@ -112,10 +112,10 @@ class Running:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    table = FileTable(str(tmp_path_factory.mktemp("signals") / "table"))
-    with table.alone():
+    table = TableFileBackend(str(tmp_path_factory.mktemp("signals") / "table"))
+    with table.lock_table():
         apply_all(table, TABLE)
-    return writer.whole(table)
+    return writer.dump_table(table)
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_a_killed_draining_has_said_before_how_to_undo_it(path: Path) -> None:
     status, out, _ = run.end()
     assert (status, out.decode()) == (-KILL, UNDO.format(path))
     assert path.read_bytes() == before.replace(b" -w 3", b" -w 0")
-    apply_all(FileTable(str(path)), [out.decode().removeprefix("ipvsadm ")])
+    apply_all(TableFileBackend(str(path)), [out.decode().removeprefix("ipvsadm ")])
     assert path.read_bytes() == before
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import sorting
-from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP, Destination, Service
+from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP, Server, Service
 
 CIRCLE = 1 << 32
 
@@ -51,15 +51,15 @@ def compare_services(one: Service, other: Service) -> int:
     )
 
 
-def compare_servers(one: Destination, other: Destination) -> int:
+def compare_servers(one: Server, other: Server) -> int:
     return compare_addresses(one.af, one.addr, other.addr) or one.port - other.port
 
 
-def ipv4(number: int, port: int = 80) -> Destination:
-    return Destination(AF_INET, (number % CIRCLE).to_bytes(4, "big"), port)
+def ipv4(number: int, port: int = 80) -> Server:
+    return Server(AF_INET, (number % CIRCLE).to_bytes(4, "big"), port)
 
 
-def numbers(found: list[Destination]) -> list[int]:
+def numbers(found: list[Server]) -> list[int]:
     return [int.from_bytes(d.addr, "big") for d in found]
 
 
@@ -89,7 +89,7 @@ LISTED: dict[str, list[int]] = {
 @pytest.mark.parametrize("listed", LISTED.values(), ids=LISTED.keys())
 def test_servers(listed: list[int]) -> None:
     for given_in in permutations(listed):
-        assert numbers(sorting.destinations([ipv4(number) for number in given_in])) == listed
+        assert numbers(sorting.sort_servers([ipv4(number) for number in given_in])) == listed
 
 
 @pytest.mark.parametrize(
@@ -106,11 +106,11 @@ def test_servers(listed: list[int]) -> None:
     ],
 )
 def test_where_the_circle_starts(values: list[int], first: int) -> None:
-    assert sorting.start(values) == first
+    assert sorting.find_circle_start(values) == first
 
 
 def test_ports_come_last_and_as_numbers() -> None:
-    found = sorting.destinations([ipv4(2, 5), ipv4(1, 65535), ipv4(1, 80), ipv4(1, 0), ipv4(2, 0)])
+    found = sorting.sort_servers([ipv4(2, 5), ipv4(1, 65535), ipv4(1, 80), ipv4(1, 0), ipv4(2, 0)])
     assert [(number, d.port) for number, d in zip(numbers(found), found, strict=True)] == [
         (1, 0),
         (1, 80),
@@ -135,7 +135,7 @@ def test_ipv6_goes_word_by_word() -> None:
     # Second words 0, ffffffff and 1 start after their widest gap, at ffffffff.
     wanted = [listed[2], listed[0], listed[1], listed[3], listed[4]]
     for given_in in permutations(listed):
-        found = sorting.destinations([Destination(AF_INET6, addr, 80) for addr in given_in])
+        found = sorting.sort_servers([Server(AF_INET6, addr, 80) for addr in given_in])
         assert [d.addr for d in found] == wanted
 
 
@@ -143,11 +143,11 @@ def test_servers_of_both_families() -> None:
     # The first words are compared; where they are the same, an IPv4 address has zeros after it.
     four = ipv4(0x20010DB8)
     low, high = (
-        Destination(AF_INET6, ipv6(0x20010DB7, 9, 9, 9), 80),
-        Destination(AF_INET6, ipv6(0x20010DB8, 0, 0, 1), 80),
+        Server(AF_INET6, ipv6(0x20010DB7, 9, 9, 9), 80),
+        Server(AF_INET6, ipv6(0x20010DB8, 0, 0, 1), 80),
     )
     for given_in in permutations([four, low, high]):
-        assert sorting.destinations(list(given_in)) == [low, four, high]
+        assert sorting.sort_servers(list(given_in)) == [low, four, high]
 
 
 def test_services() -> None:
@@ -164,21 +164,21 @@ def test_services() -> None:
         Service(AF_INET6, fwmark=1),
         Service(AF_INET, fwmark=2),
     ]
-    assert sorting.services(listed[::-1]) == listed
-    assert sorting.services(listed[5:] + listed[:5]) == listed
+    assert sorting.sort_services(listed[::-1]) == listed
+    assert sorting.sort_services(listed[5:] + listed[:5]) == listed
 
 
 def test_marks_are_on_a_circle_too() -> None:
-    found = sorting.services([Service(AF_INET, fwmark=mark) for mark in (1, 0xFFFFFFFF, 2)])
+    found = sorting.sort_services([Service(AF_INET, fwmark=mark) for mark in (1, 0xFFFFFFFF, 2)])
     assert [service.fwmark for service in found] == [0xFFFFFFFF, 1, 2]
 
 
 def test_equals_stay_as_they_came() -> None:
     found = [
-        Destination(AF_INET, bytes([10, 0, 0, last]), 80, weight=at)
+        Server(AF_INET, bytes([10, 0, 0, last]), 80, weight=at)
         for at, last in enumerate((2, 1, 2, 1, 2))
     ]
-    assert [d.weight for d in sorting.destinations(found)] == [1, 3, 0, 2, 4]
+    assert [d.weight for d in sorting.sort_servers(found)] == [1, 3, 0, 2, 4]
 
 
 # --- wherever the reference has an order, ours is the same
@@ -197,14 +197,14 @@ STARTS = st.one_of(
 
 
 @st.composite
-def some_servers(draw: st.DrawFn) -> list[Destination]:
+def some_servers(draw: st.DrawFn) -> list[Server]:
     """Of one family or both; each word of all addresses lies on one half of the circle."""
     words = [near(draw(STARTS)) for _ in range(4)]
     found = []
     for _ in range(draw(st.integers(0, 8))):
         if draw(st.booleans()):
             addr = ipv6(*(draw(word) for word in words))
-            found.append(Destination(AF_INET6, addr, draw(st.integers(0, 65535))))
+            found.append(Server(AF_INET6, addr, draw(st.integers(0, 65535))))
         else:
             found.append(ipv4(draw(words[0]), draw(st.integers(0, 65535))))
     # An IPv4 and an IPv6 address that begin alike: 1.31 compares them one way by ports and the
@@ -213,13 +213,13 @@ def some_servers(draw: st.DrawFn) -> list[Destination]:
     return [d for d in found if d.af == AF_INET6 or words_of(d)[0] not in firsts]
 
 
-def words_of(d: Destination) -> list[int]:
+def words_of(d: Server) -> list[int]:
     return words(d.addr)
 
 
 @given(some_servers())
-def test_servers_as_the_reference_has_them(found: list[Destination]) -> None:
-    assert sorting.destinations(found) == sorted(found, key=cmp_to_key(compare_servers))
+def test_servers_as_the_reference_has_them(found: list[Server]) -> None:
+    assert sorting.sort_servers(found) == sorted(found, key=cmp_to_key(compare_servers))
 
 
 @st.composite
@@ -249,7 +249,7 @@ def some_services(draw: st.DrawFn) -> list[Service]:
 
 @given(some_services())
 def test_services_as_the_reference_has_them(found: list[Service]) -> None:
-    assert sorting.services(found) == sorted(found, key=cmp_to_key(compare_services))
+    assert sorting.sort_services(found) == sorted(found, key=cmp_to_key(compare_services))
 
 
 @given(st.lists(st.integers(0, CIRCLE - 1), unique=True, max_size=8))
@@ -257,9 +257,9 @@ def test_any_addresses_have_one_order(found: list[int]) -> None:
     """However they came, and it is numeric from some address on around the circle, from the least
     where that is no order.
     """
-    listed = numbers(sorting.destinations([ipv4(number) for number in found]))
+    listed = numbers(sorting.sort_servers([ipv4(number) for number in found]))
     assert listed == numbers(
-        sorting.destinations([ipv4(number) for number in sorted(found, reverse=True)])
+        sorting.sort_servers([ipv4(number) for number in sorted(found, reverse=True)])
     )
     ring = sorted(found)
     at = ring.index(listed[0]) if ring else 0

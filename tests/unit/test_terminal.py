@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.terminal import ENTER, LEAVE, keys
+from pyipvsadm.terminal import ENTER, LEAVE, parse_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ KEYS: list[tuple[bytes, list[str], bytes]] = [
 
 @pytest.mark.parametrize(("data", "found", "rest"), KEYS)
 def test_keys(data: bytes, found: list[str], rest: bytes) -> None:
-    assert keys(data) == (found, rest)
+    assert parse_keys(data) == (found, rest)
 
 
 @given(
@@ -72,10 +72,10 @@ def test_keys_come_in_pieces(parts: list[bytes], data: st.DataObject) -> None:
     at = 0
     while at < len(whole):
         size = data.draw(st.integers(1, len(whole) - at))
-        more, rest = keys(rest + whole[at : at + size])
+        more, rest = parse_keys(rest + whole[at : at + size])
         found += more
         at += size
-    assert found == keys(whole)[0]
+    assert found == parse_keys(whole)[0]
 
 
 class Session:

@@ -26,12 +26,12 @@ from pyipvsadm.model import (
     TUNNEL,
     Change,
     Daemon,
-    Destination,
+    Server,
     Service,
     Timeouts,
 )
 from pyipvsadm.netlink import codec, messages
-from pyipvsadm.netlink.trace import describe
+from pyipvsadm.netlink.trace import describe_datagram
 
 V4 = bytes([10, 0, 0, 1])
 V6 = bytes.fromhex("20010db8000000000000000000000001")
@@ -46,9 +46,9 @@ def u32(value: int) -> str:
 
 def sent(change: Change, flags: int = REQUEST_ACK) -> list[str]:
     return list(
-        describe(
+        describe_datagram(
             "sent",
-            messages.pack_message(FAMILY, change.op, flags, 7, codec.Encoder().payload(change)),
+            messages.pack_message(FAMILY, change.op, flags, 7, codec.Encoder().encode(change)),
         )
     )
 
@@ -71,7 +71,7 @@ def test_a_service() -> None:
 
 
 def test_a_server_of_a_mark() -> None:
-    server = Destination(AF_INET6, V6, 8080, TUNNEL, -1, 100, 50, GUE, 6080, TUN_CSUM)
+    server = Server(AF_INET6, V6, 8080, TUNNEL, -1, 100, 50, GUE, 6080, TUN_CSUM)
     assert sent(Change(NEW_DEST, Service(AF_INET, fwmark=5), server), messages.NLM_F_REQUEST) == [
         "netlink sent seq=7 NEW_DEST family=27 flags=REQUEST",
         "  SERVICE",
@@ -130,7 +130,7 @@ def test_many_messages_in_one_datagram() -> None:
     both = messages.pack_message(FAMILY, model.FLUSH, 1, 1, b"") + messages.pack_message(
         FAMILY, model.ZERO, 5, 2, b""
     )
-    assert list(describe("sent", both)) == [
+    assert list(describe_datagram("sent", both)) == [
         "netlink sent seq=1 FLUSH family=27 flags=REQUEST",
         "netlink sent seq=2 ZERO family=27 flags=REQUEST|ACK",
     ]
@@ -149,7 +149,7 @@ def test_many_messages_in_one_datagram() -> None:
 )
 def test_flags(direction: str, flags: int, shown: str) -> None:
     data = messages.pack_message(FAMILY, model.GET_SERVICE, flags, 3, b"")
-    assert list(describe(direction, data)) == [
+    assert list(describe_datagram(direction, data)) == [
         f"netlink {direction} seq=3 GET_SERVICE family=27 flags={shown}"
     ]
 
@@ -176,7 +176,9 @@ def reply(kind: int, body: bytes, seq: int = 7) -> bytes:
     ],
 )
 def test_ends(kind: int, body: bytes, line: str) -> None:
-    assert list(describe("received", reply(kind, body))) == [f"netlink received seq=7 {line}"]
+    assert list(describe_datagram("received", reply(kind, body))) == [
+        f"netlink received seq=7 {line}"
+    ]
 
 
 def nest(kind: int, *inner: bytes) -> bytes:
@@ -202,7 +204,7 @@ def test_statistics() -> None:
         nest(codec.DEST_STATS),
     )
     assert list(
-        describe("received", messages.pack_message(FAMILY, model.NEW_SERVICE, 2, 9, body))
+        describe_datagram("received", messages.pack_message(FAMILY, model.NEW_SERVICE, 2, 9, body))
     ) == [
         "netlink received seq=9 NEW_SERVICE family=27 flags=MULTI",
         "  SERVICE",
@@ -234,7 +236,9 @@ def test_connections_of_a_server() -> None:
         codec.DEST,
         *(messages.pack_attribute(kind, struct.pack("=I", value)) for kind, value in counts),
     )
-    assert list(describe("received", messages.pack_message(FAMILY, NEW_DEST, 2, 9, body)))[1:] == [
+    assert list(describe_datagram("received", messages.pack_message(FAMILY, NEW_DEST, 2, 9, body)))[
+        1:
+    ] == [
         "  DEST",
         "    ACTIVE_CONNS 1",
         "    INACT_CONNS 2",
@@ -246,7 +250,7 @@ def test_info_has_attributes_of_its_own() -> None:
         2, struct.pack("=I", 4096)
     )
     assert list(
-        describe("received", messages.pack_message(FAMILY, model.SET_INFO, 0, 1, body))
+        describe_datagram("received", messages.pack_message(FAMILY, model.SET_INFO, 0, 1, body))
     ) == [
         "netlink received seq=1 SET_INFO family=27 flags=0",
         f"  VERSION {u32(0x010201)}",
@@ -255,14 +259,14 @@ def test_info_has_attributes_of_its_own() -> None:
 
 
 def test_the_controller() -> None:
-    assert list(describe("sent", messages.get_family(1))) == [
+    assert list(describe_datagram("sent", messages.get_family(1))) == [
         "netlink sent seq=1 controller family=16 flags=REQUEST",
         "  FAMILY_NAME 'IPVS'",
     ]
     body = messages.pack_attribute(
         messages.CTRL_ATTR_FAMILY_ID, struct.pack("=H", FAMILY)
     ) + messages.pack_attribute(3, struct.pack("=I", 1))
-    assert list(describe("received", messages.pack_message(16, 1, 0, 1, body)))[1:] == [
+    assert list(describe_datagram("received", messages.pack_message(16, 1, 0, 1, body)))[1:] == [
         "  FAMILY_ID 27",
         f"  attribute 3 {u32(1)}",
     ]
@@ -272,7 +276,7 @@ def test_what_has_no_name() -> None:
     body = nest(
         codec.SERVICE, messages.pack_attribute(99, b"\1\2\3\4\5")
     ) + messages.pack_attribute(77, b"")
-    assert list(describe("received", messages.pack_message(FAMILY, 42, 0, 1, body))) == [
+    assert list(describe_datagram("received", messages.pack_message(FAMILY, 42, 0, 1, body))) == [
         "netlink received seq=1 42 family=27 flags=0",
         "  SERVICE",
         "    attribute 99 01020304 05",
@@ -294,7 +298,7 @@ def test_what_has_no_name() -> None:
 def test_names_cannot_steer_the_terminal(name: bytes, shown: str) -> None:
     body = nest(codec.SERVICE, messages.pack_attribute(codec.SVC_SCHED_NAME, name))
     assert (
-        list(describe("sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, body)))[2]
+        list(describe_datagram("sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, body)))[2]
         == f"    SCHED_NAME {shown}"
     )
 
@@ -306,7 +310,7 @@ def test_numbers_of_other_sizes() -> None:
         messages.pack_attribute(codec.SVC_AF, b"\5"),
     ]
     lines = list(
-        describe(
+        describe_datagram(
             "sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, nest(codec.SERVICE, *sizes))
         )
     )
@@ -318,7 +322,7 @@ WHOLE = messages.pack_message(
     NEW_SERVICE,
     REQUEST_ACK,
     7,
-    codec.Encoder().payload(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80))),
+    codec.Encoder().encode(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80))),
 )
 
 
@@ -336,7 +340,7 @@ WHOLE = messages.pack_message(
     ],
 )
 def test_what_cannot_be_read_is_shown_in_hexadecimal(data: bytes, lines: list[str] | None) -> None:
-    found = list(describe("received", data))
+    found = list(describe_datagram("received", data))
     assert found[-1].startswith("netlink received: ")
     assert found[-1].endswith(f": {data.hex(' ', -4)}")
     assert lines is None or found == lines
@@ -354,7 +358,7 @@ def test_what_cannot_be_read_is_shown_in_hexadecimal(data: bytes, lines: list[st
     "sent",
 )
 def test_any_bytes_are_shown(data: bytes, direction: str) -> None:
-    lines = list(describe(direction, data))
+    lines = list(describe_datagram(direction, data))
     assert bool(lines) == bool(data)
     assert all("\n" not in line for line in lines)
 
@@ -362,6 +366,6 @@ def test_any_bytes_are_shown(data: bytes, direction: str) -> None:
 @given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255), st.integers(0, len(WHOLE)))
 def test_damaged_bytes_are_shown(at: int, value: int, size: int) -> None:
     damaged = WHOLE[:at] + bytes([value]) + WHOLE[at + 1 :]
-    lines = list(describe("received", damaged[:size]))
+    lines = list(describe_datagram("received", damaged[:size]))
     assert bool(lines) == bool(size)
     assert all(line.isprintable() for line in lines)

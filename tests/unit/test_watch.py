@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm import cli
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.commands import watch
-from pyipvsadm.commands.watch import Remembered
-from pyipvsadm.errors import Failed
+from pyipvsadm.commands.watch import CachingResolver
+from pyipvsadm.errors import OperationError
 from pyipvsadm.model import AF_INET, AF_INET6, TCP
-from tests.unit.worlds import FakeNames, FakeScreen, FakeWorld, apply_all
+from tests.unit.fake_environment import FakeEnvironment, FakeNames, FakeScreen, apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,20 +26,20 @@ RULES = ("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m")
 TERMINAL = {"TERM": "xterm", "LANG": "C.UTF-8", "NO_COLOR": "1"}
 
 
-class Gone(Table):
+class Gone(MemoryBackend):
     """A table that cannot be read while `gone` says why."""
 
     gone = ""
 
     def refresh(self) -> None:
         if self.gone:
-            raise Failed(self.gone)
+            raise OperationError(self.gone)
 
 
-def world_with_rules(**options: object) -> FakeWorld:
-    world = FakeWorld(table=Gone(lambda _: True), **options)  # type: ignore[arg-type]
-    apply_all(world.table, RULES)
-    return world
+def world_with_rules(**options: object) -> FakeEnvironment:
+    env = FakeEnvironment(table=Gone(lambda _: True), **options)  # type: ignore[arg-type]
+    apply_all(env.table, RULES)
+    return env
 
 
 def ends(after: int) -> Callable[[float], int]:
@@ -48,16 +48,16 @@ def ends(after: int) -> Callable[[float], int]:
     return lambda _: left.pop() if left else 1
 
 
-def run(world: FakeWorld, words: str) -> tuple[int, str, str]:
-    return (cli.main(words.split(), world), *world.take())
+def run(env: FakeEnvironment, words: str) -> tuple[int, str, str]:
+    return (cli.main(words.split(), env), *env.take())
 
 
 def watched(
-    words: str, *steps: list[str] | Callable[[], object] | None, world: FakeWorld | None = None
+    words: str, *steps: list[str] | Callable[[], object] | None, env: FakeEnvironment | None = None
 ) -> list[str]:
-    world = world or world_with_rules(environ=TERMINAL, shows=(80, 12))
-    screen = world.screen = FakeScreen(world, list(steps))
-    assert run(world, words) == (0, "", "")
+    env = env or world_with_rules(environ=TERMINAL, shows=(80, 12))
+    screen = env.screen = FakeScreen(env, list(steps))
+    assert run(env, words) == (0, "", "")
     assert not screen.steps
     return screen.frames
 
@@ -83,8 +83,8 @@ def test_how_often_and_in_which_order(words: str, said: str) -> None:
 
 
 def test_the_table_goes_and_comes_again() -> None:
-    world = world_with_rules(environ=TERMINAL, shows=(80, 12))
-    table = world.table
+    env = world_with_rules(environ=TERMINAL, shows=(80, 12))
+    table = env.table
     assert isinstance(table, Gone)
 
     def unload() -> None:
@@ -94,19 +94,19 @@ def test_the_table_goes_and_comes_again() -> None:
         table.gone = ""
         apply_all(table, ("-C",))
 
-    frames = watched("-L -n --watch", unload, load, ["q"], world=world)
+    frames = watched("-L -n --watch", unload, load, ["q"], env=env)
     assert ("trying again" in frames[0], "no IPVS; trying again" in frames[1]) == (False, True)
     assert "10.0.0.2:80" in frames[1]
     assert "No virtual services." in frames[2]
 
 
 def test_the_window_is_measured_at_each_drawing() -> None:
-    world = world_with_rules(environ=TERMINAL, shows=(80, 12))
+    env = world_with_rules(environ=TERMINAL, shows=(80, 12))
 
     def shrink() -> None:
-        world.shows = (60, 8)
+        env.shows = (60, 8)
 
-    frames = watched("-L -n --watch", shrink, ["q"], world=world)
+    frames = watched("-L -n --watch", shrink, ["q"], env=env)
     assert [frame.count("\n") for frame in frames] == [12, 8]
 
 
@@ -119,9 +119,9 @@ def test_a_service_that_is_not_there_at_the_start_is_an_error() -> None:
 
 
 def test_a_named_service_that_vanishes_is_told() -> None:
-    world = world_with_rules(environ=TERMINAL, shows=(80, 12))
+    env = world_with_rules(environ=TERMINAL, shows=(80, 12))
     frames = watched(
-        "-L -n --watch -t 10.0.0.1:80", lambda: apply_all(world.table, ("-C",)), ["q"], world=world
+        "-L -n --watch -t 10.0.0.1:80", lambda: apply_all(env.table, ("-C",)), ["q"], env=env
     )
     assert "No such service; trying again" in frames[1]
 
@@ -130,38 +130,38 @@ def test_names_are_looked_up_once() -> None:
     class Counting(FakeNames):
         asked: list[tuple[int, bytes]]
 
-        def host_names(
+        def find_host_names(
             self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None
         ) -> dict[tuple[int, bytes], str]:
             new = list(addresses)
             self.asked += new
-            return super().host_names(new, seconds)
+            return super().find_host_names(new, seconds)
 
     names = Counting({"web": (AF_INET, bytes([10, 0, 0, 2]))}, {("http", TCP): 80})
     names.asked = []
-    world = world_with_rules(environ=TERMINAL, shows=(80, 12), names=names)
+    env = world_with_rules(environ=TERMINAL, shows=(80, 12), names=names)
     add = "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m"
-    frames = watched("-L --watch", None, lambda: apply_all(world.table, (add,)), ["q"], world=world)
+    frames = watched("-L --watch", None, lambda: apply_all(env.table, (add,)), ["q"], env=env)
     assert "web:http" in frames[0]
     assert "10.0.0.3:http" in frames[2]
     assert sorted(names.asked) == [(AF_INET, bytes([10, 0, 0, last])) for last in (1, 2, 3)]
 
 
 def test_remembered_names_are_those_asked_for() -> None:
-    names = Remembered(FakeNames({"six": (AF_INET6, bytes(16))}))
-    assert names.host_names([(AF_INET6, bytes(16)), (AF_INET, bytes(4))]) == {
+    names = CachingResolver(FakeNames({"six": (AF_INET6, bytes(16))}))
+    assert names.find_host_names([(AF_INET6, bytes(16)), (AF_INET, bytes(4))]) == {
         (AF_INET6, bytes(16)): "six"
     }
-    assert names.host_names([(AF_INET, bytes(4))]) == {}
-    assert (names.port_name(80, TCP), names.port_name(80, TCP)) == (None, None)
+    assert names.find_host_names([(AF_INET, bytes(4))]) == {}
+    assert (names.find_port_name(80, TCP), names.find_port_name(80, TCP)) == (None, None)
 
 
 def test_not_all_names_are_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "REMEMBERED", 2)
-    names = Remembered(FakeNames({"six": (AF_INET6, bytes(16))}))
+    monkeypatch.setattr(watch, "CACHE_LIMIT", 2)
+    names = CachingResolver(FakeNames({"six": (AF_INET6, bytes(16))}))
     for last in range(9):
         both = [(AF_INET6, bytes(16)), (AF_INET, bytes([10, 0, 0, last]))]
-        assert names.host_names(both) == {(AF_INET6, bytes(16)): "six"}
+        assert names.find_host_names(both) == {(AF_INET6, bytes(16)): "six"}
     assert len(names._hosts) <= 4
 
 
@@ -170,9 +170,9 @@ def test_not_all_names_are_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) 
 )
 @pytest.mark.parametrize("environ", [TERMINAL, {}])
 def test_watching_for_ever_takes_no_more_memory(words: str, environ: dict[str, str]) -> None:
-    """As a program it runs without a collector of cycles (cli.entry)."""
-    world = world_with_rules(environ=environ, shows=(80, 12) if environ else None)
-    world.out = lambda _: None  # type: ignore[assignment,method-assign]
+    """As a program it runs without a collector of cycles (cli.run_program)."""
+    env = world_with_rules(environ=environ, shows=(80, 12) if environ else None)
+    env.write_stdout = lambda _: None  # type: ignore[assignment,method-assign]
     held: list[int] = []
 
     def seen() -> bool:
@@ -183,18 +183,18 @@ def test_watching_for_ever_takes_no_more_memory(words: str, environ: dict[str, s
         def show(self, text: str) -> None:
             pass
 
-        def keys(self, seconds: float) -> list[str]:
-            self.world.now += seconds
+        def read_keys(self, seconds: float) -> list[str]:
+            self.env.now += seconds
             return ["q"] if seen() else []
 
-    world.screen = Endless(world, [])
-    world.meanwhile = lambda _: int(seen())
+    env.screen = Endless(env, [])
+    env.meanwhile = lambda _: int(seen())
     collects = gc.isenabled()
     gc.collect()
     gc.disable()
     tracemalloc.start()
     try:
-        assert cli.main(words.split(), world) == 0
+        assert cli.main(words.split(), env) == 0
     finally:
         tracemalloc.stop()
         if collects:
@@ -216,15 +216,15 @@ CLASSIC = "".join(
 
 @pytest.mark.parametrize("options", [{}, {"shows": (80, 12), "environ": {"TERM": "dumb"}}])
 def test_without_a_terminal_it_writes_blocks(options: dict[str, object]) -> None:
-    world = world_with_rules(**options)
-    world.meanwhile = ends(after=2)
-    assert run(world, "-L -n --watch=5") == (0, f"{CLASSIC}\f" * 3, "")
-    assert world.now == 15
+    env = world_with_rules(**options)
+    env.meanwhile = ends(after=2)
+    assert run(env, "-L -n --watch=5") == (0, f"{CLASSIC}\f" * 3, "")
+    assert env.now == 15
 
 
 def test_a_block_that_cannot_be_read_is_told_and_the_next_is_tried() -> None:
-    world = world_with_rules()
-    table = world.table
+    env = world_with_rules()
+    table = env.table
     assert isinstance(table, Gone)
     end = ends(after=2)
 
@@ -232,17 +232,17 @@ def test_a_block_that_cannot_be_read_is_told_and_the_next_is_tried() -> None:
         table.gone = "" if table.gone else "no IPVS"
         return end(now)
 
-    world.meanwhile = trouble
-    assert run(world, "-L -n --watch -t 10.0.0.1:80")[1:] == (
+    env.meanwhile = trouble
+    assert run(env, "-L -n --watch -t 10.0.0.1:80")[1:] == (
         f"{CLASSIC.partition(chr(10))[2]}\f" * 2,
         "no IPVS\n",
     )
 
 
 def test_as_json_it_writes_a_document_a_line() -> None:
-    world = world_with_rules()
-    world.meanwhile = ends(after=2)
-    status, text, _ = run(world, "-L -n --watch --json")
+    env = world_with_rules()
+    env.meanwhile = ends(after=2)
+    status, text, _ = run(env, "-L -n --watch --json")
     found = [json.loads(line) for line in text.splitlines()]
     assert (status, len(found), found[0]) == (0, 3, found[2])
     assert found[0]["services"][0]["address"] == "10.0.0.1"
@@ -250,9 +250,9 @@ def test_as_json_it_writes_a_document_a_line() -> None:
 
 
 def test_blocks_of_the_pretty_listing() -> None:
-    world = world_with_rules()
-    world.meanwhile = ends(after=0)
-    status, stdout, stderr = run(world, "-L -n --watch --pretty")
+    env = world_with_rules()
+    env.meanwhile = ends(after=0)
+    status, stdout, stderr = run(env, "-L -n --watch --pretty")
     assert (status, stdout[:4], stdout[-1], stderr) == (0, "IPVS", "\f", "")
 
 

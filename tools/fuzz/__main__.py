@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tools.fuzz.targets import TARGETS, Endless, lines_of
+from tools.fuzz.targets import TARGETS, EndlessError, lines_of
 
 if TYPE_CHECKING:
     from tools.fuzz.targets import Target
@@ -55,7 +55,7 @@ def tried(target: Target, seconds: float, first: int) -> tuple[int, int, int, in
         before = before or most_memory()
         grown = most_memory() - before
         if grown > MOST_MEMORY:
-            raise Endless(f"the process has grown by {grown} MiB")
+            raise EndlessError(f"the process has grown by {grown} MiB")
     return count, most, grown, first
 
 

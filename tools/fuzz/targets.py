@@ -26,10 +26,10 @@ from hypothesis import strategies as st
 
 import pyipvsadm
 from pyipvsadm import cli, model
-from pyipvsadm.backends.kernel import Kernel
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.kernel import KernelBackend
+from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.completion import shells
-from pyipvsadm.errors import Failed
+from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.options import COMMANDS, OPTIONS
 from pyipvsadm.model import (
     AF_INET,
@@ -37,14 +37,14 @@ from pyipvsadm.model import (
     TCP,
     Change,
     Daemon,
-    Destination,
-    Overview,
+    ProcTable,
+    Server,
     Service,
     Timeouts,
 )
 from pyipvsadm.netlink import codec, messages
+from tests.unit.fake_environment import FakeEnvironment, overview
 from tests.unit.test_kernel import FAMILY, Socket, header
-from tests.unit.worlds import FakeWorld, overview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,15 +91,15 @@ TABLE = (
 )
 
 
-class Endless(Exception):
+class EndlessError(Exception):
     """More steps, or more memory, than any input of this size may take."""
 
 
-class _Enough(Exception):
+class _EnoughError(Exception):
     pass
 
 
-class _World(FakeWorld):
+class _World(FakeEnvironment):
     """Where a command that repeats is stopped, and a file is no file of this machine."""
 
     waits = 0
@@ -107,35 +107,35 @@ class _World(FakeWorld):
     def wait(self, seconds: float) -> int:
         self.waits += 1
         if self.waits > MOST_WAITS:
-            raise _Enough
+            raise _EnoughError
         return super().wait(seconds)
 
-    def backend(self, spec: str) -> Backend:
-        return self.table if spec.startswith("memory:") else super().backend(spec)
+    def open_backend(self, spec: str) -> Backend:
+        return self.table if spec.startswith("memory:") else super().open_backend(spec)
 
     def read_file(self, path: str) -> bytes:  # noqa: ARG002
         return b"-A -f 7\n"
 
-    def on_screen(self, body: object) -> None:  # noqa: ARG002
-        raise _Enough
+    def run_on_screen(self, body: object) -> None:  # noqa: ARG002
+        raise _EnoughError
 
 
-class Kernelly(Table):
+class Kernelly(MemoryBackend):
     """A kernel's table, with its files."""
 
     embedded = False
     file = b""
     lines: tuple[bytes, ...] = ()
 
-    def overview(self) -> Overview:  # type: ignore[override]  # the embedded table has none
-        return overview(self.file, self.services())
+    def read_proc_table(self) -> ProcTable:  # type: ignore[override]  # the embedded table has none
+        return overview(self.file, self.read_services())
 
-    def connections(self) -> Iterator[bytes]:
+    def iter_connections(self) -> Iterator[bytes]:
         return iter(self.lines)
 
 
 def lines_of(body: Callable[[], object], most: int = MOST_LINES) -> int:
-    """Run it; how many lines of ours were carried out. Raises Endless past `most`."""
+    """Run it; how many lines of ours were carried out. Raises EndlessError past `most`."""
     count = 0
 
     def local(_frame: types.FrameType, event: str, _: object) -> Any:
@@ -143,7 +143,7 @@ def lines_of(body: Callable[[], object], most: int = MOST_LINES) -> int:
         if event == "line":
             count += 1
             if count > most:
-                raise Endless
+                raise EndlessError
         return local
 
     def entered(frame: types.FrameType, _event: str, _: object) -> Any:
@@ -173,15 +173,15 @@ def memory_of(body: Callable[[], object]) -> tuple[int, int]:
 
 def _ran(
     words: Sequence[str],
-    world: FakeWorld,
-    program: Callable[[Sequence[str], FakeWorld], int] = cli.main,
+    env: FakeEnvironment,
+    program: Callable[[Sequence[str], FakeEnvironment], int] = cli.main,
 ) -> None:
     try:
-        status = program(words, world)
-    except _Enough:
+        status = program(words, env)
+    except _EnoughError:
         return
     assert status in STATUSES, status
-    assert "Traceback" not in world.stderr
+    assert "Traceback" not in env.stderr
 
 
 def filled() -> Kernelly:
@@ -190,7 +190,7 @@ def filled() -> Kernelly:
         Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80),
         Service(AF_INET6, fwmark=5, netmask=128),
     )
-    server = Destination(AF_INET, bytes([10, 0, 0, 2]), 80, model.MASQ)
+    server = Server(AF_INET, bytes([10, 0, 0, 2]), 80, model.MASQ)
     assert (
         table.apply(
             [
@@ -209,18 +209,18 @@ def filled() -> Kernelly:
 
 def _valid() -> list[bytes]:
     web = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, pe="sip")
-    server = Destination(AF_INET6, bytes(16), 80)
+    server = Server(AF_INET6, bytes(16), 80)
     counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
     stats = messages.pack_attribute(
         12, b"".join(messages.pack_attribute(kind, bytes(8)) for kind in range(1, 11))
     )
-    service = codec.Encoder().payload(Change(model.NEW_SERVICE, web))
+    service = codec.Encoder().encode(Change(model.NEW_SERVICE, web))
     return [
         service,
         messages.pack_attribute(codec.SERVICE, service[4:] + stats),
-        messages.pack_attribute(codec.DEST, codec.destination_full(server)[4:] + counts + stats),
-        codec.daemon(Daemon(model.MASTER, "lo", 1, 2, bytes(4), 3, 4)),
-        codec.timeouts(Timeouts(1, 2, 3)),
+        messages.pack_attribute(codec.DEST, codec.encode_dest(server)[4:] + counts + stats),
+        codec.encode_daemon(Daemon(model.MASTER, "lo", 1, 2, bytes(4), 3, 4)),
+        codec.encode_timeouts(Timeouts(1, 2, 3)),
     ]
 
 
@@ -301,12 +301,12 @@ def kernel(drawn: tuple[list[str], list[object], bool, bytes]) -> None:
             types.SimpleNamespace(**names, socket=lambda *_: sock),
         ),
         mock.patch("pyipvsadm.backends.kernel.load_module", return_value=False),
-        mock.patch("pyipvsadm.backends.kernel.old_interface_errno", return_value=92),
+        mock.patch("pyipvsadm.backends.kernel.probe_old_interface", return_value=92),
         mock.patch("pyipvsadm.backends.kernel.TABLE_FILE", "/nonexistent"),
     ):
         try:
-            table = Kernel()
-        except Failed:
+            table = KernelBackend()
+        except OperationError:
             return
         _ran(words.split(), _World(table=table))
 
@@ -334,7 +334,7 @@ def table_file(text: bytes) -> None:
     _ran(["-L", "-n"], _World(table=table))
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(text)
-        shells.kernel_rows(file.name)
+        shells.read_proc_rows(file.name)
         with mock.patch("pyipvsadm.completion.shells.TABLE_FILE", file.name):
             for words in (
                 ["-d", "-t", "10.0.0.1:80", "-r", ""],
@@ -355,7 +355,7 @@ def rules(text: bytes) -> None:
         ["-R", "--dry-run"],
     ):
         _ran(words, _World(stdin=text, table=filled()))
-    _ran([], _World(stdin=text, table=filled()), cli.main_restore)
+    _ran([], _World(stdin=text, table=filled()), cli.run_restore)
 
 
 def embedded_file(text: bytes) -> None:
@@ -364,7 +364,7 @@ def embedded_file(text: bytes) -> None:
         path = f"{folder}/table"
         Path(path).write_bytes(text)
         for words in (["-L", "-n"], ["-A", "-f", "9"], ["-S"]):
-            _ran(["--backend", f"memory:{path}", *words], FakeWorld())
+            _ran(["--backend", f"memory:{path}", *words], FakeEnvironment())
 
 
 def argv(words: list[str]) -> None:

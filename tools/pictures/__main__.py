@@ -30,7 +30,7 @@ def picture(name: str) -> str:
         force_terminal=True,
         _environ={},
     )
-    lines = PICTURES[name](grid.Look(COLUMNS, styled=True, color=True))
+    lines = PICTURES[name](grid.TerminalStyle(COLUMNS, styled=True, color=True))
     console.print(grid.Lines(map(apart, lines)), end="", soft_wrap=True)
     return console.export_svg(title=f"ipvsadm -L -n --{name}", unique_id=name)
 
@@ -41,7 +41,7 @@ def apart(line: Line) -> Line:
     """
     return [
         (piece, "not bold" if piece.isspace() else style)
-        for text, style in grid.merged(line)
+        for text, style in grid.merge_styles(line)
         for piece in re.split(r"( {2,}|^ | $)", text)
         if piece
     ]

@@ -15,21 +15,21 @@ from tools.pictures import sample
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyipvsadm.views.grid import Line, Look
+    from pyipvsadm.views.grid import Line, TerminalStyle
 
 WIDTHS = (60, 80, 140)
 FOLDER = Path(__file__).parents[2] / "tests" / "unit" / "snapshots"
 LIVE_LINES = 20
 
 
-def listing(*shown: str) -> Callable[[Look], list[Line]]:
+def listing(*shown: str) -> Callable[[TerminalStyle], list[Line]]:
     """A listing of services."""
 
-    def draw(look: Look) -> list[Line]:
-        groups = [pretty.Group(*row) for row in sample.rows()]
+    def draw(look: TerminalStyle) -> list[Line]:
+        groups = [pretty.ServiceGroup(*row) for row in sample.rows()]
         return [
-            *pretty.title(Info(0x010201, 4096), groups, look),
-            *pretty.listing(groups, set(shown), format_numeric, look),
+            *pretty.render_title(Info(0x010201, 4096), groups, look),
+            *pretty.render_listing(groups, set(shown), format_numeric, look),
         ]
 
     return draw
@@ -37,24 +37,24 @@ def listing(*shown: str) -> Callable[[Look], list[Line]]:
 
 def watched(seconds: int, *shown: str) -> Live:
     """A --watch after its first minute."""
-    live = Live(set(shown), "", 2, grid.Look)
+    live = Live(set(shown), "", 2, grid.TerminalStyle)
     for at in range(0, seconds + 1, 2):
-        live.take(sample.rows(3600 + at), float(at))
+        live.add_snapshot(sample.rows(3600 + at), float(at))
     return live
 
 
-def watch(*shown: str) -> Callable[[Look], list[Line]]:
+def watch(*shown: str) -> Callable[[TerminalStyle], list[Line]]:
     """A frame of it."""
 
-    def draw(look: Look) -> list[Line]:
+    def draw(look: TerminalStyle) -> list[Line]:
         live = watched(60, *shown)
         live.look = lambda _: look
-        return live.frame(look.width, LIVE_LINES, lambda _: format_numeric)
+        return live.render_frame(look.width, LIVE_LINES, lambda _: format_numeric)
 
     return draw
 
 
-VIEWS: dict[str, Callable[[Look], list[Line]]] = {
+VIEWS: dict[str, Callable[[TerminalStyle], list[Line]]] = {
     "plain": listing(),
     "stats": listing("stats"),
     "stats-exact": listing("stats", "exact"),
@@ -62,12 +62,12 @@ VIEWS: dict[str, Callable[[Look], list[Line]]] = {
     "thresholds": listing("thresholds"),
     "persistent-conn": listing("persistent-conn"),
     "tun-info": listing("tun-info"),
-    "timeout": lambda look: pretty.timeouts(sample.timeouts(), look),
-    "daemon": lambda look: pretty.daemons(sample.daemons(), look),
-    "connections": lambda look: pretty.connections(
+    "timeout": lambda look: pretty.render_timeouts(sample.timeouts(), look),
+    "daemon": lambda look: pretty.render_daemons(sample.daemons(), look),
+    "connections": lambda look: pretty.render_connections(
         sample.connections(), format_numeric, look, engine=False
     ),
-    "connections-engine": lambda look: pretty.connections(
+    "connections-engine": lambda look: pretty.render_connections(
         sample.connections(), format_numeric, look, engine=True
     ),
     "watch": watch(),
@@ -85,5 +85,5 @@ PICTURES = {"pretty": VIEWS["plain"], "watch": VIEWS["watch"]}
 
 def snapshot(view: str, width: int, plain: bool) -> str:
     """A view as text without colours."""
-    look = grid.Look(width, PLAIN if plain else BLOCKS)
-    return grid.text(VIEWS[view](look), look)
+    look = grid.TerminalStyle(width, PLAIN if plain else BLOCKS)
+    return grid.render_text(VIEWS[view](look), look)

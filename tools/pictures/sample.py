@@ -11,15 +11,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pyipvsadm import sorting
-from pyipvsadm.backends.memory import Table
+from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.model import AF_INET, AF_INET6, BACKUP, MASTER, Daemon, Timeouts
 from pyipvsadm.views.connections import Connection
-from tests.unit.worlds import apply_all
+from tests.unit.fake_environment import apply_all
 
 if TYPE_CHECKING:
-    from pyipvsadm.model import Destination, Service
+    from pyipvsadm.model import Server, Service
 
-    Rows = list[tuple[Service, list[Destination]]]
+    Rows = list[tuple[Service, list[Server]]]
 
 RULES = (
     "-A -t 172.16.100.1:80 -s wlc -p 900 -M 255.255.255.0",
@@ -42,9 +42,9 @@ RULES = (
 _BUSY = (420, 300, 95, 12, 160, 155, 700, 650, 3, 1)
 
 
-def table() -> Table:
+def table() -> MemoryBackend:
     """The rules in an embedded table."""
-    found = Table(interfaces={"eth1"}.__contains__)
+    found = MemoryBackend(interfaces={"eth1"}.__contains__)
     apply_all(found, RULES)
     return found
 
@@ -53,8 +53,8 @@ def rows(at: int = 3600) -> Rows:
     """The table with the traffic that it has had after `at` seconds."""
     embedded = table()
     found = [
-        (service, sorting.destinations(embedded.destinations(service)))
-        for service in sorting.services(embedded.services())
+        (service, sorting.sort_servers(embedded.read_servers(service)))
+        for service in sorting.sort_services(embedded.read_services())
     ]
     busy = iter(_BUSY)
     for service, servers in found:

@@ -1,4 +1,4 @@
-"""Many commands, each a process of its own: `python -m tests.kernel.many HOW ROWS <COMMANDS` prints
+"""Many commands, each a process of its own: `python -m tests.kernel.run_many HOW ROWS <COMMANDS` prints
 those that failed.
 
 HOW: ours, reference, or restore (each row is then the input of one `ipvsadm -R`). ROWS: how many

@@ -21,7 +21,7 @@ from pyipvsadm.model import (
     Change,
 )
 from tests.contract.backends import HZ
-from tests.contract.words import (
+from tests.contract.shorthand import (
     CLEAR,
     DEFAULT_TIMEOUTS,
     EMPTY,

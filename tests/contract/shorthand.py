@@ -17,13 +17,13 @@ from pyipvsadm.model import (
     DEL_DEST,
     DEL_SERVICE,
     FLUSH,
+    HOST_MASK4,
+    HOST_PREFIX6,
     IPIP,
     MASTER,
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
-    NO_MASK4,
-    NO_MASK6,
     ROUTE,
     SET_CONFIG,
     SET_DEST,
@@ -32,7 +32,7 @@ from pyipvsadm.model import (
     ZERO,
     Change,
     Daemon,
-    Destination,
+    Server,
     Service,
     Timeouts,
 )
@@ -70,7 +70,7 @@ def vip(af: int) -> bytes:
 
 
 def mask(af: int) -> int:
-    return NO_MASK4 if af == AF_INET else NO_MASK6
+    return HOST_MASK4 if af == AF_INET else HOST_PREFIX6
 
 
 def tcp(
@@ -118,9 +118,9 @@ def server(
     upper: int = 0,
     lower: int = 0,
     tun: tuple[int, int, int] = (IPIP, 0, 0),
-) -> Destination:
+) -> Server:
     own = ip(f"10.2.0.{last}" if af == AF_INET else f"fd00:2::{last}")
-    return Destination(af, own if addr is None else addr, port, forward, weight, upper, lower, *tun)
+    return Server(af, own if addr is None else addr, port, forward, weight, upper, lower, *tun)
 
 
 def master(
@@ -151,15 +151,15 @@ def delete(service: Service) -> Change:
     return Change(DEL_SERVICE, service)
 
 
-def add(service: Service, destination: Destination) -> Change:
+def add(service: Service, destination: Server) -> Change:
     return Change(NEW_DEST, service, destination)
 
 
-def alter(service: Service, destination: Destination) -> Change:
+def alter(service: Service, destination: Server) -> Change:
     return Change(SET_DEST, service, destination)
 
 
-def remove(service: Service, destination: Destination) -> Change:
+def remove(service: Service, destination: Server) -> Change:
     return Change(DEL_DEST, service, destination)
 
 
@@ -181,7 +181,7 @@ def zero(service: Service | None = None) -> Change:
 
 CLEAR = Change(FLUSH)
 
-Row = tuple[Service, tuple[Destination, ...]]
+Row = tuple[Service, tuple[Server, ...]]
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class Held:
 EMPTY = Held()
 
 
-def only(service: Service, *servers: Destination) -> Held:
+def only(service: Service, *servers: Server) -> Held:
     """One service with these servers, newest first."""
     return Held(((service, servers),))
 

@@ -1,7 +1,7 @@
 """Clusters with something wrong, each with its finding, and six in which nothing is.
 
 Owns: the table of faults: what is done to a cluster, what that does to its clients, and what they
-see when it is mended. The networks are in network.py, the ways to look in looks.py. Must never
+see when it is mended. The networks are in network.py, the ways to look in observe.py. Must never
 know: how a fault is found.
 
 A command with a word in capitals (DEVICE, SERVER) asks something of a person: `answers` says what
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.kernel.looks import (
+from tests.kernel.network import DIRECT, DIRECT6, NAT, NAT6, Network
+from tests.kernel.observe import (  # fmt: skip
     NOBODY,
     arp_answers,
     breaks,
@@ -21,8 +22,7 @@ from tests.kernel.looks import (
     spread,
     taken_for_the_director,
     transfer,
-)  # fmt: skip
-from tests.kernel.network import DIRECT, DIRECT6, NAT, NAT6, Network
+)
 from tests.kernel.test_traffic import tunnelled
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from sys import byteorder
 from typing import TYPE_CHECKING
 
-from pyipvsadm.backends.memory import Table
-from pyipvsadm.environment import World
-from pyipvsadm.errors import Failed
-from pyipvsadm.model import AF_INET, HASHED, Overview
+from pyipvsadm.backends.memory import MemoryBackend
+from pyipvsadm.environment import Environment
+from pyipvsadm.errors import OperationError
+from pyipvsadm.model import AF_INET, HASHED, ProcTable
 from pyipvsadm.resolver import Resolver
 from pyipvsadm.terminal import Screen
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend, Service
 
 
-def overview(text: bytes, services: Iterable[Service]) -> Overview:
+def overview(text: bytes, services: Iterable[Service]) -> ProcTable:
     """What the kernel's backend makes of the file and a dump of these services."""
-    found = Overview(text, [], [])
+    found = ProcTable(text, [], [])
     for s in services:
         if s.fwmark or s.af != AF_INET or s.flags & ~HASHED:
-            found.others.append(s)
+            found.other_services.append(s)
         else:
-            found.plain.append(
+            found.simple_keys.append(
                 (s.protocol.to_bytes(2, byteorder), s.addr, s.port.to_bytes(2, "big"))
             )
     return found
@@ -43,14 +43,14 @@ class FakeNames(Resolver):
         self.hosts = hosts
         self.ports = ports
 
-    def host(self, name: str) -> bytes | None:
+    def find_host(self, name: str) -> bytes | None:
         family, addr = self.hosts.get(name, (0, None))
         return addr if family == 2 else None
 
-    def port(self, name: str, protocol: int) -> int | None:
+    def find_port(self, name: str, protocol: int) -> int | None:
         return self.ports.get((name, protocol))
 
-    def port_name(self, port: int, protocol: int) -> str | None:
+    def find_port_name(self, port: int, protocol: int) -> str | None:
         return next(
             (
                 name
@@ -60,11 +60,11 @@ class FakeNames(Resolver):
             None,
         )
 
-    def host_name(self, family: int, addr: bytes) -> str | None:
+    def find_host_name(self, family: int, addr: bytes) -> str | None:
         return next((name for name, found in self.hosts.items() if found == (family, addr)), None)
 
 
-class FakeWorld(World):
+class FakeEnvironment(Environment):
     """Streams as strings; one table for all runs in this world."""
 
     def __init__(
@@ -84,7 +84,7 @@ class FakeWorld(World):
         self.is_root = root
         self.terminal = terminal
         self.seen = seen
-        self.table = table or Table(interfaces={"lo"}.__contains__)
+        self.table = table or MemoryBackend(interfaces={"lo"}.__contains__)
         self.shows = shows  # columns and lines, where the output is a terminal
         self.screen: Screen | None = None
         self.specs: list[str] = []
@@ -100,13 +100,13 @@ class FakeWorld(World):
         self.meanwhile: Callable[[float], int] = lambda _: 0
         self.holds_signals = False
 
-    def out(self, data: str) -> None:
+    def write_stdout(self, data: str) -> None:
         self.stdout += data
 
-    def draw(self, text: str) -> None:
+    def write_raw_stderr(self, text: str) -> None:
         self.stderr += text
 
-    def hold_signals(self) -> None:
+    def block_signals(self) -> None:
         self.holds_signals = True
 
     def wait(self, seconds: float) -> int:
@@ -114,51 +114,51 @@ class FakeWorld(World):
         self.now += seconds
         return self.meanwhile(self.now)
 
-    def input_blocks(self) -> Iterator[bytes]:
+    def read_input_blocks(self) -> Iterator[bytes]:
         yield from self.stdin.splitlines(keepends=True) if self.terminal else (self.stdin,)
 
-    def input_is_terminal(self) -> bool:
+    def is_input_terminal(self) -> bool:
         return self.terminal
 
-    def error_is_terminal(self) -> bool:
+    def is_error_terminal(self) -> bool:
         return self.seen
 
-    def output_is_terminal(self) -> bool:
+    def is_output_terminal(self) -> bool:
         return self.shows is not None
 
-    def size(self) -> tuple[int, int]:
+    def get_size(self) -> tuple[int, int]:
         return self.shows or (80, 24)
 
-    def clock(self) -> float:
+    def read_clock(self) -> float:
         return self.now
 
-    def on_screen(self, body: Callable[[Screen], None]) -> None:
+    def run_on_screen(self, body: Callable[[Screen], None]) -> None:
         assert self.screen is not None
         body(self.screen)
 
     def has_colours(self) -> bool:
         return self.colours
 
-    def programs(self) -> set[str]:
+    def list_programs(self) -> set[str]:
         return self.running
 
     def has_interface(self, name: str) -> bool:
         return name in self.interfaces
 
     @contextmanager
-    def inside(self, place: str) -> Iterator[None]:  # type: ignore[override]  # one that goes nowhere
+    def enter_netns(self, place: str) -> Iterator[None]:  # type: ignore[override]  # one that goes nowhere
         if place == "gone":
-            raise Failed("cannot open the network namespace", 2)
+            raise OperationError("cannot open the network namespace", 2)
         self.places.append(place)
         try:
             yield
         finally:
             self.places.append("")
 
-    def backend(self, spec: str) -> Backend:
+    def open_backend(self, spec: str) -> Backend:
         self.specs.append(spec)
         if spec not in ("kernel", "memory"):
-            return super().backend(spec)
+            return super().open_backend(spec)
         return self.table
 
     def take(self) -> tuple[str, str]:
@@ -174,30 +174,30 @@ class FakeScreen(Screen):
     """
 
     def __init__(
-        self, world: FakeWorld, steps: list[list[str] | Callable[[], object] | None]
+        self, env: FakeEnvironment, steps: list[list[str] | Callable[[], object] | None]
     ) -> None:
-        self.world = world
+        self.env = env
         self.steps = steps
         self.frames: list[str] = []
 
     def show(self, text: str) -> None:
         self.frames.append(text)
 
-    def keys(self, seconds: float) -> list[str]:
+    def read_keys(self, seconds: float) -> list[str]:
         step = self.steps.pop(0)
         if isinstance(step, list):
             return step
         if step is not None:
             step()
-        self.world.now += seconds
+        self.env.now += seconds
         return []
 
 
-class FullWorld(FakeWorld):
+class FullWorld(FakeEnvironment):
     """Standard output takes nothing."""
 
-    def out(self, data: str) -> None:
-        raise Failed(
+    def write_stdout(self, data: str) -> None:
+        raise OperationError(
             f"cannot write to standard output: No space left on device ({len(data)} characters)"
         )
 
@@ -212,5 +212,5 @@ def apply_all(table: Backend, rows: Iterable[str]) -> None:
     from pyipvsadm.cli import main  # noqa: PLC0415  # cli is the door; only tests come back through it
 
     for row in rows:
-        world = FakeWorld(table=table)
-        assert (main(row.split(), world), world.stderr) == (0, ""), row
+        env = FakeEnvironment(table=table)
+        assert (main(row.split(), env), env.stderr) == (0, ""), row
