@@ -106,12 +106,12 @@ def test_other_commands_are_run_by_other_tests(words: str, test: str, proof: str
 
 def test_reports_of_the_doctor() -> None:
     """The page's two reports are what a director and a real server with these faults get."""
-    director = test_doctor_command.Surgery(
+    director = test_doctor_command.DoctorEnvironment(
         test_doctor_command.sick(), test_doctor.HEALTHY["NAT"].rules
     )
     facts = copy.deepcopy(test_doctor.REAL["DR"][1])
     facts.sysctls = {**facts.sysctls, "net/ipv4/conf/all/arp_ignore": "0"}
-    real_server = test_doctor_command.Surgery(facts, ipvs=False)
+    real_server = test_doctor_command.DoctorEnvironment(facts, ipvs=False)
     sessions = [
         block.text
         for block in pages.list_blocks(DOCS / "doctor.md")
@@ -127,7 +127,7 @@ def test_explanations_of_the_doctor() -> None:
     lines = [c.text for c in pages.list_commands(DOCS / "doctor.md") if "--explain" in c.text]
     assert lines
     for line in lines:
-        world = test_doctor_command.Surgery()
+        world = test_doctor_command.DoctorEnvironment()
         assert main(line.split()[1:], world) == 0
 
 
