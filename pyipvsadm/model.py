@@ -344,6 +344,13 @@ class Change(Record):
         self.daemon = daemon
         self.timeouts = timeouts
 
+    @property
+    def record(self) -> Service | Server:
+        """Return the entry that the change is about: its server if it has one, else its service."""
+        record = self.service if self.server is None else self.server
+        assert record is not None
+        return record
+
 
 if TYPE_CHECKING:
 

@@ -1,3 +1,3 @@
-"""Changes that are more than one message: the difference of two tables, carried out and undone; a
-trial; draining.
+"""Hold everything that plans, tries, executes and undoes changes of more than one message. Nothing
+here prints.
 """

@@ -1,7 +1,7 @@
-"""Rule text to the table that it describes.
+"""Parse rule text into the table that it describes.
 
-Owns: which lines describe a table, and when two of them cannot both stand. Must never know: what is
-in the table now.
+Owns: which lines describe a table, and when two lines contradict each other. Must never know: what
+the present table holds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DesiredService:
-    """A service with the line that describes it, and its servers with theirs."""
+    """Hold a service with the number of its -A line, and its servers with the numbers of theirs."""
 
     __slots__ = ("line", "servers", "service")
 
@@ -32,9 +32,7 @@ class DesiredService:
 
 
 class DesiredTable:
-    """The table that was described. Records are shared between entries: they must not be
-    changed.
-    """
+    """Hold the table that rule text describes. Entries share records: do not change them."""
 
     __slots__ = ("daemons", "repeated", "services", "timeouts")
 
@@ -46,15 +44,15 @@ class DesiredTable:
         self.repeated: list[str] = []
 
     def is_empty(self) -> bool:
-        """Whether there was no rule at all."""
+        """Return True if the text has no rule at all."""
         return not (self.services or self.daemons or self.timeouts)
 
 
 def parse_desired(text: bytes, context: Context) -> DesiredTable:
-    """The table that rule text describes; the order of lines does not matter. Usage (status 2) for
-    what is no such text.
+    """Return the table that rule text describes. The order of lines does not matter.
 
-    A line that says again what another has said is passed over, and described in `repeated`.
+    A line that repeats an earlier one is skipped and described in `repeated`. Raise UsageError
+    (status 2) if the text is not rules, or if two lines contradict each other.
     """
     found = DesiredTable()
     try:
@@ -64,8 +62,8 @@ def parse_desired(text: bytes, context: Context) -> DesiredTable:
             twice = _add_line(found, at, step if isinstance(step, Change) else Change(0))
             if twice:
                 found.repeated.append(twice)
-    except UsageError as bad:
-        raise UsageError(str(bad)) from None  # whatever -R would end with
+    except UsageError as exc:
+        raise UsageError(str(exc)) from None  # whatever -R would end with
     for wanted in found.services.values():
         if not wanted.line:
             at = min(line for line, _ in wanted.servers.values())
@@ -76,7 +74,7 @@ def parse_desired(text: bytes, context: Context) -> DesiredTable:
 
 
 def _add_line(found: DesiredTable, at: int, change: Change) -> str:
-    """One line; what there is to say of it where it is passed over, else ""."""
+    """Add one line to the table. Return a description of it if it repeats an earlier line, else ""."""
     service, server, daemon, timeouts = (
         change.service,
         change.server,
@@ -128,7 +126,9 @@ def _add_line(found: DesiredTable, at: int, change: Change) -> str:
 
 
 def _report_duplicate(first: int, second: int, kind: str, name: str, same: bool) -> str:
-    """What is said of a second line about the same. Usage where the two cannot both stand."""
+    """Return a description of a repeated line. Raise UsageError if the two lines contradict each
+    other.
+    """
     if same:
         return f"lines {first} and {second} name the same {kind}: {name}: the second is passed over"
     raise UsageError(

@@ -1,7 +1,7 @@
-"""Trying changes out on an embedded copy of a table.
+"""Try changes on an embedded copy of a table.
 
-Owns: the copy, and what of its answers is an assumption. Must never know: how it is asked, where
-the assumptions are told.
+Owns: the copy, and which of its answers are assumptions. Must never know: who asks, where the
+assumptions are printed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ SHOWN = 3  # names of a kind; of more, their number
 
 
 class DryRunTable(MemoryBackend):
-    """A copy of what `held` says of `original`: it answers to changes as that would, as far as can
-    be known.
+    """Hold a copy of `original`, made from the reading `held`. It answers changes as the original
+    would, as far as that can be known.
 
-    What only the kernel can know is taken for granted and remembered, but for what `held` shows to
-    be good. only: the services to copy, where not all of them matter. Connections and counters are
-    not copied.
+    If only the kernel can answer, the copy assumes yes and records the assumption, unless `held`
+    shows that the answer is yes. only: the keys of the services to copy, None for all. Connections
+    and counters are not copied.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class DryRunTable(MemoryBackend):
         self.load(rows, held.timeouts, held.daemons)
 
     def read_info(self) -> Info:
-        """The original's."""
+        """Return the original's version and size."""
         return self._original.read_info()
 
     def has_scheduler(self, name: str) -> bool:
-        """Whether it is one that the kernel brings, or holds; of others only the kernel knows."""
+        """Return True if the kernel ships the scheduler or the table uses it; otherwise assume so."""
         return (
             super().has_scheduler(name)
             or name in self._schedulers
@@ -62,7 +62,9 @@ class DryRunTable(MemoryBackend):
         )
 
     def has_engine(self, name: str) -> bool:
-        """The same of persistence engines."""
+        """Return True if the kernel ships the persistence engine or the table uses it; otherwise
+        assume so.
+        """
         return (
             super().has_engine(name)
             or name in self._engines
@@ -70,8 +72,8 @@ class DryRunTable(MemoryBackend):
         )
 
     def is_server_address(self, family: int, addr: bytes) -> bool:
-        """Whether it is of a good form. Broadcast addresses of the host are not good, its own
-        link-local ones are.
+        """Return True if a server may have this address: not a broadcast address of the host, but a
+        link-local one of its own. Assume so if only the kernel can tell.
         """
         if (family, addr) in self._addresses:
             return True
@@ -81,7 +83,7 @@ class DryRunTable(MemoryBackend):
         return self._assume("type of address", format_address(family, addr))
 
     def _can_multicast(self, interface: str) -> bool:
-        """Whether a daemon can run there."""
+        """Return True if a sync daemon can run on the interface."""
         return self._has_interface(interface) and (
             self._exact or self._assume("route for multicast by interface", interface)
         )
@@ -93,7 +95,7 @@ class DryRunTable(MemoryBackend):
         return True
 
     def list_assumptions(self) -> Iterator[str]:
-        """A line for each kind of thing that was taken for granted."""
+        """Yield a line for each kind of assumption that was made."""
         for kind, names in self._assumed.items():
             shown = ", ".join([*names][:SHOWN])
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -101,5 +103,7 @@ class DryRunTable(MemoryBackend):
 
 
 def _is_mixed(service: Service, servers: list[Server]) -> bool:
-    """Whether it has servers of another family: they keep daemons from starting."""
+    """Return True if the service has servers of another address family, which keep daemons from
+    starting.
+    """
     return any(server.af != service.af for server in servers)

@@ -1,26 +1,30 @@
-"""Carrying a plan out, and undoing what was done where something of it is refused.
+"""Execute a plan, and undo the steps that were done if the kernel refuses one or a signal comes.
 
-Owns: when to stop, what may be undone, what then stands. Must never know: why the plan is as it is,
-how it is told.
+Owns: when to stop, which steps may be undone, which steps are reported as not undone. Must never
+know: why a plan has its steps, how its outcome is printed.
 
-Phases go out one after the other: within one, what follows a refused change is done all the same
-(Backend.apply), but no later phase begins. Nor does one when a signal has come: who interrupts a
-change wants the table that was there before.
+Phases are sent one after the other. Within a phase, the changes after a refused one are still
+carried out (Backend.apply), but no later phase begins. A pace may wait between two phases; a signal
+stops the plan before its next phase, and the steps done so far are undone.
 
-Another program may change what the plan is about between its reading and its sending: what was to
-be made is there, what was to be edited is gone. That is no refusal. The services concerned are read
-again, planned again (Plan.amend) and go on from there.
+Another program may change an entry between our reading and our sending: a service that the plan
+adds exists already, a server that it edits is gone. That is no refusal. The services concerned are
+read again, planned again (Plan.replace_remaining), and the plan goes on from there.
 
-The undo restores what is still as we left it, never touches an entry that another program made or
-changed since, and lists what it left. It reads only what the plan has touched.
+The undo restores each setting that still has the value we gave it. It never touches an entry that
+another program made or a setting that another program changed since, and it lists what it left. It
+reads only the entries that the plan has touched.
 """
 
 from __future__ import annotations
 
 import errno
 
+from pyipvsadm.change.merge import copy_record
 from pyipvsadm.change.plan import change_key
 from pyipvsadm.change.snapshot import (
+    SERVER_SETTINGS,
+    SERVICE_SETTINGS,
     get_server_keys,
     get_service_settings,
     read_service,
@@ -33,36 +37,44 @@ from pyipvsadm.model import (
     DEL_DAEMON,
     DEL_DEST,
     DEL_SERVICE,
+    HASHED,
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
     PROTOCOLS,
     SET_DEST,
     SET_SERVICE,
+    Change,
+    Server,
+    Service,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from pyipvsadm.backends.memory import MemoryBackend
+    from pyipvsadm.change.pace import Pace
     from pyipvsadm.change.plan import Plan, Step
-    from pyipvsadm.model import Backend, Change, Server, Service
+    from pyipvsadm.model import Backend
 
     _Key = tuple[object, ...]
+    Locked = Callable[[], AbstractContextManager[None]]
     Replan = Callable[[list[Step]], Plan]
 
-MAX_AMENDMENTS = 5  # times that a plan is amended because another program was faster
+# How often a plan is amended because another program changed the table first.
+MAX_AMENDMENTS = 5
 
-# A removal that finds the thing gone is done.
+# A removal of an entry that is gone counts as done.
 _GONE = {
     DEL_SERVICE: (errno.ESRCH,),
     DEL_DEST: (errno.ESRCH, errno.ENOENT),
     DEL_DAEMON: (errno.ESRCH,),
 }
 _MAKES = (NEW_SERVICE, NEW_DEST)
-# What says that the table is no longer as it was read. Where nothing else of a phase is refused, it
-# is another program's doing.
+# Answers that mean that the table has changed since it was read. If a phase has no other refusal,
+# another program has made the change.
 _OVERTAKEN = {
     NEW_SERVICE: (errno.EEXIST,),
     NEW_DEST: (errno.EEXIST, errno.ESRCH),
@@ -71,150 +83,178 @@ _OVERTAKEN = {
     SET_DEST: (errno.ESRCH, errno.ENOENT),
 }
 
-# From so many services on, and when they are a good part of all, the undo reads them by a dump
-# instead of one by one.
+# From this number of services on, and if they are at least 1/SHARE of the table, the undo reads them
+# by one dump instead of one by one.
 MANY = 100
 SHARE = 8
-# A server takes at least 356 bytes of a dump's first datagram of 3.7 KB, which is filled at once:
-# fewer servers are never torn apart by what is deleted meanwhile.
+# A server takes at least 356 bytes of a dump's first datagram of 3.7 KB, which the kernel fills in
+# one go: a dump of fewer servers than this is never torn by a deletion.
 AT_ONCE = 9
 
 
 class Outcome:
-    """Tell what became of a plan.
+    """Hold the result of a plan.
 
-    refused: steps and what was answered. signal: what stopped it, or 0. meanwhile: steps that
-    another program came before, and what was done about it. Then undone: how many steps went back;
-    stands: steps that did not, and why; reordered: services whose servers came back in another
-    order.
+    refused: each refused step with the kernel's answer. signal: the number of the signal that
+    stopped the plan, or 0. stopped: why the pace gave up waiting, "" if it did not. meanwhile: each
+    step that another program was faster than, and what was done about it. done: the steps that were
+    carried out. undone: those of them that were undone; not_undone: those that could not be, with
+    the reason; reordered: services whose servers came back in another order.
     """
 
-    __slots__ = ("meanwhile", "refused", "reordered", "signal", "stands", "undone")
+    __slots__ = (
+        "done", "meanwhile", "not_undone", "refused", "reordered", "signal", "stopped", "undone",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.refused: list[tuple[Step, str]] = []
         self.signal = 0
+        self.stopped = ""
         self.meanwhile: list[tuple[Step, str]] = []
-        self.undone = 0
-        self.stands: list[tuple[Step, str]] = []
+        self.done: list[Step] = []
+        self.undone: list[Step] = []
+        self.not_undone: list[tuple[Step, str]] = []
         self.reordered: list[Service] = []
 
 
 def try_plan(plan: Plan, copy: MemoryBackend) -> Outcome:
-    """Try a plan on a copy: what of it is refused."""
+    """Apply a plan to a copy of the table, and return what of it is refused."""
     outcome = Outcome()
     steps = [*plan.iter_steps()]
     outcome.refused = _list_refusals(steps, dict(copy.apply(step.change for step in steps)))
     return outcome
 
 
-def carry_out(
-    plan: Plan,
-    backend: Backend,
-    signalled: Callable[[], int] = lambda: 0,
-    replan: Replan | None = None,
+def execute(
+    plan: Plan, backend: Backend, pace: Pace, lock: Locked, replan: Replan | None = None
 ) -> Outcome:
-    """Carry a plan out, or have it undone. Failed when the table does not answer: what was sent by
-    then may stand.
+    """Carry a plan out, or undo the steps done if a step is refused or a signal comes.
 
-    signalled: whether a signal has come that is to stop it: its number, or 0. replan: given steps
-    that another program came before, read what they are about again and plan that anew; the plan is
-    amended in place.
+    pace: whether to wait between phases, and whether a signal has come. lock: entered while a phase
+    is sent, never while waiting. replan: given steps that another program was faster than, read
+    their services again and return a new plan for them; the plan is amended in place. Raise
+    OperationError if the table does not answer: what was sent by then may stand.
     """
     outcome = Outcome()
-    done: list[Step] = []
     index = amended = 0
     while index < len(plan.phases):
-        outcome.signal = signalled()
-        if outcome.signal:
-            _undo_steps(plan, done, backend, outcome)
+        if not _wait(pace, index, outcome):
             break
-        phase = plan.phases[index]
-        answers = dict(backend.apply(step.change for step in phase))
-        done += [step for at, step in enumerate(phase) if at not in answers]
-        outcome.refused = _list_refusals(phase, answers)
-        overtaken = [
-            phase[at]
-            for at, number in answers.items()
-            if number in _OVERTAKEN.get(phase[at].change.op, ())
-        ]
-        if replan and overtaken and len(overtaken) == len(outcome.refused):
-            if amended < MAX_AMENDMENTS:
+        with lock():
+            if not pace.is_ready(index):
+                continue
+            phase = plan.phases[index]
+            answers = dict(backend.apply(step.change for step in phase)) if phase else {}
+            outcome.done += [step for at, step in enumerate(phase) if at not in answers]
+            outcome.refused = _list_refusals(phase, answers)
+            overtaken = [
+                phase[at]
+                for at, number in answers.items()
+                if number in _OVERTAKEN.get(phase[at].change.op, ())
+            ]
+            if replan and overtaken and len(overtaken) == len(outcome.refused):
                 amended += 1
-                try:
-                    newer = replan(overtaken)
-                except (OperationError, RefusedError, UsageError) as exc:
-                    outcome.refused = [(step, f"{why}; {exc}") for step, why in outcome.refused]
-                else:
-                    outcome.meanwhile += [
-                        (step, _describe_change(step, newer)) for step in overtaken
-                    ]
-                    outcome.refused = []
-                    plan.replace_remaining(index, overtaken, newer)
-            else:
-                outcome.refused = [
-                    (step, f"{why} (another program changes it again and again)")
-                    for step, why in outcome.refused
-                ]
-        if outcome.refused:
-            _undo_steps(plan, done, backend, outcome)
-            break
+                _amend(plan, index, overtaken, amended, replan, outcome)
+            if outcome.refused:
+                if pace.undoes(index):
+                    undo(plan, outcome, backend)
+                break
         index += 1
+    if outcome.signal:
+        with lock():
+            undo(plan, outcome, backend)
     return outcome
 
 
+def _wait(pace: Pace, index: int, outcome: Outcome) -> bool:
+    """Wait as the pace says before a phase. Return False if the plan is to stop."""
+    outcome.signal, outcome.stopped = pace.wait(index)
+    return not (outcome.signal or outcome.stopped)
+
+
+def _amend(
+    plan: Plan,
+    index: int,
+    overtaken: list[Step],
+    amended: int,
+    replan: Replan,
+    outcome: Outcome,
+) -> None:
+    """Plan the steps again that another program was faster than, or explain why that fails."""
+    if amended > MAX_AMENDMENTS:
+        outcome.refused = [
+            (step, f"{reason} (another program changes it again and again)")
+            for step, reason in outcome.refused
+        ]
+        return
+    try:
+        newer = replan(overtaken)
+    except (OperationError, RefusedError, UsageError) as exc:
+        outcome.refused = [(step, f"{reason}; {exc}") for step, reason in outcome.refused]
+        return
+    outcome.meanwhile += [(step, _describe_change(step, newer)) for step in overtaken]
+    outcome.refused = []
+    plan.replace_remaining(index, overtaken, newer)
+
+
 def _describe_change(step: Step, newer: Plan) -> str:
-    """Say what another program has done to what a step is about, and what comes of it."""
-    name = change_key(step.change)
-    ops = [other.change.op for other in newer.iter_steps() if change_key(other.change) == name]
+    """Return what another program did to the entry of a step, and what was done about it."""
+    key = change_key(step.change)
+    ops = [other.change.op for other in newer.iter_steps() if change_key(other.change) == key]
     if not ops:
-        return "another program has made it meanwhile, as it should be"
+        return "another program made it meanwhile, with the same settings"
     if ops[0] in _MAKES:
-        return "another program has removed it meanwhile; it was made again"
-    return "another program has made it meanwhile in another way; it was changed"
+        return "another program removed it meanwhile; it was added again"
+    return "another program made it meanwhile, with other settings; it was changed"
 
 
 def _list_refusals(steps: list[Step], answers: dict[int, int]) -> list[tuple[Step, str]]:
-    found = [(steps[index], number) for index, number in answers.items()]
+    refusals = [(steps[index], number) for index, number in answers.items()]
     return [
         (step, format_error(step.change.op, number))
-        for step, number in found
+        for step, number in refusals
         if number not in _GONE.get(step.change.op, ())
     ]
 
 
-def _undo_steps(plan: Plan, done: list[Step], backend: Backend, outcome: Outcome) -> None:
-    """Take back, last first, what is still as it was made."""
+def undo(plan: Plan, outcome: Outcome, backend: Backend) -> None:
+    """Undo the steps that were done, last first, as far as they are still as we left them."""
     try:
-        now = _Touched(backend, done, plan.held)
+        touched = _Touched(backend, outcome.done, plan.held)
     except (OperationError, RefusedError) as exc:
-        outcome.stands += [(step, str(exc)) for step in done]
+        outcome.not_undone += [(step, str(exc)) for step in outcome.done]
         return
     changes: list[tuple[Step, Change]] = []
-    for step in reversed(done):
-        why = now.explain_not_undone(step)
-        if why is None:
-            changes += [(step, change) for change in step.undo]
-            for change in step.undo:
-                now.record_done(change)
-        elif why:
-            outcome.stands.append((step, why))
+    for step in reversed(outcome.done):
+        restoring, reason = touched.plan_undo(step)
+        if reason:
+            outcome.not_undone.append((step, reason))
+        for change in restoring:
+            changes.append((step, change))
+            touched.record_done(change)
     refused = {}
     for index, number in backend.apply(change for _, change in changes):
         step, change = changes[index]
         if number in _GONE.get(change.op, ()):
             continue
         refused[id(step)] = (step, format_error(change.op, number))
-    outcome.stands += refused.values()
-    outcome.undone = len({id(step) for step, _ in changes} - refused.keys())
+    outcome.not_undone += refused.values()
+    steps = {id(step): step for step, _ in changes}
+    outcome.undone = [step for key, step in steps.items() if key not in refused]
     outcome.reordered = _find_reordered(plan, (step for step, _ in reversed(changes)), backend)
 
 
-def _find_reordered(plan: Plan, undone: Iterable[Step], backend: Backend) -> list[Service]:
-    """Of services to which servers came back (at the head: ip_vs_ctl.c, __ip_vs_update_dest), those
-    in another order than before.
+def list_standing(plan: Plan, outcome: Outcome, backend: Backend) -> list[Step]:
+    """Return the steps that were done and whose result still stands, in their order."""
+    touched = _Touched(backend, outcome.done, plan.held)
+    return [step for step in outcome.done if touched.plan_undo(step)[0]]
 
-    They are left so: to delete and add servers would end their connections.
+
+def _find_reordered(plan: Plan, undone: Iterable[Step], backend: Backend) -> list[Service]:
+    """Return the services whose servers came back in another order than before.
+
+    The kernel adds a server at the head of the list (ip_vs_ctl.c: __ip_vs_update_dest). The order
+    is left as it is: deleting and adding servers would end their connections.
     """
     changes = [step.change for step in undone if step.change.op == DEL_DEST]
     services = {
@@ -231,13 +271,15 @@ def _find_reordered(plan: Plan, undone: Iterable[Step], backend: Backend) -> lis
 
 
 class _Touched:
-    """Hold the present state of what steps were about; `note` keeps it up with what is to be sent.
+    """Hold the present state of the entries that steps changed; `record_done` keeps it up to date
+    with the undo's own changes.
 
-    Raises Failed or Refused when it cannot be read.
+    Raise OperationError or RefusedError if an entry cannot be read.
     """
 
     def __init__(self, backend: Backend, steps: list[Step], held: int) -> None:
-        self._now: dict[_Key, object] = {}
+        self._now: dict[_Key, object] = {}  # settings, to be compared
+        self._records: dict[_Key, Service | Server] = {}
         self._servers: dict[_Key, set[_Key]] = {}  # by service
         wanted = {
             step.change.service.key(): step.change.service
@@ -256,10 +298,12 @@ class _Touched:
             self._servers[key] = set()
             if found is not None:
                 self._now[key] = get_service_settings(found)
+                self._records[key] = found
                 for server in (
                     () if _format_heading(service) in empty else _read_servers(backend, service)
                 ):
                     self._now[key, server.key()] = server_settings(server)
+                    self._records[key, server.key()] = server
                     self._servers[key].add(server.key())
         if any(step.change.timeouts for step in steps):
             self._now["time-outs",] = backend.read_timeouts()
@@ -269,28 +313,56 @@ class _Touched:
                 for daemon in backend.read_daemons()
             }
 
-    def explain_not_undone(self, step: Step) -> str | None:
-        """Say why a step is not undone: "" when all is as before it. None when its result is there
-        still.
+    def plan_undo(self, step: Step) -> tuple[list[Change], str]:
+        """Return the changes that undo a step, and why it cannot be undone ("" if it can, or if the
+        entry is as before it already).
         """
-        name, made = _get_expected_state(step.change)
-        now = self._now.get(name)
+        key, made = _get_expected_state(step.change)
+        now = self._now.get(key)
+        if step.change.op in (SET_DEST, SET_SERVICE):
+            return self._plan_restoring(step, self._records.get(key))
         if now == made:
-            # To delete a service is to delete its servers. Those that we added are taken back by
-            # now.
-            if step.change.op == NEW_SERVICE and self._servers[name]:
-                return "it has servers that came from elsewhere meanwhile"
-            return None
-        if all(
-            self._now.get(other) == before for other, before in map(_get_expected_state, step.undo)
-        ):
-            return ""
-        return "it was changed by somebody else meanwhile"
+            # Deleting a service deletes its servers. Those that we added are undone before it.
+            if step.change.op == NEW_SERVICE and self._servers[key]:
+                return [], "another program added servers to it meanwhile"
+            return [*step.undo], ""
+        before = map(_get_expected_state, step.undo)
+        if all(self._now.get(other) == state for other, state in before):
+            return [], ""
+        return [], "another program changed it meanwhile"
+
+    def _plan_restoring(
+        self, step: Step, present: Service | Server | None
+    ) -> tuple[list[Change], str]:
+        """Restore those settings that an edit changed and that still have the edit's value; the
+        entry's other settings stay as they are now.
+        """
+        before, after = step.undo[0].record, step.change.record
+        if present is None:
+            return [], "it is no longer there"
+        restored = copy_record(present)
+        for name in SERVER_SETTINGS if isinstance(present, Server) else SERVICE_SETTINGS:
+            old, new, now = (getattr(record, name) for record in (before, after, present))
+            if name == "flags":
+                old, new, now = old & ~HASHED, new & ~HASHED, now & ~HASHED
+            if old in (new, now):
+                continue
+            if now != new:
+                return [], f"another program set its {name} to {now} meanwhile"
+            setattr(restored, name, old)
+        if restored == present:
+            return [], ""
+        service = step.undo[0].service if isinstance(restored, Server) else restored
+        assert isinstance(service, Service)
+        server = restored if isinstance(restored, Server) else None
+        return [Change(step.change.op, service, server)], ""
 
     def record_done(self, change: Change) -> None:
-        """Take a change for done."""
+        """Record that the undo makes this change."""
         name, made = _get_expected_state(change)
         self._now[name] = made
+        if change.op in (NEW_SERVICE, NEW_DEST, SET_SERVICE, SET_DEST):
+            self._records[name] = change.record
         if change.service is None:
             return
         key = change.service.key()
@@ -304,7 +376,7 @@ class _Touched:
 
 
 def _read_servers(backend: Backend, service: Service) -> list[Server]:
-    """Read a service's servers, none missing."""
+    """Read all servers of a service, none missing."""
     servers = backend.read_servers(service)
     if len(servers) < AT_ONCE:
         return servers
@@ -314,10 +386,10 @@ def _read_servers(backend: Backend, service: Service) -> list[Server]:
 
 
 def _find_empty(backend: Backend) -> set[bytes]:
-    """Find services that certainly have no servers by the kernel's own listing, which costs little:
-    the headings of their lines.
+    """Return the services that certainly have no servers, as /proc/net/ip_vs begins their lines.
 
-    There a service comes with all of its servers or not at all (ip_vs_ctl.c: ip_vs_info_seq_show).
+    Reading that file costs little, and it shows a service with all of its servers or not at all
+    (ip_vs_ctl.c: ip_vs_info_seq_show).
     """
     overview = backend.read_proc_table()
     empty: set[bytes] = set()
@@ -332,7 +404,9 @@ def _find_empty(backend: Backend) -> set[bytes]:
 
 
 def _format_heading(service: Service) -> bytes:
-    """Return the words that such a line starts with; b"" of services that none is looked for."""
+    """Return the words that begin a service's line in /proc/net/ip_vs; b"" if it is not looked for
+    there.
+    """
     if service.fwmark or service.af != AF_INET or service.protocol not in PROTOCOLS:
         return b""
     return b"%s %s:%04X" % (
@@ -343,8 +417,8 @@ def _format_heading(service: Service) -> bytes:
 
 
 def _get_expected_state(change: Change) -> tuple[_Key, object]:
-    """Return what names the thing that a change is about, and what the change leaves there (None:
-    nothing), to be compared.
+    """Return the key of the entry that a change is about, and the settings that the change leaves
+    (None if it deletes the entry), to be compared.
     """
     state: object = None
     if change.op in _GONE:

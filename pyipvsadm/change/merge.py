@@ -1,10 +1,10 @@
-"""Edits that keep what is not given: `-e ... --keep`, `-E ... --keep`.
+"""Merge the options of an edit with --keep into the present settings.
 
-Owns: finding the server that is meant, and laying what was given over what is there. Must never
-know: how it is sent, netlink.
+Owns: finding the server that is meant, and which option replaces which setting. Must never know:
+how the edit is sent, netlink.
 
-The kernel's edits replace everything (ip_vs_ctl.c: ip_vs_edit_service, __ip_vs_update_dest), so
-what is to stay is read first.
+The kernel's edits replace every setting (ip_vs_ctl.c: ip_vs_edit_service, __ip_vs_update_dest), so
+the present ones are read first.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ TRIES = 3  # a dump leaves out entries when the table changes meanwhile
 
 
 def merge_edit(request: Request, backend: Backend) -> Change:
-    """The whole change that an edit with --keep asks for, on the table as it is.
+    """Return the complete change that `-e ... --keep` or `-E ... --keep` asks for.
 
-    Raises Usage for options that do not go with what is there, Failed when that is not there or not
-    one.
+    Raise UsageError if the options do not fit the present settings, OperationError if the service
+    or server does not exist or is ambiguous.
     """
     asked = request.change
     assert asked is not None
@@ -77,18 +77,20 @@ def merge_edit(request: Request, backend: Backend) -> Change:
 
 
 def find_service(backend: Backend, wanted: Service, op: int) -> Service:
-    """The service as it is. Failed with the sentence of `op` when there is none."""
+    """Return the service as it is now. Raise OperationError, with the message of `op`, if it does
+    not exist.
+    """
     try:
         return backend.find_service(wanted)
-    except RefusedError as no:
-        if no.errno != errno.ESRCH:
+    except RefusedError as exc:
+        if exc.errno != errno.ESRCH:
             raise
-        raise OperationError(format_error(op, no.errno), EXIT_REFUSED) from None
+        raise OperationError(format_error(op, exc.errno), EXIT_REFUSED) from None
 
 
 def find_server(backend: Backend, of: Service, wanted: Server, port: int | None) -> Server:
-    """The server with wanted's address, and the port if one was given. Failed when there is none,
-    or more than one.
+    """Return the server with this address, and this port unless it is None. Raise OperationError if
+    there is none, or more than one.
     """
     servers: Sequence[Server] = []
     for _ in range(TRIES):
@@ -108,7 +110,7 @@ def find_server(backend: Backend, of: Service, wanted: Server, port: int | None)
 
 
 def find_matching(servers: Iterable[Server], wanted: Server, port: int | None) -> list[Server]:
-    """Those with wanted's address, and with the port unless that is None."""
+    """Return the servers with this address, and with this port unless it is None."""
     return [
         each
         for each in servers
@@ -123,10 +125,11 @@ def _name_servers(servers: Iterable[Server]) -> str:
 
 
 def merge_server(of: Service, present: Server, given: Server, slots: set[str]) -> Server:
-    """The server as it is to be: `given` where `slots` says so, `present` elsewhere. Raises Usage.
+    """Return a copy of `present` in which the settings that `slots` names come from `given`. Raise
+    UsageError if they do not fit together.
 
-    A method other than tunnelling leaves nothing of a tunnel, another tunnel type nothing of the
-    one before.
+    A forwarding method other than tunnelling clears the tunnel settings; another tunnel type clears
+    port and flags of the former type.
     """
     edited = copy_record(present)
     for slot, field in _SERVER:
@@ -153,9 +156,11 @@ def merge_server(of: Service, present: Server, given: Server, slots: set[str]) -
 
 
 def merge_service(present: Service, given: Service, slots: set[str], flags: str) -> Service:
-    """The service as it is to be: `given` where `slots` says so, `present` elsewhere. Raises Usage.
+    """Return a copy of `present` in which the settings that `slots` names come from `given`. Raise
+    UsageError if they do not fit together.
 
-    flags: scheduler flags as written; they are the present scheduler's unless one was given.
+    flags: scheduler flags as typed; they belong to the present scheduler unless another one is
+    given.
     """
     edited = copy_record(present)
     for slot, field in _SERVICE:
@@ -174,7 +179,7 @@ def merge_service(present: Service, given: Service, slots: set[str], flags: str)
 
 
 def copy_record(record: Kind) -> Kind:
-    """The same values in a record of their own."""
+    """Return a new record with the same values."""
     made = record.__class__.__new__(record.__class__)
     for name in record.__slots__:
         setattr(made, name, getattr(record, name))

@@ -1,14 +1,13 @@
-"""The difference of the table that is wanted and the one that is there, as the fewest changes in a
-safe order. Pure.
+"""Plan the fewest changes that turn the present table into the desired one, in a safe order. Pure.
 
-Owns: what is equal, what is edited, the order, how each change is undone. Must never know:
-backends, how it is shown.
+Owns: which entries are equal, which are edited, the order of steps, how each step is undone. Must
+never know: backends, how a plan is printed.
 
-The order: new services with their servers and new servers, then edits, then daemons, then removals
-of servers and of services: what could be refused comes before anything is lost, and wherever it is
-cut off the rest is a smaller difference. Services and servers are edited, never deleted and added.
-In the kernel sync daemons and servers of another family than their service's exclude each other:
-where such servers go, daemons start after that.
+The order: new services and servers, then edits, then sync daemons, then removals. Whatever the
+kernel may refuse comes before anything is lost, and a plan that was cut off leaves a smaller
+difference. Services and servers are edited, never deleted and added again. The kernel does not
+allow sync daemons beside servers whose address family is not their service's: if a plan removes
+such servers, daemons start after that.
 """
 
 from __future__ import annotations
@@ -38,12 +37,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pyipvsadm.change.desired import DesiredService, DesiredTable, ServerKey, ServiceKey
+    from pyipvsadm.change.pace import DrainTarget
     from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.model import Daemon, Service
 
 
 class Step:
-    """A change, the line that asks for it (0: none does) and what undoes it, in order."""
+    """Hold a change, the number of the line that asks for it (0 for none), and the changes that
+    undo it, in order.
+    """
 
     __slots__ = ("change", "line", "undo")
 
@@ -53,7 +55,7 @@ class Step:
         self.undo: Sequence[Change] = undo
 
     def format_rule(self) -> str:
-        """The step as a line that -R accepts."""
+        """Return the step as a line that -R accepts."""
         return change_rule(self.change)
 
 
@@ -75,11 +77,11 @@ def _get_subject(step: Step) -> ServiceKey | None:
 
 
 class Plan:
-    """Steps in phases: where something of one is refused, the next must not begin.
+    """Hold steps in phases: if a step of one phase is refused, the next phase must not begin.
 
-    What is counted are services, servers, daemons and the time-outs; `left`: services that are
-    there and were not asked about. held: how many services there were. orders: of services that
-    lose servers, their servers' keys as they stood, newest first.
+    added, changed, removed, unchanged: counts of services, servers, daemons and the timeouts. left:
+    how many services the table has that the text does not name. held: how many services the table
+    has. orders: for each service that loses servers, the keys of its servers before, newest first.
     """
 
     __slots__ = ("added", "changed", "held", "left", "orders", "phases", "removed", "unchanged")
@@ -91,16 +93,17 @@ class Plan:
         self.orders: dict[ServiceKey, list[ServerKey]] = {}
 
     def iter_steps(self) -> Iterator[Step]:
-        """All of them in order."""
+        """Yield all steps in order."""
         for phase in self.phases:
             yield from phase
 
     def replace_remaining(self, index: int, overtaken: Sequence[Step], newer: Plan) -> None:
-        """Let `newer` take the place of what is still to be done with the things that it is about.
+        """Replace the remaining steps of the services that `newer` is about by the steps of
+        `newer`.
 
-        overtaken: steps of the phase `index`, which was sent, that were refused because another
-        program came before them. They name what `newer` is about: their services, and the daemons
-        when one of them is a daemon's.
+        overtaken: steps of the phase `index`, which has been sent, that were refused because
+        another program changed the table first. `newer` is about their services, and about the
+        daemons if one of them is a daemon's.
         """
         asked = self.added + self.changed + self.unchanged  # each thing in the text is one of these
         subjects = {_get_subject(step) for step in overtaken}
@@ -137,16 +140,38 @@ def make_plan(
     only: frozenset[ServiceKey] | None = None,
     daemons: bool = False,
 ) -> Plan:
-    """What brings `present` to `wanted`.
+    """Return the plan that turns `present` into `wanted`.
 
-    prune: services that are not wanted go, and daemons where others are wanted. keep_weights: of
-    servers that are there. only: nothing but these services is compared and changed, and with
-    `daemons` the daemons. Failed (255) or Usage (2: the text alone is at fault) when daemons and
-    servers would exclude each other.
+    prune: remove services that are not desired, and daemons if others are desired. keep_weights:
+    keep the weights of servers that exist. only: compare and change only these services, and with
+    `daemons` the daemons. Raise OperationError (255), or UsageError (2) if the text alone is at
+    fault, if daemons and servers would exclude each other.
     """
     return _PlanBuilder(
         wanted, present, prune, keep_weights, only, daemons or only is None
     ).build_plan()
+
+
+def make_drain_plan(targets: Sequence[DrainTarget], deletion: Change | None) -> Plan:
+    """Return the plan that sets the targets' weights to 0 and then, in a second phase, makes the
+    deletion, if any. The pace waits before the second phase.
+    """
+    plan = Plan()
+    weights = []
+    for target in targets:
+        for server in target.servers:
+            if server.weight:
+                drained = copy_record(server)
+                drained.weight = 0
+                weights.append(
+                    Step(
+                        0,
+                        Change(SET_DEST, target.service, drained),
+                        Change(SET_DEST, target.service, server),
+                    )
+                )
+    plan.phases = [weights, [] if deletion is None else [Step(0, deletion)]]
+    return plan
 
 
 class _PlanBuilder:
@@ -240,7 +265,7 @@ class _PlanBuilder:
     def _compare_service(
         self, service: Service, servers: list[Server], each: DesiredService
     ) -> None:
-        """One that is there and wanted."""
+        """Plan the edits of a service that exists and is desired."""
         if get_service_settings(service) == get_service_settings(each.service):
             self._found.unchanged += 1
         else:
@@ -274,7 +299,7 @@ class _PlanBuilder:
             self._add_server(self._more, service, line, server)
 
     def _remove_service(self, service: Service, servers: list[Server]) -> None:
-        """A whole service: its servers go with it."""
+        """Plan the removal of a service; the kernel removes its servers with it."""
         back = [Change(NEW_DEST, service, server) for server in reversed(servers)]
         self._gone.append(
             Step(0, Change(DEL_SERVICE, service), Change(NEW_SERVICE, service), *back)
@@ -288,7 +313,7 @@ class _PlanBuilder:
             self._mixed_then = max(self._mixed_then, 0)
 
     def _plan_daemons(self) -> list[Step]:
-        """Nothing where the text names none."""
+        """Return the steps for the daemons; none if the text names no daemon."""
         steps: list[Step] = []
         if not self._wanted.daemons:
             return steps
@@ -333,8 +358,8 @@ class _PlanBuilder:
 
 
 def _compute_effective(given: Daemon, now: Daemon) -> Daemon:
-    """What the daemon that is asked for would run with. The length of a backup's messages comes
-    from its interface: as now.
+    """Return the settings with which the kernel would run the desired daemon. The message length of
+    a backup comes from its interface: as now.
     """
     found = compute_effective_daemon(given, 0)
     if not given.maxlen:

@@ -1,12 +1,12 @@
-"""Consistent readings of a table.
+"""Read a table consistently.
 
-Owns: when a reading is believed. Must never know: what it is for.
+Owns: when a reading is complete. Must never know: what it is used for.
 
-The kernel's dumps keep their place by counting: what is deleted meanwhile makes them skip other
-entries, silently, and nothing marks such a dump (NLM_F_DUMP_INTR is never set for these). So
-membership, that is which services there are and which servers each has in which order, must be the
-same in two readings in a row. Only what differs is read again: a service that another program keeps
-busy holds up nothing else. Values are those of the last reading; they may move.
+The kernel's dumps keep their place by counting: an entry that is deleted meanwhile makes a dump
+skip another one, silently (NLM_F_DUMP_INTR is never set for these dumps). Therefore membership,
+that is the set of services and the order of each one's servers, must be the same in two readings in
+a row. Only what differs is read again, so a service that another program keeps busy holds up
+nothing else. Settings and counters are those of the last reading; they may change between readings.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 TRIES = 10  # readings of one thing before we give up
 
-# What is configured of a server beside its key.
-SETTINGS = ("forward", "weight", "upper", "lower", "tun_type", "tun_port", "tun_flags")
-server_settings = attrgetter(*SETTINGS)
+# What is configured of a server, and of a service, beside its key.
+SERVER_SETTINGS = ("forward", "weight", "upper", "lower", "tun_type", "tun_port", "tun_flags")
+SERVICE_SETTINGS = ("scheduler", "flags", "timeout", "netmask", "pe")
+server_settings = attrgetter(*SERVER_SETTINGS)
 
 
 def get_service_settings(service: Service) -> tuple[str, int, int, int, str]:
@@ -72,13 +73,13 @@ def read_table(backend: Backend) -> Snapshot:
 
 
 def read_consistent(backend: Backend) -> Snapshot:
-    """Read the table so that nothing is missing. Raises Failed when it keeps changing."""
+    """Read the table so that nothing is missing. Raise OperationError if it keeps changing."""
     return Snapshot(read_rows(backend), backend.read_timeouts(), backend.read_daemons())
 
 
 def read_rows(backend: Backend) -> list[tuple[Service, list[Server]]]:
-    """Read all services with their servers, nothing missing. Raises Failed when membership keeps
-    changing (TRIES readings).
+    """Read all services with their servers, none missing. Raise OperationError if membership
+    keeps changing (TRIES readings).
     """
     first = backend.read_services()
     before = {service.key(): get_server_keys(backend.read_servers(service)) for service in first}
@@ -127,10 +128,10 @@ def read_service(backend: Backend, wanted: Service) -> Service | None:
 def read_until_stable(
     look: Callable[[], Found], seen: Callable[[Found], object], before: object = None
 ) -> Found:
-    """Call `look` until `seen` is the same twice in a row; return the last. Raises Failed when it
-    never is in TRIES readings.
+    """Call `look` until `seen` returns the same value twice in a row; return the last result. Raise
+    OperationError if that does not happen in TRIES readings.
 
-    before: what was seen of a reading that is made already.
+    before: the value of `seen` for a reading that was made already.
     """
     for _ in range(TRIES):
         found = look()

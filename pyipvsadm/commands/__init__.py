@@ -1,1 +1,1 @@
-"""One module per command: a request in, text and an exit status out."""
+"""Carry out commands, one module for each: a request in, text and an exit status out."""

@@ -1,16 +1,20 @@
-"""The apply command: rules in, the table brought to them, a summary out.
+"""Carry out --apply: read rules, change the table to match them, print a summary.
 
-Owns: what is read and checked before anything is sent, the guards, what is said. Must never know:
-how a plan is made (change/plan.py) or carried out (change/execute.py).
+Owns: what is read and checked before anything is sent, the guards, the messages. Must never know:
+how a plan is made (change/plan.py) or executed (change/execute.py).
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from pyipvsadm import addresses
 from pyipvsadm.change import desired, plan
 from pyipvsadm.change.dry_run import DryRunTable
-from pyipvsadm.change.execute import Outcome, carry_out, try_plan
+from pyipvsadm.change.execute import execute, try_plan
+from pyipvsadm.change.pace import Pace
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
+from pyipvsadm.commands.report import print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyipvsadm.change.desired import DesiredTable
+    from pyipvsadm.change.execute import Outcome
     from pyipvsadm.change.plan import Plan, Step
     from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
@@ -46,11 +51,11 @@ _EDITED = 33
 
 
 def run_apply(request: Request, backend: Backend, env: Environment) -> int:
-    """Bring the table to the rules. 0; 255 when something was refused; 128 and its number when a
-    signal has stopped it.
+    """Make the table match the rules. Return 0; 255 if a change was refused; 128 + n if signal n
+    stopped it.
 
-    With --dry-run nothing is sent: 0 when there is nothing to do, 1 when there is. Usage (status 2)
-    for bad input.
+    With --dry-run nothing is sent, and the status is 0 if there is nothing to do, 1 if there is.
+    Raise UsageError (status 2) for bad input.
     """
     try:
         wanted = desired.parse_desired(_read_rules(request, env), env)
@@ -64,8 +69,8 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
             run = _ApplyRun(request, wanted, backend, env)
             outcome = run.carry_out()
         return run.report(outcome)
-    except RefusedError as no:  # a reading
-        raise OperationError(str(no), EXIT_REFUSED) from None
+    except RefusedError as exc:  # a reading
+        raise OperationError(str(exc), EXIT_REFUSED) from None
 
 
 def _read_rules(request: Request, env: Environment) -> bytes:
@@ -78,8 +83,8 @@ def _read_rules(request: Request, env: Environment) -> bytes:
         return env.read_input()
     try:
         return env.read_file(str(path))
-    except OperationError as no:
-        raise UsageError(str(no)) from None
+    except OperationError as exc:
+        raise UsageError(str(exc)) from None
 
 
 def _warn_of_repeated(repeated: list[str], env: Environment) -> None:
@@ -94,7 +99,9 @@ def _warn_of_repeated(repeated: list[str], env: Environment) -> None:
 
 
 def _check_not_empty(request: Request, wanted: DesiredTable) -> None:
-    """An input that says nothing is more often a broken generator than a wish."""
+    """Raise UsageError if the input has no rule: that is more often a broken generator than an
+    intention.
+    """
     if wanted.is_empty() and "allow-empty" not in request.slots:
         raise UsageError(
             "there is no rule in the input: nothing was done (--allow-empty takes it for what it says)"
@@ -102,7 +109,9 @@ def _check_not_empty(request: Request, wanted: DesiredTable) -> None:
 
 
 def _refuse_beside_managers(request: Request, env: Environment) -> None:
-    """Services that FILE does not name may be a manager's."""
+    """Require --force if a program that manages IPVS is running: services that FILE does not name
+    may be its own.
+    """
     programs = env.list_programs()
     here = [
         f"{name} is running"
@@ -121,11 +130,11 @@ def _refuse_beside_managers(request: Request, env: Environment) -> None:
 def _guard_servers(
     request: Request, wanted: DesiredTable, present: Snapshot, env: Environment
 ) -> None:
-    """A service that is named and loses most of its servers at once is more often a file cut short
-    than a wish.
+    """Require --force if a service that FILE names would lose more than half of its servers: that
+    is more often a file cut short than an intention.
 
-    More than half of those that are there: so of one or two it takes all. Others that come in their
-    place do not count.
+    Servers that are added in their place do not count. Of one or two servers, only the loss of all
+    counts.
     """
     asked = {service.key() for service in request.services}
     fewer = []
@@ -153,7 +162,7 @@ def _guard_servers(
 
 
 def _require_force(said: str, request: Request, env: Environment) -> None:
-    """Usage (status 2); a dry run says it and goes on to show the plan."""
+    """Raise UsageError (status 2) with this message; a dry run prints it and goes on."""
     if "dry-run" not in request.slots:
         raise UsageError(f"{said}; add --force if you mean it (nothing was done)")
     env.write_stderr(f"{said}; without --force this ends with status 2, and nothing is done")
@@ -165,7 +174,7 @@ class _ApplyRun:
     ) -> None:
         self._request = request
         self._backend = backend
-        self._world = env
+        self._env = env
         self._present = read_consistent(backend)
         self._wanted = wanted
         only = (
@@ -195,9 +204,9 @@ class _ApplyRun:
         outcome = try_plan(self._plan, copy)
         steps = [*self._plan.iter_steps()]
         if "json" not in self._request.slots:
-            coloured = self._world.has_colours()
-            shown = _sanitize_rule if self._world.is_output_terminal() else str
-            self._world.write_stdout(
+            coloured = self._env.has_colours()
+            shown = _sanitize_rule if self._env.is_output_terminal() else str
+            self._env.write_stdout(
                 "".join(
                     _format_step(step.change.op, shown(step.format_rule()), coloured)
                     for step in steps
@@ -211,15 +220,20 @@ class _ApplyRun:
         outcome = try_plan(self._plan, self._copy_table())
         if outcome.refused:
             return outcome
-        self._world.block_signals()
+        self._env.block_signals()
         try:
-            return carry_out(
-                self._plan, self._backend, lambda: self._world.wait(0), self._plan_again
+            # The lock is held already, since the table was read.
+            return execute(
+                self._plan,
+                self._backend,
+                Pace(lambda: self._env.wait(0)),
+                nullcontext,
+                self._plan_again,
             )
-        except OperationError as no:
+        except OperationError as exc:
             raise OperationError(
-                f"{no}; what was sent before stands: the same --apply again does the rest",
-                no.status,
+                f"{exc}; what was sent before stands: the same --apply again does the rest",
+                exc.status,
             ) from None
 
     def _plan_again(self, overtaken: list[Step]) -> Plan:
@@ -244,7 +258,9 @@ class _ApplyRun:
         )
 
     def _copy_table(self) -> DryRunTable:
-        """Of what the plan is about: a plan is mostly small beside the table."""
+        """Return a copy of the services that the plan changes: a plan is mostly small compared with
+        the table.
+        """
         touched = {
             step.change.service.key()
             for step in self._plan.iter_steps()
@@ -253,32 +269,31 @@ class _ApplyRun:
         return DryRunTable(self._backend, self._present, touched)
 
     def report(self, outcome: Outcome) -> int:
-        """Say what was done."""
+        """Print what was done, and return the exit status."""
         self._print_report(outcome)
         return 128 + outcome.signal if outcome.signal else EXIT_REFUSED if outcome.refused else 0
 
     def _print_report(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
         if "json" in self._request.slots:
-            self._world.write_stdout(
+            self._env.write_stdout(
                 _render_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked)
             )
             return
         for step, why in [*outcome.meanwhile, *outcome.refused]:
-            self._world.write_stderr(f"{_name_step(step)}: {why}")
-        for step, why in outcome.stands:
-            self._world.write_stderr(f"not undone, it stands: {step.format_rule().rstrip()}: {why}")
-        self._world.write_stderr(self._format_summary(outcome))
+            self._env.write_stderr(f"{_name_step(step)}: {why}")
+        print_not_undone(self._env, outcome, lambda step: step.format_rule().rstrip())
+        self._env.write_stderr(self._format_summary(outcome))
         for line in unchecked:
-            self._world.write_stderr(line)
+            self._env.write_stderr(line)
 
     def _format_summary(self, outcome: Outcome) -> str:
         made = self._plan
         tried = "dry-run" in self._request.slots
         why = SIGNALS[outcome.signal] if outcome.signal else "refused"
-        if outcome.stands:
-            return f"{why}: of what was done before it, {outcome.undone} were undone, {len(outcome.stands)} not"
+        if outcome.not_undone:
+            return f"{why}: of what was done before it, {len(outcome.undone)} were undone, {len(outcome.not_undone)} not"
         if outcome.signal or (outcome.refused and not tried):
-            undone = f" ({outcome.undone} undone)" if outcome.undone else ""
+            undone = f" ({len(outcome.undone)} undone)" if outcome.undone else ""
             if outcome.meanwhile:
                 return f"{why}: nothing of this run is left{undone}; what another program did meanwhile is"
             if outcome.reordered:
@@ -335,8 +350,8 @@ def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[
         "refused": [entry(*each) for each in outcome.refused],
         "signal": SIGNALS.get(outcome.signal),
         "meanwhile": [entry(*each) for each in outcome.meanwhile],
-        "undone": outcome.undone,
-        "stands": [entry(*each) for each in outcome.stands],
+        "undone": len(outcome.undone),
+        "not_undone": [entry(*each) for each in outcome.not_undone],
         "reordered": [
             writer.format_selector(service, addresses.format_numeric)
             for service in outcome.reordered

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def run_request(request: Request, backend: Backend, env: Environment) -> int:
-    """Do what was asked. Raises Failed, Refused (a listing of what is not there) and Usage (in
-    rules).
+    """Carry out a request and return the exit status. Raise OperationError; RefusedError if a
+    listed service does not exist; UsageError for bad rules.
     """
     if request.command == "apply":
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported

@@ -1,7 +1,7 @@
-"""A Request for the doctor, carried out: to an exit status.
+"""Carry out --doctor.
 
 Owns: what is read for which question, and in which order. Must never know: netlink, single checks,
-how text is laid out. Nothing here is imported unless the doctor was asked for.
+how text is laid out. Imported only if the doctor is asked for.
 """
 
 from __future__ import annotations

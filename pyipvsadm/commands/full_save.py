@@ -1,6 +1,6 @@
-"""The save that loses nothing, and says so where the grammar cannot keep that.
+"""Render a complete save, and report the settings that a rule cannot express.
 
-Owns: which lines are read back as what they came from. Must never know: where the text goes.
+Owns: which lines -R reads back as the entries they come from. Must never know: where the text goes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _PARTS = ("service", "server", "daemon", "timeouts")
 
 
 def render_full_save(found: Snapshot, endpoint: Endpoint, env: Environment) -> str:
-    """The whole table as rules: services in the order of -S, each one's servers with the oldest
-    first, as schedulers see them.
+    """Return the whole table as rules: services in the order of -S, the servers of each with the
+    oldest first, as schedulers see them.
 
-    A line that -R would refuse stands as a comment, with a service also its servers, so that the
-    others can be restored. That, and each value that would not come back, is said on standard
-    error.
+    A line that -R would refuse becomes a comment, and with a service its servers, so that the
+    others can be restored. Each such line, and each value that would not come back, is reported on
+    standard error.
     """
     servers = {id(service): members for service, members in found.rows}
     rows = [
@@ -54,13 +54,13 @@ def render_full_save(found: Snapshot, endpoint: Endpoint, env: Environment) -> s
 
 
 def _find_round_trip_loss(change: Change, line: str, env: Environment) -> tuple[str, bool] | None:
-    """What of the change its line does not say, and whether -R refuses the line; None when it says
-    everything.
+    """Return (the setting that the line does not express, whether -R refuses the line); None if the
+    line expresses everything.
     """
     try:
         ((_, back),) = reader.parse_rules(line.encode(), env)
-    except UsageError as bad:
-        return (str(bad).removeprefix("line 1: "), True)
+    except UsageError as exc:
+        return (str(exc).removeprefix("line 1: "), True)
     if isinstance(back, LineSkippedError):
         return (str(back), True)
     assert isinstance(back, Change)

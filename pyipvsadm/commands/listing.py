@@ -1,6 +1,6 @@
-"""What the list and save commands read, and which view shows it.
+"""Carry out -L: read the table, sort it, render it in the requested view.
 
-Owns: in which order things are read and written, what is selected, when names are looked up. Must
+Owns: the order in which the table is read and written, selection, when names are looked up. Must
 never know: netlink, columns.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run_list(request: Request, backend: Backend, env: Environment) -> None:
-    """The list command."""
+    """Carry out the list command."""
     if "watch" in request.ours:
         _run_watch(request, backend, env)
     else:
@@ -35,7 +35,7 @@ def run_list(request: Request, backend: Backend, env: Environment) -> None:
 
 
 def render(request: Request, backend: Backend, env: Environment) -> Iterable[str]:
-    """What the list command writes, in parts."""
+    """Yield the text of a listing, in parts."""
     wanted = resolve_selection(request, backend, env)
     if "json" in request.slots:
         return _render_json(request, backend, env, wanted)
@@ -66,7 +66,7 @@ def _render_classic(
 def _render_pretty(
     request: Request, backend: Backend, env: Environment, wanted: Selection | None
 ) -> Iterator[str]:
-    """The listing for people."""
+    """Yield the formatted tables of --pretty."""
     from pyipvsadm.commands.names import resolve_unless_numeric  # noqa: PLC0415  # listings in numbers do without
     from pyipvsadm.views import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
 
@@ -92,7 +92,7 @@ def _render_pretty(
 
 
 def _run_watch(request: Request, backend: Backend, env: Environment) -> None:
-    """The listing again and again."""
+    """Show the listing repeatedly (--watch)."""
     from pyipvsadm.commands import names, watch  # noqa: PLC0415
     from pyipvsadm.views import grid, live  # noqa: PLC0415
 
@@ -130,7 +130,9 @@ def _run_watch(request: Request, backend: Backend, env: Environment) -> None:
 
 
 def resolve_selection(request: Request, backend: Backend, env: Environment) -> Selection | None:
-    """What is selected, None for all. Raises Usage."""
+    """Return the filters of a request, None if it has none. Raise UsageError for filters that
+    cannot match.
+    """
     of_services = "connection" in request.slots and request.services
     if LIST_FILTERS.isdisjoint(request.ours) and not of_services:
         return None
@@ -143,8 +145,8 @@ def resolve_selection(request: Request, backend: Backend, env: Environment) -> S
 
 
 def _read_services(request: Request, backend: Backend, counters: bool) -> list[Service]:
-    """The services that a request lists, in its order. Refused when one that was named is not
-    there.
+    """Return the services that a request lists, in its order. Raise RefusedError if a named one
+    does not exist.
     """
     if request.services:
         return list(map(backend.find_service, request.services))
@@ -155,10 +157,10 @@ def _read_services(request: Request, backend: Backend, counters: bool) -> list[S
 def read_table(
     request: Request, backend: Backend, wanted: Selection | None
 ) -> Iterable[tuple[Service, list[Server]]]:
-    """The services that a request lists, in its order, each read with its servers when its turn
-    comes.
+    """Yield the services that a request lists, in its order, each with its servers, which are read
+    when its turn comes.
 
-    Refused here when one that was named is not there.
+    Raise RefusedError at once if a named service does not exist.
     """
     rows = (
         (each, backend.read_servers(each))
@@ -170,7 +172,7 @@ def read_table(
 def _render_json(
     request: Request, backend: Backend, env: Environment, wanted: Selection | None
 ) -> Iterable[str]:
-    """Whatever is listed, as JSON."""
+    """Yield the listing as JSON."""
     from pyipvsadm.views import json_document  # noqa: PLC0415  # costs more than a start
 
     shown = request.slots
@@ -202,8 +204,8 @@ def _render_json(
 def _render_listing(
     request: Request, backend: Backend, env: Environment, wanted: Selection | None
 ) -> Iterable[str]:
-    """Services and servers: all of them in the plain view in numbers from the kernel's own listing,
-    where that will do.
+    """Yield services and servers. The plain numeric view of all services comes from /proc/net/ip_vs
+    if that shows all of it.
     """
     from pyipvsadm.views import classic  # noqa: PLC0415
 
@@ -233,7 +235,7 @@ def _render_listing(
 
 
 def _render_services(tables: Tables, env: Environment, shown: set[str]) -> Iterator[str]:
-    """The title, then each service with its servers."""
+    """Yield the title, then each service with its servers."""
     from pyipvsadm.views import classic  # noqa: PLC0415
 
     endpoint: Endpoint = addresses.format_numeric
@@ -249,7 +251,7 @@ def _render_services(tables: Tables, env: Environment, shown: set[str]) -> Itera
 
 
 def _iter_connection_lines(backend: Backend, wanted: Selection | None) -> Iterator[bytes]:
-    """The lines of the connections that are selected."""
+    """Yield the lines of the selected connections."""
     lines = backend.iter_connections()
     if next(lines, None) is None:
         raise OperationError(f"unexpected input from {CONNECTIONS_FILE}")
@@ -276,7 +278,7 @@ def _render_connections(lines: Iterator[bytes], env: Environment, shown: set[str
 def _parse_connections(
     lines: Iterator[bytes], env: Environment, numeric: bool
 ) -> tuple[list[Connection], Endpoint]:
-    """All of these connections, and how to write their addresses."""
+    """Return all of these connections, and the formatter of their addresses."""
     from pyipvsadm.views import connections  # noqa: PLC0415
 
     found = list(map(connections.parse_connection, lines))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
-    """One change: nothing is said unless it is refused."""
+    """Send one change. Print nothing unless it is refused."""
     refused = backend.apply([wanted])
     for _, number in refused:
         env.write_stderr(format_error(wanted.op, number))

@@ -31,8 +31,8 @@ LOOKUP_BATCH = 1 << 10  # connections whose names are looked up at once
 def attach_names(
     found: Iterable[Connection], env: Environment, numeric: bool
 ) -> Iterator[tuple[Connection, HostNames | None]]:
-    """Connections with who knows their names. A block at a time: a listing of any length takes no
-    more memory.
+    """Yield connections with the formatter that knows their names, a block at a time, so that
+    memory does not grow with the listing.
     """
     if numeric:
         yield from ((each, None) for each in found)
@@ -56,8 +56,8 @@ def attach_names(
 
 
 def resolve_endpoints(tables: Tables, env: Environment, read_back: bool = False) -> Endpoint:
-    """How to write addresses and ports by name, every address looked up once and all of them
-    before.
+    """Return a formatter of addresses and ports by name. Each address is looked up once, and all of
+    them before the first is used.
     """
     import time  # noqa: PLC0415  # listings in numbers need no clock
 
@@ -71,7 +71,7 @@ def resolve_endpoints(tables: Tables, env: Environment, read_back: bool = False)
 def resolve_unless_numeric(
     found: Iterable[tuple[Service, list[Server]]], request: Request, env: Environment
 ) -> Endpoint:
-    """How the listing of these writes addresses and ports."""
+    """Return the formatter of addresses and ports for a listing of these services."""
     return (
         addresses.format_numeric
         if "numeric" in request.slots

@@ -16,10 +16,10 @@ BLOCK = 1 << 16  # characters written at once
 
 
 def sanitize_for_terminal(parts: Iterable[str], env: Environment) -> Iterable[str]:
-    """The same; for a terminal without what it would obey.
+    """Replace control characters in the parts if standard output is a terminal.
 
-    Clients' packets choose some of it (SIP's Call-ID, which an engine remembers), and who wrote a
-    table's file the rest.
+    Packets of clients choose some of the text (the Call-ID of SIP, which a persistence engine
+    keeps), and authors of table files the rest.
     """
     if not env.is_output_terminal():
         return parts

@@ -27,7 +27,7 @@ def run_restore(backend: Backend, env: Environment, run: Run) -> int:
     """Add the rules from standard input (-R). Return the last line's status.
 
     From a file or a pipe all lines are read before the first takes effect, and none does when 1.31
-    would end the run at one of them (Usage then says which). From a terminal each line takes effect
+    would end the run at one of them (UsageError then names it). From a terminal each line takes effect
     when it is typed.
     """
     if env.is_input_terminal():
@@ -129,7 +129,7 @@ def _restore_interactively(backend: Backend, env: Environment, run: Run) -> int:
 def _execute_lines(
     steps: list[tuple[int, Step]], backend: Backend, env: Environment, run: Run
 ) -> int:
-    """Lines in order, changes that follow each other as one batch."""
+    """Execute lines in order; changes that follow each other are sent as one batch."""
     status = 0
     batch: list[tuple[int, Change]] = []
     for at, step in steps:

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 def render_rules(
     backend: Backend, env: Environment, numeric: bool, full: bool = False, certain: bool = False
 ) -> str:
-    """The rules as text. By name only where -R would read the name back as the same address.
+    """Return the rules as text. A name is written only if -R would read it back as the same
+    address.
 
-    full: with time-outs and daemons, and certain. certain: nothing is missing because the table
-    changed meanwhile.
+    full: with timeouts and daemons, and consistent. certain: read consistently, so that no entry is
+    missing because the table changed meanwhile.
     """
     columns = writer.ServerRules.COLUMNS
     tables: list[tuple[Service, list[Row]]]

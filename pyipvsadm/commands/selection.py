@@ -1,4 +1,4 @@
-"""Which rows and which connections a listing shows: selecting, whatever the view.
+"""Select the rows and connections that a listing shows, in whatever view.
 
 Owns: what --scheduler, --real-server, --empty, --quiesced and --client select, and a service beside
 -c. Must never know: backends, views, streams.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Network:
-    """Addresses that share their first bits. length: how many."""
+    """Hold the addresses that share their first `length` bits."""
 
     __slots__ = ("_first", "_rest", "family")
 
@@ -33,12 +33,12 @@ class Network:
         self._first = int.from_bytes(addr, "big") >> self._rest
 
     def contains(self, family: int, addr: bytes) -> bool:
-        """Whether an address is one of them."""
+        """Return True if the address belongs to the network."""
         return family == self.family and int.from_bytes(addr, "big") >> self._rest == self._first
 
 
 class Selection:
-    """All that was asked for must hold. Empty values ask for nothing."""
+    """Hold the filters of a request. All of them must match; empty ones match everything."""
 
     __slots__ = ("client", "empty", "quiesced", "scheduler", "server", "virtuals")
 
@@ -61,8 +61,8 @@ class Selection:
     def filter_rows(
         self, rows: Iterable[tuple[Service, list[Server]]]
     ) -> Iterator[tuple[Service, list[Server]]]:
-        """Of services with their servers, those that were asked for; of their servers too, where it
-        is these that were.
+        """Return the services that match, with their servers, or only with the matching servers if
+        servers were asked for.
         """
         for service, servers in rows:
             if self.scheduler and service.scheduler != self.scheduler:
@@ -84,7 +84,7 @@ class Selection:
         return not self.server or _is_at(self.server, server.af, server.addr, server.port)
 
     def match_connection(self, found: Connection) -> bool:
-        """Whether a connection was asked for."""
+        """Return True if the connection matches."""
         if self.client and not self.client.contains(*found.client[:2]):
             return False
         if self.server and not _is_at(self.server, *found.server):
@@ -97,8 +97,8 @@ class Selection:
         )
 
     def check_known(self, services: Iterable[Service]) -> None:
-        """Usage when no service has the scheduler and nobody knows one of that name: a slip, not an
-        answer of "none".
+        """Raise UsageError if no service has the scheduler and none of that name is known: that is
+        a slip, not an answer of "none".
         """
         name = self.scheduler
         if name and name not in SCHEDULERS and all(each.scheduler != name for each in services):
@@ -112,7 +112,7 @@ def _is_at(wanted: Endpoint, family: int, addr: bytes, port: int) -> bool:
 
 
 def parse_selection(request: Request, names: Resolver) -> Selection:
-    """What a list command selects. Raises Usage for values that cannot be read."""
+    """Return the filters of a list command. Raise UsageError for values that cannot be parsed."""
     ours = request.ours
     beside = request.services if "connection" in request.slots else []
     if any(each.fwmark for each in beside):
@@ -133,8 +133,8 @@ def parse_selection(request: Request, names: Resolver) -> Selection:
 
 
 def parse_network(text: str, names: Resolver) -> Network:
-    """ADDRESS[/LENGTH], the address IPv4, IPv6 (also in brackets) or the name of an IPv4 host.
-    Usage when it is none.
+    """Parse ADDRESS[/LENGTH]: an IPv4 or IPv6 address (also in brackets), or the name of an IPv4
+    host. Raise UsageError if it is none.
     """
     host, slash, length = text.partition("/")
     host = host.removeprefix("[").removesuffix("]")

@@ -1,7 +1,7 @@
-"""--watch: the table again and again, on a terminal in place, elsewhere a block a time.
+"""Show the table repeatedly (--watch): in place on a terminal, block after block elsewhere.
 
-Owns: when the table is read, what is done about a read that fails. Must never know: descriptors and
-signals (terminal.py), backends, what a frame shows (live.py).
+Owns: when the table is read, what happens after a failed reading. Must never know: file descriptors
+and signals (terminal.py), backends, what a frame shows (views/live.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CACHE_LIMIT = 1 << 16
 
 
 class CachingResolver(Resolver):
-    """A resolver that is asked for each name once, however often the table is shown."""
+    """Look each name up once, however often the table is shown."""
 
     def __init__(self, names: Resolver) -> None:
         self._names = names
@@ -35,7 +35,7 @@ class CachingResolver(Resolver):
     def find_host_names(
         self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None
     ) -> dict[tuple[int, bytes], str]:
-        """The names of addresses; those are asked for that are new."""
+        """Return the names of addresses; look up only new addresses."""
         wanted = list(addresses)
         if len(self._hosts) > CACHE_LIMIT:
             self._hosts.clear()
@@ -45,7 +45,7 @@ class CachingResolver(Resolver):
         return {each: name for each in wanted if (name := self._hosts[each]) is not None}
 
     def find_port_name(self, port: int, protocol: int) -> str | None:
-        """The name of a port."""
+        """Return the name of a port."""
         key = (port, protocol)
         if key not in self._ports:
             self._ports[key] = self._names.find_port_name(port, protocol)
@@ -62,8 +62,8 @@ def watch_pipe(block: Callable[[], str], env: Environment, seconds: int) -> None
     while not env.wait(seconds):
         try:
             text = block()
-        except (RefusedError, OperationError) as no:
-            env.write_stderr(str(no))
+        except (RefusedError, OperationError) as exc:
+            env.write_stderr(str(exc))
             continue
         env.write_stdout(text)
 
@@ -90,8 +90,8 @@ def watch_terminal(
                 continue
             try:
                 rows = read()
-            except (RefusedError, OperationError) as no:
-                live.set_error(str(no))
+            except (RefusedError, OperationError) as exc:
+                live.set_error(str(exc))
             else:
                 live.add_snapshot(rows, env.read_clock())
             due = max(due + seconds, env.read_clock())  # evenly, as the kernel's counters come

@@ -364,7 +364,7 @@ def test_what_1_31_adds_between_reading_and_sending_is_done(
         (f"-a {web} -r 10.1.1.2:80 -m -w 7", text, 0,
          f"{made} in another way; it was changed\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
         (f"-D {web}", text, 0,
-         "line 3: another program has removed it meanwhile; it was made again\n3 added, 0 changed, 0 removed, 0 unchanged\n"),
+         "line 3: another program removed it meanwhile; it was added again\n3 added, 0 changed, 0 removed, 0 unchanged\n"),
         (f"-a {web} -r 10.1.1.2:80 -m -w 2", both, 0, f"{made}, as it should be\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
         (f"-a {web} -r 10.1.1.3:80 -m -w 1", text + lack, 255,
          "line 4: Scheduler or persistence engine not found\nrefused: the table is as before (1 undone)\n"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.change import desired, execute, plan, snapshot
+from pyipvsadm.change.pace import Pace
 from pyipvsadm.cli import run_save
 from pyipvsadm.commands.apply import run_apply as _loaded  # noqa: F401  # in a child that would be many system calls
 from pyipvsadm.environment import Environment
@@ -86,29 +87,29 @@ def test_a_large_refused_plan_is_undone_by_few_questions(
         f"-A {selector(number)} -s rr\n" + f"-a {selector(number)} -r 10.2.0.1:80 -m\n" * servers
         for number in range(MANY)
     )
-    undo = execute._undo_steps
+    undo = execute.undo
     seconds = 0.0
 
-    def timed(*of: object) -> None:
+    def timed(*of: Any) -> None:
         nonlocal seconds
         start = time.monotonic()
-        undo(*of)  # type: ignore[arg-type]
+        undo(*of)
         seconds = time.monotonic() - start
 
-    monkeypatch.setattr(execute, "_undo_steps", timed)
+    monkeypatch.setattr(execute, "undo", timed)
     wanted = desired.parse_desired((text + "-A -f 1 -s nonesuch\n").encode(), Environment())
     with closing(Timed()) as table:
         made = plan.make_plan(wanted, snapshot.read_consistent(table))
         table.sent = 0
         table.seconds.clear()
-        outcome = execute.carry_out(made, table)
+        outcome = execute.execute(made, table, Pace(), nullcontext)
         sending = table.seconds[0]
         print(
             f"{MANY} new services with {servers} servers: sent in {sending:.2f} s, undone in {seconds:.2f} s",
             end=", ",
         )
         print(f"{table.sent} messages of ours: {seconds / sending:.1f} times")
-        assert (outcome.stands, outcome.undone) == ([], MANY * (1 + servers))
+        assert (outcome.not_undone, len(outcome.undone)) == ([], MANY * (1 + servers))
         assert table.read_services() == []
         # Batches there and back, and one question for each service that has servers.
         batches = 2 * (MANY * (1 + servers) // table._batch + 1)

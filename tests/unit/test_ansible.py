@@ -202,20 +202,20 @@ REPORT = {
     "refused": [],
     "signal": None,
     "undone": 0,
-    "stands": [],
+    "not_undone": [],
     "unchecked": [],
 }
 ENDS: list[tuple[dict[str, object], int, dict[str, object], bool, bool, str]] = [
     ({}, 0, {}, False, True, ""),
     ({}, 1, CHECK, False, True, ""),
     ({"steps": []}, 0, CHECK, False, False, ""),
-    ({"refused": [{"line": None, "rule": SERVER, "message": "No"}], "stands": [STANDS]}, 255, {}, True, True,
-     f"{SERVER}: No\nnot undone, it stands: {WEB}: it was changed"),
+    ({"refused": [{"line": None, "rule": SERVER, "message": "No"}], "not_undone": [STANDS]}, 255, {}, True, True,
+     f"{SERVER}: No\nnot undone: {WEB}: it was changed"),
     ({"refused": [{"line": 2, "rule": SERVER, "message": "No"}]}, 255, CHECK, True, False, f"line 2: {SERVER}: No"),
     ({"signal": "TERM"}, 143, {}, True, False, "TERM: the table is as before"),
     ({"signal": "TERM", "undone": 2}, 143, {}, True, False, "TERM: the table is as before (2 undone)"),
-    ({"signal": "INT", "undone": 2, "stands": [STANDS]}, 130, {}, True, True,
-     f"INT: of what was done before it, 2 were undone, 1 not\nnot undone, it stands: {WEB}: it was changed"),
+    ({"signal": "INT", "undone": 2, "not_undone": [STANDS]}, 130, {}, True, True,
+     f"INT: of what was done before it, 2 were undone, 1 not\nnot undone: {WEB}: it was changed"),
     ({}, 1, {}, True, False, "{} ended with status 1 and said nothing"),
 ]  # fmt: skip
 

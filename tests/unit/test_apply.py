@@ -177,7 +177,7 @@ def test_json() -> None:
     assert [step["rule"] for step in found.pop("steps")] == PLAN.splitlines()
     assert found == {
         "format": 1, "dry_run": True, "added": 2, "changed": 1, "removed": 1, "unchanged": 1, "services_not_in_file": 1,
-        "refused": [], "signal": None, "meanwhile": [], "undone": 0, "stands": [], "reordered": [], "unchecked": [],
+        "refused": [], "signal": None, "meanwhile": [], "undone": 0, "not_undone": [], "reordered": [], "unchecked": [],
     }  # fmt: skip
     made.stdin = b"-A -f 1\n-A -f 2 -s nonsense\n"
     status, out, err = run(made, "--apply --json")
@@ -471,7 +471,7 @@ def test_what_stands_is_said_exactly() -> None:
     assert run(made, "--apply") == (
         255, "", lines(
             "line 3: Scheduler or persistence engine not found",
-            "not undone, it stands: -A -f 2 -s wlc: Permission denied (you must be root)",
+            "not undone: -A -f 2 -s wlc: Permission denied (you must be root)",
             "refused: of what was done before it, 0 were undone, 1 not",
         ),
     )  # fmt: skip
@@ -498,9 +498,9 @@ class Raced(KernelLikeBackend):
 
 V = "-t 10.0.0.1:80"
 NEW = f"-a {V} -r 10.0.1.3:80 -m -w 5 -x 9"
-MADE = "another program has made it meanwhile, as it should be"
-OTHERWISE = "another program has made it meanwhile in another way; it was changed"
-REMOVED = "another program has removed it meanwhile; it was made again"
+MADE = "another program made it meanwhile, with the same settings"
+OTHERWISE = "another program made it meanwhile, with other settings; it was changed"
+REMOVED = "another program removed it meanwhile; it was added again"
 # What other programs do before the first sending, what is said beside the summary, the summary, and
 # the rules then.
 RACES = [
@@ -717,7 +717,7 @@ def test_a_signal_before_the_last_of_it_is_sent_undoes_the_rest(
         assert saved(made) == lines(*BEFORE)
         if out:
             found = json.loads(out)
-            assert (found["signal"], found["undone"], found["stands"]) == (
+            assert (found["signal"], found["undone"], found["not_undone"]) == (
                 number.name[3:],
                 phase - 1 + (phase > 1),
                 [],
@@ -741,7 +741,7 @@ def test_a_signal_whose_undoing_fails_is_told_with_what_stands() -> None:
     made.meanwhile = lambda _: next(looks)
     assert run(made, "--apply") == (
         143, "", lines(
-            "not undone, it stands: -A -f 2 -s wlc: Permission denied (you must be root)",
+            "not undone: -A -f 2 -s wlc: Permission denied (you must be root)",
             "TERM: of what was done before it, 0 were undone, 1 not",
         ),
     )  # fmt: skip

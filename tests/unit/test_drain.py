@@ -13,7 +13,7 @@ import pytest
 
 from pyipvsadm import cli
 from pyipvsadm.backends.memory import MemoryBackend
-from pyipvsadm.commands import drain
+from pyipvsadm.change import pace
 from pyipvsadm.errors import OperationError
 from pyipvsadm.model import PERSISTENT, SCTP, TCP, UDP, Change, Server, Service
 from tests.unit.fake_environment import FakeEnvironment, FullWorld, apply_all, lines
@@ -62,8 +62,14 @@ class Counting(MemoryBackend):
         return self.quiescent
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
-        self.changes += 1
-        return [(0, errno.EINVAL)] if self.changes in self.refuses else super().apply(changes)
+        refused = []
+        for index, change in enumerate(changes):
+            self.changes += 1
+            if self.changes in self.refuses:
+                refused.append((index, errno.EINVAL))
+            else:
+                refused += [(index, number) for _, number in super().apply([change])]
+        return refused
 
     def count(self, server: str, active: int = 0, inactive: int = 0, persistent: int = 0) -> None:
         host, _, port = server.rpartition(":")
@@ -71,7 +77,7 @@ class Counting(MemoryBackend):
 
     def weights(self) -> dict[str, int]:
         return {
-            drain.describe_server(s, d): d.weight
+            pace.describe_server(s, d): d.weight
             for s in self.read_services()
             for d in self.read_servers(s)
         }
@@ -225,7 +231,7 @@ def test_in_rules_it_has_no_place() -> None:
 )
 def test_what_counts(protocol: int, flags: int, inactive: bool, count: int) -> None:
     server = Server(2, bytes(4), 80, active=1, inactive=10, persistent=100)
-    assert drain.count_remaining(Service(2, protocol, flags=flags), server, inactive) == count
+    assert pace.count_remaining(Service(2, protocol, flags=flags), server, inactive) == count
 
 
 def test_it_waits_with_a_line_every_ten_seconds_and_deletes() -> None:
@@ -334,9 +340,13 @@ def test_a_signal_keeps_what_else_somebody_has_edited() -> None:
 @pytest.mark.parametrize(
     ("rule", "said", "weight"),
     [
-        (f"-e {WEB} -r {A} -m -w 5", f"{ON_WEB} has the weight 5 from somebody else: left so", 5),
-        (f"-d {WEB} -r {A}", f"{ON_WEB} is no longer there", None),
-        (f"-D {WEB}", f"{ON_WEB} is no longer there", None),
+        (
+            f"-e {WEB} -r {A} -m -w 5",
+            f"not undone: {ON_WEB}: another program set its weight to 5 meanwhile",
+            5,
+        ),
+        (f"-d {WEB} -r {A}", f"not undone: {ON_WEB}: it is no longer there", None),
+        (f"-D {WEB}", f"not undone: {ON_WEB}: it is no longer there", None),
     ],
 )
 def test_a_signal_leaves_alone_what_is_not_ours_any_more(
@@ -362,7 +372,7 @@ def test_a_weight_that_cannot_be_put_back() -> None:
     case.at({4: lambda: 2})
     status, _, errors = case.run(f"-e {WEB} -r {A} --drain")
     assert (status, case.changed()) == (130, {ON_WEB: 0})
-    assert errors.splitlines()[-1].startswith(f"{ON_WEB} stays at weight 0: Invalid operation.")
+    assert errors.splitlines()[-1].startswith(f"not undone: {ON_WEB}: Invalid operation.")
 
 
 @pytest.mark.parametrize(

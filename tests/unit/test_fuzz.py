@@ -4,6 +4,7 @@ allows.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.change import desired, execute, plan, snapshot
+from pyipvsadm.change.pace import Pace
 from pyipvsadm.model import AF_INET, NEW_SERVICE, Change, Service
 from pyipvsadm.netlink import messages
 from pyipvsadm.rules import reader
@@ -129,9 +131,9 @@ def test_undoing_grows_with_the_plan_and_no_faster(undone: Callable[[int], str],
         refused = Service(AF_INET, fwmark=99999, scheduler="none such")
         made.phases.append([plan.Step(0, Change(NEW_SERVICE, refused))])
         outcomes = []
-        count = lines_of(lambda: outcomes.append(execute.carry_out(made, table)))
-        assert (outcomes[0].stands, len(outcomes[0].refused)) == ([], 1)
-        assert outcomes[0].undone == steps > 0
+        count = lines_of(lambda: outcomes.append(execute.execute(made, table, Pace(), nullcontext)))
+        assert (outcomes[0].not_undone, len(outcomes[0].refused)) == ([], 1)
+        assert len(outcomes[0].undone) == steps > 0
         return count
 
     small, large = run(BASE), run(BASE * TIMES)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from pyipvsadm.addresses import format_numeric
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.change import desired, execute, plan, snapshot
 from pyipvsadm.change.dry_run import DryRunTable
+from pyipvsadm.change.pace import Pace
 from pyipvsadm.commands import full_save
 from pyipvsadm.errors import OperationError, RefusedError, UsageError
 from pyipvsadm.model import (
@@ -219,9 +221,9 @@ def test_after_a_refusal_the_rules_are_as_before(
     assume(steps)
     at = data.draw(st.integers(1, len(steps)))
     stubborn = RefusingBackend(now, at)
-    outcome = execute.carry_out(made, stubborn)
+    outcome = carry_out(made, stubborn)
     assert [step for step, _ in outcome.refused][:1] == [steps[at - 1]]
-    assert outcome.stands == []
+    assert outcome.not_undone == []
     assert entries(stubborn) == entries(now)
 
 
@@ -237,6 +239,11 @@ def test_a_full_save_restores_to_the_same_bytes(held: MemoryBackend) -> None:
     kept = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
     assert text_of(copy) == kept
     assert content(copy).services == content(said(copy)[1]).services  # the order of servers too
+
+
+def carry_out(made: plan.Plan, backend: Any, signalled: Any = lambda: 0) -> execute.Outcome:
+    """Execute a plan at once, without a lock."""
+    return execute.execute(made, backend, Pace(signalled), nullcontext)
 
 
 # --- single cases
@@ -279,13 +286,13 @@ HEAVY = Server(AF_INET, A.addr, 80, 0, 7)
     [
         pytest.param(
             [], A_RULES + b"-A -f 1\n", 3, [Change(SET_DEST, S, HEAVY)],
-            [("-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 1", "it was changed by somebody else meanwhile"),
-             ("-A -t 10.0.0.1:80 -s rr", "it has servers that came from elsewhere meanwhile")],
+            [("-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 1", "another program changed it meanwhile"),
+             ("-A -t 10.0.0.1:80 -s rr", "another program added servers to it meanwhile")],
             [ADD_S, Change(NEW_DEST, S, HEAVY)], id="a new server that was edited meanwhile, hence its service",
         ),
         pytest.param(
             [], S_RULES + b"-A -f 1\n", 2, [ADD_B],
-            [("-A -t 10.0.0.1:80 -s rr", "it has servers that came from elsewhere meanwhile")],
+            [("-A -t 10.0.0.1:80 -s rr", "another program added servers to it meanwhile")],
             [ADD_S, ADD_B], id="a new service that got a server meanwhile",
         ),
         pytest.param([], S_RULES + b"-A -f 1\n", 2, [Change(FLUSH)], [], [], id="a new service that is gone meanwhile"),
@@ -303,8 +310,8 @@ def test_only_what_is_still_ours_is_undone(
     left: list[Change],
 ) -> None:
     meddled = ChangedByOthersBackend(table(before), at, others)
-    outcome = execute.carry_out(plan.make_plan(wanted(text), snapshot.read_table(meddled)), meddled)
-    assert [(step.format_rule().rstrip(), why) for step, why in outcome.stands] == stands
+    outcome = carry_out(plan.make_plan(wanted(text), snapshot.read_table(meddled)), meddled)
+    assert [(step.format_rule().rstrip(), why) for step, why in outcome.not_undone] == stands
     assert entries(meddled) == entries(table(left))
 
 
@@ -313,10 +320,10 @@ def test_a_removed_service_comes_back_with_its_servers_in_their_order() -> None:
         [ADD_S, ADD_B, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))]
     )
     stubborn = RefusingBackend(held, 2)
-    outcome = execute.carry_out(
+    outcome = carry_out(
         plan.make_plan(wanted(b""), snapshot.read_table(held), prune=True), stubborn
     )
-    assert (outcome.stands, outcome.undone) == ([], 1)
+    assert (outcome.not_undone, len(outcome.undone)) == ([], 1)
     assert content(stubborn) == content(held)
 
 
@@ -336,29 +343,29 @@ def test_time_outs_and_daemons_go_back_too() -> None:
         "--start-daemon master --mcast-interface lo --syncid 0\n",
         "--start-daemon backup --mcast-interface none9 --syncid 0\n",
     ]
-    outcome = execute.carry_out(made, held)
+    outcome = carry_out(made, held)
     assert [why for _, why in outcome.refused] == ["No such device"]
-    assert (outcome.stands, outcome.undone) == ([], 3)
+    assert (outcome.not_undone, len(outcome.undone)) == ([], 3)
     assert entries(held) == before
 
 
 def test_what_the_undoing_cannot_do_stands() -> None:
     meddled = ChangedByOthersBackend(embedded(), 2, [], then=errno.EPERM)
-    outcome = execute.carry_out(
+    outcome = carry_out(
         plan.make_plan(wanted(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
     )
-    assert [(step.line, why) for step, why in outcome.stands] == [
+    assert [(step.line, why) for step, why in outcome.not_undone] == [
         (1, "Permission denied (you must be root)")
     ]
-    assert outcome.undone == 0
+    assert len(outcome.undone) == 0
 
 
 def test_what_goes_while_it_is_undone_does_not_stand() -> None:
     meddled = ChangedByOthersBackend(embedded(), 2, [], then=errno.ESRCH)
-    outcome = execute.carry_out(
+    outcome = carry_out(
         plan.make_plan(wanted(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
     )
-    assert outcome.stands == []
+    assert outcome.not_undone == []
 
 
 def test_what_cannot_be_read_again_is_not_undone() -> None:
@@ -367,10 +374,10 @@ def test_what_cannot_be_read_again_is_not_undone() -> None:
             raise OperationError(f"The kernel did not answer about {wanted.port}")
 
     meddled = Silent(embedded(), 2, [])
-    outcome = execute.carry_out(
+    outcome = carry_out(
         plan.make_plan(wanted(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
     )
-    assert [(step.line, why) for step, why in outcome.stands] == [
+    assert [(step.line, why) for step, why in outcome.not_undone] == [
         (1, "The kernel did not answer about 80")
     ]
 
@@ -453,8 +460,8 @@ def test_the_undo_reads_only_what_was_touched(
     )
     made = plan.make_plan(wanted(text + b"-A -u 10.9.9.9:1\n"), snapshot.read_table(before))
     counting = Counting(before, len([*made.iter_steps()]))
-    outcome = execute.carry_out(made, counting)
-    assert (outcome.stands, outcome.undone) == ([], made.added - 1)
+    outcome = carry_out(made, counting)
+    assert (outcome.not_undone, len(outcome.undone)) == ([], made.added - 1)
     assert counting.reads == reads
     assert entries(counting) == entries(before)
 
@@ -463,7 +470,7 @@ def test_without_a_listing_of_the_kernel_s_it_reads_one_by_one() -> None:
     made = plan.make_plan(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read_table(embedded()))
     counting = Counting(embedded(), 101)
     counting.has_overview = False
-    assert execute.carry_out(made, counting).undone == 100
+    assert len(carry_out(made, counting).undone) == 100
     assert counting.reads == {"services": 1, "destinations": 100}
 
 
@@ -477,7 +484,7 @@ def test_a_service_that_a_dump_or_the_listing_lacks_is_asked_for() -> None:
 
     made = plan.make_plan(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read_table(embedded()))
     counting = Skipping(embedded(), 101)
-    assert execute.carry_out(made, counting).undone == 100
+    assert len(carry_out(made, counting).undone) == 100
     assert counting.reads == {"services": 1, "service": 1, "destinations": 100}
 
 
@@ -492,9 +499,7 @@ def test_many_servers_are_believed_when_two_readings_agree() -> None:
         wanted(many(1, 1, *servers) + b"-A -f 1\n"), snapshot.read_table(embedded())
     )
     counting = Skipping(embedded(), 22)
-    assert [step.format_rule()[:5] for step, _ in execute.carry_out(made, counting).refused] == [
-        "-A -f"
-    ]
+    assert [step.format_rule()[:5] for step, _ in carry_out(made, counting).refused] == ["-A -f"]
     assert counting.reads == {"service": 1, "destinations": 3}
     assert entries(counting) == entries(embedded())
 
@@ -505,13 +510,14 @@ def test_a_service_that_another_program_made_again_is_left() -> None:
         [ADD_S, ADD_A, ADD_B, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))]
     )
     meddled = ChangedByOthersBackend(held, 2, [ADD_S, ADD_A])
-    outcome = execute.carry_out(
-        plan.make_plan(wanted(b""), snapshot.read_table(held), prune=True), meddled
-    )
-    assert [(step.format_rule(), why) for step, why in outcome.stands] == [
-        ("-D -t 10.0.0.1:80\n", "it was changed by somebody else meanwhile")
+    outcome = carry_out(plan.make_plan(wanted(b""), snapshot.read_table(held), prune=True), meddled)
+    assert [(step.format_rule(), why) for step, why in outcome.not_undone] == [
+        ("-D -t 10.0.0.1:80\n", "another program changed it meanwhile")
     ]
-    assert (outcome.undone, [server.key() for server in meddled.read_servers(S)]) == (0, [A.key()])
+    assert (len(outcome.undone), [server.key() for server in meddled.read_servers(S)]) == (
+        0,
+        [A.key()],
+    )
 
 
 MIXED6 = Server(AF_INET6, bytes([0xFD, *[0] * 14, 9]), 0, TUNNEL)
@@ -544,16 +550,16 @@ def test_servers_that_come_back_in_another_order_are_told_of(
         "--start-daemon",
     ]
     stubborn = RefusingBackend(held, at)
-    outcome = execute.carry_out(made, stubborn)
-    assert (outcome.stands, [service.key() for service in outcome.reordered]) == ([], reordered)
+    outcome = carry_out(made, stubborn)
+    assert (outcome.not_undone, [service.key() for service in outcome.reordered]) == ([], reordered)
     assert entries(stubborn) == entries(held)
 
 
 def test_a_removal_that_finds_the_thing_gone_is_done_and_not_undone() -> None:
     made = plan.make_plan(wanted(A_RULES), snapshot.read_table(table([ADD_S, ADD_A, ADD_B])))
     now = table([ADD_S, ADD_A])
-    outcome = execute.carry_out(made, now)
-    assert (outcome.refused, outcome.stands, outcome.undone) == ([], [], 0)
+    outcome = carry_out(made, now)
+    assert (outcome.refused, outcome.not_undone, len(outcome.undone)) == ([], [], 0)
     assert [step.change.op for step in made.iter_steps()] == [DEL_DEST]
 
 

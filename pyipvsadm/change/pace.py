@@ -1,0 +1,192 @@
+"""Decide when the phases of a plan are sent: at once, or when connections have ended.
+
+Owns: which connections keep a server from being drained, when waiting ends, changes by other
+programs that end it. Must never know: how a plan is sent or undone, how progress is drawn. Clock,
+signals and progress are passed in, so that every path runs in a test without waiting.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import addresses
+from pyipvsadm.change.merge import TRIES
+from pyipvsadm.model import PERSISTENT, TCP
+from pyipvsadm.rules import writer
+from pyipvsadm.views.progress import format_connections
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyipvsadm.model import Backend, Server, Service
+    from pyipvsadm.views.progress import Progress
+
+POLL_INTERVAL = 1.0  # seconds between two readings of the table
+
+
+class Pace:
+    """Send each phase at once, unless a signal has come.
+
+    signalled: returns the number of a signal that has come, or 0.
+    """
+
+    def __init__(self, signalled: Callable[[], int] = lambda: 0) -> None:
+        self._signalled = signalled
+
+    def wait(self, index: int) -> tuple[int, str]:
+        """Wait until the phase with this index may be sent. Return (signal or 0, why the plan is
+        to stop or "").
+        """
+        del index
+        return self._signalled(), ""
+
+    def is_ready(self, index: int) -> bool:
+        """Return True if the phase may be sent still, now that the lock is held."""
+        del index
+        return True
+
+    def undoes(self, index: int) -> bool:
+        """Return True if a refusal in this phase undoes the steps before it."""
+        del index
+        return True
+
+
+class DrainTarget:
+    """Hold a service and those of its servers that are drained, as they were before.
+
+    whole: the service is to be deleted with all of its servers.
+    """
+
+    __slots__ = ("servers", "service", "whole")
+
+    def __init__(self, service: Service, servers: list[Server], whole: bool = False) -> None:
+        self.service = service
+        self.servers = servers
+        self.whole = whole
+
+
+class DrainPace(Pace):
+    """Wait before the second phase until the targets have no connection left.
+
+    end: the clock's reading at which waiting ends, None for no limit. remaining: how many
+    connections were left when the table was last read.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        targets: Sequence[DrainTarget],
+        inactive: bool,
+        seconds: float | None,
+        clock: Callable[[], float],
+        sleep: Callable[[float], int],
+        open_progress: Callable[[], Progress],
+    ) -> None:
+        super().__init__()
+        self._backend = backend
+        self._targets = targets
+        self._inactive = inactive
+        self._seconds = seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._open_progress = open_progress
+        self.remaining = 0
+        self.elapsed = 0.0
+
+    def wait(self, index: int) -> tuple[int, str]:
+        """Read the table each second until no connection is left, the time is over, a signal comes
+        or another program changes the targets.
+        """
+        if not index:
+            return 0, ""
+        start = now = self._clock()
+        end = None if self._seconds is None else start + self._seconds
+        progress = self._open_progress()
+        try:
+            while True:
+                change = self._poll()
+                now = self._clock()
+                self.elapsed = now - start
+                if change or not self.remaining:
+                    return 0, change
+                if end is not None and now >= end:
+                    return (
+                        0,
+                        f"{format_connections(self.remaining)} left after {self._seconds} seconds",
+                    )
+                progress.show(self.remaining, self.elapsed)
+                signal = self._sleep(
+                    POLL_INTERVAL if end is None else min(POLL_INTERVAL, end - now)
+                )
+                if signal:
+                    return signal, ""
+        finally:
+            progress.close()
+
+    def is_ready(self, index: int) -> bool:
+        """Return True if the targets have no connection still: a client may have come meanwhile."""
+        return not index or not (self._poll() or self.remaining)
+
+    def undoes(self, index: int) -> bool:
+        """Return True for the weights; after a refused deletion the servers stay drained."""
+        return not index
+
+    def _poll(self) -> str:
+        """Count the connections left, and return what another program changed ("" for nothing)."""
+        self.remaining = 0
+        for target in self._targets:
+            change = ""
+            servers: list[Server] = []
+            for _ in range(TRIES):  # an entry that one dump left out is in the next
+                servers = self._backend.read_servers(target.service)
+                change = find_external_change(target, servers)
+                if not change:
+                    break
+            if change:
+                self.remaining = 0
+                return change
+            keys = {server.key() for server in target.servers}
+            self.remaining += sum(
+                count_remaining(target.service, server, self._inactive)
+                for server in servers
+                if server.key() in keys
+            )
+        return ""
+
+
+def count_remaining(service: Service, server: Server, inactive: bool) -> int:
+    """Return how many connections keep this server from being drained.
+
+    TCP: the active ones; the inactive (closing) ones only if `inactive`. Other protocols: active
+    and inactive, because the kernel counts a UDP flow as inactive however busy it is
+    (ip_vs_conn.c: ip_vs_bind_dest). A firewall mark may stand for any protocol, and its counts do
+    not tell which: both, so that no UDP flow is cut. With persistence its templates count too:
+    while one lives, the next connection of its client goes to this server.
+    """
+    count = server.active
+    if inactive or service.protocol != TCP:
+        count += server.inactive
+    if service.flags & PERSISTENT:
+        count += server.persistent
+    return count
+
+
+def find_external_change(target: DrainTarget, present: Sequence[Server]) -> str:
+    """Return what another program changed about the servers, "" for nothing."""
+    by_key = {server.key(): server for server in present}
+    for server in target.servers:
+        current = by_key.pop(server.key(), None)
+        if current is None:
+            return f"{describe_server(target.service, server)} is no longer there"
+        if current.weight:
+            return (
+                f"the weight of {describe_server(target.service, server)} is {current.weight} now"
+            )
+    if target.whole and by_key:
+        return f"{describe_server(target.service, next(iter(by_key.values())))} was added"
+    return ""
+
+
+def describe_server(service: Service, server: Server) -> str:
+    """Return a server's name for people: `10.0.0.2:80 of -t 10.0.0.1:80`."""
+    endpoint = addresses.format_numeric(server.af, server.addr, server.port)
+    return f"{endpoint} of {writer.format_selector(service, addresses.format_numeric)}"
