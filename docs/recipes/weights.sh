@@ -1,4 +1,4 @@
-# Weights: one server gets three times the connections of the other; change weights at work
+# Weights: one server gets three times the connections of the other; change weights while clients connect
 #
 # First: nat.sh
 # With --keep, only the given values change; without it, -e and -E reset the others.
