@@ -1,7 +1,7 @@
-"""`--doctor`: what is wrong around the table, why it matters, and the command that mends it.
-Nothing is changed.
+"""Examine a director or real server (--doctor): what is wrong, why it matters, and the command
+that fixes it. Nothing is changed.
 
-facts.py what was read · host.py the reading · probe.py the asking of servers · codes.py what can be
-found · director.py, doctor/real_server.py the checks · report.py text and JSON ·
-../commands/doctor.py a Request to an exit status.
+facts.py holds what was read, host.py reads it, probe.py asks servers, codes.py lists what can be
+found, director.py and real_server.py check, report.py renders text and JSON; ../commands/doctor.py
+carries out the request.
 """

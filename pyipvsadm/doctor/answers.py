@@ -1,7 +1,7 @@
-"""Judge answers: of a probe, and of the connection table.
+"""Check answers: those to a probe, and those that the connection table shows.
 
-Owns: findings about servers that do not answer, and the commands that take them out. Must never
-know: how servers are asked.
+Owns: findings about servers that do not answer, and the commands that take them out of service.
+Must never know: how servers are asked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_probes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """Servers that take connections, and did not answer."""
+    """Find servers that should take connections and did not answer the probe."""
     for service, servers in table.services:
         asked = [
             (server, facts.answers.get((get_host(server), probe_port(service, server))))
@@ -84,7 +84,7 @@ def take_out(
 
 
 def check_handshakes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """Servers of which more than half of the TCP connections stay in SYN_RECV."""
+    """Find servers with more than half of their TCP connections in SYN_RECV."""
     exact = {_format_end(service) for service, _ in table.services if service.port}
     # of services by mark, or of all ports
     others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
@@ -117,5 +117,5 @@ def _format_end(service: Service) -> tuple[int, bytes, int]:
 
 
 def probe_port(service: Service, server: Server) -> int:
-    """The TCP port that a probe asks; 0 for none: then only the neighbour is looked at."""
+    """Return the TCP port to probe; 0 if there is none: then only the neighbour entry is read."""
     return server.port if service.protocol == TCP else 0

@@ -1,8 +1,8 @@
-"""THE table of what the doctor can find: data only, each code once.
+"""List what the doctor can find: data only, each code once.
 
-Owns: codes (stable: scripts go by them), severities, titles, and the sentences on why a thing
-matters and how it is mended. Reports, --explain and the manual page are made from it. Must never
-know: how a thing is found (director.py, real_server.py).
+Owns: codes (stable: scripts go by them), severities, titles, and the sentences on why a fault
+matters and how it is fixed. Reports, --explain and the man page are made from this table. Must
+never know: how a fault is found (director.py, real_server.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ STATUS = {WARNING: 1, ERROR: 2}
 
 
 class Code(NamedTuple):
-    """One kind of finding. why: one sentence, shown with each. mend: what helps, beyond the command
-    shown with the finding.
+    """Describe one kind of finding. why: one sentence, shown with each finding. mend: what helps,
+    beyond the command shown with the finding.
     """
 
     code: str
@@ -188,8 +188,8 @@ BY_CODE = {row.code: row for row in CODES}
 
 
 class Finding(NamedTuple):
-    """What is wrong: a code, about what (an interface, a service, a server), the facts read, and
-    the commands that mend it.
+    """Hold one fault: its code, its subject (an interface, a service, a server), the facts read,
+    and the commands that fix it.
     """
 
     code: str
@@ -199,10 +199,10 @@ class Finding(NamedTuple):
 
     @property
     def severity(self) -> str:
-        """ERROR or WARNING."""
+        """Return ERROR or WARNING."""
         return BY_CODE[self.code].severity
 
 
 def format_explanation(row: Code) -> str:
-    """The paragraph of a code."""
+    """Return the paragraph that explains a code."""
     return f"{row.code} ({row.severity}): {row.title}\n  {row.why}\n  {row.mend}\n"

@@ -1,8 +1,8 @@
-"""What can be wrong on a director: the table and the facts of its host -> findings. Pure.
+"""Check a director: its table and the facts of its host in, findings out. Pure.
 
-Owns: the checks, one small function each, and CHECKS, the order in which they are made. Must never
-know: where facts come from, how findings are shown. A check claims nothing of what was not read: an
-absent fact gives no finding.
+Owns: the checks, one small function for each, and CHECKS, their order. Must never know: where facts
+come from, how findings are shown. A check claims nothing about facts that were not read: an absent
+fact gives no finding.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ UNREACHABLE = ("unreachable", "blackhole", "prohibit")
 def find_routed_servers(
     table: DirectorTable, facts: Facts, *methods: int
 ) -> Iterator[tuple[Service, Server, Route]]:
-    """Servers of these methods that are reached over an interface."""
+    """Return the servers with these forwarding methods that are reached through an interface."""
     for service, server in list_servers(table, *methods):
         route = facts.routes.get(get_host(server))
         if route is not None and route.kind == "unicast":
@@ -87,20 +87,20 @@ def group_by_vip(table: DirectorTable) -> dict[str, list[Service]]:
 
 
 def is_away(vip: str, facts: Facts, holders: Mapping[str, Link]) -> bool:
-    """Whether an address is known not to be this host's."""
+    """Return True if the address is known not to belong to this host."""
     route = facts.routes.get(vip)
     return vip not in holders and route is not None and route.kind != "local"
 
 
 def find_failover_agent(table: DirectorTable, facts: Facts) -> str:
-    """What lets addresses come and go with a failover; "" where nothing does."""
+    """Return the program that moves addresses at a failover, "" if there is none."""
     if BACKUP in table.daemons:
         return "a backup sync daemon"
     return "keepalived" if any(name.startswith("keepalived") for name in facts.programs) else ""
 
 
 def check_vips(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """Each virtual address is this host's, or comes with a failover."""
+    """Check that each virtual address belongs to this host, or comes with a failover."""
     holders = facts.map_holders()
     missing: dict[str, str] = {}  # virtual address -> the interface to have it
     wires = [each.name for each in facts.links.values() if each.up and not each.answers_no_arp]
@@ -146,7 +146,7 @@ def _list_followups(
 
 
 def check_marks(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """What brings a mark's packets in, and whether anything can have set it."""
+    """Check that packets with a mark reach this host, and that a rule can have set the mark."""
     families = {each.family for each in facts.addresses if _is_global(each.text)}
     for service, _ in table.services:
         if not service.fwmark:
@@ -183,8 +183,8 @@ def _is_global(address: str) -> bool:
 
 
 def reverse_path(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """A strict rp_filter where clients outside come in, but would not be answered (fib_frontend.c:
-    fib_validate_source).
+    """Find a strict rp_filter on interfaces where clients come in that would be answered through
+    another one (fib_frontend.c: fib_validate_source).
     """
     holders = facts.map_holders()
     for vip in group_by_vip(table):
@@ -215,7 +215,7 @@ def reverse_path(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 
 
 def check_routes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """No route, or with direct routing one through a gateway."""
+    """Find servers without a route, and with direct routing those behind a gateway."""
     seen = set()
     networks = facts.list_networks()
     behind: list[tuple[Service, Server, Route]] = []
@@ -271,10 +271,11 @@ def _make_tunnelled(server: Server) -> Server:
 
 
 def check_forwarding(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """NAT's answers are forwarded: by the interface they come in through (IN_DEV_FORWARD).
+    """Check that answers of NAT servers are forwarded by the interface they come in through
+    (IN_DEV_FORWARD).
 
-    In IPv6 by all's value, since Linux 6.17 also by the interface's force_forwarding (ip6_output.c:
-    ip6_forward).
+    IPv6 goes by the value of `all`, since Linux 6.17 also by the interface's force_forwarding
+    (ip6_output.c: ip6_forward).
     """
     links: dict[tuple[int, str], set[str]] = {}
     for _, server, route in find_routed_servers(table, facts, MASQ):
@@ -299,8 +300,8 @@ def check_forwarding(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 
 
 def check_clients_on_server_link(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """Clients on the servers' own link: the virtual address is in the network that the servers are
-    reached in.
+    """Find NAT services whose virtual address is in the network of their servers: clients of that
+    network are answered past the director.
     """
     conntrack = facts.sysctls.get("net/ipv4/vs/conntrack")
     if _may_snat(facts):
@@ -326,13 +327,13 @@ def check_clients_on_server_link(table: DirectorTable, facts: Facts) -> Iterator
 
 
 def _may_snat(facts: Facts) -> bool:
-    """Whether IPVS's packets go through rules that may make their source this host."""
+    """Return True if IPVS's packets pass rules that may translate their source to this host."""
     return facts.may_translate() and facts.sysctls.get("net/ipv4/vs/conntrack") == "1"
 
 
 def check_redirects(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """Either of all's and the interface's value sends (IN_DEV_TX_REDIRECTS); not asked for IPv6,
-    which has no such value.
+    """Find interfaces that send redirects: `all` or the interface's own value is enough
+    (IN_DEV_TX_REDIRECTS). IPv6 has no such value.
     """
     wires = set()
     holders = facts.map_holders()
@@ -351,7 +352,7 @@ def check_redirects(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 
 
 def check_reroute(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """vs/snat_reroute 0 while rules choose by source (ip_vs_core.c: ip_vs_route_me_harder)."""
+    """Find vs/snat_reroute 0 with routing rules by source (ip_vs_core.c: ip_vs_route_me_harder)."""
     if facts.sysctls.get("net/ipv4/vs/snat_reroute") != "0":
         return
     translated = {get_vip(service) for service, _ in list_servers(table, MASQ)} - {""}
@@ -373,7 +374,7 @@ def _get_min_mtu(service: Service, server: Server) -> int:
 
 
 def compute_overhead(server: Server) -> int:
-    """Bytes that the tunnel adds to a packet (ip_vs_xmit.c: __ip_vs_get_out_rt)."""
+    """Return the bytes that the tunnel adds to a packet (ip_vs_xmit.c: __ip_vs_get_out_rt)."""
     size = HEADERS[server.af]
     if server.tun_type == GUE:
         size += 8 + 4 + (8 if server.tun_flags & TUN_REMCSUM else 0)
@@ -383,7 +384,7 @@ def compute_overhead(server: Server) -> int:
 
 
 def check_tunnels(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """Room within the tunnel, and where it starts."""
+    """Check the MTU within each tunnel, and its source address."""
     ways = [*find_routed_servers(table, facts, TUNNEL)]
     vips = group_by_vip(table)
     addresses = {each.text: each for each in reversed(facts.addresses)}
@@ -447,7 +448,7 @@ def check_tunnels(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 
 
 def _format_route_command(route: Route, host: str) -> str:
-    """The command that makes the way to this host a route of its own."""
+    """Return the command that gives this host a route of its own."""
     via = f" via {route.gateway}" if route.gateway else ""
     return format_shell_command(
         f"ip route replace {format_host_prefix(host)}{via} dev {{link}}", link=route.link
@@ -455,7 +456,7 @@ def _format_route_command(route: Route, host: str) -> str:
 
 
 def check_conntrack(_: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """nf_conntrack's count against its limit."""
+    """Compare nf_conntrack's count with its limit."""
     if facts.conntrack is not None and facts.conntrack[0] >= facts.conntrack[1] > 0:
         entries, most = facts.conntrack
         what = f"{entries} connections are tracked, of {most} at most."
@@ -471,7 +472,7 @@ def check_conntrack(_: DirectorTable, facts: Facts) -> Iterator[Finding]:
 
 
 def check_daemons(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """Their interfaces, and whether the active director hands its connections on."""
+    """Check the interfaces of the sync daemons, and that the active director sends its connections."""
     holders = facts.map_holders()
     for state, (name, syncid) in table.daemons.items():
         role = writer.ROLES.get(state, str(state))
@@ -528,6 +529,6 @@ CHECKS: tuple[Check, ...] = (
 
 
 def examine_director(table: DirectorTable, facts: Facts) -> list[Finding]:
-    """All findings, errors first, otherwise in the order of the checks."""
+    """Return all findings, errors first, otherwise in the order of the checks."""
     found = [finding for check in CHECKS for finding in check(table, facts)]
     return sorted(found, key=lambda finding: finding.severity)

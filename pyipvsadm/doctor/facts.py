@@ -1,10 +1,10 @@
-"""What the doctor has read: plain records, and the few questions that several checks ask of them.
+"""Hold what the doctor has read: plain records, and the questions that several checks ask of them.
 
 Owns: the shapes. Must never know: where a fact comes from (host.py), what is wrong (director.py,
-doctor/real_server.py).
+real_server.py).
 
-Addresses are texts as inet_ntop writes them. A sysctl is known by its path below /proc/sys; one
-that could not be read is absent, and no check may claim anything of it.
+Addresses are texts as inet_ntop writes them. A sysctl is named by its path below /proc/sys; one
+that could not be read is absent, and no check may claim anything about it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ OUTSIDE = {AF_INET: "203.0.113.1", AF_INET6: "2001:db8:ffff::1"}
 
 @dataclass(frozen=True)
 class Link:
-    """An interface. kind: rtnetlink's name of the driver ("" for hardware). carrier: whether the
-    wire is there.
+    """Describe an interface. kind: rtnetlink's name of the driver ("" for hardware). carrier:
+    whether the wire has a signal.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Link:
 
     @property
     def answers_no_arp(self) -> bool:
-        """Whether nobody on a wire is told of its addresses."""
+        """Return True if no host on a wire learns the interface's addresses."""
         return self.loopback or self.noarp
 
 
 @dataclass(frozen=True)
 class Address:
-    """An address of this host."""
+    """Describe an address of this host."""
 
     text: str
     prefix: int
@@ -58,11 +58,11 @@ class Address:
 
     @property
     def family(self) -> int:
-        """AF_INET or AF_INET6."""
+        """Return AF_INET or AF_INET6."""
         return get_family(self.text)
 
     def contains(self, other: str) -> bool:
-        """Whether another address is in its network."""
+        """Return True if the other address is in this address's network."""
         return get_family(other) == self.family and ip_address(other) in ip_network(
             f"{self.text}/{self.prefix}", strict=False
         )
@@ -70,8 +70,8 @@ class Address:
 
 @dataclass(frozen=True)
 class Route:
-    """The kernel's answer to `ip route get`. kind: "unicast", "local" or another of ip-route's;
-    gateway "" when on the link.
+    """Hold the kernel's answer to `ip route get`. kind: "unicast", "local" or another of ip-route's
+    types; gateway is "" for a neighbour on the link.
     """
 
     kind: str
@@ -83,8 +83,8 @@ class Route:
 
 @dataclass(frozen=True)
 class Rule:
-    """A routing rule with a mark, a source or both. brings, empty: its table has a route of type
-    local, has none at all.
+    """Describe a routing rule with a mark, a source or both. brings: its table has a route of type
+    local; empty: it has no route.
     """
 
     family: int
@@ -98,9 +98,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe found. neighbour: the kernel's state of the next hop, "" unknown.
+    """Hold the result of a probe. neighbour: the kernel's state of the next hop, "" if unknown.
 
-    tcp: "open", "refused", what else the system said, or "" where nothing was asked.
+    tcp: "open", "refused", another answer of the system, or "" if nothing was asked.
     """
 
     neighbour: str = ""
@@ -109,7 +109,7 @@ class ProbeResult:
 
 @dataclass
 class Facts:
-    """Of the host. None where something could not be read."""
+    """Hold the facts of the host. None stands for a fact that could not be read."""
 
     links: dict[str, Link] = field(default_factory=dict)
     addresses: list[Address] = field(default_factory=list)
@@ -131,7 +131,7 @@ class Facts:
     programs: set[str] = field(default_factory=set)
 
     def is_local(self, address: str) -> bool:
-        """Whether packets to the address are for this host."""
+        """Return True if packets to the address are for this host."""
         return self.routes.get(address, Route("")).kind == "local"
 
     def map_holders(self) -> dict[str, Link]:
@@ -156,26 +156,26 @@ class Facts:
         return [*dict.fromkeys((link, ip_network(text, strict=False)) for link, text in found)]
 
     def get_conf(self, link: str, name: str, *, family: int = AF_INET) -> int | None:
-        """An interface's own value."""
+        """Return an interface's own value."""
         value = self.sysctls.get(format_conf_path(link, name, family))
         return int(value) if value is not None else None
 
     def get_largest(self, link: str, name: str) -> int | None:
-        """The larger of `all` and the interface's value: what the kernel goes by for most of these
-        (IN_DEV_MAXCONF).
+        """Return the larger of `all` and the interface's value: the kernel goes by it for most
+        settings (IN_DEV_MAXCONF).
         """
         own, every = self.get_conf(link, name), self.get_conf("all", name)
         return None if own is None or every is None else max(own, every)
 
     def get_path_mtu(self, address: str) -> int | None:
-        """The largest packet that goes to the address in one piece."""
+        """Return the size of the largest packet that reaches the address in one piece."""
         route = self.routes.get(address)
         if route is None or route.kind != "unicast" or route.link not in self.links:
             return None
         return route.mtu or self.links[route.link].mtu
 
     def may_translate(self) -> bool:
-        """Whether there are rules that may rewrite what leaves this host."""
+        """Return True if the packet filter has rules that may rewrite packets that leave this host."""
         return any(
             count and ("nat" in name or name.startswith("nftables"))
             for name, count in (self.filters or {}).items()
@@ -184,7 +184,7 @@ class Facts:
 
 @dataclass
 class DirectorTable:
-    """The services with their servers, and the states of the sync daemons: what a backend holds."""
+    """Hold the services with their servers, and the states of the sync daemons."""
 
     services: list[tuple[Service, list[Server]]] = field(default_factory=list)
     # state -> (interface, syncid)
@@ -196,39 +196,39 @@ def _get_whole_network(family: int) -> int:
 
 
 def get_family(address: str) -> int:
-    """AF_INET or AF_INET6."""
+    """Return AF_INET or AF_INET6."""
     return AF_INET6 if ":" in address else AF_INET
 
 
 def format_conf_path(link: str, name: str, family: int = AF_INET) -> str:
-    """The path of an interface's sysctl."""
+    """Return the path of an interface's sysctl."""
     return f"net/ipv{6 if family == AF_INET6 else 4}/conf/{link}/{name}"
 
 
 def get_vip(service: Service) -> str:
-    """The service's address; "" when it goes by a mark."""
+    """Return the service's address; "" for a service by mark."""
     return "" if service.fwmark else format_address(service.af, service.addr)
 
 
 def get_host(server: Server) -> str:
-    """The server's address."""
+    """Return the server's address."""
     return format_address(server.af, server.addr)
 
 
 def format_service(service: Service) -> str:
-    """As listings have it: TCP 10.0.0.1:80."""
+    """Return a service's name as listings show it: TCP 10.0.0.1:80."""
     if service.fwmark:
         return f"FWM {service.fwmark}" + (" IPv6" if service.af == AF_INET6 else "")
     return f"{PROTOCOLS.get(service.protocol, service.protocol)} {format_numeric(service.af, service.addr, service.port)}"
 
 
 def format_server(server: Server) -> str:
-    """HOST:PORT."""
+    """Return a server's name: HOST:PORT."""
     return format_numeric(server.af, server.addr, server.port)
 
 
 def list_servers(table: DirectorTable, *methods: int) -> Iterator[tuple[Service, Server]]:
-    """Each server with its service; only those of these methods, if any are named."""
+    """Yield each server with its service; only those with these methods, if any are named."""
     for service, servers in table.services:
         for server in servers:
             if not methods or server.forward in methods:
@@ -236,5 +236,5 @@ def list_servers(table: DirectorTable, *methods: int) -> Iterator[tuple[Service,
 
 
 def format_pair(service: Service, server: Server) -> str:
-    """A server of a service."""
+    """Return the name of a server of a service."""
     return f"{format_service(service)} -> {format_server(server)}"

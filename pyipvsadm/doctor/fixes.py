@@ -1,4 +1,4 @@
-"""Commands for people to run, and the words that several findings use. Pure."""
+"""Format commands for people to run, and words that several findings use. Pure."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 def format_shell_command(words: str, **names: str) -> str:
-    """A shell command in which {name} stands for a word of the host (interfaces have odd names),
-    quoted where it is needed.
+    """Return a shell command in which {name} is replaced by a word of the host (an interface may
+    have an odd name), quoted if needed.
     """
     return words.format_map({name: quote(word) for name, word in names.items()})
 
 
 def format_sysctl(path: str, value: int) -> str:
-    """The setting of a value below /proc/sys. sysctl parts a path at dots, which interfaces' names
-    may have.
+    """Return the command that sets a value below /proc/sys. sysctl splits a path at dots, which
+    interface names may contain.
     """
     return f"sysctl -w {quote(path if '.' in path else path.replace('/', '.'))}={value}"
 
 
 def format_host_prefix(address: str) -> str:
-    """ADDRESS/32, for IPv6 ADDRESS/128."""
+    """Return ADDRESS/32, for IPv6 ADDRESS/128."""
     return f"{address}/{128 if ':' in address else 32}"
 
 
 def format_family(family: int) -> str:
-    """IPv4 or IPv6."""
+    """Return "IPv4" or "IPv6"."""
     return "IPv6" if family == AF_INET6 else "IPv4"
 
 
 def edit_service(service: Service, **values: object) -> str:
-    """The command that edits a service to have these values."""
+    """Return the command that edits a service to have these values."""
     wanted = copy.copy(service)
     for name, value in values.items():
         setattr(wanted, name, value)
@@ -53,7 +53,7 @@ def edit_service(service: Service, **values: object) -> str:
 
 
 def format_server_command(verb: str, service: Service, server: Server, **values: object) -> str:
-    """The command that adds or edits a server to have these values."""
+    """Return the command that adds or edits a server to have these values."""
     wanted = copy.copy(server)
     for name, value in values.items():
         setattr(wanted, name, value)
@@ -70,11 +70,11 @@ def format_server_command(verb: str, service: Service, server: Server, **values:
 
 
 def pluralize(number: int, noun: str) -> str:
-    """1 server, 2 servers."""
+    """Return a number with its noun: 1 server, 2 servers."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def summarize_names(names: Collection[str]) -> str:
-    """Up to three of them."""
+    """Return up to three of the names, and how many more there are."""
     ordered = sorted(names)
     return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")

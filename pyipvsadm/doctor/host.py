@@ -1,10 +1,11 @@
-"""The reading of the host: the only place of the doctor's that looks at it. It changes nothing.
+"""Read the facts of the host. No other module of the doctor looks at it, and this one changes
+nothing.
 
-Owns: rtnetlink by pyroute2, /proc, the packet filters' counts. Must never know: what is wrong with
-anything.
+Owns: rtnetlink by pyroute2, /proc, the rule counts of the packet filters. Must never know: which
+facts are faults.
 
-What cannot be read is left out. No module is loaded for a look: a packet filter that is not there
-yet is not asked.
+A fact that cannot be read is left out. No kernel module is loaded: a packet filter that is not
+loaded yet is not asked.
 """
 
 from __future__ import annotations
@@ -84,21 +85,21 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Host:
-    """The one this process runs on, in its network namespace."""
+    """Read the host that this process runs on, in its network namespace."""
 
     def has_proc(self) -> bool:
         """Return True if /proc is mounted: nearly all that is examined is read there."""
         return NET.exists()
 
     def has_ipvs(self) -> bool:
-        """Whether the module is there."""
+        """Return True if the module is loaded."""
         return (NET / "ip_vs").exists()
 
     def collect_facts(
         self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]
     ) -> Facts:
-        """What there is to know. ways: addresses to ask the kernel's route of; vips: those asked
-        also for the way back.
+        """Collect the facts. ways: addresses whose routes are needed; vips: addresses whose return
+        routes are needed too.
         """
         found = Facts()
         with IPRoute() as route:
@@ -148,7 +149,7 @@ def _read_text(path: Path) -> str | None:
 
 
 def _read_links(route: IPRoute, found: Facts) -> dict[int, str]:
-    """All interfaces; their names by number."""
+    """Read all interfaces; return their names by number."""
     names = {}
     for each in route.get_links():
         flags = each["flags"]
@@ -180,7 +181,7 @@ def _read_addresses(route: IPRoute, found: Facts, names: dict[int, str]) -> None
 
 
 def _find_route(route: IPRoute, names: dict[int, str], address: str, source: str = "") -> Route:
-    """The kernel's choice of a route, as its own packets would take it."""
+    """Return the route that the kernel chooses for its own packets."""
     wanted = {"dst": address, **({"src": source} if source else {})}
     try:
         answer = next(iter(route.route("get", family=get_family(address), **wanted)))
@@ -199,7 +200,7 @@ def _find_route(route: IPRoute, names: dict[int, str], address: str, source: str
 
 
 def _read_rules(route: IPRoute) -> Iterator[Rule]:
-    """Rules by mark or source, with what is in their tables."""
+    """Read the rules by mark or source, with the kinds of routes in their tables."""
     for family in (AF_INET, AF_INET6):
         wanted = []
         for each in route.get_rules(family=family):
@@ -235,8 +236,8 @@ def _read_neighbours(route: IPRoute) -> Iterator[tuple[str, str]]:
 
 
 def _find_schedulers(names: Iterable[str]) -> set[str] | None:
-    """Those of the names that are loaded, or that the kernel's folder of modules has; None where
-    that is not known.
+    """Return those of the names that are loaded or among the kernel's modules; None if that is
+    unknown.
     """
     there = {name for name in names if Path(f"/sys/module/ip_vs_{name}").exists()}
     missing = set(names) - there
@@ -267,7 +268,7 @@ def _read_conntrack() -> tuple[int, int] | None:
 
 
 def _count_filters() -> dict[str, int] | None:
-    """How many rules each table of the packet filters has. None where that is not ours to see."""
+    """Count the rules in each table of the packet filters. None if this process may not see them."""
     found: dict[str, int] = {}
     try:
         for program, family, level, names in (
@@ -287,7 +288,9 @@ def _count_filters() -> dict[str, int] | None:
 
 
 def _count_legacy(family: int, level: int, table: str) -> int:
-    """The rules of a table that is there: its entries, without a policy a chain and the end."""
+    """Count the rules of an existing table: its entries, less a policy for each chain and the end
+    marker.
+    """
     info = ctypes.create_string_buffer(INFO.pack(table.encode(), *(0,) * 13), INFO.size)
     size = ctypes.c_uint(INFO.size)
     with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:

@@ -1,7 +1,7 @@
-"""Asking servers whether they are there: a TCP connect to each, all at once, within a bounded time.
+"""Probe servers: a TCP connect to each, many at once, within a bounded time.
 
-Owns: the sockets, the time. Must never know: services, what an answer means. Nothing is said on a
-connection; it is closed at once.
+Owns: the sockets, the time. Must never know: services, the meaning of an answer. Nothing is sent on
+a connection; it is closed at once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def probe_servers(
 
 
 def count_sockets_at_once() -> int:
-    """Say how many sockets may be open at a time: 1 at least."""
+    """Return how many sockets may be open at a time: at least 1."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
         return MAX_SOCKETS

@@ -1,4 +1,4 @@
-"""What can be wrong on a real server, for one virtual address. Pure.
+"""Check a real server for one virtual address. Pure.
 
 Owns: the checks, and CHECKS, their order. Must never know: where facts come from, how findings are
 shown.
@@ -32,8 +32,8 @@ ARP_IGNORING = {1, 2, 3, 8}  # arp.c: arp_ignore; 4 to 7 are reserved and ignore
 
 @dataclass(frozen=True)
 class RealServerRole:
-    """What this host is to be: a real server for this address by this method. director: the
-    director's address, "" unknown.
+    """Describe the role of this host: a real server for this address by this forwarding method.
+    director: the director's address, "" if unknown.
     """
 
     vip: str
@@ -43,7 +43,9 @@ class RealServerRole:
 
 
 def check_address(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
-    """The virtual address: here, on an interface that nobody on a wire asks, and alone."""
+    """Check that the virtual address is configured here, on an interface that answers no ARP, with
+    a host prefix.
+    """
     if part.method == MASQ:
         return
     vip = part.vip
@@ -88,7 +90,7 @@ def check_address(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
 
 
 def check_arp(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
-    """Whether it is silent about the address, where it has it."""
+    """Check that the host does not announce the address, if it has it."""
     if part.method != MASQ and facts.is_local(part.vip):
         for name, bad, mends in _list_arp_settings(part, facts):
             values = ", ".join(f"{value} on {link}" for link, value in bad.items())
@@ -124,8 +126,8 @@ def _list_arp_settings(
 
 
 def _list_wires(part: RealServerRole, facts: Facts) -> Iterator[Link]:
-    """Interfaces on which somebody may ask for the address. By a tunnel the server may be
-    elsewhere: then only on its network.
+    """Return the interfaces on which another host may ask for the address. With a tunnel the server
+    may be elsewhere: then only those in its network.
     """
     for name in dict.fromkeys(each.link for each in facts.addresses if each.family == AF_INET):
         link = facts.links.get(name)
@@ -136,7 +138,7 @@ def _list_wires(part: RealServerRole, facts: Facts) -> Iterator[Link]:
 
 
 def check_tunnel(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
-    """An interface that unwraps, up, whose rp_filter lets the packets through."""
+    """Check for a tunnel interface that is up and whose rp_filter accepts the packets."""
     if part.method != TUNNEL or not facts.links:
         return
     kinds = TUNNELS[part.tun_type][get_family(part.vip)]
@@ -161,8 +163,8 @@ def check_tunnel(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
 
 
 def _list_tunnel_settings(part: RealServerRole, facts: Facts, link: Link) -> tuple[str, ...]:
-    """What a tunnel needs beside being up. One that is yet to be made gets the default's
-    settings.
+    """Return the settings that a tunnel needs besides being up. A tunnel that does not exist yet
+    gets those of `default`.
     """
     if link.name not in facts.links:
         default = facts.sysctls.get(format_conf_path("default", "rp_filter"))
@@ -172,7 +174,9 @@ def _list_tunnel_settings(part: RealServerRole, facts: Facts, link: Link) -> tup
 
 
 def _reverse_path(part: RealServerRole, facts: Facts, link: Link) -> Iterator[Finding]:
-    """fib_frontend.c: __fib_validate_source; an interface without an address has no loose mode."""
+    """Return the effective rp_filter (fib_frontend.c: __fib_validate_source); an interface without
+    an address has no loose mode.
+    """
     value = facts.get_largest(link.name, "rp_filter")
     bare = not any(each.link == link.name and each.family == AF_INET for each in facts.addresses)
     if get_family(part.vip) == AF_INET and (value == 1 or (value == 2 and bare)):
@@ -193,7 +197,7 @@ def _reverse_path(part: RealServerRole, facts: Facts, link: Link) -> Iterator[Fi
 
 
 def _list_reachable(facts: Facts) -> Iterator[Address]:
-    """Addresses that a director could tunnel to."""
+    """Return the addresses to which a director could tunnel."""
     for each in facts.addresses:
         link = facts.links.get(each.link)
         if (
@@ -206,7 +210,7 @@ def _list_reachable(facts: Facts) -> Iterator[Address]:
 
 
 def _format_tunnel_commands(part: RealServerRole, own: Address) -> tuple[str, ...]:
-    """The commands that make a tunnel's end at this address of ours."""
+    """Return the commands that make the tunnel's end at this address of ours."""
     inner, outer = get_family(part.vip), own.family
     if part.tun_type == GRE:
         kind = "gre" if outer == AF_INET else "ip6gre"
@@ -219,7 +223,7 @@ def _format_tunnel_commands(part: RealServerRole, own: Address) -> tuple[str, ..
 
 
 def check_return_route(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
-    """Answers leave through the director with NAT, and never otherwise."""
+    """Check that answers leave through the director with NAT, and never otherwise."""
     route = facts.routes.get(OUTSIDE[get_family(part.vip)])
     if route is None:
         return
@@ -255,6 +259,6 @@ CHECKS: tuple[Check, ...] = (check_arp, check_address, check_tunnel, check_retur
 
 
 def examine_real_server(part: RealServerRole, facts: Facts) -> list[Finding]:
-    """All findings, errors first, otherwise in the order of the checks."""
+    """Return all findings, errors first, otherwise in the order of the checks."""
     found = [finding for check in CHECKS for finding in check(part, facts)]
     return sorted(found, key=lambda finding: finding.severity)

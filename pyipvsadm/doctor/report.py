@@ -1,6 +1,6 @@
-"""Findings as text and as JSON, and the exit status they deserve. Pure.
+"""Render findings as text and as JSON, and compute the exit status. Pure.
 
-Must never know: how anything was found.
+Must never know: how a fault was found.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNKNOWN = 3  # what could not be read: the number that monitoring systems give t
 
 
 def get_status(findings: Sequence[Finding]) -> int:
-    """By the worst: 0 nothing, 1 a warning, 2 an error."""
+    """Return the exit status for the worst finding: 0 none, 1 a warning, 2 an error."""
     return max((STATUS[each.severity] for each in findings), default=0)
 
 

@@ -1,8 +1,7 @@
-"""What can be wrong with the services of a director by themselves: their servers, schedulers,
-persistence, ports. Pure.
+"""Check the services of a director: servers, schedulers, persistence, ports. Pure.
 
-Owns: these checks, one small function each. Must never know: where facts come from, how findings
-are shown.
+Owns: these checks, one small function for each. Must never know: where facts come from, how
+findings are shown.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ QUIESCENT = "net/ipv4/vs/expire_quiescent_template"
 
 
 def check_scheduler(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """The kernel reports "none" for a service that nothing is bound to."""
+    """Find services without a scheduler, which the kernel reports as "none"."""
     for service, _ in table.services:
         name = service.scheduler
         if name in ("", "none"):
@@ -49,7 +48,7 @@ def check_scheduler(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 
 
 def check_servers(table: DirectorTable, _: Facts) -> Iterator[Finding]:
-    """Services without servers, and with none that takes connections."""
+    """Find services without servers, or whose servers all have weight 0."""
     for service, servers in table.services:
         named = writer.format_selector(service, addresses.format_numeric)
         if not servers:
@@ -70,8 +69,8 @@ def check_servers(table: DirectorTable, _: Facts) -> Iterator[Finding]:
 
 
 def check_quiescent(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """Persistence, a server at weight 0, and the sysctl that would let its clients go
-    (ip_vs_conn.c: ip_vs_check_template).
+    """Find persistent services with a server at weight 0 while the sysctl that would release its
+    clients is off (ip_vs_conn.c: ip_vs_check_template).
     """
     if facts.sysctls.get(QUIESCENT) != "0":
         return
@@ -89,10 +88,10 @@ def check_quiescent(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 
 
 def check_full(table: DirectorTable, _: Facts) -> Iterator[Finding]:
-    """Servers that have reached their upper threshold (ip_vs_conn.c: ip_vs_bind_dest).
+    """Find servers at their upper threshold (ip_vs_conn.c: ip_vs_bind_dest).
 
-    A server that was full takes connections again below its lower threshold (by default three
-    quarters of the upper one): an edit has to raise both above what is there.
+    Such a server takes connections again below its lower threshold (by default three quarters of
+    the upper one), so an edit must raise both above the present count.
     """
     for service, server in list_servers(table):
         held = server.active + server.inactive
@@ -104,7 +103,7 @@ def check_full(table: DirectorTable, _: Facts) -> Iterator[Finding]:
 
 
 def check_netmask(table: DirectorTable, __: Facts) -> Iterator[Finding]:
-    """-M without -p."""
+    """Find services with -M but without -p."""
     for service, _ in table.services:
         none = HOST_PREFIX6 if service.af == AF_INET6 else HOST_MASK4
         if service.netmask not in (none, 0) and not service.flags & PERSISTENT:
@@ -116,8 +115,8 @@ def check_netmask(table: DirectorTable, __: Facts) -> Iterator[Finding]:
 
 
 def check_ftp(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
-    """FTP's second connections: by the helper for NAT (ip_vs_ftp.c), by persistence otherwise
-    (ip_vs_core.c: ip_vs_schedule).
+    """Find FTP services whose data connections are lost: NAT needs the helper (ip_vs_ftp.c), other
+    methods need persistence (ip_vs_core.c: ip_vs_schedule).
     """
     for service, servers in table.services:
         if service.protocol != TCP or service.port != FTP_PORT:
@@ -141,7 +140,7 @@ def check_ftp(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 
 
 def check_ports(table: DirectorTable, _: Facts) -> Iterator[Finding]:
-    """Another port without NAT. A mark has no port of its own."""
+    """Find servers on another port without NAT. A mark has no port of its own."""
     there = {(service.key(), *server.key()) for service, server in list_servers(table)}
     for service, server in list_servers(table, ROUTE, TUNNEL):
         if not service.fwmark and server.port != service.port:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def list_not_checked(table: DirectorTable, facts: Facts) -> Iterator[str]:
-    """Facts that may matter, and what is not known of them."""
+    """Return the facts that may matter and were not evaluated."""
     for name, number in (facts.filters or {}).items():
         if number:
             yield f"{name}: {pluralize(number, 'rule')}; what they match is not read."
@@ -72,7 +72,7 @@ def list_not_checked(table: DirectorTable, facts: Facts) -> Iterator[str]:
 
 
 def _list_unseen(table: DirectorTable, facts: Facts) -> Iterator[str]:
-    """The real servers, of which nothing can be seen from here, with the command that examines
+    """Return the real servers, which cannot be examined from here, with the command that examines
     one.
     """
     vips = group_by_vip(table)

@@ -1,1 +1,1 @@
-"""Listings as text: records in, characters out."""
+"""Render listings: records in, text out."""

@@ -1,10 +1,10 @@
-"""The reference's listing, byte for byte, trailing blanks included (ipvsadm.c: print_title,
+"""Render 1.31's listing byte for byte, trailing blanks included (ipvsadm.c: print_title,
 print_service_entry, list_*).
 
 Owns: columns, widths, scaling, truncation. Must never know: backends, where names come from,
 streams.
 
-`shown` is the set of slots of the request ("stats", "rate", ...); `endpoint` gives HOST:PORT, by
+`shown` is the set of slots of the request ("stats", "rate", ...); `endpoint` formats HOST:PORT, by
 name or in numbers.
 """
 
@@ -73,18 +73,18 @@ _VIEWS = ("stats", "rate", "thresholds", "persistent-conn", "tun-info")
 
 
 def format_version(info: Info) -> str:
-    """The first line of a whole listing."""
+    """Return the first line of a complete listing."""
     return f"IP Virtual Server version {format_version_number(info)} (size={info.size})\n"
 
 
 def format_version_number(info: Info) -> str:
-    """0x010201 is 1.2.1."""
+    """Return the version as text: 0x010201 is 1.2.1."""
     number = info.version
     return f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
 
 
 def view_of(shown: Shown) -> str:
-    """The view that is shown, "" for the plain one."""
+    """Return the view that the slots ask for, "" for the plain one."""
     for view in _VIEWS:
         if view in shown:
             return view
@@ -92,7 +92,7 @@ def view_of(shown: Shown) -> str:
 
 
 def format_title(shown: Shown) -> str:
-    """The two lines of headings."""
+    """Return the two lines of headings."""
     view = view_of(shown)
     if view in _TITLES:
         return _TITLES[view] + _SERVER
@@ -100,13 +100,13 @@ def format_title(shown: Shown) -> str:
 
 
 def list_columns(shown: Shown) -> tuple[str, ...]:
-    """What each row of a listing must have, see model.row."""
+    """Return the columns that each row of a listing must have (model.to_row)."""
     return _ROWS[view_of(shown)][0]
 
 
 class Listing:
-    """Services and their servers as text, sorted unless shown has "nosort"; how a server is named
-    is found out once.
+    """Format services and their servers, sorted unless `shown` has "nosort". The view is chosen
+    once, not for each service.
     """
 
     def __init__(self, shown: Shown, endpoint: Endpoint) -> None:
@@ -125,7 +125,7 @@ class Listing:
         )
 
     def format_service(self, found: Service, rows: list[Row]) -> str:
-        """A service and its servers."""
+        """Return the lines of a service and its servers."""
         if self._half:
             text = f"{_format_name(found, self._endpoint):33}{self._sums(found.stats[self._half])}"
         else:
@@ -140,7 +140,7 @@ class Listing:
 
 
 def format_heading(found: Service, endpoint: Endpoint) -> str:
-    """A service's line in the views without counters."""
+    """Return the line of a service in the views without counters."""
     return f"{_format_name(found, endpoint)} {found.scheduler}{format_attributes(found)}\n"
 
 
@@ -154,7 +154,7 @@ def _format_name(found: Service, endpoint: Endpoint) -> str:
 
 
 def format_attributes(found: Service) -> str:
-    """What follows the scheduler's name."""
+    """Return the text after the scheduler's name."""
     if found.flags == HASHED:  # as nearly all have it
         return ""
     text = ""
@@ -174,7 +174,9 @@ def format_attributes(found: Service) -> str:
 
 
 def format_counter(value: int, exact: bool) -> str:
-    """A counter in 9 columns with its unit, or in full with a blank before it (print_largenum)."""
+    """Return a counter in 9 columns with its unit, or in full with a blank before it
+    (print_largenum).
+    """
     if exact:
         text = str(value)
         return f"{text:>9}" if len(text) <= 8 else f" {text}"
@@ -190,12 +192,12 @@ def format_counter(value: int, exact: bool) -> str:
 
 
 def format_method(forward: int) -> str:
-    """The forwarding method's name, of one unknown its number."""
+    """Return the name of the forwarding method, or its number if it is unknown."""
     return METHODS.get(forward) or str(forward)
 
 
 def format_tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) -> str:
-    """The tunnel of a server (fwd_tun_info), what is unknown of it in numbers."""
+    """Return the tunnel of a server (fwd_tun_info), with numbers for unknown values."""
     if forward != TUNNEL:
         return "n/a"
     if tun_type >= len(TUNNEL_TYPES):
@@ -240,8 +242,8 @@ def _format_tunnels(values: Values, _: bool) -> str:
 
 
 def _make_small_formatter(template: str, rest: Callable[[Values, bool], str]) -> Line:
-    """What makes lines of values that are mostly small: a template costs half of what an f-string
-    or a call a value does.
+    """Return a formatter of rows whose values are mostly small. A template costs half as much as an
+    f-string or as one call a value.
     """
     zeros = (0,) * template.count("%")
     idle = template % zeros
@@ -280,12 +282,12 @@ _ROWS: dict[str, tuple[tuple[str, ...], str, Callable[[Values, bool], str]]] = {
 
 
 def format_timeouts(found: Timeouts) -> str:
-    """The line of --timeout."""
+    """Return the line of --timeout."""
     return f"Timeout (tcp tcpfin udp): {found.tcp} {found.tcp_fin} {found.udp}\n"
 
 
 def format_daemons(found: Iterable[Daemon]) -> Iterator[str]:
-    """A line a running sync daemon (list_daemon)."""
+    """Return a line for each running sync daemon (list_daemon)."""
     for d in found:
         role = ROLES.get(d.state)
         text = f"{role or d.state} sync daemon (mcast={d.interface}, syncid={d.syncid}"

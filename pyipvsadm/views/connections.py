@@ -1,8 +1,8 @@
-"""/proc/net/ip_vs_conn: its lines into values, values into the reference's lines (ipvsadm.c:
-print_conn, list_conn).
+"""Parse the lines of /proc/net/ip_vs_conn, and format them as 1.31 does (ipvsadm.c: print_conn,
+list_conn).
 
-Owns: that file's columns (ip_vs_conn.c: ip_vs_conn_seq_show) and the listing of connections. Must
-never know: backends, resolvers, streams.
+Owns: the columns of that file (ip_vs_conn.c: ip_vs_conn_seq_show) and the listing of connections.
+Must never know: backends, resolvers, streams.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ TITLE_ENGINE = (
 
 
 class Connection(Record):
-    """A connection or a template. Ends are (family, address, port); expires in seconds; engine,
-    data: "" without one.
+    """Hold a connection or a persistence template. Ends are (family, address, port); expires is in
+    seconds; engine and data are "" without an engine.
     """
 
     __slots__ = (
@@ -89,7 +89,7 @@ def _parse_end(address: str, port: str) -> tuple[int, bytes, int]:
 
 
 def parse_connection(line: bytes) -> Connection:
-    """A connection from its line; Failed when it is none."""
+    """Parse one line. Raise OperationError if it is no connection."""
     # Of bytes, split() takes isspace()'s blanks; of text, it would part an engine's data at any
     # blank of Unicode.
     words = os.fsdecode(b" ".join(line.split())).split(" ")
@@ -153,10 +153,10 @@ def count_handshakes(
 
 
 class NumericFormatter:
-    """Lines of the file to lines of the listing in numbers, past the records.
+    """Turn lines of the file into numeric lines of the listing without making records.
 
-    Virtual services, servers and times are few and remembered; what is not a plain line of nine
-    words goes through parse.
+    Virtual services, servers and times are few, so their texts are cached. A line that is not nine
+    plain words goes through parse_connection.
     """
 
     def __init__(self, engine: bool) -> None:
@@ -166,7 +166,7 @@ class NumericFormatter:
         self._words: dict[tuple[bytes, int], str] = {}
 
     def format_line(self, line: bytes) -> str:
-        """The listing's line; Failed when the file's is none."""
+        """Return the listing's line. Raise OperationError if the file's line is no connection."""
         try:
             protocol, client, port, virtual, virtual_port, server, server_port, state, expires = (
                 line.split()
@@ -203,7 +203,7 @@ class NumericFormatter:
 
 
 def _trim_cache(remembered: dict[Any, str]) -> None:
-    """A listing of any length takes no more memory than a short one."""
+    """Clear a cache that has grown too large, so that memory does not grow with the listing."""
     if len(remembered) > CACHE_LIMIT:
         remembered.clear()
 
@@ -213,7 +213,9 @@ def _format_time(seconds: int) -> str:
 
 
 def format_connection(found: Connection, endpoint: Endpoint, engine: bool) -> str:
-    """Its line in the listing; engine: with what a persistence engine remembers of it."""
+    """Return a connection's line of the listing. engine: with the data that a persistence engine
+    keeps.
+    """
     client, virtual, server = (
         endpoint(family, addr, port, found.number)[:59]
         for family, addr, port in (found.client, found.virtual, found.server)

@@ -1,8 +1,7 @@
-"""Figures for people: numbers with units, spans of time, bars, sparklines, and text that is fit for
-a terminal.
+"""Format figures for people: numbers with units, durations, bars, sparklines.
 
-Owns: how each of them is written, and what the environment says of a terminal. Must never know:
-records, columns, which colours. Pure.
+Owns: how each of them is written, and the variables that describe a terminal. Must never know:
+records, columns, colours. Pure.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 class BarCharacters:
-    """The characters that bars and sparklines are made of: parts of a full cell, least first, and
-    heights, least first.
+    """Hold the characters of bars and sparklines: parts of a full cell, smallest first, and
+    heights, lowest first.
     """
 
     __slots__ = ("heights", "parts")
@@ -30,12 +29,12 @@ class BarCharacters:
 
 
 def has_styles(environ: Mapping[str, str]) -> bool:
-    """Whether a terminal there does more than to show characters: TERM names a kind that does."""
+    """Return True if TERM names a terminal with escape sequences."""
     return environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def has_colours(environ: Mapping[str, str]) -> bool:
-    """The same of colours, which its reader may not want (https://no-color.org)."""
+    """Return True if the terminal has colours and its user wants them (https://no-color.org)."""
     return has_styles(environ) and not environ.get("NO_COLOR")
 
 
@@ -44,7 +43,9 @@ PLAIN = BarCharacters("#", "_.:-=+*#")
 
 
 def format_count(value: float, exact: bool = False) -> str:
-    """A number in at most six characters: 0.4, 12, 9999, 12.3 k. exact: all of its digits."""
+    """Return a number in at most six characters: 0.4, 12, 9999, 12.3 k. exact: with all of its
+    digits.
+    """
     if exact:
         return str(round(value))
     if value < 9.95 and value != int(value):
@@ -53,7 +54,7 @@ def format_count(value: float, exact: bool = False) -> str:
 
 
 def format_size(value: float, exact: bool = False) -> str:
-    """A number of bytes: 999 B, 1.50 kB (1,500 bytes), 12.3 MB."""
+    """Return a number of bytes with its unit: 999 B, 1.50 kB (1,500 bytes), 12.3 MB."""
     return f"{round(value)} B" if exact or value < 999.5 else f"{_scale_value(value)}B"
 
 
@@ -68,7 +69,7 @@ def _scale_value(value: float) -> str:
 
 
 def format_duration(seconds: int) -> str:
-    """A length of time in the units it has: 15 min, 1 min 30 s, 31 d."""
+    """Return a duration in its units: 15 min, 1 min 30 s, 31 d."""
     parts = []
     for length, unit in _SPANS:
         whole, seconds = divmod(seconds, length)
@@ -78,9 +79,7 @@ def format_duration(seconds: int) -> str:
 
 
 def draw_bar(share: float, width: int, marks: BarCharacters = BLOCKS) -> str:
-    """A bar of up to `width` cells for a share from 0 to 1. Whatever is more than nothing is
-    seen.
-    """
+    """Draw a bar of up to `width` cells for a share from 0 to 1. Any share above 0 is visible."""
     steps = len(marks.parts)
     filled = min(round(share * width * steps), width * steps)
     if share > 0:
@@ -95,9 +94,10 @@ def draw_sparkline(
     width: int,
     marks: BarCharacters = BLOCKS,
 ) -> str:
-    """The last minute in `width` cells, the newest at the right; blank where nothing is known.
+    """Draw the last minute in `width` cells, the newest at the right; cells without a sample are
+    blank.
 
-    samples: (from, until, value), seconds on the clock of `now`; the highest value has the full
+    samples: (from, until, value), in seconds on the clock of `now`; the highest value has the full
     height.
     """
     step = MINUTE / width

@@ -1,13 +1,13 @@
-"""Columns that fit a width: what is too long for its column gets a line of its own, and nothing is
-cut.
+"""Fit columns into a width: a cell that is too long for its column gets a line of its own, and no
+text is cut.
 
-Owns: widths, folding, colours, how lines become a terminal's text (rich). Must never know: records,
-what a column means.
+Owns: widths, wrapping, colours, how lines become a terminal's text (rich). Must never know:
+records, the meaning of a column.
 
-A line is a list of (text, style); a style is one of rich's, in ANSI's names of colours, so that
-they are the reader's own and work on light and dark. Why no rich.table: it takes 0.25 ms a row (a
-listing of 10,000 servers would take 3 s), cuts numbers where a window is narrow, and makes columns
-of their own for every service.
+A line is a list of (text, style); a style is one of rich's, in the names of ANSI colours, so that
+they are the reader's own and work on light and dark. Why no rich.table: it takes 0.25 ms a row (3 s
+for a listing of 10,000 servers), cuts numbers in a narrow window, and makes new columns for every
+service.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HEADING = "dim"
 
 
 class TerminalStyle:
-    """What the reader's terminal shows: its width, which characters, which colours (rich's
+    """Hold what the reader's terminal can show: its width, the bar characters, its colours (rich's
     color_system, None for none).
     """
 
@@ -51,8 +51,8 @@ class TerminalStyle:
 
 
 def choose_style(environ: Mapping[str, str], terminal: bool, width: int) -> TerminalStyle:
-    """What to draw with. NO_COLOR leaves bold and dim; a pipe gets no style at all; a locale
-    without UTF-8, plain characters.
+    """Return the style for a terminal. NO_COLOR keeps bold and dim; a pipe gets no style at all; a
+    locale without UTF-8 gets plain characters.
     """
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     # The Linux console's font has few of the blocks.
@@ -66,7 +66,7 @@ def choose_style(environ: Mapping[str, str], terminal: bool, width: int) -> Term
 
 
 class Cell:
-    """A text, or what draws one for the width that its column gets."""
+    """Hold a text, or a function that draws one for the width of its column."""
 
     __slots__ = ("draw", "style", "text")
 
@@ -82,11 +82,10 @@ class Cell:
 
 
 class Column:
-    """Heading (two lines), least width, whether it is for bars, and what is given up first in a
-    narrow window (0: never).
+    """Hold a heading (two lines), the least width, whether the column is for bars, and its place in
+    the order in which columns are dropped in a narrow window (0: never).
 
-    The heading of a column before one for bars runs on above the bars, where those have none of
-    their own.
+    The heading of a column extends over a following column of bars that has no heading.
     """
 
     __slots__ = ("bars", "bottom", "drop", "least", "left", "most", "top")
@@ -111,8 +110,8 @@ class Column:
 
 
 class Row:
-    """A name, and its cells; with `words` instead of cells the rest of the line is theirs. indent:
-    columns before the name.
+    """Hold a name and its cells; with `words` instead of cells, these fill the rest of the line.
+    indent: columns before the name.
     """
 
     __slots__ = ("cells", "indent", "name", "style", "words")
@@ -133,7 +132,9 @@ class Row:
 
 
 class Grid:
-    """The columns of these rows in this look: `heading()`, and `lines(row)` of each."""
+    """Place the columns of these rows in this style: `render_heading()`, and `render_row(row)`
+    for each.
+    """
 
     def __init__(
         self, columns: Sequence[Column], rows: Sequence[Row], look: TerminalStyle, title: str
@@ -160,7 +161,7 @@ class Grid:
         self._name = max(0, min(widest, look.width - self._measure_width()))
 
     def _measure_columns(self, rows: Sequence[Row]) -> list[int]:
-        """What each column needs."""
+        """Return the width that each column needs."""
         widths: list[int] = []
         for at, column in enumerate(self._all):
             head = max(len(column.top), len(column.bottom))
@@ -174,7 +175,7 @@ class Grid:
         return widths
 
     def _can_extend_heading(self, at: int) -> bool:
-        """Whether the column's heading goes on above the bars that follow it."""
+        """Return True if the column's heading may extend over the bars after it."""
         follows = self._all[at + 1] if at + 1 < len(self._all) else None
         return follows is not None and follows.bars and not follows.top and not follows.drop
 
@@ -182,7 +183,7 @@ class Grid:
         return sum(self._widths[at] + 1 for at, _ in self._columns)
 
     def render_heading(self) -> list[Line]:
-        """The headings, on as many lines as they take; none where each cell carries its own."""
+        """Return the headings, on as many lines as they need; none if each cell carries its own."""
         if self._narrow:
             return []
         rows = []
@@ -206,7 +207,7 @@ class Grid:
         return [[(text, HEADING)] for text in rows if text]
 
     def render_row(self, row: Row) -> list[Line]:
-        """The row on one line, or on as many as it takes."""
+        """Return the row on one line, or on as many as it needs."""
         if row.words is not None:
             return wrap_words(
                 [(" " * row.indent, ""), (row.name, row.style), *row.words],
@@ -247,7 +248,7 @@ class Grid:
         return [*above, line]
 
     def _label_cell(self, column: Column, cell: Cell) -> Line:
-        """A cell with its heading before it, for where columns do not fit."""
+        """Return a cell with its heading before it, for windows in which the columns do not fit."""
         text = self._render_cell(cell, column.least)
         label = " ".join(part for part in (column.top, column.bottom) if part)
         return [(f"  {label}" if label else "", HEADING), (f" {text}", cell.style)] if text else []
@@ -257,8 +258,8 @@ class Grid:
 
 
 def wrap_words(words: Line, width: int, indent: int) -> list[Line]:
-    """Words (each with the blanks it wants before it) on lines of that width, the later ones
-    indented. None is cut.
+    """Return words (each with the blanks before it) on lines of this width, later lines indented.
+    No word is cut.
     """
     lines: list[Line] = [[]]
     used = 0
@@ -283,13 +284,13 @@ def wrap_words(words: Line, width: int, indent: int) -> list[Line]:
 
 
 def split_sentence(said: str, style: str = "") -> Line:
-    """The words of a text, for `folded`."""
+    """Split a text into words for `wrap_words`."""
     first, *rest = said.split(" ")
     return [(first, style), *((f" {word}", style) for word in rest)]
 
 
 def merge_styles(line: Line) -> Line:
-    """A line with one text for neighbours of the same style."""
+    """Merge neighbours of the same style in a line."""
     return [
         ("".join([text for text, _ in parts]), style)
         for style, parts in groupby(line, itemgetter(1))
@@ -297,7 +298,7 @@ def merge_styles(line: Line) -> Line:
 
 
 class Lines:
-    """Lines as something that rich prints."""
+    """Wrap lines as an object that rich prints."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self._lines = lines
@@ -313,7 +314,7 @@ class Lines:
 
 
 def render_text(lines: Iterable[Line], look: TerminalStyle) -> str:
-    """Lines as a terminal gets them. Blanks at the end of a line are left out."""
+    """Return lines as text for a terminal, without trailing blanks."""
     file = io.StringIO()
     console = Console(
         file=file,
@@ -329,7 +330,7 @@ def render_text(lines: Iterable[Line], look: TerminalStyle) -> str:
 
 
 def strip_trailing(line: Line) -> Line:
-    """A line without the blanks at its end."""
+    """Return a line without the blanks at its end."""
     line = list(line)
     while line and not line[-1][0].rstrip():
         line.pop()

@@ -1,12 +1,11 @@
-r"""The same things as JSON (format 1): documents that hold all there is to know, whichever view was
-asked for.
+r"""Render JSON documents (format 1). They hold all fields, whichever view was asked for.
 
 Owns: names and shapes of fields. pyipvsadm/schema/ipvsadm-1.json describes them, and a test holds
 the two together. Must never know: backends, where names come from, streams.
 
-What is not there is absent: no null, no zero that means "none". Texts are ASCII with escapes; a
-byte of the kernel's or the resolver's that is no UTF-8 stands as the four characters \xHH, because
-half a surrogate pair, which Python would write, is refused by strict readers. Counters have 64
+A value that does not exist is absent: no null, no zero that means "none". Texts are ASCII with
+escapes. A byte from the kernel or the resolver that is not UTF-8 becomes the four characters \xHH,
+because strict readers refuse the half of a surrogate pair that Python would write. Counters have 64
 bits.
 """
 
@@ -59,7 +58,7 @@ _encode = json.JSONEncoder(separators=(", ", ": "), check_circular=False).encode
 
 
 def format_document(**fields: Any) -> str:
-    """A document on one line."""
+    """Return a document on one line."""
     return _encode({"format": FORMAT, **fields}) + "\n"
 
 
@@ -69,7 +68,9 @@ def iter_table(
     names: Names | None,
     sort: bool = True,
 ) -> Iterator[str]:
-    """Services with their servers, in pieces: a line a service. names: None for numbers alone."""
+    """Yield the document of services with their servers in pieces, one line for each service.
+    names: None for numbers only.
+    """
     ipvs = {"version": classic.format_version_number(info), "connection_table_size": info.size}
     yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs)}, "services": ['
     between = "\n"
@@ -112,7 +113,9 @@ def _make_service(found: Service, servers: list[Server], names: Names | None) ->
 
 
 def _name_flags(found: Service) -> list[str]:
-    """By the names its scheduler has for them; sh and mh have none for the third."""
+    """Return scheduler flags by the names that the scheduler gives them; sh and mh have no name for
+    the third.
+    """
     flags = [name for name in (format_scheduler_flags(found) or "").split(",") if name]
     return [*flags, "flag-3"] if found.flags & SCHED3 and "flag-3" not in flags else flags
 
@@ -166,12 +169,12 @@ def _make_endpoint(
 
 
 def make_timeouts(found: Timeouts) -> str:
-    """The time-outs of connections, in seconds."""
+    """Return the document of the timeouts of connections, in seconds."""
     return format_document(timeouts={"tcp": found.tcp, "tcp_fin": found.tcp_fin, "udp": found.udp})
 
 
 def make_daemons(found: Iterable[Daemon]) -> str:
-    """The running sync daemons."""
+    """Return the document of the running sync daemons."""
     return format_document(daemons=[_make_daemon(each) for each in found])
 
 
@@ -195,7 +198,7 @@ def _make_daemon(found: Daemon) -> dict[str, Any]:
 
 
 def make_connection(found: Connection, names: Names | None) -> str:
-    """A document for one connection, or for one template of persistence."""
+    """Return the document of one connection or persistence template."""
     ends = {
         name: {
             "family": _FAMILIES[family],

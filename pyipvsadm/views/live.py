@@ -1,4 +1,4 @@
-"""What --watch shows, as a value: snapshots go in, a frame of lines comes out.
+"""Compute the frames of --watch: snapshots in, lines out.
 
 Owns: rates between two snapshots, the last minute of each service, sorting, scrolling. Must never
 know: terminals, clocks, backends: times come with the snapshots. Pure.
@@ -44,11 +44,10 @@ HELP = "q quit  c connections  r rate  w weight: sort  arrows scroll"
 
 
 def compute_rates(before: Sequence[int], after: Sequence[int], elapsed: float) -> list[float]:
-    """Each counter's growth a second, over `elapsed` seconds (more than 0).
+    """Return the growth of each counter a second, over `elapsed` seconds (more than 0).
 
-    Counters are the kernel's 64 bits and do not wrap in our time: where one has gone back, all were
-    set to zero meanwhile (-Z, or the service is another of that name), and what was counted since
-    is all there is to know.
+    The kernel's counters have 64 bits and do not wrap. If one has decreased, all were set to zero
+    meanwhile (-Z, or a new service with the same key), and the count since then is the best known.
     """
     if any(new < old for old, new in zip(before, after, strict=True)):
         before = [0] * len(after)
@@ -56,7 +55,7 @@ def compute_rates(before: Sequence[int], after: Sequence[int], elapsed: float) -
 
 
 def _count_fitting(blocks: Iterable[list[Line]], room: int) -> int:
-    """How many of these rows, each on some lines, there is room for; one at least."""
+    """Return how many of these rows, each on some lines, fit; at least one."""
     used = found = 0
     for block in blocks:
         used += len(block)
@@ -78,8 +77,8 @@ _COLUMNS = (
 
 
 class Live:
-    """The state of a --watch. shown: the slots of the request, which choose the view; sort: "" for
-    the table's own order.
+    """Hold the state of a --watch. shown: the slots of the request, which choose the view; sort: ""
+    for the table's own order.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class Live:
         self._history: dict[Hashable, list[tuple[float, float, float]]] = {}
 
     def add_snapshot(self, rows: Rows, now: float) -> None:
-        """A snapshot of the table, taken at `now` (seconds of any clock that does not go back)."""
+        """Add a reading of the table, made at `now` (seconds of a clock that never goes back)."""
         self._message = ""
         last = self._reads[-1][0] if self._reads else now
         counted: Counted = {}
@@ -121,11 +120,11 @@ class Live:
         self._history = history
 
     def set_error(self, message: str) -> None:
-        """The table could not be read; what was read last stays."""
+        """Note that the table could not be read; the last reading stays on the screen."""
         self._message = message.partition("\n")[0]
 
     def handle_key(self, name: str) -> None:
-        """A key was pressed; of one without a meaning nothing comes."""
+        """Handle a key; ignore one without a meaning."""
         if name in SORTS:
             self.sort = SORTS[name]
             self._top = 0
@@ -140,8 +139,8 @@ class Live:
         self._top = max(0, self._top + moves.get(name, 0))
 
     def _get_rates(self, key: Hashable, stats: tuple[int, ...]) -> Rates:
-        """Between two snapshots; of what was not in both, and before there are as many, the
-        kernel's own estimate.
+        """Return the rates between the last two snapshots; the kernel's own estimate for entries
+        that are not in both.
         """
         then, counted = self._reads[0]
         now, counts = self._reads[-1]
@@ -152,7 +151,7 @@ class Live:
     def _get_sort_key(
         self, key: Hashable, stats: tuple[int, ...], connections: int, weight: int
     ) -> tuple[float, ...]:
-        """What the sorting goes by, the greatest first."""
+        """Return the value to sort by, the greatest first."""
         if self.sort == "rate":
             found = self._get_rates(key, stats)
             return -found[0], -found[3] - found[4]
@@ -181,8 +180,8 @@ class Live:
         )
 
     def render_frame(self, width: int, height: int, naming: Naming) -> list[Line]:
-        """At most `height` lines; only what is seen is made. naming: from services and servers to
-        how to write their names.
+        """Return at most `height` lines; only visible rows are rendered. naming: from services and
+        servers to the formatter of their names.
         """
         look = self.look(width)
         above = self._render_summary(look)
@@ -226,9 +225,7 @@ class Live:
     def _select_window(
         self, groups: list[ServiceGroup], ends: list[int], start: int, room: int
     ) -> list[tuple[ServiceGroup, Server | None]]:
-        """The rows from `start` on, as many as there is room for: None stands for the service
-        itself.
-        """
+        """Return the rows from `start` on that fit; None stands for the row of the service itself."""
         items: list[tuple[ServiceGroup, Server | None]] = []
         for group, end in zip(groups, ends, strict=True):
             if end > start:

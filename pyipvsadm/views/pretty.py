@@ -1,9 +1,11 @@
-"""The listing for people at a terminal: records to lines of a grid, one set of columns a view.
+"""Render listings for people at a terminal: records to lines of a grid, one set of columns for each
+view.
 
-Owns: what each view shows of a record, and what stands out. Must never know: backends, where names
-come from, streams.
+Owns: which values each view shows, and which stand out. Must never know: backends, where names come
+from, streams.
 
-Text that others chose (names, what engines remember) passes text.sanitize before it is shown.
+Text that others choose (names, data of persistence engines) passes text.sanitize before it is
+shown.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ SERVICES = "Service / server"
 
 
 class ServiceGroup:
-    """A service and its servers, with what their shares are shares of."""
+    """Hold a service and its servers, with the sums that shares refer to."""
 
     __slots__ = ("connections", "counted", "rate", "servers", "service", "weight")
 
@@ -66,10 +68,9 @@ class ServiceGroup:
 
 
 class View:
-    """Columns, and the cells of a server.
+    """Hold the columns of a view and the functions that make cells.
 
-    `service` gives a service's cells, none where there is nothing to count; it is None where its
-    attributes take the line.
+    `service` makes the cells of a service; it is None if the service's attributes take the line.
     """
 
     __slots__ = ("columns", "server", "service")
@@ -86,20 +87,22 @@ class View:
 
 
 def draw_share(part: float, whole: float, style: str) -> Cell:
-    """A bar."""
+    """Draw a bar."""
     return Cell("", style, partial(draw_bar, part / whole if whole else 0.0))
 
 
 def draw_weight(group: ServiceGroup, d: Server) -> list[Cell]:
-    """Weight, and the server's part of the service's; 0 is a word: it gets no new connections."""
+    """Return the weight, and the server's share of the service's weights; weight 0 is shown as a
+    word: such a server gets no new connections.
+    """
     if not d.weight:
         return [Cell("0", QUIESCED), Cell("quiesced", QUIESCED)]
     return [Cell(str(d.weight)), draw_share(d.weight, group.weight, WEIGHTS)]
 
 
 def draw_load(group: ServiceGroup, d: Server) -> list[Cell]:
-    """Connections, and the server's part of the service's (of UDP all are inactive: the two count
-    together).
+    """Return the connections, and the server's share of the service's. Active and inactive ones
+    count together, because all of UDP's are inactive.
     """
     return [
         Cell(str(d.active)),
@@ -151,7 +154,7 @@ def _make_threshold_cells(_: ServiceGroup, d: Server, __: bool) -> list[Cell]:
 
 
 def format_counters(values: Sequence[float], exact: bool) -> list[Cell]:
-    """Connections, packets in and out, bytes in and out."""
+    """Return the cells of connections, packets in and out, bytes in and out."""
     return [Cell(format_count(value, exact)) for value in values[:3]] + [
         Cell(format_size(value, exact)) for value in values[3:]
     ]
@@ -174,7 +177,7 @@ def _make_rate_cells(group: ServiceGroup, d: Server, exact: bool) -> list[Cell]:
 
 
 def make_traffic_columns(unit: str, *drops: int) -> list[Column]:
-    """The columns of packets and bytes, in and out; unit: "/s" or nothing."""
+    """Return the columns of packets and bytes, in and out; unit: "/s" or nothing."""
     heads = (("Packets", "in"), ("Packets", "out"), ("Bytes", "in"), ("Bytes", "out"))
     return [
         Column(top, bottom + unit, 7, drop=drop)
@@ -214,7 +217,7 @@ VIEWS = {
 
 
 def format_service_name(service: Service, endpoint: Endpoint) -> str:
-    """What a service is called."""
+    """Return the name of a service."""
     if service.fwmark:
         return f"FWM {service.fwmark} IPv6" if service.af == AF_INET6 else f"FWM {service.fwmark}"
     protocol = PROTOCOLS.get(service.protocol) or str(service.protocol)
@@ -224,7 +227,7 @@ def format_service_name(service: Service, endpoint: Endpoint) -> str:
 
 
 def _format_attributes(group: ServiceGroup) -> Line:
-    """What follows the name where there is room for it: scheduler, flags, and what is wrong."""
+    """Return the text after the name, if it fits: scheduler, flags, and problems."""
     service = group.service
     words = [(f"  {sanitize(service.scheduler)}", "")]
     if service.flags & ~HASHED:
@@ -242,14 +245,14 @@ def _format_attributes(group: ServiceGroup) -> Line:
 
 
 def find_problem(group: ServiceGroup) -> Line:
-    """Why the service serves nobody new, if so."""
+    """Return why the service takes no new clients, "" if it does."""
     if not group.servers:
         return [("  no real servers", ALARM)]
     return [] if group.weight else [("  all quiesced", ALARM)]
 
 
 def make_service_row(group: ServiceGroup, view: View, exact: bool, endpoint: Endpoint) -> Row:
-    """The row of a service."""
+    """Return the row of a service."""
     called = format_service_name(group.service, endpoint)
     if view.service is None:
         return Row(called, style=SERVICE, words=_format_attributes(group))
@@ -263,7 +266,7 @@ def make_service_row(group: ServiceGroup, view: View, exact: bool, endpoint: End
 def make_server_row(
     group: ServiceGroup, d: Server, cells: Sequence[Cell], endpoint: Endpoint
 ) -> Row:
-    """The row of a server; one with weight 0 stands out."""
+    """Return the row of a server; one with weight 0 stands out."""
     called = sanitize(endpoint(d.af, d.addr, d.port, group.service.protocol))
     return Row(called, cells, indent=2, style="" if d.weight else QUIESCED)
 
@@ -271,8 +274,8 @@ def make_server_row(
 def render_listing(
     groups: Sequence[ServiceGroup], shown: Shown, endpoint: Endpoint, look: TerminalStyle
 ) -> list[Line]:
-    """Services and their servers in the view that is asked for. Servers are sorted unless shown has
-    "nosort".
+    """Return the lines of services and their servers in the requested view. Servers are sorted
+    unless `shown` has "nosort".
     """
     if not groups:
         return [[("No virtual services.", "")]]
@@ -289,7 +292,7 @@ def render_listing(
 def _draw_rows(
     columns: Sequence[Column], rows: Sequence[Row | None], look: TerminalStyle, title: str
 ) -> list[Line]:
-    """Rows under their headings; None is an empty line."""
+    """Return rows under their headings; None is an empty line."""
     grid = Grid(columns, [row for row in rows if row], look, title)
     lines: list[Line] = []
     for row in rows:
@@ -298,7 +301,7 @@ def _draw_rows(
 
 
 def render_title(info: Info, groups: Sequence[ServiceGroup], look: TerminalStyle) -> list[Line]:
-    """The first line of a whole listing."""
+    """Return the first line of a complete listing."""
     number = info.version
     servers = sum(len(group.servers) for group in groups)
     words = [
@@ -311,12 +314,12 @@ def render_title(info: Info, groups: Sequence[ServiceGroup], look: TerminalStyle
 
 
 def pluralize(number: int, what: str) -> str:
-    """A number of things."""
+    """Return a number with its noun: 1 service, 2 services."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def render_timeouts(found: Timeouts, look: TerminalStyle) -> list[Line]:
-    """How long connections are kept."""
+    """Return the lines of the timeouts of connections."""
     rows = [
         Row(what, [Cell(format_duration(seconds))], indent=2)
         for what, seconds in (
@@ -329,7 +332,7 @@ def render_timeouts(found: Timeouts, look: TerminalStyle) -> list[Line]:
 
 
 def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
-    """The sync daemons that run. What the kernel does not report is `-`."""
+    """Return the lines of the running sync daemons. A value that the kernel does not report is `-`."""
     if not found:
         return [[("No sync daemon runs.", "")]]
     columns = (
@@ -360,8 +363,8 @@ def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
 def render_connections(
     found: Iterable[Connection], endpoint: Endpoint, look: TerminalStyle, engine: bool
 ) -> list[Line]:
-    """Connections by the service that they came to; engine: with what a persistence engine
-    remembers of each.
+    """Return connections, grouped by their services. engine: with the data that a persistence
+    engine keeps.
     """
     groups: dict[tuple[str, tuple[int, bytes, int]], list[Connection]] = {}
     for each in found:

@@ -1,16 +1,17 @@
-"""The plain listing in numbers from /proc/net/ip_vs: one read instead of a dump for each service.
+"""Render the plain numeric listing from /proc/net/ip_vs: one read instead of a dump for each
+service.
 
-Owns: that file's lines (ip_vs_ctl.c: ip_vs_info_seq_show). Must never know: backends, who reads the
-file.
+Owns: the lines of that file (ip_vs_ctl.c: ip_vs_info_seq_show). Must never know: backends, who
+reads the file.
 
-The file has the servers of the plain listing, and from its column of methods on, a server's line is
-the reference's own text. Of most services, those by an IPv4 address and without flags, it says all
-there is too. What it lacks of the others or shows otherwise (families of marks, flags of
-schedulers, seconds) comes from their records. Where all this does not fit together the answer is
-"cannot", and the dumps serve. A method that the kernel itself has no name for is Masq there.
+The file has the servers of the plain listing, and from the column of methods on, a server's line is
+1.31's own text. For services by an IPv4 address and without flags, which are most, the file is
+complete too. The other services lack facts or show them differently (families of marks, flags of
+schedulers, seconds): these come from their records. If the parts do not fit together, the answer is
+None, and dumps serve instead. A method without a name in the kernel is Masq in the file.
 
-How it works. A service's lines become one text, its block; blocks sort as the listing does. What is
-done for each of thousands of blocks is slicing, and looking up what was made for the same slice
+The lines of a service become one text, its block; blocks sort as the listing does. The work for
+each of thousands of blocks is slicing, and looking up the text that was made for the same slice
 before.
 """
 
@@ -50,9 +51,10 @@ _V6 = 59
 
 
 def render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
-    """Services with their servers as classic.Listing shows them, in parts; None for "cannot".
+    """Return services with their servers as classic.Listing shows them, in parts; None if the file
+    does not suffice.
 
-    sort: in the reference's order; else in the file's, which is the dumps'.
+    sort: in 1.31's order; else in the file's, which is that of the dumps.
     """
     try:
         return _render_listing(overview, sort)
@@ -114,7 +116,9 @@ def _render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
 
 
 def _split_blocks(text: bytes) -> list[str]:
-    """A text a service, in the file's order. ValueError when the file is another."""
+    """Return a block for each service, in the file's order. Raise ValueError if the file has
+    another form.
+    """
     lines = text.decode("ascii", "replace").split("\n", 3)
     if lines[1:3] != _HEADINGS or _SERVER in lines[3]:
         raise ValueError(lines[:3])
@@ -130,12 +134,12 @@ def _split_blocks(text: bytes) -> list[str]:
 
 
 def _get_block_name(block: str) -> str:
-    """What names the service of a block: all before the scheduler."""
+    """Return the part of a block that names its service: all before the scheduler."""
     return block[:_START] if block[_COLON] == ":" else block[: block.find(" ", _ADDRESS)]
 
 
 def _format_block_start(service: Service) -> str:
-    """What names it in its block."""
+    """Return the text that names a service in its block."""
     if service.fwmark:
         return f"FWM  {service.fwmark:08X}"
     protocol = _NAMES[service.protocol]
@@ -146,7 +150,7 @@ def _format_block_start(service: Service) -> str:
 
 
 def _match_services(blocks: list[str], plain: list[tuple[bytes, bytes, bytes]]) -> bool:
-    """Whether the blocks are those of just these services."""
+    """Return True if the blocks are those of exactly these services."""
     digits = "".join(sorted([block[:_START] for block in blocks])).replace(":", "")
     for number, name in _NAMES.items():
         digits = digits.replace(name, number.to_bytes(2, byteorder).hex().upper())
@@ -154,7 +158,7 @@ def _match_services(blocks: list[str], plain: list[tuple[bytes, bytes, bytes]]) 
 
 
 def _sort_blocks(blocks: list[str], others: dict[str, Service]) -> list[str]:
-    """In the reference's order: by IPv4 addresses, by IPv6 addresses, by marks."""
+    """Return the blocks in 1.31's order: IPv4 addresses, IPv6 addresses, marks."""
     rest = [service for service in others.values() if service.fwmark or service.af != AF_INET]
     if rest:
         apart = {_get_block_name(block): block for block in blocks if block[_COLON] != ":"}
@@ -178,8 +182,8 @@ def _sort_blocks(blocks: list[str], others: dict[str, Service]) -> list[str]:
 
 
 class _TextCache(dict[str, str]):
-    """A slice of the file -> what stands for it in the listing, made once; ValueError from `make`
-    for "cannot".
+    """Map a slice of the file to its text in the listing, made once. `make` raises ValueError for a
+    slice that has none.
     """
 
     def __init__(self, make: Callable[[str], str]) -> None:
@@ -194,27 +198,25 @@ class _TextCache(dict[str, str]):
 
 
 def _format_network(text: str) -> str:
-    """TCP  0A0001 -> "TCP  10.0.1."."""
+    """Return the first three bytes of an address: `TCP 0A0001` is "TCP 10.0.1."."""
     protocol = "SCTP " if text.startswith(_NAMES[SCTP]) else text[:_ADDRESS]
     first, second, third = bytes.fromhex(text[_ADDRESS:])
     return f"{protocol}{first}.{second}.{third}."
 
 
 def _format_place(text: str) -> str:
-    """F6:0050 -> "246:80"."""
+    """Return the last byte of an address and the port: F6:0050 is "246:80"."""
     return f"{int(text[:2], 16)}:{int(text[3:], 16)}"
 
 
 def _format_tail(text: str) -> str:
-    """What follows the address of a service without flags: its scheduler."""
+    """Return the text after the address of a service without flags: its scheduler."""
     (scheduler,) = text.split()
     return f" {scheduler}\n"
 
 
 def _format_server(text: str) -> str:
-    """A server's place and method -> its line up to there: arrow, address and port in 28 columns,
-    method.
-    """
+    """Return the start of a server's line: arrow, address and port in 28 columns, method."""
     place, method = text[:-13], text[-7:]
     if method not in _METHODS:
         raise ValueError(method)
@@ -228,8 +230,8 @@ def _format_server(text: str) -> str:
 
 
 def _sort_lines(lines: list[str]) -> list[str]:
-    """In the reference's order. Digits sort as their numbers do, where no two are half the space
-    apart.
+    """Sort the lines of servers in 1.31's order. Digits sort as their numbers do, unless two
+    addresses are half the space apart.
     """
     lines = sorted(lines)
     if lines[-1][0] != "[" and int(lines[-1][:8], 16) - int(lines[0][:8], 16) < sorting.HALF:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Progress(Protocol):
-        """What is shown while connections end."""
+        """Show how many connections are left."""
 
         def show(self, count: int, seconds: float) -> None:
             """count: connections left; seconds: since the start."""
@@ -47,20 +47,20 @@ def open_progress(
 
 
 def format_connections(count: int) -> str:
-    """`1 connection`, `2 connections`."""
+    """Return a number of connections: `1 connection`, `2 connections`."""
     return f"{count} connection{'' if count == 1 else 's'}"
 
 
 class ProgressText:
-    """The words: of how many how many are left, and how fast they go."""
+    """Format progress: "12 of 40 connections left, -1.3 a second"."""
 
     def __init__(self) -> None:
         self.first: int | None = None
         self._seen: list[tuple[float, int]] = []
 
     def format_text(self, count: int, seconds: float) -> str:
-        """At the start only the number; then what has become of it, with the rate of the last EVERY
-        seconds.
+        """Return the number at first; later also the start, and the rate of the last
+        REPORT_INTERVAL seconds.
         """
         if self.first is None:
             self.first = count
@@ -74,7 +74,7 @@ class ProgressText:
 
 
 class LineProgress:
-    """A line at the start and then one every EVERY seconds."""
+    """Print a line at the start and then one every REPORT_INTERVAL seconds."""
 
     def __init__(self, err: Callable[[str], None]) -> None:
         self._err = err
@@ -82,20 +82,20 @@ class LineProgress:
         self._told = ProgressText()
 
     def show(self, count: int, seconds: float) -> None:
-        """A line if it is time."""
+        """Print a line if it is time."""
         text = self._told.format_text(count, seconds)
         if seconds >= self._next:
             self._next += REPORT_INTERVAL
             self._err(text)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: lines hold no resource."""
 
 
 class BarProgress:
-    """A bar that is full when no connection is left, and gone from the terminal when it is closed.
+    """Draw a bar that is full when no connection is left; closing it removes it from the terminal.
 
-    Raises ImportError where rich is not installed.
+    Raise ImportError if rich is not installed.
     """
 
     def __init__(self, draw: Callable[[str], None], coloured: bool) -> None:
@@ -105,7 +105,7 @@ class BarProgress:
         from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
         class Output(StringIO):
-            """The file that rich writes to."""
+            """Write for rich, which wants a file."""
 
             def write(self, text: str) -> int:
                 draw(text)
