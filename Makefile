@@ -44,7 +44,8 @@ COPIED := \
   $(foreach file,$(MODULES),$(file):PYTHONDIR/$(file)) \
   $(foreach file,$(COLLECTION),$(file):ANSIBLEDIR/$(file)) \
   $(foreach file,$(wildcard man/*.8),$(file):MANDIR/man8/$(notdir $(file))) \
-  $(foreach file,$(wildcard docs/recipes/*.sh),$(file):DOCDIR/$(file:docs/%=%)) \
+  $(foreach file,$(wildcard man/*.5),$(file):MANDIR/man5/$(notdir $(file))) \
+  $(foreach file,$(wildcard docs/*.md docs/*.svg docs/failover/*.conf docs/recipes/*.sh),$(file):DOCDIR/$(file:docs/%=%)) \
   $(foreach file,$(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(file):BASHDIR/%)) \
   $(foreach file,$(wildcard completions/_ipvsadm),$(file):ZSHDIR/_ipvsadm) \
   $(foreach file,$(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(file):FISHDIR/%.fish))
@@ -65,8 +66,10 @@ TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc
 .PHONY: help env try test lint unit shells man lab lab-newer load lab-packages install uninstall \
   deb deb-packages test-deb test-deb-packages soak fuzz guided-fuzz coverage mutation record record-replies pictures bench bench-packages clean
 
+##@ Start here (CONTRIBUTING.md says more)
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+	@awk '/^##@ / { print "\n" substr($$0, 5) ":" } \
+	  match($$0, /^[a-z-]+:.*## /) { name = $$0; sub(/:.*/, "", name); printf "  make %-15s %s\n", name, substr($$0, RLENGTH + 1) }' $(MAKEFILE_LIST)
 
 env: $(VENV)/.stamp ## build the environment (.venv)
 
@@ -83,7 +86,8 @@ try: env ## show the main job on the embedded table (no root, no kernel module)
 
 test: env lint unit shells man lab ## all tests: style, types, units, cases, shells, manual pages, and the lab (root)
 
-lint: env
+##@ The parts of `make test`
+lint: env ## style and types
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
@@ -107,6 +111,7 @@ man: env lab-packages ## the tests of the manual pages: how they are shown, and 
 lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
 	$(BIN)/python -m pytest -q tests/lab
 
+##@ More on a real kernel (root)
 SUITE ?= unstable
 lab-newer: env lab-packages ## the same on the kernel of Debian's SUITE (unstable), fetched once into .lab (root)
 	$(BIN)/python -m tests.lab.newer $(SUITE) $(BIN)/python -m pytest -q tests/lab/test_lab.py
@@ -114,6 +119,7 @@ lab-newer: env lab-packages ## the same on the kernel of Debian's SUITE (unstabl
 load: env lab-packages ## much of everything on a real kernel, with figures: 200,000 rules, 100,000 connections (root)
 	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py
 
+##@ Install and package
 install: ## install below PREFIX (/usr/local): commands, man pages, completions, unit (not enabled)
 	@$(SHELL_FOLDERS); umask 022; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
 	put() { \
@@ -133,7 +139,7 @@ uninstall: ## remove what `make install` with the same places has put there
 	@$(SHELL_FOLDERS); \
 	for each in $(COPIED) $(MADE); do rm -f "$$(place "$${each#*:}")"; done; \
 	rm -rf "$$(place PYTHONDIR/pyipvsadm)" "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm/lvs)"; \
-	rmdir "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm)" "$$(place DOCDIR/recipes)" "$$DESTDIR$$LIBEXECDIR" "$$DESTDIR$$DOCDIR" \
+	rmdir "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm)" "$$(place DOCDIR/recipes)" "$$(place DOCDIR/failover)" "$$DESTDIR$$LIBEXECDIR" "$$DESTDIR$$DOCDIR" \
 	  $(if $(filter %-packages,$(PYTHONDIR)),,"$$DESTDIR$$PYTHONDIR") 2>/dev/null || true
 
 deb-packages:
@@ -143,7 +149,7 @@ deb-packages:
 deb: deb-packages ## build the Debian package: dist/pyipvsadm_*.deb
 	rm -rf build/deb
 	mkdir -p build/deb/source dist
-	cp -R $(wildcard Makefile README.md CHANGELOG.md pyipvsadm ansible_collections packaging completions man docs) build/deb/source
+	cp -R $(wildcard Makefile README.md SECURITY.md CHANGELOG.md pyipvsadm ansible_collections packaging completions man docs) build/deb/source
 	mv build/deb/source/packaging/debian build/deb/source/debian
 	find build/deb/source -name __pycache__ -prune -exec rm -r {} +
 	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign
@@ -156,6 +162,7 @@ test-deb-packages:
 test-deb: env test-deb-packages ## the Debian package in booted Debians (12, 13), beside the reference and ldirectord (root)
 	$(BIN)/python -m pytest -q tests/deb
 
+##@ Tests that take long
 STEPS ?= 10000
 SEED ?= $(shell date +%s)
 soak: env lab-packages ## STEPS random changes (10000) from SEED: the kernel's and the embedded table the same after each (root)
@@ -186,6 +193,7 @@ guided-fuzz: env ## the same on inputs that are made by what of the code they re
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tools.fuzz.guided $(FUZZ)
 
+##@ Record, draw, measure
 record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
 	$(BIN)/python -m tools.record_cases
 
@@ -203,5 +211,6 @@ bench-packages: lab-packages
 bench: env bench-packages ## ours and the reference side by side, and where our time goes (root, about an hour)
 	$(BIN)/python -m tools.bench $(BENCH)
 
+##@ Clean
 clean: ## remove the environment and what the tests left
 	rm -rf $(VENV) .lab build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,11 +1,14 @@
-# At boot: rules, addresses and settings that are there again
+# At boot: restore rules, addresses and settings
 #
 # First: direct-routing.sh
-# What is in /etc/sysctl.d is set at boot as it is. Addresses stand here as systemd-networkd has them (ifupdown,
-# NetworkManager and others have files of their own); other settings of the interface stay in the same file.
+# Settings in /etc/sysctl.d are set at boot. The addresses here are for systemd-networkd; ifupdown, NetworkManager and
+# others have files of their own. Other settings of the interface stay in the same file.
+
+echo "$0: parts for several machines, to read and to copy: not a script to run" >&2
+exit 2
 
 ### on the director
-service ipvsadm save            # again after each change that is to stay
+service ipvsadm save            # again after each change that you want to keep
 [ ! -e /etc/default/ipvsadm ] || sed -i 's/^AUTO=.*/AUTO="true"/' /etc/default/ipvsadm    # Debian's switch
 systemctl -q enable ipvsadm
 cat >/etc/systemd/network/eth0.network <<END
@@ -24,5 +27,5 @@ Name=lo
 Address=172.16.100.1/32
 END
 
-# `service ipvsadm save' writes /etc/ipvsadm.rules, whole or not at all; at boot the unit gives it to ipvsadm-restore.
+# `service ipvsadm save' writes /etc/ipvsadm.rules; at boot the unit restores it with ipvsadm-restore.
 # Without the unit: ipvsadm-save -n -f FILE, and ipvsadm-restore <FILE.

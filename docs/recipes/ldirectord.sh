@@ -1,7 +1,10 @@
-# Health checks by ldirectord: it makes the service, and gives servers that fail weight 0
+# Health checks by ldirectord: it adds the service, and gives servers that fail weight 0
 #
 # First: direct-routing.sh
-# The service is ldirectord's from then on: it brings it to what its file says, and removes it when it is stopped.
+# From then on ldirectord manages the service: it makes it match its file, and removes it when it is stopped.
+
+echo "$0: parts for several machines, to read and to copy: not a script to run" >&2
+exit 2
 
 ### on the director
 cat >/etc/ha.d/ldirectord.cf <<END
@@ -20,4 +23,4 @@ END
 sed -i 's:^.*CONFIG_FILE=.*:CONFIG_FILE=/etc/ha.d/ldirectord.cf:' /etc/default/ldirectord
 service ldirectord start
 
-# quiescent=no removes a server that fails, and so ends what persistence holds there. /var/log/ldirectord.log says when.
+# quiescent=no removes a server that fails, and with it the persistence of its clients. See /var/log/ldirectord.log.

@@ -1,7 +1,11 @@
-# Persistence by firewall mark: chosen ports, and no others, lead one client to one server
+# Persistence by firewall mark: a client has one server for some ports, and no others
 #
 # First: direct-routing.sh
-# The packet filter marks what belongs together; the service is the mark. A mark comes before an address.
+# The packet filter marks the packets that belong together, and the service has that mark. A mark takes precedence
+# over an address.
+
+echo "$0: parts for several machines, to read and to copy: not a script to run" >&2
+exit 2
 
 ### on the director
 iptables -t mangle -A PREROUTING -i eth0 -d 172.16.100.1 -p tcp --dport 80 -j MARK --set-mark 8

@@ -1,7 +1,7 @@
 """Where ours may answer differently from the reference, and what exactly it answers instead.
 
 An entry that no longer differs from the recording, or from which ours differs, fails its test. What
-is not named here is the same, byte for byte. The README lists the kinds of difference for users; a
+is not named here is the same, byte for byte. docs/differences.md lists the kinds for users; a
 reason here names the kind in words.
 """
 

@@ -26,6 +26,7 @@ from tests.deb.machine import (
 )
 from tests.lab.boot import LAB
 from tests.needs import need
+from tests.pages import list_links
 from tests.unit.test_install import expected
 
 RELEASES = {"12": "bookworm", "13": "trixie"}
@@ -54,7 +55,7 @@ def test_the_packages_files(package: Path) -> None:
     ).stdout.splitlines()
     found = {line.split()[5][2:] for line in lines if line[0] != "d"}
     wanted = expected("usr", "usr/lib/python3/dist-packages", "share/zsh/vendor-completions")
-    wanted = {f"{path}.gz" if path.endswith(".8") else path for path in wanted}
+    wanted = {f"{path}.gz" if path.endswith((".5", ".8")) else path for path in wanted}
     wanted |= {
         "etc/init.d/ipvsadm",
         "usr/lib/systemd/system/ipvsadm.service",
@@ -62,9 +63,27 @@ def test_the_packages_files(package: Path) -> None:
     }
     wanted |= {
         f"usr/share/doc/pyipvsadm/{name}"
-        for name in ("README.md.gz", "changelog.gz", "changelog.Debian.gz", "copyright")
+        for name in ("README.md", "SECURITY.md", "changelog.gz", "changelog.Debian.gz", "copyright")
     }
     assert found == wanted
+
+
+def test_links_of_the_installed_pages(package: Path, tmp_path: Path) -> None:
+    """From the README to every page, and between pages; what is for contributors is not installed."""
+    subprocess.run(["dpkg-deb", "--extract", package, tmp_path], check=True)
+    folder = tmp_path / "usr/share/doc/pyipvsadm"
+    pages = sorted(folder.glob("*.md"))
+    links = {
+        (page.name, link.partition("#")[0])
+        for page in pages
+        for link in list_links(page)
+        if not link.startswith(("https://", "#"))
+    }
+    missing = {link for page, link in links if not (folder / link).exists()}
+    assert missing == {"CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE"}
+    assert {page.name for page in pages} - {
+        link for page, link in links if page == "README.md"
+    } == {"README.md"}
 
 
 def test_lintian_has_no_error(package: Path) -> None:

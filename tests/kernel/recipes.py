@@ -5,7 +5,8 @@ Owns: the form of a recipe's file. Must never know: what it is to bring about (t
 A file is shell for people to read and to copy from. Its first line is its name for people; `#
 First: OTHER.sh` says what it goes on from; `### on the director` or `### on each real server`
 stands over what is to be typed there, and says after a comma when, if not at once. What stands
-under `: is all well?` finds nothing wrong afterwards.
+under `: check the set-up` finds nothing wrong afterwards. Before the first of them stands STOP: run as a
+script, a recipe changes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from typing import NamedTuple
 
 FOLDER = Path(__file__).parents[2] / "docs" / "recipes"
 ROLES = {"the director": ("director",), "each real server": ("one", "two")}
-WELL = "is all well?"
+WELL = "check the set-up"
+STOP = """\
+echo "$0: parts for several machines, to read and to copy: not a script to run" >&2
+exit 2
+"""
 
 _HEADING = re.compile(r"^### on (the director|each real server)(?:[,:] (.*))?$", re.MULTILINE)
 

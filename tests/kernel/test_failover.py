@@ -1,8 +1,8 @@
 """Failover of two directors by hand: what sync daemons have handed over goes on, and without them
 it does not.
 
-Owns: the ways to run a pair, with what a person types; the lines for NAT are the README's. The
-networks are in pair.py, keepalived in test_keepalived.py.
+Owns: the ways to run a pair, with what a person types; the lines for NAT are those of
+docs/failover.md. The networks are in pair.py, keepalived in test_keepalived.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.kernel.pair import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "failover.md"
 HOSTS = dict(zip(("lb1", "lb2"), DIRECTORS, strict=True))
 WEB = {"tcp": [80, 443]}
 
@@ -44,11 +44,11 @@ ONE_EACH = ("master", "backup")
 BOTH = ("master backup", "master backup")
 
 
-def readme_steps() -> list[Steps]:
-    """Each block of the README's section, before keepalived: `# lb1` says where what follows is
-    typed.
+def read_page_steps() -> list[Steps]:
+    """Return the steps of each block of the page, before keepalived: `# lb1` says where what
+    follows is typed.
     """
-    section = README.read_text().split("### Two directors\n")[1].split("\n### ")[0]
+    section = PAGE.read_text().split("\n## keepalived\n")[0]
     blocks = []
     for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL):
         steps, host = [], ""
@@ -61,7 +61,7 @@ def readme_steps() -> list[Steps]:
     return blocks
 
 
-README_START, README_FAILOVER = readme_steps()
+PAGE_START, PAGE_FAILOVER = read_page_steps()
 
 
 def daemons(roles: tuple[str, str], words: str) -> Steps:
@@ -99,8 +99,8 @@ SYNC6 = "--mcast-interface eth0 --syncid 7 --mcast-group ff02::51"
 
 WAYS = [
     Way(
-        "NAT, as in the README", NAT_PAIR, "-m",
-        "ip address add 172.16.100.1/24 dev eth0; ip address add 192.168.10.1/24 dev eth1", README_START, README_FAILOVER,
+        "NAT, as on the page", NAT_PAIR, "-m",
+        "ip address add 172.16.100.1/24 dev eth0; ip address add 192.168.10.1/24 dev eth1", PAGE_START, PAGE_FAILOVER,
     ),
     Way(
         "direct routing, both daemons on both", DIRECT_PAIR, "-g", TAKE[0],

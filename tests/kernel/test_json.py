@@ -1,7 +1,7 @@
 """--json on a real kernel, with connections through it: held against the schema and the reference,
 and read by jq.
 
-The README's two examples of jq are run as they stand there. LAB_TOOL=reference makes no sense here.
+The two examples of jq in docs/json.md are run as they stand there. LAB_TOOL=reference makes no sense here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLES = [
     line
-    for line in (REPO / "README.md").read_text().splitlines()
+    for line in (REPO / "docs" / "json.md").read_text().splitlines()
     if line.startswith("ipvsadm") and "| jq " in line
 ]
 
@@ -123,7 +123,7 @@ def test_the_other_documents(network: Network) -> None:  # noqa: ARG001
     }
 
 
-def test_the_readme_s_examples_of_jq(network: Network) -> None:
+def test_the_page_s_examples_of_jq(network: Network) -> None:
     one, two = network.real
     assert len(EXAMPLES) == 2
     seen = [

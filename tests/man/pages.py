@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "man"
-PAGES = {path.stem: path.read_text() for path in sorted(FOLDER.glob("*.8"))}
+FILES = {path.stem: path for path in sorted(FOLDER.glob("*.[58]"))}
+PAGES = {name: path.read_text() for name, path in FILES.items()}
 
 _ESCAPES = {"\\-": "-", "\\e": "\\", "\\(aq": "'", "\\fB": "", "\\fP": "", "\\&": ""}
 _OPENS = {

@@ -41,11 +41,12 @@ def expected(prefix: str, python: str, zsh: str) -> set[str]:
         f"{python}/{path}" for path in found if not {"programs", "__pycache__"} & set(path.parts)
     }
     files = {f"{prefix}/sbin/{name}" for name in PROGRAMS} | {
-        f"{prefix}/share/man/man8/{page.name}" for page in Path("man").glob("*.8")
+        f"{prefix}/share/man/man{page.suffix[1:]}/{page.name}" for page in Path("man").iterdir()
     }
     files |= {
-        f"{prefix}/share/doc/pyipvsadm/recipes/{recipe.name}"
-        for recipe in Path("docs/recipes").glob("*.sh")
+        f"{prefix}/share/doc/pyipvsadm/{page.relative_to('docs')}"
+        for page in Path("docs").rglob("*.*")
+        if page.name != "try.sh"
     }
     if Path("completions").exists():
         files |= {f"{prefix}/share/bash-completion/completions/{name}" for name in PROGRAMS}
@@ -127,7 +128,9 @@ def test_make_refuses_other_folders(target: str, variable: str, tmp_path: Path) 
 def test_versions_and_extras_stand_in_one_voice() -> None:
     changelog = Path("packaging/debian/changelog").read_text()
     assert re.findall(r"\Apyipvsadm \((.*?)\)", changelog) == [__version__]
-    assert Path("CHANGELOG.md").read_text().splitlines()[2].split()[1] == __version__
+    assert (
+        re.findall(r"^## (\S+)", Path("CHANGELOG.md").read_text(), re.MULTILINE)[0] == __version__
+    )
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     assert sorted(re.split("[>=]", each)[0] for each in project["dependencies"]) == list(
         OPTIONAL_PACKAGES

@@ -4,7 +4,9 @@ the README.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import re
 from pathlib import Path
 
@@ -26,9 +28,10 @@ from pyipvsadm.grammar.options import (
     Option,
 )
 from tests.man.pages import PAGES, literals, plain, section, text, unescaped
+from tools import man_differences
 
 REPO = Path(__file__).parents[2]
-README = (REPO / "README.md").read_text()
+JSON_PAGE = (REPO / "docs" / "json.md").read_text()
 MAIN = PAGES["ipvsadm"]
 ROWS: tuple[Command | Option, ...] = (*COMMANDS, *OPTIONS)
 
@@ -68,6 +71,7 @@ KNOWN = (
     {f"--{row.long}" for row in ROWS}
     | {f"-{row.short}" for row in ROWS if row.short}
     | {"-l", "-Ln", "--complete"}
+    | {"--now"}  # of systemctl: what not to give
 )
 
 
@@ -111,28 +115,52 @@ def test_the_variables_that_are_read() -> None:
 
 def test_the_files() -> None:
     assert sorted(items(section(MAIN, "FILES"))) == sorted(
-        [model.TABLE_FILE, model.CONNECTIONS_FILE, model.SETTINGS, files.NAMESPACE_LOCK]
+        [
+            model.TABLE_FILE,
+            model.CONNECTIONS_FILE,
+            model.SETTINGS,
+            files.NAMESPACE_LOCK,
+            "/etc/ipvsadm.rules",
+            "/etc/sysconfig/ipvsadm",
+            "/etc/default/ipvsadm",
+        ]
     )
     (schema,) = (REPO / "pyipvsadm" / "schema").iterdir()
     assert str(schema.relative_to(REPO)) in section(MAIN, "JSON")
 
 
-def test_differences_are_the_readme_s() -> None:
-    listed = section(README.replace("\n## ", "\n.Sh "), "Differences from 1.31").split(
-        "\n\nExit statuses"
-    )[0]
-    expected = [
-        one.replace("`", "") for one in re.split(r"^\d+\. ", listed, flags=re.MULTILINE)[1:]
-    ]
+def test_differences_are_the_page_s() -> None:
+    page = (REPO / "docs" / "differences.md").read_text()
+    assert man_differences.renew(MAIN, page) == MAIN, "run python -m tools.man_differences"
     found = section(MAIN, "DIFFERENCES FROM 1.31").split(".It\n")[1:]
-    assert len(found) == len(expected)
-    for mine, its in zip(found, expected, strict=True):
-        assert unescaped(mine.removesuffix("\n.El\n")).split() == its.split()
+    expected = [item.replace("`", "") for item in man_differences.list_items(page)]
+    assert [unescaped(item.partition("\n.El")[0]).split() for item in found] == [
+        item.split() for item in expected
+    ]
 
 
-def test_the_examples_of_jq_are_the_readme_s() -> None:
+def test_the_verbs_of_the_service() -> None:
+    """The page has each verb of the script, but those that are other names of one."""
+    script = (REPO / "packaging" / "systemd" / "service.sh").read_text()
+    (usage,) = re.findall(r"Usage: \$0 \{(.*)\}", script)
+    others = {"try-restart", "force-reload"}
+    assert set(items(section(MAIN, "SERVICE"))) == set(usage.split("|")) - others
+
+
+def test_diagnostics_are_messages_that_there_are() -> None:
+    """Each is 1.31's sentence, ours, or the C library's for an errno that has none."""
+    named = re.findall(r'^\.It "(.*)"$', section(MAIN, "DIAGNOSTICS"), re.MULTILINE)
+    code = "".join(path.read_text() for path in (REPO / "pyipvsadm").rglob("*.py"))
+    code += os.strerror(errno.ERANGE)
+    assert named
+    assert [
+        each for each in named if each.removeprefix("Can't initialize ipvs: ") not in code
+    ] == []
+
+
+def test_the_examples_of_jq_are_the_page_s() -> None:
     (block,) = literals(section(MAIN, "JSON"))
     expected = [
-        line for line in README.splitlines() if line.startswith("ipvsadm") and "| jq " in line
+        line for line in JSON_PAGE.splitlines() if line.startswith("ipvsadm") and "| jq " in line
     ]
     assert block.split() == " ".join(expected).split()

@@ -15,21 +15,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.recipes import FOLDER, read
+from tests.kernel.recipes import FOLDER, STOP, read
 from tests.man.pages import PAGES, section, unescaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sh"))
-README = Path("README.md").read_text()
+PAGE = Path("docs/recipes.md").read_text()
 
 
-def test_the_readme_and_the_manual_page_have_each_recipe_under_its_own_title() -> None:
+def test_the_page_and_the_manual_page_have_each_recipe_under_its_own_title() -> None:
     titles = {name: read(name).title for name in NAMES}
-    rows = re.findall(
-        r"^\| \[(\S+)\.sh\]\(docs/recipes/(\S+)\.sh\) \| (.*) \|$", README, re.MULTILINE
-    )
+    rows = re.findall(r"^\| \[(\S+)\.sh\]\(recipes/(\S+)\.sh\) \| (.*) \|$", PAGE, re.MULTILINE)
     assert {name: title for name, link, title in rows if name == link} == titles
     items = section(PAGES["ipvsadm"], "RECIPES").split(".It Pa ")[1:]
     shown = dict(item.split(".El")[0].strip().split("\n", 1) for item in items)
@@ -49,8 +47,28 @@ def test_a_recipe_has_the_form_of_one(name: str) -> None:
         assert recipe.then("")
         # nothing but what stands under a heading is ever run, and no heading is overlooked
         head = lines[: next(number for number, line in enumerate(lines) if line.startswith("###"))]
-        assert all(line == "" or line.startswith("#") for line in head)
+        rest = [line for line in head if line and not line.startswith("#")]
+        assert rest == STOP.splitlines()
         assert len([line for line in lines if line.startswith("###")]) == len(recipe.parts)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "health-check"])
+def test_a_recipe_that_is_run_does_nothing(name: str, tmp_path: Path) -> None:
+    """Without any program on its PATH: what it might start would be named."""
+    done = subprocess.run(
+        ["/bin/sh", FOLDER / f"{name}.sh"],
+        cwd=tmp_path,
+        env={"PATH": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(
+        ": parts for several machines, to read and to copy: not a script to run\n"
+    )
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- the health check
@@ -169,6 +187,21 @@ def test_a_killed_check_goes_on_from_the_table(checked: Checked) -> None:
     checked.well("10.1.1.1:80", "10.1.1.2:80")
     with checked.running():
         checked.until(lambda: checked.weights() == {"1": 7, "2": 2})
+
+
+def test_services_that_share_a_server_keep_their_own_weights(checked: Checked) -> None:
+    """Two checks with one STATE: the server goes from both services, and comes back to both."""
+    checked.ipvsadm("-A -t 10.0.0.2:80 -s wrr")
+    checked.ipvsadm("-a -t 10.0.0.2:80 -r 10.1.1.1 -w 3 -m")
+    before = checked.ipvsadm("-S -n")
+    with checked.running():
+        checked.service = "-t 10.0.0.2:80"
+        with checked.running():
+            checked.well("10.1.1.2:80")
+            checked.until(lambda: checked.events().count("10.1.1.1:80 is gone") == 2)
+            checked.well("10.1.1.1:80", "10.1.1.2:80")
+            checked.until(lambda: checked.events().count("10.1.1.1:80 is back") == 2)
+    assert checked.ipvsadm("-S -n") == before
 
 
 def test_who_gives_a_weight_decides(checked: Checked) -> None:

@@ -1,4 +1,4 @@
-"""What README's section on security promises, as far as the sources and files show it. The rest
+"""What SECURITY.md promises, as far as the sources and files show it. The rest
 stands beside its subject.
 """
 
@@ -18,7 +18,7 @@ from pyipvsadm import cli
 from tests.unit.fake_environment import FakeEnvironment
 
 SOURCES = {path: path.read_text() for path in sorted(Path("pyipvsadm").rglob("*.py"))}
-SECTION = Path("README.md").read_text().partition("\n## Security\n")[2].partition("\n## ")[0]
+SECTION = Path("SECURITY.md").read_text().partition("\n## Environment\n")[2].partition("\n## ")[0]
 
 # What starts another program, and what makes code of text.
 STARTS = {
@@ -207,7 +207,7 @@ def test_a_hostile_choice_of_the_table_is_a_sentence(value: str) -> None:
 def test_isolated_the_interpreter_s_own_variables_change_nothing(
     table: Path, tmp_path: Path
 ) -> None:
-    """As our launchers start it, and as README says to start it elsewhere."""
+    """As our launchers start it, and as SECURITY.md says to start it elsewhere."""
     evil = tmp_path / "evil"
     evil.mkdir()
     for name in ("sitecustomize", "usercustomize", "struct", "fcntl", "pyipvsadm"):

@@ -1,0 +1,176 @@
+"""Read the Markdown pages as tests do: fenced blocks, commands, links, headings.
+
+Owns: the form of a page. A `console` block is a session: lines that begin with "$ " are typed, what
+follows is the exact output. An `sh` block is typed as it stands, a command a line. Both run in bash,
+a page's blocks one after the other, on an embedded table. A comment `<!-- file: NAME` gives a file
+that is there before; the file `table` is the table.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPO = Path(__file__).parents[1]
+PAGES = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md")])
+
+_BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^<!-- file: (\S+)\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^()\s]+)\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+# What root alone is told when IPVSADM_BACKEND names the table.
+_NOTICE = re.compile(r"^ipvsadm(-save)?: IPVSADM_BACKEND=.* the embedded table.*\n", re.MULTILINE)
+# A live view ends by itself here, and the pipe behind it with it.
+_PROLOGUE = """\
+exec 2>&1
+set -o pipefail
+ipvsadm() {
+    case " $* " in
+    *" --watch"*) timeout 1.5 ipvsadm "$@" || [ $? = 124 ] ;;
+    *) command ipvsadm "$@" ;;
+    esac
+}
+"""
+
+# Commands that need a kernel, root, other machines or a shell of their own: what they begin with or
+# contain, the test that runs them, and the words by which it does.
+ELSEWHERE = (
+    ("ipvsadm --doctor", "tests/unit/test_documents.py", "def test_reports_of_the_doctor"),
+    ("--netns ", "tests/kernel/test_netns.py", "--netns"),
+    ("--start-daemon ", "tests/kernel/test_failover.py", "FAILOVER"),
+    ("--stop-daemon ", "tests/kernel/test_failover.py", "FAILOVER"),
+    ("ip address add ", "tests/kernel/test_failover.py", "FAILOVER"),
+    ("arping ", "tests/kernel/test_failover.py", "FAILOVER"),
+    ("sysctl -w net.ipv4.vs.", "tests/unit/test_doctor.py", "sysctl -w net.ipv4.vs."),
+    ("cp completions/", "tests/shells/terminal.py", "completions"),
+    ("ansible-doc ", "tests/unit/test_package.py", "ansible-doc"),
+    ("service ipvsadm ", "tests/unit/test_install.py", "libexec/pyipvsadm/service"),
+    ("systemctl ", "tests/deb/scenario.sh", "systemctl"),
+    ("dpkg-divert ", "tests/deb/scenario.sh", "dpkg-divert"),
+    ("apt remove ", "tests/deb/scenario.sh", "remove"),
+    ("apt install ", "tests/deb/scenario.sh", "install"),
+    ("make deb", "tests/deb/test_deb.py", '"deb"'),
+    ("pip install ", "tests/unit/test_package.py", '"install"'),
+    ("make try", "tests/man/test_man.py", "try.sh"),
+    ("make ", "Makefile", ".PHONY: "),
+    (".venv/bin/ruff ", "Makefile", "ruff check"),
+    (".venv/bin/python -m pytest ", "Makefile", "-m pytest"),
+    (".venv/bin/python -m tests.lab ", "Makefile", "-m tests.lab"),
+    ("env -i /usr/bin/python3 ", "tests/unit/test_security.py", '"-I"'),
+)
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+
+
+class Command(NamedTuple):
+    """A command of a page. output: None where the page does not show it."""
+
+    text: str
+    output: str | None
+
+
+def list_blocks(page: Path) -> list[Block]:
+    """Return the fenced blocks of a page."""
+    return [Block(*found) for found in _BLOCK.findall(page.read_text())]
+
+
+def list_files(page: Path) -> dict[str, str]:
+    """Return the files that a page's commands find, by name."""
+    return dict(_FILE.findall(page.read_text()))
+
+
+def list_links(page: Path) -> list[str]:
+    """Return the targets of a page's links and pictures, outside of fenced blocks."""
+    return _LINK.findall(_BLOCK.sub("", page.read_text()))
+
+
+def list_anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as a forge makes them."""
+    headings = _HEADING.findall(_BLOCK.sub("", page.read_text()))
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def split_session(text: str) -> Iterator[Command]:
+    """Yield the commands of a `console` block with their outputs."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines(keepends=True)
+        length = 1
+        while length < len(lines) and lines[length].startswith("> "):
+            length += 1
+        typed = lines[0] + "".join(line.removeprefix("> ") for line in lines[1:length])
+        yield Command(typed.rstrip("\n"), "".join(lines[length:]))
+
+
+def split_script(text: str) -> list[Command]:
+    """Return the commands of an `sh` block, a line each."""
+    lines = text.replace("\\\n", "").splitlines()
+    return [Command(line, None) for line in lines if line and not line.startswith("#")]
+
+
+def list_commands(page: Path) -> list[Command]:
+    """Return the commands of a page in order."""
+    found: list[Command] = []
+    for block in list_blocks(page):
+        if block.language == "console":
+            found += split_session(block.text)
+        elif block.language == "sh":
+            found += split_script(block.text)
+    return found
+
+
+def is_run(command: str) -> bool:
+    """Return True if run_commands can run a command that a page shows."""
+    return not any(words in command for words, _, _ in ELSEWHERE)
+
+
+def run_commands(page: Path, folder: Path) -> list[tuple[Command, int, str]]:
+    """Run the commands of a page that can be run here, in one shell, and return each one's status
+    and output.
+    """
+    for name, text in list_files(page).items():
+        (folder / name).write_text(text)
+    commands = [command for command in list_commands(page) if is_run(command.text)]
+    script = _PROLOGUE + "".join(
+        f"{command.text}\nprintf '\\001%s\\002' $?\n" for command in commands
+    )
+    environ = {
+        "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+        "IPVSADM_BACKEND": "memory:table",
+        "LC_ALL": "C.UTF-8",
+        "HOME": str(folder),
+    }
+    done = subprocess.run(
+        ["bash"],
+        input=script,
+        env=environ,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    results = re.findall(r"(.*?)\001(\d+)\002", done.stdout, re.DOTALL)
+    assert len(results) == len(commands), done.stdout
+    return [
+        (command, int(status), _NOTICE.sub("", output))
+        for command, (output, status) in zip(commands, results, strict=True)
+    ]
+
+
+def find_missing(program: str) -> str:
+    """Return a sentence if a program is missing, "" if it is there."""
+    return "" if shutil.which(program) else f"no {program} here: apt-get install {program}"
