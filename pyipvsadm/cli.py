@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 BACKEND_VARIABLE = "IPVSADM_BACKEND"
 # what some requests import and Debian's package only recommends, as python3-NAME
 OPTIONAL_PACKAGES = ("click", "pyroute2", "rich")
-# the first word of what a shell asks (completion/shells.py); no option, for no person types it
+# the first word of what a shell asks (completion/shell_protocol.py); no option, for no person types it
 COMPLETION_FLAG = "--complete"
 # What a command does to the table that it opens.
 CHANGES, SAVES, READS = "changes", "saves", "reads"
@@ -115,7 +115,7 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     if not argv:
         return _run_with_backend(env, None, Request("list", set(), [], None, {}))
     if argv[0] == COMPLETION_FLAG:
-        from pyipvsadm.completion.shells import print_candidates  # noqa: PLC0415  # a shell asks, not a plain request
+        from pyipvsadm.completion.shell_protocol import print_candidates  # noqa: PLC0415  # a shell asks, not a plain request
 
         return print_candidates(argv[1:], env, lambda spec: _choose_backend(env, spec))
     parser = CommandParser(argv, env.names, env.is_posix)
@@ -159,7 +159,7 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
 
 
 def _render_help(request: Request) -> str:
-    from pyipvsadm.grammar.help import format_help  # noqa: PLC0415  # click costs 30 ms
+    from pyipvsadm.grammar.help_layout import format_help  # noqa: PLC0415  # click costs 30 ms
 
     return format_help(str(request.ours.get("help") or ""))
 

@@ -22,10 +22,10 @@ _COMMANDS = {
     "save": "commands/save",
     "apply": "commands/apply",
     "doctor": "commands/doctor",
-    "help": "grammar/help",
+    "help": "grammar/help_layout",
     "version": "cli",
 }
-_RULE = "grammar/parser netlink/codec rules/writer"
+_RULE = "grammar/parser netlink/attributes rules/writer"
 _VIEW = "commands/listing views/classic"
 _CONFIRM = "commands/apply"
 # By the long name. What is not named here describes a service, a real server or a sync daemon:
