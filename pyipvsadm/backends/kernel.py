@@ -67,6 +67,7 @@ MAX_DUMP_TRIES = 10  # dumps that were interrupted before we give up
 KEPT_CHANGING = f"The table kept changing while it was read ({MAX_DUMP_TRIES} times); try again"
 SERVICES_PER_DATAGRAM = 8  # services that surely come in one datagram (11 fill the first)
 STATUS_FILE = "/proc/net/ip_vs_status"  # came with the tables that grow
+MAX_SEQ = 0xF0000000  # of 32 bits; more than 200 million are left for one batch
 RECEIVE_SIZE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
 MSG_TRUNC = 32  # receive tells a datagram's own size, whatever the buffer's
 # Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were
@@ -97,6 +98,15 @@ class KernelBackend:
             self._socket = _socket.socket(
                 AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_GENERIC
             )
+        except OSError as exc:
+            if exc.errno in (errno.EAFNOSUPPORT, errno.EPERM, errno.EACCES):
+                raise OperationError(
+                    f"Can't initialize ipvs: netlink sockets are not allowed here ({exc.strerror}): allow AF_NETLINK,"
+                    " for a unit of systemd in RestrictAddressFamilies=",
+                    2,
+                ) from None
+            raise make_unavailable_error(probe_old_interface()) from None
+        try:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
             # As an option of the socket, so that a receive stays one system call.
             self._socket.setsockopt(
@@ -240,7 +250,7 @@ class KernelBackend:
         family = self._family
         waiting: list[bytes] = []
         op = 0
-        seq = self._seq + 1
+        seq = self._take_seq()
         for change in changes:
             op = change.op
             waiting.append(message(family, op, framing.NLM_F_REQUEST, seq, encode(change)))
@@ -293,6 +303,13 @@ class KernelBackend:
                 if reply.seq == last:
                     return refused
 
+    def _take_seq(self) -> int:
+        """Return the next sequence number. Numbers start again before 32 bits are full, early
+        enough for the largest batch.
+        """
+        self._seq = self._seq % MAX_SEQ + 1
+        return self._seq
+
     def _find_family(self, load: bool) -> None:
         self._family = self._request_family(load)
         try:
@@ -302,8 +319,7 @@ class KernelBackend:
 
     def _request_family(self, load: bool) -> int:
         while True:
-            self._seq += 1
-            self._send_bytes(framing.get_family(self._seq))
+            self._send_bytes(framing.get_family(self._take_seq()))
             try:
                 return self._decode(framing.read_family, self._read_reply(0))
             except RefusedError as no:
@@ -317,9 +333,9 @@ class KernelBackend:
         self, command: int, read: Callable[[framing.Message], Value], payload: bytes = b""
     ) -> Value:
         """Send a request that has one answer, and return it decoded."""
-        self._seq += 1
+        seq = self._take_seq()
         self._send_bytes(
-            framing.pack_message(self._family, command, framing.NLM_F_REQUEST, self._seq, payload)
+            framing.pack_message(self._family, command, framing.NLM_F_REQUEST, seq, payload)
         )
         return self._decode(read, self._read_reply(command))
 
@@ -351,7 +367,7 @@ class KernelBackend:
         meanwhile.
         """
         for _ in range(MAX_DUMP_TRIES):
-            self._seq = seq = self._seq + 1
+            seq = self._take_seq()
             self._send_bytes(
                 framing.pack_message(
                     self._family,

@@ -25,6 +25,8 @@ _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 CACHE_LIMIT = 1 << 14  # texts
 
+# Seconds from which on a timer has run out: the longest timeout has 31 days.
+EXPIRED = 1 << 31
 SYN_RECV_SECONDS = 60
 # seconds after which an answer is late: a client asks again after one second, and after two more
 HANDSHAKE = 3
@@ -112,7 +114,7 @@ def parse_connection(line: bytes) -> Connection:
             _parse_end(virtual, virtual_port),
             _parse_end(server, server_port),
             state,
-            int(expires),
+            _get_remaining(expires),
             engine,
             data,
         )
@@ -194,7 +196,7 @@ class NumericFormatter:
 
     def _format_time(self, expires: bytes) -> str:
         _trim_cache(self._times)
-        self._times[expires] = f"{_format_time(int(expires)):6}"
+        self._times[expires] = f"{_format_time(_get_remaining(expires)):6}"
         return self._times[expires]
 
     def _pad_word(self, word: bytes, width: int) -> str:
@@ -207,6 +209,14 @@ def _trim_cache(remembered: dict[Any, str]) -> None:
     """Clear a cache that has grown too large, so that memory does not grow with the listing."""
     if len(remembered) > CACHE_LIMIT:
         remembered.clear()
+
+
+def _get_remaining(expires: str | bytes) -> int:
+    """Return the seconds until a connection expires. A timer that has run out shows as a huge
+    number, because the kernel subtracts unsigned (ip_vs_conn.c: ip_vs_conn_seq_show): 0.
+    """
+    seconds = int(expires)
+    return 0 if seconds >= EXPIRED else seconds
 
 
 def _format_time(seconds: int) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import _socket
 import errno
+import os
 import struct
 import types
 from collections.abc import Callable
@@ -630,19 +631,27 @@ def test_the_controller_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert absent.commands == []
 
 
-def test_a_sandbox_without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EAFNOSUPPORT, "netlink sockets are not allowed here (Address family not supported by protocol): "),
+        (errno.EPERM, "netlink sockets are not allowed here (Operation not permitted): "),
+        (errno.EMFILE, "Permission denied (you must be root)\n"),
+    ],
+)  # fmt: skip
+def test_a_sandbox_without_netlink(
+    number: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def opened(family: int, *_: Any) -> Any:
         if family != AF_INET:
-            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            raise OSError(number, os.strerror(number))
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", opened)
     with pytest.raises(OperationError) as failed:
         KernelBackend()
     assert failed.value.status == 2
-    assert str(failed.value).startswith(
-        "Can't initialize ipvs: Permission denied (you must be root)\n"
-    )
+    assert str(failed.value).startswith(f"Can't initialize ipvs: {message}")
 
 
 def test_a_setting_is_a_files_text_or_nothing(
@@ -665,3 +674,13 @@ def test_connections_are_the_files_lines(
     path.unlink()
     with pytest.raises(OperationError, match="cannot open file"):
         list(table.iter_connections())
+
+
+def test_sequence_numbers_start_again_before_they_are_full(connect: Any) -> None:
+    table, sock = connect(silent)
+    table._seq = kernel.MAX_SEQ - 4
+    for _ in range(3):
+        assert table.apply([ADD] * 3) == []
+    seqs = [request[0] for requests in sock.sends for request in requests][2:]
+    last = kernel.MAX_SEQ
+    assert seqs == [last - 3, last - 2, last - 1, last, last + 1, last + 2, 3, 4, 5]
