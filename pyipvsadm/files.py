@@ -1,8 +1,8 @@
 """Replace files atomically: write the new text beside the old one, sync it, rename it over the old
 one, so that a reader sees either.
 
-Owns: that sequence, which attributes of the old file the new one keeps, and locks: on a file that
-is replaced, and on a network namespace. Must never know: the content of a file.
+Owns: that sequence, and which attributes of the old file the new one keeps. Must never know: the
+content of a file, locks (locks.py).
 
 Only a regular file, or no file, is replaced. Links are resolved once, so that all names of a file
 stay names of one file (hard links part: the others keep the old text). A FIFO, a device,

@@ -163,9 +163,9 @@ SLOTS = (
     Slot(
         "service-address",
         required=_NAMED,
-        optional="zero drain apply",
+        optional="zero drain apply doctor",
         exclusive="list",
-        several="list drain apply",
+        several="list drain apply doctor",
     ),
     Slot("scheduler", optional=f"{_SERVICE} list"),
     Slot("persistent", optional=_SERVICE),
@@ -246,7 +246,7 @@ LIST_CONFLICTS = (
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
 UNSLOTTED_COMMANDS = {
-    "ipv6": frozenset(f"{_NAMED} list zero apply".split()),
+    "ipv6": frozenset(f"{_NAMED} list zero apply doctor".split()),
     "sort": frozenset({"list"}),
 }
 

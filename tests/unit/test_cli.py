@@ -19,7 +19,7 @@ from pyipvsadm.grammar.combinations import is_allowed_with
 from pyipvsadm.grammar.help_layout import COMMON_EXAMPLES, EXAMPLES, format_help
 from pyipvsadm.grammar.options import COMMAND_GROUPS, COMMANDS, OPTIONS, Command
 from pyipvsadm.grammar.parser import TRY_HELP
-from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Service
+from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Server, Service
 from tests.unit.fake_environment import FakeEnvironment, FakeNames, FullWorld, apply_all, lines
 
 if TYPE_CHECKING:
@@ -849,3 +849,36 @@ def test_zero_of_the_unspecified_address_is_zero_of_all() -> None:
         None,
         Service(AF_INET, TCP, bytes(4), 1, scheduler=""),
     ]
+
+
+class Serving(MemoryBackend):
+    """A table whose servers all have three active connections and five inactive ones."""
+
+    def read_servers(self, service: Service) -> list[Server]:
+        servers = super().read_servers(service)
+        for server in servers:
+            server.active, server.inactive = 3, 5
+        return servers
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("-d -t 10.0.0.1:80 -r 10.0.0.2:80", "3 active connections"),
+        ("-D -t 10.0.0.1:80", "6 active connections"),
+        ("-D -u 10.0.0.1:53", "8 active connections"),
+        ("-C", "14 active connections"),
+        ("-d -t 10.0.0.1:80 -r 10.0.0.9:80", None),
+        ("-A -f 1", None),
+    ],
+)
+def test_a_person_is_told_what_a_removal_cost(words: str, count: str | None) -> None:
+    dns = ("-A -u 10.0.0.1:53 -s rr", "-a -u 10.0.0.1:53 -r 10.0.0.2:53 -m")
+    for seen in (True, False):
+        env = FakeEnvironment(table=Serving())
+        apply_all(env.table, (*RULES, *dns))
+        env.seen = seen
+        err = run(env, words)[2]
+        said = f"hint: the removed servers had {count}\n"
+        assert (said in err) == (seen and count is not None)
+        assert seen or "hint" not in err
