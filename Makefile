@@ -49,7 +49,8 @@ COPIED := \
   $(foreach file,$(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(file):BASHDIR/%)) \
   $(foreach file,$(wildcard completions/_ipvsadm),$(file):ZSHDIR/_ipvsadm) \
   $(foreach file,$(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(file):FISHDIR/%.fish))
-MADE := $(PROGRAMS:%=SBINDIR/%) LIBEXECDIR/service UNITDIR/ipvsadm.service
+UNITS := ipvsadm.service ipvsadm-metrics@.service ipvsadm-metrics@.timer
+MADE := $(PROGRAMS:%=SBINDIR/%) LIBEXECDIR/service $(UNITS:%=UNITDIR/%)
 FOLDERS := SBINDIR LIBEXECDIR MANDIR DOCDIR BASHDIR ZSHDIR FISHDIR ANSIBLEDIR UNITDIR SYSCONFDIR PYTHONDIR
 # The shell gets the folders as they are, blanks and quotes included. What is written into scripts and units, or removed, is an
 # absolute path that means the same in all of them.
@@ -133,7 +134,7 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 	    "pyipvsadm/programs/$$name" >"$$new/$$name"; put 755 "$$new/$$name" "SBINDIR/$$name"; done; \
 	filled() { sed -e "s|@SBINDIR@|$$SBINDIR|; s|@LIBEXECDIR@|$$LIBEXECDIR|; s|@SYSCONFDIR@|$$SYSCONFDIR|" "packaging/systemd/$$1" >"$$new/$$1"; }; \
 	filled service.sh; put 755 "$$new/service.sh" LIBEXECDIR/service; \
-	filled ipvsadm.service; put 644 "$$new/ipvsadm.service" UNITDIR/ipvsadm.service
+	for unit in $(UNITS); do filled "$$unit"; put 644 "$$new/$$unit" "UNITDIR/$$unit"; done
 
 uninstall: ## remove what `make install` with the same places has put there
 	@$(SHELL_FOLDERS); \

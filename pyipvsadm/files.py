@@ -31,11 +31,11 @@ _KINDS = {0o040000: "a folder", 0o060000: "a block device", 0o140000: "a socket"
 _REGULAR = 0o100000  # S_IFREG
 
 
-def replace_file(path: str, text: str) -> None:
+def replace_file(path: str, text: str, mode: int = 0o600) -> None:
     """Put text in the place of path's content. Failed when that cannot be; path is as it was, or
     the message says where that is.
 
-    A new file has mode 0600. An old one keeps its owner, mode, ACLs and extended attributes; where
+    mode: of a new file. An old one keeps its owner, mode, ACLs and extended attributes; where
     we may not give it one of them, fewer can read it than before, never more.
     """
     data = os.fsencode(text)
@@ -50,7 +50,7 @@ def replace_file(path: str, text: str) -> None:
         else:
             target = os.path.realpath(path) if os.path.islink(path) else path
             named = path if target == path else f"{path} -> {target}"
-            _replace_file(target, data, old)
+            _replace_file(target, data, old, mode)
     except OSError as exc:
         raise OperationError(f"cannot write {named}: {exc.strerror}") from None
 
@@ -164,7 +164,7 @@ def _write_through(path: str, data: bytes, old: os.stat_result) -> None:
     _write_and_close(fd, data)
 
 
-def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
+def _replace_file(path: str, data: bytes, old: os.stat_result | None, mode: int) -> None:
     try:
         fd, beside = _create_beside(path, "new")
     except OSError as exc:
@@ -177,6 +177,8 @@ def _replace_file(path: str, data: bytes, old: os.stat_result | None) -> None:
         try:
             if old is not None:
                 _keep_attributes(fd, path, old)
+            elif mode != 0o600:
+                os.fchmod(fd, mode)
             _write_all(fd, data)
             os.fsync(fd)
         finally:

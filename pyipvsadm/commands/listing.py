@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 def run_list(request: Request, backend: Backend, env: Environment) -> None:
     """Carry out the list command."""
-    if "watch" in request.ours:
+    if "metrics" in request.ours:
+        from pyipvsadm.commands.metrics import run_metrics  # noqa: PLC0415  # only what is asked for is imported
+
+        selection = resolve_selection(request, backend, env)
+        run_metrics(request, backend, env, read_table(request, backend, selection))
+    elif "watch" in request.ours:
         _run_watch(request, backend, env)
     else:
         write_buffered(env, render(request, backend, env))

@@ -209,6 +209,8 @@ SLOTS = (
     Slot("pretty", optional="list"),
     Slot("watch", optional="list"),
     Slot("sort-by", optional="list"),
+    Slot("metrics", optional="list"),
+    Slot("output", optional="list"),
     Slot("full", optional="save"),
     Slot("dry-run", optional=f"{_CHANGING} drain"),
     Slot("prune", optional="apply"),
@@ -235,6 +237,7 @@ LIST_EXCLUSIONS = {
     "quiesced": ("connection", "timeout", "daemon"),
     "pretty": ("json",),
     "watch": ("connection", "timeout", "daemon"),
+    "metrics": ("connection", "timeout", "daemon", "json", "pretty", "watch"),
 }
 
 # Slots that the list command refuses together, one of the left with one of the right (ipvsadm.c:
@@ -254,6 +257,7 @@ UNSLOTTED_COMMANDS = {
 REQUIRES = {
     "client": "connection",
     "sort-by": "watch",
+    "output": "metrics",
     "drain-inactive": "drain",
     "director": "real-server-for",
 }
@@ -323,6 +327,9 @@ OPTIONS = (
            "SECONDS", OPTIONAL, group="list options", ours=True, limits=(1, 3600)),
     Option("sort-by", "", "sort-by", "with --watch: connections, rate or weight, the greatest first", "KEY",
            values="|".join(SORT_KEYS), group="list options", ours=True),
+    Option("metrics", "", "metrics", "Prometheus metrics; services: without real servers", "services", OPTIONAL,
+           group="list options", ours=True),
+    Option("output", "", "output", "with --metrics: write them to FILE", "FILE", group="list options", ours=True),
     Option("timeout", "", "timeout", "show the time-outs", group="list options"),
     Option("daemon", "", "daemon", "show the sync daemons", group="list options"),
     Option("mcast-interface", "", "mcast-interface", "interface (default eth0)", "NAME", values="interface",

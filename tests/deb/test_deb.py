@@ -59,6 +59,8 @@ def test_the_packages_files(package: Path) -> None:
     wanted |= {
         "etc/init.d/ipvsadm",
         "usr/lib/systemd/system/ipvsadm.service",
+        "usr/lib/systemd/system/ipvsadm-metrics@.service",
+        "usr/lib/systemd/system/ipvsadm-metrics@.timer",
         "usr/share/lintian/overrides/pyipvsadm",
     }
     wanted |= {

@@ -60,17 +60,20 @@ def expected(prefix: str, python: str, zsh: str) -> set[str]:
     return modules | files | {f"{prefix}/libexec/pyipvsadm/service"}
 
 
+METRICS = ("ipvsadm-metrics@.service", "ipvsadm-metrics@.timer")
+
+
 def test_make_install_and_uninstall(tmp_path: Path) -> None:
     found = make("install", tmp_path, f"DESTDIR={tmp_path}")
     unit = "usr/local/lib/systemd/system/ipvsadm.service"
-    assert found == expected("usr/local", "usr/local/lib/pyipvsadm", "share/zsh/site-functions") | {
-        unit
-    }
+    units = {unit, *(unit.replace("ipvsadm.service", name) for name in METRICS)}
+    files = expected("usr/local", "usr/local/lib/pyipvsadm", "share/zsh/site-functions")
+    assert found == files | units
     for name in PROGRAMS:
         lines = (tmp_path / "usr/local/sbin" / name).read_text().splitlines()
         assert lines[:2] == ["#!/usr/bin/python3 -IS", "import _signal"]
         assert lines[-4] == 'import sys; sys.path.append("/usr/local/lib/pyipvsadm")'
-    for path in (unit, "usr/local/libexec/pyipvsadm/service"):
+    for path in (*units, "usr/local/libexec/pyipvsadm/service"):
         assert not re.search(r"@[A-Z]+@", (tmp_path / path).read_text())
     assert (
         "ExecStart=/bin/sh /usr/local/libexec/pyipvsadm/service start"
