@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
 LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq \
-  gcc libc6-dev bash zsh fish mandoc man-db
+  gcc libc6-dev bash zsh fish mandoc man-db prometheus prometheus-node-exporter
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := addresses errors model resolver sorting text backends/memory change/* \
 	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/watch completion/candidates \
@@ -106,8 +106,8 @@ lab-packages:
 shells: env lab-packages ## the tests of completion in bash, zsh and fish
 	$(BIN)/python -m pytest -q tests/shells
 
-man: env lab-packages ## the tests of the manual pages: how they are shown, and their examples
-	$(BIN)/python -m pytest -q tests/man
+man: env lab-packages ## the tests of the manual pages and of the metrics, with the programs that read them
+	$(BIN)/python -m pytest -q tests/man tests/monitoring
 
 lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
 	$(BIN)/python -m pytest -q tests/lab
