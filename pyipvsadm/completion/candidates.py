@@ -17,7 +17,12 @@ from __future__ import annotations
 from pyipvsadm import sorting
 from pyipvsadm.addresses import format_numeric, parse_endpoint
 from pyipvsadm.errors import LineSkippedError, UsageError
-from pyipvsadm.grammar.combinations import can_join, get_tunnel_types, list_conflict
+from pyipvsadm.grammar.combinations import (
+    can_join,
+    describe_option,
+    get_tunnel_types,
+    list_conflict,
+)
 from pyipvsadm.grammar.options import (
     COMMANDS,
     ENGINES,
@@ -176,11 +181,17 @@ class _Line:
         commands = list(filter(self._can_join, COMMANDS))
         rows: list[Command | Option] = [*options, *commands] if command else [*commands, *options]
         if prefix == "-":
-            yield from ((f"-{row.short}", row.help) for row in rows if row.short)
+            yield from ((f"-{row.short}", self._describe(row)) for row in rows if row.short)
         yield from (
-            (f"--{row.long}", f"{row.help}, -{row.short}" if row.short else row.help)
+            (f"--{row.long}", self._describe(row) + (f", -{row.short}" if row.short else ""))
             for row in rows
         )
+
+    def _describe(self, row: Command | Option) -> str:
+        """Return the line of help of a command, or of an option with the command of this line."""
+        if isinstance(row, Command):
+            return row.help
+        return describe_option(row, self._command.long if self._command else "")
 
     def _complete_cluster(self, prefix: str) -> Candidates:
         """Complete a word of short options: the argument of its last one if that has begun, else
@@ -203,7 +214,11 @@ class _Line:
         row, value = rows[-1]
         if not self._can_join(row):
             return ()
-        return self._complete_attached(row, prefix, value) if value else [(prefix, row.help)]
+        return (
+            self._complete_attached(row, prefix, value)
+            if value
+            else [(prefix, self._describe(row))]
+        )
 
     def _complete_attached(self, row: Command | Option, prefix: str, value: str) -> Candidates:
         head = prefix[: len(prefix) - len(value)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.options import (
     ALLOWED_PAIRS,
+    COMMAND_HELP,
     COMMANDS,
     DOCTOR_NEEDS,
     LIST_CONFLICTS,
@@ -86,6 +87,11 @@ def is_allowed_with(option: Option, command: str) -> bool:
         return command in UNSLOTTED_COMMANDS.get(option.long, (command,))
     slot = next(slot for slot in SLOTS if slot.name == option.slot)
     return command in slot.required | slot.optional | slot.exclusive
+
+
+def describe_option(option: Option, command: str) -> str:
+    """Return the line of help that the option has with the command ("" for no command yet)."""
+    return COMMAND_HELP.get((command, option.long), option.help)
 
 
 def list_conflict(slots: set[str]) -> bool:

@@ -307,6 +307,9 @@ def test_programs(program: str, line: str, expected: str) -> None:
             ],
         ),
         ("-A --pe", [("--persistent", find_option("persistent")), ("--pe", "persistence engine")]),
+        ("-L --js", [("--json", "print every detail as JSON (with -c: one connection per line)")]),
+        ("-L -s", [("-s", "only services using this scheduler")]),
+        ("-A -s", [("-s", "scheduler (default wlc)")]),
         ("-D -t 10.0.0.1:", [("10.0.0.1:80", "rr, 2 servers"), ("10.0.0.1:443", "sh, 1 server")]),
         (
             "-d -t 10.0.0.1:80 -r ",

@@ -27,7 +27,7 @@ options:
     type: str
   src:
     description:
-      - A file of rules on the director, in the place of O(rules).
+      - A file of rules on the director, instead of O(rules).
     type: path
   prune:
     description:
@@ -43,7 +43,7 @@ options:
     default: false
   allow_empty:
     description:
-      - Take an input without rules for what it says, instead of refusing it.
+      - Accept an input without rules; with O(prune), this deletes everything.
     type: bool
     default: false
   keep_weights:
