@@ -134,7 +134,7 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     spec = None if backend_spec is None else str(backend_spec)
     # 1.31 opens the table before it reads its arguments: without a table, its message is about
     # that. The doctor needs none.
-    carry_out = _run_doctor if parser.asked == "doctor" else _run_with_backend
+    carry_out = _run_doctor if parser.command == "doctor" else _run_with_backend
     try:
         status = _run_in_netns(
             env,
@@ -154,7 +154,7 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     if isinstance(usage, LineSkippedError) and env.is_error_terminal():
         from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-        print_hints(env, hints.suggest_for_option(usage, parser.asked))
+        print_hints(env, hints.suggest_for_option(usage, parser.command))
     return status
 
 

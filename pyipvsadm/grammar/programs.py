@@ -82,11 +82,11 @@ def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
     """Return the options given, by long name (short where it has none), each with its argument (""
     where it takes none).
 
-    Raises Failed, status 2, at the first word that the program does not understand.
+    Raise OperationError, status 2, at the first word that the program does not understand.
     """
     rows = {f"--{row.long}": row for row in program.options if row.long}
     rows |= {f"-{row.short}": row for row in program.options if row.short}
-    given: dict[str, str] = {}
+    options: dict[str, str] = {}
     remaining = list(words)
     while remaining:
         word = remaining.pop(0)
@@ -110,10 +110,10 @@ def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
                 value = remaining.pop(0)
             if not value:
                 raise _make_usage_error(program, f"{name}: missing argument ({row.metavar})")
-            if (row.long or row.short) in given:
+            if (row.long or row.short) in options:
                 raise _make_usage_error(program, f"{name}: given twice")
-        given[row.long or row.short] = value if row.argument else ""
-    return given
+        options[row.long or row.short] = value if row.argument else ""
+    return options
 
 
 def _make_usage_error(program: Companion, message: str, hint: str = "") -> OperationError:

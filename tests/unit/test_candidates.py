@@ -421,7 +421,10 @@ def waits(words: Sequence[str]) -> bool:
     while True:
         try:
             if found.read_option() is None:
-                return found.waiting is not None and found.waiting.argument != OPTIONAL
+                return (
+                    found.awaiting_argument is not None
+                    and found.awaiting_argument.argument != OPTIONAL
+                )
         except LineSkippedError:
             continue
 
