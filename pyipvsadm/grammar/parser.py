@@ -82,9 +82,8 @@ if TYPE_CHECKING:
     Ours = dict[str, int | str | None]
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
-DEFAULT_PERSISTENCE_TIMEOUT = (
-    360  # seconds, when -p has no value (libipvs.h: IPVS_SVC_PERSISTENT_TIMEOUT)
-)
+# Seconds, if -p has no value (libipvs.h: IPVS_SVC_PERSISTENT_TIMEOUT).
+DEFAULT_PERSISTENCE_TIMEOUT = 360
 
 _OPERATIONS = {
     "add-service": NEW_SERVICE,
