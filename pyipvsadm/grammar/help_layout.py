@@ -12,16 +12,14 @@ from pyipvsadm.grammar.combinations import describe_option, is_allowed_with
 from pyipvsadm.grammar.options import (
     COMMAND_GROUPS,
     COMMANDS,
-    ENGINES,
     NONE,
     OPTIONAL,
     OPTIONS,
-    SCHEDULER_FLAGS,
-    SCHEDULERS,
     SLOTS,
     Command,
     Option,
 )
+from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULER_FLAGS, SCHEDULERS
 
 WIDTH = 80
 # The widest column of names; the help of a wider name starts on the next line.
