@@ -150,13 +150,13 @@ def test_what_is_done_is_told(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"rules": f"{RULES}-a -t 10.0.0.1:80 -r 192.168.10.9 -m -w x\n"}, "line 3: illegal weight specified"),
+        ({"rules": f"{RULES}-a -t 10.0.0.1:80 -r 192.168.10.9 -m -w x\n"}, "rules:3: illegal weight specified: '-a -t 10.0.0.1:80 -r 192.168.10.9 -m -w x'"),
         ({"src": "/no/such/rules"}, "cannot read /no/such/rules: No such file or directory"),
-        ({"rules": "# nothing\n"}, "there is no rule in the input: nothing was done (--allow-empty takes it for what it says)"),
+        ({"rules": "# nothing\n"}, "the input has no rule: nothing was done (--allow-empty accepts an empty input)"),
         ({"rules": RULES + "-A -t 10.0.0.2:80 -s nonsense\n"},
          "line 3: -A -t 10.0.0.2:80 -s nonsense: Scheduler or persistence engine not found"),
         ({"rules": RULES + "-d -t 10.0.0.1:80 -r 192.168.10.9\n", **CHECK},
-         "line 3: only -A, -a, --set and --start-daemon lines describe a table"),
+         "rules:3: only -A, -a, --set and --start-daemon lines describe a table: '-d -t 10.0.0.1:80 -r 192.168.10.9'"),
         ({"rules": RULES + "-A -t 10.0.0.2:80 -s nonsense\n", **CHECK},
          "line 3: -A -t 10.0.0.2:80 -s nonsense: Scheduler or persistence engine not found"),
         ({"rules": RULES, "netns": ".."},
