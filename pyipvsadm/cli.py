@@ -141,7 +141,7 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     except UsageError as exc:
         usage = exc
     except LineSkippedError as exc:
-        exc.command = parser.asked
+        exc.command = parser.command
         usage = exc
     if request is not None and request.command == "check":
         from pyipvsadm.commands.check import run_check  # noqa: PLC0415  # only what is asked for is imported
@@ -156,7 +156,7 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     spec = None if backend_spec is None else str(backend_spec)
     # 1.31 opens the table before it reads its arguments: without a table, its message is about
     # that. The doctor needs none.
-    carry_out = _run_doctor if parser.asked == "doctor" else _run_with_backend
+    carry_out = _run_doctor if parser.command == "doctor" else _run_with_backend
     try:
         status = _run_in_netns(
             env,

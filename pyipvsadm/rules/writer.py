@@ -152,8 +152,8 @@ class EndpointTextCache:
             and self._endpoint is format_numeric
             and {len(row[0]) for row in rows} == {4}
         ):
-            # So many are hardly found in another service again: writing them down at once is half
-            # of remembering them.
+            # So many servers are rarely shared with another service: formatting them directly takes
+            # half the time of caching them.
             shape = self._shapes[AF_INET]
             ports = _PortTexts()
             return [shape % (inet_ntop(AF_INET, row[0]) + ports[row[1]]) for row in rows]
@@ -179,12 +179,12 @@ class _EndpointTexts(dict[bytes, str]):
         self._protocol = protocol
         self._shapes = shapes
 
-    def __missing__(self, place: bytes) -> str:
+    def __missing__(self, key: bytes) -> str:
         if len(self) > CACHE_LIMIT:
             self.clear()
-        family = AF_INET if len(place) == 6 else AF_INET6
-        name = self._endpoint(family, place[:-2], place[-2] << 8 | place[-1], self._protocol)
-        text = self[place] = self._shapes[family] % name
+        family = AF_INET if len(key) == 6 else AF_INET6
+        name = self._endpoint(family, key[:-2], key[-2] << 8 | key[-1], self._protocol)
+        text = self[key] = self._shapes[family] % name
         return text
 
 
@@ -203,7 +203,7 @@ class ServerRules:
     is written as its number.
     """
 
-    # of the rows, see model.row
+    # The columns of the rows (model.to_row).
     COLUMNS = ("forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower")
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -214,7 +214,8 @@ class ServerRules:
         """Return a line for each server of the service, which is `named` in each."""
         options = self._options
         start = f"-a {named} -r "
-        if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
+        # Fast path: in large tables most services have one server.
+        if len(rows) == 1:
             return f"{start}{self._hosts.get_one(service.protocol, rows[0])}{options[rows[0][2:]]}"
         hosts = self._hosts.get_many(service.protocol, rows)
         return "".join(

@@ -358,7 +358,7 @@ def gains(words: Sequence[str]) -> bool:
     with suppress(UsageError, LineSkippedError):
         scanner.parse_request()
     slots = scanner._slots
-    return scanner.asked == "list" and (
+    return scanner.command == "list" and (
         bool(slots & {"scheduler", "real-server"})
         or slots >= {"connection", "service-address"}
         or len(scanner._services) > 1

@@ -5,6 +5,7 @@ help.
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.click_command import ipvsadm
 from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.combinations import is_allowed_with
-from pyipvsadm.grammar.help_layout import COMMON_EXAMPLES, EXAMPLES, format_help
-from pyipvsadm.grammar.options import COMMAND_GROUPS, COMMANDS, OPTIONS, Command
+from pyipvsadm.grammar.help_layout import COMMON_EXAMPLES, EXAMPLES, EXTENSIONS, format_help
+from pyipvsadm.grammar.options import COMMAND_GROUPS, COMMAND_HELP, COMMANDS, OPTIONS, Command
 from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Server, Service
 from tests.unit.fake_environment import FakeEnvironment, FakeNames, FullWorld, apply_all, lines
@@ -663,6 +664,24 @@ def test_the_first_page_of_the_help_names_every_command(monkeypatch: pytest.Monk
     assert len(result.output.splitlines()) < 65
 
 
+def test_the_first_page_of_the_help_names_what_1_31_lacks() -> None:
+    extensions = {f"--{row.long}" for row in (*COMMANDS, *OPTIONS) if row.ours}
+    for syntax, about in EXTENSIONS:
+        named = set(re.findall(r"--[a-z-]+", syntax))
+        assert named, syntax
+        assert named <= extensions, syntax
+        assert re.search(rf"{re.escape(syntax)} +{re.escape(about.split()[0])}", format_help())
+
+
+@pytest.mark.parametrize(("command", "option"), COMMAND_HELP)
+def test_a_command_has_its_own_help_for_an_option(command: str, option: str) -> None:
+    page = " ".join(format_help(command).split())
+    row = next(row for row in OPTIONS if row.long == option)
+    assert is_allowed_with(row, command)
+    assert COMMAND_HELP[command, option] in page
+    assert COMMAND_HELP[command, option] != row.help
+
+
 @pytest.mark.parametrize("row", COMMANDS, ids=[row.long for row in COMMANDS])
 def test_the_help_of_a_command_names_the_options_that_go_with_it(row: Command) -> None:
     page = run(FakeEnvironment(), f"--help {row.long}")[1]
@@ -725,8 +744,8 @@ def test_the_help_of_a_command_whole() -> None:
         "Other options:",
         "      --dry-run       try the change on a copy of the table and send nothing",
         "      --backend SPEC  kernel, memory (empty, for this command) or memory:FILE",
-        "      --netns NAME    in another network namespace: NAME (of `ip netns'), PID or",
-        "                      PATH",
+        "      --netns NAME    work in this network namespace: NAME (of `ip netns'), PID",
+        "                      or PATH",
         "",
         "Example:",
         "  ipvsadm --stop-daemon master",
