@@ -303,7 +303,7 @@ class KernelBackend:
     def _request_family(self, load: bool) -> int:
         while True:
             self._seq += 1
-            self._send_bytes(framing.get_family(self._seq))
+            self._send_bytes(framing.pack_family_request(self._seq))
             try:
                 return self._decode(framing.read_family, self._read_reply(0))
             except RefusedError as no:

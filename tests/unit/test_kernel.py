@@ -102,7 +102,7 @@ class Socket:
                 message.type,
                 message.flags,
                 message.body[0],
-                framing.iter_attributes(message.body[4:]),
+                framing.parse_attributes(message.body[4:]),
             )
             for message in framing.iter_messages(data)
         ]
