@@ -405,7 +405,7 @@ def test_refreshed_it_is_what_the_file_is_now(tmp_path: Path) -> None:
     assert [each.fwmark for each in table.read_services()] == [1]
     path.write_text("nonsense\n")
     for _ in range(2):  # it is read again as long as it is damaged
-        with pytest.raises(OperationError, match="this is no rule"):
+        with pytest.raises(OperationError, match="this is not a rule"):
             table.refresh()
     path.unlink()
     table.refresh()
@@ -450,7 +450,7 @@ def test_alone_with_a_file_an_exception_stores_nothing(tmp_path: Path) -> None:
         broken()
     assert path.read_text() == ""  # the lock has made it
     path.write_text("nonsense\n")
-    with pytest.raises(OperationError, match="this is no rule"), table.lock_table():
+    with pytest.raises(OperationError, match="this is not a rule"), table.lock_table():
         pass
     path.unlink()
     apply_all(table, ["-A -f 1"])  # the lock is free again
@@ -474,19 +474,19 @@ def test_a_file_that_is_removed_is_an_empty_table_again(tmp_path: Path) -> None:
 
 
 DAMAGED: list[tuple[str, bytes, str]] = [
-    ("a stray word", b"-A -f 1\nnonsense\n", "line 2: this is no rule"),
+    ("a stray word", b"-A -f 1\nnonsense\n", "line 2: this is not a rule"),
     ("an unknown option", b"-A -f 1 --nope\n", "line 1: --nope: unknown option"),
     ("a bad value", b"\n-A -f 0\n", "line 2: invalid fwmark value `0' specified"),
     ("a name", b"-A -t localhost:http\n", "line 1: illegal virtual server address"),
     ("a rule twice", b"-A -f 1\n-A -f 1\n", "line 2: Service already exists"),
     ("a server without its service", b"-a -f 1 -r 10.0.0.1\n", "line 1: Service not defined"),
-    ("a listing", b"-L\n", "line 1: list does not belong in a table's file"),
+    ("a listing", b"-L\n", "line 1: list is not allowed in a table file"),
     (
         "a command that takes away",
         b"-A -f 1\n-C\n",
-        "line 2: clear does not belong in a table's file",
+        "line 2: clear is not allowed in a table file",
     ),
-    ("binary", bytes(range(256)), "line 1: this is no rule"),
+    ("binary", bytes(range(256)), "line 1: this is not a rule"),
 ]
 
 
@@ -501,7 +501,7 @@ def test_a_damaged_file_is_told_with_its_line_and_left_as_it_is(
 
     assert main(["--backend", f"memory:{path}", "-C"], env) == 1
     assert env.stderr.startswith(f"{path}: {said}")
-    assert env.stderr.endswith("(the file is left as it is)\n")
+    assert env.stderr.endswith("(the file was not changed)\n")
     assert path.read_bytes() == text
 
 

@@ -496,9 +496,9 @@ def test_a_table_never_holds_what_it_would_call_damaged(
     words = ["--start-daemon", "master", "--mcast-interface", "ipvsadm"]
     assert cli.main(["--backend", f"memory:{path}", *words], env) == 1
     assert env.stderr.startswith(
-        f"{path} cannot keep `--start-daemon master --mcast-interface ipvsadm "
+        f"{path} cannot store `--start-daemon master --mcast-interface ipvsadm "
     )
-    assert env.stderr.endswith("(the file is left as it is)\n")
+    assert env.stderr.endswith("(the file was not changed)\n")
     assert path.read_bytes() == before
 
 
@@ -515,7 +515,7 @@ def test_a_table_whose_text_reads_as_something_else(
     env = FakeEnvironment()
     assert cli.main(["--backend", f"memory:{path}", "-E", "-f", "1", "-s", "wrr"], env) == 1
     assert env.stderr == (
-        f"{path} cannot keep `--set 901 120 300': it would be read as `--set 902 120 300' (the file is left as it is)\n"
+        f"{path} cannot store `--set 901 120 300': it would be read back as `--set 902 120 300' (the file was not changed)\n"
     )
     monkeypatch.undo()
     assert path.read_bytes() == before
