@@ -106,7 +106,7 @@ def test_replace_does_not_write_through_a_planted_link(
             "cannot write .*: No such file or directory",
             "cannot write .*: No such file or directory",
         ),
-        ("{}", "it is a folder", "is no regular file"),
+        ("{}", "it is a directory", "is not a regular file"),
         ("{}/new/", "No such file or directory", "Is a directory"),
     ],
 )
@@ -173,7 +173,7 @@ def test_who_comes_second_waits_and_says_for_whom(
     with (
         locks.lock_namespace(tell, "busy") if path is None else locks.Lock(str(path), tell, "busy")
     ):
-        assert told == [f"busy (process {holder.pid}): waiting for its end"]
+        assert told == [f"busy (process {holder.pid}): waiting until it ends"]
     with locks.lock_namespace(tell, "busy") if path is None else locks.Lock(str(path), tell):
         assert len(told) == 1
 
@@ -221,7 +221,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
     assert waiting.stderr is not None
     said = waiting.stderr.readline().decode()
     assert said.endswith(
-        f"is being changed by another command (process {holder.pid}): waiting for its end\n"
+        f"is being changed by another command (process {holder.pid}): waiting until it ends\n"
     )
     waiting.send_signal(signal.SIGINT)
     assert waiting.communicate()[1] == b""
@@ -256,7 +256,7 @@ def test_an_exception_ends_the_waiting_and_a_holder_that_cannot_be_found_is_not_
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(KeyboardInterrupt), locks.Lock(str(tmp_path / "file"), tell, "busy"):
         pass
-    assert told == ["busy: waiting for its end"]
+    assert told == ["busy: waiting until it ends"]
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -271,7 +271,9 @@ def test_without_a_lock_of_the_namespace_it_goes_on(
     monkeypatch.setattr(locks, "NAMESPACE_LOCK", path.format(tmp_path))
     told: list[str] = []
     with locks.lock_namespace(told.append, "busy"):
-        assert told == [f"no lock keeps a second run out: {path.format(tmp_path)}: {why}"]
+        assert told == [
+            f"cannot lock {path.format(tmp_path)}: {why}; do not run another ipvsadm at the same time"
+        ]
 
 
 def test_the_lock_is_on_the_file_that_is_there_now(
