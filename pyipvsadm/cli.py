@@ -78,33 +78,48 @@ def _run_reporting_errors(
     try:
         return body(argv, env)
     except UsageError as exc:
-        env.write_stderr(str(exc))
+        _report_error(exc, argv, env)
         if env.is_error_terminal():
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
             print_hints(env, hints.suggest_for_usage(exc, argv))
         return exc.status
+    except LineSkippedError as exc:
+        _report_error(exc, argv, env)
+        if env.is_error_terminal():
+            from pyipvsadm.grammar import hints  # noqa: PLC0415
+
+            print_hints(env, hints.suggest_for_option(exc, exc.command))
+        return EXIT_REFUSED
     except OperationError as exc:
-        env.write_stderr(str(exc))
+        _report_error(exc, argv, env)
         return exc.status
     except RefusedError as exc:
         # A listing named a service that does not exist, or the user may not read the table.
-        env.write_stderr(str(exc))
+        _report_error(exc, argv, env)
         return 1
     except ImportError as exc:
         name = (exc.name or "").partition(".")[0]
         if name not in OPTIONAL_PACKAGES:
             raise
-        env.write_stderr(
-            f"this needs the Python package {name}: {exc}; install it with `apt-get install python3-{name}'"
-        )
+        message = f"this needs the Python package {name}: {exc}; install it with `apt-get install python3-{name}'"
+        _report_error(OperationError(message), argv, env)
         return 1
     except OSError as exc:
-        env.write_stderr(str(_describe_failure(exc)))
+        _report_error(_describe_failure(exc), argv, env)
         return 1
     except MemoryError:
         env.write_stderr("Memory allocation problem")
         return 1
+
+
+def _report_error(exc: Exception, argv: Sequence[str], env: Environment) -> None:
+    """Print an error, and with --json its document."""
+    env.write_stderr(str(exc))
+    if "--json" in argv:
+        from pyipvsadm.views.json_document import format_error_document  # noqa: PLC0415
+
+        env.write_stdout(format_error_document(exc))
 
 
 def _describe_failure(exc: OSError) -> OperationError:
@@ -126,8 +141,15 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     request = None
     try:
         request = parser.parse_request()
-    except (UsageError, LineSkippedError) as exc:
+    except UsageError as exc:
         usage = exc
+    except LineSkippedError as exc:
+        exc.command = parser.asked
+        usage = exc
+    if request is not None and request.command == "check":
+        from pyipvsadm.commands.check import run_check  # noqa: PLC0415  # only what is asked for is imported
+
+        return run_check(request, env)
     if request is not None and request.command in ("help", "version"):
         env.write_stdout(
             _render_help(request) if request.command == "help" else _render_version(request)
@@ -154,10 +176,6 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
 
             error.status = UNKNOWN  # 1 and 2 mean findings
         raise error from None
-    if isinstance(usage, LineSkippedError) and env.is_error_terminal():
-        from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
-
-        print_hints(env, hints.suggest_for_option(usage, parser.asked))
     return status
 
 
@@ -181,11 +199,9 @@ def _run_with_backend(
 ) -> int:
     backend = _open_backend(env, spec)
     try:
-        if isinstance(parsed, UsageError):
-            raise parsed
         if not isinstance(parsed, Request):
-            env.write_stderr(str(parsed))
-            return EXIT_REFUSED
+            assert parsed is not None
+            raise parsed
         _announce_backend(env, spec, _get_effect(parsed))
         return run_request(parsed, backend, env)
     finally:
@@ -195,11 +211,9 @@ def _run_with_backend(
 def _run_doctor(
     env: Environment, spec: str | None, parsed: Request | UsageError | LineSkippedError | None
 ) -> int:
-    if isinstance(parsed, UsageError):
-        raise parsed
     if not isinstance(parsed, Request):
-        env.write_stderr(str(parsed))
-        return EXIT_REFUSED
+        assert parsed is not None
+        raise parsed
     _announce_backend(env, spec, READS)
     from pyipvsadm.commands.doctor import run_doctor as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
 

@@ -144,6 +144,8 @@ class _Line:
         ):
             if not self._bare:  # its FILE stands anywhere
                 yield from _complete_file(prefix, self._around)
+        elif command == "check" and not self._options_ended and prefix[:1] != "-":
+            yield from _complete_file(prefix, self._around)
         elif waiting is not None and (waiting.argument != OPTIONAL or prefix[:1] != "-"):
             yield from self._complete_value(waiting, prefix)
             if waiting.argument != OPTIONAL:

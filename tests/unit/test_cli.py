@@ -413,18 +413,29 @@ def test_restore_program_cannot_read_a_file(tmp_path: Path, name: str, why: str)
     assert run(env, "-S -n")[1] == lines(*RULES)
 
 
+DELETED = "would delete 1 service, 2 servers; 0 active connections"
+
+
 @pytest.mark.parametrize(
-    ("stdin", "status", "stderr"),
+    ("stdin", "status", "added", "stderr"),
     [
-        ("-A -f 1\n", 0, ""),
-        ("", 0, ""),
-        ("-A -f 1\n-A -f 1\n", 255, "line 2: Service already exists\n"),
-        ("-A -t x\n", 2, "line 1: illegal virtual server address[:port] specified\n"),
+        ("-A -f 1\n", 0, True, ""),
+        ("", 0, False, ""),
+        ("-A -f 1\n-A -f 1\n", 255, True, "line 2: Service already exists\n"),
+        ("-A -t x\n", 2, None, "line 1: illegal virtual server address[:port] specified\n"),
     ],
 )
-def test_restore_program_tries_out(stdin: str, status: int, stderr: str) -> None:
+def test_restore_program_tries_out(
+    stdin: str, status: int, added: bool | None, stderr: str
+) -> None:
     env = with_rules(stdin=stdin.encode())
-    assert call(env, "restore --dry-run") == (status, "", stderr)
+    would = ["would add -A -f 1 -s wlc"] * bool(added)
+    would += [DELETED] * (added is not None)
+    assert call(env, "restore --dry-run") == (
+        status,
+        lines(*(f"dry run: {line}" for line in would)),
+        stderr,
+    )
     assert run(env, "-S -n")[1] == lines(*RULES)
 
 
