@@ -189,12 +189,12 @@ def test_what_is_no_namespace_or_not_ours_to_enter(tmp_path: Path) -> None:
             "4194305",
             "cannot open the network namespace /proc/4194305/ns/net: No such file or directory",
         ),
-        (str(left_over), f"{left_over} is no network namespace"),
-        ("/proc/self/ns/mnt", "/proc/self/ns/mnt is no network namespace"),
-        ("/proc/self/net/dev", "/proc/self/net/dev is no network namespace"),
+        (str(left_over), f"{left_over} is not a network namespace"),
+        ("/proc/self/ns/mnt", "/proc/self/ns/mnt is not a network namespace"),
+        ("/proc/self/net/dev", "/proc/self/net/dev is not a network namespace"),
         (
             "..",
-            "`..' is no network namespace: it is NAME (a file of /run/netns), PID, or PATH (with a slash)",
+            "`..' is not a network namespace: use NAME (in /run/netns), PID, or PATH (with a slash)",
         ),
     ):
         for command, status in ((["-C"], 2), (["--apply", "--dry-run"], 255), (["--doctor"], 3)):
@@ -210,7 +210,7 @@ def test_what_is_no_namespace_or_not_ours_to_enter(tmp_path: Path) -> None:
         return cli.main(["-C", "--netns", "blue"])
 
     refused = run_child(as_nobody)
-    said = "cannot enter the network namespace /run/netns/blue: Operation not permitted (it takes root)\n"
+    said = "cannot enter the network namespace /run/netns/blue: Operation not permitted (you must be root)\n"
     assert (refused.status, refused.stderr.decode()) == (2, said)
 
 

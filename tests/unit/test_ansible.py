@@ -161,7 +161,7 @@ def test_what_is_done_is_told(
         ({"rules": RULES + "-A -t 10.0.0.2:80 -s nonsense\n", **CHECK},
          "line 3: -A -t 10.0.0.2:80 -s nonsense: Scheduler or persistence engine not found"),
         ({"rules": RULES, "netns": ".."},
-         "`..' is no network namespace: it is NAME (a file of /run/netns), PID, or PATH (with a slash)"),
+         "`..' is not a network namespace: use NAME (in /run/netns), PID, or PATH (with a slash)"),
         ({}, "one of the following is required: rules, src"),
         ({"rules": RULES, "src": "x"}, "parameters are mutually exclusive: rules|src"),
         ({"rules": RULES, "executable": "/bin/false"}, f"/bin/false {OTHER}"),

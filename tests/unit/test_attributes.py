@@ -156,7 +156,7 @@ SENT: list[tuple[str, Change, str]] = [
         ),
     ),
     (
-        "set time-outs",
+        "set timeouts",
         Change(model.SET_CONFIG, timeouts=Timeouts(900, 120, 300)),
         "08000400 84030000 08000500 78000000 08000600 2c010000",
     ),
@@ -236,7 +236,7 @@ def test_what_an_encoder_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -
             *[Change(model.NEW_DEST, service, each) for each in servers * 2],
         ):
             assert encoder.encode(change) == attributes.Encoder().encode(change)
-    assert max(len(encoder._rests), len(encoder._servers)) <= 3
+    assert max(len(encoder._settings), len(encoder._servers)) <= 3
 
 
 def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ def test_a_whole_request() -> None:
     assert framing.pack_message(
         28, model.FLUSH, framing.NLM_F_REQUEST | framing.NLM_F_ACK, 9, b""
     ).hex(" ") == ("14 00 00 00 1c 00 05 00 09 00 00 00 00 00 00 00 11 01 00 00")
-    assert framing.get_family(
+    assert framing.pack_family_request(
         1
     ).hex() == "20000000" + "10000100" + "01000000" + "00000000" + "03010000" + (
         "09000200" + "495056530" + "0000000"
@@ -405,13 +405,13 @@ def test_info_timeouts_and_family() -> None:
 
 
 def test_of_two_attributes_with_one_number_the_last_counts() -> None:
-    assert framing.iter_attributes(
+    assert framing.parse_attributes(
         framing.pack_attribute(1, b"a") + framing.pack_attribute(1, b"b")
     ) == {1: b"b"}
 
 
 def test_nested_and_byte_order_bits_are_not_part_of_the_number() -> None:
-    assert framing.iter_attributes(framing.pack_attribute(0x8000 | 1, b"a")) == {1: b"a"}
+    assert framing.parse_attributes(framing.pack_attribute(0x8000 | 1, b"a")) == {1: b"a"}
 
 
 @pytest.mark.parametrize(
@@ -460,29 +460,29 @@ INCOMPLETE: list[tuple[str, Any, framing.Message, str]] = [
     ("no server", lambda message: attributes.read_destination(message, AF_INET), reply(), "a reply without its destination"),
     ("no daemon", attributes.read_daemon, reply(), "a reply without its daemon"),
     ("no version", attributes.read_info, reply(), "info without attribute 1"),
-    ("time-outs cut", attributes.read_timeouts, reply(framing.pack_attribute(4, b"\1\0")),
-     "attribute 4 of time-outs with 2 bytes"),
+    ("timeouts cut", attributes.read_timeouts, reply(framing.pack_attribute(4, b"\1\0")),
+     "attribute 4 of timeouts has only 2 bytes"),
     ("server without address", lambda message: attributes.read_destination(message, AF_INET), reply(nest(attributes.DEST)),
-     "attribute 1 of destination with 0 bytes"),
+     "attribute 1 of destination has only 0 bytes"),
     ("daemon without state", attributes.read_daemon, reply(nest(attributes.DAEMON)), "daemon without attribute 1"),
     ("daemon's group cut", attributes.read_daemon,
      reply(nest(attributes.DAEMON, framing.pack_attribute(attributes.DAEMON_MCAST_GROUP6, V6[:15]))),
-     "attribute 6 of daemon with 15 bytes"),
+     "attribute 6 of daemon has only 15 bytes"),
     ("service without family", attributes.read_service, reply(nest(attributes.SERVICE)), "service without attribute 1"),
     ("family too short", attributes.read_service,
      reply(nest(attributes.SERVICE, framing.pack_attribute(attributes.SVC_AF, b"\2"))),
-     "attribute 1 of service with 1 bytes"),
+     "attribute 1 of service has only 1 bytes"),
     (
         "address too short",
         attributes.read_service,
         reply(nest(attributes.SERVICE, *SERVICE_HEAD[:2], framing.pack_attribute(attributes.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
-        "attribute 3 of service with 3 bytes",
+        "attribute 3 of service has only 3 bytes",
     ),
     (
         "unknown family",
         attributes.read_service,
         reply(nest(attributes.SERVICE, framing.pack_attribute(attributes.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
-        "address family 7",
+        "unknown address family 7",
     ),
     ("statistics cut", attributes.read_service, reply(nest(attributes.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1"))),
      "an attribute header cut after 1 bytes"),
@@ -494,9 +494,9 @@ INCOMPLETE: list[tuple[str, Any, framing.Message, str]] = [
     ("error without errno", framing.Message.read_errno, framing.Message(framing.NLMSG_ERROR, 0, 1, 0, b"\0"),
      "an error message without its errno"),
     ("attribute length below its header", attributes.read_service, reply(b"\3\0\1\0"),
-     "an attribute of 3 bytes where 4 are left"),
+     "an attribute of 3 bytes, but 4 are left"),
     ("attribute length beyond the end", attributes.read_service, reply(b"\x09\0\1\0"),
-     "an attribute of 9 bytes where 4 are left"),
+     "an attribute of 9 bytes, but 4 are left"),
 ]  # fmt: skip
 
 

@@ -117,13 +117,13 @@ STEPS: list[tuple[str, int, str, str]] = [
         "-L --backend nonsense",
         2,
         "",
-        "unknown backend `nonsense': it is kernel, memory or memory:FILE\n",
+        "unknown backend `nonsense': use kernel, memory or memory:FILE\n",
     ),
     (
         "-L --backend memory:",
         2,
         "",
-        "unknown backend `memory:': it is kernel, memory or memory:FILE\n",
+        "unknown backend `memory:': use kernel, memory or memory:FILE\n",
     ),
 ]
 

@@ -63,8 +63,8 @@ def service_record(
     """As ip_vs_genl_fill_service writes it. more: what a newer kernel might put before the
     counters.
     """
-    values = framing.iter_attributes(
-        framing.iter_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, service)))[
+    values = framing.parse_attributes(
+        framing.parse_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, service)))[
             attributes.SERVICE
         ]
     )
@@ -77,8 +77,8 @@ def service_record(
 
 def destination_record(server: Server, stats: bool = True, pad: int = 0) -> bytes:
     """As ip_vs_genl_fill_dest writes it."""
-    values = framing.iter_attributes(
-        framing.iter_attributes(attributes.encode_dest(server))[attributes.DEST]
+    values = framing.parse_attributes(
+        framing.parse_attributes(attributes.encode_dest(server))[attributes.DEST]
     )
     for kind, count in ((7, server.active), (8, server.inactive), (9, server.persistent)):
         values[kind] = struct.pack("=I", count)
@@ -282,8 +282,8 @@ def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
 
 
 def test_values_out_of_their_order_are_left_to_the_walk() -> None:
-    values = framing.iter_attributes(
-        framing.iter_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, SERVICE)))[
+    values = framing.parse_attributes(
+        framing.parse_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, SERVICE)))[
             attributes.SERVICE
         ]
     )

@@ -103,7 +103,7 @@ class Socket:
                 message.type,
                 message.flags,
                 message.body[0],
-                framing.iter_attributes(message.body[4:]),
+                framing.parse_attributes(message.body[4:]),
             )
             for message in framing.iter_messages(data)
         ]
@@ -423,9 +423,17 @@ BROKEN: list[tuple[str, Answer | None, str]] = [
         "some answers are lost",
     ),
     ("receive error", OSError(errno.EBADF, "Bad file descriptor"), "Bad file descriptor"),
-    ("cut header", b"\1\2\3", "cannot be read"),
-    ("no message of that length", header(FAMILY, 0, 1, bytes(4))[:-2], "cannot be read"),
-    ("larger than the buffer", bytes(kernel.RECEIVE_SIZE + 1), "at once"),
+    ("cut header", b"\1\2\3", "^Cannot decode the kernel's answer: a message"),
+    (
+        "no message of that length",
+        header(FAMILY, 0, 1, bytes(4))[:-2],
+        "^Cannot decode the kernel's answer: a message",
+    ),
+    (
+        "larger than the buffer",
+        bytes(kernel.RECEIVE_SIZE + 1),
+        "a datagram of 65537 bytes; at most 65536 were expected",
+    ),
 ]
 
 
@@ -451,7 +459,7 @@ def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer:
     sock = Socket(silent)
     monkeypatch.setattr(sock, "send", lambda _: sock.queue.append(answer))
     monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", lambda *_: sock)
-    with pytest.raises(OperationError, match="The kernel's answer cannot be read"):
+    with pytest.raises(OperationError, match="Cannot decode the kernel's answer"):
         KernelBackend()
 
 

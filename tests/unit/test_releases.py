@@ -138,7 +138,7 @@ def test_a_table_of_a_later_format_is_left_as_it_is(tmp_path: Path) -> None:
     path.write_text("# ipvsadm rules, format 2\n--new-thing\n")
     env = FakeEnvironment()
     assert cli.main(["--backend", f"memory:{path}", "-A", "-f", "1"], env) == 1
-    assert env.stderr == f"{path}: {NEWER} (the file is left as it is)\n"
+    assert env.stderr == f"{path}: {NEWER} (the file was not changed)\n"
     assert path.read_text() == "# ipvsadm rules, format 2\n--new-thing\n"
     with pytest.raises(OperationError, match="the rules are of format 2"):
         TableFileBackend(str(path))

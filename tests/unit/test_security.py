@@ -201,7 +201,7 @@ def test_a_hostile_environment_changes_how_it_looks_at_most(value: str, table: P
 def test_a_hostile_choice_of_the_table_is_a_sentence(value: str) -> None:
     status, out, errors = run("-L -n", {"IPVSADM_BACKEND": value, "PYTHONPATH": os.getcwd()})
     assert (status, out) == (2, "")
-    assert errors == f"unknown backend `{value}': it is kernel, memory or memory:FILE\n"
+    assert errors == f"unknown backend `{value}': use kernel, memory or memory:FILE\n"
 
 
 def test_isolated_the_interpreter_s_own_variables_change_nothing(
