@@ -31,11 +31,11 @@ _KINDS = {0o040000: "a directory", 0o060000: "a block device", 0o140000: "a sock
 _REGULAR = 0o100000  # S_IFREG
 
 
-def replace_file(path: str, text: str) -> None:
+def replace_file(path: str, text: str, mode: int = 0o600) -> None:
     """Replace the content of a file by text. Raise OperationError if that fails: then the file is
     unchanged, or the message names a copy of its content.
 
-    A new file has mode 0600. An existing one keeps its owner, mode, ACLs and extended attributes.
+    mode: of a new file. An existing one keeps its owner, mode, ACLs and extended attributes.
     If one of them cannot be set, fewer users may read the file than before, never more.
     """
     data = os.fsencode(text)
@@ -50,7 +50,7 @@ def replace_file(path: str, text: str) -> None:
         else:
             target = os.path.realpath(path) if os.path.islink(path) else path
             shown_path = path if target == path else f"{path} -> {target}"
-            _replace_file(target, data, old)
+            _replace_file(target, data, old, mode)
     except OSError as exc:
         raise OperationError(f"cannot write {shown_path}: {exc.strerror}") from None
 
