@@ -234,16 +234,21 @@ class KernelBackend:
 
         All are encoded before the first is sent: when `changes` raises, nothing was done.
         """
-        batches: list[tuple[int, int, bytes]] = []  # first and last sequence number, messages
         encode = attributes.Encoder().encode
+        return self.apply_encoded((change.op, encode(change)) for change in changes)
+
+    def apply_encoded(self, payloads: Iterable[tuple[int, bytes]]) -> list[tuple[int, int]]:
+        """Carry out changes that are encoded: operations, and what follows their requests' headers.
+        See apply.
+        """
+        batches: list[tuple[int, int, bytes]] = []  # first and last sequence number, messages
         message = framing.pack_message
         family = self._family
         waiting: list[bytes] = []
         op = 0
         seq = self._seq + 1
-        for change in changes:
-            op = change.op
-            waiting.append(message(family, op, framing.NLM_F_REQUEST, seq, encode(change)))
+        for op, payload in payloads:
+            waiting.append(message(family, op, framing.NLM_F_REQUEST, seq, payload))
             seq += 1
             if len(waiting) == self._batch:
                 batches.append(self._finish_batch(waiting, op, seq))
