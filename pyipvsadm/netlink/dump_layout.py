@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _NLMSGHDR = Struct("=IHHII")
 _NLATTR = Struct("=HH")
-_SHAPES = 16  # a table with more kinds of records than that is walked
+_SHAPES = 64  # a table with more kinds of records than that is walked
 
 
 class RecordLayout:
@@ -117,7 +117,7 @@ class DumpDecoder:
     head: (type, flags) of their records; learn: returns a RecordLayout for a record, or None.
     """
 
-    __slots__ = ("_head", "_layouts", "_learn")
+    __slots__ = ("_by_size", "_head", "_layouts", "_learn")
 
     def __init__(
         self, head: tuple[int, int], learn: Callable[[bytes], RecordLayout | None]
@@ -125,6 +125,7 @@ class DumpDecoder:
         self._head = head
         self._learn = learn
         self._layouts: list[RecordLayout] = []
+        self._by_size: dict[int, list[RecordLayout]] = {}
 
     def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """Return the values of all records; None if the datagram holds anything else than records
@@ -154,7 +155,7 @@ class DumpDecoder:
         return size if ours and HEADER <= size <= len(datagram) - at and not size & 3 else 0
 
     def _decode_record(self, record: bytes, seq: int) -> list[Any] | None:
-        for layout in self._layouts:
+        for layout in self._by_size.get(len(record), ()):
             found = layout.decode_values(record, seq)
             if found is not None:
                 return found
@@ -162,6 +163,7 @@ class DumpDecoder:
         if learnt is None:
             return None
         self._layouts.append(learnt)
+        self._by_size.setdefault(learnt.size, []).append(learnt)
         return learnt.decode_values(record, seq)
 
 
