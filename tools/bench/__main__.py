@@ -138,7 +138,7 @@ def measured(given: argparse.Namespace, guests: list[str]) -> dict[str, Any]:
         [row.name for row in rows.ROWS if row is not rows.LARGE] if given.quick else []
     )
     words = ["--runs", str(runs), *(word for pattern in only for word in ("--only", pattern))]
-    results: dict[str, Any] = {"machine": machine(), "runs": runs}
+    results: dict[str, Any] = {"machine": machine(), "runs": runs, "counting": given.counting}
     for guest in guests:
         if guest == "host":
             results["host"] = host.measured(10 if given.quick else host.STARTS)

@@ -118,7 +118,8 @@ def _format_work(row: Row) -> str:
 
 def _format_conditions(results: dict[str, Any]) -> str:
     machine = report.format_machine(results["machine"])
+    clock = " The guest's clock counted instructions." if results.get("counting") else ""
     return (
         f"Whole processes, medians of {results['runs']} runs in turn, Linux {results['q']['kernel']} under "
-        f"qemu's emulation on {machine}."
+        f"qemu's emulation on {machine}.{clock}"
     )
