@@ -65,7 +65,7 @@ DEB_PACKAGES := debhelper dpkg-dev
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
 
 .PHONY: help env try test lint unit shells man lab lab-newer load lab-packages install uninstall \
-  deb deb-packages test-deb test-deb-packages soak fuzz guided-fuzz coverage mutation record record-replies pictures bench bench-packages clean
+  deb deb-packages test-deb test-deb-packages soak fuzz guided-fuzz coverage mutation record record-replies pictures bench bench-tables bench-packages clean
 
 ##@ Start here (CONTRIBUTING.md says more)
 help: ## list the targets
@@ -211,6 +211,9 @@ bench-packages: lab-packages
 
 bench: env bench-packages ## ours and the reference side by side, and where our time goes (root, about an hour)
 	$(BIN)/python -m tools.bench $(BENCH)
+
+bench-tables: env ## write the last `make bench` into README.md and docs/performance.md
+	$(BIN)/python -m tools.bench --show .lab/bench.json --write-pages
 
 ##@ Clean
 clean: ## remove the environment and what the tests left

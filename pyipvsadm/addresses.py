@@ -12,11 +12,17 @@ from __future__ import annotations
 import _socket
 from _socket import inet_ntop
 
-from pyipvsadm.model import AF_INET, AF_INET6
+from pyipvsadm.model import AF_INET, AF_INET6, HOST_MASK4, HOST_PREFIX6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pyipvsadm.model import Row
     from pyipvsadm.resolver import Resolver
+
+    # (family, address, port, protocol) -> HOST:PORT
+    EndpointFormatter = Callable[[int, bytes, int, int], str]
 
 SPACES = " \t\n\v\f\r"  # isspace() in the C locale
 INT_MAX = 0x7FFFFFFF
@@ -164,3 +170,76 @@ def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> s
         if family == AF_INET
         else f"[{inet_ntop(family, addr)}]:{port}"
     )
+
+
+def format_netmask(family: int, netmask: int) -> str:
+    """Format the netmask of persistence, "" if it is the default. IPv4 dotted, IPv6 the prefix
+    length.
+    """
+    if family == AF_INET6:
+        return "" if netmask == HOST_PREFIX6 else str(netmask)
+    return "" if netmask == HOST_MASK4 else format_address(AF_INET, netmask.to_bytes(4, "big"))
+
+
+_NO_LIMITS: dict[int, int | None] = {AF_INET: None, AF_INET6: None}
+
+
+class EndpointTexts:
+    """Format the endpoints of real servers, each in its service's protocol; ask for each name once.
+
+    Numbers are written down anew each time: to remember them costs more. start, width: of the text,
+    which is padded to the width. limits: characters of a name, by family.
+    """
+
+    def __init__(
+        self,
+        endpoint: EndpointFormatter,
+        start: str = "",
+        width: int = 0,
+        limits: Mapping[int, int | None] = _NO_LIMITS,
+    ) -> None:
+        self._endpoint = endpoint
+        self._start = start
+        self._width = width
+        self._limits = limits
+        self._known: dict[int, _KnownTexts] = {}
+
+    def format_rows(self, protocol: int, rows: list[Row]) -> list[str]:
+        """Return a text a row."""
+        start, width = self._start, self._width
+        if self._endpoint is format_numeric:
+            # Fast path: format_numeric in place, without a call for each row.
+            networks = PREFIX_TEXTS
+            return [
+                (
+                    f"{start}{networks[addr[:3]]}{addr[3]}:{high << 8 | low}"
+                    if len(addr) == 4
+                    else f"{start}[{inet_ntop(AF_INET6, addr)}]:{high << 8 | low}"
+                ).ljust(width)
+                for addr, (high, low) in [row[:2] for row in rows]
+            ]
+        known = self._known.get(protocol)
+        if known is None:
+            known = self._known[protocol] = _KnownTexts(
+                lambda family, addr, port: self._format_name(family, addr, port, protocol)
+            )
+        return [known[row[0] + row[1]] for row in rows]
+
+    def _format_name(self, family: int, addr: bytes, port: int, protocol: int) -> str:
+        name = self._endpoint(family, addr, port, protocol)[: self._limits[family]]
+        return f"{self._start}{name}".ljust(self._width)
+
+
+class _KnownTexts(dict[bytes, str]):
+    """Cache the text of an address with its port."""
+
+    def __init__(self, make: Callable[[int, bytes, int], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, place: bytes) -> str:
+        if len(self) > CACHE_LIMIT:
+            self.clear()
+        family = AF_INET if len(place) == 6 else AF_INET6
+        text = self[place] = self._make(family, place[:-2], place[-2] << 8 | place[-1])
+        return text

@@ -13,7 +13,6 @@ import sys
 
 from pyipvsadm import __version__
 from pyipvsadm.commands.dispatch import run_request
-from pyipvsadm.commands.modify import print_hints
 from pyipvsadm.environment import Environment
 from pyipvsadm.errors import (
     EXIT_REFUSED,
@@ -80,13 +79,15 @@ def _run_reporting_errors(
     except UsageError as exc:
         _report_error(exc, argv, env)
         if env.is_error_terminal():
-            from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
+            from pyipvsadm.commands.modify import print_hints  # noqa: PLC0415  # a person waits longer than a script
+            from pyipvsadm.grammar import hints  # noqa: PLC0415
 
             print_hints(env, hints.suggest_for_usage(exc, argv))
         return exc.status
     except LineSkippedError as exc:
         _report_error(exc, argv, env)
         if env.is_error_terminal():
+            from pyipvsadm.commands.modify import print_hints  # noqa: PLC0415
             from pyipvsadm.grammar import hints  # noqa: PLC0415
 
             print_hints(env, hints.suggest_for_option(exc, exc.command))

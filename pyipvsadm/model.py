@@ -58,6 +58,7 @@ TUN_REMCSUM = 2
 # Roles of a sync daemon: IP_VS_STATE_*.
 MASTER = 1
 BACKUP = 2
+ROLES = {MASTER: "master", BACKUP: "backup"}
 
 # Operations have the numbers of the IPVS generic netlink commands (IPVS_CMD_*).
 NEW_SERVICE = 1

@@ -9,6 +9,8 @@ the widest gap. Otherwise 1.31's order is undefined, and ours is numeric.
 
 from __future__ import annotations
 
+from pyipvsadm.model import AF_INET
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,18 +74,28 @@ def _sort_circular_rows(
 
 
 def _is_plain(addrs: list[bytes]) -> bool:
-    """Return True if all addresses are IPv4 and on one half of the circle, so that they sort as
-    their bytes do.
+    """Return True if addresses of one family lie on one half of each circle, so that they sort as
+    their bytes do; also if there are none.
     """
-    if not addrs or max(map(len, addrs)) > 4:
-        return not addrs
-    return int.from_bytes(max(addrs), "big") - int.from_bytes(min(addrs), "big") < HALF
+    sizes = {len(addr) for addr in addrs}
+    if sizes == {4}:
+        return int.from_bytes(max(addrs), "big") - int.from_bytes(min(addrs), "big") < HALF
+    if sizes == {16}:
+        first = addrs[0]
+        halves = (first[0] & 128, first[4] & 128, first[8] & 128, first[12] & 128)
+        return all(
+            (addr[0] & 128, addr[4] & 128, addr[8] & 128, addr[12] & 128) == halves
+            for addr in addrs
+        )
+    return not addrs
 
 
 def sort_services(services: list[Service]) -> list[Service]:
     """Sort services by mark (no mark first), family, protocol, address, port."""
-    if _is_plain([s.addr for s in services if not s.fwmark]) and all(
-        s.fwmark < HALF for s in services
+    if (
+        _is_plain([s.addr for s in services if not s.fwmark and s.af == AF_INET])
+        and _is_plain([s.addr for s in services if not s.fwmark and s.af != AF_INET])
+        and all(s.fwmark < HALF for s in services)
     ):
         return sorted(services, key=lambda s: (s.fwmark, s.af, s.protocol, s.addr, s.port))
     return sort_circular(

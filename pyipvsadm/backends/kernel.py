@@ -259,17 +259,22 @@ class KernelBackend:
 
         All changes are encoded before the first is sent: if `changes` raises, nothing was done.
         """
+        encode = attributes.Encoder().encode
+        return self.apply_encoded((change.op, encode(change)) for change in changes)
+
+    def apply_encoded(self, payloads: Iterable[tuple[int, bytes]]) -> list[tuple[int, int]]:
+        """Carry out changes that are encoded: operations, and the bytes after the headers of their
+        requests. Return as apply does.
+        """
         # (first sequence number, last sequence number, messages)
         batches: list[tuple[int, int, bytes]] = []
-        encode = attributes.Encoder().encode
         pack_message = framing.pack_message
         family = self._family
         requests: list[bytes] = []
         op = 0
         seq = self._take_seq()
-        for change in changes:
-            op = change.op
-            requests.append(pack_message(family, op, framing.NLM_F_REQUEST, seq, encode(change)))
+        for op, payload in payloads:
+            requests.append(pack_message(family, op, framing.NLM_F_REQUEST, seq, payload))
             seq += 1
             if len(requests) == self._batch:
                 batches.append(self._finish_batch(requests, op, seq))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pyipvsadm import addresses
 from pyipvsadm.change.snapshot import SERVER_SETTINGS, SERVICE_SETTINGS
+from pyipvsadm.grammar.values import format_scheduler_flags
 from pyipvsadm.model import (
     AF_INET,
     DEL_DEST,
@@ -18,6 +19,7 @@ from pyipvsadm.model import (
     NEW_DEST,
     NEW_SERVICE,
     PERSISTENT,
+    ROLES,
     ROUTE,
     SET_CONFIG,
     SET_DEST,
@@ -88,7 +90,7 @@ def _format_value(record: Service | Server, field: str) -> str:
         return _METHODS.get(value, str(value))
     if isinstance(record, Service):
         if field == "flags":
-            flags = writer.format_scheduler_flags(record)
+            flags = format_scheduler_flags(record)
             one_packet = "one-packet" if value & ~HASHED & 4 else ""
             return ",".join(filter(None, (one_packet, flags))) or "none"
         if field == "timeout":
@@ -175,7 +177,7 @@ def describe_plan(plan: Plan) -> list[str]:
     if raised:
         lines.append(f"would raise {pluralize(raised, 'quiesced server')}")
     lines += [
-        f"would {'start' if step.change.op == NEW_DAEMON else 'stop'} the {writer.ROLES[step.change.daemon.state]} sync daemon"
+        f"would {'start' if step.change.op == NEW_DAEMON else 'stop'} the {ROLES[step.change.daemon.state]} sync daemon"
         for step in steps
         if step.change.daemon is not None
     ]

@@ -10,7 +10,7 @@ import os
 
 from pyipvsadm import addresses
 from pyipvsadm.errors import LineSkippedError, RulesError, UsageError
-from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Change
+from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, ROLES, SET_CONFIG, Change
 from pyipvsadm.rules import reader, writer
 from pyipvsadm.rules.fast_parser import FastRuleParser
 
@@ -154,7 +154,7 @@ def _add_line(found: DesiredTable, at: int, change: Change) -> str:
         if daemon.state in found.daemons:
             first, running = found.daemons[daemon.state]
             return _report_duplicate(
-                first, at, "sync daemon", writer.ROLES[daemon.state], running == daemon
+                first, at, "sync daemon", ROLES[daemon.state], running == daemon
             )
         found.daemons[daemon.state] = (at, daemon)
     elif change.op == SET_CONFIG and timeouts is not None:

@@ -23,6 +23,7 @@ from pyipvsadm.model import (
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
+    ROLES,
     SET_CONFIG,
     SET_DEST,
     SET_SERVICE,
@@ -30,7 +31,7 @@ from pyipvsadm.model import (
     Server,
     Timeouts,
 )
-from pyipvsadm.rules.writer import ROLES, change_rule
+from pyipvsadm.rules.writer import change_rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

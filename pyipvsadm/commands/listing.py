@@ -273,7 +273,7 @@ def _render_connections(lines: Iterator[bytes], env: Environment, shown: set[str
     engine = "persistent-conn" in shown
     yield connections.TITLE_ENGINE if engine else connections.TITLE
     if "numeric" in shown:
-        yield from map(connections.NumericFormatter(engine).format_line, lines)
+        yield from connections.NumericFormatter(engine).format_lines(lines)
         return
     found, endpoint = _parse_connections(lines, env, numeric=False)
     for each in found:

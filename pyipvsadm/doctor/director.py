@@ -42,12 +42,12 @@ from pyipvsadm.model import (
     GUE,
     MASQ,
     MASTER,
+    ROLES,
     ROUTE,
     TUN_CSUM,
     TUN_REMCSUM,
     TUNNEL,
 )
-from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -478,7 +478,7 @@ def check_daemons(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Check the interfaces of the sync daemons, and that the active director sends its connections."""
     holders = facts.map_holders()
     for state, (name, syncid) in table.daemons.items():
-        role = writer.ROLES.get(state, str(state))
+        role = ROLES.get(state, str(state))
         link = facts.links.get(name)
         if facts.links and (link is None or not (link.up and link.carrier)):
             why = "is not there" if link is None else "has no carrier" if link.up else "is down"

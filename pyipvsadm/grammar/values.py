@@ -11,10 +11,14 @@ import os
 from pyipvsadm.addresses import parse_int
 from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.options import OPTIONAL
+from pyipvsadm.model import SCHED1, SCHED2, SCHED3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.grammar.options import Option
+    from pyipvsadm.model import Service
+
+_ALL_FLAGS = SCHED1 | SCHED2 | SCHED3
 
 MAX_TIMEOUT = 86400 * 31
 
@@ -67,3 +71,17 @@ def parse_scheduler_flags(scheduler: str, text: str) -> int:
             raise UsageError(f"incompatible scheduler flag `{name}'")
         flags |= bit
     return flags
+
+
+def format_scheduler_flags(service: Service) -> str | None:
+    """Return the names of a service's scheduler flags with commas, None if it has none; sh and mh
+    have no name for the third.
+    """
+    if not service.flags & _ALL_FLAGS:
+        return None
+    from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS  # noqa: PLC0415  # few services have flags
+
+    own = service.scheduler if service.scheduler in ("sh", "mh") else ""
+    return ",".join(
+        name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit
+    )

@@ -126,6 +126,15 @@ _FLAGS_HEAD = _NLATTR.pack(6, DEST_TUN_FLAGS)
 _UPPER_HEAD = _NLATTR.pack(8, DEST_U_THRESH)
 _LOWER_HEAD = _NLATTR.pack(8, DEST_L_THRESH)
 
+# Where the values stand that rules/fast_encoder.py puts between the rest: from the start of
+# encode_service_key and of encode_dest.
+SERVICE_MARK_OFFSET = 16
+SERVICE_ADDR_OFFSET = 24
+SERVICE_PORT_OFFSET = 44
+DEST_ADDR_OFFSET = 16
+DEST_PORT_OFFSET = 36
+DEST_WEIGHT_OFFSET = 52
+
 
 def _pack_text(kind: int, value: str) -> bytes:
     return pack_attribute(kind, os.fsencode(value) + b"\0")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _NLMSGHDR = Struct("=IHHII")
 _NLATTR = Struct("=HH")
 # Shapes that a decoder keeps. Records of further shapes are walked.
-_SHAPES = 16
+_SHAPES = 64
 
 
 class RecordLayout:
@@ -122,7 +122,7 @@ class DumpDecoder:
     head: (type, flags) of their records; learn: returns a RecordLayout for a record, or None.
     """
 
-    __slots__ = ("_head", "_layouts", "_learn")
+    __slots__ = ("_by_size", "_head", "_layouts", "_learn")
 
     def __init__(
         self, head: tuple[int, int], learn: Callable[[bytes], RecordLayout | None]
@@ -130,6 +130,7 @@ class DumpDecoder:
         self._head = head
         self._learn = learn
         self._layouts: list[RecordLayout] = []
+        self._by_size: dict[int, list[RecordLayout]] = {}
 
     def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """Return the values of all records; None if the datagram holds anything but records of this
@@ -159,7 +160,7 @@ class DumpDecoder:
         return size if belongs and HEADER <= size <= len(datagram) - offset and not size & 3 else 0
 
     def _decode_record(self, record: bytes, seq: int) -> list[Any] | None:
-        for layout in self._layouts:
+        for layout in self._by_size.get(len(record), ()):
             values = layout.decode_values(record, seq)
             if values is not None:
                 return values
@@ -167,6 +168,7 @@ class DumpDecoder:
         if learnt is None:
             return None
         self._layouts.append(learnt)
+        self._by_size.setdefault(learnt.size, []).append(learnt)
         return learnt.decode_values(record, seq)
 
 

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
             """Return True if the first bare word ends the options."""
 
 
+class NotOnlyChangesError(Exception):
+    """Report a line that is no change. No error: such a text is carried out line by line."""
+
+
 def parse_rules(text: bytes, env: Context) -> Iterator[tuple[int, Step]]:
     """Yield each line's number and its change; for a line that changes nothing its Request, for one
     that popt refuses its LineSkippedError.
@@ -87,7 +91,7 @@ def tokenize(text: bytes) -> Iterator[tuple[int, list[str]]]:
     is a comment, unless a CR within it could hide a rule.
     """
     lineno = 0
-    for block in _split_blocks(text):
+    for block in split_blocks(text):
         has_special = b"\0" in block or b"ipvsadm" in block
         raw = block.split(b"\n") if b"\r" in block and b"#" in block else None
         first = lineno + 1
@@ -108,7 +112,7 @@ def tokenize(text: bytes) -> Iterator[tuple[int, list[str]]]:
                 yield lineno, words
 
 
-def _split_blocks(text: bytes) -> Iterator[bytes]:
+def split_blocks(text: bytes) -> Iterator[bytes]:
     """Yield the text in blocks of whole lines, without the line end of their last, so that a large
     text is never held twice as words.
     """

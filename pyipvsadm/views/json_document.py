@@ -15,8 +15,10 @@ import json
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm import sorting
+from pyipvsadm.addresses import format_netmask
 from pyipvsadm.errors import LineSkippedError, RefusedError, RulesError, UsageError
 from pyipvsadm.grammar.options import TUNNEL_TYPES
+from pyipvsadm.grammar.values import format_scheduler_flags
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -25,6 +27,7 @@ from pyipvsadm.model import (
     IPIP,
     ONE_PACKET,
     PERSISTENT,
+    ROLES,
     SCHED1,
     SCHED2,
     SCHED3,
@@ -33,7 +36,6 @@ from pyipvsadm.model import (
     TUNNEL,
 )
 from pyipvsadm.resolver import PROTOCOL_NAMES
-from pyipvsadm.rules.writer import ROLES, format_netmask, format_scheduler_flags
 from pyipvsadm.text import escape_undecodable
 from pyipvsadm.views import classic
 
@@ -97,7 +99,7 @@ def _make_service(found: Service, servers: list[Server], names: Names | None) ->
         made["scheduler_flags"] = flags
     if found.flags & PERSISTENT:
         made["persistence_timeout"] = found.timeout
-    mask = format_netmask(found)
+    mask = format_netmask(found.af, found.netmask)
     if mask and found.af == AF_INET6:
         made["persistence_prefix_length"] = found.netmask
     elif mask:

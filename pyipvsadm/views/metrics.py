@@ -9,13 +9,14 @@ them.
 from __future__ import annotations
 
 from pyipvsadm.addresses import format_address
+from pyipvsadm.grammar.values import format_scheduler_flags
 from pyipvsadm.model import (
     AF_INET,
     ONE_PACKET,
     PERSISTENT,
+    ROLES,
 )
 from pyipvsadm.resolver import PROTOCOL_NAMES
-from pyipvsadm.rules.writer import ROLES, format_scheduler_flags
 from pyipvsadm.text import escape_undecodable
 from pyipvsadm.views import classic
 from pyipvsadm.views.fields import COUNTERS, GAUGE, SERVER_FIELDS, TIMEOUTS

@@ -13,8 +13,9 @@ from __future__ import annotations
 from functools import partial
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import format_address
+from pyipvsadm.addresses import format_address, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
+from pyipvsadm.grammar.values import format_scheduler_flags
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -24,10 +25,10 @@ from pyipvsadm.model import (
     ONE_PACKET,
     PERSISTENT,
     PROTOCOLS,
+    ROLES,
     TUN_CSUM,
     TUNNEL,
 )
-from pyipvsadm.rules.writer import ROLES, format_netmask, format_scheduler_flags
 from pyipvsadm.text import sanitize
 from pyipvsadm.views import classic
 from pyipvsadm.views.figures import draw_bar, format_count, format_duration, format_size
@@ -236,7 +237,7 @@ def _format_attributes(group: ServiceGroup) -> Line:
             words.append((f" ({flags})", ""))
         if service.flags & PERSISTENT:
             words += [("  persistent", ""), (f" {format_duration(service.timeout)}", "")]
-            mask = format_netmask(service)
+            mask = format_netmask(service.af, service.netmask)
             words += [(f"  mask {mask}", "")] if mask else []
             words += [(f"  engine {sanitize(service.pe)}", "")] if service.pe else []
         if service.flags & ONE_PACKET:

@@ -24,7 +24,7 @@ from tests.kernel.netns import REFERENCE, Result, inside, run_ours, run_referenc
 from tests.kernel.network import ip
 from tests.kernel.test_growth import calls
 from tools.bench import measure
-from tools.bench.rows import rules
+from tools.bench.rows import SHARED, make_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ def test_a_large_table(
     services: int, servers: int, reference_restores: bool, tmp_path: Path
 ) -> None:
     what = f"{services:,} services" if not servers else f"{services:,} x {servers:,} servers"
-    text = rules(services, servers).encode()
+    text = make_rules(SHARED, services, servers).encode()
     file = tmp_path / "rules"
     file.write_bytes(text)
     if reference_restores:

@@ -24,7 +24,7 @@ FOLDERS = {
     "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
     "netlink": "__init__ attributes dump_layout dumps framing trace",
-    "rules": "__init__ fast_parser reader writer",
+    "rules": "__init__ fast_encoder fast_parser reader writer",
     "views": "__init__ classic connections fields figures grid json_document live metrics pretty procfs progress",
 }
 FILES = [
