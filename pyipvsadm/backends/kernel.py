@@ -17,7 +17,6 @@ import _socket
 import errno
 import os
 import time
-from struct import pack
 
 from pyipvsadm.errors import OperationError, RefusedError, format_error
 from pyipvsadm.model import (
@@ -98,10 +97,6 @@ class KernelBackend:
                 AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_GENERIC
             )
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-            # As an option of the socket, so that a receive stays one system call.
-            self._socket.setsockopt(
-                _socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", REPLY_TIMEOUT, 0)
-            )
             # Connected, only the kernel (port id 0) can send to us: af_netlink.c,
             # netlink_getsockbyportid. This binds as well.
             self._socket.connect((0, 0))
@@ -414,8 +409,8 @@ class KernelBackend:
     def _receive_datagram(self) -> memoryview:
         """Return one datagram from the kernel; the next call overwrites it."""
         try:
-            size = self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
-        except BlockingIOError:
+            size = self._receive_size()
+        except _socket.timeout:
             raise OperationError(
                 f"The kernel did not answer within {REPLY_TIMEOUT} seconds"
             ) from None
@@ -434,6 +429,19 @@ class KernelBackend:
         if self._trace:
             self._trace("received", data.tobytes())
         return data
+
+    def _receive_size(self) -> int:
+        """Receive into the buffer: one system call where the answer is there, as it is after
+        send. Raises _socket.timeout (TimeoutError from Python 3.10 on) when none comes.
+        """
+        try:
+            return self._socket.recv_into(self._buffer, 0, MSG_TRUNC | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._socket.settimeout(REPLY_TIMEOUT)
+        try:
+            return self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
+        finally:
+            self._socket.settimeout(None)
 
     def _iter_messages(self, datagram: memoryview) -> list[framing.Message]:
         try:
