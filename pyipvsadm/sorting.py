@@ -28,7 +28,7 @@ def find_circle_start(values: Iterable[int]) -> int:
     """
     ring = sorted(set(values))
     first = ring[0]
-    for before, after in zip(ring, ring[1:], strict=False):  # noqa: RUF007  # itertools is one import more
+    for before, after in zip(ring, ring[1:]):  # itertools is one import more
         if after - before >= HALF:
             first = after
     # The gap across zero is the one that leaves the order numeric.

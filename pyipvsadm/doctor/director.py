@@ -242,7 +242,7 @@ def check_routes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         DirectorTable([(service, [server]) for service, server in tunnelled]), facts
     ):
         lacking[finding.subject] = lacking.get(finding.subject, ()) + finding.mends
-    for (service, server, route), (_, other) in zip(behind, tunnelled, strict=True):
+    for (service, server, route), (_, other) in zip(behind, tunnelled):
         host, name = get_host(server), format_pair(service, server)
         beside = [link for link, network in networks if ip_address(host) in network]
         if beside:

@@ -174,7 +174,7 @@ def _make_service_builder(
 
     def build_with_engine(rows: list[tuple[Any, ...]]) -> list[Service]:
         found = plain([row[:at] + row[at + 1 :] for row in rows])
-        for service, row in zip(found, rows, strict=True):
+        for service, row in zip(found, rows):
             service.pe = names[row[at]]
         return found
 

@@ -217,9 +217,7 @@ class ServerRules:
         if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
             return f"{start}{self._hosts.get_one(service.protocol, rows[0])}{options[rows[0][2:]]}"
         hosts = self._hosts.get_many(service.protocol, rows)
-        return "".join(
-            [f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)]
-        )
+        return "".join([f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows)])
 
 
 def format_server(d: Server, named: str, endpoint: str, command: str = "-a") -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 CACHE_LIMIT = 1 << 14  # texts
+_LONGEST = 20  # digits of the seconds: the kernel prints an unsigned long
 
 SYN_RECV_SECONDS = 60
 # seconds after which an answer is late: a client asks again after one second, and after two more
@@ -105,6 +106,8 @@ def parse_connection(line: bytes) -> Connection:
             state,
             expires,
         ) = words[:9]
+        if len(expires) > _LONGEST:
+            raise ValueError
         engine, data = words[9:11] if len(words) > 10 else ("", "")
         return Connection(
             protocol,
@@ -199,7 +202,7 @@ class NumericFormatter:
 
     def _pad_word(self, word: bytes, width: int) -> str:
         _trim_cache(self._words)
-        self._words[word, width] = f"{os.fsdecode(word):{width}}"
+        self._words[word, width] = f"{os.fsdecode(word):<{width}}"
         return self._words[word, width]
 
 
