@@ -26,6 +26,7 @@ if [ $phase = 1 ]; then
     see journal journal
     see start systemctl start ipvsadm
     see started sh -c '/lab/reference -S -n | cmp - /lab/before'
+    see left-over ls -d /run/systemd/system/ipvsadm.service.d /var/lib/rpm-state/pyipvsadm
     see compiled sh -c 'ls /usr/lib/pyipvsadm/pyipvsadm/__pycache__ | grep -c cli.cpython-'
     see verify rpm -V pyipvsadm
     # What the shutdown saves, the next boot restores. The lab's unit would cut the power at once.

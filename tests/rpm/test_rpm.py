@@ -177,6 +177,11 @@ def test_the_next_boot_restores_what_the_shutdown_saved(life: dict[str, str]) ->
     assert (len(life["boot"].splitlines()), EXTRA in life["boot"]) == (22, True)
 
 
+def test_a_swap_leaves_nothing_behind(life: dict[str, str]) -> None:
+    lines = life["left-over"].splitlines()
+    assert [line for line in lines if "No such file" not in line] == ["status 2"]
+
+
 def test_a_removal_leaves_the_table_and_nothing_else(life: dict[str, str]) -> None:
     assert life["removed-table"] == life["boot"]
     lines = life["removed-files"].splitlines()
