@@ -30,7 +30,7 @@ def find_circle_start(values: Iterable[int]) -> int:
     """
     ring = sorted(set(values))
     first = ring[0]
-    for lower, upper in zip(ring, ring[1:], strict=False):  # noqa: RUF007  # itertools is one import more
+    for lower, upper in zip(ring, ring[1:]):  # itertools is one import more
         if upper - lower >= HALF:
             first = upper
     # If the widest gap is the one across zero, the order is numeric.

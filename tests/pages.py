@@ -16,6 +16,8 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.older_python import zip_equal
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,6 +61,11 @@ ELSEWHERE = (
     ("apt install ", "tests/deb/scenario.sh", "install"),
     ("make deb", "tests/deb/test_deb.py", '"deb"'),
     ("pip install ", "tests/unit/test_package.py", '"install"'),
+    ("dnf swap ", "tests/deb/swap.sh", "dnf"),
+    ("pipx install ", "tests/unit/test_package.py", '"install"'),
+    ("/share/bash-completion/", "tests/unit/test_package.py", "completions/ipvsadm.bash"),
+    ("/share/zsh/", "tests/unit/test_package.py", "zsh/site-functions"),
+    ("/share/fish/", "tests/unit/test_package.py", "fish/vendor_completions.d"),
     ("make try", "tests/man/test_man.py", "try.sh"),
     ("make ", "Makefile", ".PHONY: "),
     (".venv/bin/ruff ", "Makefile", "ruff check"),
@@ -167,7 +174,7 @@ def run_commands(page: Path, folder: Path) -> list[tuple[Command, int, str]]:
     assert len(results) == len(commands), done.stdout
     return [
         (command, int(status), _NOTICE.sub("", output))
-        for command, (output, status) in zip(commands, results, strict=True)
+        for command, (output, status) in zip_equal(commands, results)
     ]
 
 

@@ -17,7 +17,6 @@ import _socket
 import errno
 import os
 import time
-from struct import pack
 
 from pyipvsadm.errors import OperationError, RefusedError, format_error
 from pyipvsadm.model import (
@@ -118,10 +117,6 @@ class KernelBackend:
             raise make_unavailable_error(probe_old_interface()) from None
         try:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-            # The timeout is an option of the socket, so that a receive stays one system call.
-            self._socket.setsockopt(
-                _socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", REPLY_TIMEOUT, 0)
-            )
             # Only the kernel (port id 0) can send to a connected socket (af_netlink.c:
             # netlink_getsockbyportid). connect binds the socket, too.
             self._socket.connect((0, 0))
@@ -455,8 +450,8 @@ class KernelBackend:
     def _receive_datagram(self) -> memoryview:
         """Return one datagram from the kernel; the next call overwrites it."""
         try:
-            size = self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
-        except BlockingIOError:
+            size = self._receive_size()
+        except _socket.timeout:
             raise OperationError(
                 f"The kernel did not answer within {REPLY_TIMEOUT} seconds"
             ) from None
@@ -475,6 +470,19 @@ class KernelBackend:
         if self._trace:
             self._trace("received", data.tobytes())
         return data
+
+    def _receive_size(self) -> int:
+        """Receive into the buffer: one system call where the answer is there, as it is after
+        send. Raises _socket.timeout (TimeoutError from Python 3.10 on) when none comes.
+        """
+        try:
+            return self._socket.recv_into(self._buffer, 0, MSG_TRUNC | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._socket.settimeout(REPLY_TIMEOUT)
+        try:
+            return self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
+        finally:
+            self._socket.settimeout(None)
 
     def _iter_messages(self, datagram: memoryview) -> list[framing.Message]:
         try:

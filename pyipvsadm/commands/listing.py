@@ -234,9 +234,7 @@ def _render_listing(
             if parts is not None:
                 return [classic.format_title(shown), "".join(parts)]
     services = _read_services(request, backend, counters=bool(shown & {"stats", "rate"}))
-    return _render_services(
-        zip(services, backend.iter_rows(services, columns), strict=True), env, shown
-    )
+    return _render_services(zip(services, backend.iter_rows(services, columns)), env, shown)
 
 
 def _render_services(tables: Tables, env: Environment, shown: set[str]) -> Iterator[str]:

@@ -292,7 +292,7 @@ class CommandParser:
 
     def _set_ipv6(self, *_: str) -> None:
         if not self._service.fwmark:
-            raise UsageError("-6 used before -f\n")
+            raise UsageError("-6 must follow -f\n")
         self._service.af = AF_INET6
         self._service.netmask = HOST_PREFIX6
 

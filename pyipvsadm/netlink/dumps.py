@@ -175,7 +175,7 @@ def _make_service_builder(
 
     def build_with_engine(rows: list[tuple[Any, ...]]) -> list[Service]:
         services = build([row[:engine_index] + row[engine_index + 1 :] for row in rows])
-        for service, row in zip(services, rows, strict=True):
+        for service, row in zip(services, rows):
             service.pe = names[row[engine_index]]
         return services
 

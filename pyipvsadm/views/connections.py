@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 CACHE_LIMIT = 1 << 14  # texts
+BIG = "big"  # the byte order; an f-string in an f-string has no third kind of quotes
+_LONGEST = 20  # digits of the seconds: the kernel prints an unsigned long
 
 # Seconds from which on a timer has run out: the longest timeout has 31 days.
 EXPIRED = 1 << 31
@@ -115,6 +117,8 @@ def parse_connection(line: bytes) -> Connection:
             state,
             expires,
         ) = words[:9]
+        if len(expires) > _LONGEST:
+            raise ValueError
         engine, data = words[9:11] if len(words) > 10 else ("", "")
         return Connection(
             protocol,
@@ -208,7 +212,7 @@ class NumericFormatter:
             return "".join(
                 [
                     f"{protocols[protocol]}{states[state]}"
-                    f"{f'{inet_ntop(AF_INET, int(client, 16).to_bytes(4))}:{int(port, 16) & 65535}':18}"
+                    f"{f'{inet_ntop(AF_INET, int(client, 16).to_bytes(4, BIG))}:{int(port, 16) & 65535}':18}"
                     f"{routes[route]}"
                     for protocol, client, port, route, state in _LAYOUT.iter_unpack(block)
                 ]
@@ -250,7 +254,7 @@ class NumericFormatter:
 
     def _pad_word(self, word: bytes, width: int) -> str:
         _trim_cache(self._words)
-        self._words[word, width] = f"{os.fsdecode(word):{width}}"
+        self._words[word, width] = f"{os.fsdecode(word):<{width}}"
         return self._words[word, width]
 
 

@@ -59,7 +59,7 @@ class Metrics:
                 "service_info", GAUGE, f"{labels},{_format_labels(_get_settings(service))}", 1
             )
             self._add("service_servers", GAUGE, labels, len(servers))
-            for field, value in zip(COUNTERS, service.stats, strict=False):
+            for field, value in zip(COUNTERS, service.stats):
                 self._add(f"service_{field.metric}", field.kind, labels, value, field.help)
             if has_servers:
                 for server in servers:
@@ -79,7 +79,7 @@ class Metrics:
         full = bool(server.upper) and server.active + server.inactive >= server.upper
         self._add("server_full", GAUGE, labels, int(full))
         self._add("server_quiesced", GAUGE, labels, int(not server.weight))
-        for field, value in zip(COUNTERS, server.stats, strict=False):
+        for field, value in zip(COUNTERS, server.stats):
             self._add(f"server_{field.metric}", field.kind, labels, value, field.help)
 
     def add_settings(

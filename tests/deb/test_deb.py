@@ -26,6 +26,7 @@ from tests.deb.machine import (
 )
 from tests.lab.boot import LAB
 from tests.needs import need
+from tests.older_python import zip_equal
 from tests.pages import list_links
 from tests.unit.test_install import expected
 
@@ -152,7 +153,7 @@ class Lives:
 
     def __init__(self, package: Path, folder: Path) -> None:
         with ThreadPoolExecutor(2) as pool:
-            trees = dict(zip(SUITES, pool.map(tree, SUITES), strict=True))
+            trees = dict(zip_equal(SUITES, pool.map(tree, SUITES)))
             self.first = trees[SUITES[0]]
             debs: dict[str, Path | str] = {
                 "ours.deb": package,

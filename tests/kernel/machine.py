@@ -55,7 +55,13 @@ mount -o remount,bind,ro /sys
 """
 # As the Makefile fills them in; whoever starts the service calls it by another name than
 # /etc/init.d's.
-FILLED = {"@SBINDIR@": "/sbin", "@LIBEXECDIR@": "/etc", "@SYSCONFDIR@": "/etc"}
+FILLED = {
+    "@SBINDIR@": "/sbin",
+    "@LIBEXECDIR@": "/etc",
+    "@RULES_FILE@": "/etc/ipvsadm.rules",
+    "@SETTINGS_FILE@": "/etc/default/ipvsadm",
+    "@SAVE_ON_STOP@": "no",
+}
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from pyipvsadm.model import SETTINGS, TABLE_FILE
 from tests.kernel.netns import CLONE_NEWNET, NAMED, _libc, inside, run_child, run_ours
 from tests.kernel.network import ip
 from tests.kernel.test_backend import unload, without_module  # noqa: F401  # a fixture
+from tests.older_python import zip_equal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -238,7 +239,7 @@ def test_the_caller_is_where_it_was() -> None:
         assert (look(), env.names) == (before, names)
         with inside("blue"):
             assert look() == within
-        assert all(mine != its for mine, its in zip(before, within, strict=True))
+        assert all(mine != its for mine, its in zip_equal(before, within))
         assert (before[2], within[2]) == ("0\n", "1\n")
         assert cli.main(["-A", "-f", "7", "--netns", "blue"]) == 0
         assert cli.main(["-L", "--nope", "--netns", "blue"]) == 255

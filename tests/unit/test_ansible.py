@@ -18,6 +18,7 @@ import yaml
 
 from pyipvsadm import __version__
 from pyipvsadm.grammar.options import OPTIONS, SLOTS
+from tests.older_python import zip_equal
 from tests.playbook import IPVSADM, play
 from tests.unit.fake_environment import lines
 
@@ -138,7 +139,7 @@ def test_what_is_done_is_told(
         for name, value in arguments.items()
     }
     answer = module(tmp_path, **arguments, **DIFF)
-    assert answer["summary"] == dict(zip(COUNTS, counts, strict=True))
+    assert answer["summary"] == dict(zip_equal(COUNTS, counts))
     assert answer["changed"] == bool(sum(counts[:3])) == bool(answer["steps"])
     assert answer["diff"] == {"prepared": lines(*answer["steps"])}
     assert {line for line in table.read_text().splitlines() if line.startswith("-")} - {

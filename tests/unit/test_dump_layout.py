@@ -26,6 +26,7 @@ from pyipvsadm.model import (
     to_row,
 )
 from pyipvsadm.netlink import attributes, dump_layout, dumps, framing
+from tests.older_python import zip_equal
 from tests.unit.fake_environment import overview
 
 FAMILY = 28
@@ -157,7 +158,7 @@ def test_services_beside_the_kernels_own_listing(batches: list[list[Service]]) -
             service.flags = HASHED if service.flags & 1 else service.flags | HASHED
         found = reader.decode_values(b"".join(map(service_record, batch)), SEQ)
         if found is not None:
-            for each, service in zip(found, batch, strict=True):
+            for each, service in zip_equal(found, batch):
                 plain = overview(b"", [service]).simple_keys
                 service.stats = NO_STATS
                 # Whole, too, where a shape that does not look at the flags was learnt before.

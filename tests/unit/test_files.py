@@ -373,7 +373,7 @@ def test_reading_makes_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["", "  ", "\t\t", " \r", " \r\n"])
 def test_a_last_line_written_by_hand_counts(tmp_path: Path, end: str) -> None:
     path = tmp_path / "table"
-    path.write_text(f"-A -f 1 -s wlc\n-A -f 2 -s wlc{end}", newline="")
+    path.write_bytes(f"-A -f 1 -s wlc\n-A -f 2 -s wlc{end}".encode())
     assert [service.fwmark for service in TableFileBackend(str(path)).read_services()] == [1, 2]
 
 

@@ -10,7 +10,7 @@ import os
 import struct
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import pytest
 
@@ -29,7 +29,7 @@ FAMILY = 28
 # A request as the kernel sees it: (sequence number, type, flags, command, attributes)
 Request = tuple[int, int, int, int, dict[int, bytes]]
 # Datagrams in answer to a request; an OSError is raised by the receive.
-Answer = bytes | OSError
+Answer = Union[bytes, OSError]
 Player = Callable[[Request], list[Answer]]
 
 
@@ -83,6 +83,8 @@ class Socket:
         self.queue: list[Answer] = []
         self.sends: list[list[Request]] = []
         self.closed = False
+        self.waiting: float | None = None  # seconds that a receive waits
+        self.late: list[Answer] = []  # what comes only while one waits
 
     def setsockopt(self, *_: Any) -> None:
         return
@@ -112,9 +114,21 @@ class Socket:
             # netlink_rcv_skb: an error always answers, success only when it was asked for
             self.queue += opening(request) or self.play(request)
 
+    def settimeout(self, seconds: float | None) -> None:
+        self.waiting = seconds
+        self.queue += self.late
+        self.late = []
+
     def recv_into(self, buffer: memoryview, size: int, flags: int) -> int:
-        assert (size, flags) == (0, _socket.MSG_TRUNC)
+        at_once = 0 if self.waiting else _socket.MSG_DONTWAIT
+        assert (size, flags, self.waiting in (None, kernel.REPLY_TIMEOUT)) == (
+            0,
+            _socket.MSG_TRUNC | at_once,
+            True,
+        )
         if not self.queue:
+            if self.waiting:
+                raise _socket.timeout("timed out")
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         answer = self.queue.pop(0)
         if isinstance(answer, OSError):
@@ -132,7 +146,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[KernelBacken
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
         monkeypatch.setattr(
             "pyipvsadm.backends.kernel._socket",
-            types.SimpleNamespace(**names, socket=lambda *_: sock),
+            types.SimpleNamespace(**names, socket=lambda *_: sock, timeout=_socket.timeout),
         )
         return KernelBackend(), sock
 
@@ -443,6 +457,15 @@ def test_broken_answers_are_sentences(connect: Any, answer: Answer | None, said:
     for ask in (table.read_services, table.read_timeouts, lambda: table.apply([ADD])):
         with pytest.raises(OperationError, match=said):
             ask()
+
+
+def test_an_answer_that_is_not_there_yet_is_waited_for(connect: Any) -> None:
+    table, sock = connect(listing)
+    play = sock.play
+    sock.play = lambda request: sock.late.extend(play(request)) or []
+    for _ in range(2):
+        assert table.read_services() == [SERVICE, SERVICE, SERVICE]
+        assert (sock.late, sock.waiting) == ([], None)
 
 
 def test_an_answer_without_its_attributes(connect: Any) -> None:
