@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 BACKEND_VARIABLE = "IPVSADM_BACKEND"
 # what some requests import and Debian's package only recommends, as python3-NAME
 OPTIONAL_PACKAGES = ("click", "pyroute2", "rich")
-# the first word of what a shell asks (completion/shells.py); no option, for no person types it
+# the first word of what a shell asks (completion/shell_protocol.py); no option, for no person types it
 COMPLETION_FLAG = "--complete"
 # What a command does to the table that it opens.
 CHANGES, SAVES, READS = "changes", "saves", "reads"
@@ -75,33 +75,48 @@ def _run_reporting_errors(
         env = Environment()
     try:
         return body(argv, env)
-    except UsageError as bad:
-        env.write_stderr(str(bad))
+    except UsageError as exc:
+        _report_error(exc, argv, env)
         if env.is_error_terminal():
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-            print_hints(env, hints.suggest_for_usage(bad, argv))
-        return bad.status
-    except OperationError as no:
-        env.write_stderr(str(no))
-        return no.status
-    except RefusedError as no:  # a listing of what is not there, or not ours to see
-        env.write_stderr(str(no))
+            print_hints(env, hints.suggest_for_usage(exc, argv))
+        return exc.status
+    except LineSkippedError as exc:
+        _report_error(exc, argv, env)
+        if env.is_error_terminal():
+            from pyipvsadm.grammar import hints  # noqa: PLC0415
+
+            print_hints(env, hints.suggest_for_option(exc, exc.command))
+        return EXIT_REFUSED
+    except OperationError as exc:
+        _report_error(exc, argv, env)
+        return exc.status
+    except RefusedError as exc:  # a service to list that does not exist, or no permission
+        _report_error(exc, argv, env)
         return 1
-    except ImportError as no:
-        name = (no.name or "").partition(".")[0]
+    except ImportError as exc:
+        name = (exc.name or "").partition(".")[0]
         if name not in OPTIONAL_PACKAGES:
             raise
-        env.write_stderr(
-            f"this needs the Python package {name}: {no}; install it with `apt-get install python3-{name}'"
-        )
+        sentence = f"this needs the Python package {name}: {exc}; install it with `apt-get install python3-{name}'"
+        _report_error(OperationError(sentence), argv, env)
         return 1
     except OSError as exc:
-        env.write_stderr(str(_describe_failure(exc)))
+        _report_error(_describe_failure(exc), argv, env)
         return 1
     except MemoryError:
         env.write_stderr("Memory allocation problem")
         return 1
+
+
+def _report_error(exc: Exception, argv: Sequence[str], env: Environment) -> None:
+    """Print an error, and with --json its document."""
+    env.write_stderr(str(exc))
+    if "--json" in argv:
+        from pyipvsadm.views.json_document import format_error_document  # noqa: PLC0415
+
+        env.write_stdout(format_error_document(exc))
 
 
 def _describe_failure(exc: OSError) -> OperationError:
@@ -115,7 +130,7 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     if not argv:
         return _run_with_backend(env, None, Request("list", set(), [], None, {}))
     if argv[0] == COMPLETION_FLAG:
-        from pyipvsadm.completion.shells import print_candidates  # noqa: PLC0415  # a shell asks, not a plain request
+        from pyipvsadm.completion.shell_protocol import print_candidates  # noqa: PLC0415  # a shell asks, not a plain request
 
         return print_candidates(argv[1:], env, lambda spec: _choose_backend(env, spec))
     parser = CommandParser(argv, env.names, env.is_posix)
@@ -123,8 +138,15 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     request = None
     try:
         request = parser.parse_request()
-    except (UsageError, LineSkippedError) as exc:
+    except UsageError as exc:
         usage = exc
+    except LineSkippedError as exc:
+        exc.command = parser.asked
+        usage = exc
+    if request is not None and request.command == "check":
+        from pyipvsadm.commands.check import run_check  # noqa: PLC0415  # only what is asked for is imported
+
+        return run_check(request, env)
     if request is not None and request.command in ("help", "version"):
         env.write_stdout(
             _render_help(request) if request.command == "help" else _render_version(request)
@@ -151,15 +173,11 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
 
             error.status = UNKNOWN  # 1 and 2 mean findings
         raise error from None
-    if isinstance(usage, LineSkippedError) and env.is_error_terminal():
-        from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
-
-        print_hints(env, hints.suggest_for_option(usage, parser.asked))
     return status
 
 
 def _render_help(request: Request) -> str:
-    from pyipvsadm.grammar.help import format_help  # noqa: PLC0415  # click costs 30 ms
+    from pyipvsadm.grammar.help_layout import format_help  # noqa: PLC0415  # click costs 30 ms
 
     return format_help(str(request.ours.get("help") or ""))
 
@@ -178,11 +196,9 @@ def _run_with_backend(
 ) -> int:
     backend = _open_backend(env, spec)
     try:
-        if isinstance(wanted, UsageError):
-            raise wanted
         if not isinstance(wanted, Request):
-            env.write_stderr(str(wanted))
-            return EXIT_REFUSED
+            assert wanted is not None
+            raise wanted
         _announce_backend(env, spec, _get_effect(wanted))
         return run_request(wanted, backend, env)
     finally:
@@ -192,11 +208,9 @@ def _run_with_backend(
 def _run_doctor(
     env: Environment, spec: str | None, wanted: Request | UsageError | LineSkippedError | None
 ) -> int:
-    if isinstance(wanted, UsageError):
-        raise wanted
     if not isinstance(wanted, Request):
-        env.write_stderr(str(wanted))
-        return EXIT_REFUSED
+        assert wanted is not None
+        raise wanted
     _announce_backend(env, spec, READS)
     from pyipvsadm.commands.doctor import run_doctor as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
 

@@ -12,7 +12,7 @@ import click
 
 from pyipvsadm.cli import main
 from pyipvsadm.environment import Environment
-from pyipvsadm.grammar.help import WIDTH, write_help
+from pyipvsadm.grammar.help_layout import WIDTH, write_help
 
 
 class IpvsadmCommand(click.Command):

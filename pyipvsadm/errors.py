@@ -101,5 +101,32 @@ class UsageError(IpvsadmError):
         self.status = status
 
 
+class RulesError(UsageError):
+    """Report the bad lines of a rules text: (line number, message, text of the line) of each.
+
+    file: the name of the file, "" for standard input. The message names each line, at most
+    MAX_LINES of them, then says how many more there are.
+    """
+
+    MAX_LINES = 20
+
+    def __init__(self, lines: list[tuple[int, str, str]], file: str = "") -> None:
+        self.lines = lines
+        self.file = file  # also the name that the JSON error has
+        shown = [
+            f"{f'{file}:{lineno}' if file else f'line {lineno}'}: {message}: '{text}'"
+            for lineno, message, text in lines[: self.MAX_LINES]
+        ]
+        more = len(lines) - len(shown)
+        if more:
+            shown.append(f"{more} more bad line{'s' * (more > 1)}")
+        super().__init__("\n".join(shown))
+
+
 class LineSkippedError(IpvsadmError):
-    """Report a popt error after the command: `-R` prints it and continues (status 255)."""
+    """Report a popt error after the command: `-R` prints it and continues (status 255).
+
+    command: the long name of the command, "" if unknown.
+    """
+
+    command = ""

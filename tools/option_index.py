@@ -21,11 +21,12 @@ _COMMANDS = {
     "restore": "commands/restore",
     "save": "commands/save",
     "apply": "commands/apply",
+    "check": "commands/check",
     "doctor": "commands/doctor",
-    "help": "grammar/help",
+    "help": "grammar/help_layout",
     "version": "cli",
 }
-_RULE = "grammar/parser netlink/codec rules/writer"
+_RULE = "grammar/parser netlink/attributes rules/writer"
 _VIEW = "commands/listing views/classic"
 _CONFIRM = "commands/apply"
 # By the long name. What is not named here describes a service, a real server or a sync daemon:
@@ -52,8 +53,8 @@ _OPTIONS = {
     "timeout": "commands/listing views/classic",
     "daemon": "commands/listing views/classic",
     "keep": "change/merge",
-    "drain": "commands/drain views/progress",
-    "drain-inactive": "commands/drain",
+    "drain": "commands/drain change/pace views/progress",
+    "drain-inactive": "change/pace",
     "prune": "commands/apply change/plan",
     "force": _CONFIRM,
     "allow-empty": _CONFIRM,

@@ -2,7 +2,7 @@
 process.
 
 Owns: the socket, sequence numbers, timeouts, batches, loading the module. Must never know: the
-meaning of a message's attributes (netlink/codec.py), how anything is shown.
+meaning of a message's attributes (netlink/attributes.py), how anything is shown.
 
 The kernel handles a request inside send(), so its answers are queued when send returns. A batch of
 changes goes out as one send, and only its last message asks for an acknowledgement. A refused
@@ -42,14 +42,14 @@ from pyipvsadm.model import (
     build_server,
     to_row,
 )
-from pyipvsadm.netlink import codec, dumps, messages
+from pyipvsadm.netlink import attributes, dumps, framing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, NoReturn, TypeVar
 
-    from pyipvsadm.files import Lock
+    from pyipvsadm.locks import Lock
     from pyipvsadm.model import Row
     from pyipvsadm.netlink.dump_layout import DumpDecoder
 
@@ -110,7 +110,7 @@ class KernelBackend:
         self._batch = (
             self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // RCVBUF_PER_ERROR
         )
-        self._family = messages.GENL_ID_CTRL
+        self._family = framing.GENL_ID_CTRL
         self._find_family(load=True)
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class KernelBackend:
         (status 2) while there is none.
         """
         try:
-            self._info = self._request(GET_INFO, codec.read_info)
+            self._info = self._request(GET_INFO, attributes.read_info)
         except (RefusedError, OperationError):
             # Who asks for a family by its name has the kernel load the module for it (genetlink.c:
             # ctrl_getfamily).
@@ -132,9 +132,9 @@ class KernelBackend:
 
     def lock_table(self) -> Lock:
         """Return the lock of this network namespace."""
-        from pyipvsadm import files  # noqa: PLC0415  # most requests need none
+        from pyipvsadm import locks  # noqa: PLC0415  # most requests need none
 
-        return files.lock_namespace(self._tell, "another ipvsadm is changing the kernel's table")
+        return locks.lock_namespace(self._tell, "another ipvsadm is changing the kernel's table")
 
     def read_info(self) -> Info:
         """Return the version and the size of the connection table, as they were when the backend
@@ -146,7 +146,7 @@ class KernelBackend:
         """Return all services, in the order of the kernel's hash tables."""
         reader = dumps.make_service_reader(self._family, counters)
         for again in range(MAX_DUMP_TRIES):
-            found = self._request_dump(GET_SERVICE, b"", codec.read_service, reader)
+            found = self._request_dump(GET_SERVICE, b"", attributes.read_service, reader)
             # From 7.1 on, a table that is given another size while it is dumped is in another order
             # from one datagram to the next: a service that comes twice stands for one that is
             # missing. The kernel does not mark such a dump.
@@ -157,7 +157,9 @@ class KernelBackend:
 
     def find_service(self, wanted: Service) -> Service:
         """Return one service. Raise RefusedError (ESRCH) if it does not exist."""
-        return self._request(GET_SERVICE, codec.read_service, codec.encode_service_key(wanted))
+        return self._request(
+            GET_SERVICE, attributes.read_service, attributes.encode_service_key(wanted)
+        )
 
     def read_servers(self, service: Service) -> list[Server]:
         """Return a service's real servers, newest first."""
@@ -170,13 +172,13 @@ class KernelBackend:
         """Yield the requested columns of each service's real servers, newest first."""
         family = AF_INET
 
-        def read(reply: messages.Message) -> Row:
-            return to_row(codec.read_destination(reply, family), columns)
+        def read(reply: framing.Message) -> Row:
+            return to_row(attributes.read_destination(reply, family), columns)
 
         reader = dumps.make_row_reader(self._family, columns)
         for service in services:
             family = service.af
-            yield self._request_dump(GET_DEST, codec.encode_service_key(service), read, reader)
+            yield self._request_dump(GET_DEST, attributes.encode_service_key(service), read, reader)
 
     def read_proc_table(self) -> ProcTable | None:
         """Return /proc/net/ip_vs and the records that it lacks; None if it cannot be read: then
@@ -188,7 +190,7 @@ class KernelBackend:
         except OSError:
             return None
         found: list[Any] = self._request_dump(
-            GET_SERVICE, b"", codec.read_service, dumps.make_proc_reader(self._family)
+            GET_SERVICE, b"", attributes.read_service, dumps.make_proc_reader(self._family)
         )
         others = [each for each in found if each.__class__ is Service]
         plain = [each for each in found if each.__class__ is not Service] if others else found
@@ -208,11 +210,11 @@ class KernelBackend:
 
     def read_timeouts(self) -> Timeouts:
         """Return the timeouts, in seconds."""
-        return self._request(GET_CONFIG, codec.read_timeouts)
+        return self._request(GET_CONFIG, attributes.read_timeouts)
 
     def read_daemons(self) -> list[Daemon]:
         """Return the running sync daemons, master first."""
-        return self._request_dump(GET_DAEMON, b"", codec.read_daemon)
+        return self._request_dump(GET_DAEMON, b"", attributes.read_daemon)
 
     def iter_connections(self) -> Iterator[bytes]:
         """Yield the lines of /proc/net/ip_vs_conn, its heading first. Raise OperationError (status
@@ -233,15 +235,15 @@ class KernelBackend:
         All are encoded before the first is sent: when `changes` raises, nothing was done.
         """
         batches: list[tuple[int, int, bytes]] = []  # first and last sequence number, messages
-        encode = codec.Encoder().encode
-        message = messages.pack_message
+        encode = attributes.Encoder().encode
+        message = framing.pack_message
         family = self._family
         waiting: list[bytes] = []
         op = 0
         seq = self._seq + 1
         for change in changes:
             op = change.op
-            waiting.append(message(family, op, messages.NLM_F_REQUEST, seq, encode(change)))
+            waiting.append(message(family, op, framing.NLM_F_REQUEST, seq, encode(change)))
             seq += 1
             if len(waiting) == self._batch:
                 batches.append(self._finish_batch(waiting, op, seq))
@@ -258,7 +260,7 @@ class KernelBackend:
             place += self._batch
         if any(number == errno.ENOENT for _, number in refused):
             self._request(
-                GET_INFO, codec.read_info
+                GET_INFO, attributes.read_info
             )  # no scheduler or server of that name, or no IPVS?
         return refused
 
@@ -272,10 +274,10 @@ class KernelBackend:
             # EINTR, and netlink is silent on that (af_netlink.c: netlink_rcv_skb). Something after
             # it always answers.
             requests.append(
-                messages.pack_message(self._family, GET_INFO, messages.NLM_F_REQUEST, seq, b"")
+                framing.pack_message(self._family, GET_INFO, framing.NLM_F_REQUEST, seq, b"")
             )
             seq += 1
-        requests[-1] = messages.add_ack(requests[-1])
+        requests[-1] = framing.add_ack(requests[-1])
         return first, seq - 1, b"".join(requests)
 
     def _collect_refusals(self, first: int, last: int) -> list[tuple[int, int]]:
@@ -283,9 +285,9 @@ class KernelBackend:
         refused = []
         while True:
             for reply in self._iter_messages(self._receive_datagram()):
-                if reply.type != messages.NLMSG_ERROR or not first <= reply.seq <= last:
+                if reply.type != framing.NLMSG_ERROR or not first <= reply.seq <= last:
                     continue  # the answer of GET_INFO, or to something we no longer wait for
-                number = self._decode(messages.Message.read_errno, reply)
+                number = self._decode(framing.Message.read_errno, reply)
                 if number:
                     refused.append((reply.seq - first, number))
                 if reply.seq == last:
@@ -294,16 +296,16 @@ class KernelBackend:
     def _find_family(self, load: bool) -> None:
         self._family = self._request_family(load)
         try:
-            self._info = self._request(GET_INFO, codec.read_info)
+            self._info = self._request(GET_INFO, attributes.read_info)
         except RefusedError as no:
             raise make_unavailable_error(no.errno) from None
 
     def _request_family(self, load: bool) -> int:
         while True:
             self._seq += 1
-            self._send_bytes(messages.get_family(self._seq))
+            self._send_bytes(framing.get_family(self._seq))
             try:
-                return self._decode(messages.read_family, self._read_reply(0))
+                return self._decode(framing.read_family, self._read_reply(0))
             except RefusedError as no:
                 if no.errno != errno.ENOENT:
                     raise make_unavailable_error(no.errno) from None
@@ -312,22 +314,22 @@ class KernelBackend:
             load = False
 
     def _request(
-        self, command: int, read: Callable[[messages.Message], Value], payload: bytes = b""
+        self, command: int, read: Callable[[framing.Message], Value], payload: bytes = b""
     ) -> Value:
         """Send a request that has one answer, and return it decoded."""
         self._seq += 1
         self._send_bytes(
-            messages.pack_message(self._family, command, messages.NLM_F_REQUEST, self._seq, payload)
+            framing.pack_message(self._family, command, framing.NLM_F_REQUEST, self._seq, payload)
         )
         return self._decode(read, self._read_reply(command))
 
-    def _read_reply(self, command: int) -> messages.Message:
+    def _read_reply(self, command: int) -> framing.Message:
         while True:
             for reply in self._iter_messages(self._receive_datagram()):
                 if reply.seq != self._seq:
                     continue
-                if reply.type == messages.NLMSG_ERROR:
-                    self._raise_refusal(command, self._decode(messages.Message.read_errno, reply))
+                if reply.type == framing.NLMSG_ERROR:
+                    self._raise_refusal(command, self._decode(framing.Message.read_errno, reply))
                 return reply
 
     def _raise_refusal(self, command: int, number: int) -> NoReturn:
@@ -342,7 +344,7 @@ class KernelBackend:
         self,
         command: int,
         payload: bytes,
-        read: Callable[[messages.Message], Value],
+        read: Callable[[framing.Message], Value],
         reader: DumpDecoder | None = None,
     ) -> list[Value]:
         """Send a request that has many answers; repeat it if the kernel says that the table changed
@@ -351,10 +353,10 @@ class KernelBackend:
         for _ in range(MAX_DUMP_TRIES):
             self._seq = seq = self._seq + 1
             self._send_bytes(
-                messages.pack_message(
+                framing.pack_message(
                     self._family,
                     command,
-                    messages.NLM_F_REQUEST | messages.NLM_F_DUMP,
+                    framing.NLM_F_REQUEST | framing.NLM_F_DUMP,
                     seq,
                     payload,
                 )
@@ -368,7 +370,7 @@ class KernelBackend:
         self,
         command: int,
         seq: int,
-        read: Callable[[messages.Message], Value],
+        read: Callable[[framing.Message], Value],
         reader: DumpDecoder | None,
     ) -> list[Value] | None:
         """Return the decoded records of a dump; None if the kernel marks it as interrupted."""
@@ -377,7 +379,7 @@ class KernelBackend:
         receive = self._receive_datagram
         while True:
             datagram = receive()
-            if len(datagram) == messages.DONE and messages.is_dump_end(datagram, seq):
+            if len(datagram) == framing.DONE and framing.is_dump_end(datagram, seq):
                 return None if interrupted else found
             if reader:
                 some = reader.decode_values(datagram, seq)
@@ -387,18 +389,18 @@ class KernelBackend:
             for reply in self._iter_messages(datagram):
                 if reply.seq != seq:
                     continue
-                interrupted = interrupted or bool(reply.flags & messages.NLM_F_DUMP_INTR)
-                if reply.type in (messages.NLMSG_ERROR, messages.NLMSG_DONE):
-                    number = self._decode(messages.Message.read_errno, reply)
+                interrupted = interrupted or bool(reply.flags & framing.NLM_F_DUMP_INTR)
+                if reply.type in (framing.NLMSG_ERROR, framing.NLMSG_DONE):
+                    number = self._decode(framing.Message.read_errno, reply)
                     if number:
                         self._raise_refusal(command, number)
                     return None if interrupted else found
                 found.append(self._decode(read, reply))
 
-    def _decode(self, read: Callable[[messages.Message], Value], reply: messages.Message) -> Value:
+    def _decode(self, read: Callable[[framing.Message], Value], reply: framing.Message) -> Value:
         try:
             return read(reply)
-        except messages.WireError as bad:
+        except framing.WireError as bad:
             raise make_malformed_error(bad) from None
 
     def _send_bytes(self, data: bytes) -> None:
@@ -433,10 +435,10 @@ class KernelBackend:
             self._trace("received", data.tobytes())
         return data
 
-    def _iter_messages(self, datagram: memoryview) -> list[messages.Message]:
+    def _iter_messages(self, datagram: memoryview) -> list[framing.Message]:
         try:
-            return list(messages.iter_messages(datagram.tobytes()))
-        except messages.WireError as bad:
+            return list(framing.iter_messages(datagram.tobytes()))
+        except framing.WireError as bad:
             raise make_malformed_error(bad) from None
 
 
@@ -447,7 +449,7 @@ def can_grow(found: list[Any]) -> bool:
     return len(found) >= SERVICES_PER_DATAGRAM and os.path.exists(STATUS_FILE)
 
 
-def make_malformed_error(bad: messages.WireError) -> OperationError:
+def make_malformed_error(bad: framing.WireError) -> OperationError:
     """Return the error for bytes that are no answer."""
     return OperationError(
         f"The kernel's answer cannot be read: {bad} (IPVSADM_DEBUG=netlink shows it)"

@@ -529,7 +529,7 @@ def _is_marked(service: Service) -> bool:
 
 
 def _count_bytes(name: str) -> int:
-    """Count the bytes of a name in a message (netlink/codec.py writes UTF-8)."""
+    """Count the bytes of a name in a message (netlink/attributes.py writes UTF-8)."""
     return len(name.encode("utf-8", "surrogateescape"))
 
 

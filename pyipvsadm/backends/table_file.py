@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pyipvsadm.locks import Lock
     from pyipvsadm.model import Change
 
 _LEFT = "(the file is left as it is)"
@@ -41,7 +42,7 @@ class TableFileBackend(MemoryBackend):
         self._path = os.path.realpath(path) if os.path.islink(path) else path
         self._tell = tell
         self._seen: tuple[int, ...] | None = None
-        self._lock: files.Lock | None = None
+        self._lock: Lock | None = None
         self._changed = False
         super().__init__()
         self._load_file()
@@ -76,7 +77,9 @@ class TableFileBackend(MemoryBackend):
         return self
 
     def __enter__(self) -> None:
-        lock = files.Lock(self._path, self._tell)
+        from pyipvsadm import locks  # noqa: PLC0415  # a listing takes no lock
+
+        lock = locks.Lock(self._path, self._tell)
         lock.__enter__()
         try:
             self._load_file()

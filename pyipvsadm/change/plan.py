@@ -116,11 +116,11 @@ class Plan:
         self.phases[index + 1 :] = [*newer.phases, *filter(None, kept)]
         for steps, sign in ((dropped, -1), ([*newer.iter_steps()], 1)):
             for step in steps:
-                self._count_step(step, sign)
+                self.count_step(step, sign)
         self.unchanged = asked - self.added - self.changed
         self.orders |= newer.orders
 
-    def _count_step(self, step: Step, sign: int) -> None:
+    def count_step(self, step: Step, sign: int) -> None:
         """Count services and servers. Daemons stay counted as they were: they were asked for, and
         they run.
         """

@@ -23,9 +23,11 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 
         return run_apply(request, backend, env)
-    if "dry-run" in request.slots:
+    if "dry-run" in request.slots and "drain" not in request.ours:
         request.slots.discard("dry-run")
-        return run_on_copy(backend, env, lambda copy: run_request(request, copy, env))
+        return run_on_copy(
+            backend, env, lambda copy: run_request(request, copy, env), request.change
+        )
     if "drain" in request.ours:
         from pyipvsadm.commands import drain  # noqa: PLC0415
 

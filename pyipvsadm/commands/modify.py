@@ -7,6 +7,7 @@ dry run of any command. Must never know: netlink, how a line is parsed.
 from __future__ import annotations
 
 from pyipvsadm.errors import EXIT_REFUSED, format_error
+from pyipvsadm.model import ZERO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,12 +35,32 @@ def print_hints(env: Environment, hints: Iterable[str]) -> None:
         env.write_stderr(f"hint: {hint}")
 
 
-def run_on_copy(backend: Backend, env: Environment, body: Callable[[Backend], int]) -> int:
-    """Run body on a copy of the table, and say what was not known of it."""
-    from pyipvsadm.change import dry_run, snapshot  # noqa: PLC0415
+def run_on_copy(
+    backend: Backend, env: Environment, body: Callable[[Backend], int], change: Change | None = None
+) -> int:
+    """Run body on a copy of the table, print what it would change, and what was assumed.
 
-    copy = dry_run.DryRunTable(backend, snapshot.read_consistent(backend))
+    change: the single change that the body makes, if it is one. Return the body's status.
+    """
+    from pyipvsadm.change import describe, desired, dry_run, plan, snapshot  # noqa: PLC0415
+
+    held = snapshot.read_consistent(backend)
+    copy = dry_run.DryRunTable(backend, held)
     status = body(copy)
+    if change is not None and change.op == ZERO:
+        count = 1 if change.service else len(held.rows)
+        lines = (
+            []
+            if status
+            else [f"would set the counters of {describe.pluralize(count, 'service')} to zero"]
+        )
+    else:
+        goal = desired.describe_snapshot(snapshot.read_table(copy))
+        lines = describe.describe_plan(plan.make_plan(goal, held, prune=True))
+    if status == 0 or lines:
+        env.write_stdout(
+            "".join(f"dry run: {line}\n" for line in lines or ["would change nothing"])
+        )
     for line in copy.list_assumptions():
         env.write_stderr(line)
     return status

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyipvsadm.addresses import parse_address, parse_endpoint, parse_int, parse_ipv4
 from pyipvsadm.errors import UsageError
-from pyipvsadm.grammar.options import SCHEDULERS
+from pyipvsadm.grammar.schedulers import SCHEDULERS
 from pyipvsadm.model import AF_INET, AF_INET6, TCP
 
 TYPE_CHECKING = False

@@ -20,12 +20,9 @@ from pyipvsadm.errors import LineSkippedError, UsageError
 from pyipvsadm.grammar.combinations import can_join, get_tunnel_types, list_conflict
 from pyipvsadm.grammar.options import (
     COMMANDS,
-    ENGINES,
     NONE,
     OPTIONAL,
     OPTIONS,
-    SCHEDULER_FLAGS,
-    SCHEDULERS,
     SLOTS,
     TUNNEL_TYPES,
     Command,
@@ -34,6 +31,7 @@ from pyipvsadm.grammar.options import (
 from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.grammar.popt import PoptScanner, find_option
 from pyipvsadm.grammar.programs import COMPANIONS
+from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULER_FLAGS, SCHEDULERS
 from pyipvsadm.model import AF_INET6, MASQ, TCP, TUNNEL
 from pyipvsadm.resolver import NullResolver
 from pyipvsadm.rules.writer import format_selector
@@ -146,6 +144,8 @@ class _Line:
         ):
             if not self._bare:  # its FILE stands anywhere
                 yield from _complete_file(prefix, self._around)
+        elif command == "check" and not self._options_ended and prefix[:1] != "-":
+            yield from _complete_file(prefix, self._around)
         elif waiting is not None and (waiting.argument != OPTIONAL or prefix[:1] != "-"):
             yield from self._complete_value(waiting, prefix)
             if waiting.argument != OPTIONAL:

@@ -11,8 +11,9 @@ import errno
 
 from pyipvsadm.addresses import format_numeric
 from pyipvsadm.errors import OperationError, RefusedError
-from pyipvsadm.grammar.options import COMMANDS, ENGINES, OPTIONS, SCHEDULERS, SLOTS
+from pyipvsadm.grammar.options import COMMANDS, OPTIONS, SLOTS
 from pyipvsadm.grammar.parser import TRY_HELP
+from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULERS
 from pyipvsadm.model import DEL_DEST, MASQ
 
 TYPE_CHECKING = False

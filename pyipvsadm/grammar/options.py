@@ -134,6 +134,8 @@ COMMANDS = (
     Command("save", "S", "write the rules to standard output"),
     Command("apply", "", "bring the table to the rules in FILE, or in standard input", OPTIONAL,
             operands="[FILE]", ours=True),
+    Command("check", "", "check rule files without changing anything; needs neither root nor a kernel",
+            operands="[FILE ...]", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
     Command("doctor", "", "find what is wrong around the table; change nothing", ours=True),
     Command("help", "h", "help; after a command: on that command"),
@@ -145,7 +147,7 @@ COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
     ("Real servers", "add-server edit-server delete-server"),
     ("Listing and counters", "list zero doctor"),
-    ("Rules as text", "save restore apply"),
+    ("Rules as text", "save restore apply check"),
     ("Time-outs and sync daemons", "set start-daemon stop-daemon"),
     ("Help", "help version"),
 )
@@ -197,7 +199,7 @@ SLOTS = (
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours, and all that follow
-    Slot("json", optional="list version apply doctor"),
+    Slot("json", optional="list version apply check doctor"),
     Slot("empty", optional="list"),
     Slot("quiesced", optional="list"),
     Slot("client", optional="list"),
@@ -208,7 +210,7 @@ SLOTS = (
     Slot("watch", optional="list"),
     Slot("sort-by", optional="list"),
     Slot("full", optional="save"),
-    Slot("dry-run", optional=_CHANGING),
+    Slot("dry-run", optional=f"{_CHANGING} drain"),
     Slot("prune", optional="apply"),
     Slot("force", optional="apply"),
     Slot("allow-empty", optional="apply"),
@@ -361,36 +363,5 @@ OPTIONS = (
 # Options of ours that are the command themselves when none is given.
 STANDALONE_OPTIONS = ("drain",)
 
-# Schedulers and persistence engines to choose from (net/netfilter/ipvs/Kconfig): modules ip_vs_NAME
-# and ip_vs_pe_NAME. The kernel decides by name what there is.
-SCHEDULERS = {
-    "rr": "round robin",
-    "wrr": "weighted round robin",
-    "lc": "least connections",
-    "wlc": "weighted least connections (default)",
-    "lblc": "locality-based least connections",
-    "lblcr": "locality-based least connections with replication",
-    "dh": "destination hashing",
-    "sh": "source hashing",
-    "sed": "shortest expected delay",
-    "nq": "never queue",
-    "fo": "weighted failover",
-    "ovf": "weighted overflow",
-    "mh": "Maglev hashing",
-    "twos": "the better of two at random",
-}
-ENGINES = {"sip": "by the Call-ID of SIP"}
-
-# Scheduler flags: (name, bit, the one scheduler that has it or "").  ipvsadm.c: parse_sched_flags,
-# print_sched_flags.
-SCHEDULER_FLAGS = (
-    ("flag-1", 0x08, ""),
-    ("flag-2", 0x10, ""),
-    ("flag-3", 0x20, ""),
-    ("sh-fallback", 0x08, "sh"),
-    ("sh-port", 0x10, "sh"),
-    ("mh-fallback", 0x08, "mh"),
-    ("mh-port", 0x10, "mh"),
-)
 
 TUNNEL_TYPES = ("ipip", "gue", "gre")

@@ -110,11 +110,13 @@ class Request:
     services: the named ones, in their order. ours: the options and the command that 1.31 lacks, by
     long name, each with its value (a number if the table of options gives limits, None if it has no
     value); "help": the command that help is asked for. server: the real server that options
-    describe, None if none is named; port: None if -r has none. flags: the scheduler flags as typed;
+    describe, None if none is named; port: None if -r has none. files: those of --check. flags: the scheduler flags as typed;
     `change` has them as bits, unless the scheduler is to be kept.
     """
 
-    __slots__ = ("change", "command", "flags", "ours", "port", "server", "services", "slots")
+    __slots__ = (
+        "change", "command", "files", "flags", "ours", "port", "server", "services", "slots",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -132,6 +134,7 @@ class Request:
         self.server: Server | None = None
         self.port: int | None = None
         self.flags = ""
+        self.files: list[str] = []
 
 
 class CommandParser:
@@ -173,8 +176,11 @@ class CommandParser:
         if self._parse_options():
             return self._build_help(command)
         timeouts = self._parse_timeouts() if command == "set" else None
+        files: list[str] = []
         if command == "apply":
             self._take_file()
+        elif command == "check":
+            files, self._words.bare[:] = [*self._words.bare], []
         if self._words.bare:
             raise UsageError(f"unexpected argument {self._words.bare[0]}")
         if self._flags and ("keep" not in self.ours or "scheduler" in self._slots):
@@ -183,7 +189,9 @@ class CommandParser:
             )
         check_slots(command, self._slots)
         self._check_combination(command)
-        return self._build_request(command, timeouts)
+        request = self._build_request(command, timeouts)
+        request.files = files
+        return request
 
     def _parse_command(self) -> str:
         """Parse the command: the first option that is not allowed anywhere. Return its value if it

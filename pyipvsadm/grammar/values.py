@@ -10,7 +10,7 @@ import os
 
 from pyipvsadm.addresses import parse_int
 from pyipvsadm.errors import UsageError
-from pyipvsadm.grammar.options import OPTIONAL, SCHEDULER_FLAGS
+from pyipvsadm.grammar.options import OPTIONAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def parse_scheduler_flags(scheduler: str, text: str) -> int:
     """Parse names with commas into bits, for this scheduler (parse_sched_flags). A lone comma
     crashes 1.31; here it is no flag.
     """
+    from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS  # noqa: PLC0415  # few requests have flags
+
     flags = 0
     names = [name for name in text.split(",") if name]
     for name in names or [text]:

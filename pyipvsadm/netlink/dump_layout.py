@@ -1,7 +1,7 @@
 """Decode dumps a datagram at a time.
 
 Owns: the offsets of values in a dump's records, and reading many records at once. Must never know:
-the meaning of a value (codec.py), sockets.
+the meaning of a value (attributes.py), sockets.
 
 A kernel writes the records of a dump alike: the offsets of one record hold for the next. A record
 is walked once, attribute by attribute, which gives the offset of every header and value; a Struct
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from pyipvsadm.netlink.messages import HEADER, TYPE_MASK
+from pyipvsadm.netlink.framing import HEADER, TYPE_MASK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

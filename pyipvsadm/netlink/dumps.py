@@ -2,7 +2,7 @@
 them, and the values made from them.
 
 Owns: that order (ip_vs_ctl.c: ip_vs_genl_fill_service, ip_vs_genl_fill_dest). Must never know:
-sockets, how many records are read at once (dump_layout.py). The walk of codec.py reads the records
+sockets, how many records are read at once (dump_layout.py). The walk of attributes.py reads the records
 of a kernel that writes them in another way.
 """
 
@@ -14,7 +14,7 @@ from struct import Struct
 from sys import byteorder
 
 from pyipvsadm.model import AF_INET, AF_INET6, HASHED, NO_STATS, Service
-from pyipvsadm.netlink.codec import (
+from pyipvsadm.netlink.attributes import (
     DEST,
     DEST_ACTIVE_CONNS,
     DEST_ADDR,
@@ -44,7 +44,7 @@ from pyipvsadm.netlink.codec import (
     SVC_TIMEOUT,
 )
 from pyipvsadm.netlink.dump_layout import DumpDecoder, RecordLayout
-from pyipvsadm.netlink.messages import NLM_F_MULTI
+from pyipvsadm.netlink.framing import NLM_F_MULTI
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Describe netlink messages in words, attribute by attribute, for IPVSADM_DEBUG=netlink.
 
 Owns: the names of commands and attributes. Must never know: sockets, streams. Numbers and layouts
-are those of codec.py.
+are those of attributes.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from pyipvsadm import model
-from pyipvsadm.netlink import codec, messages
+from pyipvsadm.netlink import attributes, framing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _format_string(data: bytes) -> str:
     return repr(data.partition(b"\0")[0].decode("utf-8", "backslashreplace"))
 
 
-_LITTLE = messages.pack_message(1, 0, 0, 0, b"")[4] == 1
+_LITTLE = framing.pack_message(1, 0, 0, 0, b"")[4] == 1
 
 _COMMANDS = {
     getattr(model, name): name
@@ -82,68 +82,68 @@ _STATS[11] = ("PAD", _format_hex)  # aligns the 64-bit values after it on machin
 # The nests a table of attributes leads to, by name.
 _NESTS: dict[str, Table] = {
     "SERVICE": {
-        codec.SVC_AF: ("AF", _format_host),
-        codec.SVC_PROTOCOL: ("PROTOCOL", _format_host),
-        codec.SVC_ADDR: ("ADDR", _format_hex),
-        codec.SVC_PORT: ("PORT", _format_net),
-        codec.SVC_FWMARK: ("FWMARK", _format_host),
-        codec.SVC_SCHED_NAME: ("SCHED_NAME", _format_string),
-        codec.SVC_FLAGS: ("FLAGS", _format_hex),
-        codec.SVC_TIMEOUT: ("TIMEOUT", _format_host),
-        codec.SVC_NETMASK: ("NETMASK", _format_hex),
-        codec.SVC_STATS: ("STATS", "STATS"),
-        codec.SVC_PE_NAME: ("PE_NAME", _format_string),
-        codec.SVC_STATS64: ("STATS64", "STATS"),
+        attributes.SVC_AF: ("AF", _format_host),
+        attributes.SVC_PROTOCOL: ("PROTOCOL", _format_host),
+        attributes.SVC_ADDR: ("ADDR", _format_hex),
+        attributes.SVC_PORT: ("PORT", _format_net),
+        attributes.SVC_FWMARK: ("FWMARK", _format_host),
+        attributes.SVC_SCHED_NAME: ("SCHED_NAME", _format_string),
+        attributes.SVC_FLAGS: ("FLAGS", _format_hex),
+        attributes.SVC_TIMEOUT: ("TIMEOUT", _format_host),
+        attributes.SVC_NETMASK: ("NETMASK", _format_hex),
+        attributes.SVC_STATS: ("STATS", "STATS"),
+        attributes.SVC_PE_NAME: ("PE_NAME", _format_string),
+        attributes.SVC_STATS64: ("STATS64", "STATS"),
     },
     "DEST": {
-        codec.DEST_ADDR: ("ADDR", _format_hex),
-        codec.DEST_PORT: ("PORT", _format_net),
-        codec.DEST_FWD_METHOD: ("FWD_METHOD", _format_host),
-        codec.DEST_WEIGHT: ("WEIGHT", _format_signed),
-        codec.DEST_U_THRESH: ("U_THRESH", _format_host),
-        codec.DEST_L_THRESH: ("L_THRESH", _format_host),
-        codec.DEST_ACTIVE_CONNS: ("ACTIVE_CONNS", _format_host),
-        codec.DEST_INACT_CONNS: ("INACT_CONNS", _format_host),
-        codec.DEST_PERSIST_CONNS: ("PERSIST_CONNS", _format_host),
-        codec.DEST_STATS: ("STATS", "STATS"),
-        codec.DEST_ADDR_FAMILY: ("ADDR_FAMILY", _format_host),
-        codec.DEST_STATS64: ("STATS64", "STATS"),
-        codec.DEST_TUN_TYPE: ("TUN_TYPE", _format_host),
-        codec.DEST_TUN_PORT: ("TUN_PORT", _format_net),
-        codec.DEST_TUN_FLAGS: ("TUN_FLAGS", _format_host),
+        attributes.DEST_ADDR: ("ADDR", _format_hex),
+        attributes.DEST_PORT: ("PORT", _format_net),
+        attributes.DEST_FWD_METHOD: ("FWD_METHOD", _format_host),
+        attributes.DEST_WEIGHT: ("WEIGHT", _format_signed),
+        attributes.DEST_U_THRESH: ("U_THRESH", _format_host),
+        attributes.DEST_L_THRESH: ("L_THRESH", _format_host),
+        attributes.DEST_ACTIVE_CONNS: ("ACTIVE_CONNS", _format_host),
+        attributes.DEST_INACT_CONNS: ("INACT_CONNS", _format_host),
+        attributes.DEST_PERSIST_CONNS: ("PERSIST_CONNS", _format_host),
+        attributes.DEST_STATS: ("STATS", "STATS"),
+        attributes.DEST_ADDR_FAMILY: ("ADDR_FAMILY", _format_host),
+        attributes.DEST_STATS64: ("STATS64", "STATS"),
+        attributes.DEST_TUN_TYPE: ("TUN_TYPE", _format_host),
+        attributes.DEST_TUN_PORT: ("TUN_PORT", _format_net),
+        attributes.DEST_TUN_FLAGS: ("TUN_FLAGS", _format_host),
     },
     "DAEMON": {
-        codec.DAEMON_STATE: ("STATE", _format_host),
-        codec.DAEMON_MCAST_IFN: ("MCAST_IFN", _format_string),
-        codec.DAEMON_SYNC_ID: ("SYNC_ID", _format_host),
-        codec.DAEMON_SYNC_MAXLEN: ("SYNC_MAXLEN", _format_host),
-        codec.DAEMON_MCAST_GROUP: ("MCAST_GROUP", _format_hex),
-        codec.DAEMON_MCAST_GROUP6: ("MCAST_GROUP6", _format_hex),
-        codec.DAEMON_MCAST_PORT: ("MCAST_PORT", _format_host),
-        codec.DAEMON_MCAST_TTL: ("MCAST_TTL", _format_host),
+        attributes.DAEMON_STATE: ("STATE", _format_host),
+        attributes.DAEMON_MCAST_IFN: ("MCAST_IFN", _format_string),
+        attributes.DAEMON_SYNC_ID: ("SYNC_ID", _format_host),
+        attributes.DAEMON_SYNC_MAXLEN: ("SYNC_MAXLEN", _format_host),
+        attributes.DAEMON_MCAST_GROUP: ("MCAST_GROUP", _format_hex),
+        attributes.DAEMON_MCAST_GROUP6: ("MCAST_GROUP6", _format_hex),
+        attributes.DAEMON_MCAST_PORT: ("MCAST_PORT", _format_host),
+        attributes.DAEMON_MCAST_TTL: ("MCAST_TTL", _format_host),
     },
     "STATS": _STATS,
 }
 _COMMAND: Table = {
-    codec.SERVICE: ("SERVICE", "SERVICE"),
-    codec.DEST: ("DEST", "DEST"),
-    codec.DAEMON: ("DAEMON", "DAEMON"),
-    codec.TIMEOUT_TCP: ("TIMEOUT_TCP", _format_host),
-    codec.TIMEOUT_TCP_FIN: ("TIMEOUT_TCP_FIN", _format_host),
-    codec.TIMEOUT_UDP: ("TIMEOUT_UDP", _format_host),
+    attributes.SERVICE: ("SERVICE", "SERVICE"),
+    attributes.DEST: ("DEST", "DEST"),
+    attributes.DAEMON: ("DAEMON", "DAEMON"),
+    attributes.TIMEOUT_TCP: ("TIMEOUT_TCP", _format_host),
+    attributes.TIMEOUT_TCP_FIN: ("TIMEOUT_TCP_FIN", _format_host),
+    attributes.TIMEOUT_UDP: ("TIMEOUT_UDP", _format_host),
 }
 _INFO: Table = {
-    codec.INFO_VERSION: ("VERSION", _format_hex),
-    codec.INFO_CONN_TAB_SIZE: ("CONN_TAB_SIZE", _format_host),
+    attributes.INFO_VERSION: ("VERSION", _format_hex),
+    attributes.INFO_CONN_TAB_SIZE: ("CONN_TAB_SIZE", _format_host),
 }
 _CONTROLLER: Table = {
-    messages.CTRL_ATTR_FAMILY_ID: ("FAMILY_ID", _format_host),
-    messages.CTRL_ATTR_FAMILY_NAME: ("FAMILY_NAME", _format_string),
+    framing.CTRL_ATTR_FAMILY_ID: ("FAMILY_ID", _format_host),
+    framing.CTRL_ATTR_FAMILY_NAME: ("FAMILY_NAME", _format_string),
 }
 _FLAGS = (
-    (messages.NLM_F_REQUEST, "REQUEST"),
-    (messages.NLM_F_MULTI, "MULTI"),
-    (messages.NLM_F_ACK, "ACK"),
+    (framing.NLM_F_REQUEST, "REQUEST"),
+    (framing.NLM_F_MULTI, "MULTI"),
+    (framing.NLM_F_ACK, "ACK"),
 )
 
 
@@ -152,28 +152,28 @@ def describe_datagram(direction: str, datagram: bytes) -> Iterator[str]:
     are shown in hexadecimal.
     """
     try:
-        for message in messages.iter_messages(datagram):
+        for message in framing.iter_messages(datagram):
             yield from _describe_message(direction, message)
-    except messages.WireError as bad:
+    except framing.WireError as bad:
         yield f"netlink {direction}: {bad}: {_format_hex(datagram)}"
 
 
-def _describe_message(direction: str, message: messages.Message) -> Iterator[str]:
+def _describe_message(direction: str, message: framing.Message) -> Iterator[str]:
     head = f"netlink {direction} seq={message.seq}"
-    if message.type == messages.NLMSG_ERROR:
+    if message.type == framing.NLMSG_ERROR:
         number = message.read_errno()
         yield f"{head} ERROR {number} ({os.strerror(number)})" if number else f"{head} ACK"
         return
-    if message.type == messages.NLMSG_DONE:
+    if message.type == framing.NLMSG_DONE:
         yield f"{head} DONE {message.read_errno()}"
         return
     flags = [name for bit, name in _FLAGS if message.flags & bit]
-    if direction == "sent" and message.flags & messages.NLM_F_DUMP == messages.NLM_F_DUMP:
+    if direction == "sent" and message.flags & framing.NLM_F_DUMP == framing.NLM_F_DUMP:
         flags.append("DUMP")
-    if direction == "received" and message.flags & messages.NLM_F_DUMP_INTR:
+    if direction == "received" and message.flags & framing.NLM_F_DUMP_INTR:
         flags.append("DUMP_INTR")
     command = message.body[0] if message.body else 0
-    if message.type == messages.GENL_ID_CTRL:
+    if message.type == framing.GENL_ID_CTRL:
         name, table = "controller", _CONTROLLER
     else:
         name = _COMMANDS.get(command, str(command))
@@ -188,7 +188,7 @@ def _describe_attributes(found: dict[int, bytes], table: Table, indent: str) -> 
         if isinstance(shown, str):
             yield f"{indent}{name}"
             yield from _describe_attributes(
-                messages.iter_attributes(data), _NESTS[shown], indent + "  "
+                framing.iter_attributes(data), _NESTS[shown], indent + "  "
             )
         else:
             yield f"{indent}{name} {shown(data)}"

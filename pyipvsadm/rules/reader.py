@@ -47,23 +47,28 @@ def parse_rules(text: bytes, env: Context) -> Iterator[tuple[int, Step]]:
         yield at, plain.parse_change(words) or parse_rule(at, words, env)
 
 
-def parse_rule(at: int, words: list[str], env: Context) -> Step:
+def parse_rule(lineno: int, words: list[str], env: Context) -> Step:
     """Parse one line as parse_rules does."""
-    scanner = CommandParser(words, env.names, env.is_posix)
     try:
-        request = scanner.parse_request()
-        if request.ours:
-            raise UsageError(
-                f"--{next(iter(request.ours))} does not belong in rules: give it on the command line"
-            )
-        if request.command == "restore":
-            raise UsageError(TRY_HELP, EXIT_REFUSED)
-        if request.command in ("help", "version"):
-            raise UsageError(f"--{request.command} ends the rules here: none was applied", 0)
-    except LineSkippedError as bad:
-        return bad
-    except UsageError as bad:
-        raise UsageError(f"line {at}: {bad}", bad.status) from None
+        return parse_words(words, env)
+    except UsageError as exc:
+        raise UsageError(f"line {lineno}: {exc}", exc.status) from None
+
+
+def parse_words(words: list[str], env: Context) -> Step:
+    """Parse the words of one line. Raise UsageError if 1.31 would end the run."""
+    try:
+        request = CommandParser(words, env.names, env.is_posix).parse_request()
+    except LineSkippedError as exc:
+        return exc
+    if request.ours:
+        raise UsageError(
+            f"--{next(iter(request.ours))} does not belong in rules: give it on the command line"
+        )
+    if request.command == "restore":
+        raise UsageError(TRY_HELP, EXIT_REFUSED)
+    if request.command in ("help", "version"):
+        raise UsageError(f"--{request.command} ends the rules here: none was applied", 0)
     return request.change or request
 
 

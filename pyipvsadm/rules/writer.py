@@ -10,7 +10,7 @@ from __future__ import annotations
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm.addresses import CACHE_LIMIT, format_address, format_numeric
-from pyipvsadm.grammar.options import SCHEDULER_FLAGS, TUNNEL_TYPES
+from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -93,6 +93,8 @@ def format_scheduler_flags(service: Service) -> str | None:
     """
     if not service.flags & _SCHEDULER_FLAGS:
         return None
+    from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS  # noqa: PLC0415  # few services have flags
+
     own = service.scheduler if service.scheduler in ("sh", "mh") else ""
     return ",".join(
         name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit
@@ -116,6 +118,8 @@ def format_service(service: Service, named: str, full: bool = False, command: st
     flags = format_scheduler_flags(service)
     if flags is not None:
         if full:
+            from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS  # noqa: PLC0415
+
             flags = ",".join(
                 name for name, bit, only in SCHEDULER_FLAGS if not only and service.flags & bit
             )

@@ -15,6 +15,7 @@ import json
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm import sorting
+from pyipvsadm.errors import LineSkippedError, RefusedError, RulesError, UsageError
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import (
     AF_INET,
@@ -222,3 +223,36 @@ def make_connection(found: Connection, names: Names | None) -> str:
             "persistence_data": escape_undecodable(found.data),
         }
     return format_document(**made)
+
+
+def format_error_document(exc: Exception) -> str:
+    """Return the document of a command that failed: its error, and all of them if there are more
+    than one (the bad lines of a rules file).
+    """
+    errors = make_errors(exc)
+    fields = {"error": errors[0], "errors": errors} if len(errors) > 1 else {"error": errors[0]}
+    return format_document(**fields)
+
+
+def make_errors(exc: Exception) -> list[dict[str, Any]]:
+    """Return an error as JSON objects: one for each bad line of a rules file, else one."""
+    if isinstance(exc, RulesError):
+        return [
+            {
+                "code": "rules",
+                **({"file": escape_undecodable(exc.file)} if exc.file else {}),
+                "line": lineno,
+                "text": escape_undecodable(text),
+                "message": escape_undecodable(message),
+            }
+            for lineno, message, text in exc.lines
+        ]
+    code = (
+        "usage"
+        if isinstance(exc, (UsageError, LineSkippedError))
+        else "refused"
+        if isinstance(exc, RefusedError)
+        else "failed"
+    )
+    error = {"code": code, "message": escape_undecodable(str(exc))}
+    return [error | {"errno": exc.errno} if isinstance(exc, RefusedError) else error]

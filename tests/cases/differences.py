@@ -12,7 +12,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING
 
 from pyipvsadm.grammar import programs
-from pyipvsadm.grammar.help import format_help
+from pyipvsadm.grammar.help_layout import format_help
 from pyipvsadm.grammar.programs import SAVE
 from tests.cases import recording
 

@@ -13,7 +13,7 @@ import sys
 
 from pyipvsadm import cli, errors, model  # noqa: F401  # once, for all that fork from here
 from pyipvsadm.backends import kernel  # noqa: F401  # once, for all that fork from here
-from pyipvsadm.netlink import codec, messages  # noqa: F401  # once, for all that fork from here
+from pyipvsadm.netlink import attributes, framing  # noqa: F401  # once, for all that fork from here
 from pyipvsadm.rules import writer  # noqa: F401  # once, for all that fork from here
 
 REFERENCE = "/usr/sbin/ipvsadm"  # not from netns.py, whose imports are large

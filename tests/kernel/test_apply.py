@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from pyipvsadm import files
+from pyipvsadm import locks
 from pyipvsadm.backends import kernel
 from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.change import snapshot
@@ -42,7 +42,7 @@ from pyipvsadm.model import (
     Daemon,
     Service,
 )
-from pyipvsadm.netlink import messages
+from pyipvsadm.netlink import framing
 from pyipvsadm.resolver import Resolver
 from pyipvsadm.rules.writer import change_rule
 from tests.cases.case import Step
@@ -99,8 +99,8 @@ def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) ->
         if direction == "sent":
             sent.extend(
                 message.body[0]
-                for message in messages.iter_messages(data)
-                if message.type > messages.GENL_ID_CTRL
+                for message in framing.iter_messages(data)
+                if message.type > framing.GENL_ID_CTRL
             )
 
     def apply() -> str:
@@ -413,7 +413,7 @@ def test_daemons_and_servers_of_another_family() -> None:
 
 @pytest.mark.usefixtures("netns")
 def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "NOTICE_DELAY", 0.0)
+    monkeypatch.setattr(locks, "NOTICE_DELAY", 0.0)
     with closing(KernelBackend()) as held, held.lock_table():
         real = Environment.write_stderr
 

@@ -40,7 +40,7 @@ from pyipvsadm.model import (
     Server,
     Service,
 )
-from pyipvsadm.netlink import codec, messages
+from pyipvsadm.netlink import attributes, framing
 from tests.kernel.netns import Result, run_ours, run_reference
 from tests.kernel.network import eventually
 from tests.unit.fake_environment import FakeEnvironment, FakeScreen
@@ -167,12 +167,12 @@ def test_an_error_takes_no_more_of_the_receive_buffer_than_batches_leave_for_it(
     table: KernelBackend,
 ) -> None:
     table._send_bytes(
-        messages.pack_message(
+        framing.pack_message(
             table._family,
             DEL_SERVICE,
-            messages.NLM_F_REQUEST,
+            framing.NLM_F_REQUEST,
             99,
-            codec.encode_service_key(SERVICE),
+            attributes.encode_service_key(SERVICE),
         )
     )
     # SK_MEMINFO_RMEM_ALLOC
@@ -366,9 +366,7 @@ def test_nobody_but_the_kernel_can_answer(table: KernelBackend) -> None:
     the kernel.
     """
     (port_id, _) = table._socket.getsockname()
-    end = struct.pack(
-        "=IHHIIi", 20, messages.NLMSG_DONE, messages.NLM_F_MULTI, table._seq + 1, 0, 0
-    )
+    end = struct.pack("=IHHIIi", 20, framing.NLMSG_DONE, framing.NLM_F_MULTI, table._seq + 1, 0, 0)
     with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)) as stranger:
         with pytest.raises(ConnectionRefusedError):
             stranger.sendto(end, (port_id, 0))

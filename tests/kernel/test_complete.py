@@ -9,7 +9,7 @@ import pytest
 
 from pyipvsadm import cli
 from pyipvsadm.backends.kernel import KernelBackend
-from pyipvsadm.completion import shells
+from pyipvsadm.completion import shell_protocol
 from pyipvsadm.model import AF_INET, PROTOCOLS, TABLE_FILE
 from tests.kernel.netns import run_child, run_ours
 
@@ -42,7 +42,7 @@ ASKED = {
 @pytest.mark.usefixtures("netns")
 def test_the_file_says_what_netlink_says() -> None:
     assert run_ours(["-R"], RULES).stderr == b""
-    rows = shells.read_proc_rows(TABLE_FILE)
+    rows = shell_protocol.read_proc_rows(TABLE_FILE)
     with closing(KernelBackend()) as kernel:
         found = {
             service.key(): (service, kernel.read_servers(service))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyipvsadm import cli, files
+from pyipvsadm import cli, locks
 from pyipvsadm.backends import kernel
 from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.commands.dispatch import run_request
@@ -85,7 +85,7 @@ def test_a_disk_that_takes_nothing_keeps_the_old_file(
             "--apply",
             0,
             (
-                f"no lock keeps a second run out: {files.NAMESPACE_LOCK}: No such file or directory\n"
+                f"no lock keeps a second run out: {locks.NAMESPACE_LOCK}: No such file or directory\n"
                 "1 added, 0 changed, 0 removed, 0 unchanged"
             ),
         ),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm import cli, files, netns
+from pyipvsadm import cli, locks, netns
 from pyipvsadm.grammar.options import COMMANDS
 from pyipvsadm.model import SETTINGS, TABLE_FILE
 from tests.kernel.netns import CLONE_NEWNET, NAMED, _libc, inside, run_child, run_ours
@@ -320,7 +320,7 @@ def test_names_are_asked_of_the_network_that_the_command_was_started_in(
 
 
 def test_a_lock_a_namespace() -> None:
-    with files.lock_namespace(pytest.fail, "busy"):  # another's lock hinders nobody
+    with locks.lock_namespace(pytest.fail, "busy"):  # another's lock hinders nobody
         assert ours("--apply --netns blue", RULES) == (0, "", SUMMARY)
     assert not Path("/run/ipvsadm").exists()
 

@@ -215,7 +215,7 @@ ENDS: list[tuple[dict[str, object], int, dict[str, object], bool, bool, str]] = 
     ({"signal": "TERM"}, 143, {}, True, False, "TERM: the table is as before"),
     ({"signal": "TERM", "undone": 2}, 143, {}, True, False, "TERM: the table is as before (2 undone)"),
     ({"signal": "INT", "undone": 2, "not_undone": [STANDS]}, 130, {}, True, True,
-     f"INT: of what was done before it, 2 were undone, 1 not\nnot undone: {WEB}: it was changed"),
+     f"INT: 2 of the changes before it were undone, 1 were not\nnot undone: {WEB}: it was changed"),
     ({}, 1, {}, True, False, "{} ended with status 1 and said nothing"),
 ]  # fmt: skip
 

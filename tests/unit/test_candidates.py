@@ -17,17 +17,10 @@ from hypothesis import strategies as st
 from pyipvsadm.backends import memory
 from pyipvsadm.completion.candidates import NO_SPACE_SUFFIXES, complete
 from pyipvsadm.errors import LineSkippedError, UsageError
-from pyipvsadm.grammar.options import (
-    COMMANDS,
-    ENGINES,
-    OPTIONAL,
-    OPTIONS,
-    SCHEDULERS,
-    UNSLOTTED_COMMANDS,
-    Option,
-)
+from pyipvsadm.grammar.options import COMMANDS, OPTIONAL, OPTIONS, UNSLOTTED_COMMANDS, Option
 from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.grammar.popt import PoptScanner, find_option
+from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULERS
 from tests.cases.table import CASES
 from tests.unit.fake_environment import FakeNames, apply_all
 

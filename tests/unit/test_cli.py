@@ -16,7 +16,7 @@ from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.click_command import ipvsadm
 from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.combinations import is_allowed_with
-from pyipvsadm.grammar.help import COMMON_EXAMPLES, EXAMPLES, format_help
+from pyipvsadm.grammar.help_layout import COMMON_EXAMPLES, EXAMPLES, format_help
 from pyipvsadm.grammar.options import COMMAND_GROUPS, COMMANDS, OPTIONS, Command
 from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Service
@@ -62,14 +62,14 @@ def call(env: FakeEnvironment, line: str) -> tuple[int, str, str]:
 def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "pyipvsadm.grammar.help")
-    monkeypatch.delattr("pyipvsadm.grammar.help")
+    monkeypatch.delitem(sys.modules, "pyipvsadm.grammar.help_layout")
+    monkeypatch.delattr("pyipvsadm.grammar.help_layout")
     monkeypatch.setitem(sys.modules, "click", None)
     status, out, err = run(FakeEnvironment(), "--help")
     assert (status, out) == (1, "")
     assert err.startswith("this needs the Python package click: ")
     assert err.endswith("; install it with `apt-get install python3-click'\n")
-    monkeypatch.setitem(sys.modules, "pyipvsadm.grammar.help", None)
+    monkeypatch.setitem(sys.modules, "pyipvsadm.grammar.help_layout", None)
     with pytest.raises(ImportError, match=r"pyipvsadm\.grammar\.help"):
         run(FakeEnvironment(), "--help")
 
@@ -413,18 +413,29 @@ def test_restore_program_cannot_read_a_file(tmp_path: Path, name: str, why: str)
     assert run(env, "-S -n")[1] == lines(*RULES)
 
 
+DELETED = "would delete 1 service, 2 servers; 0 active connections"
+
+
 @pytest.mark.parametrize(
-    ("stdin", "status", "stderr"),
+    ("stdin", "status", "added", "stderr"),
     [
-        ("-A -f 1\n", 0, ""),
-        ("", 0, ""),
-        ("-A -f 1\n-A -f 1\n", 255, "line 2: Service already exists\n"),
-        ("-A -t x\n", 2, "line 1: illegal virtual server address[:port] specified\n"),
+        ("-A -f 1\n", 0, True, ""),
+        ("", 0, False, ""),
+        ("-A -f 1\n-A -f 1\n", 255, True, "line 2: Service already exists\n"),
+        ("-A -t x\n", 2, None, "line 1: illegal virtual server address[:port] specified\n"),
     ],
 )
-def test_restore_program_tries_out(stdin: str, status: int, stderr: str) -> None:
+def test_restore_program_tries_out(
+    stdin: str, status: int, added: bool | None, stderr: str
+) -> None:
     env = with_rules(stdin=stdin.encode())
-    assert call(env, "restore --dry-run") == (status, "", stderr)
+    would = ["would add -A -f 1 -s wlc"] * bool(added)
+    would += [DELETED] * (added is not None)
+    assert call(env, "restore --dry-run") == (
+        status,
+        lines(*(f"dry run: {line}" for line in would)),
+        stderr,
+    )
     assert run(env, "-S -n")[1] == lines(*RULES)
 
 
@@ -789,7 +800,7 @@ def test_commands_stand_in_one_group_of_the_help() -> None:
 
 def test_a_command_in_no_group_is_in_the_help_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "pyipvsadm.grammar.help.COMMANDS", (*COMMANDS, Command("dance", "", "on the table"))
+        "pyipvsadm.grammar.help_layout.COMMANDS", (*COMMANDS, Command("dance", "", "on the table"))
     )
     assert "Other:\n      --dance  on the table\n" in format_help()
     assert format_help("dance").startswith("Usage: ipvsadm --dance\nOn the table.\n")

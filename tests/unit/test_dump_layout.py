@@ -25,7 +25,7 @@ from pyipvsadm.model import (
     build_server,
     to_row,
 )
-from pyipvsadm.netlink import codec, dump_layout, dumps, messages
+from pyipvsadm.netlink import attributes, dump_layout, dumps, framing
 from tests.unit.fake_environment import overview
 
 FAMILY = 28
@@ -34,8 +34,8 @@ V4 = bytes([10, 0, 0, 1])
 
 
 def nested(kind: int, values: dict[int, bytes], order: tuple[int, ...]) -> bytes:
-    return messages.pack_attribute(
-        kind, b"".join(messages.pack_attribute(at, values[at]) for at in order if at in values)
+    return framing.pack_attribute(
+        kind, b"".join(framing.pack_attribute(at, values[at]) for at in order if at in values)
     )
 
 
@@ -44,17 +44,17 @@ def statistics(numbers: tuple[int, ...], pad: int = 0) -> bytes:
     (IPVS_STATS_ATTR_PAD).
     """
     values = [
-        messages.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(numbers, 1)
+        framing.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(numbers, 1)
     ]
     if pad:
-        values.insert(pad - 1, messages.pack_attribute(11, b""))
+        values.insert(pad - 1, framing.pack_attribute(11, b""))
     return b"".join(values)
 
 
 def record(
-    payload: bytes, flags: int = messages.NLM_F_MULTI, seq: int = SEQ, family: int = FAMILY
+    payload: bytes, flags: int = framing.NLM_F_MULTI, seq: int = SEQ, family: int = FAMILY
 ) -> bytes:
-    return messages.pack_message(family, 1, flags, seq, payload)
+    return framing.pack_message(family, 1, flags, seq, payload)
 
 
 def service_record(
@@ -63,28 +63,28 @@ def service_record(
     """As ip_vs_genl_fill_service writes it. more: what a newer kernel might put before the
     counters.
     """
-    values = messages.iter_attributes(
-        messages.iter_attributes(codec.Encoder().encode(Change(NEW_SERVICE, service)))[
-            codec.SERVICE
+    values = framing.iter_attributes(
+        framing.iter_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, service)))[
+            attributes.SERVICE
         ]
     )
-    values[codec.SVC_STATS64] = statistics(service.stats, pad)
+    values[attributes.SVC_STATS64] = statistics(service.stats, pad)
     if more is not None:
         values[99] = more
     order = (1, 5, 2, 3, 4, 6, 11, 7, 8, 9, 99, 12)
-    return record(nested(codec.SERVICE, values, order), **options)
+    return record(nested(attributes.SERVICE, values, order), **options)
 
 
 def destination_record(server: Server, stats: bool = True, pad: int = 0) -> bytes:
     """As ip_vs_genl_fill_dest writes it."""
-    values = messages.iter_attributes(
-        messages.iter_attributes(codec.encode_dest(server))[codec.DEST]
+    values = framing.iter_attributes(
+        framing.iter_attributes(attributes.encode_dest(server))[attributes.DEST]
     )
     for kind, count in ((7, server.active), (8, server.inactive), (9, server.persistent)):
         values[kind] = struct.pack("=I", count)
     if stats:
-        values[codec.DEST_STATS64] = statistics(server.stats, pad)
-    return record(nested(codec.DEST, values, (1, 2, 3, 4, 13, 14, 15, 5, 6, 7, 8, 9, 11, 12)))
+        values[attributes.DEST_STATS64] = statistics(server.stats, pad)
+    return record(nested(attributes.DEST, values, (1, 2, 3, 4, 13, 14, 15, 5, 6, 7, 8, 9, 11, 12)))
 
 
 u16 = st.integers(0, 2**16 - 1)
@@ -123,7 +123,7 @@ def test_services_of_any_mixture(batches: list[list[Service]]) -> None:
     for batch in batches:
         datagram = b"".join(map(service_record, batch))
         found = reader.decode_values(datagram, SEQ)
-        walked = [codec.read_service(message) for message in messages.iter_messages(datagram)]
+        walked = [attributes.read_service(message) for message in framing.iter_messages(datagram)]
         assert walked == batch
         assert found in (batch, None)
         if found is None:  # more kinds of records than are worth learning
@@ -235,29 +235,29 @@ OTHERS: list[tuple[str, bytes]] = [
     ("another family", service_record(SERVICE, family=FAMILY + 1)),
     (
         "an interrupted dump",
-        service_record(SERVICE, flags=messages.NLM_F_MULTI | messages.NLM_F_DUMP_INTR),
+        service_record(SERVICE, flags=framing.NLM_F_MULTI | framing.NLM_F_DUMP_INTR),
     ),
     (
         "the end of a dump",
-        struct.pack("=IHHIIi", 20, messages.NLMSG_DONE, messages.NLM_F_MULTI, SEQ, 0, 0),
+        struct.pack("=IHHIIi", 20, framing.NLMSG_DONE, framing.NLM_F_MULTI, SEQ, 0, 0),
     ),
     ("a server", destination_record(SERVER)),
     ("no attributes", record(b"")),
     ("a cut attribute", record(b"\1\0")),
-    ("a nest of two bytes", record(messages.pack_attribute(codec.SERVICE, b"\1\0"))),
+    ("a nest of two bytes", record(framing.pack_attribute(attributes.SERVICE, b"\1\0"))),
     ("an attribute beyond the end", record(b"\x09\0\1\0")),
     ("an attribute shorter than its header", record(b"\3\0\1\0")),
     ("a cut record", GOOD[:-4]),
     ("a cut header", GOOD[:10]),
     (
         "a record shorter than its header",
-        struct.pack("=IHHII", 16, FAMILY, messages.NLM_F_MULTI, SEQ, 0) + b"\0\0\0\0",
+        struct.pack("=IHHII", 16, FAMILY, framing.NLM_F_MULTI, SEQ, 0) + b"\0\0\0\0",
     ),
     (
         "a value shorter than its type",
         GOOD.replace(
-            messages.pack_attribute(codec.SVC_FLAGS, struct.pack("=II", 0, 0xFFFFFFFF)),
-            messages.pack_attribute(codec.SVC_FLAGS, b"\0"),
+            framing.pack_attribute(attributes.SVC_FLAGS, struct.pack("=II", 0, 0xFFFFFFFF)),
+            framing.pack_attribute(attributes.SVC_FLAGS, b"\0"),
         ),
     ),
 ]
@@ -282,15 +282,15 @@ def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
 
 
 def test_values_out_of_their_order_are_left_to_the_walk() -> None:
-    values = messages.iter_attributes(
-        messages.iter_attributes(codec.Encoder().encode(Change(NEW_SERVICE, SERVICE)))[
-            codec.SERVICE
+    values = framing.iter_attributes(
+        framing.iter_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, SERVICE)))[
+            attributes.SERVICE
         ]
     )
-    values[codec.SVC_STATS64] = statistics(SERVICE.stats)
-    datagram = record(nested(codec.SERVICE, values, (1, 2, 3, 4, 6, 8, 7, 9, 12)))
+    values[attributes.SVC_STATS64] = statistics(SERVICE.stats)
+    datagram = record(nested(attributes.SERVICE, values, (1, 2, 3, 4, 6, 8, 7, 9, 12)))
     assert dumps.make_service_reader(FAMILY, counters=True).decode_values(datagram, SEQ) is None
-    assert [codec.read_service(message) for message in messages.iter_messages(datagram)] == [
+    assert [attributes.read_service(message) for message in framing.iter_messages(datagram)] == [
         SERVICE
     ]
 

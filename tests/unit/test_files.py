@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyipvsadm import files, model
+from pyipvsadm import files, locks, model
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.backends.table_file import TableFileBackend
 from pyipvsadm.errors import OperationError
@@ -116,7 +116,7 @@ def test_what_cannot_be_used_is_a_sentence(
     name = path.format(tmp_path)
     with pytest.raises(OperationError, match=replaced):
         files.replace_file(name, "")
-    with pytest.raises(OperationError, match=locked), files.Lock(name):
+    with pytest.raises(OperationError, match=locked), locks.Lock(name):
         pass
 
 
@@ -138,9 +138,9 @@ class Holder:
     """Another process with the lock of a file, or of this namespace."""
 
     def __init__(self, path: Path | None) -> None:
-        made = "files.lock_namespace(print, '')" if path is None else f"files.Lock({str(path)!r})"
+        made = "locks.lock_namespace(print, '')" if path is None else f"locks.Lock({str(path)!r})"
         script = (
-            f"from pyipvsadm import files\nwith {made}:\n    print('held', flush=True)\n    input()"
+            f"from pyipvsadm import locks\nwith {made}:\n    print('held', flush=True)\n    input()"
         )
         self._process = subprocess.Popen(
             [sys.executable, "-c", script],
@@ -161,7 +161,7 @@ class Holder:
 def test_who_comes_second_waits_and_says_for_whom(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "NOTICE_DELAY", 0.0)
+    monkeypatch.setattr(locks, "NOTICE_DELAY", 0.0)
     path = tmp_path / "file" if what == "a file" else None
     holder = Holder(path)
     told: list[str] = []
@@ -171,10 +171,10 @@ def test_who_comes_second_waits_and_says_for_whom(
         holder.let_go()
 
     with (
-        files.lock_namespace(tell, "busy") if path is None else files.Lock(str(path), tell, "busy")
+        locks.lock_namespace(tell, "busy") if path is None else locks.Lock(str(path), tell, "busy")
     ):
         assert told == [f"busy (process {holder.pid}): waiting for its end"]
-    with files.lock_namespace(tell, "busy") if path is None else files.Lock(str(path), tell):
+    with locks.lock_namespace(tell, "busy") if path is None else locks.Lock(str(path), tell):
         assert len(told) == 1
 
 
@@ -194,11 +194,11 @@ def test_a_short_wait_is_no_matter(
     def refused(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
-    monkeypatch.setattr(files, "NOTICE_DELAY", 600.0 if threads else 0.0)
+    monkeypatch.setattr("pyipvsadm.locks.fcntl.flock", flock)
+    monkeypatch.setattr(locks, "NOTICE_DELAY", 600.0 if threads else 0.0)
     if not threads:
-        monkeypatch.setattr("pyipvsadm.files._thread.start_new_thread", refused)
-    with files.Lock(str(tmp_path / "file"), pytest.fail):
+        monkeypatch.setattr("pyipvsadm.locks._thread.start_new_thread", refused)
+    with locks.Lock(str(tmp_path / "file"), pytest.fail):
         pass
 
 
@@ -233,7 +233,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
 def test_an_exception_ends_the_waiting_and_a_holder_that_cannot_be_found_is_not_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "NOTICE_DELAY", 0.0)
+    monkeypatch.setattr(locks, "NOTICE_DELAY", 0.0)
     said = _thread.allocate_lock()
     said.acquire()
     told: list[str] = []
@@ -251,10 +251,10 @@ def test_an_exception_ends_the_waiting_and_a_holder_that_cannot_be_found_is_not_
     def refused(_: str) -> bytes:
         raise OperationError("no /proc")
 
-    monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
-    monkeypatch.setattr(files, "read_file", refused)
+    monkeypatch.setattr("pyipvsadm.locks.fcntl.flock", flock)
+    monkeypatch.setattr(locks, "read_file", refused)
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(KeyboardInterrupt), files.Lock(str(tmp_path / "file"), tell, "busy"):
+    with pytest.raises(KeyboardInterrupt), locks.Lock(str(tmp_path / "file"), tell, "busy"):
         pass
     assert told == ["busy: waiting for its end"]
     assert len(os.listdir("/proc/self/fd")) == before
@@ -268,9 +268,9 @@ def test_without_a_lock_of_the_namespace_it_goes_on(
     path: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    monkeypatch.setattr(files, "NAMESPACE_LOCK", path.format(tmp_path))
+    monkeypatch.setattr(locks, "NAMESPACE_LOCK", path.format(tmp_path))
     told: list[str] = []
-    with files.lock_namespace(told.append, "busy"):
+    with locks.lock_namespace(told.append, "busy"):
         assert told == [f"no lock keeps a second run out: {path.format(tmp_path)}: {why}"]
 
 
@@ -292,8 +292,8 @@ def test_the_lock_is_on_the_file_that_is_there_now(
         elif len(times) == 2:
             path.unlink()
 
-    monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
-    with files.Lock(str(path)):
+    monkeypatch.setattr("pyipvsadm.locks.fcntl.flock", flock)
+    with locks.Lock(str(path)):
         assert len(times) == 3
         assert path.exists()
 
@@ -302,10 +302,10 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def flock(*_: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("pyipvsadm.files.fcntl.flock", flock)
+    monkeypatch.setattr("pyipvsadm.locks.fcntl.flock", flock)
     with (
         pytest.raises(OperationError, match=r"cannot lock .*No locks available"),
-        files.Lock(str(tmp_path / "file")),
+        locks.Lock(str(tmp_path / "file")),
     ):
         pass
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyipvsadm import cli, files
+from pyipvsadm import cli, files, locks
 from pyipvsadm.backends import table_file
 from pyipvsadm.backends.table_file import TableFileBackend
 from pyipvsadm.errors import OperationError
@@ -457,7 +457,7 @@ def test_a_fifo_that_takes_the_file_s_place_is_not_waited_for(
     monkeypatch.setattr("pyipvsadm.files.os.open", swapped)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OperationError, match="is no regular file"):
-        files.read_if_exists(str(path)) if flags == os.O_RDONLY else files.Lock(
+        files.read_if_exists(str(path)) if flags == os.O_RDONLY else locks.Lock(
             str(path), flags=flags
         ).__enter__()
     assert len(os.listdir("/proc/self/fd")) == before

@@ -14,7 +14,7 @@ from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.change import desired, execute, plan, snapshot
 from pyipvsadm.change.pace import Pace
 from pyipvsadm.model import AF_INET, NEW_SERVICE, Change, Service
-from pyipvsadm.netlink import messages
+from pyipvsadm.netlink import framing
 from pyipvsadm.rules import reader
 from tests.unit.fake_environment import FakeEnvironment
 from tools.fuzz import targets
@@ -50,7 +50,7 @@ def test_a_loop_without_an_end_is_found() -> None:
 def nested(times: int) -> bytes:
     data = b""
     for _ in range(times):
-        data = messages.pack_attribute(1, data)
+        data = framing.pack_attribute(1, data)
     return data
 
 
@@ -59,7 +59,7 @@ def answers(body: Callable[[int], list[Any]]) -> Callable[[int], Any]:
 
 
 GROWS: list[tuple[str, str, Callable[[int], Any]]] = [
-    ("netlink", "attributes", answers(lambda times: [[(28, 2, 0, messages.pack_attribute(9, b"") * times)]])),
+    ("netlink", "attributes", answers(lambda times: [[(28, 2, 0, framing.pack_attribute(9, b"") * times)]])),
     ("netlink", "nests", answers(lambda times: [[(28, 2, 0, nested(times))]])),
     ("netlink", "messages", answers(lambda times: [[(28, 2, 1, b"")] * times])),
     ("netlink", "datagrams", answers(lambda times: [[(28, 2, 1, b"")]] * times)),

@@ -12,8 +12,9 @@ import pytest
 
 from pyipvsadm import cli
 from pyipvsadm.errors import OperationError
-from pyipvsadm.grammar.options import OPTIONS, SCHEDULERS
+from pyipvsadm.grammar.options import OPTIONS
 from pyipvsadm.grammar.parser import TRY_HELP
+from pyipvsadm.grammar.schedulers import SCHEDULERS
 from tests.unit.fake_environment import FakeEnvironment, apply_all
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pyipvsadm.backends import kernel
 from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.errors import OperationError, RefusedError
 from pyipvsadm.model import AF_INET, HASHED, TCP, Change, Daemon, Server, Service, Timeouts
-from pyipvsadm.netlink import codec, messages
+from pyipvsadm.netlink import attributes, framing
 from tests.unit.fake_environment import overview
 
 if TYPE_CHECKING:
@@ -37,39 +37,39 @@ def header(kind: int, flags: int, seq: int, body: bytes) -> bytes:
 
 
 def error(seq: int, number: int) -> bytes:
-    return header(messages.NLMSG_ERROR, 0, seq, struct.pack("=i", -number) + bytes(16))
+    return header(framing.NLMSG_ERROR, 0, seq, struct.pack("=i", -number) + bytes(16))
 
 
 def done(seq: int, number: int = 0) -> bytes:
-    return header(messages.NLMSG_DONE, messages.NLM_F_MULTI, seq, struct.pack("=i", -number))
+    return header(framing.NLMSG_DONE, framing.NLM_F_MULTI, seq, struct.pack("=i", -number))
 
 
-def part(seq: int, payload: bytes, flags: int = messages.NLM_F_MULTI) -> bytes:
-    return messages.pack_message(FAMILY, 1, flags, seq, payload)
+def part(seq: int, payload: bytes, flags: int = framing.NLM_F_MULTI) -> bytes:
+    return framing.pack_message(FAMILY, 1, flags, seq, payload)
 
 
 def info(seq: int) -> bytes:
-    values = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(
+    values = framing.pack_attribute(1, struct.pack("=I", 0x010201)) + framing.pack_attribute(
         2, struct.pack("=I", 4096)
     )
-    return messages.pack_message(FAMILY, model.SET_INFO, 0, seq, values)
+    return framing.pack_message(FAMILY, model.SET_INFO, 0, seq, values)
 
 
 def opening(request: Request) -> list[Answer] | None:
     """What every kernel with IPVS answers when it is opened."""
     seq, kind, flags, command, _ = request
-    if kind == messages.GENL_ID_CTRL:
+    if kind == framing.GENL_ID_CTRL:
         return [
-            messages.pack_message(
-                messages.GENL_ID_CTRL,
+            framing.pack_message(
+                framing.GENL_ID_CTRL,
                 1,
                 0,
                 seq,
-                messages.pack_attribute(1, struct.pack("=H", FAMILY)),
+                framing.pack_attribute(1, struct.pack("=H", FAMILY)),
             )
         ]
     if command == model.GET_INFO:
-        return [info(seq), *([error(seq, 0)] if flags & messages.NLM_F_ACK else [])]
+        return [info(seq), *([error(seq, 0)] if flags & framing.NLM_F_ACK else [])]
     return None
 
 
@@ -102,9 +102,9 @@ class Socket:
                 message.type,
                 message.flags,
                 message.body[0],
-                messages.iter_attributes(message.body[4:]),
+                framing.iter_attributes(message.body[4:]),
             )
-            for message in messages.iter_messages(data)
+            for message in framing.iter_messages(data)
         ]
         self.sends.append(requests)
         for request in requests:
@@ -141,7 +141,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[KernelBacken
 def silent(request: Request) -> list[Answer]:
     """A kernel to which everything is right."""
     seq, _, flags, _, _ = request
-    return [error(seq, 0)] if flags & messages.NLM_F_ACK else []
+    return [error(seq, 0)] if flags & framing.NLM_F_ACK else []
 
 
 def refuses(*commands: tuple[int, int]) -> Player:
@@ -166,7 +166,7 @@ def test_opening_finds_the_family_and_asks_for_info(connect: Any) -> None:
     table, sock = connect(silent)
     assert table.read_info() == model.Info(0x010201, 4096)
     assert [request[3] for (request,) in sock.sends] == [
-        messages.CTRL_CMD_GETFAMILY,
+        framing.CTRL_CMD_GETFAMILY,
         model.GET_INFO,
     ]
     table.close()
@@ -177,7 +177,7 @@ def test_a_batch_is_one_send_and_only_its_last_asks_for_an_answer(connect: Any) 
     table, sock = connect(silent)
     assert table.apply([ADD, ADD_SERVER, ADD_SERVER]) == []
     (batch,) = sock.sends[2:]
-    assert [(request[3], bool(request[2] & messages.NLM_F_ACK)) for request in batch] == [
+    assert [(request[3], bool(request[2] & framing.NLM_F_ACK)) for request in batch] == [
         (model.NEW_SERVICE, False),
         (model.NEW_DEST, False),
         (model.NEW_DEST, True),
@@ -257,25 +257,27 @@ def test_an_overrun_in_a_later_batch(connect: Any) -> None:
 
 def listing(request: Request) -> list[Answer]:
     seq, _, _, command, attrs = request
-    if command == model.GET_SERVICE and request[2] & messages.NLM_F_DUMP:
-        service = codec.Encoder().encode(ADD)
+    if command == model.GET_SERVICE and request[2] & framing.NLM_F_DUMP:
+        service = attributes.Encoder().encode(ADD)
         return [part(seq, service) + part(seq, service), part(seq, service), done(seq)]
     if command == model.GET_SERVICE:
-        return [part(seq, codec.Encoder().encode(ADD), 0)]
+        return [part(seq, attributes.Encoder().encode(ADD), 0)]
     if command == model.GET_DEST:
-        assert codec.SERVICE in attrs
-        counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
+        assert attributes.SERVICE in attrs
+        counts = b"".join(framing.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
         return [
             part(
                 seq,
-                messages.pack_attribute(codec.DEST, codec.encode_dest(SERVER)[4:] + counts),
+                framing.pack_attribute(
+                    attributes.DEST, attributes.encode_dest(SERVER)[4:] + counts
+                ),
             )
             + done(seq)
         ]
     if command == model.GET_DAEMON:
-        return [part(seq, codec.encode_daemon(Daemon(model.MASTER, "lo", 1))), done(seq)]
+        return [part(seq, attributes.encode_daemon(Daemon(model.MASTER, "lo", 1))), done(seq)]
     if command == model.GET_CONFIG:
-        return [part(seq, codec.encode_timeouts(Timeouts(900, 120, 300)), 0)]
+        return [part(seq, attributes.encode_timeouts(Timeouts(900, 120, 300)), 0)]
     return silent(request)
 
 
@@ -303,7 +305,8 @@ def test_the_kernels_own_listing_and_what_it_lacks(
 
     def play(request: Request) -> list[Answer]:
         payloads = [
-            codec.Encoder().encode(Change(model.NEW_SERVICE, each)) for each in (*services, marked)
+            attributes.Encoder().encode(Change(model.NEW_SERVICE, each))
+            for each in (*services, marked)
         ]
         return [*(part(request[0], payload) for payload in payloads), done(request[0])]
 
@@ -317,8 +320,8 @@ def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
     def play(request: Request) -> list[Answer]:
         seq = request[0]
         times.append(seq)
-        flags = messages.NLM_F_MULTI | (messages.NLM_F_DUMP_INTR if len(times) < 3 else 0)
-        return [part(seq, codec.Encoder().encode(ADD), flags), done(seq)]
+        flags = framing.NLM_F_MULTI | (framing.NLM_F_DUMP_INTR if len(times) < 3 else 0)
+        return [part(seq, attributes.Encoder().encode(ADD), flags), done(seq)]
 
     table, _ = connect(play)
     assert table.read_services() == [SERVICE]
@@ -340,7 +343,7 @@ def test_where_tables_grow_a_dump_with_a_service_twice_is_taken_again(
             Change(model.NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks[len(times)]
         ]
         times.append(seq)
-        return [*(part(seq, codec.Encoder().encode(each)) for each in found), done(seq)]
+        return [*(part(seq, attributes.Encoder().encode(each)) for each in found), done(seq)]
 
     monkeypatch.setattr(
         "pyipvsadm.backends.kernel.os.path.exists",
@@ -357,7 +360,7 @@ def test_where_every_dump_has_a_service_twice_it_is_given_up(
 ) -> None:
     def play(request: Request) -> list[Answer]:
         return [
-            *(part(request[0], codec.Encoder().encode(ADD)) for _ in range(20)),
+            *(part(request[0], attributes.Encoder().encode(ADD)) for _ in range(20)),
             done(request[0]),
         ]
 
@@ -372,7 +375,7 @@ def test_where_every_dump_has_a_service_twice_it_is_given_up(
 
 def test_a_dump_that_is_always_interrupted_is_given_up(connect: Any) -> None:
     def play(request: Request) -> list[Answer]:
-        return [header(messages.NLMSG_DONE, messages.NLM_F_DUMP_INTR, request[0], bytes(4))]
+        return [header(framing.NLMSG_DONE, framing.NLM_F_DUMP_INTR, request[0], bytes(4))]
 
     table, sock = connect(play)
     with pytest.raises(OperationError, match="kept changing"):
@@ -440,7 +443,7 @@ def test_an_answer_without_its_attributes(connect: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [header(FAMILY, 0, 1, bytes(4)), header(messages.NLMSG_ERROR, 0, 1, b"")]
+    "answer", [header(FAMILY, 0, 1, bytes(4)), header(framing.NLMSG_ERROR, 0, 1, b"")]
 )
 def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     """A family without its id, an error without its errno."""
@@ -452,7 +455,7 @@ def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer:
 
 
 def test_an_error_without_its_errno(connect: Any) -> None:
-    table, _ = connect(lambda request: [header(messages.NLMSG_ERROR, 0, request[0], b"")])
+    table, _ = connect(lambda request: [header(framing.NLMSG_ERROR, 0, request[0], b"")])
     for ask in (table.read_services, table.read_timeouts, lambda: table.apply([ADD])):
         with pytest.raises(OperationError, match="an error message without its errno"):
             ask()
@@ -481,7 +484,7 @@ def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
     sock = Socket(silent)
 
     def send(data: bytes) -> None:
-        (message,) = messages.iter_messages(data)
+        (message,) = framing.iter_messages(data)
         family = opening((message.seq, message.type, 0, 0, {}))
         sock.queue += family or [error(message.seq, errno.EPERM)]
 
@@ -512,7 +515,7 @@ class Absent:
         sock = Socket(silent)
 
         def send(data: bytes) -> None:
-            (message,) = messages.iter_messages(data)
+            (message,) = framing.iter_messages(data)
             answer = (
                 opening((message.seq, message.type, 0, message.body[0], {})) if self.there else None
             )

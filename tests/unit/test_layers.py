@@ -22,6 +22,7 @@ LAYERS = (
     {"backends", "doctor", "views"},
     {"rules"},
     {"grammar"},
+    {"locks"},
     {"addresses", "netns", "files", "text", "terminal"},
     {"netlink", "resolver", "sorting", "errors"},
     {"model"},
@@ -98,7 +99,7 @@ def test_every_module_is_in_a_layer() -> None:
 
 def test_an_upward_import_is_found() -> None:
     assert find_upward_imports(
-        "netlink.codec",
+        "netlink.attributes",
         read_imports("def f():\n    from pyipvsadm.commands import save\n", typing=False),
     ) == ["commands.save"]
     assert find_upward_imports("views.grid", {"backends.memory"}) == ["backends.memory"]

@@ -12,21 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from pyipvsadm import files, model
-from pyipvsadm.grammar.help import format_synopsis
+from pyipvsadm import locks, model
+from pyipvsadm.grammar.help_layout import format_synopsis
 from pyipvsadm.grammar.options import (
     COMMANDS,
-    ENGINES,
     NONE,
     OPTIONAL,
     OPTIONS,
-    SCHEDULER_FLAGS,
-    SCHEDULERS,
     SORT_KEYS,
     TUNNEL_TYPES,
     Command,
     Option,
 )
+from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULER_FLAGS, SCHEDULERS
 from tests.man.pages import PAGES, literals, plain, section, text, unescaped
 from tools import man_differences
 
@@ -119,7 +117,7 @@ def test_the_files() -> None:
             model.TABLE_FILE,
             model.CONNECTIONS_FILE,
             model.SETTINGS,
-            files.NAMESPACE_LOCK,
+            locks.NAMESPACE_LOCK,
             "/etc/ipvsadm.rules",
             "/etc/sysconfig/ipvsadm",
             "/etc/default/ipvsadm",

@@ -14,13 +14,13 @@ from pyipvsadm.grammar.options import (
     OPTIONAL,
     OPTIONS,
     REQUIRED,
-    SCHEDULER_FLAGS,
     SLOTS,
     STANDALONE_OPTIONS,
     TUNNEL_SLOTS,
     TUNNEL_TYPES,
     Option,
 )
+from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS
 from pyipvsadm.model import SCHED1, SCHED2, SCHED3
 
 # 1.31's options (ipvsadm.c: options_table) with what each fills (optnames): (long, short, argument,
@@ -177,6 +177,7 @@ def test_a_dry_run_goes_with_all_that_changes_something() -> None:
     assert {each.long for each in COMMANDS if not is_allowed_with(row, each.long)} == {
         "list",
         "save",
+        "check",
         "doctor",
         "help",
         "version",

@@ -15,14 +15,15 @@ from pyipvsadm import __version__
 
 # Modules of each folder of the package.
 FOLDERS = {
-    "": "__init__ __main__ addresses cli click_command environment errors files model netns resolver sorting terminal text",
+    "": "__init__ __main__ addresses cli click_command environment errors files locks model netns resolver sorting terminal text",
     "backends": "__init__ kernel memory table_file",
-    "change": "__init__ desired dry_run execute merge pace plan snapshot",
-    "commands": "__init__ apply dispatch doctor drain full_save listing modify names output report restore save selection watch",
-    "completion": "__init__ candidates shells",
+    "change": "__init__ describe desired dry_run execute merge pace plan snapshot",
+    "commands": "__init__ apply check dispatch doctor drain full_save listing modify names output report restore"
+    " save selection watch",
+    "completion": "__init__ candidates shell_protocol",
     "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
-    "grammar": "__init__ combinations help hints options parser popt programs values",
-    "netlink": "__init__ codec dump_layout dumps messages trace",
+    "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
+    "netlink": "__init__ attributes dump_layout dumps framing trace",
     "rules": "__init__ fast_parser reader writer",
     "views": "__init__ classic connections figures grid json_document live pretty procfs progress",
 }

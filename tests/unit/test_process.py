@@ -314,10 +314,10 @@ BACKENDS = {
         ".backends",
         ".backends.kernel",
         ".netlink",
-        ".netlink.codec",
+        ".netlink.attributes",
         ".netlink.dump_layout",
         ".netlink.dumps",
-        ".netlink.messages",
+        ".netlink.framing",
     },
 }
 WRITTEN = {".commands.output", ".rules", ".rules.writer", ".sorting"}
@@ -364,6 +364,8 @@ def test_what_a_plain_request_imports(
     )
     imported = set(done.stderr.decode().splitlines()[-1].split())
     opened = BACKENDS[backend] if words != ["-v"] else set()
+    if backend.startswith("memory:") and words[0] in ("-A", "-R"):
+        opened = opened | {".locks"}  # a table in a file is locked while it changes
     assert imported - STANDARD - named(ALWAYS | also | opened) == set()
     assert ("pyipvsadm.backends.kernel" in imported) == (backend == "kernel" and words != ["-v"])
 

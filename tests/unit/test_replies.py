@@ -27,7 +27,7 @@ KERNELS = sorted(file.stem for file in recording.FOLDER.glob("*.json"))
 RECORDED = {kernel: recording.load(recording.FOLDER / f"{kernel}.json") for kernel in KERNELS}
 TABLES = [(kernel, name) for kernel in KERNELS for name in table.STEPS]
 # The three sources of a listing: whole datagrams at once (dumps.py), attribute by attribute
-# (netlink/codec.py), /proc/net/ip_vs.
+# (netlink/attributes.py), /proc/net/ip_vs.
 QUICK, WALK, FILE = WAYS = ("quick", "walk", "file")
 
 

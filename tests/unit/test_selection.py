@@ -14,7 +14,7 @@ from pyipvsadm.addresses import Endpoint
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.commands.selection import Selection, parse_network
 from pyipvsadm.errors import UsageError
-from pyipvsadm.grammar.options import SCHEDULERS
+from pyipvsadm.grammar.schedulers import SCHEDULERS
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Server, Service
 from tests.unit.fake_environment import FakeEnvironment, FakeNames, apply_all
 

@@ -30,13 +30,13 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.netlink import codec, messages
+from pyipvsadm.netlink import attributes, framing
 from pyipvsadm.netlink.trace import describe_datagram
 
 V4 = bytes([10, 0, 0, 1])
 V6 = bytes.fromhex("20010db8000000000000000000000001")
 FAMILY = 27  # any number the kernel may have given out
-REQUEST_ACK = messages.NLM_F_REQUEST | messages.NLM_F_ACK
+REQUEST_ACK = framing.NLM_F_REQUEST | framing.NLM_F_ACK
 
 
 def u32(value: int) -> str:
@@ -48,7 +48,7 @@ def sent(change: Change, flags: int = REQUEST_ACK) -> list[str]:
     return list(
         describe_datagram(
             "sent",
-            messages.pack_message(FAMILY, change.op, flags, 7, codec.Encoder().encode(change)),
+            framing.pack_message(FAMILY, change.op, flags, 7, attributes.Encoder().encode(change)),
         )
     )
 
@@ -72,7 +72,7 @@ def test_a_service() -> None:
 
 def test_a_server_of_a_mark() -> None:
     server = Server(AF_INET6, V6, 8080, TUNNEL, -1, 100, 50, GUE, 6080, TUN_CSUM)
-    assert sent(Change(NEW_DEST, Service(AF_INET, fwmark=5), server), messages.NLM_F_REQUEST) == [
+    assert sent(Change(NEW_DEST, Service(AF_INET, fwmark=5), server), framing.NLM_F_REQUEST) == [
         "netlink sent seq=7 NEW_DEST family=27 flags=REQUEST",
         "  SERVICE",
         "    AF 2",
@@ -127,7 +127,7 @@ def test_nothing_but_a_command() -> None:
 
 
 def test_many_messages_in_one_datagram() -> None:
-    both = messages.pack_message(FAMILY, model.FLUSH, 1, 1, b"") + messages.pack_message(
+    both = framing.pack_message(FAMILY, model.FLUSH, 1, 1, b"") + framing.pack_message(
         FAMILY, model.ZERO, 5, 2, b""
     )
     assert list(describe_datagram("sent", both)) == [
@@ -139,16 +139,16 @@ def test_many_messages_in_one_datagram() -> None:
 @pytest.mark.parametrize(
     ("direction", "flags", "shown"),
     [
-        ("sent", messages.NLM_F_REQUEST | messages.NLM_F_DUMP, "REQUEST|DUMP"),
-        ("sent", messages.NLM_F_REQUEST | 0x100, "REQUEST"),  # half of what asks for a dump
-        ("sent", messages.NLM_F_DUMP_INTR, "0"),
-        ("received", messages.NLM_F_MULTI, "MULTI"),
-        ("received", messages.NLM_F_MULTI | messages.NLM_F_DUMP_INTR, "MULTI|DUMP_INTR"),
-        ("received", messages.NLM_F_DUMP, "0"),  # these bits mean other things in replies
+        ("sent", framing.NLM_F_REQUEST | framing.NLM_F_DUMP, "REQUEST|DUMP"),
+        ("sent", framing.NLM_F_REQUEST | 0x100, "REQUEST"),  # half of what asks for a dump
+        ("sent", framing.NLM_F_DUMP_INTR, "0"),
+        ("received", framing.NLM_F_MULTI, "MULTI"),
+        ("received", framing.NLM_F_MULTI | framing.NLM_F_DUMP_INTR, "MULTI|DUMP_INTR"),
+        ("received", framing.NLM_F_DUMP, "0"),  # these bits mean other things in replies
     ],
 )
 def test_flags(direction: str, flags: int, shown: str) -> None:
-    data = messages.pack_message(FAMILY, model.GET_SERVICE, flags, 3, b"")
+    data = framing.pack_message(FAMILY, model.GET_SERVICE, flags, 3, b"")
     assert list(describe_datagram(direction, data)) == [
         f"netlink {direction} seq=3 GET_SERVICE family=27 flags={shown}"
     ]
@@ -161,18 +161,18 @@ def reply(kind: int, body: bytes, seq: int = 7) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "body", "line"),
     [
-        (messages.NLMSG_ERROR, struct.pack("=i", 0), "ACK"),
+        (framing.NLMSG_ERROR, struct.pack("=i", 0), "ACK"),
         (
-            messages.NLMSG_ERROR,
+            framing.NLMSG_ERROR,
             struct.pack("=i", -errno.EEXIST) + bytes(16),
             "ERROR 17 (File exists)",
         ),
-        (messages.NLMSG_ERROR, struct.pack("=i", -errno.ESRCH), "ERROR 3 (No such process)"),
-        (messages.NLMSG_ERROR, struct.pack("=i", -5000), "ERROR 4095 (Unknown error 4095)"),
-        (messages.NLMSG_ERROR, struct.pack("=i", -(2**31)), "ERROR 4095 (Unknown error 4095)"),
-        (messages.NLMSG_DONE, struct.pack("=i", 0), "DONE 0"),
-        (messages.NLMSG_DONE, struct.pack("=i", -errno.EINTR), "DONE 4"),
-        (messages.NLMSG_DONE, b"", "DONE 0"),
+        (framing.NLMSG_ERROR, struct.pack("=i", -errno.ESRCH), "ERROR 3 (No such process)"),
+        (framing.NLMSG_ERROR, struct.pack("=i", -5000), "ERROR 4095 (Unknown error 4095)"),
+        (framing.NLMSG_ERROR, struct.pack("=i", -(2**31)), "ERROR 4095 (Unknown error 4095)"),
+        (framing.NLMSG_DONE, struct.pack("=i", 0), "DONE 0"),
+        (framing.NLMSG_DONE, struct.pack("=i", -errno.EINTR), "DONE 4"),
+        (framing.NLMSG_DONE, b"", "DONE 0"),
     ],
 )
 def test_ends(kind: int, body: bytes, line: str) -> None:
@@ -182,29 +182,31 @@ def test_ends(kind: int, body: bytes, line: str) -> None:
 
 
 def nest(kind: int, *inner: bytes) -> bytes:
-    return messages.pack_attribute(kind, b"".join(inner))
+    return framing.pack_attribute(kind, b"".join(inner))
 
 
 def test_statistics() -> None:
     narrow = [
-        messages.pack_attribute(kind, struct.pack("=Q" if kind in (4, 5) else "=I", kind * 10))
+        framing.pack_attribute(kind, struct.pack("=Q" if kind in (4, 5) else "=I", kind * 10))
         for kind in range(1, 11)
     ]
     # On some machines every 64-bit value has an empty PAD before it.
     wide = [
-        messages.pack_attribute(11, b"")
-        + messages.pack_attribute(kind, struct.pack("=Q", kind << 40))
+        framing.pack_attribute(11, b"")
+        + framing.pack_attribute(kind, struct.pack("=Q", kind << 40))
         for kind in (1, 10)
     ]
-    body = nest(codec.SERVICE, nest(codec.SVC_STATS, *narrow), nest(codec.SVC_STATS64, *wide))
+    body = nest(
+        attributes.SERVICE, nest(attributes.SVC_STATS, *narrow), nest(attributes.SVC_STATS64, *wide)
+    )
     body += nest(
-        codec.DEST,
-        messages.pack_attribute(codec.DEST_PERSIST_CONNS, struct.pack("=I", 3)),
-        nest(codec.DEST_STATS64),
-        nest(codec.DEST_STATS),
+        attributes.DEST,
+        framing.pack_attribute(attributes.DEST_PERSIST_CONNS, struct.pack("=I", 3)),
+        nest(attributes.DEST_STATS64),
+        nest(attributes.DEST_STATS),
     )
     assert list(
-        describe_datagram("received", messages.pack_message(FAMILY, model.NEW_SERVICE, 2, 9, body))
+        describe_datagram("received", framing.pack_message(FAMILY, model.NEW_SERVICE, 2, 9, body))
     ) == [
         "netlink received seq=9 NEW_SERVICE family=27 flags=MULTI",
         "  SERVICE",
@@ -231,12 +233,12 @@ def test_statistics() -> None:
 
 
 def test_connections_of_a_server() -> None:
-    counts = [(codec.DEST_ACTIVE_CONNS, 1), (codec.DEST_INACT_CONNS, 2)]
+    counts = [(attributes.DEST_ACTIVE_CONNS, 1), (attributes.DEST_INACT_CONNS, 2)]
     body = nest(
-        codec.DEST,
-        *(messages.pack_attribute(kind, struct.pack("=I", value)) for kind, value in counts),
+        attributes.DEST,
+        *(framing.pack_attribute(kind, struct.pack("=I", value)) for kind, value in counts),
     )
-    assert list(describe_datagram("received", messages.pack_message(FAMILY, NEW_DEST, 2, 9, body)))[
+    assert list(describe_datagram("received", framing.pack_message(FAMILY, NEW_DEST, 2, 9, body)))[
         1:
     ] == [
         "  DEST",
@@ -246,11 +248,11 @@ def test_connections_of_a_server() -> None:
 
 
 def test_info_has_attributes_of_its_own() -> None:
-    body = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(
+    body = framing.pack_attribute(1, struct.pack("=I", 0x010201)) + framing.pack_attribute(
         2, struct.pack("=I", 4096)
     )
     assert list(
-        describe_datagram("received", messages.pack_message(FAMILY, model.SET_INFO, 0, 1, body))
+        describe_datagram("received", framing.pack_message(FAMILY, model.SET_INFO, 0, 1, body))
     ) == [
         "netlink received seq=1 SET_INFO family=27 flags=0",
         f"  VERSION {u32(0x010201)}",
@@ -259,14 +261,14 @@ def test_info_has_attributes_of_its_own() -> None:
 
 
 def test_the_controller() -> None:
-    assert list(describe_datagram("sent", messages.get_family(1))) == [
+    assert list(describe_datagram("sent", framing.get_family(1))) == [
         "netlink sent seq=1 controller family=16 flags=REQUEST",
         "  FAMILY_NAME 'IPVS'",
     ]
-    body = messages.pack_attribute(
-        messages.CTRL_ATTR_FAMILY_ID, struct.pack("=H", FAMILY)
-    ) + messages.pack_attribute(3, struct.pack("=I", 1))
-    assert list(describe_datagram("received", messages.pack_message(16, 1, 0, 1, body)))[1:] == [
+    body = framing.pack_attribute(
+        framing.CTRL_ATTR_FAMILY_ID, struct.pack("=H", FAMILY)
+    ) + framing.pack_attribute(3, struct.pack("=I", 1))
+    assert list(describe_datagram("received", framing.pack_message(16, 1, 0, 1, body)))[1:] == [
         "  FAMILY_ID 27",
         f"  attribute 3 {u32(1)}",
     ]
@@ -274,9 +276,9 @@ def test_the_controller() -> None:
 
 def test_what_has_no_name() -> None:
     body = nest(
-        codec.SERVICE, messages.pack_attribute(99, b"\1\2\3\4\5")
-    ) + messages.pack_attribute(77, b"")
-    assert list(describe_datagram("received", messages.pack_message(FAMILY, 42, 0, 1, body))) == [
+        attributes.SERVICE, framing.pack_attribute(99, b"\1\2\3\4\5")
+    ) + framing.pack_attribute(77, b"")
+    assert list(describe_datagram("received", framing.pack_message(FAMILY, 42, 0, 1, body))) == [
         "netlink received seq=1 42 family=27 flags=0",
         "  SERVICE",
         "    attribute 99 01020304 05",
@@ -296,33 +298,34 @@ def test_what_has_no_name() -> None:
     ],
 )
 def test_names_cannot_steer_the_terminal(name: bytes, shown: str) -> None:
-    body = nest(codec.SERVICE, messages.pack_attribute(codec.SVC_SCHED_NAME, name))
+    body = nest(attributes.SERVICE, framing.pack_attribute(attributes.SVC_SCHED_NAME, name))
     assert (
-        list(describe_datagram("sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, body)))[2]
+        list(describe_datagram("sent", framing.pack_message(FAMILY, NEW_SERVICE, 0, 1, body)))[2]
         == f"    SCHED_NAME {shown}"
     )
 
 
 def test_numbers_of_other_sizes() -> None:
     sizes = [
-        messages.pack_attribute(codec.SVC_TIMEOUT, b""),
-        messages.pack_attribute(codec.SVC_FWMARK, b"\xff" * 9),
-        messages.pack_attribute(codec.SVC_AF, b"\5"),
+        framing.pack_attribute(attributes.SVC_TIMEOUT, b""),
+        framing.pack_attribute(attributes.SVC_FWMARK, b"\xff" * 9),
+        framing.pack_attribute(attributes.SVC_AF, b"\5"),
     ]
     lines = list(
         describe_datagram(
-            "sent", messages.pack_message(FAMILY, NEW_SERVICE, 0, 1, nest(codec.SERVICE, *sizes))
+            "sent",
+            framing.pack_message(FAMILY, NEW_SERVICE, 0, 1, nest(attributes.SERVICE, *sizes)),
         )
     )
     assert lines[2:] == ["    TIMEOUT 0", "    FWMARK ffffffff ffffffff ff", "    AF 5"]
 
 
-WHOLE = messages.pack_message(
+WHOLE = framing.pack_message(
     FAMILY,
     NEW_SERVICE,
     REQUEST_ACK,
     7,
-    codec.Encoder().encode(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80))),
+    attributes.Encoder().encode(Change(NEW_SERVICE, Service(AF_INET, TCP, V4, 80))),
 )
 
 
@@ -334,7 +337,7 @@ WHOLE = messages.pack_message(
             WHOLE[:4] + b"\0",
             ["netlink received: a message header cut after 5 bytes: " + WHOLE[:4].hex() + " 00"],
         ),
-        (reply(messages.NLMSG_ERROR, b"\1"), None),
+        (reply(framing.NLMSG_ERROR, b"\1"), None),
         (reply(FAMILY, b""), None),
         (reply(FAMILY, b"\1"), None),
     ],
@@ -348,12 +351,12 @@ def test_what_cannot_be_read_is_shown_in_hexadecimal(data: bytes, lines: list[st
 
 @given(st.binary(max_size=200), st.sampled_from(["sent", "received"]))
 @example(
-    messages.pack_message(
+    framing.pack_message(
         FAMILY,
         NEW_SERVICE,
         0,
         1,
-        nest(codec.SERVICE, messages.pack_attribute(codec.SVC_AF, bytes(60000))),
+        nest(attributes.SERVICE, framing.pack_attribute(attributes.SVC_AF, bytes(60000))),
     ),
     "sent",
 )

@@ -28,7 +28,7 @@ import pyipvsadm
 from pyipvsadm import cli, model
 from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.backends.memory import MemoryBackend
-from pyipvsadm.completion import shells
+from pyipvsadm.completion import shell_protocol
 from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.options import COMMANDS, OPTIONS
 from pyipvsadm.model import (
@@ -42,7 +42,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.netlink import codec, messages
+from pyipvsadm.netlink import attributes, framing
 from tests.unit.fake_environment import FakeEnvironment, overview
 from tests.unit.test_kernel import FAMILY, Socket, header
 
@@ -210,17 +210,19 @@ def filled() -> Kernelly:
 def _valid() -> list[bytes]:
     web = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, pe="sip")
     server = Server(AF_INET6, bytes(16), 80)
-    counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
-    stats = messages.pack_attribute(
-        12, b"".join(messages.pack_attribute(kind, bytes(8)) for kind in range(1, 11))
+    counts = b"".join(framing.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
+    stats = framing.pack_attribute(
+        12, b"".join(framing.pack_attribute(kind, bytes(8)) for kind in range(1, 11))
     )
-    service = codec.Encoder().encode(Change(model.NEW_SERVICE, web))
+    service = attributes.Encoder().encode(Change(model.NEW_SERVICE, web))
     return [
         service,
-        messages.pack_attribute(codec.SERVICE, service[4:] + stats),
-        messages.pack_attribute(codec.DEST, codec.encode_dest(server)[4:] + counts + stats),
-        codec.encode_daemon(Daemon(model.MASTER, "lo", 1, 2, bytes(4), 3, 4)),
-        codec.encode_timeouts(Timeouts(1, 2, 3)),
+        framing.pack_attribute(attributes.SERVICE, service[4:] + stats),
+        framing.pack_attribute(
+            attributes.DEST, attributes.encode_dest(server)[4:] + counts + stats
+        ),
+        attributes.encode_daemon(Daemon(model.MASTER, "lo", 1, 2, bytes(4), 3, 4)),
+        attributes.encode_timeouts(Timeouts(1, 2, 3)),
     ]
 
 
@@ -237,13 +239,13 @@ def _damaged(draw: st.DrawFn, pieces: Sequence[bytes]) -> bytes:
 _attributes = st.recursive(
     st.binary(max_size=20),
     lambda inner: st.lists(st.tuples(st.integers(0, 20), inner), max_size=12).map(
-        lambda rows: b"".join(messages.pack_attribute(kind, body) for kind, body in rows)
+        lambda rows: b"".join(framing.pack_attribute(kind, body) for kind, body in rows)
     ),
     max_leaves=20,
 )
 _bodies = _damaged(_valid()) | _attributes | st.binary(max_size=60)
 _kinds = st.sampled_from(
-    (FAMILY, FAMILY, FAMILY, messages.NLMSG_DONE, messages.NLMSG_ERROR, messages.GENL_ID_CTRL)
+    (FAMILY, FAMILY, FAMILY, framing.NLMSG_DONE, framing.NLMSG_ERROR, framing.GENL_ID_CTRL)
 ) | st.integers(0, 65535)
 _messages = st.tuples(
     _kinds, st.sampled_from((0, 2, 0x10, 0x12)), st.sampled_from((0, 0, 0, 0, -1, 1)), _bodies
@@ -269,7 +271,7 @@ def _datagram(given: object, seq: int) -> bytes:
     for kind, flags, off, body in given:
         wanted = (
             body
-            if kind in (messages.NLMSG_DONE, messages.NLMSG_ERROR)
+            if kind in (framing.NLMSG_DONE, framing.NLMSG_ERROR)
             else struct.pack("BBH", 1, 1, 0) + body
         )
         parts.append(
@@ -290,7 +292,7 @@ def kernel(drawn: tuple[list[str], list[object], bool, bytes]) -> None:
             if opens:
                 super().send(data)
                 return
-            for message in messages.iter_messages(data):
+            for message in framing.iter_messages(data):
                 self.queue += play((message.seq, message.type, message.flags, message.body[0], {}))
 
     sock = Hostile(play)
@@ -334,8 +336,8 @@ def table_file(text: bytes) -> None:
     _ran(["-L", "-n"], _World(table=table))
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(text)
-        shells.read_proc_rows(file.name)
-        with mock.patch("pyipvsadm.completion.shells.TABLE_FILE", file.name):
+        shell_protocol.read_proc_rows(file.name)
+        with mock.patch("pyipvsadm.completion.shell_protocol.TABLE_FILE", file.name):
             for words in (
                 ["-d", "-t", "10.0.0.1:80", "-r", ""],
                 ["-D", "-t", ""],
@@ -376,7 +378,7 @@ def argv(words: list[str]) -> None:
 def completion(drawn: tuple[str, list[str], int]) -> None:
     """A line at whose cursor a shell asks."""
     shell, words, cursor = drawn
-    with mock.patch("pyipvsadm.completion.shells.TABLE_FILE", "/nonexistent"):
+    with mock.patch("pyipvsadm.completion.shell_protocol.TABLE_FILE", "/nonexistent"):
         _ran(["--complete", shell, str(cursor), *words], _World(table=filled()))
 
 

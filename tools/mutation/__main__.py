@@ -32,7 +32,7 @@ TESTS = {
     "grammar/combinations": [*_GRAMMAR, *_OURS, "unit/test_candidates"],
     "grammar/values": [*_GRAMMAR, *_OURS],
     "grammar/options": [*_GRAMMAR, "unit/test_man", *_OURS, "unit/test_candidates"],
-    "netlink/codec": _BYTES,
+    "netlink/attributes": _BYTES,
     "netlink/dumps": _BYTES,
     "change/plan": ["unit/test_plan", "unit/test_apply"],
 }

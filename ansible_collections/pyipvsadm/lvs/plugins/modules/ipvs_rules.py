@@ -161,10 +161,12 @@ def main() -> None:
     # pipe's, and what it said lost.
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=module.tmpdir) as file:
         if given["src"] is None:
-            file.write(given["rules"])
+            # The text came whole: a last line without its line end is not one that was cut.
+            file.write(given["rules"].rstrip("\n") + "\n")
             file.flush()
         command += [f"--apply={file.name if given['src'] is None else given['src']}"]
         status, out, err = run(command)
+        err = err.replace(f"{file.name}:", "rules:")
     report = parse_report(out)
     if report is None:
         module.fail_json(msg=explain_silence(program, status, err), rc=status, cmd=command)
@@ -225,7 +227,7 @@ def explain_failure(report: dict[str, Any]) -> str:
         undone = report["undone"]
         if not_undone:
             sentences.append(
-                f"{report['signal']}: of what was done before it, {undone} were undone, {len(not_undone)} not"
+                f"{report['signal']}: {undone} of the changes before it were undone, {len(not_undone)} were not"
             )
         else:
             sentences.append(

@@ -1,7 +1,7 @@
 """Encode and decode IPVS attributes, sans-I/O.
 
 Owns: the numbers of attributes (uapi ip_vs.h), their layouts, their byte order. Must never know:
-sockets, backends, options, how messages are framed (messages.py).
+sockets, backends, options, how messages are framed (framing.py).
 
 Values are in the machine's byte order, except addresses, the ports of services, servers and
 tunnels, and IPv4 netmasks, which are in network order; the port of the sync daemons is in the
@@ -32,7 +32,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.netlink.messages import Message, WireError, iter_attributes, pack_attribute
+from pyipvsadm.netlink.framing import Message, WireError, iter_attributes, pack_attribute
 
 # IPVS_CMD_ATTR_*
 SERVICE = 1

@@ -35,7 +35,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.netlink import codec, messages
+from pyipvsadm.netlink import attributes, framing
 
 V4 = bytes([10, 0, 0, 1])
 V6 = bytes.fromhex("20010db8000000000000000000000001")
@@ -194,25 +194,25 @@ STATS32 = (1, 2, 3, 1 << 33, (1 << 33) + 1, 6, 7, 8, 9, 10)
 
 
 def nest(kind: int, *parts: bytes) -> bytes:
-    return messages.pack_attribute(kind, b"".join(parts))
+    return framing.pack_attribute(kind, b"".join(parts))
 
 
 def stats64() -> bytes:
     return b"".join(
-        messages.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(STATS64, 1)
+        framing.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(STATS64, 1)
     )
 
 
 def stats32() -> bytes:
     return b"".join(
-        messages.pack_attribute(at, struct.pack("=Q" if at in (4, 5) else "=I", value))
+        framing.pack_attribute(at, struct.pack("=Q" if at in (4, 5) else "=I", value))
         for at, value in enumerate(STATS32, 1)
     )
 
 
-def reply(*parts: bytes) -> messages.Message:
-    (message,) = messages.iter_messages(
-        messages.pack_message(28, 1, messages.NLM_F_MULTI, 3, b"".join(parts))
+def reply(*parts: bytes) -> framing.Message:
+    (message,) = framing.iter_messages(
+        framing.pack_message(28, 1, framing.NLM_F_MULTI, 3, b"".join(parts))
     )
     return message
 
@@ -222,12 +222,12 @@ def reply(*parts: bytes) -> messages.Message:
 )
 def test_what_is_sent(change: Change, expected: str) -> None:
     assert LITTLE
-    assert codec.Encoder().encode(change).hex() == expected.replace(" ", "")
+    assert attributes.Encoder().encode(change).hex() == expected.replace(" ", "")
 
 
 def test_what_an_encoder_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "CACHE_LIMIT", 2)
-    encoder = codec.Encoder()
+    monkeypatch.setattr(attributes, "CACHE_LIMIT", 2)
+    encoder = attributes.Encoder()
     for at in range(10):
         service = Service(AF_INET, TCP, V4, 80, timeout=at)
         servers = [Server(AF_INET, V4, port) for port in (at, at + 1)]
@@ -235,7 +235,7 @@ def test_what_an_encoder_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -
             Change(model.NEW_SERVICE, service),
             *[Change(model.NEW_DEST, service, each) for each in servers * 2],
         ):
-            assert encoder.encode(change) == codec.Encoder().encode(change)
+            assert encoder.encode(change) == attributes.Encoder().encode(change)
     assert max(len(encoder._rests), len(encoder._servers)) <= 3
 
 
@@ -243,17 +243,17 @@ def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyP
     made: list[str] = []
 
     def counted(name: str) -> None:
-        real = getattr(codec, name)
+        real = getattr(attributes, name)
 
         def count(*words: object) -> object:
             made.append(name)
             return real(*words)
 
-        monkeypatch.setattr(codec, name, count)
+        monkeypatch.setattr(attributes, name, count)
 
     for name in ("encode_service_key", "_encode_service_settings", "encode_dest"):
         counted(name)
-    encoder = codec.Encoder()
+    encoder = attributes.Encoder()
     services = [Service(AF_INET, TCP, V4, port) for port in (80, 81)]
     server = Server(AF_INET, V4, 80)
     for service in services:
@@ -269,10 +269,10 @@ def test_an_encoder_makes_bytes_that_come_again_once(monkeypatch: pytest.MonkeyP
 
 
 def test_a_whole_request() -> None:
-    assert messages.pack_message(
-        28, model.FLUSH, messages.NLM_F_REQUEST | messages.NLM_F_ACK, 9, b""
+    assert framing.pack_message(
+        28, model.FLUSH, framing.NLM_F_REQUEST | framing.NLM_F_ACK, 9, b""
     ).hex(" ") == ("14 00 00 00 1c 00 05 00 09 00 00 00 00 00 00 00 11 01 00 00")
-    assert messages.get_family(
+    assert framing.get_family(
         1
     ).hex() == "20000000" + "10000100" + "01000000" + "00000000" + "03010000" + (
         "09000200" + "495056530" + "0000000"
@@ -280,88 +280,91 @@ def test_a_whole_request() -> None:
 
 
 SERVICE_HEAD = (
-    messages.pack_attribute(codec.SVC_AF, struct.pack("=H", AF_INET)),
-    messages.pack_attribute(codec.SVC_PROTOCOL, struct.pack("=H", TCP)),
-    messages.pack_attribute(codec.SVC_ADDR, V4 + bytes(12)),
-    messages.pack_attribute(codec.SVC_PORT, b"\x00\x50"),
+    framing.pack_attribute(attributes.SVC_AF, struct.pack("=H", AF_INET)),
+    framing.pack_attribute(attributes.SVC_PROTOCOL, struct.pack("=H", TCP)),
+    framing.pack_attribute(attributes.SVC_ADDR, V4 + bytes(12)),
+    framing.pack_attribute(attributes.SVC_PORT, b"\x00\x50"),
 )
 SERVICE_TAIL = (
-    messages.pack_attribute(codec.SVC_SCHED_NAME, b"wlc\0"),
-    messages.pack_attribute(codec.SVC_FLAGS, struct.pack("=II", 3, 0xFFFFFFFF)),
-    messages.pack_attribute(codec.SVC_TIMEOUT, struct.pack("=I", 360)),
-    messages.pack_attribute(codec.SVC_NETMASK, bytes([255, 255, 0, 0])),
+    framing.pack_attribute(attributes.SVC_SCHED_NAME, b"wlc\0"),
+    framing.pack_attribute(attributes.SVC_FLAGS, struct.pack("=II", 3, 0xFFFFFFFF)),
+    framing.pack_attribute(attributes.SVC_TIMEOUT, struct.pack("=I", 360)),
+    framing.pack_attribute(attributes.SVC_NETMASK, bytes([255, 255, 0, 0])),
 )
 SERVER = (
-    messages.pack_attribute(codec.DEST_ADDR, bytes([10, 0, 0, 2]) + bytes(12)),
-    messages.pack_attribute(codec.DEST_PORT, b"\x1f\x90"),
-    messages.pack_attribute(codec.DEST_FWD_METHOD, struct.pack("=I", 0x8000_0102)),
-    messages.pack_attribute(codec.DEST_WEIGHT, struct.pack("=i", -1)),
-    messages.pack_attribute(codec.DEST_U_THRESH, struct.pack("=I", 9)),
-    messages.pack_attribute(codec.DEST_L_THRESH, struct.pack("=I", 8)),
-    messages.pack_attribute(codec.DEST_ACTIVE_CONNS, struct.pack("=I", 7)),
-    messages.pack_attribute(codec.DEST_INACT_CONNS, struct.pack("=I", 6)),
-    messages.pack_attribute(codec.DEST_PERSIST_CONNS, struct.pack("=I", 5)),
+    framing.pack_attribute(attributes.DEST_ADDR, bytes([10, 0, 0, 2]) + bytes(12)),
+    framing.pack_attribute(attributes.DEST_PORT, b"\x1f\x90"),
+    framing.pack_attribute(attributes.DEST_FWD_METHOD, struct.pack("=I", 0x8000_0102)),
+    framing.pack_attribute(attributes.DEST_WEIGHT, struct.pack("=i", -1)),
+    framing.pack_attribute(attributes.DEST_U_THRESH, struct.pack("=I", 9)),
+    framing.pack_attribute(attributes.DEST_L_THRESH, struct.pack("=I", 8)),
+    framing.pack_attribute(attributes.DEST_ACTIVE_CONNS, struct.pack("=I", 7)),
+    framing.pack_attribute(attributes.DEST_INACT_CONNS, struct.pack("=I", 6)),
+    framing.pack_attribute(attributes.DEST_PERSIST_CONNS, struct.pack("=I", 5)),
 )
 
 
 def test_a_service_as_received() -> None:
-    unknown = messages.pack_attribute(99, b"from a newer kernel")
+    unknown = framing.pack_attribute(99, b"from a newer kernel")
     body = (
         *SERVICE_HEAD,
         unknown,
         *SERVICE_TAIL,
-        nest(codec.SVC_STATS, stats32()),
-        nest(codec.SVC_STATS64, stats64()),
+        nest(attributes.SVC_STATS, stats32()),
+        nest(attributes.SVC_STATS64, stats64()),
     )
-    assert codec.read_service(reply(nest(codec.SERVICE, *body))) == Service(
+    assert attributes.read_service(reply(nest(attributes.SERVICE, *body))) == Service(
         AF_INET, TCP, V4, 80, 0, "wlc", 3, 360, 0xFFFF0000, "", STATS64
     )
 
 
 def test_a_service_of_an_old_kernel_has_32_bit_statistics() -> None:
-    body = (*SERVICE_HEAD, *SERVICE_TAIL, nest(codec.SVC_STATS, stats32()))
-    assert codec.read_service(reply(nest(codec.SERVICE, *body))).stats == STATS32
+    body = (*SERVICE_HEAD, *SERVICE_TAIL, nest(attributes.SVC_STATS, stats32()))
+    assert attributes.read_service(reply(nest(attributes.SERVICE, *body))).stats == STATS32
 
 
 def test_a_mark_as_received() -> None:
     head = (
         SERVICE_HEAD[0],
-        messages.pack_attribute(codec.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)),
+        framing.pack_attribute(attributes.SVC_FWMARK, struct.pack("=I", 0xFFFFFFFF)),
     )
-    pe = messages.pack_attribute(codec.SVC_PE_NAME, b"sip\0left\0over")
-    found = codec.read_service(reply(nest(codec.SERVICE, *head, pe, *SERVICE_TAIL)))
+    pe = framing.pack_attribute(attributes.SVC_PE_NAME, b"sip\0left\0over")
+    found = attributes.read_service(reply(nest(attributes.SERVICE, *head, pe, *SERVICE_TAIL)))
     assert found.key() == (AF_INET, 0, b"", 0, 0xFFFFFFFF)
     assert (found.pe, found.stats) == ("sip", model.NO_STATS)
 
 
 def test_an_ipv6_service_has_its_prefix_in_the_machines_order() -> None:
     head = (
-        messages.pack_attribute(codec.SVC_AF, struct.pack("=H", AF_INET6)),
+        framing.pack_attribute(attributes.SVC_AF, struct.pack("=H", AF_INET6)),
         SERVICE_HEAD[1],
-        messages.pack_attribute(codec.SVC_ADDR, V6),
+        framing.pack_attribute(attributes.SVC_ADDR, V6),
         SERVICE_HEAD[3],
     )
-    tail = (*SERVICE_TAIL[:3], messages.pack_attribute(codec.SVC_NETMASK, struct.pack("=I", 64)))
-    found = codec.read_service(reply(nest(codec.SERVICE, *head, *tail)))
+    tail = (
+        *SERVICE_TAIL[:3],
+        framing.pack_attribute(attributes.SVC_NETMASK, struct.pack("=I", 64)),
+    )
+    found = attributes.read_service(reply(nest(attributes.SERVICE, *head, *tail)))
     assert (found.addr, found.netmask) == (V6, 64)
 
 
 def test_a_server_as_received() -> None:
     tunnel = (
-        messages.pack_attribute(codec.DEST_TUN_TYPE, bytes([GRE])),
-        messages.pack_attribute(codec.DEST_TUN_PORT, b"\x17\xc0"),
-        messages.pack_attribute(codec.DEST_TUN_FLAGS, struct.pack("=H", 1)),
-        messages.pack_attribute(codec.DEST_ADDR_FAMILY, struct.pack("=H", AF_INET)),
-        nest(codec.DEST_STATS64, stats64()),
+        framing.pack_attribute(attributes.DEST_TUN_TYPE, bytes([GRE])),
+        framing.pack_attribute(attributes.DEST_TUN_PORT, b"\x17\xc0"),
+        framing.pack_attribute(attributes.DEST_TUN_FLAGS, struct.pack("=H", 1)),
+        framing.pack_attribute(attributes.DEST_ADDR_FAMILY, struct.pack("=H", AF_INET)),
+        nest(attributes.DEST_STATS64, stats64()),
     )
-    found = codec.read_destination(reply(nest(codec.DEST, *SERVER, *tunnel)), AF_INET6)
+    found = attributes.read_destination(reply(nest(attributes.DEST, *SERVER, *tunnel)), AF_INET6)
     assert found == Server(
         AF_INET, bytes([10, 0, 0, 2]), 8080, TUNNEL, -1, 9, 8, GRE, 6080, 1, 7, 6, 5, STATS64
     )
 
 
 def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
-    found = codec.read_destination(reply(nest(codec.DEST, *SERVER)), AF_INET)
+    found = attributes.read_destination(reply(nest(attributes.DEST, *SERVER)), AF_INET)
     assert (found.af, found.tun_type, found.tun_port, found.tun_flags, found.stats) == (
         AF_INET,
         0,
@@ -369,9 +372,10 @@ def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
         0,
         model.NO_STATS,
     )
-    narrow = nest(codec.DEST_STATS, stats32())
+    narrow = nest(attributes.DEST_STATS, stats32())
     assert (
-        codec.read_destination(reply(nest(codec.DEST, *SERVER, narrow)), AF_INET).stats == STATS32
+        attributes.read_destination(reply(nest(attributes.DEST, *SERVER, narrow)), AF_INET).stats
+        == STATS32
     )
 
 
@@ -385,42 +389,44 @@ def test_a_server_of_an_old_kernel_has_its_services_family() -> None:
     ids=["v4", "v6", "old"],
 )
 def test_a_daemon_there_and_back(daemon: Daemon) -> None:
-    assert codec.read_daemon(reply(codec.encode_daemon(daemon))) == daemon
+    assert attributes.read_daemon(reply(attributes.encode_daemon(daemon))) == daemon
 
 
 def test_info_timeouts_and_family() -> None:
-    info = messages.pack_attribute(1, struct.pack("=I", 0x010201)) + messages.pack_attribute(
+    info = framing.pack_attribute(1, struct.pack("=I", 0x010201)) + framing.pack_attribute(
         2, struct.pack("=I", 4096)
     )
-    assert codec.read_info(reply(info)) == Info(0x010201, 4096)
-    assert codec.read_timeouts(reply(codec.encode_timeouts(Timeouts(1, 2, 3)))) == Timeouts(1, 2, 3)
-    assert codec.read_timeouts(reply()) == Timeouts(0, 0, 0)
-    assert messages.read_family(reply(messages.pack_attribute(1, struct.pack("=H", 28)))) == 28
+    assert attributes.read_info(reply(info)) == Info(0x010201, 4096)
+    assert attributes.read_timeouts(
+        reply(attributes.encode_timeouts(Timeouts(1, 2, 3)))
+    ) == Timeouts(1, 2, 3)
+    assert attributes.read_timeouts(reply()) == Timeouts(0, 0, 0)
+    assert framing.read_family(reply(framing.pack_attribute(1, struct.pack("=H", 28)))) == 28
 
 
 def test_of_two_attributes_with_one_number_the_last_counts() -> None:
-    assert messages.iter_attributes(
-        messages.pack_attribute(1, b"a") + messages.pack_attribute(1, b"b")
+    assert framing.iter_attributes(
+        framing.pack_attribute(1, b"a") + framing.pack_attribute(1, b"b")
     ) == {1: b"b"}
 
 
 def test_nested_and_byte_order_bits_are_not_part_of_the_number() -> None:
-    assert messages.iter_attributes(messages.pack_attribute(0x8000 | 1, b"a")) == {1: b"a"}
+    assert framing.iter_attributes(framing.pack_attribute(0x8000 | 1, b"a")) == {1: b"a"}
 
 
 @pytest.mark.parametrize(
     ("kind", "body", "expected"),
     [
-        (messages.NLMSG_ERROR, struct.pack("=i", -17), 17),
-        (messages.NLMSG_ERROR, struct.pack("=i", 0), 0),
-        (messages.NLMSG_DONE, struct.pack("=i", -4), 4),
-        (messages.NLMSG_DONE, b"", 0),
-        (messages.NLMSG_DONE, struct.pack("=i", 3), 3),
-        (messages.NLMSG_ERROR, struct.pack("=i", -(2**31)), 4095),
+        (framing.NLMSG_ERROR, struct.pack("=i", -17), 17),
+        (framing.NLMSG_ERROR, struct.pack("=i", 0), 0),
+        (framing.NLMSG_DONE, struct.pack("=i", -4), 4),
+        (framing.NLMSG_DONE, b"", 0),
+        (framing.NLMSG_DONE, struct.pack("=i", 3), 3),
+        (framing.NLMSG_ERROR, struct.pack("=i", -(2**31)), 4095),
     ],
 )
 def test_errno(kind: int, body: bytes, expected: int) -> None:
-    assert messages.Message(kind, 0, 1, 0, body).read_errno() == expected
+    assert framing.Message(kind, 0, 1, 0, body).read_errno() == expected
 
 
 DAMAGED: list[tuple[str, bytes]] = [
@@ -433,82 +439,87 @@ DAMAGED: list[tuple[str, bytes]] = [
 
 @pytest.mark.parametrize("datagram", [pytest.param(data, id=name) for name, data in DAMAGED])
 def test_damaged_datagrams(datagram: bytes) -> None:
-    with pytest.raises(messages.WireError):
-        list(messages.iter_messages(datagram))
+    with pytest.raises(framing.WireError):
+        list(framing.iter_messages(datagram))
 
 
 READERS: list[Any] = [
-    codec.read_service,
-    lambda message: codec.read_destination(message, AF_INET),
-    codec.read_daemon,
-    codec.read_info,
-    codec.read_timeouts,
-    messages.read_family,
-    messages.Message.read_errno,
+    attributes.read_service,
+    lambda message: attributes.read_destination(message, AF_INET),
+    attributes.read_daemon,
+    attributes.read_info,
+    attributes.read_timeouts,
+    framing.read_family,
+    framing.Message.read_errno,
 ]
 
-INCOMPLETE: list[tuple[str, Any, messages.Message, str]] = [
-    ("no generic header", codec.read_service, messages.Message(28, 0, 1, 0, b""), "a message without its generic netlink header"),
-    ("no service", codec.read_service, reply(), "a reply without its service"),
-    ("no server", lambda message: codec.read_destination(message, AF_INET), reply(), "a reply without its destination"),
-    ("no daemon", codec.read_daemon, reply(), "a reply without its daemon"),
-    ("no version", codec.read_info, reply(), "info without attribute 1"),
-    ("time-outs cut", codec.read_timeouts, reply(messages.pack_attribute(4, b"\1\0")), "attribute 4 of time-outs with 2 bytes"),
-    ("server without address", lambda message: codec.read_destination(message, AF_INET), reply(nest(codec.DEST)),
+INCOMPLETE: list[tuple[str, Any, framing.Message, str]] = [
+    ("no generic header", attributes.read_service, framing.Message(28, 0, 1, 0, b""),
+     "a message without its generic netlink header"),
+    ("no service", attributes.read_service, reply(), "a reply without its service"),
+    ("no server", lambda message: attributes.read_destination(message, AF_INET), reply(), "a reply without its destination"),
+    ("no daemon", attributes.read_daemon, reply(), "a reply without its daemon"),
+    ("no version", attributes.read_info, reply(), "info without attribute 1"),
+    ("time-outs cut", attributes.read_timeouts, reply(framing.pack_attribute(4, b"\1\0")),
+     "attribute 4 of time-outs with 2 bytes"),
+    ("server without address", lambda message: attributes.read_destination(message, AF_INET), reply(nest(attributes.DEST)),
      "attribute 1 of destination with 0 bytes"),
-    ("daemon without state", codec.read_daemon, reply(nest(codec.DAEMON)), "daemon without attribute 1"),
-    ("daemon's group cut", codec.read_daemon,
-     reply(nest(codec.DAEMON, messages.pack_attribute(codec.DAEMON_MCAST_GROUP6, V6[:15]))),
+    ("daemon without state", attributes.read_daemon, reply(nest(attributes.DAEMON)), "daemon without attribute 1"),
+    ("daemon's group cut", attributes.read_daemon,
+     reply(nest(attributes.DAEMON, framing.pack_attribute(attributes.DAEMON_MCAST_GROUP6, V6[:15]))),
      "attribute 6 of daemon with 15 bytes"),
-    ("service without family", codec.read_service, reply(nest(codec.SERVICE)), "service without attribute 1"),
-    ("family too short", codec.read_service, reply(nest(codec.SERVICE, messages.pack_attribute(codec.SVC_AF, b"\2"))),
+    ("service without family", attributes.read_service, reply(nest(attributes.SERVICE)), "service without attribute 1"),
+    ("family too short", attributes.read_service,
+     reply(nest(attributes.SERVICE, framing.pack_attribute(attributes.SVC_AF, b"\2"))),
      "attribute 1 of service with 1 bytes"),
     (
         "address too short",
-        codec.read_service,
-        reply(nest(codec.SERVICE, *SERVICE_HEAD[:2], messages.pack_attribute(codec.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
+        attributes.read_service,
+        reply(nest(attributes.SERVICE, *SERVICE_HEAD[:2], framing.pack_attribute(attributes.SVC_ADDR, V4[:3]), *SERVICE_TAIL)),
         "attribute 3 of service with 3 bytes",
     ),
     (
         "unknown family",
-        codec.read_service,
-        reply(nest(codec.SERVICE, messages.pack_attribute(codec.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
+        attributes.read_service,
+        reply(nest(attributes.SERVICE, framing.pack_attribute(attributes.SVC_AF, b"\7\0"), *SERVICE_HEAD[1:], *SERVICE_TAIL)),
         "address family 7",
     ),
-    ("statistics cut", codec.read_service, reply(nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1"))),
+    ("statistics cut", attributes.read_service, reply(nest(attributes.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12, b"\1"))),
      "an attribute header cut after 1 bytes"),
-    ("a counter missing", codec.read_service, reply(nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12))),
+    ("a counter missing", attributes.read_service, reply(nest(attributes.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(12))),
      "statistics without attribute 1"),
-    ("a narrow counter missing", codec.read_service, reply(nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(10))),
+    ("a narrow counter missing", attributes.read_service, reply(nest(attributes.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(10))),
      "statistics without attribute 1"),
-    ("no id", messages.read_family, reply(), "a family without its id"),
-    ("error without errno", messages.Message.read_errno, messages.Message(messages.NLMSG_ERROR, 0, 1, 0, b"\0"),
+    ("no id", framing.read_family, reply(), "a family without its id"),
+    ("error without errno", framing.Message.read_errno, framing.Message(framing.NLMSG_ERROR, 0, 1, 0, b"\0"),
      "an error message without its errno"),
-    ("attribute length below its header", codec.read_service, reply(b"\3\0\1\0"), "an attribute of 3 bytes where 4 are left"),
-    ("attribute length beyond the end", codec.read_service, reply(b"\x09\0\1\0"), "an attribute of 9 bytes where 4 are left"),
+    ("attribute length below its header", attributes.read_service, reply(b"\3\0\1\0"),
+     "an attribute of 3 bytes where 4 are left"),
+    ("attribute length beyond the end", attributes.read_service, reply(b"\x09\0\1\0"),
+     "an attribute of 9 bytes where 4 are left"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("read", "message", "said"), [pytest.param(*row[1:], id=row[0]) for row in INCOMPLETE]
 )
-def test_incomplete_answers(read: Any, message: messages.Message, said: str) -> None:
-    with pytest.raises(messages.WireError, match=f"^{said}$"):
+def test_incomplete_answers(read: Any, message: framing.Message, said: str) -> None:
+    with pytest.raises(framing.WireError, match=f"^{said}$"):
         read(message)
 
 
 def outcomes(datagram: bytes) -> None:
     """Whatever the bytes: values or WireError."""
     try:
-        decoded = list(messages.iter_messages(datagram))
-    except messages.WireError:
+        decoded = list(framing.iter_messages(datagram))
+    except framing.WireError:
         return
     assert len(decoded) <= len(datagram) // 16
     for message in decoded:
         for read in READERS:
             try:
                 read(message)
-            except messages.WireError:
+            except framing.WireError:
                 continue
 
 
@@ -517,12 +528,12 @@ def test_random_bytes_are_values_or_one_kind_of_error(data: bytes) -> None:
     outcomes(data)
 
 
-GOOD = messages.pack_message(
+GOOD = framing.pack_message(
     28,
     1,
     2,
     3,
-    nest(codec.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(codec.SVC_STATS64, stats64())),
+    nest(attributes.SERVICE, *SERVICE_HEAD, *SERVICE_TAIL, nest(attributes.SVC_STATS64, stats64())),
 )
 
 
@@ -559,16 +570,21 @@ def destinations(draw: st.DrawFn) -> Server:
 @given(services())
 def test_services_there_and_back(service: Service) -> None:
     assert (
-        codec.read_service(reply(codec.Encoder().encode(Change(model.NEW_SERVICE, service))))
+        attributes.read_service(
+            reply(attributes.Encoder().encode(Change(model.NEW_SERVICE, service)))
+        )
         == service
     )
 
 
 @given(destinations())
 def test_servers_there_and_back(server: Server) -> None:
-    counts = b"".join(messages.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
-    inner = codec.encode_dest(server)[4:] + counts
-    assert codec.read_destination(reply(messages.pack_attribute(codec.DEST, inner)), 0) == server
+    counts = b"".join(framing.pack_attribute(kind, bytes(4)) for kind in (7, 8, 9))
+    inner = attributes.encode_dest(server)[4:] + counts
+    assert (
+        attributes.read_destination(reply(framing.pack_attribute(attributes.DEST, inner)), 0)
+        == server
+    )
 
 
 # --- pyroute2, which knows the family too. Its known errors are left out: it types the IPv6 netmask as an address and the
@@ -577,7 +593,7 @@ def test_servers_there_and_back(server: Server) -> None:
 
 def pyroute2_reads(payload: bytes) -> dict[str, Any]:
     """Our request, decoded by pyroute2."""
-    message = theirs.ipvsmsg(messages.pack_message(28, 1, 1, 1, payload))
+    message = theirs.ipvsmsg(framing.pack_message(28, 1, 1, 1, payload))
     message.decode()
     return {name: dict(value["attrs"]) for name, value in message["attrs"]}
 
@@ -586,7 +602,7 @@ def test_pyroute2_reads_our_service() -> None:
     change = Change(
         model.NEW_SERVICE, Service(AF_INET, TCP, V4, 80, 0, "wrr", PERSISTENT, 300, 0xFFFFFF00)
     )
-    found = pyroute2_reads(codec.Encoder().encode(change))["IPVS_CMD_ATTR_SERVICE"]
+    found = pyroute2_reads(attributes.Encoder().encode(change))["IPVS_CMD_ATTR_SERVICE"]
     assert found["IPVS_SVC_ATTR_AF"] == AF_INET
     assert found["IPVS_SVC_ATTR_PROTOCOL"] == TCP
     assert found["IPVS_SVC_ATTR_ADDR"] == "10.0.0.1"
@@ -600,7 +616,7 @@ def test_pyroute2_reads_our_service() -> None:
 def test_pyroute2_reads_our_server() -> None:
     server = Server(AF_INET, bytes([10, 0, 0, 2]), 8080, MASQ, 5, 100, 50)
     found = pyroute2_reads(
-        codec.Encoder().encode(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server))
+        attributes.Encoder().encode(Change(model.NEW_DEST, Service(AF_INET, TCP, V4, 80), server))
     )
     dest = found["IPVS_CMD_ATTR_DEST"]
     assert dest["IPVS_DEST_ATTR_ADDR"] == "10.0.0.2"
@@ -611,7 +627,7 @@ def test_pyroute2_reads_our_server() -> None:
     assert dest["IPVS_DEST_ATTR_L_THRESH"] == 50
 
 
-def pyroute2_writes(*attrs: tuple[str, Any]) -> messages.Message:
+def pyroute2_writes(*attrs: tuple[str, Any]) -> framing.Message:
     """A message of pyroute2's, as ours to read."""
     message = theirs.ipvsmsg()
     message["cmd"] = 1
@@ -619,12 +635,12 @@ def pyroute2_writes(*attrs: tuple[str, Any]) -> messages.Message:
     message["attrs"] = list(attrs)
     message["header"]["type"] = 28
     message.encode()
-    (found,) = messages.iter_messages(bytes(message.data))
+    (found,) = framing.iter_messages(bytes(message.data))
     return found
 
 
 def test_we_read_pyroute2s_service() -> None:
-    found = codec.read_service(
+    found = attributes.read_service(
         pyroute2_writes(
             (
                 "IPVS_CMD_ATTR_SERVICE",
@@ -655,7 +671,9 @@ def test_we_read_pyroute2s_server() -> None:
     ]
     attrs += [("IPVS_DEST_ATTR_PORT", 80)]
     attrs += [(f"IPVS_DEST_ATTR_{name}", value) for name, value in (numbers | counts).items()]
-    found = codec.read_destination(pyroute2_writes(("IPVS_CMD_ATTR_DEST", {"attrs": attrs})), 0)
+    found = attributes.read_destination(
+        pyroute2_writes(("IPVS_CMD_ATTR_DEST", {"attrs": attrs})), 0
+    )
     assert found == Server(
         AF_INET, bytes([10, 0, 0, 9]), 80, ROUTE, 4, 3, 2, active=1, inactive=2, persistent=3
     )

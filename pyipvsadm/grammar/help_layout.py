@@ -12,16 +12,14 @@ from pyipvsadm.grammar.combinations import is_allowed_with
 from pyipvsadm.grammar.options import (
     COMMAND_GROUPS,
     COMMANDS,
-    ENGINES,
     NONE,
     OPTIONAL,
     OPTIONS,
-    SCHEDULER_FLAGS,
-    SCHEDULERS,
     SLOTS,
     Command,
     Option,
 )
+from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULER_FLAGS, SCHEDULERS
 
 WIDTH = 80
 MARGIN = 36  # how wide names may stand before their help goes to the next line

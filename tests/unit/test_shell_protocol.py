@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyipvsadm import cli
-from pyipvsadm.completion import shells
+from pyipvsadm.completion import shell_protocol
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -57,17 +57,17 @@ SPLIT: list[tuple[str, list[str], str]] = [
 
 @pytest.mark.parametrize(("line", "words", "quote"), SPLIT)
 def test_a_line_is_parted_as_bash_does(line: str, words: list[str], quote: str) -> None:
-    assert shells.split_words(line) == (words, quote)
+    assert shell_protocol.split_words(line) == (words, quote)
 
 
 @given(st.lists(st.text(alphabet=" '\"\\$ab:[]~\u00e9", min_size=1), min_size=1))
 def test_words_that_were_quoted_are_parted_again(words: list[str]) -> None:
-    assert shells.split_words(shlex.join(words)) == (words, "")
+    assert shell_protocol.split_words(shlex.join(words)) == (words, "")
 
 
 @given(st.text())
 def test_any_line_has_words(line: str) -> None:
-    words, quote = shells.split_words(line)
+    words, quote = shell_protocol.split_words(line)
     assert words
     assert quote in ("", "'", '"')
 
@@ -256,8 +256,8 @@ def test_interfaces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied() -> None:
         raise OSError
 
-    monkeypatch.setattr(shells, "if_nameindex", denied)
-    assert shells.LiveCompletionSource(FakeEnvironment(), str).list_interfaces(None) == []
+    monkeypatch.setattr(shell_protocol, "if_nameindex", denied)
+    assert shell_protocol.LiveCompletionSource(FakeEnvironment(), str).list_interfaces(None) == []
 
 
 # --- other network namespaces
@@ -269,7 +269,7 @@ def test_what_is_asked_of_another_namespace_is_found_there(
     table = f"memory:{tmp_path / 'table'}"
     assert cli.main(["--backend", table, "-A", "-t", "10.0.0.1:80"], FakeEnvironment()) == 0
     env = FakeEnvironment()
-    around = shells.LiveCompletionSource(env, lambda spec: spec or table)
+    around = shell_protocol.LiveCompletionSource(env, lambda spec: spec or table)
     assert [service.port for service, _ in around.read_rows(None, "blue")] == [80]
     assert "lo" in around.list_interfaces("blue")
     assert env.places == ["blue", ""] * 2
@@ -339,15 +339,15 @@ def test_the_kernel_s_table_is_read_from_its_file(
 ) -> None:
     file = tmp_path / "ip_vs"
     file.write_bytes(kernel_text(TABLE))
-    assert shells.read_proc_rows(str(file)) == TABLE
-    monkeypatch.setattr(shells, "TABLE_FILE", str(file))
+    assert shell_protocol.read_proc_rows(str(file)) == TABLE
+    monkeypatch.setattr(shell_protocol, "TABLE_FILE", str(file))
     env = FakeEnvironment()
     assert services(env) == ["10.0.0.1:80"]
     assert env.specs == []  # netlink is not opened
 
 
 def test_without_the_module_the_kernel_has_no_table() -> None:
-    assert shells.read_proc_rows("/no/such/file") == []
+    assert shell_protocol.read_proc_rows("/no/such/file") == []
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_an_address_of_another_length_is_none(
 ) -> None:
     file = tmp_path / "ip_vs"
     file.write_bytes(b"one\ntwo\nthree\nTCP  0A000009:0050 wlc  \n" + odd.encode())
-    monkeypatch.setattr(shells, "TABLE_FILE", str(file))
+    monkeypatch.setattr(shell_protocol, "TABLE_FILE", str(file))
     assert "10.0.0.9:80" in services(FakeEnvironment())
     line = ["ipvsadm", "-a", "-t", "10.0.0.9:80", "-r", ""]
     assert cli.main(["--complete", "fish", str(len(line) - 1), *line], FakeEnvironment()) == 0
@@ -376,4 +376,4 @@ def test_a_kernel_s_file_of_another_form_is_read_as_far_as_it_goes(
     file = tmp_path_factory.getbasetemp() / "odd"
     text = kernel_text(TABLE)
     file.write_bytes(text[:at] + odd + text[at + len(odd) :])
-    shells.read_proc_rows(str(file))
+    shell_protocol.read_proc_rows(str(file))

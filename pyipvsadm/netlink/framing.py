@@ -2,7 +2,7 @@
 controller.
 
 Owns: the framing (uapi netlink.h, genetlink.h). Must never know: sockets, the attributes of IPVS
-(codec.py).
+(attributes.py).
 
 A message is nlmsghdr (length, type, flags, sequence, port id), genlmsghdr (command, version,
 reserved) and attributes (length, type, payload padded to 4 bytes), which may be nested; all in the
