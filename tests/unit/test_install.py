@@ -45,8 +45,8 @@ def expected(prefix: str, python: str, zsh: str) -> set[str]:
     }
     files |= {
         f"{prefix}/share/doc/pyipvsadm/{page.relative_to('docs')}"
-        for page in Path("docs").rglob("*.*")
-        if page.name != "try.sh"
+        for page in Path("docs").rglob("*")
+        if page.is_file() and page.name != "try.sh"
     }
     if Path("completions").exists():
         files |= {f"{prefix}/share/bash-completion/completions/{name}" for name in PROGRAMS}
