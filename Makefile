@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
 LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq \
   gcc libc6-dev bash zsh fish mandoc man-db prometheus prometheus-node-exporter
+# Without what they recommend, which is a lot.
+CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := addresses errors model resolver sorting text backends/memory change/* \
 	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/watch completion/candidates \
@@ -50,7 +52,7 @@ COPIED := \
   $(foreach file,$(COLLECTION),$(file):ANSIBLEDIR/$(file)) \
   $(foreach file,$(wildcard man/*.8),$(file):MANDIR/man8/$(notdir $(file))) \
   $(foreach file,$(wildcard man/*.5),$(file):MANDIR/man5/$(notdir $(file))) \
-  $(foreach file,$(wildcard docs/*.md docs/*.svg docs/failover/*.conf docs/recipes/*.sh),$(file):DOCDIR/$(file:docs/%=%)) \
+  $(foreach file,$(wildcard docs/*.md docs/*.svg docs/failover/*.conf docs/failover/*/* docs/recipes/*.sh),$(file):DOCDIR/$(file:docs/%=%)) \
   $(foreach file,$(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(file):BASHDIR/%)) \
   $(foreach file,$(wildcard completions/_ipvsadm),$(file):ZSHDIR/_ipvsadm) \
   $(foreach file,$(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(file):FISHDIR/%.fish))
@@ -72,7 +74,7 @@ RPM_PACKAGES := rpm
 TEST_RPM_PACKAGES := $(RPM_PACKAGES) rpmlint dnf createrepo-c
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
 
-.PHONY: help env try test lint unit shells man test-pythons lab lab-newer lab-kernels load lab-packages install uninstall \
+.PHONY: help env try test lint unit shells man test-pythons lab lab-newer lab-kernels load clusters lab-packages install uninstall \
   deb deb-packages test-deb test-swap test-all test-deb-packages rpm rpm-packages test-rpm test-rpm-packages soak fuzz guided-fuzz \
   coverage mutation record record-replies pictures bench bench-tables bench-packages clean
 
@@ -114,6 +116,9 @@ unit: env ## the tests that need no kernel, with the branch coverage of the pure
 lab-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(LAB_PACKAGES) >/dev/null; fi
+	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(CLUSTER_PACKAGES) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(CLUSTER_PACKAGES) >/dev/null; \
+	  if [ -d /run/systemd/system ]; then systemctl disable --quiet --now pacemaker corosync heartbeat; fi; fi
 
 shells: env lab-packages ## the tests of completion in bash, zsh and fish
 	$(BIN)/python -m pytest -q tests/shells
@@ -139,6 +144,9 @@ lab-kernels: env lab-packages ## the same on all kernels of KERNELS, Debian's 5.
 load: env lab-packages ## much of everything on a real kernel, with figures: 200,000 rules, 100,000 connections (root)
 	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py
 
+clusters: env lab-packages ## two directors under heartbeat and under Pacemaker, all faults, with the seconds that each takes
+	IPVSADM_CLUSTERS=full $(BIN)/python -m tests.lab --timeout 2400 -- -q -s -o faulthandler_timeout=600 tests/kernel/test_cluster.py
+
 ##@ Install and package
 install: ## install below PREFIX (/usr/local): commands, man pages, completions, unit (not enabled)
 	@$(SHELL_FOLDERS); umask 022; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
@@ -160,7 +168,8 @@ uninstall: ## remove what `make install` with the same places has put there
 	@$(SHELL_FOLDERS); \
 	for each in $(COPIED) $(MADE); do rm -f "$$(place "$${each#*:}")"; done; \
 	rm -rf "$$(place PYTHONDIR/pyipvsadm)" "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm/lvs)"; \
-	rmdir "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm)" "$$(place DOCDIR/recipes)" "$$(place DOCDIR/failover)" "$$DESTDIR$$LIBEXECDIR" "$$DESTDIR$$DOCDIR" \
+	rmdir "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm)" "$$(place DOCDIR/recipes)" \
+	  "$$(place DOCDIR/failover/heartbeat)" "$$(place DOCDIR/failover/pacemaker)" "$$(place DOCDIR/failover)" "$$DESTDIR$$LIBEXECDIR" "$$DESTDIR$$DOCDIR" \
 	  $(if $(filter %-packages,$(PYTHONDIR)),,"$$DESTDIR$$PYTHONDIR") 2>/dev/null || true
 
 deb-packages:

@@ -48,9 +48,9 @@ rules=@RULES_FILE@
 # that. Carriage returns, which an editor elsewhere has left, are dropped.
 assigned() {
     (
-        DAEMON=none IFACE=eth0 SYNCID=0 SAVE_ON_STOP=@SAVE_ON_STOP@
+        DAEMON=none IFACE=eth0 SYNCID=0 SAVE_ON_STOP=@SAVE_ON_STOP@ KEEP_WEIGHTS=no
         case $settings in */default/*) AUTO='' ;; *) AUTO=true ;; esac
-        trap 'printf "%s\n" "$AUTO" "$DAEMON" "$IFACE" "$SYNCID" "$SAVE_ON_STOP" >&3' EXIT
+        trap 'printf "%s\n" "$AUTO" "$DAEMON" "$IFACE" "$SYNCID" "$SAVE_ON_STOP" "$KEEP_WEIGHTS" >&3' EXIT
         eval "$1"
     ) 3>&1 >&2
 }
@@ -62,6 +62,7 @@ DAEMON=none
 IFACE=eth0
 SYNCID=0
 SAVE_ON_STOP=@SAVE_ON_STOP@
+KEEP_WEIGHTS=no
 if [ -f "$settings" ]; then
     text=$(tr -d '\r' <"$settings") || exit 6
     if ! printf '%s\n' "$text" | sh -n; then
@@ -74,11 +75,19 @@ if [ -f "$settings" ]; then
         read -r IFACE
         read -r SYNCID
         read -r SAVE_ON_STOP
+        read -r KEEP_WEIGHTS
     } <<END
 $(assigned "$text")
 END
 fi
 
+case $KEEP_WEIGHTS in
+yes | no | '') ;;
+*)
+    say "KEEP_WEIGHTS=$KEEP_WEIGHTS in $settings: it is yes or no" >&2
+    exit 6
+    ;;
+esac
 case $DAEMON in
 master | backup) roles=$DAEMON ;;
 both) roles="master backup" ;;
@@ -106,16 +115,22 @@ load() {
         say "cannot restore from $rules: it is no regular file; nothing was changed" >&2
         return 1
     fi
-    "$program-restore" <"$rules"
+    errors=$("$program-restore" <"$rules" 2>&1)
     status=$?
+    [ -z "$errors" ] || printf '%s\n' "$errors" >&2
+    # The status of -R is that of the last line.
     case $status in
-    0) say "restored from $rules" ;;
-    255) say "not every line of $rules took effect: they are named above" >&2 ;;
+    0 | 255) ;;
     *)
         say "cannot restore from $rules: nothing was changed" >&2
         return $status
         ;;
     esac
+    if [ $status = 255 ] || printf '%s\n' "$errors" | grep -q '^line [0-9]*: '; then
+        say "not every line of $rules took effect: they are named above" >&2
+    else
+        say "restored from $rules"
+    fi
 }
 
 start() {
@@ -213,10 +228,19 @@ save() {
     [ "$AUTO" = true ] || say "they are not restored at boot: AUTO is not \"true\" in $settings"
 }
 
+# Name the rules of the file that the table lacks: refused at the start, or removed since. Nothing is changed.
+name_lacking() {
+    [ "$AUTO" = true ] && [ -f "$rules" ] || return 0
+    lacking=$("$program" --apply "$rules" --keep-weights --dry-run 2>/dev/null | grep '^-[Aa] ') || return 0
+    say "these rules of $rules are not in the table:"
+    printf '%s\n' "$lacking"
+}
+
 # Show the table. As LSB has it: 0 when it holds anything or a sync daemon runs, 3 when there is neither, 4 when it cannot be told.
 status() {
     "$program" -L -n | awk '{ print } END { exit NR > 3 ? 0 : NR ? 3 : 4 }'
     status=$?
+    [ $status != 0 ] || name_lacking
     [ $status = 3 ] || return $status
     running=$("$program" -L --daemon) || return 4
     [ -n "$running" ] || return 3
@@ -231,7 +255,10 @@ restart | try-restart)
     ;;
 reload | force-reload)
     if automatic; then
-        "$program" --apply "$rules" --prune
+        case $KEEP_WEIGHTS in
+        yes) "$program" --apply "$rules" --prune --keep-weights ;;
+        *) "$program" --apply "$rules" --prune ;;
+        esac
     fi
     ;;
 load) load ;;

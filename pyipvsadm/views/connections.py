@@ -19,14 +19,16 @@ from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Reco
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
+    from typing import Any, Literal
 
     from pyipvsadm.rules.writer import Endpoint
 
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 CACHE_LIMIT = 1 << 14  # texts
-BIG = "big"  # the byte order; an f-string in an f-string has no third kind of quotes
+BIG: Literal["big"] = (
+    "big"  # the byte order; an f-string in an f-string has no third kind of quotes
+)
 _LONGEST = 20  # digits of the seconds: the kernel prints an unsigned long
 
 # Seconds from which on a timer has run out: the longest timeout has 31 days.

@@ -49,8 +49,8 @@ def expected(prefix: str, python: str, zsh: str) -> set[str]:
     }
     files |= {
         f"{prefix}/share/doc/pyipvsadm/{page.relative_to('docs')}"
-        for page in Path("docs").rglob("*.*")
-        if page.name != "try.sh"
+        for page in Path("docs").rglob("*")
+        if page.is_file() and page.name != "try.sh"
     }
     if Path("completions").exists():
         files |= {f"{prefix}/share/bash-completion/completions/{name}" for name in PROGRAMS}
@@ -250,19 +250,43 @@ def test_start_restores_and_stop_clears(machine: Machine) -> None:
     assert "-A -t 10.0.0.1:80" in machine.holds()
 
 
-def test_start_is_best_effort(machine: Machine) -> None:
-    (machine.etc / "ipvsadm.rules").write_text(REFUSED)
-    status, _, err = machine.call("start")
-    assert (status, err) == (0, "line 1: No such service\n")
-    assert "-A -t 10.0.0.1:80" in machine.holds()
-    (machine.etc / "ipvsadm.rules").write_text(RULES + "-D -f 9\n")
-    status, _, err = machine.call("start")
+@pytest.mark.parametrize("verb", ["start", "load"])
+@pytest.mark.parametrize("rules", [REFUSED, RULES + "-D -f 9\n"], ids=["first line", "last line"])
+def test_start_is_best_effort_and_says_so(machine: Machine, verb: str, rules: str) -> None:
     path = machine.etc / "ipvsadm.rules"
-    assert (status, err) == (
+    path.write_text(rules)
+    refused = rules.splitlines().index("-D -f 9") + 1
+    assert machine.call(verb) == (
         0,
-        f"line 3: No such service\nipvsadm: not every line of {path} took effect: they are named above\n",
+        "",
+        f"line {refused}: No such service\nipvsadm: not every line of {path} took effect: they are named above\n",
     )
     assert "-A -t 10.0.0.1:80" in machine.holds()
+
+
+@pytest.mark.parametrize(
+    ("table", "lacking"),
+    [
+        (RULES, []),
+        (RULES.replace("-w 1", "-w 0"), []),
+        (RULES + OTHER, []),
+        (RULES.splitlines(keepends=True)[0], RULES.splitlines()[1:]),
+        (OTHER, RULES.splitlines()),
+    ],
+    ids=["as in the file", "drained", "more", "a server less", "a service less"],
+)
+def test_status_names_rules_that_are_not_in_force(
+    machine: Machine, table: str, lacking: list[str]
+) -> None:
+    path = machine.etc / "ipvsadm.rules"
+    path.write_text(RULES)
+    machine.table.write_text(table)
+    status, out, err = machine.call("status")
+    heading = f"ipvsadm: these rules of {path} are not in the table:"
+    shown = out.partition(heading)[2].split("\n")[1:-1] if heading in out else []
+    assert (status, shown, err) == (0, lacking, "")
+    (machine.etc / "default/ipvsadm").write_text("AUTO=false\n")
+    assert heading not in machine.call("status")[1]
 
 
 @pytest.mark.parametrize("verb", ["start", "load"])
@@ -610,6 +634,32 @@ def test_reload_applies_the_difference(machine: Machine) -> None:
     before = machine.holds()
     assert machine.call("reload")[0] != 0
     assert machine.holds() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "weight"),
+    [("AUTO=true\nKEEP_WEIGHTS=yes\n", 0), ("KEEP_WEIGHTS=no\nAUTO=true\n", 1)],
+)
+def test_reload_keeps_weights_where_told(machine: Machine, settings: str, weight: int) -> None:
+    (machine.etc / "default/ipvsadm").write_text(settings)
+    (machine.etc / "ipvsadm.rules").write_text(RULES)
+    machine.table.write_text(OTHER + RULES.replace("-w 1", "-w 0"))
+    assert machine.call("reload")[0] == 0
+    assert f"192.168.10.8:80 -m -w {weight}" in machine.holds()
+    assert "-f 7" not in machine.holds()
+
+
+def test_keep_weights_that_is_neither_yes_nor_no(machine: Machine) -> None:
+    path = machine.etc / "default/ipvsadm"
+    path.write_text("AUTO=true\nKEEP_WEIGHTS=true\n")
+    machine.table.write_text(OTHER)
+    for verb in ("start", "stop", "reload"):
+        assert machine.call(verb) == (
+            6,
+            "",
+            f"ipvsadm: KEEP_WEIGHTS=true in {path}: it is yes or no\n",
+        )
+    assert machine.holds() == OTHER
 
 
 def test_other_words(machine: Machine) -> None:
