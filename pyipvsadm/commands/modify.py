@@ -6,7 +6,7 @@ dry run of any command. Must never know: netlink, how a line is parsed.
 
 from __future__ import annotations
 
-from pyipvsadm.errors import EXIT_REFUSED, format_error
+from pyipvsadm.errors import EXIT_REFUSED, OperationError, RefusedError, format_error
 from pyipvsadm.model import DEL_DEST, DEL_SERVICE, FLUSH, ZERO
 
 TYPE_CHECKING = False
@@ -43,14 +43,17 @@ def _count_connections(wanted: Change, backend: Backend) -> int:
         return 0
     from pyipvsadm.change.describe import count_connections  # noqa: PLC0415  # a person waits longer than a script
 
-    services = [wanted.service] if wanted.service else backend.read_services(counters=False)
     gone = wanted.server and wanted.server.key()
-    return sum(
-        count_connections(service, server)
-        for service in services
-        for server in backend.read_servers(service)
-        if gone is None or server.key() == gone
-    )
+    try:
+        services = [wanted.service] if wanted.service else backend.read_services(counters=False)
+        return sum(
+            count_connections(service, server)
+            for service in services
+            for server in backend.read_servers(service)
+            if gone is None or server.key() == gone
+        )
+    except (OperationError, RefusedError):
+        return 0
 
 
 def print_hints(env: Environment, hints: Iterable[str]) -> None:
