@@ -1,10 +1,10 @@
 """Read and write addresses and ports: text to bytes and back.
 
-Owns: what the reference takes for an address (ipvsadm.c: parse_service, parse_netmask,
-parse_fwmark, string_to_number) and how it writes one (addrport_to_anyname). Must never know:
+Owns: the texts that 1.31 accepts as an address (ipvsadm.c: parse_service, parse_netmask,
+parse_fwmark, string_to_number) and the text that it writes (addrport_to_anyname). Must never know:
 options, services, backends.
 
-`_socket` is the C module beneath `socket`, which alone would cost a start 6 ms.
+`_socket` is the C module beneath `socket`, whose import would cost every start 6 ms.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_leading_int(text: str) -> tuple[int, str]:
         digits += 1
     if digits == len(sign):
         return 0, text
-    # int() refuses more than 4300 digits; past 20 the value is clamped anyway.
+    # int() refuses more than 4300 digits, and a number of more than 20 digits is clamped anyway.
     significant = body[len(sign) : digits].lstrip("0")
     number = LONG_MAX + 1 if len(significant) > 20 else int(significant or "0")
     number = max(-number, -LONG_MAX - 1) if sign == "-" else min(number, LONG_MAX)
@@ -48,8 +48,8 @@ def parse_leading_int(text: str) -> tuple[int, str]:
 
 
 def parse_int(text: str, low: int, high: int) -> int:
-    """Read a decimal number from low to high; -1 when it is not one (string_to_number; low is never
-    below 0).
+    """Parse a decimal number from low to high; return -1 if the text is none (string_to_number).
+    low must not be negative.
     """
     value, rest = parse_leading_int(text)
     return value if text and not rest and low <= value <= high else -1
@@ -64,12 +64,13 @@ def parse_ipv4(text: str) -> bytes | None:
     """Parse an IPv4 address as inet_aton does: shortened, octal and hexadecimal forms too."""
     try:
         return _socket.inet_aton(text)
-    except (OSError, ValueError):  # ValueError: a NUL or what is no UTF-8
+    except (OSError, ValueError):
+        # Python raises ValueError for a NUL, and for text that cannot be encoded in UTF-8.
         return None
 
 
 def parse_address(family: int, text: str) -> bytes | None:
-    """Parse an address as inet_pton does; None if the text is no address of the family."""
+    """Parse an address as inet_pton does; return None if the text is no address of the family."""
     try:
         return _socket.inet_pton(family, text)
     except (OSError, ValueError):
@@ -98,11 +99,11 @@ class Endpoint:
 
 
 def parse_endpoint(text: str, protocol: int, names: Resolver) -> Endpoint | None:
-    """Read HOST[:PORT], [IPV6]:PORT or a bare IPv6 address, as the reference does; None when it is
-    none of them.
+    """Parse HOST[:PORT], [IPV6]:PORT or an IPv6 address without port, as 1.31 does; return None if
+    the text is none of them.
 
-    Its oddities are kept (ipvsadm.c: parse_service): all digits are no address, [IPV6] needs a
-    port, an IPv4 address or a name in brackets loses its port.
+    The peculiarities of 1.31 are kept (ipvsadm.c: parse_service): digits alone are no address,
+    [IPV6] needs a port, and the port of an IPv4 address or a name in brackets is ignored.
     """
     if not text or (text.isascii() and text.isdigit()):
         return None
@@ -114,7 +115,7 @@ def parse_endpoint(text: str, protocol: int, names: Resolver) -> Endpoint | None
         port = port[1:]
     else:
         host = text
-    # a refusal is an exception, which is dear
+    # parse_address raises and catches an exception for other text, which is slow: look first.
     addr = parse_address(AF_INET6, host) if host.count(":") > 1 else None
     if addr is not None:
         family = AF_INET6
@@ -142,12 +143,13 @@ def parse_mask(text: str, names: Resolver) -> int | None:
     return None if addr is None else int.from_bytes(addr, "big")
 
 
-CACHE_LIMIT = 1 << 16  # names, and options; then they are forgotten
+# Entries of a text cache before it is emptied.
+CACHE_LIMIT = 1 << 16
 
 
 class _PrefixTexts(dict[bytes, str]):
     """Cache the first three bytes of IPv4 addresses as text: many addresses share them, and
-    inet_ntop costs three times a lookup.
+    inet_ntop takes three times as long as a lookup.
     """
 
     def __missing__(self, network: bytes) -> str:

@@ -50,6 +50,8 @@ _OPTIONS = {
     "pretty": "views/pretty",
     "watch": "commands/watch views/live",
     "sort-by": "views/live",
+    "metrics": "commands/metrics views/metrics views/fields",
+    "output": "commands/metrics files",
     "timeout": "commands/listing views/classic",
     "daemon": "commands/listing views/classic",
     "keep": "change/merge",

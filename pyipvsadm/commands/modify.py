@@ -6,8 +6,8 @@ dry run of any command. Must never know: netlink, how a line is parsed.
 
 from __future__ import annotations
 
-from pyipvsadm.errors import EXIT_REFUSED, format_error
-from pyipvsadm.model import ZERO
+from pyipvsadm.errors import EXIT_REFUSED, OperationError, RefusedError, format_error
+from pyipvsadm.model import DEL_DEST, DEL_SERVICE, FLUSH, ZERO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,15 +18,42 @@ if TYPE_CHECKING:
 
 
 def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
-    """Send one change. Print nothing unless it is refused."""
+    """Send one change. Print nothing unless it is refused; to a person at a terminal, say how many
+    active connections removed servers had.
+    """
+    is_terminal = env.is_error_terminal()
+    connections = _count_connections(wanted, backend) if is_terminal else 0
     refused = backend.apply([wanted])
+    if connections and not refused:
+        from pyipvsadm.change.describe import pluralize  # noqa: PLC0415
+
+        print_hints(env, [f"the removed servers had {pluralize(connections, 'active connection')}"])
     for _, number in refused:
         env.write_stderr(format_error(wanted.op, number))
-        if env.is_error_terminal():
+        if is_terminal:
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
             print_hints(env, hints.suggest_for_refusal(wanted, number, backend))
     return EXIT_REFUSED if refused else 0
+
+
+def _count_connections(wanted: Change, backend: Backend) -> int:
+    """Return the active connections of the servers that a change removes."""
+    if wanted.op not in (DEL_SERVICE, DEL_DEST, FLUSH):
+        return 0
+    from pyipvsadm.change.describe import count_connections  # noqa: PLC0415  # a person waits longer than a script
+
+    gone = wanted.server and wanted.server.key()
+    try:
+        services = [wanted.service] if wanted.service else backend.read_services(counters=False)
+        return sum(
+            count_connections(service, server)
+            for service in services
+            for server in backend.read_servers(service)
+            if gone is None or server.key() == gone
+        )
+    except (OperationError, RefusedError):
+        return 0
 
 
 def print_hints(env: Environment, hints: Iterable[str]) -> None:

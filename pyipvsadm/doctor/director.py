@@ -242,7 +242,7 @@ def check_routes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         DirectorTable([(service, [server]) for service, server in tunnelled]), facts
     ):
         lacking[finding.subject] = lacking.get(finding.subject, ()) + finding.mends
-    for (service, server, route), (_, other) in zip(behind, tunnelled, strict=True):
+    for (service, server, route), (_, other) in zip(behind, tunnelled):
         host, name = get_host(server), format_pair(service, server)
         beside = [link for link, network in networks if ip_address(host) in network]
         if beside:
@@ -363,9 +363,7 @@ def check_reroute(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         if not rule.source:
             continue
         for vip in sorted(translated):
-            if get_family(vip) == rule.family and ip_address(vip) in ip_network(
-                rule.source, strict=False
-            ):
+            if get_family(vip) == rule.family and ip_address(vip) in ip_network(rule.source):
                 what = f"net.ipv4.vs.snat_reroute is 0, and a rule sends what comes from {rule.source} to table {rule.table}."
                 yield Finding(
                     "snat-reroute-off", vip, what, (format_sysctl("net/ipv4/vs/snat_reroute", 1),)

@@ -25,13 +25,14 @@ MAX_TIMEOUT = 86400 * 31
 
 def parse_extension_value(row: Option, value: str | None) -> int | str | None:
     """Parse the value of an option that 1.31 lacks, by its row in the table."""
-    said = f"illegal {row.long} specified"
+    message = f"illegal {row.long} specified"
     if value is not None and row.limits is not None:
-        if row.argument == OPTIONAL:  # it may be a word that stands there for another reason
-            said += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
-        return parse_in_range(value, *row.limits, said)
+        if row.argument == OPTIONAL:
+            # The word may be meant as an operand: show it.
+            message += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
+        return parse_in_range(value, *row.limits, message)
     if "|" in row.values and value not in row.values.split("|"):
-        raise UsageError(f"{said}: it is {' or '.join(row.values.split('|'))}")
+        raise UsageError(f"{message}: it is {' or '.join(row.values.split('|'))}")
     return value
 
 
@@ -62,10 +63,10 @@ def parse_scheduler_flags(scheduler: str, text: str) -> int:
     flags = 0
     names = [name for name in text.split(",") if name]
     for name in names or [text]:
-        found = [(bit, only) for flag, bit, only in SCHEDULER_FLAGS if flag == name]
-        if not found:
+        matches = [(bit, only) for flag, bit, only in SCHEDULER_FLAGS if flag == name]
+        if not matches:
             raise UsageError(f"invalid scheduler flag `{name}'")
-        bit, only = found[0]
+        bit, only = matches[0]
         if only and only != scheduler:
             raise UsageError(f"incompatible scheduler flag `{name}'")
         flags |= bit

@@ -44,11 +44,11 @@ def parse_rules(text: bytes, env: Context) -> Iterator[tuple[int, Step]]:
 
     Raise UsageError, with the line's number, if 1.31 would end the run.
     """
-    if said := format_version_error(text):
-        raise UsageError(said)
-    plain = FastRuleParser()
-    for at, words in tokenize(text):
-        yield at, plain.parse_change(words) or parse_rule(at, words, env)
+    if message := format_version_error(text):
+        raise UsageError(message)
+    fast_parser = FastRuleParser()
+    for lineno, words in tokenize(text):
+        yield lineno, fast_parser.parse_change(words) or parse_rule(lineno, words, env)
 
 
 def parse_rule(lineno: int, words: list[str], env: Context) -> Step:
@@ -90,26 +90,26 @@ def tokenize(text: bytes) -> Iterator[tuple[int, list[str]]]:
     last line that ends in two blanks and no line end), and a line whose first word starts with `#`
     is a comment, unless a CR within it could hide a rule.
     """
-    at = 0
+    lineno = 0
     for block in split_blocks(text):
-        odd = b"\0" in block or b"ipvsadm" in block
+        has_special = b"\0" in block or b"ipvsadm" in block
         raw = block.split(b"\n") if b"\r" in block and b"#" in block else None
-        first = at + 1
+        first = lineno + 1
         for line in os.fsdecode(block.translate(_BLANKS)).split("\n"):
-            at += 1
+            lineno += 1
             words = line.split(" ")
             if "" in words:
                 words = [word for word in words if word]
-            if odd:
+            if has_special:
                 words = [
                     word
                     for word in [word.partition("\0")[0] for word in words]
                     if word != "ipvsadm"
                 ]
             if words and (
-                words[0][:1] != "#" or (raw and b"\r" in raw[at - first].strip(b" \t\r"))
+                words[0][:1] != "#" or (raw and b"\r" in raw[lineno - first].strip(b" \t\r"))
             ):
-                yield at, words
+                yield lineno, words
 
 
 def split_blocks(text: bytes) -> Iterator[bytes]:

@@ -111,7 +111,7 @@ class ServerRules:
     is written as its number.
     """
 
-    # of the rows, see model.row
+    # The columns of the rows (model.to_row).
     COLUMNS = ("forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower")
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -125,9 +125,7 @@ class ServerRules:
         hosts = self._hosts.format_rows(service.protocol, rows)
         if len(rows) == 1:  # Fast path: in large tables most services have one server.
             return f"{start}{hosts[0]}{options[rows[0][2:]]}"
-        return "".join(
-            [f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)]
-        )
+        return "".join([f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows)])
 
 
 def format_server(d: Server, named: str, endpoint: str, command: str = "-a") -> str:

@@ -137,7 +137,7 @@ class Listing:
         if self._sort:
             rows = sorting.sort_rows(rows)
         hosts = self._hosts.format_rows(found.protocol, rows)
-        return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows, strict=True)])
+        return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows)])
 
 
 def format_heading(found: Service, endpoint: Endpoint) -> str:

@@ -19,14 +19,20 @@ from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Reco
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
+    from typing import Any, Literal
 
     from pyipvsadm.rules.writer import Endpoint
 
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 CACHE_LIMIT = 1 << 14  # texts
+BIG: Literal["big"] = (
+    "big"  # the byte order; an f-string in an f-string has no third kind of quotes
+)
+_LONGEST = 20  # digits of the seconds: the kernel prints an unsigned long
 
+# Seconds from which on a timer has run out: the longest timeout has 31 days.
+EXPIRED = 1 << 31
 # The layout of a line of IPv4 without an engine: protocol, client, its port, virtual service with
 # server, state with time; and the columns of the blanks between all of its words.
 _LAYOUT = Struct("3sx8sx4sx27sx19sx")
@@ -113,6 +119,8 @@ def parse_connection(line: bytes) -> Connection:
             state,
             expires,
         ) = words[:9]
+        if len(expires) > _LONGEST:
+            raise ValueError
         engine, data = words[9:11] if len(words) > 10 else ("", "")
         return Connection(
             protocol,
@@ -120,7 +128,7 @@ def parse_connection(line: bytes) -> Connection:
             _parse_end(virtual, virtual_port),
             _parse_end(server, server_port),
             state,
-            int(expires),
+            _get_remaining(expires),
             engine,
             data,
         )
@@ -206,7 +214,7 @@ class NumericFormatter:
             return "".join(
                 [
                     f"{protocols[protocol]}{states[state]}"
-                    f"{f'{inet_ntop(AF_INET, int(client, 16).to_bytes(4))}:{int(port, 16) & 65535}':18}"
+                    f"{f'{inet_ntop(AF_INET, int(client, 16).to_bytes(4, BIG))}:{int(port, 16) & 65535}':18}"
                     f"{routes[route]}"
                     for protocol, client, port, route, state in _LAYOUT.iter_unpack(block)
                 ]
@@ -243,12 +251,12 @@ class NumericFormatter:
 
     def _format_time(self, expires: bytes) -> str:
         _trim_cache(self._times)
-        self._times[expires] = f"{_format_time(int(expires)):6}"
+        self._times[expires] = f"{_format_time(_get_remaining(expires)):6}"
         return self._times[expires]
 
     def _pad_word(self, word: bytes, width: int) -> str:
         _trim_cache(self._words)
-        self._words[word, width] = f"{os.fsdecode(word):{width}}"
+        self._words[word, width] = f"{os.fsdecode(word):<{width}}"
         return self._words[word, width]
 
 
@@ -288,6 +296,14 @@ def _trim_cache(remembered: dict[Any, str]) -> None:
     """Clear a cache that has grown too large, so that memory does not grow with the listing."""
     if len(remembered) > CACHE_LIMIT:
         remembered.clear()
+
+
+def _get_remaining(expires: str | bytes) -> int:
+    """Return the seconds until a connection expires. A timer that has run out shows as a huge
+    number, because the kernel subtracts unsigned (ip_vs_conn.c: ip_vs_conn_seq_show): 0.
+    """
+    seconds = int(expires)
+    return 0 if seconds >= EXPIRED else seconds
 
 
 def _format_time(seconds: int) -> str:

@@ -109,8 +109,8 @@ def _make_service(found: Service, servers: list[Server], names: Names | None) ->
     made["one_packet"] = bool(found.flags & ONE_PACKET)
     if found.flags & ~_FLAGS:
         made["unknown_flags"] = found.flags & ~_FLAGS
-    made["stats"] = dict(zip(_STATS, found.stats[:5], strict=True))
-    made["rate"] = dict(zip(_STATS, found.stats[5:], strict=True))
+    made["stats"] = dict(zip(_STATS, found.stats[:5]))
+    made["rate"] = dict(zip(_STATS, found.stats[5:]))
     made["servers"] = [_make_server(each, found.protocol, names) for each in servers]
     return made
 
@@ -139,8 +139,8 @@ def _make_server(found: Server, protocol: int, names: Names | None) -> dict[str,
         made["lower_threshold"] = found.lower
     if found.forward == TUNNEL:
         made["tunnel"] = _make_tunnel(found)
-    made["stats"] = dict(zip(_STATS, found.stats[:5], strict=True))
-    made["rate"] = dict(zip(_STATS, found.stats[5:], strict=True))
+    made["stats"] = dict(zip(_STATS, found.stats[:5]))
+    made["rate"] = dict(zip(_STATS, found.stats[5:]))
     return made
 
 

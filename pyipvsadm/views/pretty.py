@@ -182,7 +182,7 @@ def make_traffic_columns(unit: str, *drops: int) -> list[Column]:
     heads = (("Packets", "in"), ("Packets", "out"), ("Bytes", "in"), ("Bytes", "out"))
     return [
         Column(top, bottom + unit, 7, drop=drop)
-        for (top, bottom), drop in zip(heads, drops or (0,) * 4, strict=True)
+        for (top, bottom), drop in zip(heads, drops or (0,) * 4)
     ]
 
 
@@ -385,13 +385,13 @@ def render_connections(
         ]
         clients = [sanitize(endpoint(*each.client, number)) for each in members]
         wide = max((len(client) for client in clients if len(client) <= IPV4), default=0)
-        for client, each in zip(clients, members, strict=True):
+        for client, each in zip(clients, members):
             cells = [Cell(sanitize(each.state)), Cell(format_duration(each.expires))]
             if engine:
                 cells += [Cell(sanitize(each.engine)), Cell(sanitize(each.data))]
             rows.append(
                 Row(
-                    f"{client:{wide}} -> {sanitize(endpoint(*each.server, number))}",
+                    f"{client:<{wide}} -> {sanitize(endpoint(*each.server, number))}",
                     cells,
                     indent=2,
                 )

@@ -426,7 +426,7 @@ def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(Environment, "write_stderr", real)
         assert (busy.status, busy.stdout) == (-signal.SIGTERM, b"")
         assert busy.stderr.decode() == (
-            f"another ipvsadm is changing the kernel's table (process {os.getpid()}): waiting for its end\n"
+            f"another ipvsadm is changing the kernel's table (process {os.getpid()}): waiting until it ends\n"
         )
         assert ours("--apply --dry-run", BEFORE).status == 1  # it reads, and needs no lock
         with namespaces.kept():

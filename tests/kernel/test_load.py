@@ -23,6 +23,7 @@ import pytest
 from tests.kernel.netns import REFERENCE, Result, inside, run_ours, run_reference
 from tests.kernel.network import ip
 from tests.kernel.test_growth import calls
+from tests.older_python import zip_equal
 from tools.bench import measure
 from tools.bench.rows import SHARED, make_rules
 
@@ -219,9 +220,7 @@ def test_many_connections(tmp_path: Path) -> None:
             pages = len(Path("/proc/net/ip_vs_conn").read_bytes()) / 4096
             assert calls(["-L", "-n", "-c"]) - calls(["-L", "--timeout"]) < 3 * pages + 100
         counted = [line.split()[-2:] for line in text.splitlines() if "->" in line][1:]
-        assert [sum(map(int, column)) for column in zip(*counted, strict=True)] == [
-            CONNECTIONS // 2
-        ] * 2
+        assert [sum(map(int, column)) for column in zip_equal(*counted)] == [CONNECTIONS // 2] * 2
 
 
 @pytest.mark.usefixtures("netns")

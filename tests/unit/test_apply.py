@@ -30,6 +30,7 @@ from pyipvsadm.model import (
 )
 from pyipvsadm.rules.reader import parse_rules
 from tests.contract.damaged import KINDS, check_damaged_files
+from tests.older_python import zip_equal
 from tests.unit.fake_environment import FakeEnvironment, FullWorld, apply_all, lines
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def test_a_terminal_shows_the_plan_as_a_difference() -> None:
     shown = run(made, "--apply --dry-run")[1].splitlines()
     assert [line for line in shown if not line.startswith("#")] == [
         f"\033[{colour}m{line}\033[0m"
-        for colour, line in zip((32, 32, 33, 31), PLAN.splitlines(), strict=True)
+        for colour, line in zip_equal((32, 32, 33, 31), PLAN.splitlines())
     ]
     assert [line for line in shown if line.startswith("#")] == ["#   scheduler rr -> wrr"]
 
@@ -319,7 +320,7 @@ def test_a_damaged_file_takes_no_more_than_is_promised() -> None:
         return run(made, words)[:2]
 
     seen = check_damaged_files(ask, 100)
-    assert seen.total() == 200
+    assert sum(seen.values()) == 200
     for kind in KINDS[1:]:
         assert seen[f"{kind}: refused"], kind
 

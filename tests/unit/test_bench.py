@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from pyipvsadm.cli import main
 from pyipvsadm.model import TCP
 from pyipvsadm.views import connections
+from tests.older_python import parse_toml
 from tests.unit.fake_environment import FakeEnvironment
 from tools.bench import install, names, pages, report, rows
 from tools.bench.archive import Archive
@@ -169,6 +169,6 @@ def test_the_name_server_answers_what_it_was_asked() -> None:
 
 
 def test_what_is_measured_is_built_of_all_that_a_wheel_is_made_of() -> None:
-    project = tomllib.loads((install.REPO / "pyproject.toml").read_text())
+    project = parse_toml((install.REPO / "pyproject.toml").read_text())
     folders = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
     assert folders <= set(install.SOURCES)

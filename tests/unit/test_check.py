@@ -10,6 +10,7 @@ import pytest
 
 import pyipvsadm
 from pyipvsadm import cli
+from tests.older_python import zip_equal
 from tests.unit.fake_environment import FakeEnvironment, lines
 
 SCHEMA = json.loads((Path(pyipvsadm.__file__).parent / "schema" / "ipvsadm-1.json").read_text())
@@ -56,7 +57,7 @@ def test_a_file_is_checked(
     monkeypatch.chdir(tmp_path)
     Path("lvs.rules").write_text(text)
     separators = [":" if line[:1].isdigit() else ": " for line in expected]
-    messages = [f"lvs.rules{sep}{line}" for sep, line in zip(separators, expected, strict=True)]
+    messages = [f"lvs.rules{sep}{line}" for sep, line in zip_equal(separators, expected)]
     assert run(["--check", "lvs.rules"]) == (status, "", lines(*messages))
     found = json.loads(run(["--check", "lvs.rules", "--json"])[1])
     jsonschema.validate(found, SCHEMA)

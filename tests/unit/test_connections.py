@@ -107,6 +107,13 @@ def test_lines(line: bytes, found: Connection, listed: str, with_engine: str) ->
     assert format_connection(found, format_numeric, engine=True) == with_engine
 
 
+@pytest.mark.parametrize("expires", [b"73786976294838206", b"18446744073709551", b"2147483648"])
+def test_a_timer_that_has_run_out_is_zero(expires: bytes) -> None:
+    line = b"TCP 0A69FDA0 0000 0A69FDA0 0050 0AF40119 2590 NONE %s\n" % expires
+    assert parse_connection(line).expires == 0
+    assert NumericFormatter(False).format_line(line).startswith("TCP 00:00  NONE ")
+
+
 GOOD = b"TCP 0A010101 6590 0A010101 0050 0A020001 1F90 ESTABLISHED     899\n"
 
 

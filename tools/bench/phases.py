@@ -120,7 +120,7 @@ def sample(_: int, frame: FrameType | None) -> None:
         place = frame.f_code.co_filename
         if "/pyipvsadm/" in place:
             module = place.rpartition("/")[2].removesuffix(".py")
-            name = frame.f_code.co_qualname
+            name = frame.f_code.co_qualname  # type: ignore[attr-defined]  # from Python 3.11 on
             phases["kernel" if name in READERS else PHASES[kind].get(module, "other")] += spent
             functions[f"{module}.{name}"] += spent
             return

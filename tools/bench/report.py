@@ -122,7 +122,7 @@ def _guest(found: dict[str, Any], bars: bool) -> Iterator[str]:
     for line in table:
         cells = [
             line[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True)),
+            *(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1])),
         ]
         yield "  " + "  ".join([*cells, line[-1]]).rstrip()
     yield from _large(found["rows"])
@@ -139,9 +139,7 @@ def compute_ratios(measured: dict[str, Any]) -> list[float]:
     """Return how many times as fast ours is, run by run: both tools ran in turn."""
     return [
         reference / ours
-        for reference, ours in zip(
-            measured["seconds"]["reference"], measured["seconds"]["ours"], strict=True
-        )
+        for reference, ours in zip(measured["seconds"]["reference"], measured["seconds"]["ours"])
     ]
 
 
@@ -210,14 +208,14 @@ def _splits(found: dict[str, Any]) -> Iterator[str]:
     splits = {name: row["phases"] for name, row in found["rows"].items() if "phases" in row}
     width = max([len(name) for name in splits], default=0)
     yield (
-        f"  {'':{width}} " + "".join(f"{phase:>9}" for phase in PHASES) + f"{'sum':>9}{'calls':>9}"
+        f"  {'':<{width}} " + "".join(f"{phase:>9}" for phase in PHASES) + f"{'sum':>9}{'calls':>9}"
     )
     for name, phases in splits.items():
         split = {"start": found["start"]["python"]} | phases["split"]
         cells = "".join(
             f"{split[phase] * 1000:9.1f}" if phase in split else " " * 9 for phase in PHASES
         )
-        yield f"  {name:{width}} {cells}{sum(split.values()) * 1000:9.1f}{phases['calls'].get('kernel', 0):9,}"
+        yield f"  {name:<{width}} {cells}{sum(split.values()) * 1000:9.1f}{phases['calls'].get('kernel', 0):9,}"
 
 
 def hottest(found: dict[str, Any]) -> Iterator[str]:
