@@ -221,25 +221,36 @@ class EndpointTexts:
         known = self._known.get(protocol)
         if known is None:
             known = self._known[protocol] = _KnownTexts(
-                lambda family, addr, port: self._format_name(family, addr, port, protocol)
+                self._endpoint, protocol, start, width, self._limits
             )
         return [known[row[0] + row[1]] for row in rows]
 
-    def _format_name(self, family: int, addr: bytes, port: int, protocol: int) -> str:
-        name = self._endpoint(family, addr, port, protocol)[: self._limits[family]]
-        return f"{self._start}{name}".ljust(self._width)
-
 
 class _KnownTexts(dict[bytes, str]):
-    """Cache the text of an address with its port."""
+    """Cache the text of an address with its port. Nothing here leads back to its EndpointTexts: the
+    program runs without a garbage collector.
+    """
 
-    def __init__(self, make: Callable[[int, bytes, int], str]) -> None:
+    def __init__(
+        self,
+        endpoint: EndpointFormatter,
+        protocol: int,
+        start: str,
+        width: int,
+        limits: Mapping[int, int | None],
+    ) -> None:
         super().__init__()
-        self._make = make
+        self._endpoint = endpoint
+        self._protocol = protocol
+        self._start = start
+        self._width = width
+        self._limits = limits
 
     def __missing__(self, place: bytes) -> str:
         if len(self) > CACHE_LIMIT:
             self.clear()
         family = AF_INET if len(place) == 6 else AF_INET6
-        text = self[place] = self._make(family, place[:-2], place[-2] << 8 | place[-1])
+        name = self._endpoint(family, place[:-2], place[-2] << 8 | place[-1], self._protocol)
+        text = f"{self._start}{name[: self._limits[family]]}".ljust(self._width)
+        self[place] = text
         return text

@@ -60,12 +60,14 @@ def test_the_least_favourable_table_is_written_between_the_marks() -> None:
     slow["seconds"] = {"reference": [4.0] * 3, "ours": [2.0] * 3}
     page = f"above\n{pages.BEGIN}\nold\n{pages.END}\nbelow\n"
     text = pages.replace_marked(page, pages.format_all(results))
-    assert "| `-R`, 100 x 100 (10,100 rules) | mixed | 4.00 s | 2.00 s | 2.0 | 2.0 to 2.0 |" in text
+    assert (
+        "| `-R`, 100 x 100 (10,100 rules) | mixed | 4.00 s | 2.00 s | 2.00 | 2.00 to 2.00 |" in text
+    )
     assert "old" not in text
     assert text.startswith(f"above\n{pages.BEGIN}\n")
     assert text.endswith(f"{pages.END}\nbelow\n")
     assert "Linux 6.1 under qemu's emulation on 2 x a processor, x86_64." in text
-    assert "| 4.00 s | 2.00 s | 2.0 |" in pages.format_highlights(results)
+    assert "| 4.00 s | 2.00 s | 2.00 |" in pages.format_highlights(results)
     assert pages.replace_marked("no marks", "table") == "no marks"
 
 

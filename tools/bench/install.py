@@ -23,7 +23,15 @@ OURS = str(VENV / "bin" / "ipvsadm")
 REFERENCE = "/usr/sbin/ipvsadm"
 
 # What a wheel is made of.
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "pyipvsadm", "ansible_collections")
+SOURCES = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "pyipvsadm",
+    "ansible_collections",
+    "man",
+    "completions",
+)
 
 
 def installed() -> None:

@@ -101,8 +101,8 @@ def _cells(measured: dict[str, Any]) -> tuple[str, str, str, str]:
     return (
         f"{reference:.2f} s",
         f"{ours:.2f} s",
-        f"{median(ratios):.1f}",
-        f"{min(ratios):.1f} to {max(ratios):.1f}",
+        f"{median(ratios):.2f}",
+        f"{min(ratios):.2f} to {max(ratios):.2f}",
     )
 
 
