@@ -356,16 +356,18 @@ def test_what_1_31_adds_between_reading_and_sending_is_done(
     web = "-t 10.0.0.1:80"
     held = f"-A {web} -s rr\n-a {web} -r 10.1.1.1:80 -m -w 1\n"
     text = f"{held}-a {web} -r 10.1.1.2:80 -m -w 1\n"
-    made = "line 3: another program has made it meanwhile"
+    made = "line 3: another program made it meanwhile"
     lack = "-A -f 9 -s nonesuch\n"
     both = text.replace("-w 1", "-w 2")
     races = [
-        (f"-a {web} -r 10.1.1.2:80 -m -w 1", text, 0, f"{made}, as it should be\n0 added, 0 changed, 0 removed, 3 unchanged\n"),
+        (f"-a {web} -r 10.1.1.2:80 -m -w 1", text, 0,
+         f"{made}, with the same settings\n0 added, 0 changed, 0 removed, 3 unchanged\n"),
         (f"-a {web} -r 10.1.1.2:80 -m -w 7", text, 0,
-         f"{made} in another way; it was changed\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
+         f"{made}, with other settings; it was changed\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
         (f"-D {web}", text, 0,
          "line 3: another program removed it meanwhile; it was added again\n3 added, 0 changed, 0 removed, 0 unchanged\n"),
-        (f"-a {web} -r 10.1.1.2:80 -m -w 2", both, 0, f"{made}, as it should be\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
+        (f"-a {web} -r 10.1.1.2:80 -m -w 2", both, 0,
+         f"{made}, with the same settings\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
         (f"-a {web} -r 10.1.1.3:80 -m -w 1", text + lack, 255,
          "line 4: Scheduler or persistence engine not found\nrefused: the table is as before (1 undone)\n"),
     ]  # fmt: skip
