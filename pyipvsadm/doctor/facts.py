@@ -64,7 +64,7 @@ class Address:
     def contains(self, other: str) -> bool:
         """Return True if the other address is in this address's network."""
         return get_family(other) == self.family and ip_address(other) in ip_network(
-            f"{self.text}/{self.prefix}"
+            f"{self.text}/{self.prefix}", strict=False
         )
 
 
@@ -153,7 +153,7 @@ class Facts:
             for each in self.addresses
             if each.prefix < _get_whole_network(each.family)
         }
-        return [*dict.fromkeys((link, ip_network(text)) for link, text in found)]
+        return [*dict.fromkeys((link, ip_network(text, strict=False)) for link, text in found)]
 
     def get_conf(self, link: str, name: str, *, family: int = AF_INET) -> int | None:
         """Return an interface's own value."""
