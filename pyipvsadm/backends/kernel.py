@@ -472,8 +472,8 @@ class KernelBackend:
         return data
 
     def _receive_size(self) -> int:
-        """Receive into the buffer: one system call where the answer is there, as it is after
-        send. Raises _socket.timeout (TimeoutError from Python 3.10 on) when none comes.
+        """Return the size of a datagram read into the buffer: by one system call where the answer
+        is there, as it is after send. Raises _socket.timeout (TimeoutError from Python 3.10 on) when none comes.
         """
         try:
             return self._socket.recv_into(self._buffer, 0, MSG_TRUNC | _socket.MSG_DONTWAIT)

@@ -365,7 +365,9 @@ def check_reroute(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         if not rule.source:
             continue
         for vip in sorted(translated):
-            if get_family(vip) == rule.family and ip_address(vip) in ip_network(rule.source):
+            if get_family(vip) == rule.family and ip_address(vip) in ip_network(
+                rule.source, strict=False
+            ):
                 detail = f"net.ipv4.vs.snat_reroute is 0, and a rule sends what comes from {rule.source} to table {rule.table}."
                 yield Finding(
                     "snat-reroute-off", vip, detail, (format_sysctl("net/ipv4/vs/snat_reroute", 1),)

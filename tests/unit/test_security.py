@@ -161,6 +161,7 @@ def test_what_we_import_reads_no_more_of_the_environment(table: Path) -> None:
 # The list is of Python 3.11 and what is installed beside it here; others and theirs look at these as well.
 OF_OTHER_VERSIONS = {
     "APPENGINE_RUNTIME", "LANGUAGE", "LC_MESSAGES", "PATH", "PSUTIL_DEBUG", "_PYTHON_SUBPROCESS_USE_POSIX_SPAWN",
+    "_PYTHON_HOST_PLATFORM", "_PYTHON_PROJECT_BASE",
 }  # fmt: skip
 HOSTILE = ("", "1", "\x1b[31m\u202e%s{}$(id)`id`/../", "9" * 10_000, "\udcff\udcfe")
 PLAIN = (
