@@ -105,6 +105,10 @@ CODES = (
     Code("server-full", WARNING, "the server is full",
          "From its upper threshold on a server gets no new connections, also of its persistent clients, until enough have ended.",
          "Add a server, or raise the threshold (-e ... -x) if the server can bear more."),
+    Code("sh-starved", WARNING, "source hashing leaves servers without clients",
+         "sh hands its 256 buckets to the servers in the order of the list, as many to each as its weight: none is left for"
+         " the last.",
+         "Give the servers smaller weights of the same ratio, or use the scheduler mh, which divides its table by weight."),
     Code("server-syn-recv", WARNING, "connections to the server stay in SYN_RECV",
          "Clients ask, and no answer of theirs comes back here: the server's answers do not reach them. A flood of SYNs, which "
          "nobody means to go on with, looks the same.",

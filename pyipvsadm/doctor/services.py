@@ -11,18 +11,26 @@ import copy
 from pyipvsadm import addresses
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import format_pair, format_server, format_service, list_servers
-from pyipvsadm.doctor.fixes import edit_service, format_server_command, format_sysctl, pluralize
+from pyipvsadm.doctor.fixes import (
+    edit_service,
+    format_server_command,
+    format_sysctl,
+    pluralize,
+    summarize_names,
+)
 from pyipvsadm.grammar.parser import DEFAULT_PERSISTENCE_TIMEOUT
 from pyipvsadm.model import AF_INET6, HOST_MASK4, HOST_PREFIX6, MASQ, PERSISTENT, ROUTE, TCP, TUNNEL
 from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pyipvsadm.doctor.facts import DirectorTable, Facts
+    from pyipvsadm.model import Server, Service
 
 FTP_PORT = 21
+SH_BUCKETS = 256
 QUIESCENT = "net/ipv4/vs/expire_quiescent_template"
 
 
@@ -103,6 +111,44 @@ def check_full(table: DirectorTable, _: Facts) -> Iterator[Finding]:
             lower = server.lower and max(2 * server.lower, held + 1)
             fix = format_server_command("-e", service, server, upper=2 * held, lower=lower)
             yield Finding("server-full", format_pair(service, server), detail, (fix,))
+
+
+def check_buckets(table: DirectorTable, _: Facts) -> Iterator[Finding]:
+    """Find servers to which sh gives none of its buckets: it fills them in the order of the list,
+    with as many for each server as its weight, and at least one (ip_vs_sh.c: ip_vs_sh_reassign).
+    """
+    for service, servers in table.services:
+        if service.scheduler != "sh":
+            continue
+        filled, starved = 0, []
+        for server in servers:
+            if server.weight and filled >= SH_BUCKETS:
+                starved.append(server)
+            filled += max(1, server.weight)
+        if starved:
+            detail = (
+                f"The weights sum to {filled}, and there are {SH_BUCKETS} buckets: none for "
+                f"{summarize_names([format_server(server) for server in starved])}."
+            )
+            yield Finding(
+                "sh-starved", format_service(service), detail, _reduce_weights(service, servers)
+            )
+
+
+def _reduce_weights(service: Service, servers: Sequence[Server]) -> tuple[str, ...]:
+    """Return the commands that divide all weights until the buckets are enough; none if there are
+    more servers than buckets. Weight 0 stays.
+    """
+    if len(servers) > SH_BUCKETS:
+        return ()
+    divisor = 2
+    while sum(max(1, server.weight // divisor) for server in servers) > SH_BUCKETS:
+        divisor += 1 + divisor // 16
+    return tuple(
+        format_server_command("-e", service, server, weight=max(1, server.weight // divisor))
+        for server in servers
+        if server.weight > 1
+    )
 
 
 def check_netmask(table: DirectorTable, __: Facts) -> Iterator[Finding]:

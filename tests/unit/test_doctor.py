@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pyipvsadm.backends.memory import MemoryBackend as Memory
-from pyipvsadm.doctor import director, real_server, unchecked
+from pyipvsadm.doctor import director, real_server, services, unchecked
 from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.facts import (
     OUTSIDE,
@@ -264,6 +264,8 @@ CASES = [
          fixes=("ipvsadm -E -t 172.16.100.1:80 -s wlc",), subject="TCP 172.16.100.1:80"),
     Case("DR", "scheduler-missing", {"schedulers": {"wlc"}}, says="no module ip_vs_rr"),
     Case("DR", None, {"schedulers": None}),
+    Case("DR", "sh-starved", {"schedulers": None}, ("-A -t 172.16.100.1:80 -s sh", DR[1], DR[2] + " -w 256"),
+         fixes=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.8:80 -g -w 128",)),
     Case("DR", "no-servers", rules=DR[:1], fixes=("ipvsadm -a -t 172.16.100.1:80 -r SERVER",)),
     Case("DR", "all-weights-zero", rules=(DR[0], DR[1] + " -w 0"), says="Its 1 server has weight 0.",
          fixes=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1",)),
@@ -559,6 +561,38 @@ def test_no_server_is_taken_out_that_no_other_can_stand_in_for(
     )
     assert {each.code for each in found} == {"server-refuses"}
     assert [fix for each in found for fix in each.fixes] == fixes
+
+
+SH = "-A -t 172.16.100.1:80 -s sh"
+REDUCED = tuple(
+    f"ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.{last}:80 -g -w 128" for last in (8, 7)
+)
+
+
+# The kernel puts a new server first.
+@pytest.mark.parametrize(
+    ("lines", "says", "fixes"),
+    [
+        ((SH, DR[1] + " -w 256", DR[2] + " -w 256"), "sum to 512, and there are 256 buckets: none for 172.16.100.7:80.", REDUCED),
+        ((SH, DR[1], DR[2] + " -w 300"), "sum to 301",
+         ("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.8:80 -g -w 150",)),
+        ((SH, DR[1] + " -w 300", DR[2] + " -w 255"), "", ()),  # one bucket is left
+        ((SH, DR[1] + " -w 0", DR[2] + " -w 256"), "", ()),  # without a weight none is asked for
+        (("-A -t 172.16.100.1:80 -s wrr", DR[1] + " -w 256", DR[2] + " -w 256"), "", ()),
+        ((SH, *(f"-a -t 172.16.100.1:80 -r 10.0.{n // 200}.{n % 200}:80 -g" for n in range(257))), "none for 10.0.0.0:80.", ()),
+        ((SH, *(f"-a -t 172.16.100.1:80 -r 10.0.0.{n}:80 -g -w {65535 if n == 254 else 1}" for n in range(255))), "none for",
+         ("ipvsadm -e -t 172.16.100.1:80 -r 10.0.0.254:80 -g -w 2",)),
+    ],
+)  # fmt: skip
+def test_source_hashing_needs_a_bucket_for_each_server(
+    lines: tuple[str, ...], says: str, fixes: tuple[str, ...]
+) -> None:
+    found = list(services.check_buckets(table_of(lines), DIRECT.facts))
+    assert len(found) == bool(says)
+    for each in found:
+        assert each.code == "sh-starved"
+        assert says in each.detail
+        assert each.fixes == fixes
 
 
 # --- what is printed does not lead to the next finding
