@@ -98,7 +98,7 @@ def written(path: Path) -> dict[str, str]:
     """What is written of the table in that file, by the name of the file that keeps it."""
     found = {name: answer(path, words)[1] for name, words in WRITTEN.items()}
     found["doctor.json"] = render_json(
-        [Finding(CODES[0].code, "eth0", "what", ("command",))], ["not judged"]
+        [Finding(CODES[0].code, "eth0", "detail", ("command",))], ["not checked"]
     )
     return found
 

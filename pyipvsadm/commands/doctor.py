@@ -32,7 +32,7 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
     real server. opened: opens the backend that spec names.
 
     The status is 0, 1 or 2 by the worst finding, 3 when what is needed could not be read. What
-    mends a finding of another network namespace is a command to be run there.
+    fixes a finding of another network namespace is a command to be run there.
     """
     ours = request.ours
     if "explain" in ours:
@@ -62,7 +62,7 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
     if "netns" in ours:
         enter = format_nsenter(str(ours["netns"]))
         findings = [
-            each._replace(mends=tuple(enter + mend for mend in each.mends)) for each in findings
+            each._replace(fixes=tuple(enter + fix for fix in each.fixes)) for each in findings
         ]
     env.write_stdout(
         (report.render_json if "json" in ours else report.render_text)(findings, aside)

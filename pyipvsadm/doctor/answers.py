@@ -44,20 +44,20 @@ def _is_well(answer: ProbeResult) -> bool:
 
 
 def _explain_probe(
-    service: Service, server: Server, answer: ProbeResult, mends: tuple[str, ...]
+    service: Service, server: Server, answer: ProbeResult, fixes: tuple[str, ...]
 ) -> Finding:
     if answer.neighbour in ("failed", "incomplete"):
-        what = f"The kernel's neighbour entry on the way to it: {answer.neighbour}."
-        return Finding("server-no-neighbour", format_pair(service, server), what, mends)
+        detail = f"The kernel's neighbour entry on the way to it: {answer.neighbour}."
+        return Finding("server-no-neighbour", format_pair(service, server), detail, fixes)
     if answer.tcp == "refused":
         return Finding(
             "server-refuses",
             format_pair(service, server),
             f"{format_server(server)} refused a connection.",
-            mends,
+            fixes,
         )
-    what = f"A connect to {format_server(server)}, given a second: {answer.tcp}."
-    return Finding("server-silent", format_pair(service, server), what, mends)
+    detail = f"A connect to {format_server(server)}, given a second: {answer.tcp}."
+    return Finding("server-silent", format_pair(service, server), detail, fixes)
 
 
 def take_out(
@@ -107,9 +107,9 @@ def check_handshakes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
                 found.append((server, stay, every))
         bad = [server for server, *_ in found]
         for server, stay, every in found:
-            what = f"{stay} of {pluralize(every, 'connection')} to it {'stay' if every > 1 else 'stays'} in SYN_RECV."
-            mends = take_out(service, server, bad, servers, facts)
-            yield Finding("server-syn-recv", format_pair(service, server), what, mends)
+            detail = f"{stay} of {pluralize(every, 'connection')} to it {'stay' if every > 1 else 'stays'} in SYN_RECV."
+            fixes = take_out(service, server, bad, servers, facts)
+            yield Finding("server-syn-recv", format_pair(service, server), detail, fixes)
 
 
 def _format_end(service: Service) -> tuple[int, bytes, int]:

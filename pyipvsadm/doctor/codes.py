@@ -15,35 +15,35 @@ STATUS = {WARNING: 1, ERROR: 2}
 
 
 class Code(NamedTuple):
-    """Describe one kind of finding. why: one sentence, shown with each finding. mend: what helps,
+    """Describe one kind of finding. reason: one sentence, shown with each finding. fix: what helps,
     beyond the command shown with the finding.
     """
 
     code: str
     severity: str
     title: str
-    why: str
-    mend: str
+    reason: str
+    fix: str
 
 
 CODES = (
     Code("module-missing", ERROR, "IPVS is not in this kernel",
          "Without the module there is no table, and nothing is balanced.",
          "Load ip_vs, and have it loaded at boot (/etc/modules-load.d)."),
-    Code("scheduler-missing", ERROR, "a service has no scheduler",
+    Code("scheduler-missing", ERROR, "the service has no scheduler",
          "A service without a scheduler has no way to choose a server: every new connection is refused.",
          "Load the module of the scheduler, or edit the service (-E) to have one that is there."),
-    Code("no-servers", ERROR, "a service has no real server",
+    Code("no-servers", ERROR, "the service has no real server",
          "Every new connection to the service is refused.",
          "Add a server (-a), or delete the service (-D)."),
-    Code("all-weights-zero", ERROR, "all servers of a service have weight 0",
+    Code("all-weights-zero", ERROR, "all servers of the service have weight 0",
          "Weight 0 takes no new connections: every new client is refused.",
          "Give at least one server a weight (-e ... -w)."),
-    Code("vip-missing", ERROR, "a virtual address is not this host's",
+    Code("vip-missing", ERROR, "the virtual address is not configured here",
          "IPVS only sees packets that are for this host: requests for the address pass it by, or never come here.",
          "Add the address to the interface that faces the clients. Said, but not judged, where a backup sync daemon or"
          " keepalived runs: there the address comes with the failover."),
-    Code("vip-interface-down", ERROR, "the interface of a virtual address is down",
+    Code("vip-interface-down", ERROR, "the interface of the virtual address is down",
          "No request for the address can come in through it.",
          "Bring the interface up; without a carrier, look at the cable or the switch."),
     Code("mark-not-local", ERROR, "no address and no route brings a mark's packets in",
@@ -58,7 +58,7 @@ CODES = (
          "to them.",
          "Mark the packets in the mangle table's PREROUTING chain. Marks that tc or BPF programs set are not seen by the"
          " doctor."),
-    Code("nat-forwarding-off", ERROR, "forwarding is off where servers of NAT answer",
+    Code("nat-forwarding-off", ERROR, "IP forwarding is off, and NAT servers answer here",
          "The servers' answers, addressed to the clients, are dropped here instead of being translated and passed on.",
          "Turn forwarding on; IPv4 goes by the interface that answers come in through, IPv6 by `all`."),
     Code("nat-clients-beside-servers", WARNING, "clients in the servers' own network would be answered past the director",
@@ -66,7 +66,7 @@ CODES = (
          "connection fails.",
          "Let the director translate the source as well (vs/conntrack 1 and a rule in the nat table), or put the servers"
          " into a network without clients. Not looked at when both are there: what the rules match is not read."),
-    Code("send-redirects", WARNING, "the director sends redirects to servers of NAT",
+    Code("send-redirects", WARNING, "the director sends redirects to NAT servers",
          "Clients and servers share this wire: a server that is told so by a redirect answers the clients directly, past"
          " the translation.",
          "Turn send_redirects off for the interface and for `all`: the kernel sends when either is on. Servers that have "
@@ -75,10 +75,10 @@ CODES = (
          "A routing rule chooses the way by the virtual address, but answers leave by the way chosen for the server's "
          "address.",
          "Set vs/snat_reroute to 1, its default."),
-    Code("server-no-route", ERROR, "there is no route to a server",
+    Code("server-no-route", ERROR, "there is no route to the server",
          "What is scheduled to the server is lost, or the client gets an error.",
          "Add a route, or an address in the server's network."),
-    Code("dr-behind-gateway", ERROR, "a server of direct routing is behind a gateway",
+    Code("dr-behind-gateway", ERROR, "the direct-routing server is behind a gateway",
          "Direct routing changes only the hardware address: the gateway gets packets for the virtual address and sends "
          "them back, or anywhere but to the server.",
          "Use tunnelling (-i) or NAT (-m) for this server, or route to it directly when it is on this wire."),
@@ -98,14 +98,18 @@ CODES = (
     Code("conntrack-full", ERROR, "the table of tracked connections is full",
          "The kernel drops the packets of every new connection that it cannot track.",
          "Raise net.netfilter.nf_conntrack_max, or do not track the cluster's packets (NOTRACK in the raw table)."),
-    Code("quiescent-templates", WARNING, "a server at weight 0 keeps its persistent clients",
+    Code("quiescent-templates", WARNING, "servers at weight 0 keep their persistent clients",
          "Clients with a persistence template go on being sent to a server at weight 0 until they stay away for the "
-         "whole time-out.",
+         "whole timeout.",
          "Set vs/expire_quiescent_template to 1."),
-    Code("server-full", WARNING, "a server is full",
+    Code("server-full", WARNING, "the server is full",
          "From its upper threshold on a server gets no new connections, also of its persistent clients, until enough have ended.",
          "Add a server, or raise the threshold (-e ... -x) if the server can bear more."),
-    Code("server-syn-recv", WARNING, "connections to a server stay in SYN_RECV",
+    Code("sh-starved", WARNING, "source hashing leaves servers without clients",
+         "sh hands its 256 buckets to the servers in the order of the list, as many to each as its weight: none is left for"
+         " the last.",
+         "Give the servers smaller weights of the same ratio, or use the scheduler mh, which divides its table by weight."),
+    Code("server-syn-recv", WARNING, "connections to the server stay in SYN_RECV",
          "Clients ask, and no answer of theirs comes back here: the server's answers do not reach them. A flood of SYNs, which "
          "nobody means to go on with, looks the same.",
          "Run the doctor on the server (--real-server-for): it may lack the virtual address, its default route may avoid the "
@@ -121,19 +125,19 @@ CODES = (
          "A transfer's connection goes to a port of its own: only persistence (-p) sends it to the server that waits for"
          " it.",
          "Edit the service (-E) with -p."),
-    Code("sync-interface-down", ERROR, "a sync daemon's interface is down",
+    Code("sync-interface-down", ERROR, "the sync daemon's interface is down",
          "No connections are handed to the other director, or taken from it: a failover breaks them all.",
          "Bring the interface up, or start the daemon anew on another one."),
-    Code("sync-no-multicast", WARNING, "a sync daemon's interface has multicast off",
+    Code("sync-no-multicast", WARNING, "the sync daemon's interface has multicast off",
          "Connections are handed over by multicast, and with the flag off it is up to the driver whether any comes in.",
          "Turn the interface's multicast on."),
     Code("sync-backup-holds-vip", WARNING, "an active director runs only the backup sync daemon",
-         "It holds a virtual address, but hands nobody the connections it makes: the next failover breaks them.",
+         "It holds a virtual address, but does not hand its connections over: the next failover breaks them.",
          "Start the master daemon here (both may run); keepalived does so with lvs_sync_daemon."),
-    Code("server-no-neighbour", ERROR, "nobody on the wire answers for a server (--probe)",
+    Code("server-no-neighbour", ERROR, "no ARP or NDP reply from the real server (--probe)",
          "What is scheduled to the server is lost.",
          "Look after the server; until then give it weight 0."),
-    Code("server-silent", ERROR, "a server does not answer a connect (--probe)",
+    Code("server-silent", ERROR, "the server does not answer a connect (--probe)",
          "What is scheduled to the server hangs until the client gives up.",
          "Look after the server, or a packet filter before it; until then give it weight 0."),
     Code("server-refuses", ERROR, "a server refuses connections (--probe)",
@@ -171,10 +175,10 @@ CODES = (
          "would not go out, a loose one (2) too where the interface has no IPv4 address.",
          "Turn rp_filter off for the tunnel interface; where `all` must stay on, set the interface's to 2 and give it the "
          "virtual address."),
-    Code("real-no-default-route", ERROR, "the real server of NAT has no default route",
+    Code("real-no-default-route", ERROR, "the NAT real server has no default route",
          "Answers must go back through the director, and have no way to clients outside this network.",
          "Add a default route through the director's address in this network."),
-    Code("real-gateway-not-director", ERROR, "the default route of the real server of NAT avoids the director",
+    Code("real-gateway-not-director", ERROR, "the default route of the NAT real server avoids the director",
          "Answers that do not pass the director keep the server's address, which the client never asked: the connection "
          "fails.",
          "Route through the director's address (the one given by --director)."),
@@ -194,8 +198,8 @@ class Finding(NamedTuple):
 
     code: str
     subject: str
-    what: str
-    mends: tuple[str, ...] = ()
+    detail: str
+    fixes: tuple[str, ...] = ()
 
     @property
     def severity(self) -> str:
@@ -205,4 +209,4 @@ class Finding(NamedTuple):
 
 def format_explanation(row: Code) -> str:
     """Return the paragraph that explains a code."""
-    return f"{row.code} ({row.severity}): {row.title}\n  {row.why}\n  {row.mend}\n"
+    return f"{row.code} ({row.severity}): {row.title}\n  {row.reason}\n  {row.fix}\n"

@@ -110,22 +110,22 @@ def check_vips(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         # an address of an interface that is down stays this host's (IPv4), and may be asked for by
         # another one
         if link is not None and not link.answers_no_arp and not (link.up and link.carrier):
-            what = f"{vip} is on {link.name}, which is {'up, but has no carrier' if link.up else 'down'}."
-            mends = (
+            detail = f"{vip} is on {link.name}, which is {'up, but has no carrier' if link.up else 'down'}."
+            fixes = (
                 ()
                 if link.up
                 else (format_shell_command("ip link set dev {link} up", link=link.name),)
             )
-            yield Finding("vip-interface-down", vip, what, mends)
+            yield Finding("vip-interface-down", vip, detail, fixes)
         elif is_away(vip, facts, holders) and not standing_by:
             missing[vip] = facts.routes[vip].link or (wires[0] if wires else "DEVICE")
     followers = _list_followups(table, facts, missing) if missing else {}
     for vip, where in missing.items():
-        what = f"{vip} is on no interface, and no route of type local has it."
+        detail = f"{vip} is on no interface, and no route of type local has it."
         add = format_shell_command(
             "ip address add {vip} dev {link}", vip=format_host_prefix(vip), link=where
         )
-        yield Finding("vip-missing", vip, what, (*followers.get(where, ()), add))
+        yield Finding("vip-missing", vip, detail, (*followers.get(where, ()), add))
 
 
 def _list_followups(
@@ -141,7 +141,7 @@ def _list_followups(
         before = [each.subject for each in check(table, facts)]
         for each in check(table, after):
             if each.subject not in before:
-                found[each.subject] = found.get(each.subject, ()) + each.mends
+                found[each.subject] = found.get(each.subject, ()) + each.fixes
     return found
 
 
@@ -162,20 +162,22 @@ def check_marks(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         if any(rule.brings for rule in ruled):
             pass
         elif empty := [rule for rule in ruled if rule.empty]:
-            what = f"A rule sends mark {service.fwmark} to table {empty[0].table}, which is empty."
-            yield Finding("mark-table-empty", name, what, (f"{local} {empty[0].table}",))
+            detail = (
+                f"A rule sends mark {service.fwmark} to table {empty[0].table}, which is empty."
+            )
+            yield Finding("mark-table-empty", name, detail, (f"{local} {empty[0].table}",))
         elif service.af not in families and facts.links:
             family = format_family(service.af)
-            what = (
+            detail = (
                 f"No {family} address but loopback's is here, and no rule leads mark {service.fwmark}"
                 " to a route of type local."
             )
             rule = f"ip{' -6' if service.af == AF_INET6 else ''} rule add fwmark {service.fwmark} lookup 100"
-            yield Finding("mark-not-local", name, what, (rule, f"{local} 100"))
+            yield Finding("mark-not-local", name, detail, (rule, f"{local} 100"))
         if facts.filters is not None and not any(facts.filters.values()):
             table6 = "ip6tables" if service.af == AF_INET6 else "iptables"
-            mend = f"{table6} -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK --set-mark {service.fwmark}"
-            yield Finding("mark-unset", name, "No iptables or nftables rule exists here.", (mend,))
+            fix = f"{table6} -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK --set-mark {service.fwmark}"
+            yield Finding("mark-unset", name, "No iptables or nftables rule exists here.", (fix,))
 
 
 def _is_global(address: str) -> bool:
@@ -199,14 +201,14 @@ def reverse_path(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         ):
             continue
         if facts.get_largest(link.name, "rp_filter") == 1 and get_family(vip) == AF_INET:
-            what = (
+            detail = (
                 f"{vip} is on {link.name}, whose rp_filter is 1 (the larger of all's and its own); "
                 f"the way back to clients outside leads through {back.link}."
             )
             yield Finding(
                 "rp-filter",
                 link.name,
-                what,
+                detail,
                 (format_sysctl(format_conf_path(link.name, "rp_filter"), 2),),
             )
 
@@ -241,12 +243,12 @@ def check_routes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     for finding in check_tunnels(
         DirectorTable([(service, [server]) for service, server in tunnelled]), facts
     ):
-        lacking[finding.subject] = lacking.get(finding.subject, ()) + finding.mends
+        lacking[finding.subject] = lacking.get(finding.subject, ()) + finding.fixes
     for (service, server, route), (_, other) in zip(behind, tunnelled):
         host, name = get_host(server), format_pair(service, server)
         beside = [link for link, network in networks if ip_address(host) in network]
         if beside:
-            mends: tuple[str, ...] = (
+            fixes: tuple[str, ...] = (
                 format_shell_command(
                     "ip route replace {host} dev {link}",
                     host=format_host_prefix(host),
@@ -254,12 +256,12 @@ def check_routes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
                 ),
             )
         else:
-            mends = (*lacking.get(name, ()), format_server_command("-e", service, other))
+            fixes = (*lacking.get(name, ()), format_server_command("-e", service, other))
         yield Finding(
             "dr-behind-gateway",
             name,
             f"The way to it leads through {route.gateway} on {route.link}.",
-            mends,
+            fixes,
         )
 
 
@@ -290,14 +292,14 @@ def check_forwarding(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
             path = format_conf_path(link, "forwarding", family)
             verb = "answer" if len(hosts) > 1 else "answers"
             servers = (
-                f"{pluralize(len(hosts), 'server')} of NAT {verb} there: {summarize_names(hosts)}"
+                f"{pluralize(len(hosts), 'NAT server')} {verb} there: {summarize_names(hosts)}"
             )
-            what = f"{path.replace('/', '.')} is 0; {servers}."
+            detail = f"{path.replace('/', '.')} is 0; {servers}."
             whole = family == AF_INET and facts.sysctls.get("net/ipv4/ip_forward") == "0"
             yield Finding(
                 "nat-forwarding-off",
                 link,
-                what,
+                detail,
                 (format_sysctl("net/ipv4/ip_forward" if whole else path, 1),),
             )
 
@@ -318,15 +320,15 @@ def check_clients_on_server_link(table: DirectorTable, facts: Facts) -> Iterator
             if on_link and ip_address(host) in network and ip_address(vip) in network:
                 found.setdefault((vip, str(network), link), set()).add(host)
     for (vip, around, link), hosts in found.items():
-        what = f"{vip} and {summarize_names(hosts)} are in {around} on {link}"
-        what += f"; net.ipv4.vs.conntrack is {conntrack}." if conntrack is not None else "."
-        mends: tuple[str, ...] = (
+        detail = f"{vip} and {summarize_names(hosts)} are in {around} on {link}"
+        detail += f"; net.ipv4.vs.conntrack is {conntrack}." if conntrack is not None else "."
+        fixes: tuple[str, ...] = (
             () if conntrack == "1" else (format_sysctl("net/ipv4/vs/conntrack", 1),)
         )
         if not facts.may_translate():
             program = "ip6tables" if ":" in around else "iptables"
-            mends += (f"{program} -t nat -A POSTROUTING -s {around} -d {around} -j MASQUERADE",)
-        yield Finding("nat-clients-beside-servers", vip, what, mends)
+            fixes += (f"{program} -t nat -A POSTROUTING -s {around} -d {around} -j MASQUERADE",)
+        yield Finding("nat-clients-beside-servers", vip, detail, fixes)
 
 
 def _may_snat(facts: Facts) -> bool:
@@ -348,9 +350,9 @@ def check_redirects(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         on = [each for each in ("all", name) if facts.get_conf(each, "send_redirects")]
         if on and not _may_snat(facts):
             paths = [format_conf_path(each, "send_redirects") for each in on]
-            what = f"Clients and servers of NAT are both reached through {name}; send_redirects is on for {' and '.join(on)}."
+            detail = f"Clients and NAT servers are both reached through {name}; send_redirects is on for {' and '.join(on)}."
             yield Finding(
-                "send-redirects", name, what, tuple(format_sysctl(path, 0) for path in paths)
+                "send-redirects", name, detail, tuple(format_sysctl(path, 0) for path in paths)
             )
 
 
@@ -366,9 +368,9 @@ def check_reroute(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
             if get_family(vip) == rule.family and ip_address(vip) in ip_network(
                 rule.source, strict=False
             ):
-                what = f"net.ipv4.vs.snat_reroute is 0, and a rule sends what comes from {rule.source} to table {rule.table}."
+                detail = f"net.ipv4.vs.snat_reroute is 0, and a rule sends what comes from {rule.source} to table {rule.table}."
                 yield Finding(
-                    "snat-reroute-off", vip, what, (format_sysctl("net/ipv4/vs/snat_reroute", 1),)
+                    "snat-reroute-off", vip, detail, (format_sysctl("net/ipv4/vs/snat_reroute", 1),)
                 )
 
 
@@ -398,7 +400,7 @@ def check_tunnels(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         for each in reversed(facts.addresses)
         if each.text not in vips and _is_global(each.text)
     }
-    # Servers share routes and interfaces: what mends the way to one leaves room for all.
+    # Servers share routes and interfaces: what widens the way to one leaves room for all.
     needs: dict[str, int] = {}
     for service, server, route in ways:
         way = get_host(server) if route.mtu else route.link
@@ -420,20 +422,20 @@ def check_tunnels(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         size = f" mtu {needs[host] if narrow else route.mtu}" if route.mtu else ""
         if mtu is not None and narrow:
             left = mtu - compute_overhead(server)
-            what = f"The way to it through {route.link} takes {mtu} bytes; the tunnel leaves {left} of them, {least} are needed."
-            mend = format_shell_command("ip link set dev {link} mtu ", link=route.link) + str(
+            detail = f"The way to it through {route.link} takes {mtu} bytes; the tunnel leaves {left}, {least} are needed."
+            fix = format_shell_command("ip link set dev {link} mtu ", link=route.link) + str(
                 needs[host if route.mtu else route.link]
             )
             if route.mtu:
-                mend = f"{_format_route_command(route, host)}{source}{size}"
-            yield Finding("tunnel-mtu", format_pair(service, server), what, (mend,))
+                fix = f"{_format_route_command(route, host)}{source}{size}"
+            yield Finding("tunnel-mtu", format_pair(service, server), detail, (fix,))
         if own is not None:
             if server.af == AF_INET:
-                mends: tuple[str, ...] = (f"{_format_route_command(route, host)}{source}{size}",)
+                fixes: tuple[str, ...] = (f"{_format_route_command(route, host)}{source}{size}",)
             else:
                 # a change of the address alone is not enough: IPVS remembers the source until the
                 # routes change
-                mends = (
+                fixes = (
                     format_shell_command(
                         f"ip -6 address del {vip}/{own.prefix} dev {{link}}", link=own.link
                     ),
@@ -446,7 +448,7 @@ def check_tunnels(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
                 "tunnel-from-vip",
                 format_pair(service, server),
                 f"Packets to it would come from {vip}.",
-                mends,
+                fixes,
             )
 
 
@@ -462,11 +464,11 @@ def check_conntrack(_: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Compare nf_conntrack's count with its limit."""
     if facts.conntrack is not None and facts.conntrack[0] >= facts.conntrack[1] > 0:
         entries, most = facts.conntrack
-        what = f"{entries} connections are tracked, of {most} at most."
+        detail = f"{entries} connections are tracked, of {most} at most."
         yield Finding(
             "conntrack-full",
             "nf_conntrack",
-            what,
+            detail,
             (format_sysctl("net/netfilter/nf_conntrack_max", 2 * most),),
         )
 
@@ -482,23 +484,23 @@ def check_daemons(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         link = facts.links.get(name)
         if facts.links and (link is None or not (link.up and link.carrier)):
             why = "is not there" if link is None else "has no carrier" if link.up else "is down"
-            mends: tuple[str, ...] = ()
+            fixes: tuple[str, ...] = ()
             if link is not None and not link.up:
-                mends = (format_shell_command("ip link set dev {link} up", link=name),)
+                fixes = (format_shell_command("ip link set dev {link} up", link=name),)
                 if not link.multicast:
-                    mends += (
+                    fixes += (
                         format_shell_command("ip link set dev {link} multicast on", link=name),
                     )
             yield Finding(
-                "sync-interface-down", f"sync {role}", f"Its interface {name} {why}.", mends
+                "sync-interface-down", f"sync {role}", f"Its interface {name} {why}.", fixes
             )
         elif link is not None and not link.multicast:
-            mend = format_shell_command("ip link set dev {link} multicast on", link=name)
+            fix = format_shell_command("ip link set dev {link} multicast on", link=name)
             yield Finding(
                 "sync-no-multicast",
                 f"sync {role}",
                 f"Its interface {name} has multicast off.",
-                (mend,),
+                (fix,),
             )
         if state == BACKUP and MASTER not in table.daemons:
             held = [
@@ -508,12 +510,12 @@ def check_daemons(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
             ]
             if held:
                 verb = "are" if len(held) > 1 else "is"
-                what = f"{summarize_names(held)} {verb} on an interface here, and only the backup daemon runs."
-                mend = format_shell_command(
+                detail = f"{summarize_names(held)} {verb} on an interface here, and only the backup daemon runs."
+                fix = format_shell_command(
                     f"ipvsadm --start-daemon master --mcast-interface {{link}} --syncid {syncid}",
                     link=name,
                 )
-                yield Finding("sync-backup-holds-vip", f"sync {role}", what, (mend,))
+                yield Finding("sync-backup-holds-vip", f"sync {role}", detail, (fix,))
 
 
 # --- what a probe found
@@ -529,7 +531,7 @@ CHECKS: tuple[Check, ...] = (
     services.check_scheduler, services.check_servers, check_vips, check_marks, reverse_path,
     check_routes, check_forwarding, check_clients_on_server_link, check_redirects, check_reroute,
     services.check_ports, check_tunnels, check_conntrack, services.check_quiescent,
-    services.check_full, services.check_netmask, services.check_ftp, check_daemons, check_probes,
+    services.check_full, services.check_buckets, services.check_netmask, services.check_ftp, check_daemons, check_probes,
     check_handshakes,
 )  # fmt: skip
 

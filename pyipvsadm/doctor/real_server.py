@@ -53,12 +53,12 @@ def check_address(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
     if not holders and not facts.is_local(vip) and vip in facts.routes:
         # Silence first: the address must not be answered for on the wire from the moment on at
         # which it is here.
-        mends = tuple(mend for *_, silence in _list_arp_settings(part, facts) for mend in silence)
+        fixes = tuple(fix for *_, silence in _list_arp_settings(part, facts) for fix in silence)
         yield Finding(
             "real-vip-missing",
             vip,
             f"{vip} is on no interface.",
-            (*mends, f"ip address add {format_host_prefix(vip)} dev lo"),
+            (*fixes, f"ip address add {format_host_prefix(vip)} dev lo"),
         )
     for own in holders:
         link = facts.links[own.link]
@@ -72,12 +72,12 @@ def check_address(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
         )
         # IPv4 addresses stay, whatever becomes of the interface
         if not link.up and not facts.is_local(vip):
-            mend = format_shell_command("ip link set dev {link} up", link=own.link)
+            fix = format_shell_command("ip link set dev {link} up", link=own.link)
             yield Finding(
                 "real-vip-interface-down",
                 own.link,
                 f"{vip} is on {own.link}, which is down.",
-                (mend,),
+                (fix,),
             )
         if not link.answers_no_arp:
             yield Finding(
@@ -92,17 +92,17 @@ def check_address(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
 def check_arp(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
     """Check that the host does not announce the address, if it has it."""
     if part.method != MASQ and facts.is_local(part.vip):
-        for name, bad, mends in _list_arp_settings(part, facts):
+        for name, bad, fixes in _list_arp_settings(part, facts):
             values = ", ".join(f"{value} on {link}" for link, value in bad.items())
-            what = f"{name} is {values} (the larger of all's and the interface's)."
-            yield Finding(f"real-{name.replace('_', '-')}", ", ".join(bad), what, mends)
+            detail = f"{name} is {values} (the larger of all's and the interface's)."
+            yield Finding(f"real-{name.replace('_', '-')}", ", ".join(bad), detail, fixes)
 
 
 def _list_arp_settings(
     part: RealServerRole, facts: Facts
 ) -> Iterator[tuple[str, dict[str, int], tuple[str, ...]]]:
     """Yield settings by which the host would speak of the address on a wire, their values by
-    interface, and what mends them.
+    interface, and their fixes.
 
     The kernel goes by the larger of all's and the interface's value. IPv6 answers for an
     interface's own addresses only.
@@ -116,13 +116,13 @@ def _list_arp_settings(
         bad = {link: value for link, value in values if value is not None and value not in good}
         if bad:
             # where a value above the wanted one counts, only the interface's own can be the reason
-            mends = [format_sysctl(format_conf_path("all", name), wanted)]
-            mends += [
+            fixes = [format_sysctl(format_conf_path("all", name), wanted)]
+            fixes += [
                 format_sysctl(format_conf_path(link, name), wanted)
                 for link in bad
                 if (facts.get_conf(link, name) or 0) > wanted
             ]
-            yield name, bad, tuple(mends)
+            yield name, bad, tuple(fixes)
 
 
 def _list_wires(part: RealServerRole, facts: Facts) -> Iterator[Link]:
@@ -145,19 +145,19 @@ def check_tunnel(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
     found = [link for link in facts.links.values() if link.kind in kinds]
     if not found:
         own = next(_list_reachable(facts), None)
-        what = f"No interface here is of kind {' or '.join(kinds)}."
-        mends = (
+        detail = f"No interface here is of kind {' or '.join(kinds)}."
+        fixes = (
             _format_tunnel_commands(part, own) + _list_tunnel_settings(part, facts, Link("lvs"))
             if own is not None
             else ()
         )
-        yield Finding("real-tunnel-missing", part.vip, what, mends)
+        yield Finding("real-tunnel-missing", part.vip, detail, fixes)
     elif not any(link.up for link in found):
         first = min(found, key=lambda each: (each.name in FALLBACK, kinds.index(each.kind)))
-        what = f"{first.name} is of kind {first.kind}, and is down."
+        detail = f"{first.name} is of kind {first.kind}, and is down."
         up = format_shell_command("ip link set dev {link} up", link=first.name)
         settings = _list_tunnel_settings(part, facts, first)
-        yield Finding("real-tunnel-down", first.name, what, (up, *settings))
+        yield Finding("real-tunnel-down", first.name, detail, (up, *settings))
     for link in found:
         if link.up:
             yield from _reverse_path(part, facts, link)
@@ -171,7 +171,7 @@ def _list_tunnel_settings(part: RealServerRole, facts: Facts, link: Link) -> tup
         default = facts.sysctls.get(format_conf_path("default", "rp_filter"))
         own = {format_conf_path(link.name, "rp_filter"): default} if default is not None else {}
         facts = replace(facts, sysctls=facts.sysctls | own)
-    return tuple(mend for each in _reverse_path(part, facts, link) for mend in each.mends)
+    return tuple(fix for each in _reverse_path(part, facts, link) for fix in each.fixes)
 
 
 def _reverse_path(part: RealServerRole, facts: Facts, link: Link) -> Iterator[Finding]:
@@ -182,19 +182,19 @@ def _reverse_path(part: RealServerRole, facts: Facts, link: Link) -> Iterator[Fi
     bare = not any(each.link == link.name and each.family == AF_INET for each in facts.addresses)
     if get_family(part.vip) == AF_INET and (value == 1 or (value == 2 and bare)):
         path = format_conf_path(link.name, "rp_filter")
-        mends: tuple[str, ...] = (format_sysctl(path, 0),)
+        fixes: tuple[str, ...] = (format_sysctl(path, 0),)
         if facts.get_conf("all", "rp_filter"):
-            mends = (format_sysctl(path, 2),)
+            fixes = (format_sysctl(path, 2),)
             if bare:
-                mends += (
+                fixes += (
                     format_shell_command(
                         f"ip address add {format_host_prefix(part.vip)} dev {{link}}",
                         link=link.name,
                     ),
                 )
-        what = f"rp_filter of {link.name} is {value} (the larger of all's and its own)"
-        what += "; no IPv4 address is on it." if bare else "."
-        yield Finding("real-tunnel-rp-filter", link.name, what, mends)
+        detail = f"rp_filter of {link.name} is {value} (the larger of all's and its own)"
+        detail += "; no IPv4 address is on it." if bare else "."
+        yield Finding("real-tunnel-rp-filter", link.name, detail, fixes)
 
 
 def _list_reachable(facts: Facts) -> Iterator[Address]:
@@ -238,19 +238,19 @@ def check_return_route(part: RealServerRole, facts: Facts) -> Iterator[Finding]:
             if route.gateway
             else f"straight to {route.link}"
         )
-        what = f"The way to networks outside leads {through}, not through {part.director}."
+        detail = f"The way to networks outside leads {through}, not through {part.director}."
         yield Finding(
             "real-gateway-not-director",
             "default route",
-            what,
+            detail,
             (f"ip route replace default via {director}",),
         )
     elif part.method != MASQ and part.director and route.gateway == part.director:
-        what = f"The way to networks outside leads through {part.director} on {route.link}."
+        detail = f"The way to networks outside leads through {part.director} on {route.link}."
         yield Finding(
             "real-gateway-is-director",
             "default route",
-            what,
+            detail,
             ("ip route replace default via ROUTER",),
         )
 

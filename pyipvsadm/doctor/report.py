@@ -29,19 +29,19 @@ def get_status(findings: Sequence[Finding]) -> int:
     return max((STATUS[each.severity] for each in findings), default=0)
 
 
-def render_text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
+def render_text(findings: Sequence[Finding], not_checked: Sequence[str]) -> str:
     """Return the report for people: a paragraph for each finding, the facts that were not checked,
     and a last line that sums up. Control characters are replaced.
     """
     parts = []
     for each in findings:
         parts.append(f"{each.severity}: {each.subject}: {BY_CODE[each.code].title} [{each.code}]\n")
-        parts += [_wrap_sentence(sentence) for sentence in (each.what, BY_CODE[each.code].why)]
-        parts += [f"    # {mend}\n" for mend in each.mends]
+        parts += [_wrap_sentence(sentence) for sentence in (each.detail, BY_CODE[each.code].reason)]
+        parts += [f"    # {fix}\n" for fix in each.fixes]
         parts.append("\n")
-    if not_judged:
-        parts.append("Not judged:\n")
-        for line in not_judged:
+    if not_checked:
+        parts.append("Not checked:\n")
+        for line in not_checked:
             sentence, *commands = line.split("\n")
             parts += [_wrap_sentence(sentence), *(f"    # {command}\n" for command in commands)]
         parts.append("\n")
@@ -49,11 +49,11 @@ def render_text(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
     if any(counts):
         parts.append(f"{_count_noun(counts[0], 'error')}, {_count_noun(counts[1], 'warning')}.\n")
     else:
-        parts.append(f"Nothing wrong was found{' in what was examined' if not_judged else ''}.\n")
+        parts.append(f"Nothing wrong was found{' in what was examined' if not_checked else ''}.\n")
     return "\n".join(map(sanitize, "".join(parts).split("\n")))
 
 
-def render_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
+def render_json(findings: Sequence[Finding], not_checked: Sequence[str]) -> str:
     """Return the report for programs: one object, with a list of findings and one of the facts that
     were not checked.
     """
@@ -63,16 +63,16 @@ def render_json(findings: Sequence[Finding], not_judged: Sequence[str]) -> str:
             "severity": each.severity,
             "subject": each.subject,
             "title": BY_CODE[each.code].title,
-            "what": each.what,
-            "why": BY_CODE[each.code].why,
-            "mend": list(each.mends),
+            "detail": each.detail,
+            "reason": BY_CODE[each.code].reason,
+            "fix": list(each.fixes),
         }
         for each in findings
     ]
     found: dict[str, object] = {
         "format": FORMAT,
         "findings": rows,
-        "not_judged": [line.replace("\n", " ") for line in not_judged],
+        "not_checked": [line.replace("\n", " ") for line in not_checked],
     }
     found["status"] = get_status(findings)
     return json.dumps(_make_readable(found), indent=2) + "\n"

@@ -11,18 +11,26 @@ import copy
 from pyipvsadm import addresses
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import format_pair, format_server, format_service, list_servers
-from pyipvsadm.doctor.fixes import edit_service, format_server_command, format_sysctl, pluralize
+from pyipvsadm.doctor.fixes import (
+    edit_service,
+    format_server_command,
+    format_sysctl,
+    pluralize,
+    summarize_names,
+)
 from pyipvsadm.grammar.parser import DEFAULT_PERSISTENCE_TIMEOUT
 from pyipvsadm.model import AF_INET6, HOST_MASK4, HOST_PREFIX6, MASQ, PERSISTENT, ROUTE, TCP, TUNNEL
 from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pyipvsadm.doctor.facts import DirectorTable, Facts
+    from pyipvsadm.model import Server, Service
 
 FTP_PORT = 21
+SH_BUCKETS = 256
 QUIESCENT = "net/ipv4/vs/expire_quiescent_template"
 
 
@@ -38,11 +46,11 @@ def check_scheduler(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
                 (edit_service(service, scheduler="wlc"),),
             )
         elif facts.schedulers is not None and name not in facts.schedulers:
-            what = f"Its scheduler is {name}, and this kernel has no module ip_vs_{name}."
+            detail = f"Its scheduler is {name}, and this kernel has no module ip_vs_{name}."
             yield Finding(
                 "scheduler-missing",
                 format_service(service),
-                what,
+                detail,
                 (edit_service(service, scheduler="wlc"),),
             )
 
@@ -59,11 +67,11 @@ def check_servers(table: DirectorTable, _: Facts) -> Iterator[Finding]:
                 (f"ipvsadm -a {named} -r SERVER",),
             )
         elif all(not server.weight for server in servers):
-            what = f"Its {pluralize(len(servers), 'server')} {'have' if len(servers) > 1 else 'has'} weight 0."
+            detail = f"Its {pluralize(len(servers), 'server')} {'have' if len(servers) > 1 else 'has'} weight 0."
             yield Finding(
                 "all-weights-zero",
                 format_service(service),
-                what,
+                detail,
                 (format_server_command("-e", service, servers[0], weight=1),),
             )
 
@@ -78,12 +86,15 @@ def check_quiescent(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         idle = [server for server in servers if not server.weight and server.persistent]
         if service.flags & PERSISTENT and idle:
             held = sum(server.persistent for server in idle)
-            what = (
+            detail = (
                 f"{', '.join(map(format_server, idle))} at weight 0, {pluralize(held, 'template')} there; "
                 "net.ipv4.vs.expire_quiescent_template is 0."
             )
             yield Finding(
-                "quiescent-templates", format_service(service), what, (format_sysctl(QUIESCENT, 1),)
+                "quiescent-templates",
+                format_service(service),
+                detail,
+                (format_sysctl(QUIESCENT, 1),),
             )
 
 
@@ -96,10 +107,48 @@ def check_full(table: DirectorTable, _: Facts) -> Iterator[Finding]:
     for service, server in list_servers(table):
         held = server.active + server.inactive
         if server.upper and held >= server.upper:
-            what = f"{pluralize(held, 'connection')} there, of {server.upper} at most (-x)."
+            detail = f"{pluralize(held, 'connection')} there, of {server.upper} at most (-x)."
             lower = server.lower and max(2 * server.lower, held + 1)
-            mend = format_server_command("-e", service, server, upper=2 * held, lower=lower)
-            yield Finding("server-full", format_pair(service, server), what, (mend,))
+            fix = format_server_command("-e", service, server, upper=2 * held, lower=lower)
+            yield Finding("server-full", format_pair(service, server), detail, (fix,))
+
+
+def check_buckets(table: DirectorTable, _: Facts) -> Iterator[Finding]:
+    """Find servers to which sh gives none of its buckets: it fills them in the order of the list,
+    with as many for each server as its weight, and at least one (ip_vs_sh.c: ip_vs_sh_reassign).
+    """
+    for service, servers in table.services:
+        if service.scheduler != "sh":
+            continue
+        filled, starved = 0, []
+        for server in servers:
+            if server.weight and filled >= SH_BUCKETS:
+                starved.append(server)
+            filled += max(1, server.weight)
+        if starved:
+            detail = (
+                f"The weights sum to {filled}, and there are {SH_BUCKETS} buckets: none for "
+                f"{summarize_names([format_server(server) for server in starved])}."
+            )
+            yield Finding(
+                "sh-starved", format_service(service), detail, _reduce_weights(service, servers)
+            )
+
+
+def _reduce_weights(service: Service, servers: Sequence[Server]) -> tuple[str, ...]:
+    """Return the commands that divide all weights until the buckets are enough; none if there are
+    more servers than buckets. Weight 0 stays.
+    """
+    if len(servers) > SH_BUCKETS:
+        return ()
+    divisor = 2
+    while sum(max(1, server.weight // divisor) for server in servers) > SH_BUCKETS:
+        divisor += 1 + divisor // 16
+    return tuple(
+        format_server_command("-e", service, server, weight=max(1, server.weight // divisor))
+        for server in servers
+        if server.weight > 1
+    )
 
 
 def check_netmask(table: DirectorTable, __: Facts) -> Iterator[Finding]:
@@ -110,8 +159,8 @@ def check_netmask(table: DirectorTable, __: Facts) -> Iterator[Finding]:
             edit = edit_service(
                 service, flags=service.flags | PERSISTENT, timeout=DEFAULT_PERSISTENCE_TIMEOUT
             )
-            what = f"Its netmask is {addresses.format_netmask(service.af, service.netmask)}, and it is not persistent."
-            yield Finding("netmask-without-persistence", format_service(service), what, (edit,))
+            detail = f"Its netmask is {addresses.format_netmask(service.af, service.netmask)}, and it is not persistent."
+            yield Finding("netmask-without-persistence", format_service(service), detail, (edit,))
 
 
 def check_ftp(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
@@ -127,16 +176,18 @@ def check_ftp(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
             for line in (facts.applications or "").splitlines()
         )
         if MASQ in methods and facts.applications is not None and not helped:
-            what = "It has servers by NAT, and /proc/net/ip_vs_app shows no helper for TCP port 21."
+            detail = (
+                "It has servers by NAT, and /proc/net/ip_vs_app shows no helper for TCP port 21."
+            )
             yield Finding(
-                "ftp-helper-missing", format_service(service), what, ("modprobe ip_vs_ftp",)
+                "ftp-helper-missing", format_service(service), detail, ("modprobe ip_vs_ftp",)
             )
         if methods & {ROUTE, TUNNEL} and not service.flags & PERSISTENT:
             edit = edit_service(
                 service, flags=service.flags | PERSISTENT, timeout=DEFAULT_PERSISTENCE_TIMEOUT
             )
-            what = "It has servers by direct routing or tunnelling, and is not persistent."
-            yield Finding("ftp-not-persistent", format_service(service), what, (edit,))
+            detail = "It has servers by direct routing or tunnelling, and is not persistent."
+            yield Finding("ftp-not-persistent", format_service(service), detail, (edit,))
 
 
 def check_ports(table: DirectorTable, _: Facts) -> Iterator[Finding]:
@@ -146,10 +197,10 @@ def check_ports(table: DirectorTable, _: Facts) -> Iterator[Finding]:
         if not service.fwmark and server.port != service.port:
             again = copy.copy(server)
             again.port = service.port
-            mends: tuple[str, ...] = (
+            fixes: tuple[str, ...] = (
                 f"ipvsadm -d {writer.format_selector(service, addresses.format_numeric)} -r {format_server(server)}",
             )
             if (service.key(), *again.key()) not in there:
-                mends = (format_server_command("-a", service, again), *mends)
-            what = f"The server's port is {server.port}, the service's {service.port}."
-            yield Finding("port-not-mapped", format_pair(service, server), what, mends)
+                fixes = (format_server_command("-a", service, again), *fixes)
+            detail = f"The server's port is {server.port}, the service's {service.port}."
+            yield Finding("port-not-mapped", format_pair(service, server), detail, fixes)

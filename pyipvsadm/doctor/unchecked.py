@@ -30,7 +30,7 @@ def list_not_checked(table: DirectorTable, facts: Facts) -> Iterator[str]:
     """Return the facts that may matter and were not evaluated."""
     for name, number in (facts.filters or {}).items():
         if number:
-            yield f"{name}: {pluralize(number, 'rule')}; what they match is not read."
+            yield f"{name} has {pluralize(number, 'rule')}; pyipvsadm does not evaluate firewall rules."
     holders = facts.map_holders()
     yield from _list_unseen(table, facts)
     away = [vip for vip in group_by_vip(table) if is_away(vip, facts, holders)]
@@ -66,7 +66,7 @@ def list_not_checked(table: DirectorTable, facts: Facts) -> Iterator[str]:
             wires.add(link.name)
     for name in sorted(wires):
         yield (
-            f"Clients and IPv6 servers of NAT are both reached through {name}: this host sends redirects, and whether the "
+            f"Clients and IPv6 NAT servers are both reached through {name}: this host sends redirects, and whether the "
             "servers heed them (net.ipv6.conf.*.accept_redirects) is not known here."
         )
 
@@ -101,6 +101,6 @@ def _list_unseen(table: DirectorTable, facts: Facts) -> Iterator[str]:
         named = set().union(*(hosts[options, director, vip] for vip in addresses))
         again = f"; then the same for {summarize_names(more)}" if more else ""
         yield (
-            f"Not checked: the real {'servers' if len(named) > 1 else 'server'} {summarize_names(named)}. On each, run{again}:\n"
+            f"The real {'servers' if len(named) > 1 else 'server'} {summarize_names(named)}. On each, run{again}:\n"
             f"ipvsadm --doctor --real-server-for {first}{options}{director}"
         )

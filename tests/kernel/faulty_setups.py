@@ -10,11 +10,13 @@ that person puts there.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.kernel.network import DIRECT, DIRECT6, NAT, NAT6, Network
 from tests.kernel.observe import (  # fmt: skip
     NOBODY,
+    answers,
     arp_answers,
     breaks,
     from_afar,
@@ -253,6 +255,11 @@ FAULTS = [
     Fault(
         "server-full", DIRECT, (RULES_DIRECT[0], RULES_DIRECT[1] + " -x 4 -y 2"), (("client", A_CLIENT_COMES),) * 4,
         right={"one"},
+    ),
+    Fault(
+        "sh-starved", DIRECT,
+        ("-A -t {vip}:80 -s sh -b sh-port", RULES_DIRECT[1] + " -w 256", RULES_DIRECT[2] + " -w 256"),
+        seen=partial(answers, times=16), wrong={"two"}, right=BOTH,
     ),
     Fault("real-vip-missing", DIRECT, RULES_DIRECT, (("one", "ip addr del {vip}/32 dev lo"),), "one", REAL, wrong=HALF),
     Fault(

@@ -62,14 +62,14 @@ def doctor(host: str | None, words: str = "") -> tuple[int, list[dict[str, objec
 
 
 def carry_out(fault: Fault, findings: list[dict[str, object]]) -> None:
-    """The mends of all findings, in their order, once each."""
+    """The fixes of all findings, in their order, once each."""
     done = []
     for finding in findings:
-        mends = finding["mend"]
-        assert isinstance(mends, list)
-        assert mends, finding
-        for mend in mends:
-            command = mend
+        fixes = finding["fix"]
+        assert isinstance(fixes, list)
+        assert fixes, finding
+        for fix in fixes:
+            command = fix
             for word, value in fault.answers.items():
                 command = command.replace(word, value)
             assert not re.search(
@@ -223,7 +223,7 @@ def test_a_full_table_of_tracked_connections() -> None:
             status, findings = doctor("director")
             assert (status, [finding["code"] for finding in findings]) == (2, ["conntrack-full"])
             assert answers(DIRECT, times=2) == NOBODY
-            assert findings[0]["mend"] == ["sysctl -w net.netfilter.nf_conntrack_max=6"]
+            assert findings[0]["fix"] == ["sysctl -w net.netfilter.nf_conntrack_max=6"]
             subprocess.run(
                 shlex.split("sysctl -w net.netfilter.nf_conntrack_max=6"),
                 check=True,
@@ -257,7 +257,7 @@ def test_a_kernel_without_the_module() -> None:
         status, findings = doctor(None)
         assert (status, [finding["code"] for finding in findings]) == (2, ["module-missing"])
         assert loaded() == []  # the doctor loads nothing
-        assert findings[0]["mend"] == ["modprobe ip_vs"]
+        assert findings[0]["fix"] == ["modprobe ip_vs"]
         subprocess.run(["modprobe", "ip_vs"], check=True, capture_output=True)
         assert doctor(None) == (0, [])
     finally:
@@ -312,7 +312,7 @@ def test_the_fallback_tunnel_is_brought_up() -> None:
         for rule in RULES_TUNNEL[:2]:
             shell("director", "ipvsadm " + filled(rule, DIRECT))
         status, findings = doctor("one", f"--real-server-for {DIRECT.vip} -i")
-        assert (status, [finding["mend"] for finding in findings]) == (
+        assert (status, [finding["fix"] for finding in findings]) == (
             2,
             [["ip link set dev tunl0 up"]],
         )
@@ -349,8 +349,8 @@ def test_another_namespace_is_examined_and_mended_from_here() -> None:
             Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
         status, findings = doctor(None, "--netns director")
         assert (status, [finding["code"] for finding in findings]) == (2, ["nat-forwarding-off"])
-        mend = "nsenter --net=/run/netns/director sysctl -w net.ipv4.ip_forward=1"
-        assert findings[0]["mend"] == [mend]
-        subprocess.run(mend.split(), check=True, capture_output=True)
+        fix = "nsenter --net=/run/netns/director sysctl -w net.ipv4.ip_forward=1"
+        assert findings[0]["fix"] == [fix]
+        subprocess.run(fix.split(), check=True, capture_output=True)
         assert doctor(None, "--netns director --probe") == (0, [])
         assert answers(NAT) == BOTH

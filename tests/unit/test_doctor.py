@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pyipvsadm.backends.memory import MemoryBackend as Memory
-from pyipvsadm.doctor import director, real_server, unchecked
+from pyipvsadm.doctor import director, real_server, services, unchecked
 from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.facts import (
     OUTSIDE,
@@ -221,7 +221,7 @@ class Case(NamedTuple):
     code: str | None
     changes: dict[str, Any] = {}  # noqa: RUF012  # never changed
     rules: tuple[str, ...] | None = None
-    mends: tuple[str, ...] | None = None
+    fixes: tuple[str, ...] | None = None
     subject: str | None = None
     says: str = ""
 
@@ -261,73 +261,75 @@ def probed(neighbour: str, tcp: str) -> dict[str, Any]:
 
 CASES = [
     Case("DR", "scheduler-missing", rules=("-A -t 172.16.100.1:80 -s none", *DR[1:]),
-         mends=("ipvsadm -E -t 172.16.100.1:80 -s wlc",), subject="TCP 172.16.100.1:80"),
+         fixes=("ipvsadm -E -t 172.16.100.1:80 -s wlc",), subject="TCP 172.16.100.1:80"),
     Case("DR", "scheduler-missing", {"schedulers": {"wlc"}}, says="no module ip_vs_rr"),
     Case("DR", None, {"schedulers": None}),
-    Case("DR", "no-servers", rules=DR[:1], mends=("ipvsadm -a -t 172.16.100.1:80 -r SERVER",)),
+    Case("DR", "sh-starved", {"schedulers": None}, ("-A -t 172.16.100.1:80 -s sh", DR[1], DR[2] + " -w 256"),
+         fixes=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.8:80 -g -w 128",)),
+    Case("DR", "no-servers", rules=DR[:1], fixes=("ipvsadm -a -t 172.16.100.1:80 -r SERVER",)),
     Case("DR", "all-weights-zero", rules=(DR[0], DR[1] + " -w 0"), says="Its 1 server has weight 0.",
-         mends=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1",)),
+         fixes=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1",)),
     Case("DR", "all-weights-zero", rules=(DR[0], DR[1] + " -w 0", DR[2] + " -w 0"), says="Its 2 servers have weight 0."),
     Case("DR", None, rules=(DR[0], DR[1] + " -w 0", DR[2])),
     Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": ON_LINK}}, subject="172.16.100.1",
-         mends=("ip address add 172.16.100.1/32 dev eth0",)),
+         fixes=("ip address add 172.16.100.1/32 dev eth0",)),
     Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": Route("unreachable")}},
-         mends=("ip address add 172.16.100.1/32 dev eth0",)),
+         fixes=("ip address add 172.16.100.1/32 dev eth0",)),
     Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": Route("unreachable")}, "links": down(ETH0)},
-         mends=("ip address add 172.16.100.1/32 dev DEVICE",)),
+         fixes=("ip address add 172.16.100.1/32 dev DEVICE",)),
     Case("DR", None, {"addresses": []}),  # a route of type local has it
     # both on both: this one stands by
     Case("backup", None, rules=(*BACKUP, "--start-daemon master --mcast-interface eth0")),
     Case("backup", "vip-missing", rules=(*DIRECT.rules, "--start-daemon master --mcast-interface eth0")),
     Case("backup", None, {"programs": {"keepalived", "bash"}}, rules=DIRECT.rules),
     Case("backup", "vip-missing", {"programs": {"bash"}}, rules=DIRECT.rules),
-    Case("DR", "vip-interface-down", {"links": down(ETH0)}, mends=("ip link set dev eth0 up",)),
+    Case("DR", "vip-interface-down", {"links": down(ETH0)}, fixes=("ip link set dev eth0 up",)),
     Case("DR", None, {"addresses": [Address("172.16.100.1", 32, "d0")], "links": down(DUMMY)}),
-    Case("DR", "vip-interface-down", {"links": {"eth0": replace(ETH0, carrier=False)}}, mends=(), says="up, but has no carrier"),
+    Case("DR", "vip-interface-down", {"links": {"eth0": replace(ETH0, carrier=False)}}, fixes=(), says="up, but has no carrier"),
     Case("mark", "mark-not-local", {"addresses": [Address("127.0.0.1", 8, "lo")], "rules": []}, subject="FWM 8",
-         mends=("ip rule add fwmark 8 lookup 100", "ip route add local default dev lo table 100")),
+         fixes=("ip rule add fwmark 8 lookup 100", "ip route add local default dev lo table 100")),
     Case("mark", "mark-not-local", {"rules": [Rule(AF_INET, 9, mark=9)]}, ("-A -f 8 -6", "-a -f 8 -6 -r [2001:db8::7]:0"),
          subject="FWM 8 IPv6",
-         mends=("ip -6 rule add fwmark 8 lookup 100", "ip -6 route add local default dev lo table 100")),
+         fixes=("ip -6 rule add fwmark 8 lookup 100", "ip -6 route add local default dev lo table 100")),
     Case("mark", "mark-table-empty", {"rules": [Rule(AF_INET, 100, mark=8, empty=True)]},
-         mends=("ip route add local default dev lo table 100",), says="table 100, which is empty"),
+         fixes=("ip route add local default dev lo table 100",), says="table 100, which is empty"),
     Case("mark", "mark-table-empty", {"rules": [Rule(AF_INET, 100, mark=0x108, mask=0xFF, empty=True)]}),
     Case("mark", None, {"rules": [Rule(AF_INET, 100, mark=9, empty=True), Rule(AF_INET6, 100, mark=8, empty=True)]}),
     Case("mark", None, {"rules": []}),
     Case("mark", "mark-unset", {"filters": {"iptables mangle": 0}},
-         mends=("iptables -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK --set-mark 8",)),
+         fixes=("iptables -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK --set-mark 8",)),
     Case("mark", None, {"filters": None}),
-    Case("NAT", "nat-forwarding-off", {"sysctls": SYSCTLS}, subject="eth0", mends=("sysctl -w net.ipv4.ip_forward=1",),
-         says="2 servers of NAT answer there: 192.168.10.8, 192.168.10.9."),
+    Case("NAT", "nat-forwarding-off", {"sysctls": SYSCTLS}, subject="eth0", fixes=("sysctl -w net.ipv4.ip_forward=1",),
+         says="2 NAT servers answer there: 192.168.10.8, 192.168.10.9."),
     Case("NAT", "nat-forwarding-off", {"sysctls": {"net/ipv4/conf/eth0/forwarding": "0"}},
-         mends=("sysctl -w net.ipv4.conf.eth0.forwarding=1",)),
+         fixes=("sysctl -w net.ipv4.conf.eth0.forwarding=1",)),
     Case("NAT", "nat-forwarding-off",
          {"sysctls": {"net/ipv4/conf/eth0.7/forwarding": "0"}, "links": {"eth0.7": VLAN},
           "routes": {"192.168.10.8": Route("unicast", "eth0.7")}},
-         mends=("sysctl -w net/ipv4/conf/eth0.7/forwarding=1",), says="1 server of NAT answers there"),
-    Case("v6", "nat-forwarding-off", {"sysctls": SYSCTLS}, mends=("sysctl -w net.ipv6.conf.all.forwarding=1",)),
+         fixes=("sysctl -w net/ipv4/conf/eth0.7/forwarding=1",), says="1 NAT server answers there"),
+    Case("v6", "nat-forwarding-off", {"sysctls": SYSCTLS}, fixes=("sysctl -w net.ipv6.conf.all.forwarding=1",)),
     Case("v6", None, {"sysctls": {**SYSCTLS, "net/ipv6/conf/eth0/force_forwarding": "1"}}),
     Case("NAT", None, {"sysctls": {"net/ipv4/conf/eth0/forwarding": None, "net/ipv4/ip_forward": "0"}}),
     Case("DR", "nat-clients-beside-servers", BESIDE, BESIDE_RULES, subject="172.16.100.1",
          says="172.16.100.1 and 172.16.100.7, 172.16.100.8 are in 172.16.100.0/24 on eth0; net.ipv4.vs.conntrack is 0.",
-         mends=("sysctl -w net.ipv4.vs.conntrack=1",
+         fixes=("sysctl -w net.ipv4.vs.conntrack=1",
                 "iptables -t nat -A POSTROUTING -s 172.16.100.0/24 -d 172.16.100.0/24 -j MASQUERADE")),
     Case("DR", "nat-clients-beside-servers", {**BESIDE, "filters": {"iptables nat": 1}}, BESIDE_RULES,
-         mends=("sysctl -w net.ipv4.vs.conntrack=1",)),
+         fixes=("sysctl -w net.ipv4.vs.conntrack=1",)),
     Case("DR", "nat-clients-beside-servers", {**BESIDE, "sysctls": {**FORWARDING, "net/ipv4/vs/conntrack": "1"}}, BESIDE_RULES,
-         mends=("iptables -t nat -A POSTROUTING -s 172.16.100.0/24 -d 172.16.100.0/24 -j MASQUERADE",)),
+         fixes=("iptables -t nat -A POSTROUTING -s 172.16.100.0/24 -d 172.16.100.0/24 -j MASQUERADE",)),
     Case("DR", "nat-clients-beside-servers", {**BESIDE, "sysctls": {**FORWARDING, "net/ipv4/vs/conntrack": None}}, BESIDE_RULES,
          says="on eth0."),
     Case("DR", None, {**BESIDE, "sysctls": {**FORWARDING, "net/ipv4/vs/conntrack": "1"}, "filters": {"nftables nat": 3}},
          BESIDE_RULES),
     Case("v6", "nat-clients-beside-servers", {"addresses": BESIDE6}, BESIDE6_RULES,
-         mends=("sysctl -w net.ipv4.vs.conntrack=1",
+         fixes=("sysctl -w net.ipv4.vs.conntrack=1",
                 "ip6tables -t nat -A POSTROUTING -s 2001:db8:100::/64 -d 2001:db8:100::/64 -j MASQUERADE")),
     Case("NAT", "send-redirects", {"sysctls": {"net/ipv4/conf/all/send_redirects": "1"}}, subject="eth0",
-         mends=("sysctl -w net.ipv4.conf.all.send_redirects=0",)),
+         fixes=("sysctl -w net.ipv4.conf.all.send_redirects=0",)),
     Case("NAT", "send-redirects",
          {"sysctls": {"net/ipv4/conf/all/send_redirects": "1", "net/ipv4/conf/eth0/send_redirects": "1"}},
-         mends=("sysctl -w net.ipv4.conf.all.send_redirects=0", "sysctl -w net.ipv4.conf.eth0.send_redirects=0")),
+         fixes=("sysctl -w net.ipv4.conf.all.send_redirects=0", "sysctl -w net.ipv4.conf.eth0.send_redirects=0")),
     Case("NAT", None,
          {"sysctls": {"net/ipv4/conf/all/send_redirects": "1", "net/ipv4/vs/conntrack": "1"}, "filters": {"iptables nat": 1}}),
     Case("NAT", None, {"sysctls": {"net/ipv4/conf/all/send_redirects": "1"},
@@ -335,25 +337,25 @@ CASES = [
     Case("NAT", "snat-reroute-off",
          {"sysctls": {"net/ipv4/vs/snat_reroute": "0"},
           "rules": [Rule(AF_INET, 100, source="172.16.0.0/16"), Rule(AF_INET, 7, mark=1), Rule(AF_INET6, 7, source="::/0")]},
-         mends=("sysctl -w net.ipv4.vs.snat_reroute=1",), says="from 172.16.0.0/16 to table 100"),
+         fixes=("sysctl -w net.ipv4.vs.snat_reroute=1",), says="from 172.16.0.0/16 to table 100"),
     Case("NAT", None, {"sysctls": {"net/ipv4/vs/snat_reroute": "0"}, "rules": [Rule(AF_INET, 100, source="10.0.0.0/8")]}),
     Case("NAT", None, {"rules": [Rule(AF_INET, 100, source="172.16.0.0/16")]}),
     Case("NAT", "server-no-route", {"routes": {"192.168.10.9": Route("blackhole")}}, subject="192.168.10.9",
-         mends=("ip route add 192.168.10.9/32 dev DEVICE",)),
+         fixes=("ip route add 192.168.10.9/32 dev DEVICE",)),
     Case("NAT", "server-no-route", {"routes": {"192.168.10.8": Route("unreachable")}},
          (*NAT[:2], "-A -t 172.16.100.1:443 -s rr", "-a -t 172.16.100.1:443 -r 192.168.10.8:443 -m")),
     Case("NAT", None, {"routes": {"192.168.10.9": None}}),
     Case("DR", "dr-behind-gateway", {"routes": {"172.16.100.7": Route("unicast", "eth0", "172.16.100.254")}},
-         subject="TCP 172.16.100.1:80 -> 172.16.100.7:80", mends=("ip route replace 172.16.100.7/32 dev eth0",)),
+         subject="TCP 172.16.100.1:80 -> 172.16.100.7:80", fixes=("ip route replace 172.16.100.7/32 dev eth0",)),
     Case("DR", "dr-behind-gateway", {"routes": {"10.1.0.7": Route("unicast", "eth0", "172.16.100.254")}},
          rules("-t 172.16.100.1:80", "10.1.0.7:80 -g"),
-         mends=("ipvsadm -e -t 172.16.100.1:80 -r 10.1.0.7:80 -i -w 1 --tun-type ipip",)),
+         fixes=("ipvsadm -e -t 172.16.100.1:80 -r 10.1.0.7:80 -i -w 1 --tun-type ipip",)),
     Case("TUN", "tunnel-mtu", {"links": {"eth0": replace(ETH0, mtu=87)}}, TUN[:2], subject="TCP 172.16.100.1:80 -> 10.1.0.7:80",
-         mends=("ip link set dev eth0 mtu 88",), says="takes 87 bytes; the tunnel leaves 67 of them, 68 are needed"),
+         fixes=("ip link set dev eth0 mtu 88",), says="takes 87 bytes; the tunnel leaves 67, 68 are needed"),
     Case("TUN", None, {"links": {"eth0": replace(ETH0, mtu=88)}}, TUN[:2]),
     Case("TUN", None, {"links": {"eth0": None}}),
     Case("v6", "tunnel-mtu", {"routes": {"2001:db8:101::8": Route("unicast", "eth0", "fe80::1", "2001:db8:100::2", mtu=1319)}},
-         mends=("ip route replace 2001:db8:101::8/128 via fe80::1 dev eth0 mtu 1320",)),
+         fixes=("ip route replace 2001:db8:101::8/128 via fe80::1 dev eth0 mtu 1320",)),
     Case("v6", None, {"routes": {"2001:db8:101::8": Route("unicast", "eth0", "fe80::1", "2001:db8:100::2", mtu=1320)}}),
     Case("TUN", "tunnel-mtu", {"links": {"eth0": replace(ETH0, mtu=99)}}, (TUN[0], TUN[2] + " --tun-remcsum"),
          says="leaves 59"),
@@ -362,50 +364,50 @@ CASES = [
     Case("TUN", None, {"links": {"eth0": replace(ETH0, mtu=92)}},
          (TUN[0], "-a -t 172.16.100.1:80 -r 10.1.0.7:80 -i --tun-type gre")),
     Case("TUN", "tunnel-from-vip", {"routes": {"10.1.0.7": Route("unicast", "eth0", "172.16.100.254", "172.16.100.1")}},
-         mends=("ip route replace 10.1.0.7/32 via 172.16.100.254 dev eth0 src 172.16.100.2",)),
+         fixes=("ip route replace 10.1.0.7/32 via 172.16.100.254 dev eth0 src 172.16.100.2",)),
     Case("TUN", "tunnel-from-vip",
          {"routes": {"10.1.0.7": Route("unicast", "eth0", "", "172.16.100.1")},
           "addresses": [Address("172.16.100.1", 24, "eth0")]},
-         mends=("ip route replace 10.1.0.7/32 dev eth0 src ADDRESS",)),
+         fixes=("ip route replace 10.1.0.7/32 dev eth0 src ADDRESS",)),
     Case("v6", "tunnel-from-vip", {"routes": {"2001:db8:101::8": Route("unicast", "eth0", "fe80::1", "2001:db8:100::1")}},
-         mends=("ip -6 address del 2001:db8:100::1/128 dev eth0",
+         fixes=("ip -6 address del 2001:db8:100::1/128 dev eth0",
                 "ip -6 address add 2001:db8:100::1/128 dev eth0 nodad preferred_lft 0")),
     Case("DR", "rp-filter", {"sysctls": {"net/ipv4/conf/all/rp_filter": "1"}, "back": {"172.16.100.1": Route("unicast", "wan")}},
-         subject="eth0", mends=("sysctl -w net.ipv4.conf.eth0.rp_filter=2",)),
+         subject="eth0", fixes=("sysctl -w net.ipv4.conf.eth0.rp_filter=2",)),
     Case("DR", None, {"sysctls": {"net/ipv4/conf/all/rp_filter": "1", "net/ipv4/conf/eth0/rp_filter": "2"},
                       "back": {"172.16.100.1": Route("unicast", "wan")}}),
     Case("DR", None, {"sysctls": {"net/ipv4/conf/all/rp_filter": "1"}, "back": {"172.16.100.1": ON_LINK}}),
     Case("DR", None, {"sysctls": {"net/ipv4/conf/all/rp_filter": None}, "back": {"172.16.100.1": Route("unicast", "wan")}}),
-    Case("DR", "conntrack-full", {"conntrack": (1000, 1000)}, mends=("sysctl -w net.netfilter.nf_conntrack_max=2000",),
+    Case("DR", "conntrack-full", {"conntrack": (1000, 1000)}, fixes=("sysctl -w net.netfilter.nf_conntrack_max=2000",),
          says="1000 connections are tracked, of 1000 at most"),
     Case("DR", None, {"conntrack": (0, 0)}),
     Case("DR", None, rules=PERSISTENT),  # no client is held back
     Case("DR", "netmask-without-persistence", rules=(DR[0] + " -M 255.255.255.0", *DR[1:]),
-         mends=("ipvsadm -E -t 172.16.100.1:80 -s rr -p 360 -M 255.255.255.0",)),
+         fixes=("ipvsadm -E -t 172.16.100.1:80 -s rr -p 360 -M 255.255.255.0",)),
     Case("v6", "netmask-without-persistence", rules=(V6[0] + " -M 64", *V6[1:]),
-         mends=("ipvsadm -E -t [2001:db8:100::1]:80 -s rr -p 360 -M 64",)),
+         fixes=("ipvsadm -E -t [2001:db8:100::1]:80 -s rr -p 360 -M 64",)),
     Case("DR", None, rules=(DR[0] + " -p -M 255.255.255.0", *DR[1:])),
-    Case("NAT", "ftp-helper-missing", rules=rules("-t 172.16.100.1:21", "192.168.10.8:21 -m"), mends=("modprobe ip_vs_ftp",)),
+    Case("NAT", "ftp-helper-missing", rules=rules("-t 172.16.100.1:21", "192.168.10.8:21 -m"), fixes=("modprobe ip_vs_ftp",)),
     Case("NAT", None, {"applications": "prot port    usecnt name\nTCP  21      1      ftp"},
          rules("-t 172.16.100.1:21", "192.168.10.8:21 -m")),
     Case("NAT", None, {"applications": None}, rules("-t 172.16.100.1:21", "192.168.10.8:21 -m")),
     Case("DR", "ftp-not-persistent", rules=rules("-t 172.16.100.1:21", "172.16.100.7:21 -g"),
-         mends=("ipvsadm -E -t 172.16.100.1:21 -s wlc -p 360",)),
+         fixes=("ipvsadm -E -t 172.16.100.1:21 -s wlc -p 360",)),
     Case("DR", None, rules=rules("-t 172.16.100.1:21 -p", "172.16.100.7:21 -g")),
     Case("DR", "sync-interface-down", {"links": down(Link("sync0"))},
-         (*DR, "--start-daemon master --mcast-interface sync0"), subject="sync master", mends=("ip link set dev sync0 up",)),
+         (*DR, "--start-daemon master --mcast-interface sync0"), subject="sync master", fixes=("ip link set dev sync0 up",)),
     Case("DR", "sync-interface-down", {"links": {"sync0": Link("sync0", carrier=False)}},
-         (*DR, "--start-daemon master --mcast-interface sync0"), mends=(), says="has no carrier"),
-    Case("DR", "sync-interface-down", rules=(*DR, "--start-daemon master --mcast-interface sync0"), mends=(),
+         (*DR, "--start-daemon master --mcast-interface sync0"), fixes=(), says="has no carrier"),
+    Case("DR", "sync-interface-down", rules=(*DR, "--start-daemon master --mcast-interface sync0"), fixes=(),
          says="is not there"),
     Case("DR", "sync-no-multicast", {"links": {"eth0": replace(ETH0, multicast=False)}}, MASTER,
-         mends=("ip link set dev eth0 multicast on",)),
+         fixes=("ip link set dev eth0 multicast on",)),
     Case("DR", None, rules=MASTER),
     Case("backup", "sync-backup-holds-vip", {"addresses": DIRECT.facts.addresses}, subject="sync backup",
-         mends=("ipvsadm --start-daemon master --mcast-interface eth0 --syncid 0",), says="172.16.100.1 is on an interface here"),
+         fixes=("ipvsadm --start-daemon master --mcast-interface eth0 --syncid 0",), says="172.16.100.1 is on an interface here"),
     Case("backup", None, {"addresses": [Address("172.16.100.1", 32, "lo")]}),
     Case("DR", "server-no-neighbour", probed("incomplete", "silent"),
-         mends=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 0",)),
+         fixes=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 0",)),
     Case("DR", "server-no-neighbour", probed("failed", "")),
     Case("DR", "server-silent", probed("reachable", "no answer"), says="given a second: no answer."),
     Case("DR", "server-refuses", probed("reachable", "refused"), says="172.16.100.7:80 refused a connection."),
@@ -431,9 +433,9 @@ def check(case: Case, found: list[Finding]) -> None:
         return
     (finding,) = found
     assert finding.code == case.code
-    assert case.says in finding.what
-    if case.mends is not None:
-        assert finding.mends == case.mends
+    assert case.says in finding.detail
+    if case.fixes is not None:
+        assert finding.fixes == case.fixes
     if case.subject is not None:
         assert finding.subject == case.subject
 
@@ -445,7 +447,7 @@ def test_another_port_without_nat() -> None:
     table = table_of(DR[:1], Change(NEW_DEST, service, odd))
     (finding,) = director.examine_director(table, DIRECT.facts)
     assert finding.code == "port-not-mapped"
-    assert finding.mends == (
+    assert finding.fixes == (
         "ipvsadm -a -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 3",
         "ipvsadm -d -t 172.16.100.1:80 -r 172.16.100.7:8080",
     )
@@ -470,7 +472,7 @@ EXPIRE = "sysctl -w net.ipv4.vs.expire_quiescent_template=1"
 
 
 @pytest.mark.parametrize(
-    ("lines", "counts", "sysctls", "code", "says", "mends"),
+    ("lines", "counts", "sysctls", "code", "says", "fixes"),
     [
         (PERSISTENT, {"persistent": 2}, {}, "quiescent-templates", "172.16.100.7:80 at weight 0, 2 templates there", (EXPIRE,)),
         (PERSISTENT, {"persistent": 2}, {"net/ipv4/vs/expire_quiescent_template": "1"}, "", "", ()),
@@ -488,7 +490,7 @@ def test_what_the_counts_of_servers_show(
     sysctls: dict[str, str],
     code: str,
     says: str,
-    mends: tuple[str, ...],
+    fixes: tuple[str, ...],
 ) -> None:
     found = director.examine_director(
         counted(lines, **counts), changed(DIRECT.facts, {"sysctls": sysctls})
@@ -496,8 +498,8 @@ def test_what_the_counts_of_servers_show(
     found = [each for each in found if each.code != "all-weights-zero"]
     assert [each.code for each in found] == [code] * bool(code)
     for each in found:
-        assert says in each.what
-        assert each.mends == mends
+        assert says in each.detail
+        assert each.fixes == fixes
 
 
 VIRTUAL, ONE, TWO = ((AF_INET, bytes([172, 16, 100, last]), 80) for last in (1, 7, 8))
@@ -530,13 +532,13 @@ def test_connections_that_stay_in_syn_recv(
     found = director.examine_director(
         table_of(lines), changed(HEALTHY[kind].facts, {"handshakes": handshakes})
     )
-    assert [(each.code, each.what) for each in found] == [
+    assert [(each.code, each.detail) for each in found] == [
         ("server-syn-recv", what) for what in says
     ]
 
 
 @pytest.mark.parametrize(
-    ("lines", "bad", "held", "mends"),
+    ("lines", "bad", "held", "fixes"),
     [
         (DR, ["7"], 0, ["ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 0"]),
         (DR[:2], ["7"], 0, []),  # nobody would take its clients
@@ -551,14 +553,46 @@ def test_connections_that_stay_in_syn_recv(
     ],
 )
 def test_no_server_is_taken_out_that_no_other_can_stand_in_for(
-    lines: tuple[str, ...], bad: list[str], held: int, mends: list[str]
+    lines: tuple[str, ...], bad: list[str], held: int, fixes: list[str]
 ) -> None:
     answers = {(f"172.16.100.{each}", 80): ProbeResult("reachable", "refused") for each in bad}
     found = director.examine_director(
         counted(lines, persistent=held), changed(DIRECT.facts, {"answers": answers})
     )
     assert {each.code for each in found} == {"server-refuses"}
-    assert [mend for each in found for mend in each.mends] == mends
+    assert [fix for each in found for fix in each.fixes] == fixes
+
+
+SH = "-A -t 172.16.100.1:80 -s sh"
+REDUCED = tuple(
+    f"ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.{last}:80 -g -w 128" for last in (8, 7)
+)
+
+
+# The kernel puts a new server first.
+@pytest.mark.parametrize(
+    ("lines", "says", "fixes"),
+    [
+        ((SH, DR[1] + " -w 256", DR[2] + " -w 256"), "sum to 512, and there are 256 buckets: none for 172.16.100.7:80.", REDUCED),
+        ((SH, DR[1], DR[2] + " -w 300"), "sum to 301",
+         ("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.8:80 -g -w 150",)),
+        ((SH, DR[1] + " -w 300", DR[2] + " -w 255"), "", ()),  # one bucket is left
+        ((SH, DR[1] + " -w 0", DR[2] + " -w 256"), "", ()),  # without a weight none is asked for
+        (("-A -t 172.16.100.1:80 -s wrr", DR[1] + " -w 256", DR[2] + " -w 256"), "", ()),
+        ((SH, *(f"-a -t 172.16.100.1:80 -r 10.0.{n // 200}.{n % 200}:80 -g" for n in range(257))), "none for 10.0.0.0:80.", ()),
+        ((SH, *(f"-a -t 172.16.100.1:80 -r 10.0.0.{n}:80 -g -w {65535 if n == 254 else 1}" for n in range(255))), "none for",
+         ("ipvsadm -e -t 172.16.100.1:80 -r 10.0.0.254:80 -g -w 2",)),
+    ],
+)  # fmt: skip
+def test_source_hashing_needs_a_bucket_for_each_server(
+    lines: tuple[str, ...], says: str, fixes: tuple[str, ...]
+) -> None:
+    found = list(services.check_buckets(table_of(lines), DIRECT.facts))
+    assert len(found) == bool(says)
+    for each in found:
+        assert each.code == "sh-starved"
+        assert says in each.detail
+        assert each.fixes == fixes
 
 
 # --- what is printed does not lead to the next finding
@@ -576,7 +610,7 @@ def test_an_address_comes_with_what_its_interface_lacks_for_it() -> None:
     }
     (finding,) = director.examine_director(table_of(NAT), changed(HEALTHY["NAT"].facts, changes))
     assert finding.code == "vip-missing"
-    assert finding.mends == (
+    assert finding.fixes == (
         "sysctl -w net.ipv4.conf.eth0.rp_filter=2",
         "sysctl -w net.ipv4.conf.eth0.send_redirects=0",
         "ip address add 172.16.100.1/32 dev eth0",
@@ -590,7 +624,7 @@ def test_what_an_interface_lacks_already_is_said_once() -> None:
         "sysctls": {"net/ipv4/conf/eth0/send_redirects": "1"},
     }
     found = director.examine_director(table_of(lines), changed(HEALTHY["NAT"].facts, changes))
-    assert [(each.code, each.mends) for each in found] == [
+    assert [(each.code, each.fixes) for each in found] == [
         ("vip-missing", ("ip address add 172.16.100.3/32 dev eth0",)),
         ("send-redirects", ("sysctl -w net.ipv4.conf.eth0.send_redirects=0",)),
     ]
@@ -603,7 +637,7 @@ def test_a_tunnel_in_the_place_of_direct_routing_starts_elsewhere() -> None:
     (finding,) = director.examine_director(
         table_of(rules("-t 172.16.100.1:80", "10.1.0.7:80 -g")), changed(DIRECT.facts, changes)
     )
-    assert finding.mends == (
+    assert finding.fixes == (
         "ip route replace 10.1.0.7/32 via 172.16.100.254 dev eth0 src 172.16.100.2 mtu 1400",
         "ipvsadm -e -t 172.16.100.1:80 -r 10.1.0.7:80 -i -w 1 --tun-type ipip",
     )
@@ -614,7 +648,7 @@ def test_what_widens_an_interface_leaves_room_for_every_tunnel() -> None:
     gue = "-a -t 172.16.100.1:80 -r 10.2.0.7:80 -i --tun-type gue --tun-port 6080"
     facts = changed(HEALTHY["TUN"].facts, {"links": {"eth0": replace(ETH0, mtu=80)}})
     found = director.examine_director(table_of((TUN[0], TUN[1], gue)), facts)
-    assert {each.mends for each in found} == {("ip link set dev eth0 mtu 100",)}
+    assert {each.fixes for each in found} == {("ip link set dev eth0 mtu 100",)}
 
 
 def test_another_port_that_is_there_already() -> None:
@@ -623,7 +657,7 @@ def test_another_port_that_is_there_already() -> None:
     (finding,) = director.examine_director(
         table_of(DR, Change(NEW_DEST, service, odd)), DIRECT.facts
     )
-    assert finding.mends == ("ipvsadm -d -t 172.16.100.1:80 -r 172.16.100.7:8080",)
+    assert finding.fixes == ("ipvsadm -d -t 172.16.100.1:80 -r 172.16.100.7:8080",)
 
 
 def test_a_sync_daemon_s_interface_is_brought_up_with_multicast() -> None:
@@ -631,7 +665,7 @@ def test_a_sync_daemon_s_interface_is_brought_up_with_multicast() -> None:
     (finding,) = director.examine_director(
         table_of((*DR, "--start-daemon master --mcast-interface sync0")), facts
     )
-    assert finding.mends == ("ip link set dev sync0 up", "ip link set dev sync0 multicast on")
+    assert finding.fixes == ("ip link set dev sync0 up", "ip link set dev sync0 multicast on")
 
 
 # --- what was not seen
@@ -658,7 +692,7 @@ def test_real_servers_that_were_not_seen_are_named(
     lines = [*unchecked.list_not_checked(table_of(cluster.rules), changed(cluster.facts, changes))]
     noun = "servers" if "," in servers else "server"
     command = f"ipvsadm --doctor --real-server-for {words}"
-    assert f"Not checked: the real {noun} {servers}. On each, run:\n{command}" in lines
+    assert f"The real {noun} {servers}. On each, run:\n{command}" in lines
 
 
 def test_real_servers_of_several_services_and_tunnels() -> None:
@@ -666,12 +700,12 @@ def test_real_servers_of_several_services_and_tunnels() -> None:
     lines = [
         line
         for line in unchecked.list_not_checked(table, HEALTHY["TUN"].facts)
-        if line.startswith("Not checked")
+        if line.startswith("The real server")
     ]
     again = "On each, run; then the same for 172.16.100.3:\nipvsadm --doctor --real-server-for 172.16.100.1 -i"
     assert sorted(lines) == [
-        f"Not checked: the real server 10.1.0.7. {again} --director 172.16.100.2",
-        f"Not checked: the real server 10.2.0.7. {again} --tun-type gue --director 172.16.100.2",
+        f"The real server 10.1.0.7. {again} --director 172.16.100.2",
+        f"The real server 10.2.0.7. {again} --tun-type gue --director 172.16.100.2",
     ]
 
 
@@ -736,11 +770,11 @@ def test_errors_come_before_warnings() -> None:
 
 AWAY = "172.16.100.1 is not this host's: right while the other director is active ({} runs here), wrong otherwise."
 ASIDE = [
-    ("mark", {}, ["iptables mangle: 1 rule; what they match is not read."]),
+    ("mark", {}, ["iptables mangle has 1 rule; pyipvsadm does not evaluate firewall rules."]),
     (
         "DR",
         {"filters": {"iptables filter": 0, "nftables web": 2}},
-        ["nftables web: 2 rules; what they match is not read."],
+        ["nftables web has 2 rules; pyipvsadm does not evaluate firewall rules."],
     ),
     ("DR", {"unprobed": 3}, ["3 servers could not be probed in time."]),
     ("DR", {"programs": {"keepalived"}}, []),
@@ -761,7 +795,7 @@ def asides(table: DirectorTable, facts: Facts) -> list[str]:
     return [
         line
         for line in unchecked.list_not_checked(table, facts)
-        if not line.startswith("Not checked: the real server")
+        if not line.startswith("The real server")
     ]
 
 
@@ -803,8 +837,8 @@ def test_many_servers_are_not_all_named() -> None:
         {"routes": {server.split(":")[0]: ON_LINK for server in servers}, "sysctls": SYSCTLS},
     )
     (finding,) = director.examine_director(table_of(rules("-t 172.16.100.1:80", *servers)), facts)
-    assert finding.what.endswith(
-        "5 servers of NAT answer there: 192.168.10.10, 192.168.10.11, 192.168.10.12 and 2 more."
+    assert finding.detail.endswith(
+        "5 NAT servers answer there: 192.168.10.10, 192.168.10.11, 192.168.10.12 and 2 more."
     )
 
 
@@ -859,76 +893,76 @@ def without(kind: str, *addresses: Address) -> dict[str, Any]:
 
 
 REAL_CASES = [
-    Case("DR", "real-vip-missing", without("DR", OWN), mends=("ip address add 172.16.100.1/32 dev lo",)),
-    Case("v6", "real-vip-missing", without("v6", OWN6), mends=("ip address add 2001:db8:100::1/128 dev lo",)),
+    Case("DR", "real-vip-missing", without("DR", OWN), fixes=("ip address add 172.16.100.1/32 dev lo",)),
+    Case("v6", "real-vip-missing", without("v6", OWN6), fixes=("ip address add 2001:db8:100::1/128 dev lo",)),
     Case("DR", "real-vip-missing", without("DR", OWN) | {"sysctls": dict.fromkeys(QUIET, "0")},
-         mends=("sysctl -w net.ipv4.conf.all.arp_ignore=1", "sysctl -w net.ipv4.conf.all.arp_announce=2",
+         fixes=("sysctl -w net.ipv4.conf.all.arp_ignore=1", "sysctl -w net.ipv4.conf.all.arp_announce=2",
                 "ip address add 172.16.100.1/32 dev lo")),
     Case("DR", None, {"addresses": [OWN]}),  # a route of type local has it
     Case("NAT", None, without("NAT", OWN)),
     Case("v6", "real-vip-interface-down",
          {"addresses": [OWN6, replace(VIP6, link="d0")], "links": down(DUMMY), "routes": {VIP6.text: ON_LINK}},
-         subject="d0", mends=("ip link set dev d0 up",)),
+         subject="d0", fixes=("ip link set dev d0 up",)),
     Case("DR", None, {"addresses": [OWN, replace(VIP, link="d0")], "links": down(DUMMY)}),
     Case("DR", None, {"addresses": [OWN, replace(VIP, link="d0")], "links": {"d0": DUMMY}}),
     Case("DR", "real-vip-on-wire", {"addresses": [OWN, replace(VIP, link="eth0")]}, subject="eth0",
-         mends=("ip address del 172.16.100.1/32 dev eth0", "ip address add 172.16.100.1/32 dev lo")),
+         fixes=("ip address del 172.16.100.1/32 dev eth0", "ip address add 172.16.100.1/32 dev lo")),
     Case("DR", "real-vip-prefix", {"addresses": [OWN, replace(VIP, prefix=24)]},
-         mends=("ip address del 172.16.100.1/24 dev lo", "ip address add 172.16.100.1/32 dev lo")),
+         fixes=("ip address del 172.16.100.1/24 dev lo", "ip address add 172.16.100.1/32 dev lo")),
     Case("v6", "real-vip-prefix", {"addresses": [OWN6, replace(VIP6, prefix=64)]},
-         mends=("ip address del 2001:db8:100::1/64 dev lo", "ip address add 2001:db8:100::1/128 dev lo")),
+         fixes=("ip address del 2001:db8:100::1/64 dev lo", "ip address add 2001:db8:100::1/128 dev lo")),
     Case("DR", "real-arp-ignore", {"sysctls": {"net/ipv4/conf/all/arp_ignore": "0"}}, subject="eth0",
-         mends=("sysctl -w net.ipv4.conf.all.arp_ignore=1",), says="arp_ignore is 0 on eth0"),
+         fixes=("sysctl -w net.ipv4.conf.all.arp_ignore=1",), says="arp_ignore is 0 on eth0"),
     Case("DR", "real-arp-ignore", {"sysctls": {"net/ipv4/conf/eth0/arp_ignore": "5"}},
-         mends=("sysctl -w net.ipv4.conf.all.arp_ignore=1", "sysctl -w net.ipv4.conf.eth0.arp_ignore=1")),
+         fixes=("sysctl -w net.ipv4.conf.all.arp_ignore=1", "sysctl -w net.ipv4.conf.eth0.arp_ignore=1")),
     Case("DR", None, {"sysctls": {"net/ipv4/conf/all/arp_ignore": "0", "net/ipv4/conf/eth0/arp_ignore": "8"}}),
     Case("DR", None, {"sysctls": {"net/ipv4/conf/all/arp_ignore": None}}),
     Case("DR", "real-arp-announce", {"sysctls": {"net/ipv4/conf/all/arp_announce": "1"}},
-         mends=("sysctl -w net.ipv4.conf.all.arp_announce=2",)),
+         fixes=("sysctl -w net.ipv4.conf.all.arp_announce=2",)),
     Case("TUN", "real-arp-ignore",
          {"addresses": [VIP, OWN], "sysctls": {"net/ipv4/conf/all/arp_announce": "2"}}),
     Case("TUN", "real-tunnel-missing", {"links": {"tun": None}, "addresses": [VIP, Address("10.1.0.7", 24, "eth0")]},
-         mends=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up")),
+         fixes=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up")),
     Case("TUN", "real-tunnel-missing",
          {"links": {"tun": None}, "addresses": [VIP, Address("10.1.0.7", 24, "eth0")],
           "sysctls": {"net/ipv4/conf/all/rp_filter": "1", "net/ipv4/conf/default/rp_filter": "1"}},
-         mends=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up", "sysctl -w net.ipv4.conf.lvs.rp_filter=2",
+         fixes=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up", "sysctl -w net.ipv4.conf.lvs.rp_filter=2",
                 "ip address add 172.16.100.1/32 dev lvs")),
     Case("TUN", "real-tunnel-missing",
          {"links": {"tun": None}, "addresses": [VIP, Address("10.1.0.7", 24, "eth0")],
           "sysctls": {"net/ipv4/conf/default/rp_filter": "1"}},
-         mends=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up", "sysctl -w net.ipv4.conf.lvs.rp_filter=0")),
+         fixes=("ip link add lvs type ipip local 10.1.0.7", "ip link set dev lvs up", "sysctl -w net.ipv4.conf.lvs.rp_filter=0")),
     Case("TUN", "real-tunnel-down",
          {"links": down(TUNNEL_LINK), "sysctls": {"net/ipv4/conf/tun/rp_filter": "1"}},
-         mends=("ip link set dev tun up", "sysctl -w net.ipv4.conf.tun.rp_filter=0")),
-    Case("TUN", "real-tunnel-missing", {"links": {"tun": None, "eth0": None}, "addresses": [VIP]}, mends=()),
+         fixes=("ip link set dev tun up", "sysctl -w net.ipv4.conf.tun.rp_filter=0")),
+    Case("TUN", "real-tunnel-missing", {"links": {"tun": None, "eth0": None}, "addresses": [VIP]}, fixes=()),
     Case("TUN", "real-tunnel-missing", {"links": {"tun": None}, "addresses": [VIP, OWN6]},
-         mends=("ip link add lvs type ip6tnl mode ipip6 remote any local 2001:db8:100::7", "ip link set dev lvs up")),
+         fixes=("ip link add lvs type ip6tnl mode ipip6 remote any local 2001:db8:100::7", "ip link set dev lvs up")),
     Case("v6 TUN", "real-tunnel-missing", {"links": {"tun": None}},
-         mends=("ip link add lvs type ip6tnl mode ip6ip6 remote any local 2001:db8:100::7", "ip link set dev lvs up")),
+         fixes=("ip link add lvs type ip6tnl mode ip6ip6 remote any local 2001:db8:100::7", "ip link set dev lvs up")),
     Case("v6 TUN", "real-tunnel-missing", {"links": {"tun": None}, "addresses": [VIP6, OWN]},
-         mends=("ip link add lvs type sit local 172.16.100.7", "ip link set dev lvs up")),
+         fixes=("ip link add lvs type sit local 172.16.100.7", "ip link set dev lvs up")),
     Case("TUN", "real-tunnel-down", {"links": down(TUNNEL_LINK), "addresses": [VIP, Address("10.1.0.7", 24, "eth0")]},
-         subject="tun", mends=("ip link set dev tun up",)),
+         subject="tun", fixes=("ip link set dev tun up",)),
     Case("TUN", "real-tunnel-down",
          {"links": {**down(TUNNEL_LINK), **down(Link("gre0", kind="gre")), **down(Link("tunl0", kind="ipip"))},
           "addresses": [VIP, Address("10.1.0.7", 24, "eth0")]}, subject="tun"),
     Case("TUN", "real-tunnel-rp-filter", {"sysctls": {"net/ipv4/conf/all/rp_filter": "1"}}, says="is 1 (the larger",
-         mends=("sysctl -w net.ipv4.conf.tun.rp_filter=2",)),
+         fixes=("sysctl -w net.ipv4.conf.tun.rp_filter=2",)),
     Case("TUN", "real-tunnel-rp-filter", {"sysctls": {"net/ipv4/conf/tun/rp_filter": "1"}},
-         mends=("sysctl -w net.ipv4.conf.tun.rp_filter=0",)),
+         fixes=("sysctl -w net.ipv4.conf.tun.rp_filter=0",)),
     Case("TUN", "real-tunnel-rp-filter",
          {"sysctls": {"net/ipv4/conf/all/rp_filter": "2"}, "addresses": [VIP, Address("10.1.0.7", 24, "eth0")]},
          says="no IPv4 address is on it",
-         mends=("sysctl -w net.ipv4.conf.tun.rp_filter=2", "ip address add 172.16.100.1/32 dev tun")),
+         fixes=("sysctl -w net.ipv4.conf.tun.rp_filter=2", "ip address add 172.16.100.1/32 dev tun")),
     Case("TUN", None, {"sysctls": {"net/ipv4/conf/tun/rp_filter": "2"}}),
     Case("NAT", "real-no-default-route", {"routes": {OUTSIDE[AF_INET]: Route("unreachable")}},
-         mends=("ip route add default via 192.168.10.7",)),
+         fixes=("ip route add default via 192.168.10.7",)),
     Case("NAT", "real-gateway-not-director", {"routes": {OUTSIDE[AF_INET]: Route("unicast", "eth0", "192.168.10.1")}},
-         mends=("ip route replace default via 192.168.10.7",), says="through 192.168.10.1 on eth0, not through 192.168.10.7"),
+         fixes=("ip route replace default via 192.168.10.7",), says="through 192.168.10.1 on eth0, not through 192.168.10.7"),
     Case("NAT", "real-gateway-not-director", {"routes": {OUTSIDE[AF_INET]: ON_LINK}}, says="straight to eth0"),
     Case("DR", "real-gateway-is-director", {"routes": {OUTSIDE[AF_INET]: Route("unicast", "eth0", "172.16.100.2")}},
-         mends=("ip route replace default via ROUTER",)),
+         fixes=("ip route replace default via ROUTER",)),
 ]  # fmt: skip
 
 
@@ -941,26 +975,26 @@ def test_a_fault_on_a_real_server_is_found(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "tun_type", "mends"),
+    ("own", "tun_type", "fixes"),
     [
         (OWN, GRE, ("ip link add lvs type gre local 172.16.100.7",)),
         (OWN6, GRE, ("ip link add lvs type ip6gre local 2001:db8:100::7",)),
         (OWN, GUE, ("ip fou add port PORT gue", "ip link add lvs type ipip local 172.16.100.7")),
     ],
 )
-def test_tunnels_of_other_types(own: Address, tun_type: int, mends: tuple[str, ...]) -> None:
+def test_tunnels_of_other_types(own: Address, tun_type: int, fixes: tuple[str, ...]) -> None:
     part = replace(REAL["TUN"][0], tun_type=tun_type)
     facts = changed(
         REAL["TUN"][1], {"links": {"tun": None}, "addresses": [VIP, own], "sysctls": QUIET}
     )
     (finding,) = real_server.examine_real_server(part, facts)
-    assert finding.mends == (*mends, "ip link set dev lvs up")
+    assert finding.fixes == (*fixes, "ip link set dev lvs up")
 
 
 def test_no_default_route_without_knowing_the_director() -> None:
     part = real_server.RealServerRole("172.16.100.1", MASQ)
     facts = changed(REAL["NAT"][1], {"routes": {OUTSIDE[AF_INET]: Route("unreachable")}})
-    assert [each.mends for each in real_server.examine_real_server(part, facts)] == [
+    assert [each.fixes for each in real_server.examine_real_server(part, facts)] == [
         ("ip route add default via DIRECTOR",)
     ]
 

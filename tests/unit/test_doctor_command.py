@@ -78,8 +78,8 @@ def run(env: FakeEnvironment, words: str) -> tuple[int, str, str]:
 
 
 UNSEEN = """\
-Not judged:
-  Not checked: the real servers 172.16.100.7, 172.16.100.8. On each, run:
+Not checked:
+  The real servers 172.16.100.7, 172.16.100.8. On each, run:
     # ipvsadm --doctor --real-server-for 172.16.100.1 --director 172.16.100.2
 
 Nothing wrong was found in what was examined.
@@ -87,7 +87,7 @@ Nothing wrong was found in what was examined.
 
 
 UNSEEN_NAT = (
-    "Not checked: the real servers 192.168.10.8, 192.168.10.9. On each, run: "
+    "The real servers 192.168.10.8, 192.168.10.9. On each, run: "
     "ipvsadm --doctor --real-server-for 172.16.100.1 -m --director 192.168.10.7"
 )
 
@@ -100,15 +100,15 @@ def test_nothing_wrong() -> None:
 
 
 NAT_OFF = """\
-error: eth0: forwarding is off where servers of NAT answer [nat-forwarding-off]
-  net.ipv4.conf.eth0.forwarding is 0; 2 servers of NAT answer there: 192.168.10.8, 192.168.10.9.
+error: eth0: IP forwarding is off, and NAT servers answer here [nat-forwarding-off]
+  net.ipv4.conf.eth0.forwarding is 0; 2 NAT servers answer there: 192.168.10.8, 192.168.10.9.
   The servers' answers, addressed to the clients, are dropped here instead of being translated and
   passed on.
     # sysctl -w net.ipv4.ip_forward=1
 
-Not judged:
-  iptables filter: 2 rules; what they match is not read.
-  Not checked: the real servers 192.168.10.8, 192.168.10.9. On each, run:
+Not checked:
+  iptables filter has 2 rules; pyipvsadm does not evaluate firewall rules.
+  The real servers 192.168.10.8, 192.168.10.9. On each, run:
     # ipvsadm --doctor --real-server-for 172.16.100.1 -m --director 192.168.10.7
 
 1 error, 0 warnings.
@@ -135,13 +135,13 @@ def test_a_report_as_json() -> None:
     told = json.loads(text)
     (finding,) = told["findings"]
     assert (status, told["status"]) == (2, 2)
-    assert told["not_judged"] == [
-        "iptables filter: 2 rules; what they match is not read.",
+    assert told["not_checked"] == [
+        "iptables filter has 2 rules; pyipvsadm does not evaluate firewall rules.",
         UNSEEN_NAT,
     ]
-    assert list(finding) == ["code", "severity", "subject", "title", "what", "why", "mend"]
+    assert list(finding) == ["code", "severity", "subject", "title", "detail", "reason", "fix"]
     assert finding["code"] == "nat-forwarding-off"
-    assert finding["mend"] == ["sysctl -w net.ipv4.ip_forward=1"]
+    assert finding["fix"] == ["sysctl -w net.ipv4.ip_forward=1"]
 
 
 def test_beside_keepalived_an_address_may_be_the_other_director_s() -> None:
@@ -158,7 +158,7 @@ def test_what_mends_another_namespace_is_run_there() -> None:
     enter = "    # nsenter --net=/run/netns/blue sysctl -w"
     assert run(env, "--doctor --netns blue") == (2, NAT_OFF.replace("    # sysctl -w", enter), "")
     (finding,) = json.loads(run(env, "--doctor --json --netns 42")[1])["findings"]
-    assert finding["mend"] == ["nsenter --net=/proc/42/ns/net sysctl -w net.ipv4.ip_forward=1"]
+    assert finding["fix"] == ["nsenter --net=/proc/42/ns/net sysctl -w net.ipv4.ip_forward=1"]
     assert env.places == ["blue", "", "42", ""]
 
 
@@ -255,7 +255,7 @@ def test_connections_that_stay_in_syn_recv() -> None:
     )
     status, text, _ = run(env, "--doctor")
     assert (status, text.count("[server-syn-recv]")) == (1, 1)
-    assert "172.16.100.8:80: connections to a server stay in SYN_RECV" in text
+    assert "172.16.100.8:80: connections to the server stay in SYN_RECV" in text
     assert "3 of 3 connections to it stay in SYN_RECV." in text
     table.lines = None  # the listing cannot be read
     assert run(env, "--doctor") == (0, UNSEEN, "")
@@ -298,7 +298,7 @@ def test_explanations() -> None:
     status, text, _ = run(env, "--doctor --explain vip-missing")
     assert status == 0
     assert text.startswith(
-        "vip-missing (error): a virtual address is not this host's\n  IPVS only sees"
+        "vip-missing (error): the virtual address is not configured here\n  IPVS only sees"
     )
     status, text, _ = run(env, "--doctor --explain all")
     assert [line.split(" ")[0] for line in text.splitlines() if line[:1].strip()] == [
@@ -311,12 +311,12 @@ def test_explanations() -> None:
 
 @pytest.mark.parametrize("row", CODES, ids=[row.code for row in CODES])
 def test_every_code_has_its_sentences(row: tuple[str, ...]) -> None:
-    code, severity, title, why, mend = row
+    code, severity, title, reason, fix = row
     assert code == code.lower()
     assert severity in ("error", "warning")
     assert title == title.rstrip(".")
-    assert why.endswith(".")
-    assert mend.endswith(".")
+    assert reason.endswith(".")
+    assert fix.endswith(".")
 
 
 def test_odd_names_of_interfaces_are_quoted() -> None:
@@ -344,7 +344,7 @@ def test_names_of_interfaces_do_not_steer_the_terminal() -> None:
     assert "172.16.100.1 is on ?[2J??, which is down.\n" in text
     _, text, _ = run(DoctorEnvironment(facts, DIRECT.rules), "--doctor --json")
     named = link.name.replace("\udcff", "\\xff")
-    assert json.loads(text)["findings"][0]["mend"] == [f"ip link set dev '{named}' up"]
+    assert json.loads(text)["findings"][0]["fix"] == [f"ip link set dev '{named}' up"]
 
 
 # --- the probe

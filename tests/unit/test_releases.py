@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RELEASES = sorted(each for each in HERE.iterdir() if (each / "table").exists())
-PROSE = {"title", "why", "pyipvsadm"}  # what a value may say in other words
+PROSE = {"title", "reason", "pyipvsadm"}  # what a value may say in other words
 SCHEMA = Draft202012Validator(json.loads(Path("pyipvsadm/schema/ipvsadm-1.json").read_text()))
 
 of_each_release = pytest.mark.parametrize("release", RELEASES, ids=[each.name for each in RELEASES])
@@ -118,8 +118,8 @@ def test_its_exit_statuses_hold(release: Path) -> None:
 
 
 def test_a_lost_field_is_found() -> None:
-    assert list(lost({"a": 1, "why": "x"}, {"a": 1, "why": "y", "b": 2})) == []
-    assert list(lost({"a": 1, "why": "x"}, {"a": 2})) == [".a: 1 was, 2 is", ".why"]
+    assert list(lost({"a": 1, "reason": "x"}, {"a": 1, "reason": "y", "b": 2})) == []
+    assert list(lost({"a": 1, "reason": "x"}, {"a": 2})) == [".a: 1 was, 2 is", ".reason"]
     assert list(lost([{"a": [1]}], [{"a": [1, 2]}])) == ["[0].a: [1] was, [1, 2] is"]
     assert list(lost({"a": {"b": 1}}, {"a": 1})) == [".a.b"]
 
