@@ -21,6 +21,7 @@ _COMMANDS = {
     "restore": "commands/restore",
     "save": "commands/save",
     "apply": "commands/apply",
+    "predict": "commands/predict scheduling/packet",
     "doctor": "commands/doctor",
     "help": "grammar/help_layout",
     "version": "cli",

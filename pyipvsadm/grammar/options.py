@@ -135,6 +135,8 @@ COMMANDS = (
     Command("apply", "", "bring the table to the rules in FILE, or in standard input", OPTIONAL,
             operands="[FILE]", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
+    Command("predict", "", "say which server a client gets, and why (-: clients from standard input)", REQUIRED,
+            operands="CLIENT[:PORT]", ours=True),
     Command("doctor", "", "find what is wrong around the table; change nothing", ours=True),
     Command("help", "h", "help; after a command: on that command"),
     Command("version", "v", "show the version"),
@@ -144,7 +146,7 @@ COMMANDS = (
 COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
     ("Real servers", "add-server edit-server delete-server"),
-    ("Listing and counters", "list zero doctor"),
+    ("Listing and counters", "list zero predict doctor"),
     ("Rules as text", "save restore apply"),
     ("Time-outs and sync daemons", "set start-daemon stop-daemon"),
     ("Help", "help version"),
@@ -160,7 +162,7 @@ SLOTS = (
     Slot("connection", exclusive="list"),
     Slot(
         "service-address",
-        required=_NAMED,
+        required=f"{_NAMED} predict",
         optional="zero drain apply",
         exclusive="list",
         several="list drain apply",
@@ -197,7 +199,7 @@ SLOTS = (
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours, and all that follow
-    Slot("json", optional="list version apply doctor"),
+    Slot("json", optional="list version apply predict doctor"),
     Slot("empty", optional="list"),
     Slot("quiesced", optional="list"),
     Slot("client", optional="list"),
@@ -244,7 +246,7 @@ LIST_CONFLICTS = (
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
 UNSLOTTED_COMMANDS = {
-    "ipv6": frozenset(f"{_NAMED} list zero apply".split()),
+    "ipv6": frozenset(f"{_NAMED} list zero apply predict".split()),
     "sort": frozenset({"list"}),
 }
 

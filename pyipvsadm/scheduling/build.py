@@ -82,6 +82,16 @@ def parse_build(config: str, release: str, machine: str, big_endian: bool) -> Bu
     )
 
 
+def find_release(release: str, version: str) -> str:
+    """Return the release with its stable number, of uname's two texts: Debian's own names stay the
+    same for a whole branch, and the version tells ("#1 SMP Debian 6.1.76-1").
+    """
+    words = version.split()
+    if "Debian" in words[:-1]:
+        return words[words.index("Debian") + 1]
+    return release
+
+
 def parse_counts_total(release: str) -> bool | None:
     """Return Build.counts_total of a release: the first three numbers in the text, None if it does
     not say.

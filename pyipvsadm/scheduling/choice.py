@@ -114,7 +114,7 @@ class Chooser:
                 return self._choose_by_hash(
                     fold_address(client) + (port or 0 if self._by_port else 0)
                 )
-            if self._table and destination:
+            if self._table and self._scheduler == "dh" and destination:
                 bucket = get_dh_bucket(destination)
                 return self._look_up(bucket, (bucket,))
             self._steady = self._choose_for_any()

@@ -18,7 +18,8 @@ FOLDERS = {
     "": "__init__ __main__ addresses cli click_command environment errors files locks model netns resolver sorting terminal text",
     "backends": "__init__ kernel memory table_file",
     "change": "__init__ desired dry_run execute merge pace plan snapshot",
-    "commands": "__init__ apply dispatch doctor drain full_save listing modify names output report restore save selection watch",
+    "commands": "__init__ apply dispatch doctor drain full_save listing modify names "
+    "output predict report restore save selection watch",
     "completion": "__init__ candidates shell_protocol",
     "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",

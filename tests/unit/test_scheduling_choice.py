@@ -116,7 +116,7 @@ def test_what_does_not_depend_on_the_client(
 ) -> None:
     chooser = Chooser(service(scheduler, flags), servers, Build(mh_index=8, counts_total=True))
     for _ in range(2):
-        choice = chooser.choose(CLIENTS[0], None)
+        choice = chooser.choose(CLIENTS[0], None, b"" if scheduler == "dh" else VIP)
         assert (choice.candidates, choice.may_refuse, choice.reason) == (
             candidates,
             may_refuse,
