@@ -48,6 +48,7 @@ _OPTIONS = {
     "quiesced": "commands/selection",
     "client": "commands/selection",
     "pretty": "views/pretty",
+    "shares": "views/shares scheduling/choice",
     "watch": "commands/watch views/live",
     "sort-by": "views/live",
     "timeout": "commands/listing views/classic",

@@ -207,6 +207,7 @@ SLOTS = (
     Slot("drain", optional="delete-service edit-server delete-server drain"),
     Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
     Slot("pretty", optional="list"),
+    Slot("shares", optional="list"),
     Slot("watch", optional="list"),
     Slot("sort-by", optional="list"),
     Slot("full", optional="save"),
@@ -234,8 +235,11 @@ LIST_EXCLUSIONS = {
     "empty": ("connection", "timeout", "daemon", "quiesced"),
     "quiesced": ("connection", "timeout", "daemon"),
     "pretty": ("json",),
+    "shares": (
+        "connection", "timeout", "daemon", "stats", "rate", "thresholds", "persistent-conn", "tun-info", "watch",
+    ),
     "watch": ("connection", "timeout", "daemon"),
-}
+}  # fmt: skip
 
 # Slots that the list command refuses together, one of the left with one of the right (ipvsadm.c:
 # process_options).
@@ -318,6 +322,8 @@ OPTIONS = (
     Option("client", "", "client", "with -c: only connections of these clients", "ADDRESS[/LENGTH]", group="list options",
            ours=True),
     Option("pretty", "", "pretty", "for people: units, shares as bars, nothing cut (IPVSADM_PRETTY=1: whenever on a terminal)",
+           group="list options", ours=True),
+    Option("shares", "", "shares", "the part of new clients that each server gets, as far as its scheduler tells",
            group="list options", ours=True),
     Option("watch", "", "watch", "again and again, on a terminal in place (q quits), every so many seconds (default 2)",
            "SECONDS", OPTIONAL, group="list options", ours=True, limits=(1, 3600)),

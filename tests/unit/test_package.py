@@ -26,7 +26,7 @@ FOLDERS = {
     "netlink": "__init__ attributes dump_layout dumps framing trace",
     "rules": "__init__ fast_parser reader writer",
     "scheduling": "__init__ build choice hashing overload packet tables walks",
-    "views": "__init__ classic connections figures grid json_document live pretty procfs progress",
+    "views": "__init__ classic connections figures grid json_document live pretty procfs progress shares",
 }
 FILES = [
     f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()
