@@ -15,7 +15,7 @@ from pyipvsadm import addresses
 from pyipvsadm.errors import EXIT_REFUSED, OperationError, RefusedError, UsageError, format_error
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.parser import check_server
-from pyipvsadm.grammar.values import parse_scheduler_flags
+from pyipvsadm.grammar.values import merge_scheduler_flags
 from pyipvsadm.model import (
     GUE,
     IPIP,
@@ -171,8 +171,9 @@ def merge_service(present: Service, given: Service, slots: set[str], flags: str)
     if "ops" in slots:
         edited.flags |= ONE_PACKET
     if "sched-flags" in slots:
-        edited.flags &= ~(SCHED1 | SCHED2 | SCHED3)
-        edited.flags |= parse_scheduler_flags(edited.scheduler, flags)
+        bits = SCHED1 | SCHED2 | SCHED3
+        chosen = merge_scheduler_flags(edited.scheduler, flags, edited.flags & bits)
+        edited.flags = edited.flags & ~bits | chosen
     if not (edited.fwmark or edited.port or edited.flags & PERSISTENT):
         raise UsageError("Zero port specified for non-persistent service")
     return edited

@@ -67,8 +67,8 @@ class DrainTarget:
 class DrainPace(Pace):
     """Wait before the second phase until the targets have no connection left.
 
-    end: the clock's reading at which waiting ends, None for no limit. remaining: how many
-    connections were left when the table was last read.
+    remaining: how many connections were left when the table was last read; 0 if another program
+    changed the targets.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class DrainPace(Pace):
         self._sleep = sleep
         self._open_progress = open_progress
         self.remaining = 0
-        self.elapsed = 0.0
+        self._start: float | None = None
 
     def wait(self, index: int) -> tuple[int, str]:
         """Read the table each second until no connection is left, the time is over, a signal comes
@@ -98,14 +98,16 @@ class DrainPace(Pace):
         """
         if not index:
             return 0, ""
-        start = now = self._clock()
+        now = self._clock()
+        if self._start is None:  # a client that comes at the last moment begins no new wait
+            self._start = now
+        start = self._start
         end = None if self._seconds is None else start + self._seconds
         progress = self._open_progress()
         try:
             while True:
                 change = self._poll()
                 now = self._clock()
-                self.elapsed = now - start
                 if change or not self.remaining:
                     return 0, change
                 if end is not None and now >= end:
@@ -113,7 +115,7 @@ class DrainPace(Pace):
                         0,
                         f"{format_connections(self.remaining)} left after {self._seconds} seconds",
                     )
-                progress.show(self.remaining, self.elapsed)
+                progress.show(self.remaining, now - start)
                 signal = self._sleep(
                     POLL_INTERVAL if end is None else min(POLL_INTERVAL, end - now)
                 )

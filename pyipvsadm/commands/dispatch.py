@@ -44,6 +44,10 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
     seconds = request.ours.get("resolve-timeout")
     if isinstance(seconds, int):
         env.names.seconds = seconds
+    if request.command == "predict":
+        from pyipvsadm.commands.predict import run_predict  # noqa: PLC0415
+
+        return run_predict(request, backend, env)
     if request.command == "restore":
         from pyipvsadm.commands.restore import run_restore  # noqa: PLC0415
 

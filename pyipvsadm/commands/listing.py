@@ -14,7 +14,7 @@ from pyipvsadm.model import CONNECTIONS_FILE, to_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pyipvsadm.commands.selection import Selection
     from pyipvsadm.environment import Environment
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend, Row, Server, Service
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.connections import Connection
+    from pyipvsadm.views.shares import Shares
 
     Tables = Iterable[tuple[Service, list[Row]]]  # rows: their addresses at least
 
@@ -65,6 +66,9 @@ def _render_classic(
     else:
         if not request.services:
             yield classic.format_version(backend.read_info())
+        if "shares" in shown:
+            yield from _render_shares(request, backend, env, wanted)
+            return
         yield from _render_listing(request, backend, env, wanted)
 
 
@@ -89,6 +93,10 @@ def _render_pretty(
     else:
         rows = list(read_table(request, backend, wanted))
         groups = [pretty.ServiceGroup(*row) for row in rows]
+        if "shares" in shown:
+            find_shares = _make_share_finder(backend, env, wanted)
+            for group in groups:
+                group.shares = find_shares(group.service, group.servers)
         lines = [] if request.services else pretty.render_title(backend.read_info(), groups, look)
         lines += pretty.render_listing(
             groups, shown, resolve_unless_numeric(rows, request, env), look
@@ -203,7 +211,10 @@ def _render_json(
         names = make_json_resolver(
             env, env.names.find_host_names(sorted(collect_addresses(list_endpoints(held))))
         )
-    return json_document.iter_table(backend.read_info(), rows, names, "nosort" not in shown)
+    find_shares = _make_share_finder(backend, env, wanted) if "shares" in shown else None
+    return json_document.iter_table(
+        backend.read_info(), rows, names, "nosort" not in shown, find_shares
+    )
 
 
 def _render_listing(
@@ -235,6 +246,37 @@ def _render_listing(
                 return [classic.format_title(shown), "".join(parts)]
     services = _read_services(request, backend, counters=bool(shown & {"stats", "rate"}))
     return _render_services(zip(services, backend.iter_rows(services, columns)), env, shown)
+
+
+def _render_shares(
+    request: Request, backend: Backend, env: Environment, wanted: Selection | None
+) -> Iterator[str]:
+    """Yield services and servers with the part of new clients that each server gets."""
+    from pyipvsadm.commands.names import resolve_unless_numeric  # noqa: PLC0415
+    from pyipvsadm.views import shares  # noqa: PLC0415  # few listings ask for it
+
+    find_shares = _make_share_finder(backend, env, wanted)
+    rows = list(read_table(request, backend, wanted))
+    endpoint = resolve_unless_numeric(rows, request, env)
+    yield shares.TITLE
+    for service, servers in rows:
+        listed = servers if "nosort" in request.slots else sorting.sort_servers(servers)
+        yield shares.format_service(service, listed, find_shares(service, servers), endpoint)
+
+
+def _make_share_finder(
+    backend: Backend, env: Environment, wanted: Selection | None
+) -> Callable[[Service, list[Server]], Shares]:
+    """Return what finds the shares of a service; of the servers that were read, if no filter has
+    left some out.
+    """
+    from pyipvsadm.commands.predict import read_build  # noqa: PLC0415
+    from pyipvsadm.views.shares import Shares  # noqa: PLC0415
+
+    build = read_build(backend, env)
+    return lambda service, servers: Shares(
+        service, backend.read_servers(service) if wanted else servers, build
+    )
 
 
 def _render_services(tables: Tables, env: Environment, shown: set[str]) -> Iterator[str]:

@@ -416,8 +416,9 @@ class _Line:
         """Complete scheduler flags after the last comma, by the scheduler's own names if it has
         any.
         """
-        head, comma = prefix.rpartition(",")[:2]
-        present = set(head.split(","))
+        head, comma, tail = prefix.rpartition(",")
+        sign = tail[:1] if tail[:1] in ("+", "-") else ""  # added or removed, with --keep
+        present = {name.lstrip("+-") for name in head.split(",")}
         scheduler = self._get_value("scheduler")
         own = [
             (name, bit, only) for name, bit, only in SCHEDULER_FLAGS if only == scheduler and only
@@ -425,14 +426,14 @@ class _Line:
         rows = own or [row for row in SCHEDULER_FLAGS if not scheduler or not row[2]]
         taken = {bit for name, bit, _ in rows if name in present}
         return [
-            (f"{head}{comma}{name}", f"scheduler {only}" if only else "")
+            (f"{head}{comma}{sign}{name}", f"scheduler {only}" if only else "")
             for name, bit, only in rows
             if bit not in taken
         ]
 
     def _complete_scheduler(self, *_: object) -> Candidates:
         """Complete all schedulers, or the one whose flags were given."""
-        flags = self._get_value("sched-flags").split(",")
+        flags = [name.lstrip("+-") for name in self._get_value("sched-flags").split(",")]
         owners = [only for name, _, only in SCHEDULER_FLAGS if only and name in flags]
         return [(name, about) for name, about in SCHEDULERS.items() if not owners or name in owners]
 

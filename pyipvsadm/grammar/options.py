@@ -137,6 +137,8 @@ COMMANDS = (
     Command("check", "", "check rule files without changing anything; needs neither root nor a kernel",
             operands="[FILE ...]", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
+    Command("predict", "", "say which server a client gets, and why (-: clients from standard input)", REQUIRED,
+            operands="CLIENT[:PORT]", ours=True),
     Command("doctor", "", "diagnose the host (addresses, routes, sysctls); changes nothing", ours=True),
     Command("help", "h", "show help; after a command, help for that command"),
     Command("version", "v", "show the version"),
@@ -146,7 +148,7 @@ COMMANDS = (
 COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
     ("Real servers", "add-server edit-server delete-server"),
-    ("Listing and counters", "list zero doctor"),
+    ("Listing and counters", "list zero predict doctor"),
     ("Rules as text", "save restore apply check"),
     ("Timeouts and sync daemons", "set start-daemon stop-daemon"),
     ("Help", "help version"),
@@ -162,7 +164,7 @@ SLOTS = (
     Slot("connection", exclusive="list"),
     Slot(
         "service-address",
-        required=_NAMED,
+        required=f"{_NAMED} predict",
         optional="zero drain apply doctor",
         exclusive="list",
         several="list drain apply doctor",
@@ -199,7 +201,7 @@ SLOTS = (
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours, and all that follow
-    Slot("json", optional="list version apply check doctor"),
+    Slot("json", optional="list version apply check predict doctor"),
     Slot("empty", optional="list"),
     Slot("quiesced", optional="list"),
     Slot("client", optional="list"),
@@ -207,6 +209,7 @@ SLOTS = (
     Slot("drain", optional="delete-service edit-server delete-server drain"),
     Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
     Slot("pretty", optional="list"),
+    Slot("shares", optional="list"),
     Slot("watch", optional="list"),
     Slot("sort-by", optional="list"),
     Slot("metrics", optional="list"),
@@ -236,9 +239,12 @@ LIST_EXCLUSIONS = {
     "empty": ("connection", "timeout", "daemon", "quiesced"),
     "quiesced": ("connection", "timeout", "daemon"),
     "pretty": ("json",),
+    "shares": (
+        "connection", "timeout", "daemon", "stats", "rate", "thresholds", "persistent-conn", "tun-info", "watch",
+    ),
     "watch": ("connection", "timeout", "daemon"),
-    "metrics": ("connection", "timeout", "daemon", "json", "pretty", "watch"),
-}
+    "metrics": ("connection", "timeout", "daemon", "json", "pretty", "watch", "shares"),
+}  # fmt: skip
 
 # Slots that the list command refuses together, one of the left with one of the right (ipvsadm.c:
 # process_options).
@@ -249,7 +255,7 @@ LIST_CONFLICTS = (
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
 UNSLOTTED_COMMANDS = {
-    "ipv6": frozenset(f"{_NAMED} list zero apply doctor".split()),
+    "ipv6": frozenset(f"{_NAMED} list zero apply predict doctor".split()),
     "sort": frozenset({"list"}),
 }
 
@@ -323,6 +329,8 @@ OPTIONS = (
            ours=True),
     Option("pretty", "", "pretty", "formatted table with units and bars; addresses are never truncated "
            "(IPVSADM_PRETTY=1: default on a terminal)",
+           group="list options", ours=True),
+    Option("shares", "", "shares", "share of new clients that each server gets, as far as the scheduler decides it",
            group="list options", ours=True),
     Option("watch", "", "watch", "refresh every SECONDS (default 2); full screen on a terminal, q quits",
            "SECONDS", OPTIONAL, group="list options", ours=True, limits=(1, 3600)),

@@ -32,6 +32,7 @@ from pyipvsadm.grammar.options import (
 )
 from pyipvsadm.grammar.popt import PoptScanner, find_command
 from pyipvsadm.grammar.values import (
+    merge_scheduler_flags,
     parse_extension_value,
     parse_in_range,
     parse_scheduler_flags,
@@ -185,10 +186,12 @@ class CommandParser:
             files, self._words.positional[:] = [*self._words.positional], []
         if self._words.positional:
             raise UsageError(f"unexpected argument {self._words.positional[0]}")
-        if self._flags and ("keep" not in self.ours or "scheduler" in self._slots):
+        if self._flags and "keep" not in self.ours:
             self._service.flags |= parse_scheduler_flags(
                 self._service.scheduler or "wlc", self._flags
             )
+        elif self._flags and "scheduler" in self._slots:  # else the present scheduler decides
+            merge_scheduler_flags(self._service.scheduler, self._flags, 0)
         check_slots(command, self._slots)
         self._check_combination(command)
         request = self._build_request(command, timeouts)

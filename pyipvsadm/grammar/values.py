@@ -54,6 +54,23 @@ def parse_timeout(text: str, low: int) -> int:
     return parse_in_range(text, low, MAX_TIMEOUT, f"invalid timeout value `{text}' specified")
 
 
+def merge_scheduler_flags(scheduler: str, text: str, present: int) -> int:
+    """Return scheduler flags as bits: those of the text, or with + or - before every name, the
+    present ones with these added or removed.
+    """
+    names = [name for name in text.split(",") if name]
+    if not any(name[0] in "+-" for name in names):
+        return parse_scheduler_flags(scheduler, text)
+    for name in names:
+        if name[0] not in "+-":
+            raise UsageError(
+                f"scheduler flag `{name}' has no + or -, and others have: give all of them one, or none"
+            )
+        bit = parse_scheduler_flags(scheduler, name[1:])
+        present = present | bit if name[0] == "+" else present & ~bit
+    return present
+
+
 def parse_scheduler_flags(scheduler: str, text: str) -> int:
     """Parse names with commas into bits, for this scheduler (parse_sched_flags). A lone comma
     crashes 1.31; here it is no flag.

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.model import Daemon, Info, Server, Service, Timeouts
     from pyipvsadm.views.connections import Connection
+    from pyipvsadm.views.shares import Shares
 
     # (family, address, port, protocol) -> the names of host and port, None where there is none
     Names = Callable[[int, bytes, int, int], tuple[str | None, str | None]]
@@ -70,18 +71,21 @@ def iter_table(
     rows: Iterable[tuple[Service, list[Server]]],
     names: Names | None,
     sort: bool = True,
+    find_shares: Callable[[Service, list[Server]], Shares] | None = None,
 ) -> Iterator[str]:
     """Yield the document of services with their servers in pieces, one line for each service.
-    names: None for numbers only.
+    names: None for numbers only. find_shares: finds the shares of a service, None for none.
     """
     ipvs = {"version": classic.format_version_number(info), "connection_table_size": info.size}
     yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs)}, "services": ['
     between = "\n"
     for service, servers in rows:
         yield between
-        yield _encode(
-            _make_service(service, sorting.sort_servers(servers) if sort else servers, names)
-        )
+        listed = sorting.sort_servers(servers) if sort else servers
+        made = _make_service(service, listed, names)
+        if find_shares:
+            _add_shares(made, listed, find_shares(service, servers))
+        yield _encode(made)
         between = ",\n"
     yield "\n]}\n"
 
@@ -113,6 +117,15 @@ def _make_service(found: Service, servers: list[Server], names: Names | None) ->
     made["rate"] = dict(zip(_STATS, found.stats[5:]))
     made["servers"] = [_make_server(each, found.protocol, names) for each in servers]
     return made
+
+
+def _add_shares(made: dict[str, Any], servers: list[Server], shares: Shares) -> None:
+    """Add the shares of new clients to a service and its servers."""
+    made["shares"] = shares.make_record()
+    for server, record in zip(servers, made["servers"], strict=True):
+        count = shares.get_count(server)
+        if count is not None:
+            record["share"] = count
 
 
 def _name_flags(found: Service) -> list[str]:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pyipvsadm.views.classic import Shown
     from pyipvsadm.views.connections import Connection
     from pyipvsadm.views.grid import Line, TerminalStyle
+    from pyipvsadm.views.shares import Shares
 
 SERVICE = "bold"
 QUIESCED = "magenta"  # ANSI's yellow cannot be read on white
@@ -57,11 +58,12 @@ SERVICES = "Service / server"
 class ServiceGroup:
     """Hold a service and its servers, with the sums that shares refer to."""
 
-    __slots__ = ("connections", "counted", "rate", "servers", "service", "weight")
+    __slots__ = ("connections", "counted", "rate", "servers", "service", "shares", "weight")
 
     def __init__(self, service: Service, servers: list[Server]) -> None:
         self.service = service
         self.servers = servers
+        self.shares: Shares | None = None  # for the view of that name
         self.weight = sum(d.weight for d in servers)
         self.connections = sum(d.active + d.inactive for d in servers)
         self.counted = sum(d.stats[0] for d in servers)
@@ -114,6 +116,13 @@ def draw_load(group: ServiceGroup, d: Server) -> list[Cell]:
 
 def _make_plain_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
     return [Cell(classic.format_method(d.forward)), *draw_weight(group, d), *draw_load(group, d)]
+
+
+def _make_share_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
+    assert group.shares is not None
+    part = group.shares.get_part(d)
+    bar = draw_share(part, 1, LOADS) if part else Cell()
+    return [*draw_weight(group, d), Cell(group.shares.format_part(d)), bar]
 
 
 def _make_persistent_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
@@ -212,6 +221,7 @@ VIEWS = {
         ),
         _make_threshold_cells,
     ),
+    "shares": View((*_WEIGHT, Column("New clients"), Column("", bars=True)), _make_share_cells),
     "persistent-conn": View((*_WEIGHT, Column("Persistent"), *_LOAD), _make_persistent_cells),
     "tun-info": View((_METHOD, Column("Tunnel", left=True), *_WEIGHT, *_LOAD), _make_tunnel_cells),
 }
@@ -242,6 +252,8 @@ def _format_attributes(group: ServiceGroup) -> Line:
             words += [(f"  engine {sanitize(service.pe)}", "")] if service.pe else []
         if service.flags & ONE_PACKET:
             words.append(("  one packet", ""))
+    if group.shares is not None:
+        words.append((f"  {group.shares.format_remark()}", FAINT))
     return words + find_problem(group)
 
 
@@ -280,7 +292,7 @@ def render_listing(
     """
     if not groups:
         return [[("No virtual services.", "")]]
-    view = VIEWS[classic.view_of(shown)]
+    view = VIEWS["shares" if "shares" in shown else classic.view_of(shown)]
     exact = "exact" in shown
     rows: list[Row | None] = []
     for group in groups:

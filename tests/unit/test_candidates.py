@@ -196,6 +196,8 @@ OFFERED: list[tuple[str, str]] = [
     ("-A -s sh -b ", "sh-fallback sh-port"),
     ("-A -s sh -b sh-port,", "sh-port,sh-fallback"),
     ("-A -s sh -b sh-port,sh-fallback,", ""),
+    ("-E -s sh -b +", "+sh-fallback +sh-port"),
+    ("-E -s sh -b -sh-port,+", "-sh-port,+sh-fallback"),
     ("-A -b mh-^ -s mh", "mh-fallback mh-port"),
     ("-A -s rr -b flag-1,", "flag-1,flag-2 flag-1,flag-3"),
     ("-A -b ", "flag-1 flag-2 flag-3 sh-fallback sh-port mh-fallback mh-port"),

@@ -21,7 +21,7 @@ LAYERS = (
     {"environment", "change"},
     {"backends", "doctor", "views"},
     {"rules"},
-    {"grammar"},
+    {"grammar", "scheduling"},
     {"locks"},
     {"addresses", "netns", "files", "text", "terminal"},
     {"netlink", "resolver", "sorting", "errors"},

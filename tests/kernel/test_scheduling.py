@@ -1,0 +1,280 @@
+"""The model of the schedulers against the kernel's own choices, by packets that start connections.
+
+Each random table is a service of its own, to which random clients send one packet each through a
+raw socket; /proc/net/ip_vs_conn then says which server each of them got. IPVSADM_SCHEDULING=full
+has 10,000 pairs of table and client under each hashing scheduler, and 500 sequences under each
+other one. IPVSADM_SEED repeats a run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyipvsadm.backends.kernel import KernelBackend
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    CONNECTIONS_FILE,
+    DEL_SERVICE,
+    MASQ,
+    NEW_DEST,
+    NEW_SERVICE,
+    SCHED1,
+    SCHED2,
+    SET_DEST,
+    TCP,
+    UDP,
+    Change,
+    Server,
+    Service,
+)
+from pyipvsadm.scheduling.build import Build, parse_build
+from pyipvsadm.scheduling.choice import Chooser
+from pyipvsadm.scheduling.walks import WeightedCursor, next_by_weight, next_in_turn, reset_cursor
+from pyipvsadm.views.connections import parse_connection
+from tests.kernel.network import ip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FULL = os.environ.get("IPVSADM_SCHEDULING") == "full"
+SEED = int(os.environ.get("IPVSADM_SEED") or random.SystemRandom().randrange(1 << 32))
+PAIRS = 10_000 if FULL else 1_000
+CLIENTS = 50  # for each table
+SEQUENCES = 500 if FULL else 30
+LENGTH = 20  # connections of a sequence
+MARK = 77
+WEIGHTS = (0, 1, 1, 1, 2, 3, 5, 10, 64, 100, 101, 255, 300, 1000, 65535)
+
+End = tuple[int, bytes, int]
+
+
+class Wire:
+    """Send packets from any address through raw sockets, and remember to whom they went."""
+
+    def __init__(self) -> None:
+        self._sockets = {
+            AF_INET: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW),
+            AF_INET6: socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW),
+        }
+
+    def set_mark(self, mark: int) -> None:
+        """Give every packet from now on this firewall mark; 0 for none."""
+        for sock in self._sockets.values():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+
+    def send(self, protocol: int, source: tuple[bytes, int], target: tuple[bytes, int]) -> None:
+        """The first packet of a connection: a SYN of TCP, or a datagram."""
+        ports = struct.pack("!HH", source[1], target[1])
+        body = (
+            ports + struct.pack("!IIBBHHH", 1, 0, 5 << 4, 2, 1024, 0, 0)
+            if protocol == TCP
+            else ports + struct.pack("!HH", 8, 0)
+        )
+        if len(source[0]) == 4:
+            head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0)
+            family, to = AF_INET, socket.inet_ntoa(target[0])
+        else:
+            head = struct.pack("!IHBB", 6 << 28, len(body), protocol, 64)
+            family, to = AF_INET6, socket.inet_ntop(AF_INET6, target[0])
+        with suppress(PermissionError):  # a packet that IPVS refuses
+            self._sockets[family].sendto(head + source[0] + target[0] + body, (to, 0))
+
+    def close(self) -> None:
+        for sock in self._sockets.values():
+            sock.close()
+
+
+@pytest.fixture
+def network(netns: None) -> None:  # noqa: ARG001
+    """Virtual addresses that are local; no way to the servers, so that no server answers."""
+    ip(["route add local 10.1.0.0/16 dev lo", "route add local fd01::/16 dev lo"])
+
+
+@pytest.fixture
+def table(network: None) -> Iterator[KernelBackend]:  # noqa: ARG001
+    backend = KernelBackend()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def wire(network: None) -> Iterator[Wire]:  # noqa: ARG001
+    with closing(Wire()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def build() -> Build:
+    uname = os.uname()
+    config = Path(f"/boot/config-{uname.release}")
+    text = config.read_text() if config.exists() else ""
+    return parse_build(text, uname.release, "x86_64", sys.byteorder == "big")
+
+
+def do(table: KernelBackend, *changes: Change) -> None:
+    assert table.apply(changes) == []
+
+
+def read_assignments() -> dict[tuple[End, End], End]:
+    """(client, virtual) -> server, of all connections."""
+    lines = Path(CONNECTIONS_FILE).read_bytes().splitlines()[1:]
+    found = map(parse_connection, lines)
+    return {(each.client, each.virtual): each.server for each in found}
+
+
+def make_servers(rng: random.Random, af: int, count: int) -> list[Server]:
+    """Servers in the order in which they are added."""
+    base = bytes([10, 2]) if af == AF_INET else bytes([0xFD, 2]) + bytes(12)
+    kind = rng.randrange(3)
+    weights = (
+        [1] * count
+        if kind == 0
+        else [rng.choice(WEIGHTS) for _ in range(count)]
+        if kind == 1
+        else [rng.randrange(1, 12) for _ in range(count)]
+    )
+    return [
+        Server(
+            af, base + bytes([index, rng.randrange(256)]), rng.choice((80, 8080, 443)), MASQ, weight
+        )
+        for index, weight in enumerate(weights)
+    ]
+
+
+def test_hashing(table: KernelBackend, wire: Wire, build: Build) -> None:
+    for scheduler in ("sh", "mh", "dh"):
+        rng = random.Random(f"{SEED} {scheduler}")
+        wire.set_mark(MARK if scheduler == "dh" else 0)
+        expected = {}
+        for number in range(PAIRS // CLIENTS):
+            af = AF_INET6 if number % 4 == 3 else AF_INET
+            virtual = (
+                bytes([10, 1, number >> 8, number & 255])
+                if af == AF_INET
+                else bytes([0xFD, 1]) + bytes(12) + number.to_bytes(2, "big")
+            )
+            flags = 0 if scheduler == "dh" else rng.choice((0, SCHED1, SCHED2, SCHED1 | SCHED2))
+            netmask = 0xFFFFFFFF if af == AF_INET else 128
+            service = (
+                Service(af, fwmark=MARK, scheduler=scheduler, netmask=netmask)
+                if scheduler == "dh"
+                else Service(
+                    af, UDP, virtual, 53, scheduler=scheduler, flags=flags, netmask=netmask
+                )
+            )
+            added = make_servers(rng, af, rng.randrange(1, 11))
+            do(table, Change(NEW_SERVICE, service))
+            do(table, *(Change(NEW_DEST, service, server) for server in added))
+            former = {server.key(): server.weight for server in added}
+            for server in added:
+                if server.weight and rng.random() < 0.2:
+                    server.weight = rng.choice((0, 0, 7))
+                    do(table, Change(SET_DEST, service, server))
+                    former[server.key()] = server.weight or former[server.key()]
+            servers = table.read_servers(service)
+            assert [server.key() for server in servers] == [server.key() for server in added[::-1]]
+            chooser = Chooser(service, servers, build, [former[each.key()] for each in servers])
+            for _ in range(CLIENTS):
+                client = (
+                    bytes([rng.choice((11, 100, 192)), *rng.randbytes(3)])
+                    if af == AF_INET
+                    else bytes([0x20, 0x01]) + rng.randbytes(14)
+                )
+                target = virtual
+                if scheduler == "dh":
+                    target = (
+                        bytes([10, 1]) + rng.randbytes(2)
+                        if af == AF_INET
+                        else bytes([0xFD, 1]) + rng.randbytes(14)
+                    )
+                port = rng.randrange(1024, 65536)
+                choice = chooser.choose(client, port, target)
+                assert len(choice.candidates) + choice.may_refuse == 1, (SEED, choice)
+                wire.send(UDP, (client, port), (target, 53))
+                expected[(af, client, port), (af, target, 53)] = (
+                    servers[choice.candidates[0]].key() if choice.candidates else None
+                )
+            do(table, Change(DEL_SERVICE, service))
+        got = read_assignments()
+        wrong = {
+            key: (want, got.get(key)) for key, want in expected.items() if got.get(key) != want
+        }
+        served = sum(want is not None for want in expected.values())
+        print(
+            f"{scheduler}: {len(expected)} pairs, {served} served, {len(wrong)} wrong (seed {SEED})"
+        )
+        assert wrong == {}, SEED
+        assert served > 0
+        assert len(expected) > PAIRS * 0.99  # a few random pairs may be the same
+
+
+def follow(
+    scheduler: str, servers: Sequence[Server], cursor: WeightedCursor, build: Build
+) -> tuple[int | None, WeightedCursor]:
+    """The model's next server and cursor."""
+    if scheduler == "rr":
+        index = next_in_turn(servers, cursor.last)
+        return index, cursor if index is None else WeightedCursor(index)
+    if scheduler == "wrr":
+        return next_by_weight(servers, cursor)
+    choice = Chooser(Service(AF_INET, scheduler=scheduler, port=80), servers, build).choose(
+        b"", None
+    )
+    assert len(choice.candidates) + choice.may_refuse == 1, choice
+    return (choice.candidates[0] if choice.candidates else None), cursor
+
+
+def test_sequences(table: KernelBackend, wire: Wire, build: Build) -> None:
+    for at, scheduler in enumerate(("rr", "wrr", "lc", "wlc", "sed", "nq", "fo", "ovf")):
+        rng = random.Random(f"{SEED} {scheduler}")
+        expected: dict[tuple[End, End], End | None] = {}
+        for number in range(SEQUENCES):
+            virtual = bytes([10, 1, 100 + at * 2 + (number >> 8), number & 255])
+            service = Service(AF_INET, TCP, virtual, 80, scheduler=scheduler)
+            do(table, Change(NEW_SERVICE, service))
+            cursor = WeightedCursor()
+            servers: list[Server] = []
+            for server in make_servers(rng, AF_INET, rng.randrange(1, 8)):
+                if rng.random() < 0.3:
+                    server.upper = server.lower = rng.randrange(1, 5)
+                do(table, Change(NEW_DEST, service, server))
+                servers.insert(0, server)
+                cursor = reset_cursor(servers, cursor)
+            for client in range(LENGTH):
+                if client and rng.random() < 0.05:
+                    edited = rng.choice(servers)
+                    edited.weight = rng.choice((0, 1, 2, 5))
+                    do(table, Change(SET_DEST, service, edited))
+                    cursor = reset_cursor(servers, cursor) if scheduler == "wrr" else cursor
+                index, cursor = follow(scheduler, servers, cursor, build)
+                source = (bytes([11, at, number >> 8, client]), 1024 + (number & 255))
+                wire.send(TCP, source, (virtual, 80))
+                expected[(AF_INET, *source), (AF_INET, virtual, 80)] = (
+                    None if index is None else servers[index].key()
+                )
+                if index is not None:
+                    servers[index].active += 1
+            listed = table.read_servers(service)
+            assert [(each.key(), each.active, each.inactive) for each in listed] == [
+                (each.key(), each.active, each.inactive) for each in servers
+            ], (SEED, scheduler, number, servers)
+            do(table, Change(DEL_SERVICE, service))
+        got = read_assignments()
+        wrong = {
+            key: (want, got.get(key)) for key, want in expected.items() if got.get(key) != want
+        }
+        refused = sum(want is None for want in expected.values())
+        print(
+            f"{scheduler}: {SEQUENCES} sequences of {LENGTH}, {refused} refused, {len(wrong)} wrong (seed {SEED})"
+        )
+        assert wrong == {}, (SEED, scheduler)
