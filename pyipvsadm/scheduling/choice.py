@@ -228,7 +228,7 @@ def get_distribution(
     if scheduler in ("rr", "wrr"):
         counts = [
             (server.weight if scheduler == "wrr" else 1) if takes else 0
-            for server, takes in zip(servers, usable, strict=True)
+            for server, takes in zip(servers, usable)
         ]
         return Distribution(WEIGHT, counts, sum(counts))
     if scheduler in WALKS or scheduler == "dh":
@@ -302,7 +302,7 @@ def compare_tables(
     if before[0].scheduler != after[0].scheduler or before[0].scheduler not in ("sh", "mh"):
         return None
     states = []
-    for (service, servers), weights in zip((before, after), former, strict=True):
+    for (service, servers), weights in zip((before, after), former):
         table = fill_table(service, servers, build, weights)
         if table is None:
             return None
@@ -317,7 +317,7 @@ def compare_tables(
         )
     still = {server.key() for server in after[1] if get_usable(server) != NO}
     moved = refused = between = 0
-    for old, new in zip(*states, strict=True):
+    for old, new in zip(*states):
         if old is None or old == new:
             continue
         if new is None:

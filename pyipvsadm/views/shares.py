@@ -34,9 +34,7 @@ class Shares:
     def __init__(self, service: Service, servers: Sequence[Server], build: Build) -> None:
         """Take a service with all its servers, newest first."""
         self.found = get_distribution(service, servers, build)
-        self.counts = {
-            server.key(): count for server, count in zip(servers, self.found.counts, strict=True)
-        }
+        self.counts = {server.key(): count for server, count in zip(servers, self.found.counts)}
 
     def get_part(self, server: Server) -> float:
         """Return one server's part, from 0 to 1; 0 if it is not known."""

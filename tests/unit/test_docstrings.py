@@ -17,13 +17,13 @@ SOURCES = [
 # A new verb may be added; a noun, a pronoun or "Whether" is no verb.
 VERBS = frozenset(
     """
-    Accept Add Allow Amend Answer Append Apply Ask Attach Build Cache Call Carry Change Check Clear Close Collect
+    Accept Add Allow Choose Amend Answer Append Apply Ask Attach Build Cache Call Carry Change Check Clear Close Collect
     Compare Complete Compute Confirm Convert Copy Count Create Cut Decide Declare Decode Define Delete Describe Do
-    Drain Draw Drop Edit Encode Enter Examine Execute Expand Explain Extract Fill Filter Find Finish Fit Flush Format
-    Free Generate Give Group Handle Hold Keep Leave List Load Lock Look Make Map Mark Match Measure Merge Move Name
+    Drain Draw Drop Edit Encode Enter Examine Execute Expand Explain Extract Fill Filter Find Finish Fit Flush Follow Format
+    Free Generate Give Group Handle Hash Hold Keep Leave List Load Lock Look Make Map Mark Match Measure Merge Move Name
     Note Open Order Pack Parse Pass Place Plan Predict Print Probe Provide Put Raise Read Record Refuse Reject Release
-    Remove Rename Render Replace Report Represent Require Reset Resolve Restore Return Round Run Say Scan Select Send
-    Serve Set Show Skip Sort Split Start Stop Store Suggest Sum Sync Take Tell Try Turn Undo Update Wait Warn Weigh
+    Remove Rename Render Replace Report Represent Require Reset Resolve Restate Restore Return Round Run Say Scan Select Send
+    Serve Set Show Skip Sort Split Start Stop Store Suggest Sum Sync Take Tell Try Turn Undo Update Wait Walk Warn Weigh
     Wrap Write Yield
     """.split()  # noqa: SIM905  # words read better without quotes
 )

@@ -29,6 +29,7 @@ from pyipvsadm.scheduling.walks import (
     next_in_turn,
     reset_cursor,
 )
+from tests.older_python import zip_equal
 
 WALKS = ("lc", "wlc", "sed", "nq", "fo", "ovf")
 
@@ -168,7 +169,7 @@ def test_every_case_of_unknown_thresholds(
     unknown = [at for at, each in enumerate(servers) if get_overload(each) == MAYBE]
     answers = set()
     for full in product((False, True), repeat=len(unknown)):
-        for at, over in zip(unknown, full, strict=True):
+        for at, over in zip_equal(unknown, full):
             total = servers[at].active + servers[at].inactive
             servers[at].upper = total if over else 0
         (candidates, refused) = choose_by_walk(scheduler, servers, counts_total=True)
