@@ -64,9 +64,11 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
         findings = [
             each._replace(fixes=tuple(enter + fix for fix in each.fixes)) for each in findings
         ]
-    env.write_stdout(
-        (report.render_json if "json" in ours else report.render_text)(findings, aside)
-    )
+    if "json" in ours:
+        env.write_stdout(report.render_json(findings, aside))
+    else:
+        columns = env.get_size()[0] if env.is_output_terminal() else 0
+        env.write_stdout(report.render_text(findings, aside, columns, env.has_colours()))
     return report.get_status(findings)
 
 

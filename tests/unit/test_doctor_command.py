@@ -17,9 +17,10 @@ import pytest
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.cli import main
 from pyipvsadm.doctor import probe
-from pyipvsadm.doctor.codes import CODES
+from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Facts, Link, ProbeResult, Route
 from pyipvsadm.doctor.fixes import format_shell_command, format_sysctl
+from pyipvsadm.doctor.report import render_text
 from pyipvsadm.errors import OperationError
 from pyipvsadm.model import AF_INET
 from tests.unit.fake_environment import FakeEnvironment, apply_all
@@ -128,6 +129,47 @@ def sick() -> Facts:
 
 def test_a_report() -> None:
     assert run(DoctorEnvironment(sick(), HEALTHY["NAT"].rules), "--doctor") == (2, NAT_OFF, "")
+
+
+NARROW = """\
+{red}error:{off} eth0: IP forwarding is off, and
+  NAT servers answer here
+  [nat-forwarding-off]
+  net.ipv4.conf.eth0.forwarding is 0; 2
+  NAT servers answer there:
+  192.168.10.8, 192.168.10.9.
+  The servers' answers, addressed to the
+  clients, are dropped here instead of
+  being translated and passed on.
+    # sysctl -w net.ipv4.ip_forward=1
+"""
+
+
+@pytest.mark.parametrize(("red", "off"), [("\x1b[1;31m", "\x1b[0m"), ("", "")])
+def test_a_report_fits_the_terminal(red: str, off: str) -> None:
+    env = DoctorEnvironment(sick(), HEALTHY["NAT"].rules)
+    env.shows, env.colours = (40, 24), bool(red)
+    paragraph = run(env, "--doctor")[1].split("\n\n")[0]
+    assert paragraph + "\n" == NARROW.format(red=red, off=off)
+
+
+def test_no_word_is_broken_and_wide_terminals_change_nothing() -> None:
+    finding = Finding(
+        "no-servers", "TCP [2001:db8:100::1234:5678]:80", "It has none: a b.", ("ip x y",)
+    )
+    heading = "error: TCP [2001:db8:100::1234:5678]:80: the service has no real server [no-servers]"
+    narrow = render_text([finding], [], columns=10)
+    assert {"[2001:db8:100::1234:5678]:80:", "[no-servers]"} <= set(narrow.split())
+    assert "    # ip x y\n" in narrow
+    assert render_text([finding], [], columns=300) == render_text([finding], [])
+    assert render_text([finding], []).startswith(heading + "\n")
+
+
+def test_warnings_have_a_colour_of_their_own() -> None:
+    found = [Finding("server-full", "x: y", "error: not a heading's", ())]
+    lines = render_text(found, [], colours=True).splitlines()
+    assert lines[0] == "\x1b[1;33mwarning:\x1b[0m x: y: the server is full [server-full]"
+    assert not any("\x1b" in line for line in lines[1:])
 
 
 def test_a_report_as_json() -> None:
