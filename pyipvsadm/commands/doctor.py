@@ -7,6 +7,7 @@ how text is laid out. Imported only if the doctor is asked for.
 from __future__ import annotations
 
 from pyipvsadm.addresses import format_address, parse_endpoint
+from pyipvsadm.change.desired import parse_desired
 from pyipvsadm.doctor import answers, director, real_server, report, unchecked
 from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, format_explanation
 from pyipvsadm.doctor.facts import OUTSIDE, DirectorTable, get_family, get_host, get_vip
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyipvsadm.doctor.facts import Facts, Pair
+    from pyipvsadm.doctor.host import Host
     from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend
@@ -64,9 +66,11 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
         findings = [
             each._replace(fixes=tuple(enter + fix for fix in each.fixes)) for each in findings
         ]
-    env.write_stdout(
-        (report.render_json if "json" in ours else report.render_text)(findings, aside)
-    )
+    if "json" in ours:
+        env.write_stdout(report.render_json(findings, aside))
+    else:
+        columns = env.get_size()[0] if env.is_output_terminal() else 0
+        env.write_stdout(report.render_text(findings, aside, columns, env.has_colours()))
     return report.get_status(findings)
 
 
@@ -103,6 +107,8 @@ def _examine_director(
         {service.scheduler for service, _ in table.services} - {"", "none"},
     )
     facts.programs = env.list_programs()
+    if spec == KERNEL and "netns" not in request.ours and not request.services:
+        facts.boot_file = _read_boot_file(host, env)
     facts.handshakes = handshakes
     if "probe" in request.ours:
         host.probe_servers(
@@ -114,6 +120,26 @@ def _examine_director(
             ],
         )
     return director.examine_director(table, facts), list(unchecked.list_not_checked(table, facts))
+
+
+def _read_boot_file(host: Host, env: Environment) -> tuple[str, DirectorTable] | None:
+    """Read the rules file of the distribution's service; None if there is none with rules."""
+    found = host.read_boot_file()
+    if found is None:
+        return None
+    path, text = found
+    try:
+        desired = parse_desired(text, env, path)
+    except (UsageError, OperationError):
+        return None
+    if not desired.services:
+        return None
+    return path, DirectorTable(
+        [
+            (each.service, [server for _, server in each.servers.values()])
+            for each in desired.services.values()
+        ]
+    )
 
 
 def _count_handshakes(backend: Backend) -> dict[Pair, tuple[int, int]]:

@@ -109,6 +109,9 @@ CODES = (
          "sh hands its 256 buckets to the servers in the order of the list, as many to each as its weight: none is left for"
          " the last.",
          "Give the servers smaller weights of the same ratio, or use the scheduler mh, which divides its table by weight."),
+    Code("boot-file-differs", WARNING, "the rules file that is restored at boot differs from the table",
+         "After a reboot the rules of the file are in force. Weights are not compared.",
+         "Save the table, or make it match the file (--apply FILE --dry-run shows what that changes)."),
     Code("server-syn-recv", WARNING, "connections to the server stay in SYN_RECV",
          "Clients ask, and no answer of theirs comes back here: the server's answers do not reach them. A flood of SYNs, which "
          "nobody means to go on with, looks the same.",

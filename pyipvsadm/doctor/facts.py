@@ -126,6 +126,8 @@ class Facts:
     )  # (address, TCP port or 0)
     # TCP connections: that stay in SYN_RECV, and all
     handshakes: dict[Pair, tuple[int, int]] = field(default_factory=dict)
+    # the rules file of the distribution's service: its path and its rules; None: not known
+    boot_file: tuple[str, DirectorTable] | None = None
     unprobed: int = 0  # servers for which there was no time
     # that run in this network namespace: the first 15 bytes of their names
     programs: set[str] = field(default_factory=set)

@@ -30,6 +30,8 @@ from pyipvsadm.doctor.facts import (
     get_family,
 )
 from pyipvsadm.doctor.probe import probe_servers
+from pyipvsadm.errors import OperationError
+from pyipvsadm.files import read_if_exists
 from pyipvsadm.model import AF_INET, AF_INET6
 
 TYPE_CHECKING = False
@@ -78,6 +80,10 @@ OF_LINKS = (
     (AF_INET6, "force_forwarding"),
 )
 
+# Debian's rules file, and Red Hat's
+BOOT_FILES = (Path("/etc/ipvsadm.rules"), Path("/etc/sysconfig/ipvsadm"))
+SELF_NETNS = Path("/proc/self/ns/net")
+INIT_NETNS = Path("/proc/1/ns/net")
 SYS = Path("/proc/sys")
 NET = Path("/proc/net")
 
@@ -94,6 +100,24 @@ class Host:
     def has_ipvs(self) -> bool:
         """Return True if the module is loaded."""
         return (NET / "ip_vs").exists()
+
+    def read_boot_file(self) -> tuple[str, bytes] | None:
+        """Return the path and the text of the rules file that the distribution's service restores;
+        None if there is none, or this is not the network namespace of the first process.
+        """
+        try:
+            if not SELF_NETNS.samefile(INIT_NETNS):
+                return None
+        except OSError:
+            return None
+        for path in BOOT_FILES:
+            try:
+                text = read_if_exists(str(path))
+            except OperationError:
+                continue
+            if text:
+                return str(path), text
+        return None
 
     def collect_facts(
         self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pyipvsadm.doctor.codes import Finding
 
 WIDTH = 100
+# ECMA-48: bold red, bold yellow
+COLOURS = {ERROR: "\x1b[1;31m", WARNING: "\x1b[1;33m"}
+RESET = "\x1b[0m"
 # of the report for programs: within it fields may be added, none goes or changes its meaning
 FORMAT = 1
 UNKNOWN = 3  # what could not be read: the number that monitoring systems give to it
@@ -29,28 +32,44 @@ def get_status(findings: Sequence[Finding]) -> int:
     return max((STATUS[each.severity] for each in findings), default=0)
 
 
-def render_text(findings: Sequence[Finding], not_checked: Sequence[str]) -> str:
+def render_text(
+    findings: Sequence[Finding],
+    not_checked: Sequence[str],
+    columns: int = 0,
+    colours: bool = False,
+) -> str:
     """Return the report for people: a paragraph for each finding, the facts that were not checked,
     and a last line that sums up. Control characters are replaced.
+
+    columns: of the terminal; 0 if there is none: then the headings are not wrapped. Words, codes
+    and commands stay whole in a narrow terminal too. colours: show severities in colour.
     """
+    width = min(columns, WIDTH) or WIDTH
     parts = []
     for each in findings:
-        parts.append(f"{each.severity}: {each.subject}: {BY_CODE[each.code].title} [{each.code}]\n")
-        parts += [_wrap_sentence(sentence) for sentence in (each.detail, BY_CODE[each.code].reason)]
+        heading = f"{each.severity}: {each.subject}: {BY_CODE[each.code].title} [{each.code}]"
+        parts.append((_wrap(heading, width, "", "  ") if columns else heading) + "\n")
+        parts += [
+            _wrap_sentence(sentence, width) for sentence in (each.detail, BY_CODE[each.code].reason)
+        ]
         parts += [f"    # {fix}\n" for fix in each.fixes]
         parts.append("\n")
     if not_checked:
         parts.append("Not checked:\n")
         for line in not_checked:
             sentence, *commands = line.split("\n")
-            parts += [_wrap_sentence(sentence), *(f"    # {command}\n" for command in commands)]
+            parts += [
+                _wrap_sentence(sentence, width),
+                *(f"    # {command}\n" for command in commands),
+            ]
         parts.append("\n")
     counts = [sum(each.severity == severity for each in findings) for severity in (ERROR, WARNING)]
     if any(counts):
         parts.append(f"{_count_noun(counts[0], 'error')}, {_count_noun(counts[1], 'warning')}.\n")
     else:
         parts.append(f"Nothing wrong was found{' in what was examined' if not_checked else ''}.\n")
-    return "\n".join(map(sanitize, "".join(parts).split("\n")))
+    lines = [sanitize(line) for line in "".join(parts).split("\n")]
+    return "\n".join(map(_colour_severity, lines) if colours else lines)
 
 
 def render_json(findings: Sequence[Finding], not_checked: Sequence[str]) -> str:
@@ -89,13 +108,28 @@ def _make_readable(value: object) -> object:
     return as_text(value) if isinstance(value, str) else value
 
 
-def _wrap_sentence(sentence: str) -> str:
-    return (
-        textwrap.fill(
-            sentence, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
-        )
-        + "\n"
+def _wrap_sentence(sentence: str, width: int) -> str:
+    return _wrap(sentence, width, "  ", "  ") + "\n"
+
+
+def _wrap(text: str, width: int, first: str, rest: str) -> str:
+    """Wrap between words only: an address or a code that is longer than a line is kept whole."""
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
+
+
+def _colour_severity(line: str) -> str:
+    """Put the severity that a heading starts with into its colour."""
+    severity, colon, rest = line.partition(":")
+    if not colon or severity not in COLOURS:
+        return line
+    return f"{COLOURS[severity]}{severity}:{RESET}{rest}"
 
 
 def _count_noun(number: int, noun: str) -> str:

@@ -14,6 +14,7 @@ from pyipvsadm.doctor.facts import format_pair, format_server, format_service, l
 from pyipvsadm.doctor.fixes import (
     edit_service,
     format_server_command,
+    format_shell_command,
     format_sysctl,
     pluralize,
     summarize_names,
@@ -149,6 +150,33 @@ def _reduce_weights(service: Service, servers: Sequence[Server]) -> tuple[str, .
         for server in servers
         if server.weight > 1
     )
+
+
+def check_boot_file(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
+    """Find a rules file whose services and servers, weights apart, are not those of the table."""
+    if facts.boot_file is None:
+        return
+    path, rules = facts.boot_file
+    saved, present = _list_rules(rules), _list_rules(table)
+    parts = [
+        f"only in the {where}: {summarize_names(only)}"
+        for where, only in (("file", saved - present), ("table", present - saved))
+        if only
+    ]
+    if parts:
+        fix = format_shell_command("ipvsadm-save -n -f {path}", path=path)
+        detail = "; ".join(parts)
+        yield Finding("boot-file-differs", path, f"{detail[0].upper()}{detail[1:]}.", (fix,))
+
+
+def _list_rules(table: DirectorTable) -> set[str]:
+    """Return the rule of each service and server; servers have the same weight."""
+    return {
+        edit_service(service).replace("ipvsadm -E", "-A", 1) for service, _ in table.services
+    } | {
+        format_server_command("-a", service, server, weight=1).removeprefix("ipvsadm ")
+        for service, server in list_servers(table)
+    }
 
 
 def check_netmask(table: DirectorTable, __: Facts) -> Iterator[Finding]:

@@ -266,6 +266,8 @@ CASES = [
     Case("DR", None, {"schedulers": None}),
     Case("DR", "sh-starved", {"schedulers": None}, ("-A -t 172.16.100.1:80 -s sh", DR[1], DR[2] + " -w 256"),
          fixes=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.8:80 -g -w 128",)),
+    Case("DR", "boot-file-differs", {"boot_file": ("/etc/x y", DirectorTable())}, rules=DR,
+         fixes=("ipvsadm-save -n -f '/etc/x y'",), subject="/etc/x y"),
     Case("DR", "no-servers", rules=DR[:1], fixes=("ipvsadm -a -t 172.16.100.1:80 -r SERVER",)),
     Case("DR", "all-weights-zero", rules=(DR[0], DR[1] + " -w 0"), says="Its 1 server has weight 0.",
          fixes=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1",)),

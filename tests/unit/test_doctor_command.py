@@ -17,9 +17,10 @@ import pytest
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.cli import main
 from pyipvsadm.doctor import probe
-from pyipvsadm.doctor.codes import CODES
+from pyipvsadm.doctor.codes import CODES, Finding
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Facts, Link, ProbeResult, Route
 from pyipvsadm.doctor.fixes import format_shell_command, format_sysctl
+from pyipvsadm.doctor.report import render_text
 from pyipvsadm.errors import OperationError
 from pyipvsadm.model import AF_INET
 from tests.unit.fake_environment import FakeEnvironment, apply_all
@@ -27,6 +28,7 @@ from tests.unit.test_doctor import DIRECT, HEALTHY, REAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from pyipvsadm.doctor.host import Host
     from pyipvsadm.model import Backend
@@ -39,6 +41,7 @@ class FakeHost:
         self.found = facts
         self.ipvs = ipvs
         self.proc = True
+        self.boot: tuple[str, bytes] | None = None
         self.asked: list[set[str]] = []
         self.probed: list[tuple[str, int]] = []
 
@@ -47,6 +50,9 @@ class FakeHost:
 
     def has_ipvs(self) -> bool:
         return self.ipvs
+
+    def read_boot_file(self) -> tuple[str, bytes] | None:
+        return self.boot
 
     def collect_facts(
         self, ways: Iterable[str], vips: Iterable[str], schedulers: Iterable[str]
@@ -128,6 +134,96 @@ def sick() -> Facts:
 
 def test_a_report() -> None:
     assert run(DoctorEnvironment(sick(), HEALTHY["NAT"].rules), "--doctor") == (2, NAT_OFF, "")
+
+
+NARROW = """\
+{red}error:{off} eth0: IP forwarding is off, and
+  NAT servers answer here
+  [nat-forwarding-off]
+  net.ipv4.conf.eth0.forwarding is 0; 2
+  NAT servers answer there:
+  192.168.10.8, 192.168.10.9.
+  The servers' answers, addressed to the
+  clients, are dropped here instead of
+  being translated and passed on.
+    # sysctl -w net.ipv4.ip_forward=1
+"""
+
+
+@pytest.mark.parametrize(("red", "off"), [("\x1b[1;31m", "\x1b[0m"), ("", "")])
+def test_a_report_fits_the_terminal(red: str, off: str) -> None:
+    env = DoctorEnvironment(sick(), HEALTHY["NAT"].rules)
+    env.shows, env.colours = (40, 24), bool(red)
+    paragraph = run(env, "--doctor")[1].split("\n\n")[0]
+    assert paragraph + "\n" == NARROW.format(red=red, off=off)
+
+
+def test_no_word_is_broken_and_wide_terminals_change_nothing() -> None:
+    finding = Finding(
+        "no-servers", "TCP [2001:db8:100::1234:5678]:80", "It has none: a b.", ("ip x y",)
+    )
+    heading = "error: TCP [2001:db8:100::1234:5678]:80: the service has no real server [no-servers]"
+    narrow = render_text([finding], [], columns=10)
+    assert {"[2001:db8:100::1234:5678]:80:", "[no-servers]"} <= set(narrow.split())
+    assert "    # ip x y\n" in narrow
+    assert render_text([finding], [], columns=300) == render_text([finding], [])
+    assert render_text([finding], []).startswith(heading + "\n")
+
+
+def test_warnings_have_a_colour_of_their_own() -> None:
+    found = [Finding("server-full", "x: y", "error: not a heading's", ())]
+    lines = render_text(found, [], colours=True).splitlines()
+    assert lines[0] == "\x1b[1;33mwarning:\x1b[0m x: y: the server is full [server-full]"
+    assert not any("\x1b" in line for line in lines[1:])
+
+
+BOOT = "/etc/ipvsadm.rules"
+SAVED = "\n".join(DIRECT.rules) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "detail"),
+    [
+        (SAVED, "", ""),
+        (SAVED.replace("-g\n", "-g -w 7\n"), "", ""),
+        (SAVED.replace("-g\n", "-m\n", 1), "",
+         ("Only in the file: -a -t 172.16.100.1:80 -r 172.16.100.7:80 -m -w 1; "
+          "only in the table: -a -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 1.")),
+        (SAVED.replace("-s rr", "-s wrr"), "",
+         "Only in the file: -A -t 172.16.100.1:80 -s wrr; only in the table: -A -t 172.16.100.1:80 -s rr."),
+        (SAVED + "-A -u 172.16.100.1:53 -s rr\n", "", "Only in the file: -A -u 172.16.100.1:53 -s rr."),
+        (SAVED + "-A -u 172.16.100.1:53 -s rr\n", " -t 172.16.100.1:80", ""),
+        ("no rules\n", "", ""),
+        ("# nothing\n", "", ""),
+    ],
+)  # fmt: skip
+def test_the_boot_file_is_compared(text: str, words: str, detail: str) -> None:
+    env = DoctorEnvironment(rules=DIRECT.rules)
+    env.patient.boot = (BOOT, text.encode())
+    status, output, _ = run(env, "--doctor --json" + words)
+    found = json.loads(output)["findings"]
+    assert status == bool(detail)
+    assert [(each["code"], each["subject"], each["detail"], each["fix"]) for each in found] == [
+        ("boot-file-differs", BOOT, detail, [f"ipvsadm-save -n -f {BOOT}"])
+    ] * bool(detail)
+
+
+def test_the_boot_file_is_that_of_the_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = pytest.importorskip("pyipvsadm.doctor.host")
+    files = tmp_path / "a", tmp_path / "b"
+    monkeypatch.setattr(host, "BOOT_FILES", files)
+    monkeypatch.setattr(host, "SELF_NETNS", tmp_path)
+    monkeypatch.setattr(host, "INIT_NETNS", tmp_path)
+    assert host.Host().read_boot_file() is None
+    files[0].mkdir()
+    files[1].write_text("-C\n")
+    assert host.Host().read_boot_file() == (str(files[1]), b"-C\n")
+    monkeypatch.setattr(host, "INIT_NETNS", files[0])
+    assert host.Host().read_boot_file() is None
+    monkeypatch.setattr(host, "INIT_NETNS", tmp_path / "none")
+    assert host.Host().read_boot_file() is None
 
 
 def test_a_report_as_json() -> None:
