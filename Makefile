@@ -63,7 +63,7 @@ SHELL_FOLDERS = set -eu; $(foreach name,DESTDIR INTERPRETER $(FOLDERS),$(name)='
 DEB_PACKAGES := debhelper dpkg-dev
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
 
-.PHONY: help env try test lint unit shells man lab lab-newer load lab-packages install uninstall \
+.PHONY: help env try test lint unit shells man lab lab-newer load scheduling lab-packages install uninstall \
   deb deb-packages test-deb test-deb-packages soak fuzz guided-fuzz coverage mutation record record-replies pictures bench bench-packages clean
 
 ##@ Start here (CONTRIBUTING.md says more)
@@ -118,6 +118,10 @@ lab-newer: env lab-packages ## the same on the kernel of Debian's SUITE (unstabl
 
 load: env lab-packages ## much of everything on a real kernel, with figures: 200,000 rules, 100,000 connections (root)
 	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py
+
+scheduling: env lab-packages ## the model of the schedulers against 10,000 packets or 500 sequences each, from SEED (root)
+	IPVSADM_SCHEDULING=full IPVSADM_SEED=$(SEED) $(BIN)/python -m tests.lab --timeout 3600 -- \
+	  -q -s -o faulthandler_timeout=900 tests/kernel/test_scheduling.py
 
 ##@ Install and package
 install: ## install below PREFIX (/usr/local): commands, man pages, completions, unit (not enabled)

@@ -40,7 +40,9 @@ AT_MINSIGSTKSZ = 51  # uapi auxvec.h: bytes of a signal's frame, which holds all
 AVX512_FRAME = 4096  # more than a frame takes whose registers user-mode Linux 6.1 has room for
 
 # Of our environment, to the guest's tests.
-PASSED_ON = ("LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES", "IPVSADM_LOAD")
+PASSED_ON = (
+    "LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES", "IPVSADM_LOAD", "IPVSADM_SCHEDULING",
+)  # fmt: skip
 # to all of its processes: coverage.py starts in each by itself
 MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")
 
