@@ -6,7 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_PACKAGES := qemu-system-x86 busybox-static
 LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq \
-  gcc libc6-dev bash zsh fish mandoc man-db
+  gcc libc6-dev bash zsh fish mandoc man-db prometheus prometheus-node-exporter
+# Without what they recommend, which is a lot.
+CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := addresses errors model resolver sorting text backends/memory change/* \
 	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/watch completion/candidates \
@@ -29,6 +31,11 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 ANSIBLEDIR ?= $(PREFIX)/share/ansible/collections
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSCONFDIR ?= /etc
+# What the service restores, its settings, and whether it saves what runs before it stops. Red Hat has RULES_FILE=/etc/sysconfig/ipvsadm,
+# where SUSE has settings.
+RULES_FILE ?= $(SYSCONFDIR)/ipvsadm.rules
+SETTINGS_FILE ?= $(SYSCONFDIR)/default/ipvsadm
+SAVE_ON_STOP ?= no
 # A folder of our own outlives an upgrade of Python. Where it is one that the interpreter searches, launchers need not name it.
 PYTHONDIR ?= $(PREFIX)/lib/pyipvsadm
 INTERPRETER ?= /usr/bin/python3
@@ -45,12 +52,13 @@ COPIED := \
   $(foreach file,$(COLLECTION),$(file):ANSIBLEDIR/$(file)) \
   $(foreach file,$(wildcard man/*.8),$(file):MANDIR/man8/$(notdir $(file))) \
   $(foreach file,$(wildcard man/*.5),$(file):MANDIR/man5/$(notdir $(file))) \
-  $(foreach file,$(wildcard docs/*.md docs/*.svg docs/failover/*.conf docs/recipes/*.sh),$(file):DOCDIR/$(file:docs/%=%)) \
+  $(foreach file,$(wildcard docs/*.md docs/*.svg docs/failover/*.conf docs/failover/*/* docs/recipes/*.sh),$(file):DOCDIR/$(file:docs/%=%)) \
   $(foreach file,$(wildcard completions/ipvsadm.bash),$(PROGRAMS:%=$(file):BASHDIR/%)) \
   $(foreach file,$(wildcard completions/_ipvsadm),$(file):ZSHDIR/_ipvsadm) \
   $(foreach file,$(wildcard completions/ipvsadm.fish),$(PROGRAMS:%=$(file):FISHDIR/%.fish))
-MADE := $(PROGRAMS:%=SBINDIR/%) LIBEXECDIR/service UNITDIR/ipvsadm.service
-FOLDERS := SBINDIR LIBEXECDIR MANDIR DOCDIR BASHDIR ZSHDIR FISHDIR ANSIBLEDIR UNITDIR SYSCONFDIR PYTHONDIR
+UNITS := ipvsadm.service ipvsadm-metrics@.service ipvsadm-metrics@.timer
+MADE := $(PROGRAMS:%=SBINDIR/%) LIBEXECDIR/service $(UNITS:%=UNITDIR/%)
+FOLDERS := SBINDIR LIBEXECDIR MANDIR DOCDIR BASHDIR ZSHDIR FISHDIR ANSIBLEDIR UNITDIR PYTHONDIR RULES_FILE SETTINGS_FILE
 # The shell gets the folders as they are, blanks and quotes included. What is written into scripts and units, or removed, is an
 # absolute path that means the same in all of them.
 SHELL_FOLDERS = set -eu; $(foreach name,DESTDIR INTERPRETER $(FOLDERS),$(name)='$(subst ','\'',$($(name)))';) \
@@ -58,13 +66,17 @@ SHELL_FOLDERS = set -eu; $(foreach name,DESTDIR INTERPRETER $(FOLDERS),$(name)='
     [!/]* | '') echo "$$name=$$value: it must be an absolute path" >&2; exit 1 ;; \
     *[[:space:]\"\'\\\$$\`%\|\&\;\<\>\(\)]*) echo "$$name=$$value: a path without blanks, quotes and the like" >&2; exit 1 ;; \
   esac; done; \
+  case '$(subst ','\'',$(SAVE_ON_STOP))' in yes | no) ;; *) echo "SAVE_ON_STOP is yes or no" >&2; exit 1 ;; esac; \
   place() { eval "echo \"\$$DESTDIR\$$$${1%%/*}/\$${1\#*/}\""; }
 
 DEB_PACKAGES := debhelper dpkg-dev
+RPM_PACKAGES := rpm
+TEST_RPM_PACKAGES := $(RPM_PACKAGES) rpmlint dnf createrepo-c
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
 
-.PHONY: help env try test lint unit shells man lab lab-newer load scheduling lab-packages install uninstall \
-  deb deb-packages test-deb test-deb-packages soak fuzz guided-fuzz coverage mutation record record-replies pictures bench bench-packages clean
+.PHONY: help env try test lint unit shells man test-pythons lab lab-newer lab-kernels load clusters scheduling lab-packages install uninstall \
+  deb deb-packages test-deb test-swap test-all test-deb-packages rpm rpm-packages test-rpm test-rpm-packages soak fuzz guided-fuzz \
+  coverage mutation record record-replies pictures bench bench-tables bench-packages clean
 
 ##@ Start here (CONTRIBUTING.md says more)
 help: ## list the targets
@@ -86,6 +98,9 @@ try: env ## show the main job on the embedded table (no root, no kernel module)
 
 test: env lint unit shells man lab ## all tests: style, types, units, cases, shells, manual pages, and the lab (root)
 
+# What CI has no time for. The order is that of the time they take.
+test-all: test test-deb test-rpm test-swap test-pythons lab-kernels ## all of it: `make test`, packages, Pythons, kernels (root, hours)
+
 ##@ The parts of `make test`
 lint: env ## style and types
 	$(BIN)/ruff check --quiet .
@@ -101,23 +116,36 @@ unit: env ## the tests that need no kernel, with the branch coverage of the pure
 lab-packages:
 	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(LAB_PACKAGES) >/dev/null; fi
+	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(CLUSTER_PACKAGES) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(CLUSTER_PACKAGES) >/dev/null; \
+	  if [ -d /run/systemd/system ]; then systemctl disable --quiet --now pacemaker corosync heartbeat; fi; fi
 
 shells: env lab-packages ## the tests of completion in bash, zsh and fish
 	$(BIN)/python -m pytest -q tests/shells
 
-man: env lab-packages ## the tests of the manual pages: how they are shown, and their examples
-	$(BIN)/python -m pytest -q tests/man
+man: env lab-packages ## the tests of the manual pages and of the metrics, with the programs that read them
+	$(BIN)/python -m pytest -q tests/man tests/monitoring
 
 lab: env lab-packages ## the tests on a real kernel, booted as a user-mode process (root)
 	$(BIN)/python -m pytest -q tests/lab
+
+test-pythons: env test-deb-packages ## the tests that need no kernel under Python 3.9, 3.11, 3.13 and 3.14, in Debian's trees (root)
+	$(BIN)/python -m tests.pythons $(SUITES)
 
 ##@ More on a real kernel (root)
 SUITE ?= unstable
 lab-newer: env lab-packages ## the same on the kernel of Debian's SUITE (unstable), fetched once into .lab (root)
 	$(BIN)/python -m tests.lab.newer $(SUITE) $(BIN)/python -m pytest -q tests/lab/test_lab.py
 
+KERNELS ?= bullseye bookworm trixie unstable
+lab-kernels: env lab-packages ## the same on all kernels of KERNELS, Debian's 5.10, 6.1, 6.12 and newest; a table at the end (root)
+	$(BIN)/python -m tests.lab.kernels $(KERNELS)
+
 load: env lab-packages ## much of everything on a real kernel, with figures: 200,000 rules, 100,000 connections (root)
 	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py
+
+clusters: env lab-packages ## two directors under heartbeat and under Pacemaker, all faults, with the seconds that each takes
+	IPVSADM_CLUSTERS=full $(BIN)/python -m tests.lab --timeout 2400 -- -q -s -o faulthandler_timeout=600 tests/kernel/test_cluster.py
 
 scheduling: env lab-packages ## the model of the schedulers against 10,000 packets or 500 sequences each, from SEED (root)
 	IPVSADM_SCHEDULING=full IPVSADM_SEED=$(SEED) $(BIN)/python -m tests.lab --timeout 3600 -- \
@@ -135,15 +163,17 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 	for name in $(PROGRAMS); do \
 	  sed -e "1s|.*|#!$$INTERPRETER -IS|" -e "s|^from pyipvsadm|import sys; sys.path.append(\"$$PYTHONDIR\")\n&|" \
 	    "pyipvsadm/programs/$$name" >"$$new/$$name"; put 755 "$$new/$$name" "SBINDIR/$$name"; done; \
-	filled() { sed -e "s|@SBINDIR@|$$SBINDIR|; s|@LIBEXECDIR@|$$LIBEXECDIR|; s|@SYSCONFDIR@|$$SYSCONFDIR|" "packaging/systemd/$$1" >"$$new/$$1"; }; \
+	filled() { sed -e "s|@SBINDIR@|$$SBINDIR|; s|@LIBEXECDIR@|$$LIBEXECDIR|; s|@RULES_FILE@|$$RULES_FILE|; \
+	  s|@SETTINGS_FILE@|$$SETTINGS_FILE|; s|@SAVE_ON_STOP@|$(SAVE_ON_STOP)|" "packaging/systemd/$$1" >"$$new/$$1"; }; \
 	filled service.sh; put 755 "$$new/service.sh" LIBEXECDIR/service; \
-	filled ipvsadm.service; put 644 "$$new/ipvsadm.service" UNITDIR/ipvsadm.service
+	for unit in $(UNITS); do filled "$$unit"; put 644 "$$new/$$unit" "UNITDIR/$$unit"; done
 
 uninstall: ## remove what `make install` with the same places has put there
 	@$(SHELL_FOLDERS); \
 	for each in $(COPIED) $(MADE); do rm -f "$$(place "$${each#*:}")"; done; \
 	rm -rf "$$(place PYTHONDIR/pyipvsadm)" "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm/lvs)"; \
-	rmdir "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm)" "$$(place DOCDIR/recipes)" "$$(place DOCDIR/failover)" "$$DESTDIR$$LIBEXECDIR" "$$DESTDIR$$DOCDIR" \
+	rmdir "$$(place ANSIBLEDIR/ansible_collections/pyipvsadm)" "$$(place DOCDIR/recipes)" \
+	  "$$(place DOCDIR/failover/heartbeat)" "$$(place DOCDIR/failover/pacemaker)" "$$(place DOCDIR/failover)" "$$DESTDIR$$LIBEXECDIR" "$$DESTDIR$$DOCDIR" \
 	  $(if $(filter %-packages,$(PYTHONDIR)),,"$$DESTDIR$$PYTHONDIR") 2>/dev/null || true
 
 deb-packages:
@@ -164,7 +194,33 @@ test-deb-packages:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(TEST_DEB_PACKAGES) >/dev/null; fi
 
 test-deb: env test-deb-packages ## the Debian package in booted Debians (12, 13), beside the reference and ldirectord (root)
-	$(BIN)/python -m pytest -q tests/deb
+	$(BIN)/python -m pytest -q tests/deb/test_deb.py
+
+test-swap: env test-deb-packages ## one package in the place of the other and back, on booted directors at work (root)
+	$(BIN)/python -m pytest -q tests/deb/test_swap.py
+
+rpm-packages:
+	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(RPM_PACKAGES) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(RPM_PACKAGES) >/dev/null; fi
+
+# The same sources give the same bytes: times and host are those of the change log.
+RPM_VERSION = $(shell sed -n 's/^Version: //p' packaging/rpm/pyipvsadm.spec)
+rpm: rpm-packages ## build the package for Red Hat and its kin: dist/pyipvsadm-*.noarch.rpm
+	rm -rf build/rpm
+	mkdir -p build/rpm/SOURCES dist
+	tar -czf build/rpm/SOURCES/pyipvsadm-$(RPM_VERSION).tar.gz --transform 's|^|pyipvsadm-$(RPM_VERSION)/|' --exclude=__pycache__ \
+	  Makefile LICENSE README.md CHANGELOG.md pyipvsadm ansible_collections packaging completions man docs
+	rpmbuild -bb --quiet --nodeps packaging/rpm/pyipvsadm.spec --define '_topdir $(CURDIR)/build/rpm' --define '_buildhost localhost' \
+	  --define 'source_date_epoch_from_changelog 1' --define 'use_source_date_epoch_as_buildtime 1' \
+	  --define 'clamp_mtime_to_source_date_epoch 1'
+	mv build/rpm/RPMS/noarch/pyipvsadm-*.rpm dist
+
+test-rpm: env test-rpm-packages ## the package for Red Hat in a booted tree, in the place of the reference and back (root)
+	$(BIN)/python -m pytest -q tests/rpm
+
+test-rpm-packages: test-deb-packages
+	@if [ "$$(id -u)" = 0 ] && ! dpkg -s $(TEST_RPM_PACKAGES) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(TEST_RPM_PACKAGES) >/dev/null; fi
 
 ##@ Tests that take long
 STEPS ?= 10000
@@ -198,8 +254,9 @@ guided-fuzz: env ## the same on inputs that are made by what of the code they re
 	$(BIN)/python -m tools.fuzz.guided $(FUZZ)
 
 ##@ Record, draw, measure
-record: env lab-packages ## ask the reference again what it answers to the table of cases (root)
+record: env lab-packages test-deb-packages ## ask both references again what they answer to the table of cases (root)
 	$(BIN)/python -m tools.record_cases
+	$(BIN)/python -m tools.record_cases newer
 
 record-replies: env lab-packages ## record again what the lab's kernels answer, byte for byte: ours, Debian stable's and unstable's (root)
 	$(BIN)/python -m tools.record_replies
@@ -214,6 +271,9 @@ bench-packages: lab-packages
 
 bench: env bench-packages ## ours and the reference side by side, and where our time goes (root, about an hour)
 	$(BIN)/python -m tools.bench $(BENCH)
+
+bench-tables: env ## write the last `make bench` into README.md and docs/performance.md
+	$(BIN)/python -m tools.bench --show .lab/bench.json --write-pages
 
 ##@ Clean
 clean: ## remove the environment and what the tests left

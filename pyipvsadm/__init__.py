@@ -1,5 +1,5 @@
-"""Hold the version of pyipvsadm, an ipvsadm for Linux Virtual Server. This file imports nothing:
-every start would pay for it.
+"""Hold the version of pyipvsadm, an ipvsadm for Linux Virtual Server. This file imports nothing,
+because every start would pay for it.
 """
 
 __version__ = "0.1.0"

@@ -1,10 +1,10 @@
 """Read and write addresses and ports: text to bytes and back.
 
-Owns: what the reference takes for an address (ipvsadm.c: parse_service, parse_netmask,
-parse_fwmark, string_to_number) and how it writes one (addrport_to_anyname). Must never know:
+Owns: the texts that 1.31 accepts as an address (ipvsadm.c: parse_service, parse_netmask,
+parse_fwmark, string_to_number) and the text that it writes (addrport_to_anyname). Must never know:
 options, services, backends.
 
-`_socket` is the C module beneath `socket`, which alone would cost a start 6 ms.
+`_socket` is the C module beneath `socket`, whose import would cost every start 6 ms.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from __future__ import annotations
 import _socket
 from _socket import inet_ntop
 
-from pyipvsadm.model import AF_INET, AF_INET6
+from pyipvsadm.model import AF_INET, AF_INET6, HOST_MASK4, HOST_PREFIX6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pyipvsadm.model import Row
     from pyipvsadm.resolver import Resolver
+
+    # (family, address, port, protocol) -> HOST:PORT
+    EndpointFormatter = Callable[[int, bytes, int, int], str]
 
 SPACES = " \t\n\v\f\r"  # isspace() in the C locale
 INT_MAX = 0x7FFFFFFF
@@ -34,7 +40,7 @@ def parse_leading_int(text: str) -> tuple[int, str]:
         digits += 1
     if digits == len(sign):
         return 0, text
-    # int() refuses more than 4300 digits; past 20 the value is clamped anyway.
+    # int() refuses more than 4300 digits, and a number of more than 20 digits is clamped anyway.
     significant = body[len(sign) : digits].lstrip("0")
     number = LONG_MAX + 1 if len(significant) > 20 else int(significant or "0")
     number = max(-number, -LONG_MAX - 1) if sign == "-" else min(number, LONG_MAX)
@@ -42,8 +48,8 @@ def parse_leading_int(text: str) -> tuple[int, str]:
 
 
 def parse_int(text: str, low: int, high: int) -> int:
-    """Read a decimal number from low to high; -1 when it is not one (string_to_number; low is never
-    below 0).
+    """Parse a decimal number from low to high; return -1 if the text is none (string_to_number).
+    low must not be negative.
     """
     value, rest = parse_leading_int(text)
     return value if text and not rest and low <= value <= high else -1
@@ -58,12 +64,13 @@ def parse_ipv4(text: str) -> bytes | None:
     """Parse an IPv4 address as inet_aton does: shortened, octal and hexadecimal forms too."""
     try:
         return _socket.inet_aton(text)
-    except (OSError, ValueError):  # ValueError: a NUL or what is no UTF-8
+    except (OSError, ValueError):
+        # Python raises ValueError for a NUL, and for text that cannot be encoded in UTF-8.
         return None
 
 
 def parse_address(family: int, text: str) -> bytes | None:
-    """Parse an address as inet_pton does; None if the text is no address of the family."""
+    """Parse an address as inet_pton does; return None if the text is no address of the family."""
     try:
         return _socket.inet_pton(family, text)
     except (OSError, ValueError):
@@ -92,11 +99,11 @@ class Endpoint:
 
 
 def parse_endpoint(text: str, protocol: int, names: Resolver) -> Endpoint | None:
-    """Read HOST[:PORT], [IPV6]:PORT or a bare IPv6 address, as the reference does; None when it is
-    none of them.
+    """Parse HOST[:PORT], [IPV6]:PORT or an IPv6 address without port, as 1.31 does; return None if
+    the text is none of them.
 
-    Its oddities are kept (ipvsadm.c: parse_service): all digits are no address, [IPV6] needs a
-    port, an IPv4 address or a name in brackets loses its port.
+    The peculiarities of 1.31 are kept (ipvsadm.c: parse_service): digits alone are no address,
+    [IPV6] needs a port, and the port of an IPv4 address or a name in brackets is ignored.
     """
     if not text or (text.isascii() and text.isdigit()):
         return None
@@ -108,7 +115,7 @@ def parse_endpoint(text: str, protocol: int, names: Resolver) -> Endpoint | None
         port = port[1:]
     else:
         host = text
-    # a refusal is an exception, which is dear
+    # parse_address raises and catches an exception for other text, which is slow: look first.
     addr = parse_address(AF_INET6, host) if host.count(":") > 1 else None
     if addr is not None:
         family = AF_INET6
@@ -136,12 +143,13 @@ def parse_mask(text: str, names: Resolver) -> int | None:
     return None if addr is None else int.from_bytes(addr, "big")
 
 
-CACHE_LIMIT = 1 << 16  # names, and options; then they are forgotten
+# Entries of a text cache before it is emptied.
+CACHE_LIMIT = 1 << 16
 
 
 class _PrefixTexts(dict[bytes, str]):
     """Cache the first three bytes of IPv4 addresses as text: many addresses share them, and
-    inet_ntop costs three times a lookup.
+    inet_ntop takes three times as long as a lookup.
     """
 
     def __missing__(self, network: bytes) -> str:
@@ -162,3 +170,76 @@ def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> s
         if family == AF_INET
         else f"[{inet_ntop(family, addr)}]:{port}"
     )
+
+
+def format_netmask(family: int, netmask: int) -> str:
+    """Format the netmask of persistence, "" if it is the default. IPv4 dotted, IPv6 the prefix
+    length.
+    """
+    if family == AF_INET6:
+        return "" if netmask == HOST_PREFIX6 else str(netmask)
+    return "" if netmask == HOST_MASK4 else format_address(AF_INET, netmask.to_bytes(4, "big"))
+
+
+_NO_LIMITS: dict[int, int | None] = {AF_INET: None, AF_INET6: None}
+
+
+class EndpointTexts:
+    """Format the endpoints of real servers, each in its service's protocol; ask for each name once.
+
+    Numbers are written down anew each time: to remember them costs more. start, width: of the text,
+    which is padded to the width. limits: characters of a name, by family.
+    """
+
+    def __init__(
+        self,
+        endpoint: EndpointFormatter,
+        start: str = "",
+        width: int = 0,
+        limits: Mapping[int, int | None] = _NO_LIMITS,
+    ) -> None:
+        self._endpoint = endpoint
+        self._start = start
+        self._width = width
+        self._limits = limits
+        self._known: dict[int, _KnownTexts] = {}
+
+    def format_rows(self, protocol: int, rows: list[Row]) -> list[str]:
+        """Return a text a row."""
+        start, width = self._start, self._width
+        if self._endpoint is format_numeric:
+            # Fast path: format_numeric in place, without a call for each row.
+            networks = PREFIX_TEXTS
+            return [
+                (
+                    f"{start}{networks[addr[:3]]}{addr[3]}:{high << 8 | low}"
+                    if len(addr) == 4
+                    else f"{start}[{inet_ntop(AF_INET6, addr)}]:{high << 8 | low}"
+                ).ljust(width)
+                for addr, (high, low) in [row[:2] for row in rows]
+            ]
+        known = self._known.get(protocol)
+        if known is None:
+            known = self._known[protocol] = _KnownTexts(
+                lambda family, addr, port: self._format_name(family, addr, port, protocol)
+            )
+        return [known[row[0] + row[1]] for row in rows]
+
+    def _format_name(self, family: int, addr: bytes, port: int, protocol: int) -> str:
+        name = self._endpoint(family, addr, port, protocol)[: self._limits[family]]
+        return f"{self._start}{name}".ljust(self._width)
+
+
+class _KnownTexts(dict[bytes, str]):
+    """Cache the text of an address with its port."""
+
+    def __init__(self, make: Callable[[int, bytes, int], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, place: bytes) -> str:
+        if len(self) > CACHE_LIMIT:
+            self.clear()
+        family = AF_INET if len(place) == 6 else AF_INET6
+        text = self[place] = self._make(family, place[:-2], place[-2] << 8 | place[-1])
+        return text

@@ -13,7 +13,6 @@ import sys
 
 from pyipvsadm import __version__
 from pyipvsadm.commands.dispatch import run_request
-from pyipvsadm.commands.modify import print_hints
 from pyipvsadm.environment import Environment
 from pyipvsadm.errors import (
     EXIT_REFUSED,
@@ -32,14 +31,16 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
 
 BACKEND_VARIABLE = "IPVSADM_BACKEND"
-# what some requests import and Debian's package only recommends, as python3-NAME
+# Packages that some requests import. Debian's package only recommends them, as python3-NAME.
 OPTIONAL_PACKAGES = ("click", "pyroute2", "rich")
-# the first word of what a shell asks (completion/shell_protocol.py); no option, for no person types it
+# The first word of a request from a shell's completion (completion/shell_protocol.py). It is not in
+# the table of options, because users do not type it.
 COMPLETION_FLAG = "--complete"
-# What a command does to the table that it opens.
+# The effects of a command on the table that it opens; the words stand in a message.
 CHANGES, SAVES, READS = "changes", "saves", "reads"
 REFERENCE_VERSION = "1.31"
-IPVS_VERSION = "1.2.1"  # the version of the IPVS interface that we speak, as 1.31 says of itself
+# The version of the IPVS interface, which 1.31 prints as well.
+IPVS_VERSION = "1.2.1"
 VERSION = f"v{REFERENCE_VERSION} (pyipvsadm {__version__}, IPVS v{IPVS_VERSION})"
 
 
@@ -54,8 +55,8 @@ def run_save(argv: Sequence[str], env: Environment | None = None) -> int:
 
 
 def run_restore(argv: Sequence[str], env: Environment | None = None) -> int:
-    """Run `ipvsadm-restore ARGV...` (programs.RESTORE): replace the table by rules, which are all
-    read and checked before.
+    """Run `ipvsadm-restore ARGV...` (programs.RESTORE): read and check all rules, then replace the
+    table by them.
     """
     return _run_reporting_errors(_parse_and_restore, argv, env)
 
@@ -66,42 +67,60 @@ def _run_reporting_errors(
     env: Environment | None,
 ) -> int:
     if env is None:
-        # Like a program in C: a closed pipe and Ctrl-C end the process silently, and a signal that
-        # the caller ignores stays ignored. Whether the caller ignores SIGPIPE cannot be known: the
-        # interpreter ignores it at its own start.
+        # As in a C program, a closed pipe and Ctrl-C end the process without a message, and SIGINT
+        # stays ignored if the caller ignores it. For SIGPIPE the caller's choice is unknown: the
+        # interpreter ignores it from its start.
         _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
         if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         env = Environment()
     try:
         return body(argv, env)
-    except UsageError as bad:
-        env.write_stderr(str(bad))
+    except UsageError as exc:
+        _report_error(exc, argv, env)
         if env.is_error_terminal():
-            from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
+            from pyipvsadm.commands.modify import print_hints  # noqa: PLC0415  # a person waits longer than a script
+            from pyipvsadm.grammar import hints  # noqa: PLC0415
 
-            print_hints(env, hints.suggest_for_usage(bad, argv))
-        return bad.status
-    except OperationError as no:
-        env.write_stderr(str(no))
-        return no.status
-    except RefusedError as no:  # a listing of what is not there, or not ours to see
-        env.write_stderr(str(no))
+            print_hints(env, hints.suggest_for_usage(exc, argv))
+        return exc.status
+    except LineSkippedError as exc:
+        _report_error(exc, argv, env)
+        if env.is_error_terminal():
+            from pyipvsadm.commands.modify import print_hints  # noqa: PLC0415
+            from pyipvsadm.grammar import hints  # noqa: PLC0415
+
+            print_hints(env, hints.suggest_for_option(exc, exc.command))
+        return EXIT_REFUSED
+    except OperationError as exc:
+        _report_error(exc, argv, env)
+        return exc.status
+    except RefusedError as exc:
+        # A listing named a service that does not exist, or the user may not read the table.
+        _report_error(exc, argv, env)
         return 1
-    except ImportError as no:
-        name = (no.name or "").partition(".")[0]
+    except ImportError as exc:
+        name = (exc.name or "").partition(".")[0]
         if name not in OPTIONAL_PACKAGES:
             raise
-        env.write_stderr(
-            f"this needs the Python package {name}: {no}; install it with `apt-get install python3-{name}'"
-        )
+        message = f"this needs the Python package {name}: {exc}; install it with `apt-get install python3-{name}'"
+        _report_error(OperationError(message), argv, env)
         return 1
     except OSError as exc:
-        env.write_stderr(str(_describe_failure(exc)))
+        _report_error(_describe_failure(exc), argv, env)
         return 1
     except MemoryError:
         env.write_stderr("Memory allocation problem")
         return 1
+
+
+def _report_error(exc: Exception, argv: Sequence[str], env: Environment) -> None:
+    """Print an error, and with --json its document."""
+    env.write_stderr(str(exc))
+    if "--json" in argv:
+        from pyipvsadm.views.json_document import format_error_document  # noqa: PLC0415
+
+        env.write_stdout(format_error_document(exc))
 
 
 def _describe_failure(exc: OSError) -> OperationError:
@@ -123,8 +142,15 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     request = None
     try:
         request = parser.parse_request()
-    except (UsageError, LineSkippedError) as exc:
+    except UsageError as exc:
         usage = exc
+    except LineSkippedError as exc:
+        exc.command = parser.command
+        usage = exc
+    if request is not None and request.command == "check":
+        from pyipvsadm.commands.check import run_check  # noqa: PLC0415  # only what is asked for is imported
+
+        return run_check(request, env)
     if request is not None and request.command in ("help", "version"):
         env.write_stdout(
             _render_help(request) if request.command == "help" else _render_version(request)
@@ -134,7 +160,7 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     spec = None if backend_spec is None else str(backend_spec)
     # 1.31 opens the table before it reads its arguments: without a table, its message is about
     # that. The doctor needs none.
-    carry_out = _run_doctor if parser.asked == "doctor" else _run_with_backend
+    carry_out = _run_doctor if parser.command == "doctor" else _run_with_backend
     try:
         status = _run_in_netns(
             env,
@@ -151,10 +177,6 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
 
             error.status = UNKNOWN  # 1 and 2 mean findings
         raise error from None
-    if isinstance(usage, LineSkippedError) and env.is_error_terminal():
-        from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
-
-        print_hints(env, hints.suggest_for_option(usage, parser.asked))
     return status
 
 
@@ -174,33 +196,29 @@ def _render_version(request: Request) -> str:
 
 
 def _run_with_backend(
-    env: Environment, spec: str | None, wanted: Request | UsageError | LineSkippedError | None
+    env: Environment, spec: str | None, parsed: Request | UsageError | LineSkippedError | None
 ) -> int:
     backend = _open_backend(env, spec)
     try:
-        if isinstance(wanted, UsageError):
-            raise wanted
-        if not isinstance(wanted, Request):
-            env.write_stderr(str(wanted))
-            return EXIT_REFUSED
-        _announce_backend(env, spec, _get_effect(wanted))
-        return run_request(wanted, backend, env)
+        if not isinstance(parsed, Request):
+            assert parsed is not None
+            raise parsed
+        _announce_backend(env, spec, _get_effect(parsed))
+        return run_request(parsed, backend, env)
     finally:
         backend.close()
 
 
 def _run_doctor(
-    env: Environment, spec: str | None, wanted: Request | UsageError | LineSkippedError | None
+    env: Environment, spec: str | None, parsed: Request | UsageError | LineSkippedError | None
 ) -> int:
-    if isinstance(wanted, UsageError):
-        raise wanted
-    if not isinstance(wanted, Request):
-        env.write_stderr(str(wanted))
-        return EXIT_REFUSED
+    if not isinstance(parsed, Request):
+        assert parsed is not None
+        raise parsed
     _announce_backend(env, spec, READS)
     from pyipvsadm.commands.doctor import run_doctor as examine  # noqa: PLC0415  # reads the host with pyroute2, which costs 200 ms
 
-    return examine(wanted, env, _choose_backend(env, spec), lambda: _open_backend(env, spec))
+    return examine(parsed, env, _choose_backend(env, spec), lambda: _open_backend(env, spec))
 
 
 def _choose_backend(env: Environment, spec: str | None) -> str:
@@ -221,21 +239,20 @@ def _get_effect(request: Request) -> str:
 
 
 def _announce_backend(env: Environment, spec: str | None, effect: str) -> None:
-    """Tell root on standard error when a variable, not the command line, leads away from the
-    kernel.
+    """Warn root if a variable, not the command line, chooses a table other than the kernel's: it
+    may be set by mistake in a shell or a script.
 
-    It may have leaked into a shell or a script. What only reads says so to a person: scripts get
-    1.31's bytes.
+    A command that only reads warns on a terminal only, so that scripts see the bytes of 1.31.
     """
-    chosen = _choose_backend(env, None)
+    variable_spec = _choose_backend(env, None)
     if (
         spec is None
         and env.is_root
-        and chosen != "kernel"
+        and variable_spec != "kernel"
         and (effect != READS or env.is_error_terminal())
     ):
         env.write_stderr(
-            f"ipvsadm: {BACKEND_VARIABLE}={chosen}: this {effect} the embedded table, not the kernel"
+            f"ipvsadm: {BACKEND_VARIABLE}={variable_spec}: this {effect} the embedded table, not the kernel"
         )
 
 
@@ -260,31 +277,31 @@ def _run_companion(
 ) -> int:
     from pyipvsadm.grammar.programs import format_help, parse_words  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    given = parse_words(program, argv)
-    if "help" in given:
+    options = parse_words(program, argv)
+    if "help" in options:
         env.write_stdout(format_help(program))
         return 0
-    if "version" in given:
+    if "version" in options:
         env.write_stdout(f"{program.name} {VERSION}\n")
         return 0
-    spec = given.get("backend")
+    spec = options.get("backend")
 
     def carry_out() -> int:
         backend = _open_backend(env, spec)
         try:
-            _announce_backend(env, spec, READS if "dry-run" in given else effect)
-            return body(backend, env, given)
+            _announce_backend(env, spec, READS if "dry-run" in options else effect)
+            return body(backend, env, options)
         finally:
             backend.close()
 
-    return _run_in_netns(env, given.get("netns"), carry_out)
+    return _run_in_netns(env, options.get("netns"), carry_out)
 
 
-def _save_table(backend: Backend, env: Environment, given: dict[str, str]) -> int:
-    from pyipvsadm.commands import output, save  # noqa: PLC0415  # the door does not pay for it
+def _save_table(backend: Backend, env: Environment, options: dict[str, str]) -> int:
+    from pyipvsadm.commands import output, save  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    path = given.get("f", "-")
-    text = save.render_rules(backend, env, "n" in given, "full" in given, certain=path != "-")
+    path = options.get("f", "-")
+    text = save.render_rules(backend, env, "n" in options, "full" in options, certain=path != "-")
     if path == "-":
         output.write_buffered(env, output.sanitize_for_terminal([text], env))
     else:
@@ -294,23 +311,23 @@ def _save_table(backend: Backend, env: Environment, given: dict[str, str]) -> in
     return 0
 
 
-def _replace_table(backend: Backend, env: Environment, given: dict[str, str]) -> int:
+def _replace_table(backend: Backend, env: Environment, options: dict[str, str]) -> int:
     from pyipvsadm.commands.restore import replace_table  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    return replace_table(backend, env, run_request, given.get("f", "-"), "dry-run" in given)
+    return replace_table(backend, env, run_request, options.get("f", "-"), "dry-run" in options)
 
 
-def _run_in_netns(env: Environment, place: str | None, body: Callable[[], int]) -> int:
-    """Run the body in the named network namespace (None for the present one) and return its status."""
-    if place is None:
+def _run_in_netns(env: Environment, netns_name: str | None, body: Callable[[], int]) -> int:
+    """Run the body in the named network namespace (None: the present one); return its status."""
+    if netns_name is None:
         return body()
-    with env.enter_netns(place):
+    with env.enter_netns(netns_name):
         return body()
 
 
 class _SiteFinder:
-    """Run `site` at the first import of an optional package: the installed programs start without
-    it (-S), a third sooner.
+    """Run `site` at the first import of an optional package. The installed programs start without
+    `site` (-S), which makes their start a third faster.
     """
 
     @staticmethod
@@ -326,9 +343,10 @@ def run_program(program: Callable[[Sequence[str]], int]) -> None:
     """Run one of the programs above on this process's arguments and end it."""
     if sys.flags.no_site:
         sys.meta_path.insert(0, _SiteFinder)
-    # Records hold no cycles, and looking for some costs a large table a fifth of its time. It costs
-    # the imports as much: the programs do this before they import us, too.
+    # Records form no cycles, and the search for cycles takes a fifth of the time of a large table,
+    # and as much of the imports. The installed programs therefore disable it before they import
+    # this module.
     gc.disable()
-    # What we write is written when write returns, so nothing is left to tidy: the interpreter's own
-    # end costs milliseconds.
+    # All output is written when write returns, so nothing has to be cleaned up. The interpreter's
+    # own exit would take milliseconds.
     os._exit(program(sys.argv[1:]))

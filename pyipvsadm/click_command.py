@@ -1,7 +1,7 @@
 """Wrap the program as a click command, for click's test runner and for programs that embed it.
 
-Owns: how click hands its words on. Must never know: the grammar; `parse_args` hands the words to
-the program's own parser.
+Owns: passing the words from click to the program. Must never know: the grammar; the program's own
+parser reads the words.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class IpvsadmCommand(click.Command):
 
 def _run_words(words: list[str], **_: Any) -> None:
     class Echo(Environment):
-        """Write through click, whose test runner reads that; otherwise be the process environment."""
+        """Write through click, so that its test runner sees the output."""
 
         def write_stdout(self, data: str) -> None:
             click.echo(data, nl=False)

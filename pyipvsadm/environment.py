@@ -1,10 +1,10 @@
-"""Provide the surroundings of a run: streams, variables, resolver, clock, signals, opening a
+"""Provide the environment of a run: streams, variables, resolver, clock, signals, and opening a
 backend. Tests replace it by a fake.
 
 Owns: file descriptors 0, 1 and 2, the environment variables, the clock, signals that end a program.
 Must never know: what a request means.
 
-Streams are plain descriptors: when write returns, the text is on its way, and a failure is seen.
+Streams are plain file descriptors, without a buffer: a failed write is noticed at once.
 """
 
 from __future__ import annotations
@@ -32,44 +32,47 @@ class Environment:
         self.environ: Mapping[str, str] = os.environ
         self.names = Resolver()
         self.is_root = os.geteuid() == 0
-        # A descriptor that was closed when we started would be given to the next file or socket we
-        # open, and that would get our output: hold its place, and remember.
-        self._held: list[int] = []  # signals
+        self._blocked_signals: list[int] = []
+        # If the caller closed descriptor 0, 1 or 2, the next file or socket to be opened would get
+        # its number, and with it our output: /dev/null takes the number.
         self._closed = [fd for fd in (0, 1, 2) if not _is_open(fd)]
         for _ in self._closed:
             try:
                 os.open("/dev/null", os.O_RDWR)
             except OSError:
-                break  # no /dev: what is opened next is the one file or socket of the backend
+                # Without /dev/null, only the file or socket of the backend can get the number.
+                break
 
     @property
     def is_posix(self) -> bool:
-        """Return True if the first bare word ends the options (popt.c: poptGetContext)."""
+        """Return True if the first word that is no option ends the options (popt.c:
+        poptGetContext).
+        """
         return "POSIXLY_CORRECT" in self.environ or "POSIX_ME_HARDER" in self.environ
 
     def write_stdout(self, data: str) -> None:
-        """Write to standard output, all of it. Failed when that is not possible."""
+        """Write all of the text to standard output. Raise OperationError if that fails."""
         try:
             if 1 in self._closed:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             _write_all(1, data)
-        except OSError as no:
-            raise OperationError(f"cannot write to standard output: {no.strerror}") from None
+        except OSError as exc:
+            raise OperationError(f"cannot write to standard output: {exc.strerror}") from None
 
     def write_stderr(self, line: str) -> None:
-        """Write a line (or some) to standard error; where that fails there is nobody to tell.
+        """Write one or more lines to standard error; ignore a failure, which cannot be reported.
 
-        It may quote a file or a command line: to a terminal no character goes that it would obey.
-        Scripts get all as it was.
+        A line may quote a file or a command line: on a terminal, control characters are replaced.
+        Scripts see the text unchanged.
         """
         if not line.isprintable() and self.is_error_terminal():
-            from pyipvsadm.text import sanitize  # noqa: PLC0415  # few lines have such
+            from pyipvsadm.text import sanitize  # noqa: PLC0415  # few lines need it
 
             line = "\n".join(map(sanitize, line.split("\n")))
         self.write_raw_stderr(line + "\n")
 
     def write_raw_stderr(self, text: str) -> None:
-        """Write to standard error as it is."""
+        """Write the text to standard error unchanged; ignore a failure."""
         try:
             if 2 not in self._closed:
                 _write_all(2, text)
@@ -87,8 +90,8 @@ class Environment:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             while block := os.read(0, 1 << 20):
                 yield block
-        except OSError as no:
-            raise OperationError(f"cannot read standard input: {no.strerror}") from None
+        except OSError as exc:
+            raise OperationError(f"cannot read standard input: {exc.strerror}") from None
 
     def is_input_terminal(self) -> bool:
         """Return True if standard input is a terminal."""
@@ -99,26 +102,28 @@ class Environment:
         return 2 not in self._closed and os.isatty(2)
 
     def block_signals(self) -> None:
-        """Keep INT, TERM and HUP for `wait` from here on, and lose what is written to a closed pipe
-        without ending: a change that has begun is put in order before the run ends. A signal that
-        the caller ignores stays ignored.
+        """Hold back INT, TERM and HUP, which `wait` then receives, and ignore SIGPIPE, so that a
+        change that has begun is finished or undone before the run ends. A signal that the caller
+        ignores stays ignored.
         """
         import _signal  # type: ignore[import-not-found]  # noqa: PLC0415  # beneath `signal`, as in cli.py
 
-        ending = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
-        self._held = [number for number in ending if _signal.getsignal(number) != _signal.SIG_IGN]
+        end_signals = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+        self._blocked_signals = [
+            signum for signum in end_signals if _signal.getsignal(signum) != _signal.SIG_IGN
+        ]
         _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, self._held)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, self._blocked_signals)
 
     def wait(self, seconds: float) -> int:
-        """Wait for some seconds (0: only look). Return 0, or at once the number of a blocked signal
-        that has come.
+        """Wait for some seconds (0: do not wait) and return 0, or return the number of a blocked
+        signal as soon as it comes.
         """
-        if self._held:
+        if self._blocked_signals:
             import _signal  # noqa: PLC0415
 
-            came = _signal.sigtimedwait(self._held, seconds)
-            return 0 if came is None else int(came.si_signo)
+            signal_info = _signal.sigtimedwait(self._blocked_signals, seconds)
+            return 0 if signal_info is None else int(signal_info.si_signo)
         import time  # noqa: PLC0415  # few commands need it
 
         time.sleep(seconds)
@@ -129,8 +134,8 @@ class Environment:
         return 1 not in self._closed and os.isatty(1)
 
     def get_size(self) -> tuple[int, int]:
-        """Return columns and lines of the terminal; without one, those of COLUMNS and LINES, or 80
-        x 24.
+        """Return the columns and lines of the terminal; without a terminal, the values of COLUMNS
+        and LINES, or 80 and 24.
         """
         try:
             columns, lines = os.get_terminal_size(1)
@@ -141,13 +146,13 @@ class Environment:
         )
 
     def read_clock(self) -> float:
-        """Return seconds since some moment; the clock never goes back."""
-        import time  # noqa: PLC0415  # only what repeats needs a clock
+        """Return the seconds of a monotonic clock."""
+        import time  # noqa: PLC0415  # only commands that repeat need a clock
 
         return time.monotonic()
 
     def run_on_screen(self, body: Callable[[Screen], None]) -> None:
-        """Run body with the terminal taken over; it is given back at any end."""
+        """Run body with the terminal taken over, and restore the terminal however body ends."""
         from pyipvsadm.terminal import Screen  # noqa: PLC0415
 
         Screen(self.write_stdout).run(body)
@@ -159,8 +164,8 @@ class Environment:
         return self.is_output_terminal() and has_colours(self.environ)
 
     def read_file(self, path: str) -> bytes:
-        """Read a file that must be there, of any kind. Failed when it cannot be read."""
-        from pyipvsadm.files import read_file  # noqa: PLC0415  # only what is used is imported
+        """Read a file of any kind. Raise OperationError if it does not exist or cannot be read."""
+        from pyipvsadm.files import read_file  # noqa: PLC0415  # few commands read a file
 
         return read_file(path)
 
@@ -171,28 +176,30 @@ class Environment:
         return has_interface(name)
 
     def list_programs(self) -> set[str]:
-        """Return the programs that run in this network namespace, by the first 15 bytes of their
-        names; also those whose namespace cannot be read.
+        """Return the names (the first 15 bytes) of the programs that run in this network namespace
+        or in one that cannot be read.
         """
         here = _read_namespace("self")
-        found: set[str] = set()
+        names: set[str] = set()
         try:
             entries = os.listdir("/proc")
         except OSError:
-            return found  # no /proc
+            # /proc is not mounted.
+            return names
         for pid in entries:
             if pid.isdecimal() and _read_namespace(pid) in (here, None):
                 try:
                     with open(f"/proc/{pid}/comm", "rb") as file:
-                        found.add(os.fsdecode(file.read().rstrip(b"\n")))
+                        names.add(os.fsdecode(file.read().rstrip(b"\n")))
                 except OSError:
-                    continue  # it has ended
-        return found
+                    # The process has ended meanwhile.
+                    continue
+        return names
 
     def open_backend(self, spec: str) -> Backend:
         """Open what spec names: "kernel", "memory" or "memory:FILE"."""
         if spec == "kernel":
-            from pyipvsadm.backends.kernel import KernelBackend  # noqa: PLC0415  # only what is used is imported
+            from pyipvsadm.backends.kernel import KernelBackend  # noqa: PLC0415  # one of three
 
             trace = None
             if self.environ.get("IPVSADM_DEBUG") == "netlink":
@@ -212,16 +219,16 @@ class Environment:
             from pyipvsadm.backends.table_file import TableFileBackend  # noqa: PLC0415
 
             return TableFileBackend(path, self.write_stderr)
-        raise OperationError(f"unknown backend `{spec}': it is kernel, memory or memory:FILE", 2)
+        raise OperationError(f"unknown backend `{spec}': use kernel, memory or memory:FILE", 2)
 
-    def enter_netns(self, place: str) -> EnteredNetns:
+    def enter_netns(self, netns_name: str) -> EnteredNetns:
         """Enter the network namespace that --netns names, for the time of a `with`."""
         from pyipvsadm.netns import EnteredNetns  # noqa: PLC0415
 
-        return EnteredNetns(place, self)
+        return EnteredNetns(netns_name, self)
 
     def open_host(self) -> Host:
-        """Return the machine around the table, for the doctor to read."""
+        """Return this machine, for the doctor to examine."""
         from pyipvsadm.doctor.host import Host  # noqa: PLC0415  # pyroute2 costs 200 ms
 
         return Host()

@@ -1,7 +1,7 @@
 """Define every error that is raised on purpose, and the messages of errno.
 
 Owns: the kinds of error, the exit status of a refusal, and 1.31's table (operation, errno) ->
-message (libipvs.c: ipvs_strerror). Must never know: who asked, where the message goes.
+message (libipvs.c: ipvs_strerror). Must never know: callers, where the message goes.
 
 Three kinds: the table refused (RefusedError), the table could not be asked (OperationError), the
 request itself was wrong (UsageError).
@@ -26,13 +26,14 @@ from pyipvsadm.model import (
     ZERO,
 )
 
-# the kernel refused, or popt did not know the option (ipvsadm.c: main returns -1)
+# The exit status if the kernel refuses or popt does not know the option (ipvsadm.c: main returns
+# -1).
 EXIT_REFUSED = 255
 
 _NO_SERVICE = "No such service"
 _NO_SCHEDULER = "Scheduler or persistence engine not found"
 
-_SENTENCES = {
+_MESSAGES = {
     (NEW_SERVICE, errno.EEXIST): "Service already exists",
     (NEW_SERVICE, errno.ENOENT): _NO_SCHEDULER,
     (SET_SERVICE, errno.ESRCH): _NO_SERVICE,
@@ -51,7 +52,7 @@ _SENTENCES = {
     (GET_DEST, errno.ESRCH): _NO_SERVICE,
 }
 
-_SENTENCES_OF_ANY = {
+_COMMON_MESSAGES = {
     errno.EPERM: "Permission denied (you must be root)",
     errno.EINVAL: "Invalid operation.  Possibly wrong module version, address not unicast, ...",
     errno.ENOPROTOOPT: "Protocol not available",
@@ -61,15 +62,14 @@ _SENTENCES_OF_ANY = {
     errno.EMSGSIZE: "Module is wrong version",
 }
 
-
-# those that a run may put things in order for (asm-generic/signal.h)
+# The signals that a run may answer by finishing or undoing a change (asm-generic/signal.h).
 SIGNALS = {1: "HUP", 2: "INT", 15: "TERM"}
 
 
-def format_error(op: int, number: int) -> str:
+def format_error(op: int, errnum: int) -> str:
     """Return the message of an errno after operation `op`; `op` 0 stands for opening the table."""
-    found = _SENTENCES.get((op, number)) or _SENTENCES_OF_ANY.get(number)
-    return found or os.strerror(number)
+    message = _MESSAGES.get((op, errnum)) or _COMMON_MESSAGES.get(errnum)
+    return message or os.strerror(errnum)
 
 
 class IpvsadmError(Exception):
@@ -79,10 +79,10 @@ class IpvsadmError(Exception):
 class RefusedError(IpvsadmError):
     """Report that the table refused: `errno` after operation `op`."""
 
-    def __init__(self, op: int, number: int) -> None:
-        super().__init__(format_error(op, number))
+    def __init__(self, op: int, errnum: int) -> None:
+        super().__init__(format_error(op, errnum))
         self.op = op
-        self.errno = number
+        self.errno = errnum
 
 
 class OperationError(IpvsadmError):
@@ -101,5 +101,32 @@ class UsageError(IpvsadmError):
         self.status = status
 
 
+class RulesError(UsageError):
+    """Report the bad lines of a rules text: (line number, message, text of the line) of each.
+
+    file: the name of the file, "" for standard input. The message names each line, at most
+    MAX_LINES of them, then says how many more there are.
+    """
+
+    MAX_LINES = 20
+
+    def __init__(self, lines: list[tuple[int, str, str]], file: str = "") -> None:
+        self.lines = lines
+        self.file = file  # also the name that the JSON error has
+        shown = [
+            f"{f'{file}:{lineno}' if file else f'line {lineno}'}: {message}: '{text}'"
+            for lineno, message, text in lines[: self.MAX_LINES]
+        ]
+        more = len(lines) - len(shown)
+        if more:
+            shown.append(f"{more} more bad line{'s' * (more > 1)}")
+        super().__init__("\n".join(shown))
+
+
 class LineSkippedError(IpvsadmError):
-    """Report a popt error after the command: `-R` prints it and continues (status 255)."""
+    """Report a popt error after the command: `-R` prints it and continues (status 255).
+
+    command: the long name of the command, "" if unknown.
+    """
+
+    command = ""

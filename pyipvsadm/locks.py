@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# Every network namespace has this file, and its administrators alone can open it: mode 0600, open
-# to euid 0 and to who has CAP_NET_ADMIN in the namespace (sysctl_net.c: net_ctl_permissions). It is
-# locked, never read. /proc/self/ns/net would do as well, but anybody may open that, and flock asks
-# for no right to write: any user could keep all of us waiting.
+# Every network namespace has this file, and only its administrators can open it: it has mode 0600
+# and opens to euid 0 and to CAP_NET_ADMIN in the namespace (sysctl_net.c: net_ctl_permissions). It
+# is locked, never read. /proc/self/ns/net would identify the namespace as well, but every user may
+# open it, and flock needs no write permission: any user could make all commands wait.
 NAMESPACE_LOCK = "/proc/sys/net/ipv4/tcp_fastopen_key"
 
 # Seconds of waiting before a message.
@@ -29,21 +29,23 @@ NOTICE_DELAY = 1.0
 
 
 def lock_namespace(tell: Callable[[str], None], busy: str) -> Lock:
-    """Make the lock of this network namespace, among all processes that see the same /proc; for
-    nobody but its administrators.
+    """Return the lock of this network namespace, between all processes that see the same /proc.
+    Only administrators of the namespace can take it.
 
-    Where there is no such file, or it may not be opened, `tell` is called and there is no lock: it
-    guards against two runs at once, and one run is not to fail for want of it.
+    If the file does not exist or cannot be opened, the lock calls `tell` and locks nothing: it only
+    guards against two runs at once, and a single run must not fail without it.
     """
-    return Lock(NAMESPACE_LOCK, tell, busy, os.O_RDONLY, needed=False)
+    return Lock(NAMESPACE_LOCK, tell, busy, os.O_RDONLY, required=False)
 
 
 class Lock:
     """Hold the lock of a file for the time of a `with`. Another process that wants it waits without
     limit; a signal ends its waiting.
 
-    tell gets a message after NOTICE_DELAY seconds of waiting, with the process that holds the lock.
-    busy: what is waited for. Anybody who may read the file can take its lock and keep us waiting.
+    tell: called with a message after NOTICE_DELAY seconds of waiting, which names the process that
+    holds the lock. busy: the start of that message. required: raise OperationError if the file
+    cannot be locked; else call `tell` and go on. Every user who may read the file can take its
+    lock, and make others wait.
     """
 
     def __init__(
@@ -52,13 +54,13 @@ class Lock:
         tell: Callable[[str], None] = lambda _: None,
         busy: str = "",
         flags: int = os.O_RDWR | os.O_CREAT,
-        needed: bool = True,
+        required: bool = True,
     ) -> None:
         self._path = path
         self._tell = tell
         self._busy = busy or f"{path} is being changed by another command"
         self._flags = flags
-        self._needed = needed
+        self._required = required
         self._fd = -1
 
     def __enter__(self) -> None:
@@ -69,7 +71,7 @@ class Lock:
                 if not self._is_free():
                     notice = notice or _Notice(
                         lambda: self._tell(
-                            f"{self._busy}{self._find_holder()}: waiting for its end"
+                            f"{self._busy}{self._find_holder()}: waiting until it ends"
                         )
                     )
                     fcntl.flock(self._fd, fcntl.LOCK_EX)
@@ -79,9 +81,12 @@ class Lock:
         except OSError as exc:
             verb = "write" if self._fd < 0 else "lock"
             self.__exit__()
-            if self._needed:
+            if self._required:
                 raise OperationError(f"cannot {verb} {self._path}: {exc.strerror}") from None
-            self._tell(f"no lock keeps a second run out: {self._path}: {exc.strerror}")
+            self._tell(
+                f"cannot lock {self._path}: {exc.strerror}; "
+                "do not run another ipvsadm at the same time"
+            )
         except BaseException:
             self.__exit__()
             raise
@@ -97,23 +102,23 @@ class Lock:
         return True
 
     def _is_current(self) -> bool:
-        """Return True if the locked file still has this name: the writer before us may have
-        replaced it.
+        """Return True if the locked file still has this name: the previous holder of the lock may
+        have replaced it.
         """
-        ours = os.fstat(self._fd)
+        locked = os.fstat(self._fd)
         try:
-            there = os.stat(self._path)
+            named = os.stat(self._path)
         except FileNotFoundError:
             return False
-        return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+        return (locked.st_dev, locked.st_ino) == (named.st_dev, named.st_ino)
 
     def _find_holder(self) -> str:
-        """Return the process that holds the lock, as /proc/locks shows it; "" if it does not show
-        one.
+        """Return " (process N)" for the process that holds the lock in /proc/locks, or "" if none
+        is listed.
         """
         try:
-            found = os.fstat(self._fd)
-            file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+            status = os.fstat(self._fd)
+            lock_id = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
             rows = [
                 row.split()
                 for row in read_file("/proc/locks").decode("ascii", "replace").splitlines()
@@ -124,7 +129,7 @@ class Lock:
             (
                 f" (process {row[4]})"
                 for row in rows
-                if len(row) > 5 and row[1] == "FLOCK" and row[5] == file
+                if len(row) > 5 and row[1] == "FLOCK" and row[5] == lock_id
             ),
             "",
         )
@@ -136,29 +141,30 @@ class Lock:
 
 
 class _Notice:
-    """Print a message after NOTICE_DELAY seconds, unless stopped before. It is a thread, because
-    the waiting one is in the kernel.
+    """Call `notify` after NOTICE_DELAY seconds, unless stopped before. This needs a thread, because
+    the main thread waits in the kernel.
     """
 
-    def __init__(self, say: Callable[[], None]) -> None:
+    def __init__(self, notify: Callable[[], None]) -> None:
         self._stopped = _thread.allocate_lock()
         self._ended = _thread.allocate_lock()
         self._stopped.acquire()
-        self._say = say
+        self._notify = notify
         try:
             _thread.start_new_thread(self._run_thread, ())
-        except RuntimeError:  # no more threads for this user: nothing is said
+        except RuntimeError:
+            # This user may start no more threads: wait without a message.
             return
         self._ended.acquire()
 
     def _run_thread(self) -> None:
         try:
             if not self._stopped.acquire(timeout=NOTICE_DELAY):
-                self._say()
+                self._notify()
         finally:
             self._ended.release()
 
     def stop(self) -> None:
-        """Stop: print nothing from now on."""
+        """Stop the thread: `notify` is not called from now on."""
         self._stopped.release()
         self._ended.acquire()

@@ -25,11 +25,11 @@ AF_INET6 = 10
 TCP = 6
 UDP = 17
 SCTP = 132
-# as the kernel's files and the reference's listings name them
+# The names in the kernel's files and in 1.31's listings.
 PROTOCOLS = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
 
-# Forwarding methods: IP_VS_CONN_F_MASQ and on, the low three bits of a connection's flags
-# (IP_VS_CONN_F_FWD_MASK).
+# Forwarding methods: IP_VS_CONN_F_MASQ and the following, in the low three bits of a connection's
+# flags (IP_VS_CONN_F_FWD_MASK).
 MASQ = 0
 LOCAL = 1
 TUNNEL = 2
@@ -40,7 +40,8 @@ FORWARD_MASK = 7
 # Flags of a service: IP_VS_SVC_F_*. sh and mh call the first two scheduler flags "fallback" and
 # "port".
 PERSISTENT = 0x01
-HASHED = 0x02  # the kernel's own: set on every service it holds
+# The kernel sets this flag on every service in its table.
+HASHED = 0x02
 ONE_PACKET = 0x04
 SCHED1 = 0x08
 SCHED2 = 0x10
@@ -57,6 +58,7 @@ TUN_REMCSUM = 2
 # Roles of a sync daemon: IP_VS_STATE_*.
 MASTER = 1
 BACKUP = 2
+ROLES = {MASTER: "master", BACKUP: "backup"}
 
 # Operations have the numbers of the IPVS generic netlink commands (IPVS_CMD_*).
 NEW_SERVICE = 1
@@ -201,29 +203,31 @@ class Server(Record):
         return (self.af, self.addr, self.port)
 
 
-# What listings want to know of a real server, in the order of the kernel's records (ip_vs_ctl.c:
-# ip_vs_genl_fill_dest). totals and rates: the two halves of stats.
+# The columns that listings may request of real servers, in the order of the kernel's records
+# (ip_vs_ctl.c: ip_vs_genl_fill_dest). totals and rates are the two halves of stats.
 COLUMNS = (
     "forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower", "active", "inactive", "persistent",
     "totals", "rates",
 )  # fmt: skip
 
 
-def to_row(d: Server, columns: tuple[str, ...]) -> Row:
+def to_row(server: Server, columns: tuple[str, ...]) -> Row:
     """Return a real server as (address, port, values of the columns); totals and rates are five
     values each.
 
     Ports, the tunnel's too, are two bytes in network order, so that rows sort as their addresses
     and ports do.
     """
-    values: list[Any] = [d.addr, d.port.to_bytes(2, "big")]
+    values: list[Any] = [server.addr, server.port.to_bytes(2, "big")]
     for name in columns:
         if name == "totals":
-            values += d.stats[:5]
+            values += server.stats[:5]
         elif name == "rates":
-            values += d.stats[5:]
+            values += server.stats[5:]
         else:
-            values.append(d.tun_port.to_bytes(2, "big") if name == "tun_port" else getattr(d, name))
+            values.append(
+                server.tun_port.to_bytes(2, "big") if name == "tun_port" else getattr(server, name)
+            )
     return tuple(values)
 
 
@@ -292,7 +296,7 @@ class Timeouts(Record):
 
 
 class Info(Record):
-    """Hold the IPVS version (0x010201 is 1.2.1) and the number of buckets of the connection table."""
+    """Hold the IPVS version (0x010201 is 1.2.1) and the size of the connection table in buckets."""
 
     __slots__ = ("size", "version")
 
@@ -362,18 +366,18 @@ if TYPE_CHECKING:
         Reads raise RefusedError (the table refused: operation and errno) or OperationError (it
         could not be asked).
 
-        embedded: the table is private. Other programs may change the kernel's table, and the kernel
-        knows more than our rules.
+        embedded: the table belongs to pyipvsadm. Other programs may change the kernel's table, and
+        the kernel has settings that rules cannot express.
         """
 
         embedded: bool
 
         def refresh(self) -> None:
-            """Take note of what happened outside since it was opened (the module was loaded anew,
-            the file changed).
+            """Find the table again if it was replaced since it was opened (the module was reloaded,
+            the file has changed).
 
-            Failed when it cannot be used now; a later refresh may find it again. Never loads a
-            module.
+            Raise OperationError if the table cannot be used now; a later refresh may succeed. Do
+            not load the module.
             """
 
         def read_info(self) -> Info:
@@ -384,7 +388,7 @@ if TYPE_CHECKING:
             be current.
             """
 
-        def find_service(self, wanted: Service) -> Service:
+        def find_service(self, service: Service) -> Service:
             """Return the service with this key. Raise RefusedError (ESRCH) if there is none."""
 
         def read_servers(self, service: Service) -> list[Server]:
@@ -398,11 +402,13 @@ if TYPE_CHECKING:
             """Yield the servers of one service after the other, as rows (to_row), for listings,
             which need few values of many servers.
 
-            The servers of a service are read when its turn comes.
+            The servers of a service are read when the iterator reaches it.
             """
 
         def read_proc_table(self) -> ProcTable | None:
-            """Return /proc/net/ip_vs and the records that it lacks; None if there is no such file."""
+            """Return the text of /proc/net/ip_vs and the records that it lacks; None if the table
+            has no such file.
+            """
 
         def read_sysctl(self, name: str) -> str:
             """Return a setting of IPVS (sysctl net.ipv4.vs.NAME), "" if it does not exist or cannot
@@ -421,21 +427,19 @@ if TYPE_CHECKING:
             """
 
         def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
-            """Carry the changes out in order; one that is refused does not stop the next.
+            """Carry the changes out in order, also those after a refused one, and return (index,
+            errno) of each refused one, ascending. Raise OperationError if the results cannot be
+            read.
 
-            All of them are taken before the first is carried out: when `changes` raises, nothing
-            was done. The records in them must stay as they are meanwhile.
-
-            Returns (index, errno) of each refused one, ascending. Raises Failed when outcomes could
-            not be learnt.
+            All changes are read before the first is carried out: if `changes` raises, nothing was
+            done. Their records must not be modified meanwhile.
             """
 
         def lock_table(self) -> AbstractContextManager[None]:
-            """Return a lock for a `with`: no other holder of it reads what we are about to change.
-            Entering waits for them to end.
+            """Return a lock for a `with`. Entering it waits until no other process holds it.
 
-            It keeps out those who ask for it, not single changes.
+            The lock is advisory: it does not stop programs that change the table without it.
             """
 
         def close(self) -> None:
-            """Give back what it holds."""
+            """Release the socket, file or lock of the backend."""

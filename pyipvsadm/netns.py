@@ -28,15 +28,17 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
     class Owner(Protocol):
-        """Describe the environment, whose resolver is replaced during the visit."""
+        """Describe the environment, whose resolver is replaced while the namespace is entered."""
 
         names: Resolver
 
 
-NETNS_DIR = "/run/netns"  # where `ip netns` keeps its own, a file each
+# `ip netns` keeps a file for each of its namespaces here.
+NETNS_DIR = "/run/netns"
 SELF_NETNS = "/proc/self/ns/net"
 CLONE_NEWNET = 0x40000000  # uapi/linux/sched.h
-REGULAR = 0o100000  # S_IFREG: opening such a file has no effect; devices and pipes are not touched
+# S_IFREG: opening a regular file has no side effect, opening a device or a FIFO may have one.
+REGULAR = 0o100000
 
 
 def list_netns() -> list[str]:
@@ -47,29 +49,27 @@ def list_netns() -> list[str]:
         return []
 
 
-def get_netns_path(place: str) -> str:
-    """Return the file of a namespace: a word with a slash is its path, all digits a process,
-    anything else a name below /run/netns.
+def get_netns_path(spec: str) -> str:
+    """Return the file of a namespace: a word with a slash is its path, digits alone are a process
+    number, any other word is a name in /run/netns.
 
-    Raise OperationError for a word that would lead elsewhere.
+    Raise OperationError for a word that would lead out of /run/netns.
     """
-    if "/" in place and "\0" not in place:
-        return place
-    if place in ("", ".", "..") or "\0" in place:
+    if "/" in spec and "\0" not in spec:
+        return spec
+    if spec in ("", ".", "..") or "\0" in spec:
         raise OperationError(
-            f"`{place}' is no network namespace: it is NAME (a file of {NETNS_DIR}), PID, or PATH (with a slash)",
+            f"`{spec}' is not a network namespace: use NAME (in {NETNS_DIR}), PID, or PATH (with a slash)",
             2,
         )
-    return (
-        f"/proc/{place}/ns/net" if place.isascii() and place.isdigit() else f"{NETNS_DIR}/{place}"
-    )
+    return f"/proc/{spec}/ns/net" if spec.isascii() and spec.isdigit() else f"{NETNS_DIR}/{spec}"
 
 
-def format_nsenter(place: str) -> str:
+def format_nsenter(spec: str) -> str:
     """Return the `nsenter` prefix for commands in this namespace."""
     from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
 
-    return f"nsenter --net={quote(get_netns_path(place))} "
+    return f"nsenter --net={quote(get_netns_path(spec))} "
 
 
 class EnteredNetns:
@@ -77,43 +77,44 @@ class EnteredNetns:
     fails.
     """
 
-    def __init__(self, place: str, env: Owner) -> None:
-        self._path = get_netns_path(place)
-        self._world = env
+    def __init__(self, spec: str, env: Owner) -> None:
+        self._path = get_netns_path(spec)
+        self._env = env
         self._names = env.names
         self._home: _NetnsFile | None = None
 
     def __enter__(self) -> None:
-        there = _NetnsFile(self._path)
+        target = _NetnsFile(self._path)
         self._home = _NetnsFile(SELF_NETNS)
-        _enter_file(there)
-        self._world.names = HomeResolver(self._names, self._home, there)
+        _enter_file(target)
+        self._env.names = HomeResolver(self._names, self._home, target)
 
     def __exit__(self, *_: object) -> None:
         assert self._home is not None
-        self._world.names = self._names
+        self._env.names = self._names
         try:  # noqa: SIM105  # contextlib costs more than all of this
             _enter_file(self._home)
         except OperationError:
-            # a container may have no right to its own network: what was to be done there is done
+            # In a container, a process may lack the permission to enter its own network again. The
+            # work in the namespace is done, so this is no error.
             pass
 
 
 class HomeResolver(Resolver):
     """Resolve names in the network where the command was started."""
 
-    def __init__(self, resolver: Resolver, home: _NetnsFile, there: _NetnsFile) -> None:
+    def __init__(self, resolver: Resolver, home: _NetnsFile, visited: _NetnsFile) -> None:
         self.seconds = resolver.seconds
         self._resolver = resolver
         self._home = home
-        self._there = there
+        self._visited = visited
 
     def find_host(self, name: str) -> bytes | None:
         """Ask as Resolver.find_host does."""
         return self._ask_from_home(lambda: self._resolver.find_host(name))
 
     def find_port(self, name: str, protocol: int) -> int | None:
-        """Ask as Resolver.find_port does: it reads a file, so that no thread needs to go home."""
+        """Ask as Resolver.find_port does, in any namespace: ports are looked up in a file."""
         return self._resolver.find_port(name, protocol)
 
     def find_port_name(self, port: int, protocol: int) -> str | None:
@@ -125,7 +126,9 @@ class HomeResolver(Resolver):
         return self._ask_from_home(lambda: self._resolver.find_host_name(family, addr))
 
     def _ask_from_home(self, look_up: Callable[[], Answer | None]) -> Answer | None:
-        """Ask in the present thread, which alone goes home. None if it may not."""
+        """Look up with only the present thread back in the home namespace. Return None if it cannot
+        enter it.
+        """
         try:
             _enter_file(self._home)
         except OperationError:
@@ -133,27 +136,29 @@ class HomeResolver(Resolver):
         try:
             return look_up()
         finally:
-            _enter_file(self._there)
+            _enter_file(self._visited)
 
 
 class _NetnsFile:
-    """Hold a namespace's file open until nothing needs it: a lookup that hangs outlives the visit."""
+    """Hold the file of a namespace open as long as it is referenced: a lookup that hangs may still
+    need it after the end of the `with`.
+    """
 
     def __init__(self, path: str) -> None:
         self.fd = -1
         self.path = path
         try:
-            # Found first, then looked at, then opened: nobody can put a device or a FIFO in its
-            # place meanwhile.
-            found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            # O_PATH finds the file without opening it. The file that was examined is then opened
+            # through its descriptor: no device or FIFO can replace it meanwhile.
+            path_fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
-                if os.fstat(found).st_mode & 0o170000 != REGULAR:
-                    raise OperationError(f"{path} is no network namespace", 2)
+                if os.fstat(path_fd).st_mode & 0o170000 != REGULAR:
+                    raise OperationError(f"{path} is not a network namespace", 2)
                 self.fd = os.open(
-                    f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
+                    f"/proc/self/fd/{path_fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
                 )
             finally:
-                os.close(found)
+                os.close(path_fd)
         except OSError as exc:
             raise OperationError(
                 f"cannot open the network namespace {path}: {exc.strerror}", 2
@@ -165,15 +170,18 @@ class _NetnsFile:
 
 
 def _enter_file(file: _NetnsFile) -> None:
-    """Move this thread."""
+    """Move this thread into the namespace. Raise OperationError (status 2) if that fails."""
     try:
         _call_setns(file.fd)
-    except OSError as no:
-        # a file of another kind; one of /run/netns whose namespace went without `ip netns delete'
-        if no.errno == errno.EINVAL:
-            raise OperationError(f"{file.path} is no network namespace", 2) from None
-        why = f"{os.strerror(no.errno or 0)}{' (it takes root)' if no.errno == errno.EPERM else ''}"
-        raise OperationError(f"cannot enter the network namespace {file.path}: {why}", 2) from None
+    except OSError as exc:
+        # EINVAL: the file is no namespace, or it is a file of /run/netns that was left when its
+        # namespace ended without `ip netns delete`.
+        if exc.errno == errno.EINVAL:
+            raise OperationError(f"{file.path} is not a network namespace", 2) from None
+        reason = f"{os.strerror(exc.errno or 0)}{' (you must be root)' if exc.errno == errno.EPERM else ''}"
+        raise OperationError(
+            f"cannot enter the network namespace {file.path}: {reason}", 2
+        ) from None
 
 
 if sys.version_info >= (3, 12):

@@ -1,7 +1,7 @@
 """Resolve names of hosts and ports to numbers and back, within a time limit.
 
-Owns: the C library's resolver, many look-ups at once. Must never know: how an endpoint is written,
-who asks.
+Owns: the C library's resolver, concurrent lookups. Must never know: how an endpoint is written,
+callers.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Resolver:
     A single lookup may hang as long as the resolver does; find_host_names bounds that.
     """
 
-    # One deadline for all names of a listing, and how many look-ups run at once.
+    # The time limit for all names of a listing, and the number of concurrent lookups.
     seconds: float = 2.0
     workers = 32
 
     def find_host(self, name: str) -> bytes | None:
         """Return the first IPv4 address of a host name (gethostbyname), 4 bytes."""
-        # Python takes "" for 0.0.0.0 and "<broadcast>" for 255.255.255.255; as bytes, it leaves
-        # IDNA alone.
+        # Python resolves "" to 0.0.0.0 and "<broadcast>" to 255.255.255.255. Given bytes, it does
+        # not apply IDNA.
         if not name or name[0] == "<" or "\0" in name:
             return None
         try:
@@ -59,8 +59,8 @@ class Resolver:
             return None
 
     def find_host_name(self, family: int, addr: bytes) -> str | None:
-        """Return the name of an address (gethostbyaddr), None if it has none that is fit to be
-        shown.
+        """Return the name of an address (gethostbyaddr); None if it has no name, or one that is not
+        printable.
         """
         try:
             name: str = _socket.gethostbyaddr(_socket.inet_ntop(family, addr))[0]
@@ -71,19 +71,19 @@ class Resolver:
     def find_host_names(
         self, addresses: Iterable[tuple[int, bytes]], seconds: float | None = None
     ) -> dict[tuple[int, bytes], str]:
-        """Return the names of many addresses that answer within the seconds (the resolver's by
-        default); each is looked up once.
+        """Return {(family, address): name} of the addresses whose name is found within the seconds
+        (by default those of the resolver); each is looked up once.
         """
-        within = self.seconds if seconds is None else seconds
+        limit = self.seconds if seconds is None else seconds
         return map_concurrently(
-            lambda address: self.find_host_name(*address), addresses, self.workers, within
+            lambda address: self.find_host_name(*address), addresses, self.workers, limit
         )
 
     def filter_reversible(
         self, names: dict[tuple[int, bytes], str], seconds: float
     ) -> dict[tuple[int, bytes], str]:
-        """Keep names that resolve back to the same IPv4 address and have no odd characters, so that
-        -R can read them.
+        """Keep names that resolve back to the same IPv4 address and have no character with a
+        meaning in rules, so that -R can read them.
 
         A name that was not looked up within the seconds is dropped.
         """
@@ -116,22 +116,22 @@ class NullResolver(Resolver):
 
 
 def map_concurrently(
-    ask: Callable[[Key], Answer | None], keys: Iterable[Key], workers: int, seconds: float
+    look_up: Callable[[Key], Answer | None], keys: Iterable[Key], workers: int, seconds: float
 ) -> dict[Key, Answer]:
-    """Ask for every key once, at most `workers` at a time; {key: answer} of those that came in
-    time.
+    """Call `look_up` once for every key, at most `workers` at a time; return {key: answer} of the
+    answers that came in time.
 
-    Threads still waiting after that are left behind: they hold nothing, and end with the process.
+    Threads that still wait are abandoned: they hold no lock, and end with the process.
     """
     import _thread  # noqa: PLC0415  # numeric listings need no threads
     import time  # noqa: PLC0415
 
     waiting = list(dict.fromkeys(keys))
     answers: dict[Key, Answer] = {}
-    wanted = min(workers, len(waiting))
-    if not wanted:
+    thread_count = min(workers, len(waiting))
+    if not thread_count:
         return answers
-    left = [len(waiting)]
+    remaining = [len(waiting)]
     lock = _thread.allocate_lock()
     done = _thread.allocate_lock()
     done.acquire()
@@ -143,22 +143,23 @@ def map_concurrently(
                 if not waiting or time.monotonic() > deadline:
                     return
                 key = waiting.pop()
-            answer = ask(key)
+            answer = look_up(key)
             with lock:
                 if answer is not None:
                     answers[key] = answer
-                left[0] -= 1
-                if not left[0]:
+                remaining[0] -= 1
+                if not remaining[0]:
                     done.release()
 
-    running = 0
+    started = 0
     try:
-        while running < wanted:
+        while started < thread_count:
             _thread.start_new_thread(work, ())
-            running += 1
-    except RuntimeError:  # the machine has no more threads for us: fewer do, or none
+            started += 1
+    except RuntimeError:
+        # No more threads can be started: go on with those that run, or with no answers.
         pass
-    if running:
+    if started:
         done.acquire(timeout=seconds)
     with lock:
         return dict(answers)

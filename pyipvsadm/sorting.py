@@ -9,6 +9,8 @@ the widest gap. Otherwise 1.31's order is undefined, and ours is numeric.
 
 from __future__ import annotations
 
+from pyipvsadm.model import AF_INET
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,61 +30,76 @@ def find_circle_start(values: Iterable[int]) -> int:
     """
     ring = sorted(set(values))
     first = ring[0]
-    for before, after in zip(ring, ring[1:], strict=False):  # noqa: RUF007  # itertools is one import more
-        if after - before >= HALF:
-            first = after
-    # The gap across zero is the one that leaves the order numeric.
+    for lower, upper in zip(ring, ring[1:]):  # itertools is one import more
+        if upper - lower >= HALF:
+            first = upper
+    # If the widest gap is the one across zero, the order is numeric.
     return first if first == ring[0] or CIRCLE - ring[-1] + ring[0] < HALF else ring[0]
 
 
 def split_address_words(addr: bytes) -> tuple[int, ...]:
     """Split an address into 32-bit words: four for IPv6, one for IPv4."""
-    return tuple([int.from_bytes(addr[at : at + 4], "big") for at in range(0, len(addr), 4)])
+    return tuple(
+        [int.from_bytes(addr[offset : offset + 4], "big") for offset in range(0, len(addr), 4)]
+    )
 
 
 def sort_circular(
-    items: list[Item], keys: Callable[[Item], tuple[int, ...]], rest: Callable[[Item], int]
+    items: list[Item], keys: Callable[[Item], tuple[int, ...]], tie_break: Callable[[Item], int]
 ) -> list[Item]:
-    """Order items by the words of keys, each word on its own circle among those equal so far, then
-    by rest; stable.
+    """Sort items by the words of their keys, then by tie_break; stable. Each word is compared on
+    the circle of the items that are equal in all words before it.
     """
     return [
-        item for _, item in _sort_circular_rows([(keys(item), item) for item in items], 0, rest)
+        item
+        for _, item in _sort_circular_rows([(keys(item), item) for item in items], 0, tie_break)
     ]
 
 
 def _sort_circular_rows(
-    rows: list[tuple[tuple[int, ...], Item]], depth: int, rest: Callable[[Item], int]
+    rows: list[tuple[tuple[int, ...], Item]], depth: int, tie_break: Callable[[Item], int]
 ) -> list[tuple[tuple[int, ...], Item]]:
-    here = [row for row in rows if len(row[0]) > depth]
-    # A shorter key (IPv4 among IPv6 servers) counts as zero from here on.
-    if len(rows) < 2 or not here:
-        return sorted(rows, key=lambda row: rest(row[1]))
+    longer = [row for row in rows if len(row[0]) > depth]
+    # In a shorter key (IPv4 among IPv6 servers), the missing words count as zero.
+    if len(rows) < 2 or not longer:
+        return sorted(rows, key=lambda row: tie_break(row[1]))
     groups: dict[int, list[tuple[tuple[int, ...], Item]]] = {}
     for row in rows:
         groups.setdefault(row[0][depth] if len(row[0]) > depth else 0, []).append(row)
     first = find_circle_start(groups)
-    found = []
+    result = []
     for word in sorted(groups, key=lambda word: (word - first) % CIRCLE):
-        found += _sort_circular_rows(groups[word], depth + 1, rest)
-    return found
+        result += _sort_circular_rows(groups[word], depth + 1, tie_break)
+    return result
 
 
 def _is_plain(addrs: list[bytes]) -> bool:
-    """Return True if all addresses are IPv4 and on one half of the circle, so that they sort as
-    their bytes do.
+    """Return True if addresses of one family lie on one half of each circle, so that they sort as
+    their bytes do; also if there are none.
     """
-    if not addrs or max(map(len, addrs)) > 4:
-        return not addrs
-    return int.from_bytes(max(addrs), "big") - int.from_bytes(min(addrs), "big") < HALF
+    sizes = {len(addr) for addr in addrs}
+    if sizes == {4}:
+        return int.from_bytes(max(addrs), "big") - int.from_bytes(min(addrs), "big") < HALF
+    if sizes == {16}:
+        first = addrs[0]
+        halves = (first[0] & 128, first[4] & 128, first[8] & 128, first[12] & 128)
+        return all(
+            (addr[0] & 128, addr[4] & 128, addr[8] & 128, addr[12] & 128) == halves
+            for addr in addrs
+        )
+    return not addrs
 
 
-def sort_services(found: list[Service]) -> list[Service]:
+def sort_services(services: list[Service]) -> list[Service]:
     """Sort services by mark (no mark first), family, protocol, address, port."""
-    if _is_plain([s.addr for s in found if not s.fwmark]) and all(s.fwmark < HALF for s in found):
-        return sorted(found, key=lambda s: (s.fwmark, s.af, s.protocol, s.addr, s.port))
+    if (
+        _is_plain([s.addr for s in services if not s.fwmark and s.af == AF_INET])
+        and _is_plain([s.addr for s in services if not s.fwmark and s.af != AF_INET])
+        and all(s.fwmark < HALF for s in services)
+    ):
+        return sorted(services, key=lambda s: (s.fwmark, s.af, s.protocol, s.addr, s.port))
     return sort_circular(
-        found,
+        services,
         lambda s: (
             s.fwmark,
             s.af,
@@ -94,8 +111,8 @@ def sort_services(found: list[Service]) -> list[Service]:
 
 
 def sort_rows(rows: list[Row]) -> list[Row]:
-    """Sort rows by address and port. If the servers are of both families, IPv4 addresses sort among
-    the first words.
+    """Sort rows by address and port. Among servers of both families, an IPv4 address is compared
+    with the first word of an IPv6 address.
     """
     if len(rows) < 2:
         return rows
@@ -106,11 +123,10 @@ def sort_rows(rows: list[Row]) -> list[Row]:
     )
 
 
-def sort_servers(found: list[Server]) -> list[Server]:
+def sort_servers(servers: list[Server]) -> list[Server]:
     """Sort records by address and port; equal ones keep their order."""
-    return [
-        row[3]
-        for row in sort_rows(
-            [(d.addr, d.port.to_bytes(2, "big"), at, d) for at, d in enumerate(found)]
-        )
+    rows = [
+        (server.addr, server.port.to_bytes(2, "big"), index, server)
+        for index, server in enumerate(servers)
     ]
+    return [row[3] for row in sort_rows(rows)]

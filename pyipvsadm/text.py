@@ -1,6 +1,6 @@
 """Make text safe for a terminal, or for JSON.
 
-Owns: which characters a terminal would obey, and how bytes that are no UTF-8 are written.
+Owns: the characters that a terminal must not get, and how bytes that are no UTF-8 are written.
 Must never know: where the text comes from.
 """
 
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import unicodedata
 
-# Letters that run from right to left take the digits beside them along; what steers them is not
-# printable anyway.
+# Letters that run from right to left also reorder the digits beside them. The control characters
+# for the direction are not printable anyway.
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 
 
 def sanitize(text: str) -> str:
-    """Replace control characters, and characters that turn text around, by `?`."""
+    """Replace control characters, and characters that change the direction of text, by `?`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -24,7 +24,7 @@ def sanitize(text: str) -> str:
 
 
 def escape_undecodable(value: str) -> str:
-    r"""Return the text as documents have it: a byte that is no UTF-8 as \xHH."""
+    r"""Return the text for a JSON document: a byte that is no UTF-8 is written as \xHH."""
     return (
         value
         if value.isascii()

@@ -16,6 +16,8 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.older_python import zip_equal
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,6 +51,9 @@ ELSEWHERE = (
     ("--stop-daemon ", "tests/kernel/test_failover.py", "FAILOVER"),
     ("ip address add ", "tests/kernel/test_failover.py", "FAILOVER"),
     ("arping ", "tests/kernel/test_failover.py", "FAILOVER"),
+    ("cibadmin ", "tests/kernel/test_cluster.py", "cibadmin --replace"),
+    ("crm_resource ", "tests/kernel/test_cluster.py", "crm_resource --resource addresses --move"),
+    ("crm_mon ", "tests/kernel/test_cluster.py", "crm_mon"),
     ("sysctl -w net.ipv4.vs.", "tests/unit/test_doctor.py", "sysctl -w net.ipv4.vs."),
     ("cp completions/", "tests/shells/terminal.py", "completions"),
     ("ansible-doc ", "tests/unit/test_package.py", "ansible-doc"),
@@ -59,6 +64,11 @@ ELSEWHERE = (
     ("apt install ", "tests/deb/scenario.sh", "install"),
     ("make deb", "tests/deb/test_deb.py", '"deb"'),
     ("pip install ", "tests/unit/test_package.py", '"install"'),
+    ("dnf swap ", "tests/deb/swap.sh", "dnf"),
+    ("pipx install ", "tests/unit/test_package.py", '"install"'),
+    ("/share/bash-completion/", "tests/unit/test_package.py", "completions/ipvsadm.bash"),
+    ("/share/zsh/", "tests/unit/test_package.py", "zsh/site-functions"),
+    ("/share/fish/", "tests/unit/test_package.py", "fish/vendor_completions.d"),
     ("make try", "tests/man/test_man.py", "try.sh"),
     ("make ", "Makefile", ".PHONY: "),
     (".venv/bin/ruff ", "Makefile", "ruff check"),
@@ -167,7 +177,7 @@ def run_commands(page: Path, folder: Path) -> list[tuple[Command, int, str]]:
     assert len(results) == len(commands), done.stdout
     return [
         (command, int(status), _NOTICE.sub("", output))
-        for command, (output, status) in zip(commands, results, strict=True)
+        for command, (output, status) in zip_equal(commands, results)
     ]
 
 

@@ -1,11 +1,16 @@
 """`python -m tools.record_cases` boots a guest, runs every case through the reference and writes
 recorded.json.
+
+With the word `newer` it does so with the reference of Debian's next release, whose program is put in
+the place of this machine's in the guest, and writes recorded_newer.json: the cases whose answers
+differ.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +28,8 @@ def inside() -> None:
     from tests.kernel import netns  # noqa: PLC0415
 
     began = time.monotonic()
+    if program := os.environ.get("LAB_REFERENCE"):
+        subprocess.run(["mount", "--bind", program, f"{reference.FOLDER}/ipvsadm"], check=True)
     with netns.kept():
         cases = {name: reference.record(case) for name, case in CASES.items()}
         made_by = {
@@ -41,4 +48,13 @@ if __name__ == "__main__":
     else:
         from tests.lab.make_file import made  # not in the guest
 
-        recording.FILE.write_text(made("tools.record_cases", MADE))
+        if sys.argv[1:] == ["newer"]:
+            from tests.deb.machine import tree
+
+            os.environ["LAB_REFERENCE"] = str(tree("trixie") / "usr/sbin/ipvsadm")
+            newer = recording.parse(made("tools.record_cases", MADE))
+            older = recording.load()
+            cases = {name: case for name, case in newer.cases.items() if case != older.get(name)}
+            recording.NEWER.write_text(recording.dump(cases, newer.made_by))
+        else:
+            recording.FILE.write_text(made("tools.record_cases", MADE))

@@ -17,7 +17,6 @@ import _socket
 import errno
 import os
 import time
-from struct import pack
 
 from pyipvsadm.errors import OperationError, RefusedError, format_error
 from pyipvsadm.model import (
@@ -58,20 +57,30 @@ if TYPE_CHECKING:
 AF_NETLINK = 16
 NETLINK_GENERIC = 16
 SOL_NETLINK = 270
-NETLINK_CAP_ACK = 10  # errors come without a copy of the request
-IP_VS_SO_GET_INFO = 64 + 1024 + 64 + 1  # the interface before netlink, asked only for its errno
+# With this option, an error has no copy of the request.
+NETLINK_CAP_ACK = 10
+# A socket option of the interface before netlink; only its errno is used.
+IP_VS_SO_GET_INFO = 64 + 1024 + 64 + 1
 
 MODPROBE = "/sbin/modprobe"
-REPLY_TIMEOUT = 10  # seconds a reply may take; the kernel needs microseconds
-MAX_DUMP_TRIES = 10  # dumps that were interrupted before we give up
+# Seconds to wait for a reply; the kernel needs microseconds.
+REPLY_TIMEOUT = 10
+# Interrupted dumps before a read fails.
+MAX_DUMP_TRIES = 10
 KEPT_CHANGING = f"The table kept changing while it was read ({MAX_DUMP_TRIES} times); try again"
-SERVICES_PER_DATAGRAM = 8  # services that surely come in one datagram (11 fill the first)
-STATUS_FILE = "/proc/net/ip_vs_status"  # came with the tables that grow
-RECEIVE_SIZE = 65536  # bytes; the kernel's largest datagram is 32448 (netlink_dump)
-MSG_TRUNC = 32  # receive tells a datagram's own size, whatever the buffer's
+# Services that always fit into one datagram (the first one is full after 11).
+SERVICES_PER_DATAGRAM = 8
+# This file exists since the kernel resizes its tables (Linux 7.1).
+STATUS_FILE = "/proc/net/ip_vs_status"
+# Sequence numbers start again here: of 32 bits, more than 200 million are left for one batch.
+MAX_SEQ = 0xF0000000
+# Bytes of the receive buffer; the kernel's largest datagram has 32448 (netlink_dump).
+RECEIVE_SIZE = 65536
+# With this flag, a receive returns the size of the datagram even if the buffer is smaller.
+MSG_TRUNC = 32
 # Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were
-# measured on 6.1, 896 on 7.2; a kernel built for the most fragments a packet (CONFIG_MAX_SKB_FRAGS
-# 45) adds 28 of 16.
+# measured on Linux 6.1, 896 on 7.2. A kernel that allows the most fragments per packet
+# (CONFIG_MAX_SKB_FRAGS 45) needs 28 * 16 bytes more.
 RCVBUF_PER_ERROR = 1408
 
 
@@ -90,22 +99,29 @@ class KernelBackend:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._trace = trace
-        self._tell = tell  # of its lock (files.Lock)
+        # Prints messages about the lock (locks.Lock).
+        self._tell = tell
         self._seq = 0
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         try:
             self._socket = _socket.socket(
                 AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_GENERIC
             )
+        except OSError as exc:
+            if exc.errno in (errno.EAFNOSUPPORT, errno.EPERM, errno.EACCES):
+                raise OperationError(
+                    f"Can't initialize ipvs: netlink sockets are not allowed here ({exc.strerror}): allow AF_NETLINK,"
+                    " for a unit of systemd in RestrictAddressFamilies=",
+                    2,
+                ) from None
+            raise make_unavailable_error(probe_old_interface()) from None
+        try:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-            # As an option of the socket, so that a receive stays one system call.
-            self._socket.setsockopt(
-                _socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("@ll", REPLY_TIMEOUT, 0)
-            )
-            # Connected, only the kernel (port id 0) can send to us: af_netlink.c,
-            # netlink_getsockbyportid. This binds as well.
+            # Only the kernel (port id 0) can send to a connected socket (af_netlink.c:
+            # netlink_getsockbyportid). connect binds the socket, too.
             self._socket.connect((0, 0))
-        except OSError:  # a sandbox without netlink
+        except OSError:
+            # A sandbox may forbid netlink sockets.
             raise make_unavailable_error(probe_old_interface()) from None
         self._batch = (
             self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // RCVBUF_PER_ERROR
@@ -114,18 +130,18 @@ class KernelBackend:
         self._find_family(load=True)
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close()
 
     def refresh(self) -> None:
-        """Ask for the information again; after a reload of the module, for the family. Failed
-        (status 2) while there is none.
+        """Read version and size again; after a reload of the module, look up its netlink family
+        again. Raise OperationError (status 2) while the module is not loaded.
         """
         try:
             self._info = self._request(GET_INFO, attributes.read_info)
         except (RefusedError, OperationError):
-            # Who asks for a family by its name has the kernel load the module for it (genetlink.c:
-            # ctrl_getfamily).
+            # A lookup of the family by name would make the kernel load the module (genetlink.c:
+            # ctrl_getfamily), and refresh must not.
             if not os.path.exists(TABLE_FILE):
                 raise make_unavailable_error(errno.ENOPROTOOPT) from None
             self._find_family(load=False)
@@ -145,20 +161,20 @@ class KernelBackend:
     def read_services(self, counters: bool = True) -> list[Service]:
         """Return all services, in the order of the kernel's hash tables."""
         reader = dumps.make_service_reader(self._family, counters)
-        for again in range(MAX_DUMP_TRIES):
-            found = self._request_dump(GET_SERVICE, b"", attributes.read_service, reader)
-            # From 7.1 on, a table that is given another size while it is dumped is in another order
-            # from one datagram to the next: a service that comes twice stands for one that is
-            # missing. The kernel does not mark such a dump.
-            if not can_grow(found) or len({each.key() for each in found}) == len(found):
-                return found
-            time.sleep(0.01 * again)
+        for attempt in range(MAX_DUMP_TRIES):
+            services = self._request_dump(GET_SERVICE, b"", attributes.read_service, reader)
+            # From Linux 7.1 on, the order of a table changes between two datagrams if the table is
+            # resized: a service that comes twice stands for a service that is missing. The kernel
+            # does not mark such a dump as interrupted.
+            if not can_grow(services) or len({s.key() for s in services}) == len(services):
+                return services
+            time.sleep(0.01 * attempt)
         raise OperationError(KEPT_CHANGING)
 
-    def find_service(self, wanted: Service) -> Service:
+    def find_service(self, service: Service) -> Service:
         """Return one service. Raise RefusedError (ESRCH) if it does not exist."""
         return self._request(
-            GET_SERVICE, attributes.read_service, attributes.encode_service_key(wanted)
+            GET_SERVICE, attributes.read_service, attributes.encode_service_key(service)
         )
 
     def read_servers(self, service: Service) -> list[Server]:
@@ -189,15 +205,19 @@ class KernelBackend:
                 text = file.read()
         except OSError:
             return None
-        found: list[Any] = self._request_dump(
+        records: list[Any] = self._request_dump(
             GET_SERVICE, b"", attributes.read_service, dumps.make_proc_reader(self._family)
         )
-        others = [each for each in found if each.__class__ is Service]
-        plain = [each for each in found if each.__class__ is not Service] if others else found
+        other_services = [record for record in records if record.__class__ is Service]
+        simple_keys = (
+            [record for record in records if record.__class__ is not Service]
+            if other_services
+            else records
+        )
         return (
             None
-            if can_grow(plain) and len(set(plain)) < len(plain)
-            else ProcTable(text, plain, others)
+            if can_grow(simple_keys) and len(set(simple_keys)) < len(simple_keys)
+            else ProcTable(text, simple_keys, other_services)
         )
 
     def read_sysctl(self, name: str) -> str:
@@ -230,38 +250,47 @@ class KernelBackend:
             raise OperationError(f"cannot open file {CONNECTIONS_FILE}") from None
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
-        """Carry the changes out in order; (index, errno) of each that was refused.
+        """Carry the changes out in order; return (index, errno) of each refused one, ascending.
 
-        All are encoded before the first is sent: when `changes` raises, nothing was done.
+        All changes are encoded before the first is sent: if `changes` raises, nothing was done.
         """
-        batches: list[tuple[int, int, bytes]] = []  # first and last sequence number, messages
         encode = attributes.Encoder().encode
-        message = framing.pack_message
+        return self.apply_encoded((change.op, encode(change)) for change in changes)
+
+    def apply_encoded(self, payloads: Iterable[tuple[int, bytes]]) -> list[tuple[int, int]]:
+        """Carry out changes that are encoded: operations, and the bytes after the headers of their
+        requests. Return as apply does.
+        """
+        # (first sequence number, last sequence number, messages)
+        batches: list[tuple[int, int, bytes]] = []
+        pack_message = framing.pack_message
         family = self._family
-        waiting: list[bytes] = []
+        requests: list[bytes] = []
         op = 0
-        seq = self._seq + 1
-        for change in changes:
-            op = change.op
-            waiting.append(message(family, op, framing.NLM_F_REQUEST, seq, encode(change)))
+        seq = self._take_seq()
+        for op, payload in payloads:
+            requests.append(pack_message(family, op, framing.NLM_F_REQUEST, seq, payload))
             seq += 1
-            if len(waiting) == self._batch:
-                batches.append(self._finish_batch(waiting, op, seq))
+            if len(requests) == self._batch:
+                batches.append(self._finish_batch(requests, op, seq))
                 seq = batches[-1][1] + 1
-                waiting.clear()
-        if waiting:
-            batches.append(self._finish_batch(waiting, op, seq))
+                requests.clear()
+        if requests:
+            batches.append(self._finish_batch(requests, op, seq))
         refused = []
-        place = 0
+        batch_start = 0
         for first, last, data in batches:
             self._seq = last
             self._send_bytes(data)
-            refused += [(place + at, number) for at, number in self._collect_refusals(first, last)]
-            place += self._batch
-        if any(number == errno.ENOENT for _, number in refused):
-            self._request(
-                GET_INFO, attributes.read_info
-            )  # no scheduler or server of that name, or no IPVS?
+            refused += [
+                (batch_start + index, errnum)
+                for index, errnum in self._collect_refusals(first, last)
+            ]
+            batch_start += self._batch
+        if any(errnum == errno.ENOENT for _, errnum in refused):
+            # ENOENT means that a scheduler or server does not exist, or that the module is gone:
+            # this request raises if it is gone.
+            self._request(GET_INFO, attributes.read_info)
         return refused
 
     def _finish_batch(self, requests: list[bytes], op: int, seq: int) -> tuple[int, int, bytes]:
@@ -270,9 +299,9 @@ class KernelBackend:
         """
         first = seq - len(requests)
         if op == DEL_DAEMON:
-            # Its acknowledgement can get lost: a daemon stopped before its thread first ran answers
-            # EINTR, and netlink is silent on that (af_netlink.c: netlink_rcv_skb). Something after
-            # it always answers.
+            # The acknowledgement of DEL_DAEMON can get lost: for a daemon that is stopped before
+            # its thread first ran the kernel returns EINTR, which netlink does not report
+            # (af_netlink.c: netlink_rcv_skb). GET_INFO, sent after it, is always answered.
             requests.append(
                 framing.pack_message(self._family, GET_INFO, framing.NLM_F_REQUEST, seq, b"")
             )
@@ -286,29 +315,36 @@ class KernelBackend:
         while True:
             for reply in self._iter_messages(self._receive_datagram()):
                 if reply.type != framing.NLMSG_ERROR or not first <= reply.seq <= last:
-                    continue  # the answer of GET_INFO, or to something we no longer wait for
-                number = self._decode(framing.Message.read_errno, reply)
-                if number:
-                    refused.append((reply.seq - first, number))
+                    # The answer to GET_INFO, or to a request that is no longer waited for.
+                    continue
+                errnum = self._decode(framing.Message.read_errno, reply)
+                if errnum:
+                    refused.append((reply.seq - first, errnum))
                 if reply.seq == last:
                     return refused
+
+    def _take_seq(self) -> int:
+        """Return the next sequence number. Numbers start again before 32 bits are full, early
+        enough for the largest batch.
+        """
+        self._seq = self._seq % MAX_SEQ + 1
+        return self._seq
 
     def _find_family(self, load: bool) -> None:
         self._family = self._request_family(load)
         try:
             self._info = self._request(GET_INFO, attributes.read_info)
-        except RefusedError as no:
-            raise make_unavailable_error(no.errno) from None
+        except RefusedError as exc:
+            raise make_unavailable_error(exc.errno) from None
 
     def _request_family(self, load: bool) -> int:
         while True:
-            self._seq += 1
-            self._send_bytes(framing.get_family(self._seq))
+            self._send_bytes(framing.pack_family_request(self._take_seq()))
             try:
                 return self._decode(framing.read_family, self._read_reply(0))
-            except RefusedError as no:
-                if no.errno != errno.ENOENT:
-                    raise make_unavailable_error(no.errno) from None
+            except RefusedError as exc:
+                if exc.errno != errno.ENOENT:
+                    raise make_unavailable_error(exc.errno) from None
             if not load or not load_module():
                 raise make_unavailable_error(probe_old_interface())
             load = False
@@ -317,9 +353,9 @@ class KernelBackend:
         self, command: int, read: Callable[[framing.Message], Value], payload: bytes = b""
     ) -> Value:
         """Send a request that has one answer, and return it decoded."""
-        self._seq += 1
+        seq = self._take_seq()
         self._send_bytes(
-            framing.pack_message(self._family, command, framing.NLM_F_REQUEST, self._seq, payload)
+            framing.pack_message(self._family, command, framing.NLM_F_REQUEST, seq, payload)
         )
         return self._decode(read, self._read_reply(command))
 
@@ -332,13 +368,13 @@ class KernelBackend:
                     self._raise_refusal(command, self._decode(framing.Message.read_errno, reply))
                 return reply
 
-    def _raise_refusal(self, command: int, number: int) -> NoReturn:
-        """Raise the error for a refused question. ENOENT means that the netlink family is gone: no
-        IPVS question is answered so.
+    def _raise_refusal(self, command: int, errnum: int) -> NoReturn:
+        """Raise the error for a refused read. ENOENT means that the netlink family is gone: no IPVS
+        read returns it.
         """
-        if number == errno.ENOENT and command:
+        if errnum == errno.ENOENT and command:
             raise make_unavailable_error(errno.ENOPROTOOPT)
-        raise RefusedError(command, number)
+        raise RefusedError(command, errnum)
 
     def _request_dump(
         self,
@@ -351,7 +387,7 @@ class KernelBackend:
         meanwhile.
         """
         for _ in range(MAX_DUMP_TRIES):
-            self._seq = seq = self._seq + 1
+            seq = self._take_seq()
             self._send_bytes(
                 framing.pack_message(
                     self._family,
@@ -361,9 +397,9 @@ class KernelBackend:
                     payload,
                 )
             )
-            found = self._read_dump(command, seq, read, reader)
-            if found is not None:
-                return found
+            records = self._read_dump(command, seq, read, reader)
+            if records is not None:
+                return records
         raise OperationError(KEPT_CHANGING)
 
     def _read_dump(
@@ -374,100 +410,113 @@ class KernelBackend:
         reader: DumpDecoder | None,
     ) -> list[Value] | None:
         """Return the decoded records of a dump; None if the kernel marks it as interrupted."""
-        found: list[Value] = []
+        records: list[Value] = []
         interrupted = False
         receive = self._receive_datagram
         while True:
             datagram = receive()
             if len(datagram) == framing.DONE and framing.is_dump_end(datagram, seq):
-                return None if interrupted else found
+                return None if interrupted else records
             if reader:
-                some = reader.decode_values(datagram, seq)
-                if some is not None:
-                    found += some
+                values = reader.decode_values(datagram, seq)
+                if values is not None:
+                    records += values
                     continue
             for reply in self._iter_messages(datagram):
                 if reply.seq != seq:
                     continue
                 interrupted = interrupted or bool(reply.flags & framing.NLM_F_DUMP_INTR)
                 if reply.type in (framing.NLMSG_ERROR, framing.NLMSG_DONE):
-                    number = self._decode(framing.Message.read_errno, reply)
-                    if number:
-                        self._raise_refusal(command, number)
-                    return None if interrupted else found
-                found.append(self._decode(read, reply))
+                    errnum = self._decode(framing.Message.read_errno, reply)
+                    if errnum:
+                        self._raise_refusal(command, errnum)
+                    return None if interrupted else records
+                records.append(self._decode(read, reply))
 
     def _decode(self, read: Callable[[framing.Message], Value], reply: framing.Message) -> Value:
         try:
             return read(reply)
-        except framing.WireError as bad:
-            raise make_malformed_error(bad) from None
+        except framing.WireError as exc:
+            raise make_malformed_error(exc) from None
 
     def _send_bytes(self, data: bytes) -> None:
         if self._trace:
             self._trace("sent", data)
         try:
             self._socket.send(data)
-        except OSError as no:
-            raise OperationError(f"Cannot send to the kernel: {no.strerror}") from None
+        except OSError as exc:
+            raise OperationError(f"Cannot send to the kernel: {exc.strerror}") from None
 
     def _receive_datagram(self) -> memoryview:
         """Return one datagram from the kernel; the next call overwrites it."""
         try:
-            size = self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
-        except BlockingIOError:
+            size = self._receive_size()
+        except _socket.timeout:
             raise OperationError(
                 f"The kernel did not answer within {REPLY_TIMEOUT} seconds"
             ) from None
-        except OSError as no:
+        except OSError as exc:
             hint = (
                 "; some answers are lost: list the table to see what was done"
-                if no.errno == errno.ENOBUFS
+                if exc.errno == errno.ENOBUFS
                 else ""
             )
-            raise OperationError(f"Cannot read the kernel's answer: {no.strerror}{hint}") from None
+            raise OperationError(f"Cannot read the kernel's answer: {exc.strerror}{hint}") from None
         if size > RECEIVE_SIZE:
             raise OperationError(
-                f"The kernel sent {size} bytes at once, where {RECEIVE_SIZE} were expected"
+                f"The kernel sent a datagram of {size} bytes; at most {RECEIVE_SIZE} were expected"
             )
         data = self._buffer[:size]
         if self._trace:
             self._trace("received", data.tobytes())
         return data
 
+    def _receive_size(self) -> int:
+        """Return the size of a datagram read into the buffer: by one system call where the answer
+        is there, as it is after send. Raises _socket.timeout (TimeoutError from Python 3.10 on) when none comes.
+        """
+        try:
+            return self._socket.recv_into(self._buffer, 0, MSG_TRUNC | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._socket.settimeout(REPLY_TIMEOUT)
+        try:
+            return self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
+        finally:
+            self._socket.settimeout(None)
+
     def _iter_messages(self, datagram: memoryview) -> list[framing.Message]:
         try:
             return list(framing.iter_messages(datagram.tobytes()))
-        except framing.WireError as bad:
-            raise make_malformed_error(bad) from None
+        except framing.WireError as exc:
+            raise make_malformed_error(exc) from None
 
 
-def can_grow(found: list[Any]) -> bool:
+def can_grow(records: list[Any]) -> bool:
     """Return True if the table can have grown while this was dumped: from Linux 7.1 on, if several
     datagrams were needed.
     """
-    return len(found) >= SERVICES_PER_DATAGRAM and os.path.exists(STATUS_FILE)
+    return len(records) >= SERVICES_PER_DATAGRAM and os.path.exists(STATUS_FILE)
 
 
-def make_malformed_error(bad: framing.WireError) -> OperationError:
-    """Return the error for bytes that are no answer."""
+def make_malformed_error(exc: framing.WireError) -> OperationError:
+    """Return the error for an answer that cannot be decoded."""
     return OperationError(
-        f"The kernel's answer cannot be read: {bad} (IPVSADM_DEBUG=netlink shows it)"
+        f"Cannot decode the kernel's answer: {exc} (IPVSADM_DEBUG=netlink prints it)"
     )
 
 
-def make_unavailable_error(number: int) -> OperationError:
+def make_unavailable_error(errnum: int) -> OperationError:
     """Return the error with 1.31's message for a kernel without IPVS (ipvsadm.c: main)."""
     return OperationError(
-        f"Can't initialize ipvs: {format_error(0, number)}\n"
+        f"Can't initialize ipvs: {format_error(0, errnum)}\n"
         "Are you sure that IP Virtual Server is built in the kernel or as module?",
         2,
     )
 
 
 def load_module() -> bool:
-    """Load ip_vs, as the reference does but without what our environment might tell modprobe
-    (MODPROBE_OPTIONS).
+    """Load ip_vs as 1.31 does, but with an environment of our own: MODPROBE_OPTIONS must not reach
+    modprobe. Return True if it was loaded.
     """
     command = [MODPROBE, "--", "ip_vs"]
     try:
@@ -484,11 +533,11 @@ def probe_old_interface() -> int:
     EPERM without CAP_NET_RAW, ENOPROTOOPT without the module (libipvs.c: ipvs_init).
     """
     try:
-        old = _socket.socket(AF_INET, _socket.SOCK_RAW, _socket.IPPROTO_RAW)
+        raw_socket = _socket.socket(AF_INET, _socket.SOCK_RAW, _socket.IPPROTO_RAW)
         try:
-            old.getsockopt(_socket.IPPROTO_IP, IP_VS_SO_GET_INFO, 12)
+            raw_socket.getsockopt(_socket.IPPROTO_IP, IP_VS_SO_GET_INFO, 12)
         finally:
-            old.close()
-    except OSError as no:
-        return no.errno or errno.ENOPROTOOPT
+            raw_socket.close()
+    except OSError as exc:
+        return exc.errno or errno.ENOPROTOOPT
     return errno.ENOPROTOOPT

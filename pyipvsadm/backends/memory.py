@@ -62,9 +62,9 @@ if TYPE_CHECKING:
 
     _ServiceKey = tuple[int, int, bytes, int, int]
     _ServerKey = tuple[int, bytes, int]
-    _Held = tuple[Service, dict[_ServerKey, Server]]  # a service and its servers, oldest first
+    _Entry = tuple[Service, dict[_ServerKey, Server]]  # a service and its servers, oldest first
 
-# and later ones of 6.1 LTS; earlier ones accept an upper threshold above INT_MAX
+# Later kernels of 6.1 LTS behave alike; earlier ones accept an upper threshold above INT_MAX.
 MODELLED_KERNEL = "Linux 6.1.183"
 VERSION = 0x010201  # 1.2.1
 SIZE = 4096  # conn_tab_bits 12
@@ -74,7 +74,7 @@ SCHEDULERS = frozenset(
     {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"}
 )
 ENGINES = frozenset({"sip"})
-# entries of mh's table (CONFIG_IP_VS_MH_TAB_INDEX 12), hence the most servers it takes
+# The entries of mh's table (CONFIG_IP_VS_MH_TAB_INDEX 12), which limit the number of servers.
 MH_TABLE = 4093
 CONNECTIONS_HEADING = (
     b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
@@ -83,10 +83,13 @@ CONNECTIONS_HEADING = (
 _FAMILIES = (AF_INET, AF_INET6)
 _INT_MAX = 0x7FFFFFFF
 _U32 = 0x100000000
-_SCHEDULER_MAX = 15  # bytes without the NUL: IP_VS_SCHEDNAME_MAXLEN counts it,
-_ENGINE_MAX = 16  # IP_VS_PENAME_MAXLEN does not,
-_INTERFACE_MAX = 15  # IP_VS_IFNAME_MAXLEN does
-_LOCAL_BROADCAST = b"\x7f\xff\xff\xff"  # of 127.0.0.1/8 on lo
+# The longest names, in bytes without the NUL: IP_VS_SCHEDNAME_MAXLEN and IP_VS_IFNAME_MAXLEN count
+# the NUL, IP_VS_PENAME_MAXLEN does not.
+_SCHEDULER_MAX = 15
+_ENGINE_MAX = 16
+_INTERFACE_MAX = 15
+# The broadcast address of 127.0.0.1/8 on lo.
+_LOCAL_BROADCAST = b"\x7f\xff\xff\xff"
 _MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:a.b.c.d
 _GROUP = b"\xe0\0\0\x51"  # 224.0.0.81
 _PORT = 8848
@@ -128,10 +131,11 @@ class MemoryBackend:
 
     def __init__(self, interfaces: Callable[[str], bool] | None = None) -> None:
         self.interfaces = interfaces or has_interface
-        self._held: dict[_ServiceKey, _Held] = {}
+        self._held: dict[_ServiceKey, _Entry] = {}
         self._timeouts = Timeouts(900, 120, 300)
         self._daemons: dict[int, Daemon] = {}
-        self._mixed = 0  # servers whose family is not their service's (mixed_address_family_dests)
+        # Servers whose family differs from their service's (mixed_address_family_dests).
+        self._mixed_count = 0
 
     def refresh(self) -> None:
         """Do nothing: the table is private to this process."""
@@ -144,24 +148,24 @@ class MemoryBackend:
         """Return all services: those with an address, oldest first, then those with a mark
         (ip_vs_genl_dump_services).
         """
-        found = [_copy_service(service) for service, _ in self._held.values()]
-        found.sort(key=_is_marked)
-        return found
+        services = [_copy_service(service) for service, _ in self._held.values()]
+        services.sort(key=_is_marked)
+        return services
 
-    def find_service(self, wanted: Service) -> Service:
+    def find_service(self, service: Service) -> Service:
         """Return the service with this key. Raise RefusedError: ESRCH if it does not exist,
         EAFNOSUPPORT for a family that is neither IPv4 nor IPv6.
         """
-        return _copy_service(self._find_service(GET_SERVICE, wanted)[0])
+        return _copy_service(self._find_service(GET_SERVICE, service)[0])
 
     def read_servers(self, service: Service) -> list[Server]:
         """Return a service's real servers, newest first; none if the service does not exist
         (ip_vs_genl_dump_dests).
         """
-        held = self._held.get(service.key())
+        entry = self._held.get(service.key())
         return (
-            [_copy_server(server, server.af) for server in reversed(held[1].values())]
-            if held
+            [_copy_server(server, server.af) for server in reversed(entry[1].values())]
+            if entry
             else []
         )
 
@@ -202,9 +206,9 @@ class MemoryBackend:
         return iter((CONNECTIONS_HEADING,))
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
-        """Carry the changes out in order; (index, errno) of each refused one, ascending.
+        """Carry the changes out in order; return (index, errno) of each refused one, ascending.
 
-        EOPNOTSUPP answers operations that write nothing or do not exist (genetlink.c:
+        An operation that writes nothing or does not exist is refused with EOPNOTSUPP (genetlink.c:
         genl_family_rcv_msg).
         """
         refused = []
@@ -214,8 +218,8 @@ class MemoryBackend:
                 if carry_out is None:
                     _raise_refusal(change.op, errno.EOPNOTSUPP)
                 carry_out(self, change)
-            except RefusedError as answer:
-                refused.append((index, answer.errno))
+            except RefusedError as exc:
+                refused.append((index, exc.errno))
         return refused
 
     def lock_table(self) -> AbstractContextManager[None]:
@@ -231,8 +235,8 @@ class MemoryBackend:
         timeouts: Timeouts,
         daemons: Iterable[Daemon],
     ) -> None:
-        """Hold what another table does, servers newest first, unchecked: that it is there shows
-        that it can be.
+        """Replace the content by that of another table, servers newest first. Nothing is checked:
+        the other table has accepted it.
         """
         self._held = {
             service.key(): (
@@ -243,13 +247,13 @@ class MemoryBackend:
         }
         self._timeouts = Timeouts(timeouts.tcp, timeouts.tcp_fin, timeouts.udp)
         self._daemons = {daemon.state: _copy_daemon(daemon) for daemon in daemons}
-        self._mixed = sum(
+        self._mixed_count = sum(
             server.af != service.af
             for service, servers in self._held.values()
             for server in servers.values()
         )
 
-    # What this machine has, and a copy of another's table does not know.
+    # A copy of another machine's table overrides these, because it cannot know that machine.
 
     def has_scheduler(self, name: str) -> bool:
         """Return True if the modelled kernel has this scheduler."""
@@ -273,67 +277,67 @@ class MemoryBackend:
             )
         return addr[0] != 0xFF and not is_link_local(addr) and addr[:12] != _MAPPED and any(addr)
 
-    # Each of what follows carries out one operation or raises Refused, looking at things in the
-    # kernel's order.
+    # Each of the following methods carries out one operation or raises RefusedError, with its
+    # checks in the kernel's order.
 
     def _put_service(self, change: Change) -> None:
         """Carry out NEW_SERVICE and SET_SERVICE (ip_vs_genl_parse_service, ip_vs_add_service,
         ip_vs_edit_service).
 
-        An edit replaces all but servers, counters and place. Existence of the service is checked
-        before the names of scheduler and engine.
+        An edit replaces everything but servers, counters and position. The existence of the service
+        is checked before the names of scheduler and engine.
         """
-        op, wanted = change.op, change.service
-        if wanted is None:
+        op, service = change.op, change.service
+        if service is None:
             _raise_refusal(op, errno.EINVAL)
-        scheduler, engine = wanted.scheduler, wanted.pe
+        scheduler, engine = service.scheduler, service.pe
         unknown = scheduler != "none" and not self.has_scheduler(scheduler)
         if (unknown and _count_bytes(scheduler) > _SCHEDULER_MAX) or (
             engine and _count_bytes(engine) > _ENGINE_MAX
         ):
             _raise_refusal(op, errno.EINVAL)
-        if wanted.af not in _FAMILIES:
+        if service.af not in _FAMILIES:
             _raise_refusal(op, errno.EAFNOSUPPORT)
-        key = wanted.key()
-        held = self._held.get(key)
-        if op == NEW_SERVICE and held:
+        key = service.key()
+        entry = self._held.get(key)
+        if op == NEW_SERVICE and entry:
             _raise_refusal(op, errno.EEXIST)
-        if op == SET_SERVICE and not held:
+        if op == SET_SERVICE and not entry:
             _raise_refusal(op, errno.ESRCH)
         if unknown or (engine and not self.has_engine(engine)):
             _raise_refusal(op, errno.ENOENT)
-        if wanted.af == AF_INET6 and not 1 <= wanted.netmask <= 128:
+        if service.af == AF_INET6 and not 1 <= service.netmask <= 128:
             _raise_refusal(op, errno.EINVAL)
-        # ip_vs_mh.c: ip_vs_mh_init_svc. With more servers it cannot begin; those added later it
-        # leaves out.
-        if held and scheduler == "mh" != held[0].scheduler and len(held[1]) > MH_TABLE:
+        # A service with more servers cannot be given mh (ip_vs_mh.c: ip_vs_mh_init_svc). Servers
+        # added later are accepted, and mh ignores them.
+        if entry and scheduler == "mh" != entry[0].scheduler and len(entry[1]) > MH_TABLE:
             _raise_refusal(op, errno.EINVAL)
-        self._held[key] = (_copy_service(wanted), held[1] if held else {})
+        self._held[key] = (_copy_service(service), entry[1] if entry else {})
 
     def _delete_service(self, change: Change) -> None:
         """Carry out DEL_SERVICE (ip_vs_del_service)."""
         service, servers = self._find_service(change.op, change.service)
         del self._held[service.key()]
-        self._mixed -= (
-            sum(server.af != service.af for server in servers.values()) if self._mixed else 0
+        self._mixed_count -= (
+            sum(server.af != service.af for server in servers.values()) if self._mixed_count else 0
         )
 
     def _put_destination(self, change: Change) -> None:
         """Carry out NEW_DEST and SET_DEST (ip_vs_genl_set_cmd, ip_vs_add_dest, ip_vs_edit_dest).
 
-        A new server goes before the others; an edit keeps the place and replaces everything else.
+        A new server goes before the others; an edit replaces everything but the position.
         """
-        op, wanted = change.op, change.server
+        op, server = change.op, change.server
         service, servers = self._find_service(op, change.service)
-        family, key = _make_server_key(op, service, wanted)
-        assert wanted is not None
+        family, key = _make_server_key(op, service, server)
+        assert server is not None
         # Sync messages cannot carry a server of the other family, and only a tunnel reaches it.
-        mixed = family != service.af
-        if mixed and (self._daemons or wanted.forward & FORWARD_MASK != TUNNEL):
+        is_mixed = family != service.af
+        if is_mixed and (self._daemons or server.forward & FORWARD_MASK != TUNNEL):
             _raise_refusal(op, errno.EINVAL)
-        if wanted.weight < 0 or wanted.lower > wanted.upper:
+        if server.weight < 0 or server.lower > server.upper:
             _raise_refusal(op, errno.ERANGE)
-        if wanted.upper > _INT_MAX or (wanted.tun_type == GUE and not wanted.tun_port):
+        if server.upper > _INT_MAX or (server.tun_type == GUE and not server.tun_port):
             _raise_refusal(op, errno.EINVAL)
         if op == SET_DEST:
             if key not in servers:
@@ -341,10 +345,10 @@ class MemoryBackend:
         else:
             if key in servers:
                 _raise_refusal(op, errno.EEXIST)
-            if not self.is_server_address(family, wanted.addr):
+            if not self.is_server_address(family, server.addr):
                 _raise_refusal(op, errno.EINVAL)
-            self._mixed += mixed
-        servers[key] = _copy_server(wanted, family)
+            self._mixed_count += is_mixed
+        servers[key] = _copy_server(server, family)
 
     def _delete_server(self, change: Change) -> None:
         """Carry out DEL_DEST (ip_vs_genl_set_cmd, ip_vs_del_dest)."""
@@ -352,59 +356,62 @@ class MemoryBackend:
         family, key = _make_server_key(change.op, service, change.server)
         if servers.pop(key, None) is None:
             _raise_refusal(change.op, errno.ENOENT)
-        self._mixed -= family != service.af
+        self._mixed_count -= family != service.af
 
     def _add_daemon(self, change: Change) -> None:
         """Carry out NEW_DAEMON (ip_vs_genl_new_daemon, ip_vs_sync.c: start_sync_thread). A length
         out of bounds is adjusted, not refused.
         """
-        op, wanted = change.op, change.daemon
+        op, daemon = change.op, change.daemon
         if (
-            wanted is None
-            or _count_bytes(wanted.interface) > _INTERFACE_MAX
-            or not _is_group(wanted.group)
-            or self._mixed
+            daemon is None
+            or _count_bytes(daemon.interface) > _INTERFACE_MAX
+            or not _is_group(daemon.group)
+            or self._mixed_count
         ):
             _raise_refusal(op, errno.EINVAL)
-        if not self.interfaces(wanted.interface):
+        if not self.interfaces(daemon.interface):
             _raise_refusal(op, errno.ENODEV)
-        if wanted.state in self._daemons:
+        if daemon.state in self._daemons:
             _raise_refusal(op, errno.EEXIST)
-        if wanted.state not in (MASTER, BACKUP):
+        if daemon.state not in (MASTER, BACKUP):
             _raise_refusal(op, errno.EINVAL)
-        # make_send_sock connects; a loopback has no route to IPv6 groups (addrconf.c:
+        # make_send_sock connects to the group, and lo has no route to IPv6 groups (addrconf.c:
         # init_loopback).
-        if wanted.state == MASTER and len(wanted.group) == 16 and wanted.interface == "lo":
+        if daemon.state == MASTER and len(daemon.group) == 16 and daemon.interface == "lo":
             _raise_refusal(op, errno.ENETUNREACH)
-        self._daemons[wanted.state] = compute_effective_daemon(
-            wanted, _MTUS.get(wanted.interface, _MTU)
+        self._daemons[daemon.state] = compute_effective_daemon(
+            daemon, _MTUS.get(daemon.interface, _MTU)
         )
 
     def _stop_daemon(self, change: Change) -> None:
         """Carry out DEL_DAEMON (ip_vs_genl_del_daemon, ip_vs_sync.c: stop_sync_thread). If the
         names fit their fields, only the state counts.
         """
-        op, wanted = change.op, change.daemon
+        op, daemon = change.op, change.daemon
         if (
-            wanted is None
-            or _count_bytes(wanted.interface) > _INTERFACE_MAX
-            or wanted.state not in (MASTER, BACKUP)
+            daemon is None
+            or _count_bytes(daemon.interface) > _INTERFACE_MAX
+            or daemon.state not in (MASTER, BACKUP)
         ):
             _raise_refusal(op, errno.EINVAL)
-        if not self._daemons.pop(wanted.state, None):
+        if not self._daemons.pop(daemon.state, None):
             _raise_refusal(op, errno.ESRCH)
 
     def _set_config(self, change: Change) -> None:
         """Carry out SET_CONFIG (ip_vs_set_timeout). 0 leaves a value as it is; a value out of range
         leaves all of them as they are.
         """
-        given, kept = change.timeouts or Timeouts(0, 0, 0), self._timeouts
+        requested, current = change.timeouts or Timeouts(0, 0, 0), self._timeouts
         if not all(
-            0 <= seconds <= _INT_MAX // HZ for seconds in (given.tcp, given.tcp_fin, given.udp)
+            0 <= seconds <= _INT_MAX // HZ
+            for seconds in (requested.tcp, requested.tcp_fin, requested.udp)
         ):
             _raise_refusal(change.op, errno.EINVAL)
         self._timeouts = Timeouts(
-            given.tcp or kept.tcp, given.tcp_fin or kept.tcp_fin, given.udp or kept.udp
+            requested.tcp or current.tcp,
+            requested.tcp_fin or current.tcp_fin,
+            requested.udp or current.udp,
         )
 
     def _clear_counters(self, change: Change) -> None:
@@ -415,9 +422,9 @@ class MemoryBackend:
     def _flush_table(self, change: Change) -> None:  # noqa: ARG002  # as all operations
         """Carry out FLUSH (ip_vs_flush). Daemons and timeouts stay."""
         self._held.clear()
-        self._mixed = 0
+        self._mixed_count = 0
 
-    def _find_service(self, op: int, service: Service | None) -> _Held:
+    def _find_service(self, op: int, service: Service | None) -> _Entry:
         """Return the service that a request names. Raise RefusedError (EINVAL, EAFNOSUPPORT, ESRCH;
         ip_vs_genl_parse_service).
         """
@@ -425,10 +432,10 @@ class MemoryBackend:
             _raise_refusal(op, errno.EINVAL)
         if service.af not in _FAMILIES:
             _raise_refusal(op, errno.EAFNOSUPPORT)
-        held = self._held.get(service.key())
-        if held is None:
+        entry = self._held.get(service.key())
+        if entry is None:
             _raise_refusal(op, errno.ESRCH)
-        return held
+        return entry
 
 
 _OPERATIONS = {
@@ -446,76 +453,69 @@ _OPERATIONS = {
 }
 
 
-def _raise_refusal(op: int, number: int) -> NoReturn:
-    raise RefusedError(op, number)
+def _raise_refusal(op: int, errnum: int) -> NoReturn:
+    raise RefusedError(op, errnum)
 
 
-def _make_server_key(op: int, service: Service, wanted: Server | None) -> tuple[int, _ServerKey]:
+def _make_server_key(op: int, service: Service, server: Server | None) -> tuple[int, _ServerKey]:
     """Return the family and key of the server that a request names. Raise RefusedError (EINVAL,
     EAFNOSUPPORT; ip_vs_genl_parse_dest).
     """
-    if wanted is None:
+    if server is None:
         _raise_refusal(op, errno.EINVAL)
-    family = wanted.af or service.af
+    family = server.af or service.af
     if family not in _FAMILIES:
         _raise_refusal(op, errno.EAFNOSUPPORT)
-    return family, (family, wanted.addr, wanted.port)
+    return family, (family, server.addr, server.port)
 
 
-def _copy_service(given: Service) -> Service:
-    """Return a copy as the kernel keeps it: marked HASHED, the timeout in ticks of 32 bits, a mark
-    instead of an address.
+def _copy_service(service: Service) -> Service:
+    """Return a copy as the kernel keeps it: flagged HASHED, the timeout as ticks that wrap at 32
+    bits, and no address beside a mark.
     """
-    marked = given.fwmark != 0
+    marked = service.fwmark != 0
     return Service(
-        given.af,
-        0 if marked else given.protocol,
-        b"" if marked else given.addr,
-        0 if marked else given.port,
-        given.fwmark,
-        given.scheduler,
-        given.flags | HASHED,
-        given.timeout * HZ % _U32 // HZ,
-        given.netmask,
-        given.pe,
+        service.af,
+        0 if marked else service.protocol,
+        b"" if marked else service.addr,
+        0 if marked else service.port,
+        service.fwmark,
+        service.scheduler,
+        service.flags | HASHED,
+        service.timeout * HZ % _U32 // HZ,
+        service.netmask,
+        service.pe,
     )
 
 
-def _copy_server(given: Server, family: int) -> Server:
-    """Return a copy as the kernel keeps it: only the bits of the flags that name the forwarding
-    method, and no counters.
+def _copy_server(server: Server, family: int) -> Server:
+    """Return a copy as the kernel keeps it: of `forward` only the bits of the forwarding method,
+    and no counters.
     """
     return Server(
-        family,
-        given.addr,
-        given.port,
-        given.forward & FORWARD_MASK,
-        given.weight,
-        given.upper,
-        given.lower,
-        given.tun_type,
-        given.tun_port,
-        given.tun_flags,
-    )
+        family, server.addr, server.port, server.forward & FORWARD_MASK, server.weight,
+        server.upper, server.lower, server.tun_type, server.tun_port, server.tun_flags,
+    )  # fmt: skip
 
 
-def _copy_daemon(given: Daemon) -> Daemon:
+def _copy_daemon(daemon: Daemon) -> Daemon:
     return Daemon(
-        given.state, given.interface, given.syncid, given.maxlen, given.group, given.port, given.ttl
-    )
+        daemon.state, daemon.interface, daemon.syncid, daemon.maxlen, daemon.group, daemon.port,
+        daemon.ttl,
+    )  # fmt: skip
 
 
-def compute_effective_daemon(given: Daemon, mtu: int) -> Daemon:
+def compute_effective_daemon(requested: Daemon, mtu: int) -> Daemon:
     """Return the settings with which a daemon runs (ip_vs_sync.c: start_sync_thread). mtu: the
     interface's, which bounds the messages that a backup receives.
     """
-    daemon = _copy_daemon(given)
-    backup = daemon.state == BACKUP
+    daemon = _copy_daemon(requested)
+    is_backup = daemon.state == BACKUP
     headers = 48 if len(daemon.group) == 16 else 28  # IP and UDP
     daemon.maxlen = (
-        max(daemon.maxlen, 1024 if backup else 1)
+        max(daemon.maxlen, 1024 if is_backup else 1)
         if daemon.maxlen
-        else (max(mtu, _MTU) if backup else _MTU) - headers
+        else (max(mtu, _MTU) if is_backup else _MTU) - headers
     )
     daemon.maxlen = min(daemon.maxlen, _PACKET_MAX - headers)
     daemon.group = daemon.group or _GROUP

@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from pyipvsadm.locks import Lock
     from pyipvsadm.model import Change
 
-_LEFT = "(the file is left as it is)"
-_LOADED = ("add-service", "add-server", "set", "start-daemon")
+_UNCHANGED = "(the file was not changed)"
+_ALLOWED_COMMANDS = ("add-service", "add-server", "set", "start-daemon")
 
 
 class TableFileBackend(MemoryBackend):
     """Hold a table whose rules are those of a file. Raise OperationError if it is no regular file,
     or damaged (it is left as it is).
 
-    A link is resolved once: the file that it leads to is locked, read and written. tell: as in
-    files.Lock.
+    A symbolic link is resolved once: its target is locked, read and written. tell: prints messages
+    about the lock (locks.Lock).
     """
 
     def __init__(self, path: str, tell: Callable[[str], None] = lambda _: None) -> None:
         self._path = os.path.realpath(path) if os.path.islink(path) else path
         self._tell = tell
-        self._seen: tuple[int, ...] | None = None
+        self._loaded_fingerprint: tuple[int, ...] | None = None
         self._lock: Lock | None = None
         self._changed = False
         super().__init__()
@@ -49,12 +49,12 @@ class TableFileBackend(MemoryBackend):
 
     def refresh(self) -> None:
         """Read the file again if it has changed."""
-        if self._read_fingerprint() != self._seen:
+        if self._read_fingerprint() != self._loaded_fingerprint:
             self._load_file()
 
     def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
-        """Carry the changes out on what the file holds now, and store it; within `alone` it is
-        stored at the end of that.
+        """Carry the changes out on the present content of the file, and store it. Inside a `with`
+        of lock_table, the table is stored at its end.
         """
         changes = list(changes)
         if self._lock is None:
@@ -67,10 +67,10 @@ class TableFileBackend(MemoryBackend):
     def _read_fingerprint(self) -> tuple[int, ...]:
         """Return a value that changes when the file does."""
         try:
-            found = os.stat(self._path)
+            status = os.stat(self._path)
         except OSError:
             return ()
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
     def lock_table(self) -> TableFileBackend:
         """Lock the file: reload on entry, write back on exit unless an exception was raised."""
@@ -105,45 +105,47 @@ class TableFileBackend(MemoryBackend):
             self._lock = None
 
     def _load_file(self) -> None:
-        self._seen = None  # until it is read
-        state = self._read_fingerprint()
+        # If loading fails, the next refresh must try again.
+        self._loaded_fingerprint = None
+        fingerprint = self._read_fingerprint()
         text = files.read_if_exists(self._path)
         if reason := reader.format_version_error(text):
-            raise OperationError(f"{self._path}: {reason} {_LEFT}")
-        machine = self.interfaces
-        # A daemon may have been started where its interface was; whatever was held before is
-        # forgotten.
+            raise OperationError(f"{self._path}: {reason} {_UNCHANGED}")
+        has_interface = self.interfaces
+        # Start with an empty table. Every interface is accepted: that of a stored daemon need not
+        # exist now.
         super().__init__(lambda _: True)
         try:
-            steps = _parse_changes(text)
-            refused = super().apply([change for _, change in steps])
+            changes = _parse_changes(text)
+            refused = super().apply([change for _, change in changes])
             if refused:
-                index, number = refused[0]
-                lineno, change = steps[index]
-                raise _LineError(lineno, format_error(change.op, number))
+                index, errnum = refused[0]
+                lineno, change = changes[index]
+                raise _LineError(lineno, format_error(change.op, errnum))
         except _LineError as exc:
-            raise OperationError(f"{self._path}: line {exc.lineno}: {exc} {_LEFT}") from None
+            raise OperationError(f"{self._path}: line {exc.lineno}: {exc} {_UNCHANGED}") from None
         finally:
-            self.interfaces = machine
-        self._seen = state
+            self.interfaces = has_interface
+        self._loaded_fingerprint = fingerprint
 
     def _check_kept(self, text: str) -> None:
-        """Read back each line that the file does not have yet, as the next command will: some words
-        no rule can carry.
+        """Read back each line that the file does not have yet, as the next command will: some names
+        cannot be written as a rule. Raise OperationError if a line is read back differently.
         """
-        known = set(os.fsdecode(files.read_if_exists(self._path)).split("\n"))
-        lines = [line for line in text.split("\n") if line not in known]
+        old_lines = set(os.fsdecode(files.read_if_exists(self._path)).split("\n"))
+        lines = [line for line in text.split("\n") if line not in old_lines]
         try:
-            steps = _parse_changes(os.fsencode("\n".join(lines)))
+            changes = _parse_changes(os.fsencode("\n".join(lines)))
         except _LineError as exc:
             raise OperationError(
-                f"{self._path} cannot keep `{lines[exc.lineno - 1]}': {exc} {_LEFT}"
+                f"{self._path} cannot store `{lines[exc.lineno - 1]}': {exc} {_UNCHANGED}"
             ) from None
-        for lineno, change in steps:
-            kept = writer.change_rule(change).rstrip("\n")
-            if kept != lines[lineno - 1]:
+        for lineno, change in changes:
+            reread = writer.change_rule(change).rstrip("\n")
+            if reread != lines[lineno - 1]:
                 raise OperationError(
-                    f"{self._path} cannot keep `{lines[lineno - 1]}': it would be read as `{kept}' {_LEFT}"
+                    f"{self._path} cannot store `{lines[lineno - 1]}': "
+                    f"it would be read back as `{reread}' {_UNCHANGED}"
                 )
 
 
@@ -156,23 +158,24 @@ class _LineError(Exception):
 
 
 def _parse_changes(text: bytes) -> list[tuple[int, Change]]:
-    """Yield the change of each line with its number. Raise _LineError for the first line that is no
+    """Return (line number, change) of each rule. Raise _LineError for the first line that is no
     change.
     """
-    plain = FastRuleParser()
+    fast_parser = FastRuleParser()
     return [
-        (lineno, plain.parse_change(words) or _parse_change(lineno, words))
+        (lineno, fast_parser.parse_change(words) or _parse_change(lineno, words))
         for lineno, words in reader.tokenize(text)
     ]
 
 
 def _parse_change(lineno: int, words: list[str]) -> Change:
     try:
-        request = CommandParser(
-            words, NullResolver()
-        ).parse_request()  # a name in the file is damage
+        # A table file has numeric addresses only: a name in it is damage, and is not resolved.
+        request = CommandParser(words, NullResolver()).parse_request()
     except (UsageError, LineSkippedError) as exc:
-        raise _LineError(lineno, "this is no rule" if str(exc) == TRY_HELP else str(exc)) from None
-    if request.change is None or request.command not in _LOADED:
-        raise _LineError(lineno, f"{request.command} does not belong in a table's file")
+        raise _LineError(
+            lineno, "this is not a rule" if str(exc) == TRY_HELP else str(exc)
+        ) from None
+    if request.change is None or request.command not in _ALLOWED_COMMANDS:
+        raise _LineError(lineno, f"{request.command} is not allowed in a table file")
     return request.change

@@ -6,18 +6,25 @@ the present table holds.
 
 from __future__ import annotations
 
+import os
+
 from pyipvsadm import addresses
-from pyipvsadm.errors import LineSkippedError, UsageError
-from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_CONFIG, Change
+from pyipvsadm.errors import LineSkippedError, RulesError, UsageError
+from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, ROLES, SET_CONFIG, Change
 from pyipvsadm.rules import reader, writer
+from pyipvsadm.rules.fast_parser import FastRuleParser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.model import Daemon, Server, Service, Timeouts
     from pyipvsadm.rules.reader import Context
 
     ServiceKey = tuple[int, int, bytes, int, int]
     ServerKey = tuple[int, bytes, int]
+
+
+MAX_QUOTED = 120  # characters of a bad line in a message
 
 
 class DesiredService:
@@ -34,42 +41,78 @@ class DesiredService:
 class DesiredTable:
     """Hold the table that rule text describes. Entries share records: do not change them."""
 
-    __slots__ = ("daemons", "repeated", "services", "timeouts")
+    __slots__ = ("daemons", "ends_in_line", "repeated", "services", "timeouts")
 
     def __init__(self) -> None:
         self.services: dict[ServiceKey, DesiredService] = {}
         self.daemons: dict[int, tuple[int, Daemon]] = {}
         self.timeouts: tuple[int, Timeouts] | None = None
-        # a description of each line that says again what another has said
+        # A description of each line that repeats an earlier one.
         self.repeated: list[str] = []
+        self.ends_in_line = True  # whether the last line has its line end
 
     def is_empty(self) -> bool:
         """Return True if the text has no rule at all."""
         return not (self.services or self.daemons or self.timeouts)
 
 
-def parse_desired(text: bytes, context: Context) -> DesiredTable:
+def parse_desired(text: bytes, context: Context, file: str = "") -> DesiredTable:
     """Return the table that rule text describes. The order of lines does not matter.
 
-    A line that repeats an earlier one is skipped and described in `repeated`. Raise UsageError
-    (status 2) if the text is not rules, or if two lines contradict each other.
+    A line that repeats an earlier one is skipped and described in `repeated`. file: the name for
+    messages, "" for standard input. Raise RulesError (status 2) with all bad lines: those that are
+    no rules, and those that contradict an earlier one.
     """
-    found = DesiredTable()
-    try:
-        for at, step in reader.parse_rules(text, context):
+    table = DesiredTable()
+    if reason := reader.format_version_error(text):
+        raise UsageError(f"{file}: {reason}" if file else reason)
+    table.ends_in_line = not text or text.rstrip(b" \t\r\0")[-1:] in (b"", b"\n")
+    bad: list[tuple[int, str]] = []
+    parser = FastRuleParser()
+    for lineno, words in reader.tokenize(text):
+        try:
+            step = parser.parse_change(words) or reader.parse_words(words, context)
             if isinstance(step, LineSkippedError):
-                raise UsageError(f"line {at}: {step}")
-            twice = _add_line(found, at, step if isinstance(step, Change) else Change(0))
-            if twice:
-                found.repeated.append(twice)
-    except UsageError as exc:
-        raise UsageError(str(exc)) from None  # whatever -R would end with
-    for wanted in found.services.values():
-        if not wanted.line:
-            lineno = min(line for line, _ in wanted.servers.values())
-            selector = writer.format_selector(wanted.service, addresses.format_numeric)
-            raise UsageError(f"line {lineno}: no -A line describes this service: {selector}")
-    return found
+                bad.append((lineno, str(step)))
+                continue
+            repeated = _add_line(table, lineno, step if isinstance(step, Change) else Change(0))
+            if repeated:
+                table.repeated.append(repeated)
+        except UsageError as exc:
+            bad.append((lineno, str(exc)))
+    if not bad:
+        for wanted in table.services.values():
+            if not wanted.line:
+                lineno = min(line for line, _ in wanted.servers.values())
+                selector = writer.format_selector(wanted.service, addresses.format_numeric)
+                bad.append((lineno, f"no -A line describes this service: {selector}"))
+    if bad:
+        lines = text.split(b"\n")
+        raise RulesError(
+            [(lineno, message, _quote_line(lines[lineno - 1])) for lineno, message in sorted(bad)],
+            file,
+        )
+    return table
+
+
+def describe_snapshot(present: Snapshot) -> DesiredTable:
+    """Return the content of a table as the table that is desired. Its entries have line 1."""
+    table = DesiredTable()
+    for service, servers in present.rows:
+        wanted = table.services[service.key()] = DesiredService(1, service)
+        # Oldest first, as the lines of a file would be.
+        wanted.servers = {server.key(): (1, server) for server in reversed(servers)}
+    table.timeouts = (1, present.timeouts)
+    table.daemons = {daemon.state: (1, daemon) for daemon in present.daemons}
+    return table
+
+
+def _quote_line(line: bytes) -> str:
+    """Return a line as text for a message: without line end, control characters replaced."""
+    from pyipvsadm.text import escape_undecodable, sanitize  # noqa: PLC0415  # only after an error
+
+    quoted = sanitize(escape_undecodable(os.fsdecode(line.strip(b" \t\r\n\0"))))
+    return quoted if len(quoted) <= MAX_QUOTED else f"{quoted[: MAX_QUOTED - 3]}..."
 
 
 def _add_line(found: DesiredTable, at: int, change: Change) -> str:
@@ -111,16 +154,16 @@ def _add_line(found: DesiredTable, at: int, change: Change) -> str:
         if daemon.state in found.daemons:
             first, running = found.daemons[daemon.state]
             return _report_duplicate(
-                first, at, "sync daemon", writer.ROLES[daemon.state], running == daemon
+                first, at, "sync daemon", ROLES[daemon.state], running == daemon
             )
         found.daemons[daemon.state] = (at, daemon)
     elif change.op == SET_CONFIG and timeouts is not None:
         if found.timeouts:
             first, given = found.timeouts
-            return _report_duplicate(first, at, "setting", "the time-outs", given == timeouts)
+            return _report_duplicate(first, at, "setting", "timeouts", given == timeouts)
         found.timeouts = (at, timeouts)
     else:
-        raise UsageError(f"line {at}: only -A, -a, --set and --start-daemon lines describe a table")
+        raise UsageError("only -A, -a, --set and --start-daemon lines describe a table")
     return ""
 
 
@@ -129,7 +172,5 @@ def _report_duplicate(first: int, second: int, kind: str, name: str, same: bool)
     other.
     """
     if same:
-        return f"lines {first} and {second} name the same {kind}: {name}: the second is passed over"
-    raise UsageError(
-        f"lines {first} and {second} contradict each other about the same {kind}: {name}"
-    )
+        return f"line {second} repeats line {first} ({kind} {name}): skipped"
+    raise UsageError(f"contradicts line {first} about the same {kind}: {name}")

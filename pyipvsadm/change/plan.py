@@ -23,6 +23,7 @@ from pyipvsadm.model import (
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
+    ROLES,
     SET_CONFIG,
     SET_DEST,
     SET_SERVICE,
@@ -30,7 +31,7 @@ from pyipvsadm.model import (
     Server,
     Timeouts,
 )
-from pyipvsadm.rules.writer import ROLES, change_rule
+from pyipvsadm.rules.writer import change_rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,11 +117,11 @@ class Plan:
         self.phases[index + 1 :] = [*newer.phases, *filter(None, kept)]
         for steps, sign in ((dropped, -1), ([*newer.iter_steps()], 1)):
             for step in steps:
-                self._count_step(step, sign)
+                self.count_step(step, sign)
         self.unchanged = asked - self.added - self.changed
         self.orders |= newer.orders
 
-    def _count_step(self, step: Step, sign: int) -> None:
+    def count_step(self, step: Step, sign: int) -> None:
         """Count services and servers. Daemons stay counted as they were: they were asked for, and
         they run.
         """

@@ -10,9 +10,16 @@ from contextlib import nullcontext
 
 from pyipvsadm import addresses
 from pyipvsadm.change import desired, plan
+from pyipvsadm.change.describe import (
+    count_raised,
+    count_removed,
+    describe_difference,
+    pluralize,
+)
 from pyipvsadm.change.dry_run import DryRunTable
 from pyipvsadm.change.execute import execute, try_plan
 from pyipvsadm.change.pace import Pace
+from pyipvsadm.change.plan import Plan
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
 from pyipvsadm.commands.report import print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.change.desired import DesiredTable
     from pyipvsadm.change.execute import Outcome
-    from pyipvsadm.change.plan import Plan, Step
+    from pyipvsadm.change.plan import Step
     from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Service
@@ -58,7 +65,9 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
     Raise UsageError (status 2) for bad input.
     """
     try:
-        wanted = desired.parse_desired(_read_rules(request, env), env)
+        wanted = desired.parse_desired(
+            _read_rules(request, env), env, str(request.ours["apply"] or "")
+        )
         _warn_of_repeated(wanted.repeated, env)
         _check_not_empty(request, wanted)
         if "prune" in request.slots and "force" not in request.slots and not backend.embedded:
@@ -94,7 +103,7 @@ def _warn_of_repeated(repeated: list[str], env: Environment) -> None:
     more = len(repeated) - MAX_NAMED
     if more > 0:
         env.write_stderr(
-            f"{more} more line{'s' * (more > 1)} said again what others had said: passed over"
+            f"{more} more line{'s' * (more > 1)} repeat{'s' * (more == 1)} earlier lines: skipped"
         )
 
 
@@ -104,7 +113,7 @@ def _check_not_empty(request: Request, wanted: DesiredTable) -> None:
     """
     if wanted.is_empty() and "allow-empty" not in request.slots:
         raise UsageError(
-            "there is no rule in the input: nothing was done (--allow-empty takes it for what it says)"
+            "the input has no rule: nothing was done (--allow-empty accepts an empty input)"
         )
 
 
@@ -161,6 +170,29 @@ def _guard_servers(
     )
 
 
+def _guard_last_line(
+    request: Request, wanted: DesiredTable, present: Snapshot, env: Environment
+) -> None:
+    """Require --force if the last line has no line end and a service that FILE names would lose a
+    server: the file may have been cut within that line.
+    """
+    if wanted.ends_in_line:
+        return
+    asked = {service.key() for service in request.services}
+    for service, servers in present.rows:
+        named = wanted.services.get(service.key())
+        if named is None or (asked and service.key() not in asked):
+            continue
+        if any(server.key() not in named.servers for server in servers):
+            selector = writer.format_selector(service, addresses.format_numeric)
+            _require_force(
+                f"the last line has no line end, as in a file cut short, and {selector} would lose servers",
+                request,
+                env,
+            )
+            return
+
+
 def _require_force(said: str, request: Request, env: Environment) -> None:
     """Raise UsageError (status 2) with this message; a dry run prints it and goes on."""
     if "dry-run" not in request.slots:
@@ -190,28 +222,28 @@ class _ApplyRun:
         slots = request.slots
         if there and not wanted.services and "prune" in slots and "allow-empty" not in slots:
             raise UsageError(
-                "there is no service in the input: --prune would delete all there are (--allow-empty lets it)"
+                "the input has no service: --prune would delete all services (--allow-empty accepts that)"
             )
         if "force" not in slots:
             _guard_servers(request, wanted, self._present, env)
+            _guard_last_line(request, wanted, self._present, env)
         self._plan = plan.make_plan(
             wanted, self._present, "prune" in slots, "keep-weights" in slots, only
         )
 
     def try_out(self) -> int:
-        """Show the plan, and what of it would be refused."""
+        """Print the plan, and the steps of it that would be refused."""
         copy = self._copy_table()
         outcome = try_plan(self._plan, copy)
         steps = [*self._plan.iter_steps()]
         if "json" not in self._request.slots:
             coloured = self._env.has_colours()
-            shown = _sanitize_rule if self._env.is_output_terminal() else str
-            self._env.write_stdout(
-                "".join(
-                    _format_step(step.change.op, shown(step.format_rule()), coloured)
-                    for step in steps
-                )
-            )
+            safe = _sanitize_rule if self._env.is_output_terminal() else str
+            for step in steps:
+                line = _format_step(step.change.op, safe(step.format_rule()), coloured)
+                difference = describe_difference(step)
+                comment = safe(f"#   {difference}\n") if difference else ""
+                self._env.write_stdout(line + comment)
         self._print_report(outcome, [*copy.list_assumptions()])
         return EXIT_REFUSED if outcome.refused else DRIFT if steps else 0
 
@@ -287,22 +319,33 @@ class _ApplyRun:
             self._env.write_stderr(line)
 
     def _format_summary(self, outcome: Outcome) -> str:
-        made = self._plan
-        tried = "dry-run" in self._request.slots
-        why = SIGNALS[outcome.signal] if outcome.signal else "refused"
+        plan = self._plan
+        is_dry_run = "dry-run" in self._request.slots
+        reason = SIGNALS[outcome.signal] if outcome.signal else "refused"
         if outcome.not_undone:
-            return f"{why}: of what was done before it, {len(outcome.undone)} were undone, {len(outcome.not_undone)} not"
-        if outcome.signal or (outcome.refused and not tried):
+            return f"{reason}: {len(outcome.undone)} of the changes before it were undone, {len(outcome.not_undone)} were not"
+        if outcome.signal or (outcome.refused and not is_dry_run):
             undone = f" ({len(outcome.undone)} undone)" if outcome.undone else ""
             if outcome.meanwhile:
-                return f"{why}: nothing of this run is left{undone}; what another program did meanwhile is"
+                return f"{reason}: nothing of this run is left{undone}; the changes of another program are"
             if outcome.reordered:
                 services = _count_services(outcome.reordered)
-                return f"{why}: the table is as before but for the order of servers of {services}{undone}"
-            return f"{why}: the table is as before{undone}"
-        said = f"{made.added} added, {made.changed} changed, {made.removed} removed, {made.unchanged} unchanged"
-        left = f", {made.left} service{'s' * (made.left > 1)} not in the file" if made.left else ""
-        return f"{'dry run: ' if tried else ''}{said}{left}"
+                return f"{reason}: the table is as before but for the order of servers of {services}{undone}"
+            return f"{reason}: the table is as before{undone}"
+        if outcome.refused:
+            return "dry run: would be refused: nothing would be done"
+        summary = f"{plan.added} added, {plan.changed} changed, {plan.removed} removed, {plan.unchanged} unchanged"
+        if plan.left:
+            summary += f", {pluralize(plan.left, 'service')} not in the file"
+        connections = count_removed(plan.iter_steps())[2]
+        if connections:
+            verb = "have" if is_dry_run else "had"
+            summary += f"; the removed servers {verb} {pluralize(connections, 'active connection')}"
+        raised = count_raised(plan.iter_steps())
+        if raised:
+            verb = "raises" if is_dry_run else "raised"
+            summary += f"; {verb} {pluralize(raised, 'quiesced server')}"
+        return f"{'dry run: ' if is_dry_run else ''}{summary}"
 
 
 def _count_services(services: list[Service]) -> str:
@@ -327,6 +370,18 @@ def _sanitize_rule(rule: str) -> str:
     return sanitize(rule.rstrip("\n")) + "\n"
 
 
+def _count_done(plan: Plan, outcome: Outcome, is_dry_run: bool) -> dict[str, int]:
+    """Return how many entries the run added, changed and removed: of a plan that was stopped, those
+    whose steps were not undone.
+    """
+    if is_dry_run or not (outcome.refused or outcome.signal):
+        return {"added": plan.added, "changed": plan.changed, "removed": plan.removed}
+    standing = Plan()
+    for step, _ in outcome.not_undone:
+        standing.count_step(step, 1)
+    return {"added": standing.added, "changed": standing.changed, "removed": standing.removed}
+
+
 def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
     import json  # noqa: PLC0415  # only who asks for it pays for it
 
@@ -342,9 +397,7 @@ def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[
     found = {
         "format": FORMAT,
         "dry_run": tried,
-        "added": made.added,
-        "changed": made.changed,
-        "removed": made.removed,
+        **_count_done(made, outcome, tried),
         "unchanged": made.unchanged,
         "services_not_in_file": made.left,
         "steps": [entry(step) for step in made.iter_steps()],

@@ -6,8 +6,6 @@ popt, what a command does.
 
 from __future__ import annotations
 
-from pyipvsadm.commands.modify import apply_change, run_on_copy
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.environment import Environment
@@ -23,19 +21,26 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 
         return run_apply(request, backend, env)
-    if "dry-run" in request.slots:
+    if "dry-run" in request.slots and "drain" not in request.ours:
+        from pyipvsadm.commands.modify import run_on_copy  # noqa: PLC0415
+
         request.slots.discard("dry-run")
-        return run_on_copy(backend, env, lambda copy: run_request(request, copy, env))
+        return run_on_copy(
+            backend, env, lambda copy: run_request(request, copy, env), request.change
+        )
     if "drain" in request.ours:
         from pyipvsadm.commands import drain  # noqa: PLC0415
 
         return drain.run_drain(request, backend, env)
+    change = request.change
     if "keep" in request.ours:
         from pyipvsadm.change import merge  # noqa: PLC0415
 
-        return apply_change(merge.merge_edit(request, backend), backend, env)
-    if request.change is not None:
-        return apply_change(request.change, backend, env)
+        change = merge.merge_edit(request, backend)
+    if change is not None:
+        from pyipvsadm.commands.modify import apply_change  # noqa: PLC0415
+
+        return apply_change(change, backend, env)
     seconds = request.ours.get("resolve-timeout")
     if isinstance(seconds, int):
         env.names.seconds = seconds

@@ -28,8 +28,8 @@ KERNEL = "kernel"
 
 
 def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[], Backend]) -> int:
-    """Examine a director, or with --real-server-for a real server. opened: opens the backend that
-    spec names.
+    """Examine a director, or those of its services that are named, or with --real-server-for a
+    real server. opened: opens the backend that spec names.
 
     The status is 0, 1 or 2 by the worst finding, 3 when what is needed could not be read. What
     mends a finding of another network namespace is a command to be run there.
@@ -38,6 +38,8 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
     if "explain" in ours:
         return _explain_code(str(ours["explain"]), env)
     part = None
+    if "real-server-for" in ours and request.services:
+        raise UsageError("--real-server-for examines this host: give no service with it")
     if "real-server-for" in ours:
         director_ = _parse_address(env, "director", ours["director"]) if "director" in ours else ""
         server = request.server
@@ -54,7 +56,7 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
             findings = real_server.examine_real_server(part, facts)
             aside: list[str] = []
         else:
-            findings, aside = _examine_director(env, spec, opened, probe="probe" in ours)
+            findings, aside = _examine_director(request, env, spec, opened)
     except (OperationError, RefusedError) as no:
         raise OperationError(str(no), report.UNKNOWN) from None
     if "netns" in ours:
@@ -69,8 +71,9 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
 
 
 def _examine_director(
-    env: Environment, spec: str, opened: Callable[[], Backend], *, probe: bool
+    request: Request, env: Environment, spec: str, opened: Callable[[], Backend]
 ) -> tuple[list[Finding], list[str]]:
+    """Examine the services of the table, or only those that the request names."""
     host = env.open_host()
     if spec == KERNEL and not host.has_ipvs():  # opening the table would load the module
         return [
@@ -83,7 +86,10 @@ def _examine_director(
         table = DirectorTable(
             [
                 (service, backend.read_servers(service))
-                for service in backend.read_services(counters=False)
+                for service in (
+                    [backend.find_service(service) for service in request.services]
+                    or backend.read_services(counters=False)
+                )
             ],
             {each.state: (each.interface, each.syncid) for each in backend.read_daemons()},
         )
@@ -98,7 +104,7 @@ def _examine_director(
     )
     facts.programs = env.list_programs()
     facts.handshakes = handshakes
-    if probe:
+    if "probe" in request.ours:
         host.probe_servers(
             facts,
             [

@@ -11,9 +11,10 @@ they survive whatever happens to this process.
 from __future__ import annotations
 
 from pyipvsadm import addresses
+from pyipvsadm.change.describe import describe_difference
 from pyipvsadm.change.execute import execute, list_standing
 from pyipvsadm.change.merge import find_matching, find_server, find_service
-from pyipvsadm.change.pace import DrainPace, DrainTarget, describe_server
+from pyipvsadm.change.pace import DrainPace, DrainTarget, count_remaining, describe_server
 from pyipvsadm.change.plan import make_drain_plan
 from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.commands.report import print_not_undone
@@ -125,6 +126,8 @@ class _Draining:
                 env.write_raw_stderr, env.write_stderr, env.environ, env.is_error_terminal()
             ),
         )
+        if "dry-run" in self._request.slots:
+            return self._print_dry_run(plan, targets)
         undo_lines = [self._format_undo(step) for step in plan.phases[0]]
         # If these lines cannot be written, nothing is changed.
         if undo_lines:
@@ -141,6 +144,25 @@ class _Draining:
             for line in undo_lines:
                 env.write_stderr(f"to undo: {line}")
             return exc.status if isinstance(exc, OperationError) else EXIT_REFUSED
+
+    def _print_dry_run(self, plan: Plan, targets: list[DrainTarget]) -> int:
+        """Print what draining would do, and how many connections it would wait for."""
+        for target in targets:
+            self._warn_of_templates(target.service)
+        lines = [f"{_describe_step(step)}: {describe_difference(step)}" for step in plan.phases[0]]
+        inactive = "drain-inactive" in self._request.ours
+        remaining = sum(
+            count_remaining(target.service, server, inactive)
+            for target in targets
+            for server in target.servers
+        )
+        lines.append(f"would wait for {format_connections(remaining)} to end")
+        if plan.phases[1]:
+            target = targets[0]
+            command, server = ("-D", None) if target.whole else ("-d", target.servers[0])
+            lines.append(f"then: {format_command(self._options, command, target.service, server)}")
+        self._env.write_stdout("".join(f"dry run: {line}\n" for line in lines))
+        return 0
 
     def _report(self, plan: Plan, outcome: Outcome, remaining: int, target: DrainTarget) -> int:
         """Print how the draining ended, and return the exit status."""

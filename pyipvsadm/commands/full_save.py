@@ -38,7 +38,7 @@ def render_full_save(found: Snapshot, endpoint: Endpoint, env: Environment) -> s
     parts = []
     outside: Service | None = None  # what cannot be said; nor can its servers
     for (change, numbers), (_, line) in zip(
-        plain, writer.iter_full_rules(rows, found.timeouts, found.daemons, endpoint), strict=True
+        plain, writer.iter_full_rules(rows, found.timeouts, found.daemons, endpoint)
     ):
         lost = None
         if change.server is None or change.service is not outside:

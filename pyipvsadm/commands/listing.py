@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 def run_list(request: Request, backend: Backend, env: Environment) -> None:
     """Carry out the list command."""
-    if "watch" in request.ours:
+    if "metrics" in request.ours:
+        from pyipvsadm.commands.metrics import run_metrics  # noqa: PLC0415  # only what is asked for is imported
+
+        selection = resolve_selection(request, backend, env)
+        run_metrics(request, backend, env, read_table(request, backend, selection))
+    elif "watch" in request.ours:
         _run_watch(request, backend, env)
     else:
         write_buffered(env, render(request, backend, env))
@@ -240,9 +245,7 @@ def _render_listing(
             if parts is not None:
                 return [classic.format_title(shown), "".join(parts)]
     services = _read_services(request, backend, counters=bool(shown & {"stats", "rate"}))
-    return _render_services(
-        zip(services, backend.iter_rows(services, columns), strict=True), env, shown
-    )
+    return _render_services(zip(services, backend.iter_rows(services, columns)), env, shown)
 
 
 def _render_shares(
@@ -310,7 +313,7 @@ def _render_connections(lines: Iterator[bytes], env: Environment, shown: set[str
     engine = "persistent-conn" in shown
     yield connections.TITLE_ENGINE if engine else connections.TITLE
     if "numeric" in shown:
-        yield from map(connections.NumericFormatter(engine).format_line, lines)
+        yield from connections.NumericFormatter(engine).format_lines(lines)
         return
     found, endpoint = _parse_connections(lines, env, numeric=False)
     for each in found:

@@ -44,7 +44,7 @@ def attach_names(
     asked: set[tuple[int, bytes]] = set()
     names = make_json_resolver(env, hosts)
     rest = iter(found)
-    while block := [each for _, each in zip(range(LOOKUP_BATCH), rest, strict=False)]:
+    while block := [each for _, each in zip(range(LOOKUP_BATCH), rest)]:
         left = deadline - time.monotonic()
         new = {
             end[:2] for each in block for end in (each.client, each.virtual, each.server)

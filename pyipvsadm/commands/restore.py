@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     # Carry out a line that is no change (a listing among rules): dispatch.run.
     Run = Callable[[Request, Backend, Environment], int]
+    ApplyEncoded = Callable[[Iterable[tuple[int, bytes]]], list[tuple[int, int]]]
 
 
 def run_restore(backend: Backend, env: Environment, run: Run) -> int:
@@ -75,8 +76,11 @@ def _restore_text(text: bytes, backend: Backend, env: Environment, run: Run, cle
     from pyipvsadm.rules import reader  # noqa: PLC0415  # only restoring needs it
 
     try:
+        # The fast path: the kernel takes bytes, which are made of the text without records.
+        if apply_encoded := getattr(backend, "apply_encoded", None):
+            return _apply_encoded(text, apply_encoded, env, clear)
         return _apply_batch(_iter_changes(text, env, clear), backend, env)
-    except _NotOnlyChangesError:
+    except reader.NotOnlyChangesError:
         return _execute_lines(
             [*_flush_step(clear), *reader.parse_rules(text, env)], backend, env, run
         )
@@ -86,21 +90,17 @@ def _flush_step(clear: bool) -> list[tuple[int, Change]]:
     return [(0, Change(FLUSH))] if clear else []
 
 
-class _NotOnlyChangesError(Exception):  # not an error: a file of rules that holds more than changes
-    pass
-
-
 def _iter_changes(text: bytes, env: Environment, clear: bool) -> Iterator[tuple[int, Change]]:
     """Yield the changes of a text, each with its line.
 
-    Raises _NotOnlyChangesError at the first line that is no change.
+    Raises NotOnlyChangesError at the first line that is no change.
     """
     from pyipvsadm.rules import reader  # noqa: PLC0415  # only restoring needs it
 
     yield from _flush_step(clear)
     for at, step in reader.parse_rules(text, env):
         if not isinstance(step, Change):
-            raise _NotOnlyChangesError
+            raise reader.NotOnlyChangesError
         yield at, step
 
 
@@ -161,6 +161,33 @@ def _apply_batch(batch: Iterable[tuple[int, Change]], backend: Backend, env: Env
     lines: list[int] = []
     ops = bytearray()
     refused = backend.apply(_record_lines(batch, lines.append, ops.append))
+    return _report_refusals(refused, lines, ops, env)
+
+
+def _apply_encoded(text: bytes, apply_encoded: ApplyEncoded, env: Environment, clear: bool) -> int:
+    """Do the same with a text that holds nothing but changes."""
+    from pyipvsadm.rules import fast_encoder  # noqa: PLC0415  # embedded tables do without
+
+    lines: list[int] = []
+    ops = bytearray()
+
+    def iter_payloads() -> Iterator[tuple[int, bytes]]:
+        if clear:
+            lines.append(0)
+            ops.append(FLUSH)
+            yield FLUSH, b""
+        for lineno, op, payload in fast_encoder.encode_rules(text, env):
+            lines.append(lineno)
+            ops.append(op)
+            yield op, payload
+
+    return _report_refusals(apply_encoded(iter_payloads()), lines, ops, env)
+
+
+def _report_refusals(
+    refused: list[tuple[int, int]], lines: list[int], ops: bytearray, env: Environment
+) -> int:
+    """Say which lines were refused; return the last line's status."""
     for index, number in refused:
         said = format_error(ops[index], number)
         env.write_stderr(f"line {lines[index]}: {said}" if lines[index] else said)

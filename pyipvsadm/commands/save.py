@@ -51,7 +51,7 @@ def render_rules(
         ]
     else:
         services = sorting.sort_services(backend.read_services(counters=False))
-        tables = list(zip(services, backend.iter_rows(services, columns), strict=True))
+        tables = list(zip(services, backend.iter_rows(services, columns)))
     endpoint: Endpoint = (
         addresses.format_numeric if numeric else resolve_endpoints(tables, env, read_back=True)
     )

@@ -17,7 +17,12 @@ from __future__ import annotations
 from pyipvsadm import sorting
 from pyipvsadm.addresses import format_numeric, parse_endpoint
 from pyipvsadm.errors import LineSkippedError, UsageError
-from pyipvsadm.grammar.combinations import can_join, get_tunnel_types, list_conflict
+from pyipvsadm.grammar.combinations import (
+    can_join,
+    describe_option,
+    get_tunnel_types,
+    list_conflict,
+)
 from pyipvsadm.grammar.options import (
     COMMANDS,
     NONE,
@@ -50,8 +55,8 @@ if TYPE_CHECKING:
     class CompletionSource(Protocol):
         """Answer the questions of completion. No method raises: unknown values are empty."""
 
-        def read_rows(self, backend: str | None, place: str | None) -> Rows:
-            """Return the services of a table, each with its servers. backend, place: the values of
+        def read_rows(self, backend: str | None, netns: str | None) -> Rows:
+            """Return the services of a table, each with its servers. backend, netns: the values of
             --backend and --netns, or None.
             """
 
@@ -60,7 +65,7 @@ if TYPE_CHECKING:
             at the end.
             """
 
-        def list_interfaces(self, place: str | None) -> list[str]:
+        def list_interfaces(self, netns: str | None) -> list[str]:
             """Return the interfaces of this network namespace, or of the one that --netns names."""
 
         def list_namespaces(self) -> list[str]:
@@ -71,7 +76,7 @@ NO_SPACE_SUFFIXES = ("/", ":", ",", "=")
 _FORWARDING = {MASQ: "NAT", TUNNEL: "tunnel"}
 
 
-def complete(words: Sequence[str], cursor: int, around: CompletionSource) -> list[tuple[str, str]]:
+def complete(words: Sequence[str], cursor: int, source: CompletionSource) -> list[tuple[str, str]]:
     """Return the candidates for words[cursor], each with a description. That word holds only the
     part left of the cursor.
 
@@ -83,58 +88,59 @@ def complete(words: Sequence[str], cursor: int, around: CompletionSource) -> lis
     before, after = words[1:cursor], words[cursor + 1 :]
     if program in COMPANIONS:
         return list(
-            _Line((), (), around).complete_companion(COMPANIONS[program], before, after, prefix)
+            _Line((), (), source).complete_companion(COMPANIONS[program], before, after, prefix)
         )
-    return list(_Line(before, after, around).list_candidates(prefix))
+    return list(_Line(before, after, source).list_candidates(prefix))
 
 
 class _Line:
     """Hold the parsed words of the line, except the one at the cursor."""
 
     def __init__(
-        self, before: Sequence[str], after: Sequence[str], around: CompletionSource
+        self, before: Sequence[str], after: Sequence[str], source: CompletionSource
     ) -> None:
-        self._around = around
+        self._source = source
         self._command: Command | None = None
         self._given: list[tuple[Option, str]] = []
-        self._bare: list[str] = []  # words that are no option's, and what was given to --apply
+        self._positional: list[str] = []  # bare words, and the value of --apply
         self._options_ended = "--" in before  # no option is expected any more
-        self._waiting = self._read_options(before)
-        self._given_before_cursor = len(
-            self._given
-        )  # of what was given, this much stands before the cursor
+        self._awaiting_argument = self._read_options(before)
+        # The number of given options that stand before the cursor.
+        self._given_before_cursor = len(self._given)
         self._has_command = self._command is not None
         self._read_options(after)
 
     def _read_options(self, words: Sequence[str]) -> Command | Option | None:
-        """Take notice of options; the one whose argument could follow the last word."""
-        found = PoptScanner(words, posix=False)
+        """Note the options. Return the one whose argument could follow the last word."""
+        scanner = PoptScanner(words, posix=False)
         while True:
             try:
-                row = found.read_option()
-            except LineSkippedError:  # not understood, and passed over
+                row = scanner.read_option()
+            except LineSkippedError:
+                # An unknown option is ignored.
                 continue
             if row is None:
                 break
-            self._note_option(row, found.value)
-        # that was an option already
-        if found.waiting is not None and found.waiting.argument != OPTIONAL:
-            self._note_option(found.waiting, None)
-        self._bare += found.bare
-        return found.waiting
+            self._note_option(row, scanner.value)
+        # An option without its required argument counts as given.
+        if scanner.awaiting_argument is not None and scanner.awaiting_argument.argument != OPTIONAL:
+            self._note_option(scanner.awaiting_argument, None)
+        self._positional += scanner.positional
+        return scanner.awaiting_argument
 
     def _note_option(self, row: Command | Option, value: str | None) -> None:
         if isinstance(row, Option):
             self._given.append((row, value or ""))
         elif self._command is None:
             self._command = row
-            self._bare += [value] if value else []
-        else:  # help, where all ends, or a mistake
+            self._positional += [value] if value else []
+        else:
+            # --help, which ends the line, or a mistake.
             self._options_ended = True
 
     def list_candidates(self, prefix: str) -> Candidates:
         """Return the words that the one at the cursor could become."""
-        waiting = self._waiting
+        waiting = self._awaiting_argument
         command = self._command.long if self._command else ""
         if (
             command == "apply"
@@ -142,8 +148,11 @@ class _Line:
             and not self._options_ended
             and prefix[:1] != "-"
         ):
-            if not self._bare:  # its FILE stands anywhere
-                yield from _complete_file(prefix, self._around)
+            # Its FILE may stand anywhere.
+            if not self._positional:
+                yield from _complete_file(prefix, self._source)
+        elif command == "check" and not self._options_ended and prefix[:1] != "-":
+            yield from _complete_file(prefix, self._source)
         elif waiting is not None and (waiting.argument != OPTIONAL or prefix[:1] != "-"):
             yield from self._complete_value(waiting, prefix)
             if waiting.argument != OPTIONAL:
@@ -174,25 +183,31 @@ class _Line:
         commands = list(filter(self._can_join, COMMANDS))
         rows: list[Command | Option] = [*options, *commands] if command else [*commands, *options]
         if prefix == "-":
-            yield from ((f"-{row.short}", row.help) for row in rows if row.short)
+            yield from ((f"-{row.short}", self._describe(row)) for row in rows if row.short)
         yield from (
-            (f"--{row.long}", f"{row.help}, -{row.short}" if row.short else row.help)
+            (f"--{row.long}", self._describe(row) + (f", -{row.short}" if row.short else ""))
             for row in rows
         )
+
+    def _describe(self, row: Command | Option) -> str:
+        """Return the line of help of a command, or of an option with the command of this line."""
+        if isinstance(row, Command):
+            return row.help
+        return describe_option(row, self._command.long if self._command else "")
 
     def _complete_cluster(self, prefix: str) -> Candidates:
         """Complete a word of short options: the argument of its last one if that has begun, else
         the word itself.
         """
-        found = PoptScanner([prefix], posix=False)
+        scanner = PoptScanner([prefix], posix=False)
         rows: list[tuple[Command | Option, str]] = []
         try:
-            while (row := found.read_option()) is not None:
-                rows.append((row, found.value or ""))
+            while (row := scanner.read_option()) is not None:
+                rows.append((row, scanner.value or ""))
         except LineSkippedError:
-            if found.waiting is None:
+            if scanner.awaiting_argument is None:
                 return ()
-            rows.append((found.waiting, ""))
+            rows.append((scanner.awaiting_argument, ""))
         for row, value in rows[:-1]:
             if not self._can_join(row):
                 return ()
@@ -201,11 +216,15 @@ class _Line:
         row, value = rows[-1]
         if not self._can_join(row):
             return ()
-        return self._complete_attached(row, prefix, value) if value else [(prefix, row.help)]
+        return (
+            self._complete_attached(row, prefix, value)
+            if value
+            else [(prefix, self._describe(row))]
+        )
 
     def _complete_attached(self, row: Command | Option, prefix: str, value: str) -> Candidates:
         head = prefix[: len(prefix) - len(value)]
-        return [(head + found, about) for found, about in self._complete_value(row, value)]
+        return [(head + candidate, about) for candidate, about in self._complete_value(row, value)]
 
     def complete_companion(
         self, program: Companion, before: Sequence[str], after: Sequence[str], prefix: str
@@ -220,9 +239,9 @@ class _Line:
         name, equals, value = prefix.partition("=")
         if equals and name in rows and rows[name].argument:
             return self._complete_attached(rows[name], prefix, value)
-        given = {word.partition("=")[0] for word in (*before, *after)}
+        present = {word.partition("=")[0] for word in (*before, *after)}
         return _filter_by_prefix(
-            prefix, ((name, row.help) for name, row in rows.items() if name not in given)
+            prefix, ((name, row.help) for name, row in rows.items() if name not in present)
         )
 
     # --- which options fit
@@ -247,7 +266,8 @@ class _Line:
             return self._command is None or row.long == "help"
         command = self._command.long if self._command else ""
         if not (self._has_command or row.ours):
-            return False  # the first option is the command
+            # The first option is the command.
+            return False
         slots = self._get_slots()
         if not can_join(row, command, slots):
             return False
@@ -293,8 +313,8 @@ class _Line:
 
     def _get_server_family(self) -> set[int]:
         """Return the family of the named server, None if there is none or it is a name."""
-        found = parse_endpoint(self._get_value("real-server"), TCP, NullResolver())
-        return {found.family} if found else set()
+        endpoint = parse_endpoint(self._get_value("real-server"), TCP, NullResolver())
+        return {endpoint.family} if endpoint else set()
 
     # --- values
 
@@ -304,41 +324,41 @@ class _Line:
         if "|" in kind:
             return _filter_by_prefix(prefix, ((word, "") for word in kind.split("|")))
         if kind in ("file", "[FILE]"):
-            return _complete_file(prefix, self._around)
+            return _complete_file(prefix, self._source)
         if kind == "backend" and prefix[:7] == "memory:":
             return [
                 (f"memory:{path}", about)
-                for path, about in _complete_file(prefix[7:], self._around)
+                for path, about in _complete_file(prefix[7:], self._source)
             ]
         find = self._KINDS.get(kind)
         return _filter_by_prefix(prefix, find(self, row, prefix)) if find is not None else ()
 
     def _read_rows(self) -> Rows:
         """Return the table, in the order of the listing."""
-        rows = self._around.read_rows(self._get_last("backend"), self._get_last("netns"))
-        servers = {service.key(): sorting.sort_servers(found) for service, found in rows}
+        rows = self._source.read_rows(self._get_last("backend"), self._get_last("netns"))
+        servers = {service.key(): sorting.sort_servers(unsorted) for service, unsorted in rows}
         return [
             (service, servers[service.key()])
             for service in sorting.sort_services([service for service, _ in rows])
         ]
 
-    def _complete_service(self, asked: Command | Option, prefix: str) -> Candidates:
+    def _complete_service(self, option: Command | Option, prefix: str) -> Candidates:
         """Complete existing services; for a new one their hosts, which are few and have many ports."""
-        found = [
+        matches = [
             (words[1], service, servers)
             for service, servers in self._read_rows()
             for words in [format_selector(service, format_numeric).split(" ")]
-            if words[0].lstrip("-") in (asked.long, asked.short)
+            if words[0].lstrip("-") in (option.long, option.short)
         ]
         if self._command and self._command.long == "add-service":
-            if asked.long == "fwmark-service":
+            if option.long == "fwmark-service":
                 return []
-            hosts = dict.fromkeys(value.rpartition(":")[0] for value, *_ in found)
+            hosts = dict.fromkeys(value.rpartition(":")[0] for value, *_ in matches)
             return [(f"{host}:", "") for host in hosts if f"{host}:" != prefix]
-        named = [value for row, value in self._given if row is asked]
+        named = [value for row, value in self._given if row is option]
         return [
             (value, f"{service.scheduler}, {len(servers)} server{'s' * (len(servers) != 1)}")
-            for value, service, servers in found
+            for value, service, servers in matches
             if value not in named and self._can_serve_family(service.af)
         ]
 
@@ -348,49 +368,49 @@ class _Line:
         """
         rows = self._read_rows()
         keys = {service.key() for service in self._find_services()}
-        inside = [
+        present = [
             server for service, servers in rows if service.key() in keys for server in servers
         ]
         adding = self._command is not None and self._command.long == "add-server"
         if adding:
-            have = {server.key() for server in inside}
+            present_keys = {server.key() for server in present}
             families = {key[0] for key in keys}
             mixed = not keys or self._find_option("forwarding-method") == "ipip"
-            shown = [
+            offered = [
                 server
                 for _, servers in rows
                 for server in servers
-                if server.key() not in have and (mixed or server.af in families)
+                if server.key() not in present_keys and (mixed or server.af in families)
             ]
         else:
-            shown = inside if keys else [server for _, servers in rows for server in servers]
-        ends: dict[str, str] = {}
-        for server in shown:
-            way = _FORWARDING.get(server.forward, "direct")
-            ends.setdefault(
+            offered = present if keys else [server for _, servers in rows for server in servers]
+        endpoints: dict[str, str] = {}
+        for server in offered:
+            method = _FORWARDING.get(server.forward, "direct")
+            endpoints.setdefault(
                 format_numeric(server.af, server.addr, server.port),
-                "" if adding else f"{way}, weight {server.weight}",
+                "" if adding else f"{method}, weight {server.weight}",
             )
-        return ends.items()
+        return endpoints.items()
 
     def _find_services(self) -> list[Service]:
         """Return the named services, as far as they are numeric."""
         named = [
             (row, value) for row, value in self._given if row.slot == "service-address" and value
         ]
-        six = ["-6"] if any(row.long == "ipv6" for row, _ in self._given) else []
-        found = []
+        ipv6 = ["-6"] if any(row.long == "ipv6" for row, _ in self._given) else []
+        services = []
         for row, value in named:
             try:
                 words = [
                     "--zero",
                     f"--{row.long}={value}",
-                    *(six if row.long == "fwmark-service" else []),
+                    *(ipv6 if row.long == "fwmark-service" else []),
                 ]
-                found += CommandParser(words, NullResolver()).parse_request().services
+                services += CommandParser(words, NullResolver()).parse_request().services
             except (UsageError, LineSkippedError):
                 continue
-        return found
+        return services
 
     def _complete_flags(self, _: Command | Option, prefix: str) -> Candidates:
         """Complete scheduler flags after the last comma, by the scheduler's own names if it has
@@ -398,13 +418,13 @@ class _Line:
         """
         head, comma, tail = prefix.rpartition(",")
         sign = tail[:1] if tail[:1] in ("+", "-") else ""  # added or removed, with --keep
-        given = {name.lstrip("+-") for name in head.split(",")}
+        present = {name.lstrip("+-") for name in head.split(",")}
         scheduler = self._get_value("scheduler")
         own = [
             (name, bit, only) for name, bit, only in SCHEDULER_FLAGS if only == scheduler and only
         ]
         rows = own or [row for row in SCHEDULER_FLAGS if not scheduler or not row[2]]
-        taken = {bit for name, bit, _ in rows if name in given}
+        taken = {bit for name, bit, _ in rows if name in present}
         return [
             (f"{head}{comma}{sign}{name}", f"scheduler {only}" if only else "")
             for name, bit, only in rows
@@ -425,10 +445,10 @@ class _Line:
         return [(kind, "") for kind in TUNNEL_TYPES if kind in types]
 
     def _complete_interface(self, *_: object) -> Candidates:
-        return [(name, "") for name in self._around.list_interfaces(self._get_last("netns"))]
+        return [(name, "") for name in self._source.list_interfaces(self._get_last("netns"))]
 
     def _complete_namespace(self, _: Command | Option, prefix: str) -> Candidates:
-        return _complete_namespace_path(prefix, self._around)
+        return _complete_namespace_path(prefix, self._source)
 
     def _complete_backend(self, *_: object) -> Candidates:
         return [
@@ -451,24 +471,24 @@ class _Line:
     }
 
 
-def _filter_by_prefix(prefix: str, found: Candidates) -> Iterator[tuple[str, str]]:
-    return (each for each in found if each[0].startswith(prefix))
+def _filter_by_prefix(prefix: str, candidates: Candidates) -> Iterator[tuple[str, str]]:
+    return (candidate for candidate in candidates if candidate[0].startswith(prefix))
 
 
-def _complete_namespace_path(prefix: str, around: CompletionSource) -> Candidates:
+def _complete_namespace_path(prefix: str, source: CompletionSource) -> Candidates:
     """Complete names of namespaces, and paths if the prefix has a slash."""
     return (
-        _complete_file(prefix, around)
+        _complete_file(prefix, source)
         if "/" in prefix
-        else _filter_by_prefix(prefix, ((name, "") for name in around.list_namespaces()))
+        else _filter_by_prefix(prefix, ((name, "") for name in source.list_namespaces()))
     )
 
 
-def _complete_file(prefix: str, around: CompletionSource) -> Candidates:
+def _complete_file(prefix: str, source: CompletionSource) -> Candidates:
     """Complete file names in the folder of the prefix; hidden ones only if the dot is typed."""
     folder, slash, start = prefix.rpartition("/")
     return [
         (f"{folder}{slash}{name}", "")
-        for name in sorted(around.list_folder(folder + slash))
+        for name in sorted(source.list_folder(folder + slash))
         if name.startswith(start) and (name[0] != "." or start[:1] == ".")
     ]

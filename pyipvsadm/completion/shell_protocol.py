@@ -38,64 +38,65 @@ if TYPE_CHECKING:
     Found = TypeVar("Found")
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,=+@%")
-_NUMBERS = {name: number for number, name in METHODS.items()}
+_METHOD_NUMBERS = {name: number for number, name in METHODS.items()}
 
 
 def print_candidates(
-    asked: Sequence[str], env: Environment, chosen: Callable[[str | None], str]
+    arguments: Sequence[str], env: Environment, choose_backend: Callable[[str | None], str]
 ) -> int:
     """Print the candidates: status 0; or 2, without a word, for what no stub of ours sends.
 
-    chosen: what --backend was given (None: nothing) -> the backend that a command would use.
+    choose_backend: the value of --backend (None: not given) -> the backend that a command would
+    use.
     """
-    around = LiveCompletionSource(env, chosen)
+    source = LiveCompletionSource(env, choose_backend)
     try:
-        shell, *rest = asked
+        shell, *rest = arguments
         if shell == "bash":
             left, right, piece = rest
-            lines = format_bash(left, right, piece, around)
+            lines = format_bash(left, right, piece, source)
         else:
             index, *words = rest
-            lines = _ANSWERS[shell](complete(words, int(index), around))
+            lines = _FORMATTERS[shell](complete(words, int(index), source))
     except (KeyError, ValueError):
         return 2
     env.write_stdout("".join(f"{line}\n" for line in lines if "\n" not in line))
     return 0
 
 
-def format_bash(left: str, right: str, piece: str, around: CompletionSource) -> list[str]:
+def format_bash(left: str, right: str, piece: str, source: CompletionSource) -> list[str]:
     """Format candidates for bash. Inside open quotes nothing needs a backslash."""
     words, quote = split_words(left)
     after = split_words(right)[0]
     if right[:1] not in (" ", "\t"):
         after = after[1:]  # the rest of the word at the cursor
     head = words[-1].removesuffix(split_words(piece)[0][-1])
-    found = complete([*words, *after], len(words) - 1, around)
-    rest = [word.removeprefix(head) for word, _ in found]
+    candidates = complete([*words, *after], len(words) - 1, source)
+    rest = [word.removeprefix(head) for word, _ in candidates]
     return rest if quote else [_quote_word(word, _PLAIN | set("[]")) for word in rest]
 
 
-def format_zsh(found: list[tuple[str, str]]) -> list[str]:
+def format_zsh(candidates: list[tuple[str, str]]) -> list[str]:
     """Format candidates for zsh."""
     lines = []
-    for word, about in found:
-        shown = _quote_word(word, _PLAIN) if word[:2] == "~/" else word
-        shown = shown.replace("\\", "\\\\").replace(":", "\\:")
+    for word, about in candidates:
+        quoted = _quote_word(word, _PLAIN) if word[:2] == "~/" else word
+        quoted = quoted.replace("\\", "\\\\").replace(":", "\\:")
         lines.append(
             ("+" if word.endswith(NO_SPACE_SUFFIXES) else ".")
-            + (f"{shown}:{about}" if about else shown)
+            + (f"{quoted}:{about}" if about else quoted)
         )
     return lines
 
 
-def format_fish(found: list[tuple[str, str]]) -> list[str]:
+def format_fish(candidates: list[tuple[str, str]]) -> list[str]:
     """Format candidates for fish, which quotes by itself and adds no blank after a word that is
     continued.
     """
-    return [f"{word}\t{about}" for word, about in found]
+    return [f"{word}\t{about}" for word, about in candidates]
 
 
-_ANSWERS = {"zsh": format_zsh, "fish": format_fish}
+_FORMATTERS = {"zsh": format_zsh, "fish": format_fish}
 
 
 def split_words(text: str) -> tuple[list[str], str]:
@@ -107,17 +108,17 @@ def split_words(text: str) -> tuple[list[str], str]:
     words = [""]
     quote = ""
     begun = False
-    at = 0
-    while at < len(text):
-        char = text[at]
-        at += 1
+    index = 0
+    while index < len(text):
+        char = text[index]
+        index += 1
         if (
             char == "\\"
             and quote != "'"
-            and (not quote or text[at : at + 1] in ("\\", '"', "$", "`"))
+            and (not quote or text[index : index + 1] in ("\\", '"', "$", "`"))
         ):
-            words[-1] += text[at : at + 1]
-            at += 1
+            words[-1] += text[index : index + 1]
+            index += 1
             begun = True
         elif char in "'\"" and quote in ("", char):
             quote = "" if quote else char
@@ -142,49 +143,50 @@ def _quote_word(word: str, plain: frozenset[str]) -> str:
 class LiveCompletionSource:
     """Answer from the machine, the user's folders and the backend; a candidates.CompletionSource."""
 
-    def __init__(self, env: Environment, chosen: Callable[[str | None], str]) -> None:
-        self._world = env
-        self._chosen = chosen
+    def __init__(self, env: Environment, choose_backend: Callable[[str | None], str]) -> None:
+        self._env = env
+        self._choose_backend = choose_backend
 
-    def read_rows(self, backend: str | None, place: str | None) -> Rows:
+    def read_rows(self, backend: str | None, netns: str | None) -> Rows:
         """Return the services of a table with their servers; none if it cannot be read, for
         whatever reason.
         """
-        return self._find_in_netns(place, lambda: self._read_rows(self._chosen(backend)))
+        return self._find_in_netns(netns, lambda: self._read_rows(self._choose_backend(backend)))
 
     def _read_rows(self, spec: str) -> Rows:
         if spec == "kernel":
             return read_proc_rows(TABLE_FILE)
         path = spec.partition(":")[2]
         if path and not os.path.isfile(path):
-            return []  # nothing yet, or what would block
+            # There is no file yet, or reading it could block (a FIFO).
+            return []
         try:
-            table = self._world.open_backend(spec)
+            table = self._env.open_backend(spec)
         except OperationError:
             return []
         return [(service, table.read_servers(service)) for service in table.read_services()]
 
     def list_folder(self, path: str) -> list[str]:
         """Return the names in a folder; a leading `~/` is the user's home."""
-        place = path or "."
+        folder = path or "."
         if path[:2] == "~/":
-            place = f"{self._world.environ.get('HOME', '')}/{path[2:]}"
+            folder = f"{self._env.environ.get('HOME', '')}/{path[2:]}"
         try:
-            with os.scandir(place) as entries:
+            with os.scandir(folder) as entries:
                 return [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
         except (OSError, ValueError):
             return []
 
-    def list_interfaces(self, place: str | None) -> list[str]:
+    def list_interfaces(self, netns: str | None) -> list[str]:
         """List the interfaces of a network namespace."""
 
-        def found() -> list[str]:
+        def list_names() -> list[str]:
             try:
                 return [name for _, name in if_nameindex()]
             except OSError:
                 return []
 
-        return self._find_in_netns(place, found)
+        return self._find_in_netns(netns, list_names)
 
     def list_namespaces(self) -> list[str]:
         """List the namespaces of `ip netns`."""
@@ -192,12 +194,12 @@ class LiveCompletionSource:
 
         return list_netns()
 
-    def _find_in_netns(self, place: str | None, find: Callable[[], list[Found]]) -> list[Found]:
+    def _find_in_netns(self, netns: str | None, find: Callable[[], list[Found]]) -> list[Found]:
         """Return the result of `find` in that network namespace; nothing if it cannot be entered."""
-        if place is None:
+        if netns is None:
             return find()
         try:
-            with self._world.enter_netns(place):
+            with self._env.enter_netns(netns):
                 return find()
         except OperationError:
             return []
@@ -220,15 +222,15 @@ def read_proc_rows(path: str) -> Rows:
     try:
         for words in filter(None, map(str.split, lines[3:])):
             if words[0] == "->":
-                family, addr, port = _parse_end(words[1])
+                family, addr, port = _parse_endpoint(words[1])
                 service, servers = rows[-1]
-                servers.append(Server(family, addr, port, _NUMBERS[words[2]], int(words[3])))
+                servers.append(Server(family, addr, port, _METHOD_NUMBERS[words[2]], int(words[3])))
                 if service.fwmark:
                     service.af = family
             elif words[0] == "FWM":
                 rows.append((Service(AF_INET, fwmark=int(words[1], 16), scheduler=words[2]), []))
             else:
-                family, addr, port = _parse_end(words[1])
+                family, addr, port = _parse_endpoint(words[1])
                 rows.append(
                     (
                         Service(
@@ -237,7 +239,8 @@ def read_proc_rows(path: str) -> Rows:
                         [],
                     )
                 )
-    except (ValueError, IndexError, KeyError):  # a kernel that writes it otherwise
+    except (ValueError, IndexError, KeyError):
+        # This kernel writes another format: complete with the rows up to here.
         return rows
     return rows
 
@@ -245,10 +248,10 @@ def read_proc_rows(path: str) -> Rows:
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 
-def _parse_end(text: str) -> tuple[int, bytes, int]:
+def _parse_endpoint(text: str) -> tuple[int, bytes, int]:
     host, _, port = text.rpartition(":")
     family = AF_INET6 if host[0] == "[" else AF_INET
     addr = bytes.fromhex(host.strip("[]").replace(":", ""))
     if len(addr) != (4 if family == AF_INET else 16):
-        raise ValueError("no address")
+        raise ValueError("not an address")
     return family, addr, int(port, 16)

@@ -42,12 +42,12 @@ from pyipvsadm.model import (
     GUE,
     MASQ,
     MASTER,
+    ROLES,
     ROUTE,
     TUN_CSUM,
     TUN_REMCSUM,
     TUNNEL,
 )
-from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def check_routes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
         DirectorTable([(service, [server]) for service, server in tunnelled]), facts
     ):
         lacking[finding.subject] = lacking.get(finding.subject, ()) + finding.mends
-    for (service, server, route), (_, other) in zip(behind, tunnelled, strict=True):
+    for (service, server, route), (_, other) in zip(behind, tunnelled):
         host, name = get_host(server), format_pair(service, server)
         beside = [link for link, network in networks if ip_address(host) in network]
         if beside:
@@ -478,7 +478,7 @@ def check_daemons(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     """Check the interfaces of the sync daemons, and that the active director sends its connections."""
     holders = facts.map_holders()
     for state, (name, syncid) in table.daemons.items():
-        role = writer.ROLES.get(state, str(state))
+        role = ROLES.get(state, str(state))
         link = facts.links.get(name)
         if facts.links and (link is None or not (link.up and link.carrier)):
             why = "is not there" if link is None else "has no carrier" if link.up else "is down"

@@ -298,7 +298,7 @@ def _count_legacy(family: int, level: int, table: str) -> int:
         if _libc.getsockopt(sock.fileno(), level, IPT_SO_GET_INFO, info, ctypes.byref(size)) != 0:
             raise OSError(ctypes.get_errno(), table)
     _, hooks, *_, entries, _ = INFO.unpack(info.raw)
-    return int(entries) - int(hooks).bit_count() - 1
+    return int(entries) - bin(int(hooks)).count("1") - 1
 
 
 def _count_nftables() -> dict[str, int]:

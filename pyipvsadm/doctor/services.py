@@ -110,7 +110,7 @@ def check_netmask(table: DirectorTable, __: Facts) -> Iterator[Finding]:
             edit = edit_service(
                 service, flags=service.flags | PERSISTENT, timeout=DEFAULT_PERSISTENCE_TIMEOUT
             )
-            what = f"Its netmask is {writer.format_netmask(service)}, and it is not persistent."
+            what = f"Its netmask is {addresses.format_netmask(service.af, service.netmask)}, and it is not persistent."
             yield Finding("netmask-without-persistence", format_service(service), what, (edit,))
 
 

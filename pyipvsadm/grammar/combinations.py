@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.options import (
     ALLOWED_PAIRS,
+    COMMAND_HELP,
     COMMANDS,
     DOCTOR_NEEDS,
     LIST_CONFLICTS,
@@ -50,7 +51,8 @@ def check_ours(command: str, slots: set[str]) -> None:
     for slot, other in {**REQUIRES, **(DOCTOR_NEEDS if command == "doctor" else {})}.items():
         if slot in slots and other not in slots:
             raise UsageError(f"You need to supply the '{other}' option for the '{slot}' option")
-    if "drain" in slots:  # nothing but the weight is changed
+    if "drain" in slots:
+        # Draining changes only the weight.
         check_slots("drain", slots - {"service-address"} | {"real-server"})
     if command == "list":
         for slot, others in LIST_EXCLUSIONS.items():
@@ -88,12 +90,14 @@ def is_allowed_with(option: Option, command: str) -> bool:
     return command in slot.required | slot.optional | slot.exclusive
 
 
+def describe_option(option: Option, command: str) -> str:
+    """Return the line of help that the option has with the command ("" for no command yet)."""
+    return COMMAND_HELP.get((command, option.long), option.help)
+
+
 def list_conflict(slots: set[str]) -> bool:
     """Return True if the list command refuses these options together (process_options)."""
     return any(slots & left and slots & right for left, right in LIST_CONFLICTS)
-
-
-# For completion: not what is wrong with a line, but what could still come.
 
 
 def can_join(option: Option, command: str, slots: set[str]) -> bool:
@@ -119,7 +123,7 @@ def can_join(option: Option, command: str, slots: set[str]) -> bool:
 
 def get_tunnel_types(slots: set[str]) -> list[str]:
     """Return the tunnel types that allow these tunnel options; they may require others."""
-    found = []
+    types = []
     for kind in TUNNEL_TYPES:
         try:
             check_tunnel(
@@ -127,5 +131,5 @@ def get_tunnel_types(slots: set[str]) -> list[str]:
             )
         except UsageError:
             continue
-        found.append(kind)
-    return found
+        types.append(kind)
+    return types

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from pyipvsadm.grammar.combinations import is_allowed_with
+from pyipvsadm.grammar.combinations import describe_option, is_allowed_with
 from pyipvsadm.grammar.options import (
     COMMAND_GROUPS,
     COMMANDS,
@@ -22,18 +22,29 @@ from pyipvsadm.grammar.options import (
 from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULER_FLAGS, SCHEDULERS
 
 WIDTH = 80
-MARGIN = 36  # how wide names may stand before their help goes to the next line
+# The widest column of names; the help of a wider name starts on the next line.
+MARGIN = 36
 SELECTOR = "service-address"  # the slot that "SERVICE" stands for
 
-# What is done most, on the first page: (for what, how).
+# The most frequent tasks, on the first page: (task, command line).
 COMMON_EXAMPLES = (
     ("one service's rates per second", "ipvsadm -L -n -t 10.0.0.1:80 --rate"),
     ("no new connections for a server", "ipvsadm -e -t 10.0.0.1:80 -r 10.0.0.8 -w 0 --keep"),
     ("save all rules", "ipvsadm-save -n -f rules"),
-    ("put them in the place of those that are there", "ipvsadm-restore < rules"),
+    ("replace the current rules (new connections fail for a moment)", "ipvsadm-restore < rules"),
 )
 
-# One or two for a command, by its long name.
+# What ipvsadm 1.31 does not have, on the first page: (how it is typed, what it does).
+EXTENSIONS = (
+    ("--apply FILE", "change only what differs from FILE; undo all of it if one change fails"),
+    ("--dry-run", "with any change: try it on a copy of the table, send nothing"),
+    ("-d ... --drain[=SECONDS]", "delete a server after its connections have ended"),
+    ("--doctor", "find mistakes in addresses, routes and sysctls"),
+    ("-L --watch, --pretty, --json", "live, formatted and machine-readable listings"),
+    ("--netns NAME", "work in another network namespace"),
+)
+
+# One or two command lines for a command, by its long name.
 EXAMPLES = {
     "add-service": ("-A -t 10.0.0.1:80 -s wrr", "-A -t [2001:db8::1]:443 -s wlc -p 600"),
     "edit-service": ("-E -t 10.0.0.1:80 -s sh -b sh-fallback,sh-port",),
@@ -63,19 +74,21 @@ EXAMPLES = {
 def _format_overview(formatter: click.HelpFormatter) -> None:
     formatter.write_usage("ipvsadm", "COMMAND [SERVICE] [OPTIONS]    (the command comes first)")
     formatter.write("Show and change the virtual services of Linux Virtual Server (IPVS).\n")
-    left = list(COMMANDS)
+    ungrouped = list(COMMANDS)
     for title, names in COMMAND_GROUPS:
         rows = [row for row in COMMANDS if row.long in names.split()]
-        left = [row for row in left if row not in rows]
+        ungrouped = [row for row in ungrouped if row not in rows]
         _format_section(formatter, title, rows)
-    _format_section(formatter, "Other", left)
+    _format_section(formatter, "Other", ungrouped)
     with formatter.section("SERVICE is one of"):
         formatter.write_dl(
             [(_format_names(row), row.help) for row in OPTIONS if row.slot == SELECTOR], MARGIN
         )
-    with formatter.section("Often wanted"):
-        for about, line in COMMON_EXAMPLES:
-            formatter.write(f"  # {about}\n  {line}\n")
+    with formatter.section("Not in ipvsadm 1.31"):
+        formatter.write_dl(list(EXTENSIONS), MARGIN)
+    with formatter.section("Examples"):
+        for task, line in COMMON_EXAMPLES:
+            formatter.write(f"  # {task}\n  {line}\n")
     formatter.write(
         "\nThe options of a command: ipvsadm COMMAND --help, as in: ipvsadm -a --help\n"
     )
@@ -96,7 +109,10 @@ def _format_command_help(row: Command, formatter: click.HelpFormatter) -> None:
             groups.setdefault(option.group, []).append(option)
     for group, options in groups.items():
         with formatter.section("SERVICE is one of" if group == "service" else group.capitalize()):
-            formatter.write_dl([(_format_names(option), option.help) for option in options], MARGIN)
+            formatter.write_dl(
+                [(_format_names(option), describe_option(option, row.long)) for option in options],
+                MARGIN,
+            )
     for title, kind, values in (
         ("Schedulers", "scheduler", SCHEDULERS),
         ("Persistence engines", "engine", ENGINES),

@@ -23,36 +23,38 @@ if TYPE_CHECKING:
     from pyipvsadm.errors import UsageError
     from pyipvsadm.model import Backend, Change, Server, Service
 
-MIN_SIMILARITY = 0.7  # of 1: less is no slip of the fingers
+# Of 1: names that are less similar are no typing mistake.
+MIN_SIMILARITY = 0.7
 
 NAMES = tuple(row.long for row in (*COMMANDS, *OPTIONS))
 
 
-def suggest_for_usage(fault: UsageError, words: Sequence[str]) -> Iterator[str]:
+def suggest_for_usage(exc: UsageError, words: Sequence[str]) -> Iterator[str]:
     """Suggest what to do about a wrong command line."""
     named = [word[1:].partition("=")[0] for word in words if word[:1] == "-"]
     for name in named:
-        # a dash too few makes a cluster of short options of it: -stats is -s tats
+        # With one dash too few the word is a cluster of short options: -stats is -s tats.
         if name in NAMES:
             yield f"did you mean --{name}?"
             return
-    if fault.__cause__:
-        yield from suggest_for_option(fault.__cause__, "")
-    elif str(fault) == TRY_HELP:
+    if exc.__cause__:
+        yield from suggest_for_option(exc.__cause__, "")
+    elif str(exc) == TRY_HELP:
         yield "the command comes first, as in: ipvsadm -L -n"
 
 
-def suggest_for_option(fault: BaseException, command: str) -> Iterator[str]:
-    """Suggest the option that was meant. fault: popt's error (LineSkippedError); command: "" if
+def suggest_for_option(exc: BaseException, command: str) -> Iterator[str]:
+    """Suggest the option that was meant. exc: popt's error (LineSkippedError); command: "" if
     none was given yet.
     """
-    word, unknown, _ = str(fault).partition(": unknown option")
+    word, unknown, _ = str(exc).partition(": unknown option")
     name = word.lstrip("-").partition("=")[0].replace("_", "-").lower()
     if not unknown or (word[:2] != "--" and name not in NAMES):
-        return  # a letter is like every other letter
-    found = find_closest(name, NAMES, list_options_for(command))
-    if found:
-        yield f"did you mean --{found}?"
+        # One letter is as similar to any other letter.
+        return
+    closest = find_closest(name, NAMES, list_options_for(command))
+    if closest:
+        yield f"did you mean --{closest}?"
 
 
 def list_options_for(command: str) -> list[str]:
@@ -70,17 +72,21 @@ def find_closest(name: str, names: Iterable[str], better: Sequence[str] = ()) ->
     as similar.
     """
 
-    def likeness(each: str) -> float:
-        begins = len(name) > 2 and each.startswith(name)
-        return begins + difflib.SequenceMatcher(None, name, each).ratio() + 0.1 * (each in better)
+    def likeness(candidate: str) -> float:
+        begins = len(name) > 2 and candidate.startswith(name)
+        return (
+            begins
+            + difflib.SequenceMatcher(None, name, candidate).ratio()
+            + 0.1 * (candidate in better)
+        )
 
-    found = max(names, key=likeness)
-    return found if likeness(found) >= MIN_SIMILARITY else ""
+    closest = max(names, key=likeness)
+    return closest if likeness(closest) >= MIN_SIMILARITY else ""
 
 
-def suggest_for_refusal(change: Change, number: int, backend: Backend) -> Iterable[str]:
+def suggest_for_refusal(change: Change, error: int, backend: Backend) -> Iterable[str]:
     """Suggest what to do about a change that was refused with this errno."""
-    if number != errno.ENOENT or not change.service:
+    if error != errno.ENOENT or not change.service:
         return ()
     if change.server:
         return _suggest_ports(change.op, change.service, change.server, backend)
@@ -102,7 +108,7 @@ def _suggest_modules(service: Service) -> Iterator[str]:
     )
 
 
-def _suggest_ports(op: int, service: Service, wanted: Server, backend: Backend) -> Iterator[str]:
+def _suggest_ports(op: int, service: Service, requested: Server, backend: Backend) -> Iterator[str]:
     """Suggest the same address at another port: -g and -i take the service's port whatever is
     typed, and so does -r without one.
     """
@@ -110,13 +116,17 @@ def _suggest_ports(op: int, service: Service, wanted: Server, backend: Backend) 
         servers = backend.read_servers(service)
     except (OperationError, RefusedError):
         return
-    there = [each for each in servers if (each.af, each.addr) == (wanted.af, wanted.addr)]
-    if not there:
+    others = [
+        server for server in servers if (server.af, server.addr) == (requested.af, requested.addr)
+    ]
+    if not others:
         return
-    ends = ", ".join(sorted(format_numeric(each.af, each.addr, each.port) for each in there))
+    endpoints = ", ".join(
+        sorted(format_numeric(server.af, server.addr, server.port) for server in others)
+    )
     if op == DEL_DEST:
-        yield f"the service has {ends}: give the port with -r"
-    elif all(each.forward == MASQ for each in there) and wanted.forward != MASQ:
-        yield f"the service has {ends} (-m): give -m too, or --keep, which leaves what is not given as it is"
+        yield f"the service has {endpoints}: give the port with -r"
+    elif all(server.forward == MASQ for server in others) and requested.forward != MASQ:
+        yield f"the service has {endpoints} (-m): give -m too, or --keep, which leaves what is not given as it is"
     else:
-        yield f"the service has {ends}: give the port with -r, and its forwarding method or --keep"
+        yield f"the service has {endpoints}: give the port with -r, and its forwarding method or --keep"

@@ -83,9 +83,8 @@ if TYPE_CHECKING:
     Ours = dict[str, int | str | None]
 
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
-DEFAULT_PERSISTENCE_TIMEOUT = (
-    360  # seconds, when -p has no value (libipvs.h: IPVS_SVC_PERSISTENT_TIMEOUT)
-)
+# Seconds, if -p has no value (libipvs.h: IPVS_SVC_PERSISTENT_TIMEOUT).
+DEFAULT_PERSISTENCE_TIMEOUT = 360
 
 _OPERATIONS = {
     "add-service": NEW_SERVICE,
@@ -111,11 +110,13 @@ class Request:
     services: the named ones, in their order. ours: the options and the command that 1.31 lacks, by
     long name, each with its value (a number if the table of options gives limits, None if it has no
     value); "help": the command that help is asked for. server: the real server that options
-    describe, None if none is named; port: None if -r has none. flags: the scheduler flags as typed;
+    describe, None if none is named; port: None if -r has none. files: those of --check. flags: the scheduler flags as typed;
     `change` has them as bits, unless the scheduler is to be kept.
     """
 
-    __slots__ = ("change", "command", "flags", "ours", "port", "server", "services", "slots")
+    __slots__ = (
+        "change", "command", "files", "flags", "ours", "port", "server", "services", "slots",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -133,6 +134,7 @@ class Request:
         self.server: Server | None = None
         self.port: int | None = None
         self.flags = ""
+        self.files: list[str] = []
 
 
 class CommandParser:
@@ -144,10 +146,11 @@ class CommandParser:
         self._words = PoptScanner(words, posix)
         self._names = names
         self.ours: Ours = {}
-        self.asked = ""  # the command, once it was read
-        self._about = ""  # the command whose help is asked for in its own argument
+        self.command = ""  # set by parse_request
+        # The command that has --help in place of its argument.
+        self._help_topic = ""
         self._slots: set[str] = set()
-        # The reference parses into zeroed records: family 0 until an address is read.
+        # 1.31 parses into zeroed records: family 0 until an address is read.
         self._service = Service(0, scheduler="")
         self._services = [self._service]
         self._destination = Server(0, b"", 0)
@@ -156,28 +159,33 @@ class CommandParser:
         self._port: int | None = None
 
     def parse_request(self) -> Request:
-        """Read it all. Raises Usage for what ends the run, Skipped for popt's errors after the
-        command.
+        """Parse the whole line. Raise UsageError if the run must end, LineSkippedError for popt's
+        errors after the command.
         """
-        command = self.asked = self._parse_command()
-        if command == "help":  # what follows may name a command; 1.31 does not even read it
+        command = self.command = self._parse_command()
+        if command == "help":
+            # The rest may name a command; 1.31 does not even read it.
             return self._build_help(
-                self._about
+                self._help_topic
                 or next(
                     (row.long for row in map(find_command, self._words.get_remaining()) if row), ""
                 )
             )
-        if command == "version":  # what follows is not even read
+        if command == "version":
+            # 1.31 does not read the rest.
             if "--json" in self._words.get_remaining():
                 self._slots.add("json")
             return Request(command, self._slots, [], None, self.ours)
         if self._parse_options():
             return self._build_help(command)
         timeouts = self._parse_timeouts() if command == "set" else None
+        files: list[str] = []
         if command == "apply":
-            self._take_file()
-        if self._words.bare:
-            raise UsageError(f"unexpected argument {self._words.bare[0]}")
+            self._set_file()
+        elif command == "check":
+            files, self._words.positional[:] = [*self._words.positional], []
+        if self._words.positional:
+            raise UsageError(f"unexpected argument {self._words.positional[0]}")
         if self._flags and "keep" not in self.ours:
             self._service.flags |= parse_scheduler_flags(
                 self._service.scheduler or "wlc", self._flags
@@ -186,7 +194,9 @@ class CommandParser:
             merge_scheduler_flags(self._service.scheduler, self._flags, 0)
         check_slots(command, self._slots)
         self._check_combination(command)
-        return self._build_request(command, timeouts)
+        request = self._build_request(command, timeouts)
+        request.files = files
+        return request
 
     def _parse_command(self) -> str:
         """Parse the command: the first option that is not allowed anywhere. Return its value if it
@@ -197,20 +207,22 @@ class CommandParser:
             while row is not None and isinstance(row, Option) and row.ours:
                 self._take_option(row)
                 row = self._words.read_option()
-        except LineSkippedError as fault:
-            raise UsageError(TRY_HELP, 255) from fault  # 1.31 does not say it
+        except LineSkippedError as exc:
+            # 1.31 does not print popt's message here.
+            raise UsageError(TRY_HELP, 255) from exc
         if not isinstance(row, Command):
-            alone = next((name for name in STANDALONE_OPTIONS if name in self.ours), None)
-            if alone is None:
+            standalone = next((name for name in STANDALONE_OPTIONS if name in self.ours), None)
+            if standalone is None:
                 raise UsageError(TRY_HELP, 255)
             if row is not None:
                 self._take_option(row)
-            return alone
+            return standalone
         if row.ours:
             self.ours[row.long] = self._words.value
         elif row.argument != NONE:
-            if self._words.value in ("--help", "-h"):  # taken for the role
-                self._about = row.long
+            if self._words.value in ("--help", "-h"):
+                # popt took it for the role.
+                self._help_topic = row.long
                 return "help"
             self._daemon.state = {"master": MASTER, "backup": BACKUP}.get(
                 self._words.value or "", 0
@@ -244,23 +256,23 @@ class CommandParser:
             if row.slot in self._slots:
                 self._repeat_slot(row.slot)
             self._slots.add(row.slot)
-        if row.ours or (row.slot in LIST_FILTERS and self.asked == "list"):
+        if row.ours or (row.slot in LIST_FILTERS and self.command == "list"):
             self.ours[row.long] = parse_extension_value(row, self._words.value)
             return
-        take = self._TAKERS.get(row.slot or row.long)
-        if take is not None:
-            take(self, row.long, self._words.value or "")
+        set_value = self._SETTERS.get(row.slot or row.long)
+        if set_value is not None:
+            set_value(self, row.long, self._words.value or "")
 
     def _repeat_slot(self, slot: str) -> None:
         several = next(row.several for row in SLOTS if row.name == slot)
-        if self.asked not in several:
+        if self.command not in several:
             raise UsageError(f"multiple '{slot}' options specified")
         self._service = Service(0, scheduler="")
         self._services.append(self._service)
 
     # One method a slot, each given the option's long name and its value.
 
-    def _take_service(self, option: str, value: str) -> None:
+    def _set_service(self, option: str, value: str) -> None:
         service = self._service
         if option == "fwmark-service":
             mark, rest = parse_leading_int(value)
@@ -272,35 +284,35 @@ class CommandParser:
             service.fwmark = mark
             return
         service.protocol = _PROTOCOLS[option]
-        found = parse_endpoint(value, service.protocol, self._names)
-        if found is None:
+        endpoint = parse_endpoint(value, service.protocol, self._names)
+        if endpoint is None:
             raise UsageError("illegal virtual server address[:port] specified")
-        service.af = found.family
-        service.addr = found.addr
-        service.port = found.port or 0
+        service.af = endpoint.family
+        service.addr = endpoint.addr
+        service.port = endpoint.port or 0
         if service.af == AF_INET6:
             service.netmask = HOST_PREFIX6
 
-    def _take_ipv6(self, *_: str) -> None:
+    def _set_ipv6(self, *_: str) -> None:
         if not self._service.fwmark:
-            raise UsageError("-6 used before -f\n")
+            raise UsageError("-6 must follow -f\n")
         self._service.af = AF_INET6
         self._service.netmask = HOST_PREFIX6
 
-    def _take_scheduler(self, _: str, value: str) -> None:
+    def _set_scheduler(self, _: str, value: str) -> None:
         self._service.scheduler = truncate_bytes(value, 15)
 
-    def _take_flags(self, _: str, value: str) -> None:
+    def _set_flags(self, _: str, value: str) -> None:
         self._flags = truncate_bytes(value, 127)
 
-    def _take_persistence(self, *_: str) -> None:
+    def _set_persistence(self, *_: str) -> None:
         self._service.flags |= PERSISTENT
         value = self._words.value
         self._service.timeout = (
             DEFAULT_PERSISTENCE_TIMEOUT if value is None else parse_timeout(value, 1)
         )
 
-    def _take_netmask(self, _: str, value: str) -> None:
+    def _set_netmask(self, _: str, value: str) -> None:
         service = self._service
         if service.af == AF_INET6:
             service.netmask = parse_atoi(value)
@@ -312,86 +324,86 @@ class CommandParser:
             raise UsageError("illegal virtual server persistent mask specified")
         service.netmask = mask
 
-    def _take_engine(self, _: str, value: str) -> None:
+    def _set_engine(self, _: str, value: str) -> None:
         self._service.pe = truncate_bytes(value, 16)
 
-    def _take_ops(self, *_: str) -> None:
+    def _set_ops(self, *_: str) -> None:
         self._service.flags |= ONE_PACKET
 
-    def _take_server(self, _: str, value: str) -> None:
-        found = parse_endpoint(value, self._service.protocol, self._names)
-        if found is None:
+    def _set_server(self, _: str, value: str) -> None:
+        endpoint = parse_endpoint(value, self._service.protocol, self._names)
+        if endpoint is None:
             raise UsageError("illegal real server address[:port] specified")
-        self._destination.af = found.family
-        self._destination.addr = found.addr
-        self._destination.port = self._service.port if found.port is None else found.port
-        self._port = found.port
+        self._destination.af = endpoint.family
+        self._destination.addr = endpoint.addr
+        self._destination.port = self._service.port if endpoint.port is None else endpoint.port
+        self._port = endpoint.port
 
-    def _take_method(self, option: str, _: str) -> None:
+    def _set_method(self, option: str, _: str) -> None:
         self._destination.forward = _METHODS[option]
 
-    def _take_weight(self, _: str, value: str) -> None:
+    def _set_weight(self, _: str, value: str) -> None:
         # 65535 in the sources of 1.31; Debian's package, which is the reference, goes to INT_MAX
         self._destination.weight = parse_in_range(value, 0, INT_MAX, "illegal weight specified")
 
-    def _take_upper(self, _: str, value: str) -> None:
+    def _set_upper(self, _: str, value: str) -> None:
         self._destination.upper = parse_in_range(value, 0, INT_MAX, "illegal u_threshold specified")
 
-    def _take_lower(self, _: str, value: str) -> None:
+    def _set_lower(self, _: str, value: str) -> None:
         self._destination.lower = parse_in_range(value, 0, INT_MAX, "illegal l_threshold specified")
 
-    def _take_tunnel_type(self, _: str, value: str) -> None:
+    def _set_tunnel_type(self, _: str, value: str) -> None:
         if value not in TUNNEL_TYPES:
             raise UsageError("illegal tunnel type specified")
         self._destination.tun_type = TUNNEL_TYPES.index(value)
 
-    def _take_tunnel_port(self, _: str, value: str) -> None:
+    def _set_tunnel_port(self, _: str, value: str) -> None:
         self._destination.tun_port = parse_in_range(
             value, 1, 65535, "illegal tunnel port specified"
         )
 
-    def _take_checksum(self, option: str, _: str) -> None:
+    def _set_checksum(self, option: str, _: str) -> None:
         self._destination.tun_flags |= TUN_CSUM if option == "tun-csum" else TUN_REMCSUM
 
-    def _take_interface(self, _: str, value: str) -> None:
+    def _set_interface(self, _: str, value: str) -> None:
         self._daemon.interface = truncate_bytes(value, 15)
 
-    def _take_syncid(self, _: str, value: str) -> None:
+    def _set_syncid(self, _: str, value: str) -> None:
         self._daemon.syncid = parse_in_range(value, 0, 255, "illegal syncid specified")
 
-    def _take_group(self, _: str, value: str) -> None:
-        family, number_, first = (
+    def _set_group(self, _: str, value: str) -> None:
+        family, version, first = (
             (AF_INET6, 6, (0xFF,)) if ":" in value else (AF_INET, 4, range(0xE0, 0xF0))
         )
         group = parse_address(family, value)
         if group is None or group[0] not in first:
-            raise UsageError(f"invalid IPv{number_} mcast-group `{value}'")
+            raise UsageError(f"invalid IPv{version} mcast-group `{value}'")
         self._daemon.group = group
 
-    def _take_group_port(self, _: str, value: str) -> None:
+    def _set_group_port(self, _: str, value: str) -> None:
         self._daemon.port = parse_in_range(value, 1, 65535, "illegal mcast-port specified")
 
-    def _take_ttl(self, _: str, value: str) -> None:
+    def _set_ttl(self, _: str, value: str) -> None:
         self._daemon.ttl = parse_in_range(value, 1, 255, "illegal mcast-ttl specified")
 
-    def _take_maxlen(self, _: str, value: str) -> None:
+    def _set_maxlen(self, _: str, value: str) -> None:
         self._daemon.maxlen = parse_in_range(
             value, 1, 65535 - 20 - 8, "illegal sync-maxlen specified"
         )
 
-    def _take_file(self) -> None:
+    def _set_file(self) -> None:
         """Take the single bare word of --apply as its FILE, wherever it stands; `-`, or no word, is
         standard input.
         """
         attached = self.ours["apply"]
-        words = [*([] if attached is None else [str(attached)]), *self._words.bare]
+        words = [*([] if attached is None else [str(attached)]), *self._words.positional]
         if len(words) > 1:
             raise UsageError(f"--apply takes one FILE: is it {' or '.join(words)}?")
-        self._words.bare.clear()
+        self._words.positional.clear()
         self.ours["apply"] = words[0] if words and words[0] != "-" else None
 
     def _parse_timeouts(self) -> Timeouts:
-        bare = self._words.bare
+        bare = self._words.positional
         if len(bare) < 3:
             raise UsageError("--set option requires 3 timeout values")
         values = [parse_timeout(value, 0) for value in bare[:3]]
@@ -430,9 +442,9 @@ class CommandParser:
 
     def _build_request(self, command: str, timeouts: Timeouts | None) -> Request:
         services = self._services if "service-address" in self._slots else []
-        for each in services:
-            if each.fwmark:
-                each.protocol = 0
+        for named in services:
+            if named.fwmark:
+                named.protocol = 0
         request = Request(command, self._slots, services, None, self.ours)
         request.server = (
             self._destination if self._slots & {"real-server", "real-server-for"} else None
@@ -459,30 +471,30 @@ class CommandParser:
         return request
 
     # slot (or option without one) -> what reads its value
-    _TAKERS: ClassVar[dict[str, Callable[[CommandParser, str, str], None]]] = {
-        "service-address": _take_service,
-        "ipv6": _take_ipv6,
-        "scheduler": _take_scheduler,
-        "sched-flags": _take_flags,
-        "persistent": _take_persistence,
-        "netmask": _take_netmask,
-        "pe": _take_engine,
-        "ops": _take_ops,
-        "real-server": _take_server,
-        "forwarding-method": _take_method,
-        "weight": _take_weight,
-        "u-threshold": _take_upper,
-        "l-threshold": _take_lower,
-        "tun-type": _take_tunnel_type,
-        "tun-port": _take_tunnel_port,
-        "tun-csum": _take_checksum,
-        "tun-remcsum": _take_checksum,
-        "mcast-interface": _take_interface,
-        "syncid": _take_syncid,
-        "mcast-group": _take_group,
-        "mcast-port": _take_group_port,
-        "mcast-ttl": _take_ttl,
-        "sync-maxlen": _take_maxlen,
+    _SETTERS: ClassVar[dict[str, Callable[[CommandParser, str, str], None]]] = {
+        "service-address": _set_service,
+        "ipv6": _set_ipv6,
+        "scheduler": _set_scheduler,
+        "sched-flags": _set_flags,
+        "persistent": _set_persistence,
+        "netmask": _set_netmask,
+        "pe": _set_engine,
+        "ops": _set_ops,
+        "real-server": _set_server,
+        "forwarding-method": _set_method,
+        "weight": _set_weight,
+        "u-threshold": _set_upper,
+        "l-threshold": _set_lower,
+        "tun-type": _set_tunnel_type,
+        "tun-port": _set_tunnel_port,
+        "tun-csum": _set_checksum,
+        "tun-remcsum": _set_checksum,
+        "mcast-interface": _set_interface,
+        "syncid": _set_syncid,
+        "mcast-group": _set_group,
+        "mcast-port": _set_group_port,
+        "mcast-ttl": _set_ttl,
+        "sync-maxlen": _set_maxlen,
     }
 
 

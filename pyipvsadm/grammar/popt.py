@@ -41,22 +41,22 @@ class PoptScanner:
         "_rest",
         "_used",
         "_words",
-        "bare",
+        "awaiting_argument",
+        "positional",
         "value",
-        "waiting",
     )
 
     def __init__(self, words: Sequence[str], posix: bool) -> None:
         self._words = words
         self._posix = posix  # POSIXLY_CORRECT: the first bare word ends the options
         self._next = 0
-        self._cluster = ""  # what is left of a word of short options
+        self._cluster = ""  # the unread rest of a word of short options
         self._rest = False
         self._used: set[int] = set()  # words that a substitution has taken
-        self.bare: list[str] = []
+        self.positional: list[str] = []
         self.value: str | None = None  # the argument of the option returned last
-        # the option that the words end in, whose argument could follow
-        self.waiting: Command | Option | None = None
+        # The option at the end of the words, if its argument could follow.
+        self.awaiting_argument: Command | Option | None = None
 
     def get_bad_option(self) -> str:
         """Return the faulty word (poptBadOption): the last one taken, whole."""
@@ -101,7 +101,7 @@ class PoptScanner:
                 continue
             if self._rest or word[:1] != "-" or word == "-":
                 self._rest = self._rest or self._posix
-                self.bare.append(word)
+                self.positional.append(word)
             elif word == "--":
                 self._rest = True
             else:
@@ -116,7 +116,7 @@ class PoptScanner:
             value = self._cluster.removeprefix("=")
             self._cluster = ""
         elif self._next == len(self._words):
-            self.waiting = row
+            self.awaiting_argument = row
             if not optional:
                 raise LineSkippedError(f"{self.get_bad_option()}: missing argument")
             return None
@@ -128,8 +128,9 @@ class PoptScanner:
         return self._substitute_words(value) if _SUBSTITUTE in value else value
 
     def _substitute_words(self, value: str) -> str:
-        for at in range(self._next, len(self._words)):
-            if at not in self._used and self._words[at][:1] != "-":
-                self._used.add(at)
-                return value.replace(_SUBSTITUTE, self._words[at])
-        return value  # popt looks for ever here
+        for index in range(self._next, len(self._words)):
+            if index not in self._used and self._words[index][:1] != "-":
+                self._used.add(index)
+                return value.replace(_SUBSTITUTE, self._words[index])
+        # popt loops for ever here.
+        return value

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MARGIN = 17
-_OURS = {row.long: row for row in OPTIONS}
+_SHARED_OPTIONS = {row.long: row for row in OPTIONS}
 _ENDING = (
     Option("help", "h", "", "show this help"),
     Option("version", "v", "", "show the version"),
@@ -38,7 +38,7 @@ class Companion:
     ) -> None:
         self.name = name
         self.about = about
-        self.options = (*options, _OURS["backend"], _OURS["netns"], *_ENDING)
+        self.options = (*options, _SHARED_OPTIONS["backend"], _SHARED_OPTIONS["netns"], *_ENDING)
         self.stray = stray
         self.untouched = untouched
         self.example = example
@@ -57,7 +57,7 @@ SAVE = Companion(
             "FILE",
             values="file",
         ),
-        Option("full", "", "", "also the time-outs and sync daemons, and all that a service has"),
+        Option("full", "", "", "also save timeouts, sync daemons and every setting of a service"),
     ),
     "to write to a file, give -f FILE or > FILE",
     "nothing was saved",
@@ -75,21 +75,21 @@ RESTORE = Companion(
     "nothing was changed",
     "ipvsadm-restore -f /etc/ipvsadm.rules",
 )
-COMPANIONS = {each.name: each for each in (SAVE, RESTORE)}
+COMPANIONS = {program.name: program for program in (SAVE, RESTORE)}
 
 
 def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
     """Return the options given, by long name (short where it has none), each with its argument (""
     where it takes none).
 
-    Raises Failed, status 2, at the first word that the program does not understand.
+    Raise OperationError, status 2, at the first word that the program does not understand.
     """
     rows = {f"--{row.long}": row for row in program.options if row.long}
     rows |= {f"-{row.short}": row for row in program.options if row.short}
-    given: dict[str, str] = {}
-    left = list(words)
-    while left:
-        word = left.pop(0)
+    options: dict[str, str] = {}
+    remaining = list(words)
+    while remaining:
+        word = remaining.pop(0)
         if word[:1] != "-" or word == "-":
             raise _make_usage_error(program, f"unexpected argument {word}", program.stray)
         if word[:2] == "--":
@@ -103,28 +103,29 @@ def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
         if not row.argument and equals:
             if name[:2] == "--" or value[:1] == "-":
                 raise _make_usage_error(program, f"{word}: {name} takes no argument")
-            left.insert(0, f"-{value}")  # a cluster, such as -nf FILE
+            # a cluster, such as -nf FILE
+            remaining.insert(0, f"-{value}")
         if row.argument:
-            if not equals and left and (left[0][:1] != "-" or left[0] == "-"):
-                value = left.pop(0)
+            if not equals and remaining and (remaining[0][:1] != "-" or remaining[0] == "-"):
+                value = remaining.pop(0)
             if not value:
                 raise _make_usage_error(program, f"{name}: missing argument ({row.metavar})")
-            if (row.long or row.short) in given:
+            if (row.long or row.short) in options:
                 raise _make_usage_error(program, f"{name}: given twice")
-        given[row.long or row.short] = value if row.argument else ""
-    return given
+        options[row.long or row.short] = value if row.argument else ""
+    return options
 
 
-def _make_usage_error(program: Companion, what: str, hint: str = "") -> OperationError:
+def _make_usage_error(program: Companion, message: str, hint: str = "") -> OperationError:
     return OperationError(
-        f"{program.name}: {what}; {hint or f'see {program.name} --help'}; {program.untouched}", 2
+        f"{program.name}: {message}; {hint or f'see {program.name} --help'}; {program.untouched}", 2
     )
 
 
 def format_help(program: Companion) -> str:
     """Return the text of --help."""
-    shown = [row for row in program.options if row not in _ENDING]
-    usage = " ".join(f"[{_format_names(row)}]" for row in shown)
+    options = [row for row in program.options if row not in _ENDING]
+    usage = " ".join(f"[{_format_names(row)}]" for row in options)
     rows = "".join(f"  {_format_names(row):<{_MARGIN}}{row.help}\n" for row in program.options)
     return (
         f"Usage: {program.name} {usage}\n{program.about}\n\n{rows}\nExample:\n  {program.example}\n"

@@ -11,23 +11,28 @@ import os
 from pyipvsadm.addresses import parse_int
 from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.options import OPTIONAL
+from pyipvsadm.model import SCHED1, SCHED2, SCHED3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.grammar.options import Option
+    from pyipvsadm.model import Service
+
+_ALL_FLAGS = SCHED1 | SCHED2 | SCHED3
 
 MAX_TIMEOUT = 86400 * 31
 
 
 def parse_extension_value(row: Option, value: str | None) -> int | str | None:
     """Parse the value of an option that 1.31 lacks, by its row in the table."""
-    said = f"illegal {row.long} specified"
+    message = f"illegal {row.long} specified"
     if value is not None and row.limits is not None:
-        if row.argument == OPTIONAL:  # it may be a word that stands there for another reason
-            said += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
-        return parse_in_range(value, *row.limits, said)
+        if row.argument == OPTIONAL:
+            # The word may be meant as an operand: show it.
+            message += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
+        return parse_in_range(value, *row.limits, message)
     if "|" in row.values and value not in row.values.split("|"):
-        raise UsageError(f"{said}: it is {' or '.join(row.values.split('|'))}")
+        raise UsageError(f"{message}: it is {' or '.join(row.values.split('|'))}")
     return value
 
 
@@ -75,11 +80,25 @@ def parse_scheduler_flags(scheduler: str, text: str) -> int:
     flags = 0
     names = [name for name in text.split(",") if name]
     for name in names or [text]:
-        found = [(bit, only) for flag, bit, only in SCHEDULER_FLAGS if flag == name]
-        if not found:
+        matches = [(bit, only) for flag, bit, only in SCHEDULER_FLAGS if flag == name]
+        if not matches:
             raise UsageError(f"invalid scheduler flag `{name}'")
-        bit, only = found[0]
+        bit, only = matches[0]
         if only and only != scheduler:
             raise UsageError(f"incompatible scheduler flag `{name}'")
         flags |= bit
     return flags
+
+
+def format_scheduler_flags(service: Service) -> str | None:
+    """Return the names of a service's scheduler flags with commas, None if it has none; sh and mh
+    have no name for the third.
+    """
+    if not service.flags & _ALL_FLAGS:
+        return None
+    from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS  # noqa: PLC0415  # few services have flags
+
+    own = service.scheduler if service.scheduler in ("sh", "mh") else ""
+    return ",".join(
+        name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit
+    )

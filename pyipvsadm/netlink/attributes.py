@@ -32,7 +32,7 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
-from pyipvsadm.netlink.framing import Message, WireError, iter_attributes, pack_attribute
+from pyipvsadm.netlink.framing import Message, WireError, pack_attribute, parse_attributes
 
 # IPVS_CMD_ATTR_*
 SERVICE = 1
@@ -99,8 +99,8 @@ _NET32 = Struct(">I")
 
 CACHE_LIMIT = 1 << 10  # servers, and services without their names, whose bytes an Encoder keeps
 
-# A service's attributes: the nest's length and type, heads (the same), values between them, and
-# padding.
+# The attributes of a service: the length and type of the nest, then the head (length and type) and
+# the value of each attribute, with padding.
 _SERVICE_BY_ADDRESS = Struct("=HH4sHxx4sHxx4s16s4sHxx")
 _SERVICE_BY_MARK = Struct("=HH4sHxx4sI")
 _AF_HEAD = _NLATTR.pack(6, SVC_AF)
@@ -110,7 +110,8 @@ _VPORT_HEAD = _NLATTR.pack(6, SVC_PORT)
 _MARK_HEAD = _NLATTR.pack(8, SVC_FWMARK)
 _SERVICE_TAIL = Struct("=HHIIHHIHH4s")
 
-# A server's attributes: heads (length, type) as they always are, values between them, and padding.
+# The attributes of a server: the head (length and type), which never differs, and the value of each
+# attribute, with padding.
 _DESTINATION_ID = Struct("=8sHxx4s16s4s2sxx")
 _DESTINATION = Struct("=8sHxx4s16s4s2sxx4sI4si4sBxxx4s2sxx4sHxx4sI4sI")
 _ID_HEAD = _NLATTR.pack(_DESTINATION_ID.size, DEST) + _NLATTR.pack(6, DEST_ADDR_FAMILY)
@@ -124,6 +125,15 @@ _TUNNEL_PORT_HEAD = _NLATTR.pack(6, DEST_TUN_PORT)
 _FLAGS_HEAD = _NLATTR.pack(6, DEST_TUN_FLAGS)
 _UPPER_HEAD = _NLATTR.pack(8, DEST_U_THRESH)
 _LOWER_HEAD = _NLATTR.pack(8, DEST_L_THRESH)
+
+# Where the values stand that rules/fast_encoder.py puts between the rest: from the start of
+# encode_service_key and of encode_dest.
+SERVICE_MARK_OFFSET = 16
+SERVICE_ADDR_OFFSET = 24
+SERVICE_PORT_OFFSET = 44
+DEST_ADDR_OFFSET = 16
+DEST_PORT_OFFSET = 36
+DEST_WEIGHT_OFFSET = 52
 
 
 def _pack_text(kind: int, value: str) -> bytes:
@@ -151,68 +161,76 @@ def _encode_service_settings(service: Service) -> bytes:
     return names + tail
 
 
-def _encode_service(s: Service, rest: bytes) -> bytes:
-    if s.fwmark:
+def _encode_service(service: Service, settings: bytes) -> bytes:
+    if service.fwmark:
         return (
             _SERVICE_BY_MARK.pack(
-                _SERVICE_BY_MARK.size + len(rest), SERVICE, _AF_HEAD, s.af, _MARK_HEAD, s.fwmark
+                _SERVICE_BY_MARK.size + len(settings),
+                SERVICE,
+                _AF_HEAD,
+                service.af,
+                _MARK_HEAD,
+                service.fwmark,
             )
-            + rest
+            + settings
         )
     return _SERVICE_BY_ADDRESS.pack(
-        _SERVICE_BY_ADDRESS.size + len(rest), SERVICE, _AF_HEAD, s.af, _PROTOCOL_HEAD, s.protocol, _VIP_HEAD, s.addr,
-        _VPORT_HEAD, htons(s.port),
-    ) + rest  # fmt: skip
+        _SERVICE_BY_ADDRESS.size + len(settings), SERVICE, _AF_HEAD, service.af,
+        _PROTOCOL_HEAD, service.protocol, _VIP_HEAD, service.addr, _VPORT_HEAD, htons(service.port),
+    ) + settings  # fmt: skip
 
 
-def encode_dest_key(d: Server) -> bytes:
+def encode_dest_key(server: Server) -> bytes:
     """Encode the DEST attribute with the key of a real server."""
-    return _DESTINATION_ID.pack(_ID_HEAD, d.af, _ADDR_HEAD, d.addr, _PORT_HEAD, _NET16.pack(d.port))
+    return _DESTINATION_ID.pack(
+        _ID_HEAD, server.af, _ADDR_HEAD, server.addr, _PORT_HEAD, _NET16.pack(server.port)
+    )
 
 
-def encode_dest(d: Server) -> bytes:
+def encode_dest(server: Server) -> bytes:
     """Encode the complete DEST attribute. Tunnel options are always included: an edit without them
     would reset them.
     """
     return _DESTINATION.pack(
-        _FULL_HEAD, d.af, _ADDR_HEAD, d.addr, _PORT_HEAD, _NET16.pack(d.port),
-        _METHOD_HEAD, d.forward, _WEIGHT_HEAD, d.weight, _TYPE_HEAD, d.tun_type, _TUNNEL_PORT_HEAD, _NET16.pack(d.tun_port),
-        _FLAGS_HEAD, d.tun_flags, _UPPER_HEAD, d.upper, _LOWER_HEAD, d.lower,
+        _FULL_HEAD, server.af, _ADDR_HEAD, server.addr, _PORT_HEAD, _NET16.pack(server.port),
+        _METHOD_HEAD, server.forward, _WEIGHT_HEAD, server.weight,
+        _TYPE_HEAD, server.tun_type, _TUNNEL_PORT_HEAD, _NET16.pack(server.tun_port),
+        _FLAGS_HEAD, server.tun_flags, _UPPER_HEAD, server.upper, _LOWER_HEAD, server.lower,
     )  # fmt: skip
 
 
-def encode_daemon(d: Daemon) -> bytes:
+def encode_daemon(daemon: Daemon) -> bytes:
     """Encode the DAEMON attribute. Zeros are left out, so that the kernel's defaults hold."""
-    body = pack_attribute(DAEMON_STATE, _U32.pack(d.state)) + _pack_text(
-        DAEMON_MCAST_IFN, d.interface
+    body = pack_attribute(DAEMON_STATE, _U32.pack(daemon.state)) + _pack_text(
+        DAEMON_MCAST_IFN, daemon.interface
     )
-    body += pack_attribute(DAEMON_SYNC_ID, _U32.pack(d.syncid))
-    if d.maxlen:
-        body += pack_attribute(DAEMON_SYNC_MAXLEN, _U16.pack(d.maxlen))
-    if d.port:
-        body += pack_attribute(DAEMON_MCAST_PORT, _U16.pack(d.port))
-    if d.ttl:
-        body += pack_attribute(DAEMON_MCAST_TTL, _U8.pack(d.ttl))
-    if d.group:
+    body += pack_attribute(DAEMON_SYNC_ID, _U32.pack(daemon.syncid))
+    if daemon.maxlen:
+        body += pack_attribute(DAEMON_SYNC_MAXLEN, _U16.pack(daemon.maxlen))
+    if daemon.port:
+        body += pack_attribute(DAEMON_MCAST_PORT, _U16.pack(daemon.port))
+    if daemon.ttl:
+        body += pack_attribute(DAEMON_MCAST_TTL, _U8.pack(daemon.ttl))
+    if daemon.group:
         body += pack_attribute(
-            DAEMON_MCAST_GROUP if len(d.group) == 4 else DAEMON_MCAST_GROUP6, d.group
+            DAEMON_MCAST_GROUP if len(daemon.group) == 4 else DAEMON_MCAST_GROUP6, daemon.group
         )
     return pack_attribute(DAEMON, body)
 
 
-def encode_timeouts(t: Timeouts) -> bytes:
+def encode_timeouts(timeouts: Timeouts) -> bytes:
     """Encode the three timeouts of SET_CONFIG, in seconds."""
     return b"".join(
         pack_attribute(kind, _U32.pack(value))
         for kind, value in (
-            (TIMEOUT_TCP, t.tcp),
-            (TIMEOUT_TCP_FIN, t.tcp_fin),
-            (TIMEOUT_UDP, t.udp),
+            (TIMEOUT_TCP, timeouts.tcp),
+            (TIMEOUT_TCP_FIN, timeouts.tcp_fin),
+            (TIMEOUT_UDP, timeouts.udp),
         )
     )
 
 
-# The others need no more than what names their object.
+# Operations that carry the complete service or server. All others carry only its key.
 _WHOLE_SERVICE = (NEW_SERVICE, SET_SERVICE)
 _WHOLE_SERVER = (NEW_DEST, SET_DEST)
 
@@ -224,13 +242,14 @@ class Encoder:
     recur.
     """
 
-    __slots__ = ("_id", "_rests", "_servers", "_service")
+    __slots__ = ("_servers", "_service", "_service_key", "_settings")
 
     def __init__(self) -> None:
         self._service: Service | None = None
-        self._id = b""
-        self._rests: dict[tuple[object, ...], bytes] = {}  # of services, all but what names them
-        # by id(): the record is kept, so it stays its own
+        self._service_key = b""
+        # The encoded settings of services, by their values.
+        self._settings: dict[tuple[object, ...], bytes] = {}
+        # Encoded servers by id() of the record; keeping the record keeps its id from being reused.
         self._servers: dict[int, tuple[Server, bytes]] = {}
 
     def encode(self, change: Change) -> bytes:
@@ -240,7 +259,7 @@ class Encoder:
         if service is None:
             if change.timeouts is not None:
                 return encode_timeouts(change.timeouts)
-            # b"": ZERO of all, FLUSH
+            # ZERO of all services and FLUSH have no attributes.
             return b"" if change.daemon is None else encode_daemon(change.daemon)
         if server is None:
             return (
@@ -250,39 +269,48 @@ class Encoder:
             )
         if service is not self._service:
             self._service = service
-            self._id = encode_service_key(service)
+            self._service_key = encode_service_key(service)
         if change.op not in _WHOLE_SERVER:
-            return self._id + encode_dest_key(server)
-        known = self._servers.get(id(server))
-        if known is None:
+            return self._service_key + encode_dest_key(server)
+        cached = self._servers.get(id(server))
+        if cached is None:
             if len(self._servers) > CACHE_LIMIT:
                 self._servers.clear()
-            known = self._servers[id(server)] = (server, encode_dest(server))
-        return self._id + known[1]
+            cached = self._servers[id(server)] = (server, encode_dest(server))
+        return self._service_key + cached[1]
 
-    def _get_settings(self, s: Service) -> bytes:
-        key = (s.scheduler, s.flags, s.netmask, s.timeout, s.af, s.pe)
-        rest = self._rests.get(key)
-        if rest is None:
-            if len(self._rests) > CACHE_LIMIT:
-                self._rests.clear()
-            rest = self._rests[key] = _encode_service_settings(s)
-        return rest
+    def _get_settings(self, service: Service) -> bytes:
+        key = (
+            service.scheduler,
+            service.flags,
+            service.netmask,
+            service.timeout,
+            service.af,
+            service.pe,
+        )
+        settings = self._settings.get(key)
+        if settings is None:
+            if len(self._settings) > CACHE_LIMIT:
+                self._settings.clear()
+            settings = self._settings[key] = _encode_service_settings(service)
+        return settings
 
 
 class _AttributeNest:
-    """Read attributes of a nest by number and type. Raise WireError if one is missing or too short."""
+    """Read the attributes of a nest by number and type. Raise WireError if one is missing or too
+    short.
+    """
 
-    __slots__ = ("_found", "_name")
+    __slots__ = ("_name", "_payloads")
 
-    def __init__(self, found: dict[int, bytes], kind: int, name: str) -> None:
-        if kind not in found:
+    def __init__(self, payloads: dict[int, bytes], kind: int, name: str) -> None:
+        if kind not in payloads:
             raise WireError(f"a reply without its {name}")
-        self._found = iter_attributes(found[kind])
+        self._payloads = parse_attributes(payloads[kind])
         self._name = name
 
     def get_int(self, layout: Struct, kind: int, default: int | None = None) -> int:
-        data = self._found.get(kind)
+        data = self._payloads.get(kind)
         if data is None:
             if default is None:
                 raise WireError(f"{self._name} without attribute {kind}")
@@ -290,39 +318,41 @@ class _AttributeNest:
         try:
             value: int = layout.unpack_from(data)[0]
         except error:
-            raise WireError(f"attribute {kind} of {self._name} with {len(data)} bytes") from None
+            raise WireError(
+                f"attribute {kind} of {self._name} has only {len(data)} bytes"
+            ) from None
         return value
 
     def get_bytes(self, kind: int, size: int) -> bytes:
-        data = self._found.get(kind, b"")
+        data = self._payloads.get(kind, b"")
         if len(data) < size:
-            raise WireError(f"attribute {kind} of {self._name} with {len(data)} bytes")
+            raise WireError(f"attribute {kind} of {self._name} has only {len(data)} bytes")
         return data[:size]
 
     def get_text(self, kind: int) -> str:
-        return os.fsdecode(self._found.get(kind, b"").partition(b"\0")[0])
+        return os.fsdecode(self._payloads.get(kind, b"").partition(b"\0")[0])
 
     def has_kind(self, kind: int) -> bool:
-        return kind in self._found
+        return kind in self._payloads
 
     def read_stats(self, wide: int, narrow: int) -> tuple[int, ...]:
-        """Return the ten counters and rates: 64-bit ones, else the old mix of 32 and 64
-        (ip_vs_genl_fill_stats).
+        """Return the ten counters and rates: from the 64-bit attributes, or from the older mix of
+        32 and 64 bits (ip_vs_genl_fill_stats); zeros if the record has neither.
         """
-        if wide in self._found:
-            nest = _AttributeNest(self._found, wide, "statistics")
+        if wide in self._payloads:
+            nest = _AttributeNest(self._payloads, wide, "statistics")
             return tuple(nest.get_int(_U64, kind) for kind in range(1, 11))
-        if narrow in self._found:
-            nest = _AttributeNest(self._found, narrow, "statistics")
+        if narrow in self._payloads:
+            nest = _AttributeNest(self._payloads, narrow, "statistics")
             return tuple(
                 nest.get_int(_U64 if kind in (4, 5) else _U32, kind) for kind in range(1, 11)
             )
         return NO_STATS
 
     def read_address(self, kind: int, family: int) -> bytes:
-        """Return an address of the family; for an unknown family, all the bytes."""
+        """Return an address of the family, 4 or 16 bytes. Raise WireError for any other family."""
         if family not in (AF_INET, AF_INET6):
-            raise WireError(f"address family {family}")
+            raise WireError(f"unknown address family {family}")
         return self.get_bytes(kind, 4 if family == AF_INET else 16)
 
 
@@ -333,10 +363,10 @@ def read_info(reply: Message) -> Info:
 
 
 def read_timeouts(reply: Message) -> Timeouts:
-    """Decode the answer to GET_CONFIG; a kernel built without TCP or UDP leaves their timeouts out:
-    0.
+    """Decode the answer to GET_CONFIG. A kernel built without TCP or UDP leaves their timeouts out;
+    they are 0 then.
     """
-    nest = _AttributeNest({0: reply.body[4:]}, 0, "time-outs")
+    nest = _AttributeNest({0: reply.body[4:]}, 0, "timeouts")
     return Timeouts(
         *(nest.get_int(_U32, kind, 0) for kind in (TIMEOUT_TCP, TIMEOUT_TCP_FIN, TIMEOUT_UDP))
     )
@@ -344,7 +374,7 @@ def read_timeouts(reply: Message) -> Timeouts:
 
 def read_service(reply: Message) -> Service:
     """Decode a service from an answer to GET_SERVICE (ip_vs_genl_fill_service)."""
-    nest = _AttributeNest(reply.iter_attributes(), SERVICE, "service")
+    nest = _AttributeNest(reply.parse_attributes(), SERVICE, "service")
     af = nest.get_int(_U16, SVC_AF)
     service = Service(
         af,
@@ -368,7 +398,7 @@ def read_destination(reply: Message, family: int) -> Server:
     """Decode a real server from an answer to GET_DEST (ip_vs_genl_fill_dest). family: its
     service's, for kernels before 3.18.
     """
-    nest = _AttributeNest(reply.iter_attributes(), DEST, "destination")
+    nest = _AttributeNest(reply.parse_attributes(), DEST, "destination")
     af = nest.get_int(_U16, DEST_ADDR_FAMILY, family)
     return Server(
         af,
@@ -390,7 +420,7 @@ def read_destination(reply: Message, family: int) -> Server:
 
 def read_daemon(reply: Message) -> Daemon:
     """Decode a sync daemon from an answer to GET_DAEMON (ip_vs_genl_fill_daemon)."""
-    nest = _AttributeNest(reply.iter_attributes(), DAEMON, "daemon")
+    nest = _AttributeNest(reply.parse_attributes(), DAEMON, "daemon")
     group = b""
     if nest.has_kind(DAEMON_MCAST_GROUP):
         group = nest.get_bytes(DAEMON_MCAST_GROUP, 4)

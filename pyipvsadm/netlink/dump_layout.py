@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
     Bytes = bytes | memoryview
 
-    # (attribute numbers from the outermost nest inwards, struct code or "s" for as many bytes as
-    # came)
+    # The numbers of an attribute and of the nests around it, the outermost first.
     Path = tuple[int, ...]
+    # The path and the struct code of a value; "s" takes the whole payload.
     Field = tuple[Path, str]
 
 _NLMSGHDR = Struct("=IHHII")
 _NLATTR = Struct("=HH")
-_SHAPES = 16  # a table with more kinds of records than that is walked
+# Shapes that a decoder keeps. Records of further shapes are walked.
+_SHAPES = 64
 
 
 class RecordLayout:
@@ -46,69 +47,73 @@ class RecordLayout:
         self,
         record: bytes,
         fields: Iterable[Field],
-        nests: Iterable[Path],
-        moving: Iterable[Path],
+        nested: Iterable[Path],
+        variable: Iterable[Path],
         build: Callable[[list[tuple[Any, ...]]], list[Any]] | None = None,
-        given: Iterable[tuple[Path, bytes]] = (),
+        constants: Iterable[tuple[Path, bytes]] = (),
     ) -> None:
         """Build the layout of a record.
 
-        moving: the attributes whose length or presence may move others. given: values that belong
-        to the shape. build: makes values of many records' fields; without it they stay tuples.
-        Raise LookupError if a field is missing, too short, or out of order, or if a given value
-        differs.
+        fields: the values to read, in the order of the record. nested: the attributes that hold
+        attributes. variable: the attributes whose length or presence may move others. build: makes
+        values from the fields of many records; without it they stay tuples. constants: payloads
+        that belong to the shape. Raise LookupError if a field is missing, too short or out of
+        order, or if the payload of a constant differs.
         """
         self.size = len(record)
         self._build = build
         offsets: dict[Path, tuple[int, int]] = {}
-        for path, at, length in iter_attributes(record, HEADER, self.size, (), frozenset(nests)):
-            offsets[path] = (at, length)
-        marks = [(offsets[path][0] - 4, offsets[path][0]) for path in moving]
-        for path, value in given:
-            at, length = offsets[path]
-            if record[at : at + length] != value:
+        for path, offset, length in iter_attributes(
+            record, HEADER, self.size, (), frozenset(nested)
+        ):
+            offsets[path] = (offset, length)
+        spans = [(offsets[path][0] - 4, offsets[path][0]) for path in variable]
+        for path, value in constants:
+            offset, length = offsets[path]
+            if record[offset : offset + length] != value:
                 raise LookupError(path)
-            marks.append((at - 4, at + length))
-        marks.sort()
-        shape = f"=8sI{HEADER - 12}s"  # the sequence number stands at byte 8
+            spans.append((offset - 4, offset + length))
+        spans.sort()
+        # The sequence number, at byte 8, is the only part of the header that may differ.
+        shape_code = f"=8sI{HEADER - 12}s"
         end = HEADER
-        for at, after in marks:
-            shape += f"{at - end}x{after - at}s"
-            end = after
-        self._shape = Struct(f"{shape}{self.size - end}x")
-        head = self._shape.unpack(record)
-        self._before = head[0]
-        self._after = head[2:]
-        code = "="
+        for offset, span_end in spans:
+            shape_code += f"{offset - end}x{span_end - offset}s"
+            end = span_end
+        self._shape = Struct(f"{shape_code}{self.size - end}x")
+        signature = self._shape.unpack(record)
+        self._before = signature[0]
+        self._after = signature[2:]
+        value_code = "="
         end = 0
         for path, kind in fields:
-            at, length = offsets[path]
+            offset, length = offsets[path]
             layout = f"{length}s" if kind == "s" else kind
             width = Struct(f"={layout}").size
-            if at < end or length < width:
+            if offset < end or length < width:
                 raise LookupError(path)
-            code += f"{at - end}x{layout}"
-            end = at + width
-        self._struct = Struct(f"{code}{self.size - end}x")
+            value_code += f"{offset - end}x{layout}"
+            end = offset + width
+        self._struct = Struct(f"{value_code}{self.size - end}x")
 
     def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """Return the values of a datagram's records; None if one of them has another shape or
         sequence number.
         """
-        shape = (self._before, seq, *self._after)
-        # so it is where a service has one server: thousands of times
+        expected = (self._before, seq, *self._after)
+        # Fast path: in large tables most services have one server.
         if len(datagram) == self.size:
-            if self._shape.unpack(datagram) != shape:
+            if self._shape.unpack(datagram) != expected:
                 return None
-            found = [self._struct.unpack(datagram)]
+            values = [self._struct.unpack(datagram)]
         elif len(datagram) % self.size:
             return None
         else:
             shapes = list(self._shape.iter_unpack(datagram))
-            if shapes.count(shape) != len(shapes):
+            if shapes.count(expected) != len(shapes):
                 return None
-            found = list(self._struct.iter_unpack(datagram))
-        return self._build(found) if self._build else found
+            values = list(self._struct.iter_unpack(datagram))
+        return self._build(values) if self._build else values
 
 
 class DumpDecoder:
@@ -117,7 +122,7 @@ class DumpDecoder:
     head: (type, flags) of their records; learn: returns a RecordLayout for a record, or None.
     """
 
-    __slots__ = ("_head", "_layouts", "_learn")
+    __slots__ = ("_by_size", "_head", "_layouts", "_learn")
 
     def __init__(
         self, head: tuple[int, int], learn: Callable[[bytes], RecordLayout | None]
@@ -125,60 +130,62 @@ class DumpDecoder:
         self._head = head
         self._learn = learn
         self._layouts: list[RecordLayout] = []
+        self._by_size: dict[int, list[RecordLayout]] = {}
 
     def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
-        """Return the values of all records; None if the datagram holds anything else than records
-        of this dump whose shape can be learnt.
+        """Return the values of all records; None if the datagram holds anything but records of this
+        dump whose shape is known or can be learnt.
         """
         for layout in self._layouts:
-            found = layout.decode_values(datagram, seq)
-            if found is not None:
-                return found
-        found = []
-        at = 0
-        while at < len(datagram):
-            record = bytes(datagram[at : at + self._get_record_size(datagram, at, seq)])
-            at += len(record)
-            one = self._decode_record(record, seq) if record else None
-            if one is None:
+            values = layout.decode_values(datagram, seq)
+            if values is not None:
+                return values
+        values = []
+        offset = 0
+        while offset < len(datagram):
+            record = bytes(datagram[offset : offset + self._get_record_size(datagram, offset, seq)])
+            offset += len(record)
+            record_values = self._decode_record(record, seq) if record else None
+            if record_values is None:
                 return None
-            found += one
-        return found
+            values += record_values
+        return values
 
-    def _get_record_size(self, datagram: Bytes, at: int, seq: int) -> int:
+    def _get_record_size(self, datagram: Bytes, offset: int, seq: int) -> int:
         """Return the size of the record at `offset`, or 0 if it is not part of this dump."""
-        if len(datagram) - at < HEADER:
+        if len(datagram) - offset < HEADER:
             return 0
-        size, kind, flags, number, _ = _NLMSGHDR.unpack_from(datagram, at)
-        ours = (kind, flags) == self._head and number == seq
-        return size if ours and HEADER <= size <= len(datagram) - at and not size & 3 else 0
+        size, kind, flags, record_seq, _ = _NLMSGHDR.unpack_from(datagram, offset)
+        belongs = (kind, flags) == self._head and record_seq == seq
+        return size if belongs and HEADER <= size <= len(datagram) - offset and not size & 3 else 0
 
     def _decode_record(self, record: bytes, seq: int) -> list[Any] | None:
-        for layout in self._layouts:
-            found = layout.decode_values(record, seq)
-            if found is not None:
-                return found
+        for layout in self._by_size.get(len(record), ()):
+            values = layout.decode_values(record, seq)
+            if values is not None:
+                return values
         learnt = self._learn(record) if len(self._layouts) < _SHAPES else None
         if learnt is None:
             return None
         self._layouts.append(learnt)
+        self._by_size.setdefault(learnt.size, []).append(learnt)
         return learnt.decode_values(record, seq)
 
 
 def iter_attributes(
-    record: bytes, at: int, end: int, path: tuple[int, ...], nests: frozenset[tuple[int, ...]]
+    record: bytes, offset: int, end: int, path: tuple[int, ...], nested: frozenset[tuple[int, ...]]
 ) -> Iterator[tuple[tuple[int, ...], int, int]]:
     """Yield (path, offset of the payload, its length) of every attribute. Raise LookupError if the
     bytes are no attributes.
     """
-    while at < end:
-        if end - at < 4:
+    while offset < end:
+        if end - offset < 4:
             raise LookupError(path)
-        size, kind = _NLATTR.unpack_from(record, at)
-        if size < 4 or size > end - at:
+        size, kind = _NLATTR.unpack_from(record, offset)
+        if size < 4 or size > end - offset:
             raise LookupError(path)
-        here = (*path, kind & TYPE_MASK)
-        yield here, at + 4, size - 4
-        if here in nests:
-            yield from iter_attributes(record, at + 4, at + size, here, nests)
-        at += size + 3 & ~3
+        attribute_path = (*path, kind & TYPE_MASK)
+        yield attribute_path, offset + 4, size - 4
+        if attribute_path in nested:
+            yield from iter_attributes(record, offset + 4, offset + size, attribute_path, nested)
+        offset += size + 3 & ~3

@@ -2,8 +2,8 @@
 them, and the values made from them.
 
 Owns: that order (ip_vs_ctl.c: ip_vs_genl_fill_service, ip_vs_genl_fill_dest). Must never know:
-sockets, how many records are read at once (dump_layout.py). The walk of attributes.py reads the records
-of a kernel that writes them in another way.
+sockets, how many records are read at once (dump_layout.py). The walk of attributes.py reads the
+records of a kernel that writes them in another way.
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ _REST: tuple[Field, ...] = (
     ((SERVICE, SVC_NETMASK), "4s"),
 )
 _COUNTERS: tuple[Field, ...] = tuple(((SERVICE, SVC_STATS64, kind), "Q") for kind in range(1, 11))
-# Names have any length, and an engine is not always there. Some processors want 64-bit values
-# aligned: there a record may have a pad before the first or before the second of them (netlink.h:
+# Names have any length, and the engine is optional. On processors that need aligned 64-bit values,
+# a record may have a pad before the first or before the second of them (netlink.h:
 # nla_align_64bit).
 _SERVICE_MOVING = ((SERVICE, SVC_SCHED_NAME), (SERVICE, SVC_FLAGS), (SERVICE, SVC_STATS64, 1))
 _DEST_MOVING = ((DEST, DEST_STATS64, 1),)
 _DEST_NESTS = ((DEST,), (DEST, DEST_STATS64))
-_WIDTHS = {AF_INET: "4s", AF_INET6: "16s"}  # of an address, in the 16 bytes that it always has
+# The struct code of an address, whose payload always has 16 bytes.
+_WIDTHS = {AF_INET: "4s", AF_INET6: "16s"}
 
-# What a row may have beside address and port, by the names of model.COLUMNS. A port stays the two
-# bytes it is.
+# The fields of each of model.COLUMNS. A port is left as two bytes.
 _COLUMNS: dict[str, tuple[Field, ...]] = {
     "forward": (((DEST, DEST_FWD_METHOD), "I"),),
     "weight": (((DEST, DEST_WEIGHT), "i"),),
@@ -117,8 +117,8 @@ class _Masks(dict[bytes, int]):
         self._order = order
 
     def __missing__(self, data: bytes) -> int:
-        number = self[data] = int.from_bytes(data, self._order)
-        return number
+        mask = self[data] = int.from_bytes(data, self._order)
+        return mask
 
 
 _NAMES = _Names()
@@ -169,32 +169,33 @@ def _make_service_builder(
             for row in rows
         ]
 
-    plain = build_by_mark if marked else build_by_address
-    at = 2 if marked else 4  # where the engine's name stands: after the scheduler's
+    build = build_by_mark if marked else build_by_address
+    # The engine's name comes after the scheduler's.
+    engine_index = 2 if marked else 4
 
     def build_with_engine(rows: list[tuple[Any, ...]]) -> list[Service]:
-        found = plain([row[:at] + row[at + 1 :] for row in rows])
-        for service, row in zip(found, rows, strict=True):
-            service.pe = names[row[at]]
-        return found
+        services = build([row[:engine_index] + row[engine_index + 1 :] for row in rows])
+        for service, row in zip(services, rows):
+            service.pe = names[row[engine_index]]
+        return services
 
-    return build_with_engine if engine else plain
+    return build_with_engine if engine else build
 
 
 def _make_service_layout(counters: tuple[Field, ...]) -> Callable[[bytes], RecordLayout | None]:
     def build_layout(record: bytes) -> RecordLayout | None:
-        # Marks before addresses, and those with an engine before those without: a shape passes over
-        # what it does not name.
+        # A layout skips the attributes that it does not read, so the layouts that need more are
+        # tried first: a mark before an address, an engine before none.
         for marked in (True, False):
             for engine in (True, False):
                 for family, width in _WIDTHS.items():
                     head = _BY_MARK if marked else _make_address_fields(width)
                     fields = (*head, _NAME, *((_ENGINE,) if engine else ()), *_REST, *counters)
-                    known = [((SERVICE, SVC_AF), _U16.pack(family))]
+                    constants = [((SERVICE, SVC_AF), _U16.pack(family))]
                     build = _make_service_builder(family, marked, engine)
                     try:
                         return RecordLayout(
-                            record, fields, _SERVICE_NESTS, _SERVICE_MOVING, build, known
+                            record, fields, _SERVICE_NESTS, _SERVICE_MOVING, build, constants
                         )
                     except LookupError:
                         continue
@@ -210,10 +211,10 @@ def _build_known_layout(record: bytes) -> RecordLayout | None:
     fields: tuple[Field, ...] = (
         ((SERVICE, SVC_PROTOCOL), "2s"), ((SERVICE, SVC_ADDR), "4s"), ((SERVICE, SVC_PORT), "2s")
     )  # fmt: skip
-    known = [((SERVICE, SVC_AF), _U16.pack(AF_INET)), ((SERVICE, SVC_FLAGS), _NO_FLAGS)]
+    constants = [((SERVICE, SVC_AF), _U16.pack(AF_INET)), ((SERVICE, SVC_FLAGS), _NO_FLAGS)]
     try:
         return RecordLayout(
-            record, fields, _SERVICE_NESTS, ((SERVICE, SVC_SCHED_NAME),), given=known
+            record, fields, _SERVICE_NESTS, ((SERVICE, SVC_SCHED_NAME),), constants=constants
         )
     except LookupError:
         return _make_service_layout(())(record)
@@ -225,9 +226,9 @@ def _make_row_layout(columns: tuple[str, ...]) -> Callable[[bytes], RecordLayout
     def build_layout(record: bytes) -> RecordLayout | None:
         for family, width in _WIDTHS.items():
             fields = (((DEST, DEST_ADDR), width), ((DEST, DEST_PORT), "2s"), *values)
-            known = [((DEST, DEST_ADDR_FAMILY), _U16.pack(family))]
+            constants = [((DEST, DEST_ADDR_FAMILY), _U16.pack(family))]
             try:
-                return RecordLayout(record, fields, _DEST_NESTS, _DEST_MOVING, given=known)
+                return RecordLayout(record, fields, _DEST_NESTS, _DEST_MOVING, constants=constants)
             except LookupError:
                 continue
         return None

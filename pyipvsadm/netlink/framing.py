@@ -26,7 +26,7 @@ NLM_F_ACK = 4
 NLM_F_DUMP_INTR = 0x10
 NLM_F_DUMP = 0x300
 
-# the controller of generic netlink
+# The controller of generic netlink, which knows the ids of the other families.
 GENL_ID_CTRL = 16
 CTRL_CMD_GETFAMILY = 3
 CTRL_ATTR_FAMILY_ID = 1
@@ -35,8 +35,10 @@ CTRL_ATTR_FAMILY_NAME = 2
 FAMILY_NAME = "IPVS"
 FAMILY_VERSION = 1
 
-MAX_ERRNO = 4095  # err.h; a damaged answer may claim more
-TYPE_MASK = 0x3FFF  # NLA_TYPE_MASK: without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+# The largest errno (err.h); a damaged answer may claim a larger one.
+MAX_ERRNO = 4095
+# NLA_TYPE_MASK: the type without the bits NLA_F_NESTED and NLA_F_NET_BYTEORDER.
+TYPE_MASK = 0x3FFF
 
 _HEADER = Struct("=IHHIIBBH")
 _NLMSGHDR = Struct("=IHHII")
@@ -44,7 +46,8 @@ _NLATTR = Struct("=HH")
 _U16 = Struct("=H")
 _S32 = Struct("=i")
 
-_DONE = Struct("=IHHI4xi")  # without the port id
+# The end of a dump: nlmsghdr, whose port id is skipped, and an errno.
+_DONE = Struct("=IHHI4xi")
 
 HEADER = _HEADER.size  # 20
 DONE = _DONE.size  # 20
@@ -77,8 +80,10 @@ def add_ack(request: bytes) -> bytes:
     return request[:6] + _U16.pack(_U16.unpack_from(request, 6)[0] | NLM_F_ACK) + request[8:]
 
 
-def get_family(seq: int) -> bytes:
-    """Ask the controller for the family's id, which the kernel gives out at run time."""
+def pack_family_request(seq: int) -> bytes:
+    """Return the request to the controller for the id of the IPVS family, which the kernel assigns
+    at run time.
+    """
     name = pack_attribute(CTRL_ATTR_FAMILY_NAME, FAMILY_NAME.encode() + b"\0")
     return pack_message(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_REQUEST, seq, name)
 
@@ -106,53 +111,55 @@ class Message:
         value: int = _S32.unpack_from(self.body)[0]
         return min(abs(value), MAX_ERRNO)
 
-    def iter_attributes(self) -> dict[int, bytes]:
-        """Return the attributes after genlmsghdr."""
+    def parse_attributes(self) -> dict[int, bytes]:
+        """Return {number: payload} of the attributes after genlmsghdr."""
         if len(self.body) < 4:
             raise WireError("a message without its generic netlink header")
-        return iter_attributes(self.body[4:])
+        return parse_attributes(self.body[4:])
 
 
 def iter_messages(datagram: bytes) -> Iterator[Message]:
     """Yield the messages of a datagram."""
-    at = 0
+    offset = 0
     end = len(datagram)
-    while at < end:
-        if end - at < _NLMSGHDR.size:
-            raise WireError(f"a message header cut after {end - at} bytes")
-        size, kind, flags, seq, pid = _NLMSGHDR.unpack_from(datagram, at)
-        if size < _NLMSGHDR.size or size > end - at:
-            raise WireError(f"a message of {size} bytes where {end - at} are left")
-        yield Message(kind, flags, seq, pid, datagram[at + 16 : at + size])
-        at += size + 3 & ~3
+    while offset < end:
+        if end - offset < _NLMSGHDR.size:
+            raise WireError(f"a message header cut after {end - offset} bytes")
+        size, kind, flags, seq, pid = _NLMSGHDR.unpack_from(datagram, offset)
+        if size < _NLMSGHDR.size or size > end - offset:
+            raise WireError(f"a message of {size} bytes, but {end - offset} are left")
+        yield Message(kind, flags, seq, pid, datagram[offset + 16 : offset + size])
+        offset += size + 3 & ~3
 
 
 def is_dump_end(datagram: bytes | memoryview, seq: int) -> bool:
-    """Return True if DONE bytes end a dump well: no errno, not interrupted. iter_messages judges
-    the rest.
+    """Return True if a datagram of DONE bytes ends a dump without an errno and without an
+    interruption. For any other datagram the caller uses iter_messages.
     """
     return _DONE.unpack(datagram) == (DONE, NLMSG_DONE, NLM_F_MULTI, seq, 0)
 
 
-def iter_attributes(data: bytes) -> dict[int, bytes]:
-    """Return attributes by number; of several with one number the last counts, as in the kernel."""
-    found = {}
-    at = 0
+def parse_attributes(data: bytes) -> dict[int, bytes]:
+    """Return {number: payload}; of several attributes with one number the last counts, as in the
+    kernel.
+    """
+    payloads = {}
+    offset = 0
     end = len(data)
-    while at < end:
-        if end - at < 4:
-            raise WireError(f"an attribute header cut after {end - at} bytes")
-        size, kind = _NLATTR.unpack_from(data, at)
-        if size < 4 or size > end - at:
-            raise WireError(f"an attribute of {size} bytes where {end - at} are left")
-        found[kind & TYPE_MASK] = data[at + 4 : at + size]
-        at += size + 3 & ~3
-    return found
+    while offset < end:
+        if end - offset < 4:
+            raise WireError(f"an attribute header cut after {end - offset} bytes")
+        size, kind = _NLATTR.unpack_from(data, offset)
+        if size < 4 or size > end - offset:
+            raise WireError(f"an attribute of {size} bytes, but {end - offset} are left")
+        payloads[kind & TYPE_MASK] = data[offset + 4 : offset + size]
+        offset += size + 3 & ~3
+    return payloads
 
 
 def read_family(reply: Message) -> int:
     """Return the family's id from the controller's answer."""
-    data = reply.iter_attributes().get(CTRL_ATTR_FAMILY_ID, b"")
+    data = reply.parse_attributes().get(CTRL_ATTR_FAMILY_ID, b"")
     if len(data) < 2:
         raise WireError("a family without its id")
     value: int = _U16.unpack_from(data)[0]

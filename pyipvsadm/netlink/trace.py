@@ -60,8 +60,8 @@ _COMMANDS = {
 }  # fmt: skip
 
 _STATS: Table = {
-    at: (name, _format_host)
-    for at, name in enumerate(
+    number: (name, _format_host)
+    for number, name in enumerate(
         (
             "CONNS",
             "INPKTS",
@@ -77,9 +77,10 @@ _STATS: Table = {
         1,
     )
 }
-_STATS[11] = ("PAD", _format_hex)  # aligns the 64-bit values after it on machines that want that
+# A pad aligns the 64-bit values after it on processors that need that.
+_STATS[11] = ("PAD", _format_hex)
 
-# The nests a table of attributes leads to, by name.
+# The tables of nested attributes, by the names that other tables use for them.
 _NESTS: dict[str, Table] = {
     "SERVICE": {
         attributes.SVC_AF: ("AF", _format_host),
@@ -154,15 +155,15 @@ def describe_datagram(direction: str, datagram: bytes) -> Iterator[str]:
     try:
         for message in framing.iter_messages(datagram):
             yield from _describe_message(direction, message)
-    except framing.WireError as bad:
-        yield f"netlink {direction}: {bad}: {_format_hex(datagram)}"
+    except framing.WireError as exc:
+        yield f"netlink {direction}: {exc}: {_format_hex(datagram)}"
 
 
 def _describe_message(direction: str, message: framing.Message) -> Iterator[str]:
     head = f"netlink {direction} seq={message.seq}"
     if message.type == framing.NLMSG_ERROR:
-        number = message.read_errno()
-        yield f"{head} ERROR {number} ({os.strerror(number)})" if number else f"{head} ACK"
+        errnum = message.read_errno()
+        yield f"{head} ERROR {errnum} ({os.strerror(errnum)})" if errnum else f"{head} ACK"
         return
     if message.type == framing.NLMSG_DONE:
         yield f"{head} DONE {message.read_errno()}"
@@ -179,16 +180,16 @@ def _describe_message(direction: str, message: framing.Message) -> Iterator[str]
         name = _COMMANDS.get(command, str(command))
         table = _INFO if command == model.SET_INFO else _COMMAND
     yield f"{head} {name} family={message.type} flags={'|'.join(flags) or 0}"
-    yield from _describe_attributes(message.iter_attributes(), table, "  ")
+    yield from _describe_attributes(message.parse_attributes(), table, "  ")
 
 
-def _describe_attributes(found: dict[int, bytes], table: Table, indent: str) -> Iterator[str]:
-    for kind, data in found.items():
-        name, shown = table.get(kind, (f"attribute {kind}", _format_hex))
-        if isinstance(shown, str):
+def _describe_attributes(payloads: dict[int, bytes], table: Table, indent: str) -> Iterator[str]:
+    for kind, data in payloads.items():
+        name, formatter = table.get(kind, (f"attribute {kind}", _format_hex))
+        if isinstance(formatter, str):
             yield f"{indent}{name}"
             yield from _describe_attributes(
-                framing.iter_attributes(data), _NESTS[shown], indent + "  "
+                framing.parse_attributes(data), _NESTS[formatter], indent + "  "
             )
         else:
-            yield f"{indent}{name} {shown(data)}"
+            yield f"{indent}{name} {formatter(data)}"

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-CACHE_LIMIT = 1 << 14  # services, and servers; then they are forgotten
+# Entries of each cache, of services and of servers; a full cache is cleared.
+CACHE_LIMIT = 1 << 14
 
 _PROTOCOLS = {"-t": TCP, "-u": UDP}
 _METHODS = {"-m": MASQ, "-g": ROUTE, "-i": TUNNEL}
@@ -69,21 +70,21 @@ class FastRuleParser:
         """Return the server, built once for all services of this family and port: the same server
         stands under many of them.
         """
-        found = self._parse_numeric(rip)
+        endpoint = self._parse_numeric(rip)
         forward = _METHODS.get(method)
         if (
-            found is None
+            endpoint is None
             or forward is None
             or not _is_number(weight)
-            or (found.family != af and forward != TUNNEL)
+            or (endpoint.family != af and forward != TUNNEL)
         ):
             return None
         if len(self._servers) > CACHE_LIMIT:
             self._servers.clear()
         server = Server(
-            found.family,
-            found.addr,
-            (found.port or 0) if forward == MASQ else port,
+            endpoint.family,
+            endpoint.addr,
+            (endpoint.port or 0) if forward == MASQ else port,
             forward,
             int(weight),
         )
@@ -118,10 +119,10 @@ class FastRuleParser:
             if len(self._services) > CACHE_LIMIT:
                 self._services.clear()
             protocol = _PROTOCOLS.get(option)
-            found = None if protocol is None else self._parse_numeric(vip)
-            self._services[key] = None if found is None else Service(
-                found.family, protocol or 0, found.addr, found.port or 0, scheduler="",
-                netmask=HOST_MASK4 if found.family == AF_INET else HOST_PREFIX6,
+            endpoint = None if protocol is None else self._parse_numeric(vip)
+            self._services[key] = None if endpoint is None else Service(
+                endpoint.family, protocol or 0, endpoint.addr, endpoint.port or 0, scheduler="",
+                netmask=HOST_MASK4 if endpoint.family == AF_INET else HOST_PREFIX6,
             )  # fmt: skip
         return self._services[key]
 

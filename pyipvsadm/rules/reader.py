@@ -34,36 +34,45 @@ if TYPE_CHECKING:
             """Return True if the first bare word ends the options."""
 
 
+class NotOnlyChangesError(Exception):
+    """Report a line that is no change. No error: such a text is carried out line by line."""
+
+
 def parse_rules(text: bytes, env: Context) -> Iterator[tuple[int, Step]]:
     """Yield each line's number and its change; for a line that changes nothing its Request, for one
     that popt refuses its LineSkippedError.
 
     Raise UsageError, with the line's number, if 1.31 would end the run.
     """
-    if said := format_version_error(text):
-        raise UsageError(said)
-    plain = FastRuleParser()
-    for at, words in tokenize(text):
-        yield at, plain.parse_change(words) or parse_rule(at, words, env)
+    if message := format_version_error(text):
+        raise UsageError(message)
+    fast_parser = FastRuleParser()
+    for lineno, words in tokenize(text):
+        yield lineno, fast_parser.parse_change(words) or parse_rule(lineno, words, env)
 
 
-def parse_rule(at: int, words: list[str], env: Context) -> Step:
+def parse_rule(lineno: int, words: list[str], env: Context) -> Step:
     """Parse one line as parse_rules does."""
-    scanner = CommandParser(words, env.names, env.is_posix)
     try:
-        request = scanner.parse_request()
-        if request.ours:
-            raise UsageError(
-                f"--{next(iter(request.ours))} does not belong in rules: give it on the command line"
-            )
-        if request.command == "restore":
-            raise UsageError(TRY_HELP, EXIT_REFUSED)
-        if request.command in ("help", "version"):
-            raise UsageError(f"--{request.command} ends the rules here: none was applied", 0)
-    except LineSkippedError as bad:
-        return bad
-    except UsageError as bad:
-        raise UsageError(f"line {at}: {bad}", bad.status) from None
+        return parse_words(words, env)
+    except UsageError as exc:
+        raise UsageError(f"line {lineno}: {exc}", exc.status) from None
+
+
+def parse_words(words: list[str], env: Context) -> Step:
+    """Parse the words of one line. Raise UsageError if 1.31 would end the run."""
+    try:
+        request = CommandParser(words, env.names, env.is_posix).parse_request()
+    except LineSkippedError as exc:
+        return exc
+    if request.ours:
+        raise UsageError(
+            f"--{next(iter(request.ours))} does not belong in rules: give it on the command line"
+        )
+    if request.command == "restore":
+        raise UsageError(TRY_HELP, EXIT_REFUSED)
+    if request.command in ("help", "version"):
+        raise UsageError(f"--{request.command} ends the rules here: none was applied", 0)
     return request.change or request
 
 
@@ -81,29 +90,29 @@ def tokenize(text: bytes) -> Iterator[tuple[int, list[str]]]:
     last line that ends in two blanks and no line end), and a line whose first word starts with `#`
     is a comment, unless a CR within it could hide a rule.
     """
-    at = 0
-    for block in _split_blocks(text):
-        odd = b"\0" in block or b"ipvsadm" in block
+    lineno = 0
+    for block in split_blocks(text):
+        has_special = b"\0" in block or b"ipvsadm" in block
         raw = block.split(b"\n") if b"\r" in block and b"#" in block else None
-        first = at + 1
+        first = lineno + 1
         for line in os.fsdecode(block.translate(_BLANKS)).split("\n"):
-            at += 1
+            lineno += 1
             words = line.split(" ")
             if "" in words:
                 words = [word for word in words if word]
-            if odd:
+            if has_special:
                 words = [
                     word
                     for word in [word.partition("\0")[0] for word in words]
                     if word != "ipvsadm"
                 ]
             if words and (
-                words[0][:1] != "#" or (raw and b"\r" in raw[at - first].strip(b" \t\r"))
+                words[0][:1] != "#" or (raw and b"\r" in raw[lineno - first].strip(b" \t\r"))
             ):
-                yield at, words
+                yield lineno, words
 
 
-def _split_blocks(text: bytes) -> Iterator[bytes]:
+def split_blocks(text: bytes) -> Iterator[bytes]:
     """Yield the text in blocks of whole lines, without the line end of their last, so that a large
     text is never held twice as words.
     """

@@ -7,32 +7,31 @@ a word means.
 
 from __future__ import annotations
 
-from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
-
-from pyipvsadm.addresses import CACHE_LIMIT, format_address, format_numeric
+from pyipvsadm.addresses import (
+    CACHE_LIMIT,
+    EndpointTexts,
+    format_address,
+    format_netmask,
+    format_numeric,
+)
 from pyipvsadm.grammar.options import TUNNEL_TYPES
+from pyipvsadm.grammar.values import format_scheduler_flags
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
-    BACKUP,
     DEL_DAEMON,
     DEL_DEST,
     DEL_SERVICE,
     GRE,
-    HOST_MASK4,
-    HOST_PREFIX6,
     IPIP,
     MASQ,
-    MASTER,
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
     ONE_PACKET,
     PERSISTENT,
+    ROLES,
     ROUTE,
-    SCHED1,
-    SCHED2,
-    SCHED3,
     SCTP,
     SET_CONFIG,
     SET_DEST,
@@ -46,7 +45,7 @@ from pyipvsadm.model import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from pyipvsadm.model import Backend, Daemon, Row, Server, Service, Timeouts
 
@@ -57,13 +56,10 @@ if TYPE_CHECKING:
 
 _SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
 _FORWARDING = {MASQ: "-m", TUNNEL: "-i", 1: "-g", ROUTE: "-g"}
-ROLES = {MASTER: "master", BACKUP: "backup"}
-_SCHEDULER_FLAGS = SCHED1 | SCHED2 | SCHED3
 _OF_SERVICES = {NEW_SERVICE: "-A", SET_SERVICE: "-E", DEL_SERVICE: "-D"}
 _OF_SERVERS = {NEW_DEST: "-a", SET_DEST: "-e", DEL_DEST: "-d"}
 FORMAT_VERSION = 1  # of rule text; a line that ever comes to mean something else makes it 2
 FORMAT_HEADER = "# ipvsadm rules, format "
-UNCACHED_ABOVE = 1000  # servers of one service
 
 
 def format_selector(service: Service, endpoint: Endpoint) -> str:
@@ -74,39 +70,12 @@ def format_selector(service: Service, endpoint: Endpoint) -> str:
     return f"{option} {endpoint(service.af, service.addr, service.port, service.protocol)}"
 
 
-def format_netmask(service: Service) -> str:
-    """Format the netmask of persistence, "" if it is the default. IPv4 dotted, IPv6 the prefix
-    length.
-    """
-    if service.af == AF_INET6:
-        return "" if service.netmask == HOST_PREFIX6 else str(service.netmask)
-    return (
-        ""
-        if service.netmask == HOST_MASK4
-        else format_address(AF_INET, service.netmask.to_bytes(4, "big"))
-    )
-
-
-def format_scheduler_flags(service: Service) -> str | None:
-    """Return the names of a service's scheduler flags with commas, None if it has none; sh and mh
-    have no name for the third.
-    """
-    if not service.flags & _SCHEDULER_FLAGS:
-        return None
-    from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS  # noqa: PLC0415  # few services have flags
-
-    own = service.scheduler if service.scheduler in ("sh", "mh") else ""
-    return ",".join(
-        name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit
-    )
-
-
 def format_service(service: Service, named: str, full: bool = False, command: str = "-A") -> str:
     """Format the -A line of a service. full: also a netmask without persistence, and flags by names
     that any scheduler accepts.
     """
     rule = f"{command} {named} -s {service.scheduler}"
-    mask = format_netmask(service)
+    mask = format_netmask(service.af, service.netmask)
     if service.flags & PERSISTENT:
         rule += f" -p {service.timeout}"
     if mask and (full or service.flags & PERSISTENT):
@@ -127,67 +96,6 @@ def format_service(service: Service, named: str, full: bool = False, command: st
     return rule + "\n"
 
 
-_NAMES = {AF_INET: "%s", AF_INET6: "%s"}
-
-
-class EndpointTextCache:
-    """Format the endpoints of real servers, each in its service's protocol, and cache them. shapes:
-    a % format for each family.
-    """
-
-    def __init__(self, endpoint: Endpoint, shapes: Mapping[int, str] = _NAMES) -> None:
-        self._endpoint = endpoint
-        self._shapes = shapes
-        self._known: dict[int, _EndpointTexts] = {}
-
-    def get_one(self, protocol: int, row: Row) -> str:
-        """Return the text of a service's only server."""
-        known = self._known.get(protocol)
-        return (known or self._choose_protocol(protocol))[row[0] + row[1]]
-
-    def get_many(self, protocol: int, rows: list[Row]) -> list[str]:
-        """Return a text for each row."""
-        if (
-            len(rows) > UNCACHED_ABOVE
-            and self._endpoint is format_numeric
-            and {len(row[0]) for row in rows} == {4}
-        ):
-            # So many are hardly found in another service again: writing them down at once is half
-            # of remembering them.
-            shape = self._shapes[AF_INET]
-            ports = _PortTexts()
-            return [shape % (inet_ntop(AF_INET, row[0]) + ports[row[1]]) for row in rows]
-        known = self._known.get(protocol) or self._choose_protocol(protocol)
-        return [known[row[0] + row[1]] for row in rows]
-
-    def _choose_protocol(self, protocol: int) -> _EndpointTexts:
-        return self._known.setdefault(
-            protocol, _EndpointTexts(self._endpoint, protocol, self._shapes)
-        )
-
-
-class _PortTexts(dict[bytes, str]):
-    def __missing__(self, port: bytes) -> str:
-        text = self[port] = f":{int.from_bytes(port, 'big')}"
-        return text
-
-
-class _EndpointTexts(dict[bytes, str]):
-    def __init__(self, endpoint: Endpoint, protocol: int, shapes: Mapping[int, str]) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self._protocol = protocol
-        self._shapes = shapes
-
-    def __missing__(self, place: bytes) -> str:
-        if len(self) > CACHE_LIMIT:
-            self.clear()
-        family = AF_INET if len(place) == 6 else AF_INET6
-        name = self._endpoint(family, place[:-2], place[-2] << 8 | place[-1], self._protocol)
-        text = self[place] = self._shapes[family] % name
-        return text
-
-
 class _OptionTexts(dict["Row", str]):
     """Cache server options by the values of a row: most servers of a table have the same few."""
 
@@ -203,23 +111,21 @@ class ServerRules:
     is written as its number.
     """
 
-    # of the rows, see model.row
+    # The columns of the rows (model.to_row).
     COLUMNS = ("forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower")
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._hosts = EndpointTextCache(endpoint)
+        self._hosts = EndpointTexts(endpoint)
         self._options = _OptionTexts()
 
     def format_rows(self, service: Service, named: str, rows: list[Row]) -> str:
         """Return a line for each server of the service, which is `named` in each."""
         options = self._options
         start = f"-a {named} -r "
-        if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
-            return f"{start}{self._hosts.get_one(service.protocol, rows[0])}{options[rows[0][2:]]}"
-        hosts = self._hosts.get_many(service.protocol, rows)
-        return "".join(
-            [f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows, strict=True)]
-        )
+        hosts = self._hosts.format_rows(service.protocol, rows)
+        if len(rows) == 1:  # Fast path: in large tables most services have one server.
+            return f"{start}{hosts[0]}{options[rows[0][2:]]}"
+        return "".join([f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows)])
 
 
 def format_server(d: Server, named: str, endpoint: str, command: str = "-a") -> str:

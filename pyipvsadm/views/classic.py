@@ -11,8 +11,9 @@ name or in numbers.
 from __future__ import annotations
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import format_address
+from pyipvsadm.addresses import EndpointTexts, format_address, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
+from pyipvsadm.grammar.values import format_scheduler_flags
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -25,10 +26,10 @@ from pyipvsadm.model import (
     ONE_PACKET,
     PERSISTENT,
     PROTOCOLS,
+    ROLES,
     ROUTE,
     TUNNEL,
 )
-from pyipvsadm.rules.writer import ROLES, EndpointTextCache, format_netmask, format_scheduler_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ _FOUR = " %-10d %-10d %-10d %-10d\n"
 _FIVE = "%9d%9d%9d%9d%9d\n"
 SCALED = 100_000_000  # the least number that is shown with a unit
 
-# How a server's line starts: 1.31 has a buffer of 60 for an IPv6 name, and cuts others at the
-# column's end.
-_STARTS = {AF_INET: "  -> %-28.28s", AF_INET6: "  -> %-28.59s"}
+# How much of a server's name is shown: 1.31 has a buffer of 60 for an IPv6 name, and cuts others at
+# the column's end.
+_LIMITS = {AF_INET: 28, AF_INET6: 59}
 
 # Which of several views is shown (print_title's order).
 _VIEWS = ("stats", "rate", "thresholds", "persistent-conn", "tun-info")
@@ -114,7 +115,7 @@ class Listing:
         exact = "exact" in shown
         self._sort = "nosort" not in shown
         self._endpoint = endpoint
-        self._hosts = EndpointTextCache(endpoint, _STARTS)
+        self._hosts = EndpointTexts(endpoint, "  -> ", 33, _LIMITS)
         self._half = _STATS_SLICES.get(view)
         _, template, rest = _ROWS[view]
         self._sums: Line = _make_exact_formatter if exact else _sums
@@ -131,12 +132,12 @@ class Listing:
         else:
             text = format_heading(found, self._endpoint)
         line = self._line
-        if len(rows) == 1:  # so it is thousands of times in tables with thousands of services
-            return f"{text}{self._hosts.get_one(found.protocol, rows[0])}{line(rows[0][2:])}"
+        if len(rows) == 1:  # Fast path: in large tables most services have one server.
+            return f"{text}{self._hosts.format_rows(found.protocol, rows)[0]}{line(rows[0][2:])}"
         if self._sort:
             rows = sorting.sort_rows(rows)
-        hosts = self._hosts.get_many(found.protocol, rows)
-        return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows, strict=True)])
+        hosts = self._hosts.format_rows(found.protocol, rows)
+        return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows)])
 
 
 def format_heading(found: Service, endpoint: Endpoint) -> str:
@@ -163,7 +164,7 @@ def format_attributes(found: Service) -> str:
         text += f" ({flags})"
     if found.flags & PERSISTENT:
         text += f" persistent {found.timeout}"
-        mask = format_netmask(found)
+        mask = format_netmask(found.af, found.netmask)
         if mask:
             text += f" mask {mask}"
         if found.pe:

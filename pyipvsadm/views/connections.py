@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
+from itertools import islice
+from struct import Struct
 
 from pyipvsadm.addresses import format_numeric, parse_address
 from pyipvsadm.errors import OperationError
@@ -16,14 +18,26 @@ from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Reco
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Literal
 
     from pyipvsadm.rules.writer import Endpoint
 
 _PROTOCOLS = {name: number for number, name in PROTOCOLS.items()}
 
 CACHE_LIMIT = 1 << 14  # texts
+BIG: Literal["big"] = (
+    "big"  # the byte order; an f-string in an f-string has no third kind of quotes
+)
+_LONGEST = 20  # digits of the seconds: the kernel prints an unsigned long
+
+# Seconds from which on a timer has run out: the longest timeout has 31 days.
+EXPIRED = 1 << 31
+# The layout of a line of IPv4 without an engine: protocol, client, its port, virtual service with
+# server, state with time; and the columns of the blanks between all of its words.
+_LAYOUT = Struct("3sx8sx4sx27sx19sx")
+_BLANKS = (3, 12, 17, 26, 31, 40, 45, 57)
+_BATCH = 512  # lines taken at once
 
 SYN_RECV_SECONDS = 60
 # seconds after which an answer is late: a client asks again after one second, and after two more
@@ -105,6 +119,8 @@ def parse_connection(line: bytes) -> Connection:
             state,
             expires,
         ) = words[:9]
+        if len(expires) > _LONGEST:
+            raise ValueError
         engine, data = words[9:11] if len(words) > 10 else ("", "")
         return Connection(
             protocol,
@@ -112,7 +128,7 @@ def parse_connection(line: bytes) -> Connection:
             _parse_end(virtual, virtual_port),
             _parse_end(server, server_port),
             state,
-            int(expires),
+            _get_remaining(expires),
             engine,
             data,
         )
@@ -153,17 +169,58 @@ def count_handshakes(
 
 
 class NumericFormatter:
-    """Turn lines of the file into numeric lines of the listing without making records.
+    """Turn lines of the file into lines of the listing in numbers, past the records.
 
-    Virtual services, servers and times are few, so their texts are cached. A line that is not nine
-    plain words goes through parse_connection.
+    Lines of IPv4 without an engine have one layout (ip_vs_conn.c: ip_vs_conn_seq_show) and are taken
+    many at a time, others word by word. Virtual services, servers and times are few and remembered,
+    clients are not. What is not a plain line of nine words is parsed: that is the definition.
     """
 
     def __init__(self, engine: bool) -> None:
         self._engine = engine
+        # slices of lines of one layout
+        self._protocols = _SliceTexts(_format_protocol)
+        self._routes = _SliceTexts(_format_route)
+        self._states = _SliceTexts(_format_state)
         self._ends: dict[tuple[bytes, bytes], str] = {}
         self._times: dict[bytes, str] = {}
         self._words: dict[tuple[bytes, int], str] = {}
+
+    def format_lines(self, lines: Iterable[bytes]) -> Iterator[str]:
+        """Yield the listing's text, some lines at a time. Raise OperationError at a line that is no
+        connection.
+        """
+        lines = iter(lines)
+        while batch := list(islice(lines, _BATCH)):
+            text = self._format_batch(batch)
+            if text is None:
+                yield from map(self.format_line, batch)
+            else:
+                yield text
+
+    def _format_batch(self, lines: list[bytes]) -> str | None:
+        """Return the text of lines of the one layout, None when one of them has another."""
+        count = len(lines)
+        if {len(line) for line in lines} != {_LAYOUT.size}:
+            return None
+        block = b"".join(lines)
+        size = _LAYOUT.size
+        if block[size - 1 :: size] != b"\n" * count or any(
+            block[place::size] != b" " * count for place in _BLANKS
+        ):
+            return None
+        protocols, routes, states = self._protocols, self._routes, self._states
+        try:
+            return "".join(
+                [
+                    f"{protocols[protocol]}{states[state]}"
+                    f"{f'{inet_ntop(AF_INET, int(client, 16).to_bytes(4, BIG))}:{int(port, 16) & 65535}':18}"
+                    f"{routes[route]}"
+                    for protocol, client, port, route, state in _LAYOUT.iter_unpack(block)
+                ]
+            )
+        except (ValueError, OverflowError):
+            return None
 
     def format_line(self, line: bytes) -> str:
         """Return the listing's line. Raise OperationError if the file's line is no connection."""
@@ -194,19 +251,59 @@ class NumericFormatter:
 
     def _format_time(self, expires: bytes) -> str:
         _trim_cache(self._times)
-        self._times[expires] = f"{_format_time(int(expires)):6}"
+        self._times[expires] = f"{_format_time(_get_remaining(expires)):6}"
         return self._times[expires]
 
     def _pad_word(self, word: bytes, width: int) -> str:
         _trim_cache(self._words)
-        self._words[word, width] = f"{os.fsdecode(word):{width}}"
+        self._words[word, width] = f"{os.fsdecode(word):<{width}}"
         return self._words[word, width]
+
+
+class _SliceTexts(dict[bytes, str]):
+    """Cache what stands in the listing for a slice of a line. `make` raises ValueError for "cannot"."""
+
+    def __init__(self, make: Callable[[bytes], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, data: bytes) -> str:
+        _trim_cache(self)
+        text = self[data] = self._make(data)
+        return text
+
+
+def _format_protocol(data: bytes) -> str:
+    (word,) = data.split()
+    return f"{os.fsdecode(word):3} "
+
+
+def _format_route(data: bytes) -> str:
+    """Return " 10.1.0.1:80        192.168.0.1:8080" and a line end for 0A010001 0050 C0A80001 1F90."""
+    virtual, virtual_port, server, server_port = map(os.fsdecode, data.split())
+    return (
+        f" {format_numeric(*_parse_end(virtual, virtual_port)):18} "
+        f"{format_numeric(*_parse_end(server, server_port))}\n"
+    )
+
+
+def _format_state(data: bytes) -> str:
+    state, expires = data.split()
+    return f"{_format_time(int(expires)):6} {os.fsdecode(state):11} "
 
 
 def _trim_cache(remembered: dict[Any, str]) -> None:
     """Clear a cache that has grown too large, so that memory does not grow with the listing."""
     if len(remembered) > CACHE_LIMIT:
         remembered.clear()
+
+
+def _get_remaining(expires: str | bytes) -> int:
+    """Return the seconds until a connection expires. A timer that has run out shows as a huge
+    number, because the kernel subtracts unsigned (ip_vs_conn.c: ip_vs_conn_seq_show): 0.
+    """
+    seconds = int(expires)
+    return 0 if seconds >= EXPIRED else seconds
 
 
 def _format_time(seconds: int) -> str:

@@ -199,7 +199,7 @@ class Grid:
             for at, column in self._columns:
                 width = self._widths[at]
                 head = column.top if top else column.bottom
-                text = f"{text:{start}}" + (
+                text = f"{text:<{start}}" + (
                     head if column.left or self._can_extend_heading(at) else f"{head:>{width}}"
                 )
                 start += width + 1

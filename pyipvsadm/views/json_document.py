@@ -15,7 +15,10 @@ import json
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
 from pyipvsadm import sorting
+from pyipvsadm.addresses import format_netmask
+from pyipvsadm.errors import LineSkippedError, RefusedError, RulesError, UsageError
 from pyipvsadm.grammar.options import TUNNEL_TYPES
+from pyipvsadm.grammar.values import format_scheduler_flags
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -24,6 +27,7 @@ from pyipvsadm.model import (
     IPIP,
     ONE_PACKET,
     PERSISTENT,
+    ROLES,
     SCHED1,
     SCHED2,
     SCHED3,
@@ -32,7 +36,6 @@ from pyipvsadm.model import (
     TUNNEL,
 )
 from pyipvsadm.resolver import PROTOCOL_NAMES
-from pyipvsadm.rules.writer import ROLES, format_netmask, format_scheduler_flags
 from pyipvsadm.text import escape_undecodable
 from pyipvsadm.views import classic
 
@@ -100,7 +103,7 @@ def _make_service(found: Service, servers: list[Server], names: Names | None) ->
         made["scheduler_flags"] = flags
     if found.flags & PERSISTENT:
         made["persistence_timeout"] = found.timeout
-    mask = format_netmask(found)
+    mask = format_netmask(found.af, found.netmask)
     if mask and found.af == AF_INET6:
         made["persistence_prefix_length"] = found.netmask
     elif mask:
@@ -110,8 +113,8 @@ def _make_service(found: Service, servers: list[Server], names: Names | None) ->
     made["one_packet"] = bool(found.flags & ONE_PACKET)
     if found.flags & ~_FLAGS:
         made["unknown_flags"] = found.flags & ~_FLAGS
-    made["stats"] = dict(zip(_STATS, found.stats[:5], strict=True))
-    made["rate"] = dict(zip(_STATS, found.stats[5:], strict=True))
+    made["stats"] = dict(zip(_STATS, found.stats[:5]))
+    made["rate"] = dict(zip(_STATS, found.stats[5:]))
     made["servers"] = [_make_server(each, found.protocol, names) for each in servers]
     return made
 
@@ -149,8 +152,8 @@ def _make_server(found: Server, protocol: int, names: Names | None) -> dict[str,
         made["lower_threshold"] = found.lower
     if found.forward == TUNNEL:
         made["tunnel"] = _make_tunnel(found)
-    made["stats"] = dict(zip(_STATS, found.stats[:5], strict=True))
-    made["rate"] = dict(zip(_STATS, found.stats[5:], strict=True))
+    made["stats"] = dict(zip(_STATS, found.stats[:5]))
+    made["rate"] = dict(zip(_STATS, found.stats[5:]))
     return made
 
 
@@ -235,3 +238,36 @@ def make_connection(found: Connection, names: Names | None) -> str:
             "persistence_data": escape_undecodable(found.data),
         }
     return format_document(**made)
+
+
+def format_error_document(exc: Exception) -> str:
+    """Return the document of a command that failed: its error, and all of them if there are more
+    than one (the bad lines of a rules file).
+    """
+    errors = make_errors(exc)
+    fields = {"error": errors[0], "errors": errors} if len(errors) > 1 else {"error": errors[0]}
+    return format_document(**fields)
+
+
+def make_errors(exc: Exception) -> list[dict[str, Any]]:
+    """Return an error as JSON objects: one for each bad line of a rules file, else one."""
+    if isinstance(exc, RulesError):
+        return [
+            {
+                "code": "rules",
+                **({"file": escape_undecodable(exc.file)} if exc.file else {}),
+                "line": lineno,
+                "text": escape_undecodable(text),
+                "message": escape_undecodable(message),
+            }
+            for lineno, message, text in exc.lines
+        ]
+    code = (
+        "usage"
+        if isinstance(exc, (UsageError, LineSkippedError))
+        else "refused"
+        if isinstance(exc, RefusedError)
+        else "failed"
+    )
+    error = {"code": code, "message": escape_undecodable(str(exc))}
+    return [error | {"errno": exc.errno} if isinstance(exc, RefusedError) else error]

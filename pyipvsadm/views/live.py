@@ -49,9 +49,9 @@ def compute_rates(before: Sequence[int], after: Sequence[int], elapsed: float) -
     The kernel's counters have 64 bits and do not wrap. If one has decreased, all were set to zero
     meanwhile (-Z, or a new service with the same key), and the count since then is the best known.
     """
-    if any(new < old for old, new in zip(before, after, strict=True)):
+    if any(new < old for old, new in zip(before, after)):
         before = [0] * len(after)
-    return [(new - old) / elapsed for old, new in zip(before, after, strict=True)]
+    return [(new - old) / elapsed for old, new in zip(before, after)]
 
 
 def _count_fitting(blocks: Iterable[list[Line]], room: int) -> int:
@@ -227,7 +227,7 @@ class Live:
     ) -> list[tuple[ServiceGroup, Server | None]]:
         """Return the rows from `start` on that fit; None stands for the row of the service itself."""
         items: list[tuple[ServiceGroup, Server | None]] = []
-        for group, end in zip(groups, ends, strict=True):
+        for group, end in zip(groups, ends):
             if end > start:
                 rows = [(group, None), *((group, d) for d in self._sort_servers(group))]
                 items += rows[max(0, start - end + len(rows)) :]

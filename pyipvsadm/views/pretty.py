@@ -13,8 +13,9 @@ from __future__ import annotations
 from functools import partial
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import format_address
+from pyipvsadm.addresses import format_address, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
+from pyipvsadm.grammar.values import format_scheduler_flags
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -24,10 +25,10 @@ from pyipvsadm.model import (
     ONE_PACKET,
     PERSISTENT,
     PROTOCOLS,
+    ROLES,
     TUN_CSUM,
     TUNNEL,
 )
-from pyipvsadm.rules.writer import ROLES, format_netmask, format_scheduler_flags
 from pyipvsadm.text import sanitize
 from pyipvsadm.views import classic
 from pyipvsadm.views.figures import draw_bar, format_count, format_duration, format_size
@@ -190,7 +191,7 @@ def make_traffic_columns(unit: str, *drops: int) -> list[Column]:
     heads = (("Packets", "in"), ("Packets", "out"), ("Bytes", "in"), ("Bytes", "out"))
     return [
         Column(top, bottom + unit, 7, drop=drop)
-        for (top, bottom), drop in zip(heads, drops or (0,) * 4, strict=True)
+        for (top, bottom), drop in zip(heads, drops or (0,) * 4)
     ]
 
 
@@ -246,7 +247,7 @@ def _format_attributes(group: ServiceGroup) -> Line:
             words.append((f" ({flags})", ""))
         if service.flags & PERSISTENT:
             words += [("  persistent", ""), (f" {format_duration(service.timeout)}", "")]
-            mask = format_netmask(service)
+            mask = format_netmask(service.af, service.netmask)
             words += [(f"  mask {mask}", "")] if mask else []
             words += [(f"  engine {sanitize(service.pe)}", "")] if service.pe else []
         if service.flags & ONE_PACKET:
@@ -396,13 +397,13 @@ def render_connections(
         ]
         clients = [sanitize(endpoint(*each.client, number)) for each in members]
         wide = max((len(client) for client in clients if len(client) <= IPV4), default=0)
-        for client, each in zip(clients, members, strict=True):
+        for client, each in zip(clients, members):
             cells = [Cell(sanitize(each.state)), Cell(format_duration(each.expires))]
             if engine:
                 cells += [Cell(sanitize(each.engine)), Cell(sanitize(each.data))]
             rows.append(
                 Row(
-                    f"{client:{wide}} -> {sanitize(endpoint(*each.server, number))}",
+                    f"{client:<{wide}} -> {sanitize(endpoint(*each.server, number))}",
                     cells,
                     indent=2,
                 )

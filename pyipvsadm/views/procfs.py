@@ -34,7 +34,7 @@ _HEADINGS = [
     "Prot LocalAddress:Port Scheduler Flags",
     "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn",
 ]
-_METHODS = frozenset(f"{name:7}" for name in classic.METHODS.values())
+_METHODS = {f"{name:7}": f" {name:7}" for name in classic.METHODS.values()}
 _ARROW = "  -> "
 _SERVER = "\0"  # in a block, stands for a line end and an arrow
 # of protocols in blocks: of one length, and in the order of the numbers
@@ -45,9 +45,13 @@ _ADDRESS = 5
 _NETWORK = 11
 _COLON = 13
 _START = 18
-# "C0A80001:1F90      Masq   ": where the method ends, with [IPv6] further on.
-_V4 = 26
-_V6 = 59
+# "C0A80001:1F90      Masq   ": where address, port and method end, with [IPv6] further on.
+_V4_ADDRESS = 8
+_V4_PORT = 13
+_V4_METHOD = 26
+_V6_METHOD = 59
+# Of a listing's line: an arrow, and address and port in 28 columns.
+_WIDTH = 33
 
 
 def render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
@@ -58,7 +62,7 @@ def render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
     """
     try:
         return _render_listing(overview, sort)
-    except (ValueError, IndexError):  # digits that are none, lines that end early
+    except (ValueError, LookupError):  # digits that are none, lines that end early
         return None
 
 
@@ -82,12 +86,12 @@ def _render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
         return None
     if sort:
         blocks = _sort_blocks(blocks, others)
-    networks, places, tails, servers = (
+    networks, places, tails = (
         _TextCache(_format_network),
         _TextCache(_format_place),
         _TextCache(_format_tail),
-        _TextCache(_format_server),
     )
+    format_servers = _ServerLines().format
     service = None
     parts = []
     for block in blocks:
@@ -100,18 +104,10 @@ def _render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
             text = (
                 f"{networks[head[:_NETWORK]]}{places[head[_NETWORK:_START]]}{tails[head[_START:]]}"
             )
-        if not arrow:
-            parts.append(text)
-        elif (
-            _SERVER not in line and line[:1] != "["
-        ):  # so it is thousands of times in tables with thousands of services
-            parts.append(f"{text}{servers[line[:_V4]]}{line[_V4:]}\n")
-        else:
-            parts.append(text)
+        parts.append(text)
+        if arrow:
             lines = line.split(_SERVER)
-            for line in _sort_lines(lines) if sort else lines:
-                end = _V6 if line[:1] == "[" else _V4
-                parts.append(f"{servers[line[:end]]}{line[end:]}\n")
+            parts += format_servers(_sort_lines(lines) if sort else lines)
     return parts
 
 
@@ -217,26 +213,59 @@ def _format_tail(text: str) -> str:
     return f" {scheduler}\n"
 
 
-def _format_server(text: str) -> str:
-    """Return the start of a server's line: arrow, address and port in 28 columns, method."""
-    place, method = text[:-13], text[-7:]
-    if method not in _METHODS:
-        raise ValueError(method)
-    if place[0] == "[":
-        end = format_numeric(
-            AF_INET6, bytes.fromhex(place[1:40].replace(":", "")), int(place[42:], 16)
-        )
-    else:
-        end = format_numeric(AF_INET, bytes.fromhex(place[:8]), int(place[9:], 16))
-    return f"{_ARROW}{end:28} {method}"
+class _ServerLines:
+    """Make lines of the listing from servers' lines of the file. Raise LookupError or ValueError for
+    "cannot".
+
+    An IPv4 address is put together from a network and an octet, which are few, so that it costs the
+    same whether or not it comes again.
+    """
+
+    def __init__(self) -> None:
+        self._networks = _TextCache(_format_server_network)
+        self._octets = {f"{number:02X}:": f"{number}:" for number in range(256)}
+
+    def format(self, lines: list[str]) -> list[str]:
+        """Return a line a server."""
+        networks, octets = self._networks, self._octets
+        return [
+            f"{networks[line[:6]]}{octets[line[6:9]]}{int(line[9:_V4_PORT], 16)}".ljust(_WIDTH)
+            + f"{_METHODS[line[19:_V4_METHOD]]}{line[_V4_METHOD:]}\n"
+            if line[_V4_ADDRESS] == ":"
+            else _format_ipv6_server(line)
+            for line in lines
+        ]
+
+
+def _format_server_network(text: str) -> str:
+    """Return "  -> 10.0.1." for 0A0001."""
+    first, second, third = bytes.fromhex(text)
+    return f"{_ARROW}{first}.{second}.{third}."
+
+
+def _format_ipv6_server(line: str) -> str:
+    """Return the line of a server with an IPv6 address."""
+    addr = bytes.fromhex(line[1:40].replace(":", ""))
+    end = format_numeric(AF_INET6, addr, int(line[42:46], 16))
+    method = _METHODS[line[_V6_METHOD - 7 : _V6_METHOD]]
+    return f"{_ARROW}{end:28}{method}{line[_V6_METHOD:]}\n"
 
 
 def _sort_lines(lines: list[str]) -> list[str]:
     """Sort the lines of servers in 1.31's order. Digits sort as their numbers do, unless two
     addresses are half the space apart.
     """
+    if len(lines) == 1:  # Fast path: in large tables most services have one server.
+        return lines
     lines = sorted(lines)
-    if lines[-1][0] != "[" and int(lines[-1][:8], 16) - int(lines[0][:8], 16) < sorting.HALF:
+    if lines[-1][0] != "[":
+        if int(lines[-1][:8], 16) - int(lines[0][:8], 16) < sorting.HALF:
+            return lines
+    elif (
+        lines[0][0] == "["
+        and len({(line[1] < "8", line[11] < "8", line[21] < "8", line[31] < "8") for line in lines})
+        == 1
+    ):
         return lines
     return sorting.sort_circular(lines, _split_words, _get_port)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class Case:
     connections: bytes | None = None
 
 
-Written = str | list[str] | Step
+Written = Union[str, list[str], Step]
 Cases = dict[str, list[Written]]
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.cases import differences
+from tests.cases.dialects import translate
 from tests.cases.differences import EVERYWHERE, Difference
 from tests.cases.recording import Answer
 
@@ -30,7 +31,7 @@ def expected(name: str, recorded: Recorded, place: str) -> tuple[list[tuple[str,
     left at the end.
     """
     steps = [
-        (step, _answer(answer, _entry(differences.STEPS.get((name, at)), place), step))
+        (step, _answer(translate(answer), _entry(differences.STEPS.get((name, at)), place), step))
         for at, (step, answer) in enumerate(recorded.steps, 1)
     ]
     table = _answer(

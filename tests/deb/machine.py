@@ -103,7 +103,14 @@ def tree(suite: str) -> Path:
         )
     ]
     command = [
-        *("mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt,cleanup/reproducible"),
+        *(
+            "unshare",
+            "--mount",
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            "--skip=cleanup/apt,cleanup/reproducible",
+        ),
         *(f"--include={','.join(packages)}", *hooks, suite, str(new), "-"),
     ]
     done = subprocess.run(

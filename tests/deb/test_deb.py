@@ -26,6 +26,7 @@ from tests.deb.machine import (
 )
 from tests.lab.boot import LAB
 from tests.needs import need
+from tests.older_python import zip_equal
 from tests.pages import list_links
 from tests.unit.test_install import expected
 
@@ -59,6 +60,8 @@ def test_the_packages_files(package: Path) -> None:
     wanted |= {
         "etc/init.d/ipvsadm",
         "usr/lib/systemd/system/ipvsadm.service",
+        "usr/lib/systemd/system/ipvsadm-metrics@.service",
+        "usr/lib/systemd/system/ipvsadm-metrics@.timer",
         "usr/share/lintian/overrides/pyipvsadm",
     }
     wanted |= {
@@ -150,7 +153,7 @@ class Lives:
 
     def __init__(self, package: Path, folder: Path) -> None:
         with ThreadPoolExecutor(2) as pool:
-            trees = dict(zip(SUITES, pool.map(tree, SUITES), strict=True))
+            trees = dict(zip_equal(SUITES, pool.map(tree, SUITES)))
             self.first = trees[SUITES[0]]
             debs: dict[str, Path | str] = {
                 "ours.deb": package,

@@ -55,12 +55,17 @@ mount -o remount,bind,ro /sys
 """
 # As the Makefile fills them in; whoever starts the service calls it by another name than
 # /etc/init.d's.
-FILLED = {"@SBINDIR@": "/sbin", "@LIBEXECDIR@": "/etc", "@SYSCONFDIR@": "/etc"}
+FILLED = {
+    "@SBINDIR@": "/sbin",
+    "@LIBEXECDIR@": "/etc",
+    "@RULES_FILE@": "/etc/ipvsadm.rules",
+    "@SETTINGS_FILE@": "/etc/default/ipvsadm",
+    "@SAVE_ON_STOP@": "no",
+}
 
 
-@contextmanager
-def machines(*hosts: str) -> Iterator[None]:
-    """These hosts, until the end of the body."""
+def install_programs() -> None:
+    """Write what SETUP takes from PLACE: our programs, the service's script and its unit."""
     PLACE.mkdir(exist_ok=True)
     for name in PROGRAMS:
         lines = (REPO / "pyipvsadm" / "programs" / name).read_text().splitlines(keepends=True)
@@ -71,6 +76,12 @@ def machines(*hosts: str) -> Iterator[None]:
         for word, value in FILLED.items():
             text = text.replace(word, value)
         _write(name, text)
+
+
+@contextmanager
+def machines(*hosts: str) -> Iterator[None]:
+    """These hosts, until the end of the body."""
+    install_programs()
     made = []
     try:
         for host in hosts:

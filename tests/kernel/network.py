@@ -15,13 +15,16 @@ import subprocess
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from tests.kernel.netns import enter, inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from typing_extensions import Self
 
 SERVERS = ("one", "two")
 
@@ -157,7 +160,7 @@ def ip(lines: Iterable[str], namespace: str | None = None) -> None:
 
 
 @contextmanager
-def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
+def built(network: Network, ports: dict[str, list[int]], life: int = SERVER_LIFE) -> Iterator[None]:
     """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}; none: no server.
     All is gone afterwards.
     """
@@ -194,12 +197,14 @@ def built(network: Network, ports: dict[str, list[int]]) -> Iterator[None]:
             )
         family = socket.AF_INET6 if network.vip.startswith("[") else socket.AF_INET
         for host in SERVERS if ports else ():
-            stack.enter_context(served(host, family, ports))
+            stack.enter_context(served(host, family, ports, life))
         yield
 
 
 @contextmanager
-def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None]:
+def served(
+    host: str, family: int, ports: dict[str, list[int]], life: int = SERVER_LIFE
+) -> Iterator[None]:
     """A real server in a forked child: whoever connects, and every datagram, gets the host's name.
     It dies with the body.
 
@@ -211,7 +216,7 @@ def served(host: str, family: int, ports: dict[str, list[int]]) -> Iterator[None
     pid = os.fork()
     if pid == 0:
         try:
-            signal.alarm(SERVER_LIFE)
+            signal.alarm(life)
             enter(host)
             _serve(host.encode() + b"\n", sockets)
         finally:
@@ -312,6 +317,59 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Asking:
+    """A client that asks for a server every tenth of a second, in a forked child, and notes when an
+    answer came, and when the connection was refused: by a host that has the address and no service.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.notes = os.memfd_create("answers")
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                enter("client")
+                self._ask(host, port)
+            finally:
+                os._exit(1)
+
+    def _ask(self, host: str, port: int) -> None:
+        while True:
+            outcome = ""
+            try:
+                with socket.create_connection((host, port), 0.5) as sock:
+                    outcome = "answer" if sock.recv(100) else ""
+            except ConnectionRefusedError:
+                outcome = "refusal"
+            except OSError:
+                pass
+            if outcome:
+                os.write(self.notes, f"{outcome} {time.monotonic()}\n".encode())
+            time.sleep(0.1)
+
+    def _moments(self, outcome: str) -> list[float]:
+        text = os.pread(self.notes, os.fstat(self.notes).st_size, 0).decode()
+        rows = [line.split() for line in text.splitlines()]
+        return [float(moment) for noted, moment in rows if noted == outcome]
+
+    def refusals(self) -> list[float]:
+        """Return when connections were refused."""
+        return self._moments("refusal")
+
+    def longest_silence(self, since: float) -> float:
+        """Return the longest time without an answer since then, in seconds."""
+        times = self._moments("answer")
+        times = [since, *(moment for moment in times if moment > since), time.monotonic()]
+        return max(later - earlier for earlier, later in pairwise(times))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.notes)
 
 
 def ask(host: str, port: int, times: int, source: str = "") -> list[str]:

@@ -15,6 +15,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.older_python import zip_equal
+
 FOLDER = Path(__file__).parents[2] / "docs" / "recipes"
 ROLES = {"the director": ("director",), "each real server": ("one", "two")}
 WELL = "check the set-up"
@@ -56,6 +58,6 @@ def read(name: str) -> Recipe:
     first = re.search(r"^# First: (\S+)\.sh$", head, re.MULTILINE)
     parts = (
         Part(ROLES[role], when or "", body)
-        for role, when, body in zip(*[iter(rest)] * 3, strict=True)
+        for role, when, body in zip_equal(rest[0::3], rest[1::3], rest[2::3])
     )
     return Recipe(title, first[1] if first else "", tuple(parts))

@@ -53,7 +53,7 @@ from tests.kernel import netns as namespaces
 from tests.kernel.netns import Result, inside, run_child, run_ours, run_reference
 from tests.kernel.network import NAT, Connection, built, eventually
 from tests.kernel.tracer import traced
-from tools.bench.rows import rules
+from tools.bench.rows import SHARED, make_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -87,7 +87,7 @@ def restored(text: str) -> None:
 @pytest.mark.usefixtures("netns")
 def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 1,000 services with 10 servers each; and the second time nothing."""
-    lines = rules(1000, 10).splitlines(keepends=True)
+    lines = make_rules(SHARED, 1000, 10).splitlines(keepends=True)
     restored("".join(lines))
     for at in (1, 2501, 5001, 7501, 10000):
         assert lines[at].startswith("-a")
@@ -426,7 +426,7 @@ def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(Environment, "write_stderr", real)
         assert (busy.status, busy.stdout) == (-signal.SIGTERM, b"")
         assert busy.stderr.decode() == (
-            f"another ipvsadm is changing the kernel's table (process {os.getpid()}): waiting for its end\n"
+            f"another ipvsadm is changing the kernel's table (process {os.getpid()}): waiting until it ends\n"
         )
         assert ours("--apply --dry-run", BEFORE).status == 1  # it reads, and needs no lock
         with namespaces.kept():
@@ -438,7 +438,7 @@ def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.usefixtures("netns")
 def test_of_two_at_once_one_has_the_last_word() -> None:
-    one = rules(40, 5)
+    one = make_rules(SHARED, 40, 5)
     two = "".join(
         line
         for line in one.replace("-w 1", "-w 2").splitlines(keepends=True)
@@ -488,7 +488,7 @@ class ChangedByOthersBackend(KernelBackend):
 
 @pytest.mark.usefixtures("netns")
 def test_a_dump_skips_what_it_should_have_and_is_not_believed() -> None:
-    restored(rules(300, 1))
+    restored(make_rules(SHARED, 300, 1))
     with closing(KernelBackend()) as meddler:
         with closing(ChangedByOthersBackend(meddler)) as opened:
             first = opened.read_services()

@@ -29,12 +29,13 @@ from tests.kernel.pair import (
     known,
     plug,
 )
+from tests.older_python import zip_equal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE = Path(__file__).parents[2] / "docs" / "failover.md"
-HOSTS = dict(zip(("lb1", "lb2"), DIRECTORS, strict=True))
+HOSTS = dict(zip_equal(("lb1", "lb2"), DIRECTORS))
 WEB = {"tcp": [80, 443]}
 
 Steps = list[tuple[str, str]]  # (host, what is typed there)
@@ -68,7 +69,7 @@ def daemons(roles: tuple[str, str], words: str) -> Steps:
     """roles: of both directors, with blanks between those of one."""
     return [
         (host, f"ipvsadm --start-daemon {role} {words}")
-        for host, given in zip(DIRECTORS, roles, strict=True)
+        for host, given in zip_equal(DIRECTORS, roles)
         for role in given.split()
     ]
 
@@ -169,7 +170,7 @@ def test_connections_and_persistence_go_on(way: Way) -> None:
         eventually(partial(known, "second"), known("director"))
         # and a template for each client
         assert len(known("director")) == len(connections) + len(way.clients)
-        for host, roles in zip(DIRECTORS, way.roles, strict=True):
+        for host, roles in zip_equal(DIRECTORS, way.roles):
             assert [
                 line.split()[0] for line in shell(host, "ipvsadm -L --daemon").splitlines()
             ] == roles.split()

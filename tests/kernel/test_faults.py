@@ -85,7 +85,8 @@ def test_a_disk_that_takes_nothing_keeps_the_old_file(
             "--apply",
             0,
             (
-                f"no lock keeps a second run out: {locks.NAMESPACE_LOCK}: No such file or directory\n"
+                f"cannot lock {locks.NAMESPACE_LOCK}: No such file or directory; "
+                "do not run another ipvsadm at the same time\n"
                 "1 added, 0 changed, 0 removed, 0 unchanged"
             ),
         ),

@@ -15,7 +15,7 @@ import pytest
 from pyipvsadm.cli import main
 from tests.kernel import netns as namespaces
 from tests.kernel.tracer import traced
-from tools.bench.rows import rules
+from tools.bench.rows import DISTINCT, make_rules
 
 PER_RULE = 0.05
 PER_SERVICE = 4
@@ -47,7 +47,7 @@ def test_system_calls_of_a_rule(small: tuple[int, int], large: tuple[int, int]) 
 def _restored(shape: tuple[int, int]) -> int:
     found = calls(["-C"])
     assert found > 0
-    return calls(["-R"], rules(*shape).encode())
+    return calls(["-R"], make_rules(DISTINCT, *shape).encode())
 
 
 @pytest.mark.usefixtures("netns")

@@ -153,11 +153,15 @@ def service_script(folder: Path) -> list[str]:
     """
     text = (REPO / "packaging" / "systemd" / "service.sh").read_text()
     script = folder / "service"
-    script.write_text(
-        text.replace("@SBINDIR@", str(Path(sys.executable).parent)).replace(
-            "@SYSCONFDIR@", str(folder)
-        )
-    )
+    filled = {
+        "@SBINDIR@": str(Path(sys.executable).parent),
+        "@RULES_FILE@": f"{folder}/ipvsadm.rules",
+        "@SETTINGS_FILE@": f"{folder}/default/ipvsadm",
+        "@SAVE_ON_STOP@": "no",
+    }
+    for word, value in filled.items():
+        text = text.replace(word, value)
+    script.write_text(text)
     return ["sh", str(script)]
 
 

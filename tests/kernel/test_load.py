@@ -23,8 +23,9 @@ import pytest
 from tests.kernel.netns import REFERENCE, Result, inside, run_ours, run_reference
 from tests.kernel.network import ip
 from tests.kernel.test_growth import calls
+from tests.older_python import zip_equal
 from tools.bench import measure
-from tools.bench.rows import rules
+from tools.bench.rows import SHARED, make_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ def test_a_large_table(
     services: int, servers: int, reference_restores: bool, tmp_path: Path
 ) -> None:
     what = f"{services:,} services" if not servers else f"{services:,} x {servers:,} servers"
-    text = rules(services, servers).encode()
+    text = make_rules(SHARED, services, servers).encode()
     file = tmp_path / "rules"
     file.write_bytes(text)
     if reference_restores:
@@ -219,9 +220,7 @@ def test_many_connections(tmp_path: Path) -> None:
             pages = len(Path("/proc/net/ip_vs_conn").read_bytes()) / 4096
             assert calls(["-L", "-n", "-c"]) - calls(["-L", "--timeout"]) < 3 * pages + 100
         counted = [line.split()[-2:] for line in text.splitlines() if "->" in line][1:]
-        assert [sum(map(int, column)) for column in zip(*counted, strict=True)] == [
-            CONNECTIONS // 2
-        ] * 2
+        assert [sum(map(int, column)) for column in zip_equal(*counted)] == [CONNECTIONS // 2] * 2
 
 
 @pytest.mark.usefixtures("netns")

@@ -22,6 +22,7 @@ from pyipvsadm.model import SETTINGS, TABLE_FILE
 from tests.kernel.netns import CLONE_NEWNET, NAMED, _libc, inside, run_child, run_ours
 from tests.kernel.network import ip
 from tests.kernel.test_backend import unload, without_module  # noqa: F401  # a fixture
+from tests.older_python import zip_equal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,12 +190,12 @@ def test_what_is_no_namespace_or_not_ours_to_enter(tmp_path: Path) -> None:
             "4194305",
             "cannot open the network namespace /proc/4194305/ns/net: No such file or directory",
         ),
-        (str(left_over), f"{left_over} is no network namespace"),
-        ("/proc/self/ns/mnt", "/proc/self/ns/mnt is no network namespace"),
-        ("/proc/self/net/dev", "/proc/self/net/dev is no network namespace"),
+        (str(left_over), f"{left_over} is not a network namespace"),
+        ("/proc/self/ns/mnt", "/proc/self/ns/mnt is not a network namespace"),
+        ("/proc/self/net/dev", "/proc/self/net/dev is not a network namespace"),
         (
             "..",
-            "`..' is no network namespace: it is NAME (a file of /run/netns), PID, or PATH (with a slash)",
+            "`..' is not a network namespace: use NAME (in /run/netns), PID, or PATH (with a slash)",
         ),
     ):
         for command, status in ((["-C"], 2), (["--apply", "--dry-run"], 255), (["--doctor"], 3)):
@@ -210,7 +211,7 @@ def test_what_is_no_namespace_or_not_ours_to_enter(tmp_path: Path) -> None:
         return cli.main(["-C", "--netns", "blue"])
 
     refused = run_child(as_nobody)
-    said = "cannot enter the network namespace /run/netns/blue: Operation not permitted (it takes root)\n"
+    said = "cannot enter the network namespace /run/netns/blue: Operation not permitted (you must be root)\n"
     assert (refused.status, refused.stderr.decode()) == (2, said)
 
 
@@ -238,7 +239,7 @@ def test_the_caller_is_where_it_was() -> None:
         assert (look(), env.names) == (before, names)
         with inside("blue"):
             assert look() == within
-        assert all(mine != its for mine, its in zip(before, within, strict=True))
+        assert all(mine != its for mine, its in zip_equal(before, within))
         assert (before[2], within[2]) == ("0\n", "1\n")
         assert cli.main(["-A", "-f", "7", "--netns", "blue"]) == 0
         assert cli.main(["-L", "--nope", "--netns", "blue"]) == 255

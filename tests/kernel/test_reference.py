@@ -25,6 +25,7 @@ from tests.cases.recording import Recorded
 from tests.cases.table import CASES
 from tests.cases.table_recipes import CASES as RECIPES
 from tests.kernel import netns
+from tests.older_python import zip_equal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ RECORDED = recording.load()
 NAMES = Resolver()
 # From 7.1 on a connection table grows from nothing: what was recorded of its size on 6.1 is not
 # what is to be seen there.
+KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))
 GROWS = os.path.exists("/proc/net/ip_vs_status")
 
 
@@ -50,7 +52,7 @@ def test_both(name: str) -> None:
     case = CASES[name]
     check_recording(case, RECORDED.get(name))
     live = reference.record(case)
-    assert fitted(live, RECORDED[name]) == RECORDED[name], (
+    assert fitted(live, RECORDED[name]) == RECORDED[name] or is_older(name, live), (
         "the reference answers otherwise than recorded"
     )
     steps, left = expected(name, live, differences.KERNEL)
@@ -71,6 +73,14 @@ def test_as_processes(name: str) -> None:
     assert fitted(Recorded(ours, reference.look()), right) == right
 
 
+def is_older(name: str, live: Recorded) -> bool:
+    """Whether it is the kernel's age that makes the difference: until 5.14, a network's lowest
+    address was one of broadcast (fib_frontend.c: fib_add_ifaddr), and no real server's.
+    """
+    lowest = [seen.status for step, seen in live.steps if step.endswith(" -r 127.0.0.0")]
+    return KERNEL < (5, 14) and name == "servers: addresses, IPv4" and lowest == [255]
+
+
 def fitted(found: Recorded, right: Recorded) -> Recorded:
     """The same with the size that 6.1's tables have wherever that is the right one, on a kernel
     whose tables grow.
@@ -85,7 +95,7 @@ def fitted(found: Recorded, right: Recorded) -> Recorded:
 
     steps = [
         (step, replace(seen, stdout=fit(seen.stdout, like[1].stdout)))
-        for (step, seen), like in zip(found.steps, right.steps, strict=True)
+        for (step, seen), like in zip_equal(found.steps, right.steps)
     ]
     return Recorded(steps, fit(found.table, right.table))
 

@@ -30,6 +30,7 @@ from tests.kernel.network import (
     listened,
 )
 from tests.kernel.observe import filters, shell
+from tests.older_python import zip_equal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +95,7 @@ def tunnelled(kind: str, network: Network = DIRECT) -> Network:
     """Both real servers at the far end of a tunnel."""
     ends = {
         host: TUNNELS[kind].format(own=own.strip("[]")) + "\nlink set tun up"
-        for host, own in zip(("one", "two"), network.real, strict=True)
+        for host, own in zip_equal(("one", "two"), network.real)
     }
     return network.but(**ends)
 
@@ -349,7 +350,7 @@ def test_statistics_agree_with_what_was_sent(nat: Network) -> None:
 def test_the_connection_list_shows_each_connection(nat: Network) -> None:
     table(nat, "-t {vip}:80 -s rr", "-r {real} -m")
     with Connection(nat.vip, 80) as first, Connection(nat.vip, 80) as second:
-        servers = dict(zip(("one", "two"), nat.real, strict=True))
+        servers = dict(zip_equal(("one", "two"), nat.real))
         rows = [line.split() for line in ipvsadm("-L -n -c").splitlines()[2:]]
         assert sorted([row[0], *row[2:]] for row in rows) == sorted(
             [

@@ -34,15 +34,23 @@ if TYPE_CHECKING:
 REPO = Path(__file__).resolve().parents[2]
 LAB = REPO / ".lab"
 PACKAGES = "ipvsadm kmod iproute2 iputils-arping iptables keepalived ldirectord net-tools procps systemd curl jq gcc libc6-dev"
-APT = f"apt-get install user-mode-linux {PACKAGES}"
+CLUSTER_PACKAGES = "heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents"
+APT = f"apt-get install user-mode-linux {PACKAGES} {CLUSTER_PACKAGES}"
 
 AT_MINSIGSTKSZ = 51  # uapi auxvec.h: bytes of a signal's frame, which holds all registers
 AVX512_FRAME = 4096  # more than a frame takes whose registers user-mode Linux 6.1 has room for
 
 # Of our environment, to the guest's tests.
 PASSED_ON = (
-    "LAB_TOOL", "IPVSADM_STEPS", "IPVSADM_SEED", "IPVSADM_EXAMPLES", "IPVSADM_LOAD", "IPVSADM_SCHEDULING",
-)  # fmt: skip
+    "LAB_TOOL",
+    "LAB_REFERENCE",
+    "IPVSADM_STEPS",
+    "IPVSADM_SEED",
+    "IPVSADM_EXAMPLES",
+    "IPVSADM_LOAD",
+    "IPVSADM_CLUSTERS",
+    "IPVSADM_SCHEDULING",
+)
 # to all of its processes: coverage.py starts in each by itself
 MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")
 
@@ -60,6 +68,11 @@ PROGRAMS = {
     "ifconfig": "net-tools",
     "sysctl": "procps",
     "systemctl": "systemd",
+    "cl_status": "heartbeat",
+    "stonith": "cluster-glue",
+    "pacemakerd": "pacemaker",
+    "cibadmin": "pacemaker-cli-utils",
+    "corosync": "corosync",
 }
 
 

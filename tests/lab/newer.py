@@ -1,14 +1,14 @@
-"""A newer kernel for the lab: `python -m tests.lab.newer SUITE COMMAND...` runs COMMAND with the
+"""Another kernel for the lab: `python -m tests.lab.newer SUITE COMMAND...` runs COMMAND with the
 kernel of another Debian suite.
 
 Owns: where that kernel comes from, and what it needs to start on an older machine. Must never know:
 what is run on it.
 
-Debian's later suites (stable, unstable) carry newer `user-mode-linux` packages. They are taken from
-the mirror that this machine itself is set up with, checked by Debian's keys, and unpacked under
-.lab; nothing is installed. Such a kernel wants a newer C library than the machine has. It cannot be
-handed to that library's loader as an argument (it takes the memory behind itself for its own, and
-there the loader would lie), so a copy of it names that loader instead.
+Debian's other suites (bullseye, stable, unstable) carry `user-mode-linux` packages of other
+kernels. They are taken from the mirror that this machine itself is set up with, checked by Debian's
+keys, and unpacked under .lab; nothing is installed. A newer kernel wants a newer C library than the
+machine has. It cannot be handed to that library's loader as an argument (it takes the memory behind
+itself for its own, and there the loader would lie), so a copy of it names that loader instead.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PACKAGES = ("user-mode-linux", "libc6")
+TRIPLET = "x86_64-linux-gnu"
 LOADER = "ld-linux-x86-64.so.2"
 PT_INTERP = 3  # elf.h
 
@@ -48,7 +49,7 @@ def fetched(suite: str) -> Path:
     return place
 
 
-def _mirror() -> str:
+def find_mirror() -> str:
     """Where this machine gets its Debian from."""
     wanted = ["Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"]
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]
@@ -64,7 +65,9 @@ def _unpack(suite: str, place: Path) -> None:
     """The suite's packages, unpacked below place/root, by an apt with lists of its own."""
     for folder in ("apt/lists/partial", "apt/cache/archives/partial", "root"):
         (place / folder).mkdir(parents=True)
-    (place / "apt/sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} {suite} main\n")
+    (place / "apt/sources.list").write_text(
+        f"deb [signed-by={KEYRING}] {find_mirror()} {suite} main\n"
+    )
     options = {
         "Dir::Etc::SourceList": place / "apt/sources.list",
         "Dir::Etc::SourceParts": "-",
@@ -72,6 +75,8 @@ def _unpack(suite: str, place: Path) -> None:
         "Dir::State::Status": "/dev/null",
         "Dir::Cache": place / "apt/cache",
         "APT::Sandbox::User": "root",
+        # The release files of suites that are made anew every day are valid for a week only.
+        "Acquire::Check-Valid-Until": "false",
     }
     apt = [
         "apt-get",
@@ -82,14 +87,31 @@ def _unpack(suite: str, place: Path) -> None:
         subprocess.run([*apt, *words], check=True, cwd=place / "apt", timeout=600)
     for package in (place / "apt").glob("*.deb"):
         subprocess.run(["dpkg-deb", "--extract", package, place / "root"], check=True, timeout=600)
+    (library,) = (place / "apt").glob("libc6_*.deb")
+    if not is_newer(library):
+        shutil.rmtree(place / "root/lib", ignore_errors=True)
+        shutil.rmtree(place / "root/usr/lib" / TRIPLET, ignore_errors=True)
     shutil.rmtree(place / "apt")
 
 
+def is_newer(library: Path) -> bool:
+    """Whether a package of the C library is newer than this machine's."""
+    query = ["dpkg-query", "--show", "--showformat=${Version}\n", "libc6"]
+    own = subprocess.run(query, check=True, capture_output=True, text=True, timeout=60).stdout
+    field = ["dpkg-deb", "--field", str(library), "Version"]
+    its = subprocess.run(field, check=True, capture_output=True, text=True, timeout=60).stdout
+    compare = ["dpkg", "--compare-versions", its.strip(), "gt", own.splitlines()[0]]
+    return subprocess.run(compare, check=False, timeout=60).returncode == 0
+
+
 def _startable(new: Path, place: Path) -> None:
-    """new/linux: starts the kernel with the C library that came along, once new has become
-    place.
+    """new/linux: starts the kernel, with the C library that came along if it is newer than the
+    machine's, once new has become place.
     """
-    (library,) = new.glob(f"root/usr/lib/*/{LOADER}")
+    library = new / "root/usr/lib" / TRIPLET / LOADER
+    if not library.exists():
+        (new / "linux").symlink_to("root/usr/bin/linux.uml")
+        return
     folder = place / library.parent.relative_to(new)
     kernel = new / "linux.uml"
     kernel.write_bytes(

@@ -1,4 +1,4 @@
-"""The tests that need a kernel, seen from the host: four guests, one a processor, one test for the
+"""The tests that need a kernel, seen from the host: five guests, one a processor, one test for the
 verdict on each.
 """
 
@@ -37,6 +37,7 @@ APART = {
         "test_netns.py",
         "test_ansible.py",
     ],
+    "managers": ["test_cluster.py"],
     "reference": ["test_reference.py"],
 }
 PLAN = {

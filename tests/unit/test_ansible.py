@@ -18,6 +18,7 @@ import yaml
 
 from pyipvsadm import __version__
 from pyipvsadm.grammar.options import OPTIONS, SLOTS
+from tests.older_python import zip_equal
 from tests.playbook import IPVSADM, play
 from tests.unit.fake_environment import lines
 
@@ -138,7 +139,7 @@ def test_what_is_done_is_told(
         for name, value in arguments.items()
     }
     answer = module(tmp_path, **arguments, **DIFF)
-    assert answer["summary"] == dict(zip(COUNTS, counts, strict=True))
+    assert answer["summary"] == dict(zip_equal(COUNTS, counts))
     assert answer["changed"] == bool(sum(counts[:3])) == bool(answer["steps"])
     assert answer["diff"] == {"prepared": lines(*answer["steps"])}
     assert {line for line in table.read_text().splitlines() if line.startswith("-")} - {
@@ -150,17 +151,18 @@ def test_what_is_done_is_told(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"rules": f"{RULES}-a -t 10.0.0.1:80 -r 192.168.10.9 -m -w x\n"}, "line 3: illegal weight specified"),
+        ({"rules": f"{RULES}-a -t 10.0.0.1:80 -r 192.168.10.9 -m -w x\n"},
+     "rules:3: illegal weight specified: '-a -t 10.0.0.1:80 -r 192.168.10.9 -m -w x'"),
         ({"src": "/no/such/rules"}, "cannot read /no/such/rules: No such file or directory"),
-        ({"rules": "# nothing\n"}, "there is no rule in the input: nothing was done (--allow-empty takes it for what it says)"),
+        ({"rules": "# nothing\n"}, "the input has no rule: nothing was done (--allow-empty accepts an empty input)"),
         ({"rules": RULES + "-A -t 10.0.0.2:80 -s nonsense\n"},
          "line 3: -A -t 10.0.0.2:80 -s nonsense: Scheduler or persistence engine not found"),
         ({"rules": RULES + "-d -t 10.0.0.1:80 -r 192.168.10.9\n", **CHECK},
-         "line 3: only -A, -a, --set and --start-daemon lines describe a table"),
+         "rules:3: only -A, -a, --set and --start-daemon lines describe a table: '-d -t 10.0.0.1:80 -r 192.168.10.9'"),
         ({"rules": RULES + "-A -t 10.0.0.2:80 -s nonsense\n", **CHECK},
          "line 3: -A -t 10.0.0.2:80 -s nonsense: Scheduler or persistence engine not found"),
         ({"rules": RULES, "netns": ".."},
-         "`..' is no network namespace: it is NAME (a file of /run/netns), PID, or PATH (with a slash)"),
+         "`..' is not a network namespace: use NAME (in /run/netns), PID, or PATH (with a slash)"),
         ({}, "one of the following is required: rules, src"),
         ({"rules": RULES, "src": "x"}, "parameters are mutually exclusive: rules|src"),
         ({"rules": RULES, "executable": "/bin/false"}, f"/bin/false {OTHER}"),
@@ -215,7 +217,7 @@ ENDS: list[tuple[dict[str, object], int, dict[str, object], bool, bool, str]] = 
     ({"signal": "TERM"}, 143, {}, True, False, "TERM: the table is as before"),
     ({"signal": "TERM", "undone": 2}, 143, {}, True, False, "TERM: the table is as before (2 undone)"),
     ({"signal": "INT", "undone": 2, "not_undone": [STANDS]}, 130, {}, True, True,
-     f"INT: of what was done before it, 2 were undone, 1 not\nnot undone: {WEB}: it was changed"),
+     f"INT: 2 of the changes before it were undone, 1 were not\nnot undone: {WEB}: it was changed"),
     ({}, 1, {}, True, False, "{} ended with status 1 and said nothing"),
 ]  # fmt: skip
 

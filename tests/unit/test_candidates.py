@@ -302,6 +302,9 @@ def test_programs(program: str, line: str, expected: str) -> None:
             ],
         ),
         ("-A --pe", [("--persistent", find_option("persistent")), ("--pe", "persistence engine")]),
+        ("-L --js", [("--json", "print every detail as JSON (with -c: one connection per line)")]),
+        ("-L -s", [("-s", "only services using this scheduler")]),
+        ("-A -s", [("-s", "scheduler (default wlc)")]),
         ("-D -t 10.0.0.1:", [("10.0.0.1:80", "rr, 2 servers"), ("10.0.0.1:443", "sh, 1 server")]),
         (
             "-d -t 10.0.0.1:80 -r ",
@@ -413,7 +416,10 @@ def waits(words: Sequence[str]) -> bool:
     while True:
         try:
             if found.read_option() is None:
-                return found.waiting is not None and found.waiting.argument != OPTIONAL
+                return (
+                    found.awaiting_argument is not None
+                    and found.awaiting_argument.argument != OPTIONAL
+                )
         except LineSkippedError:
             continue
 

@@ -20,6 +20,7 @@ from pyipvsadm.views.connections import (
     format_connection,
     parse_connection,
 )
+from tools.bench import rows
 
 CLIENT = (AF_INET, bytes([10, 1, 1, 1]), 26000)
 VIRTUAL = (AF_INET, bytes([10, 1, 1, 1]), 80)
@@ -104,6 +105,13 @@ def test_lines(line: bytes, found: Connection, listed: str, with_engine: str) ->
     assert parse_connection(line) == found
     assert format_connection(found, format_numeric, engine=False) == listed
     assert format_connection(found, format_numeric, engine=True) == with_engine
+
+
+@pytest.mark.parametrize("expires", [b"73786976294838206", b"18446744073709551", b"2147483648"])
+def test_a_timer_that_has_run_out_is_zero(expires: bytes) -> None:
+    line = b"TCP 0A69FDA0 0000 0A69FDA0 0050 0AF40119 2590 NONE %s\n" % expires
+    assert parse_connection(line).expires == 0
+    assert NumericFormatter(False).format_line(line).startswith("TCP 00:00  NONE ")
 
 
 GOOD = b"TCP 0A010101 6590 0A010101 0050 0A020001 1F90 ESTABLISHED     899\n"
@@ -227,14 +235,91 @@ def test_lines_in_numbers_are_the_same_past_the_records(
             assert outcome(line, reader, engine) == outcome(line, None, engine)
 
 
+def format_all(lines: list[bytes], engine: bool) -> list[str]:
+    """Return the text by the definition; an error last."""
+    found = []
+    for line in lines:
+        text = outcome(line, None, engine)
+        found.append(text)
+        if text.startswith("failed: "):
+            break
+    return found
+
+
+FIELDS = (
+    [b"TCP", b"UDP", b"IP ", b" TC", b"   ", b"\xffCP"],
+    [
+        b"0A000001",
+        b"ffffffff",
+        b"-1234567",
+        b" A000001",
+        b"0A 00001",
+        b"0x00000A",
+        b"::1     ",
+        b"zzzzzzzz",
+    ],
+    [b"9C40", b"0050", b"-001", b"0x50", b"    ", b" 050", b"http"],
+    [b"0A000002", b"00000000", b"1.2.3.4 "],
+    [b"0050", b"FFFF", b"    "],
+    [b"C0A80001", b"::      "],
+    [b"1F90", b"1F9 "],
+    [b"ESTABLISHED", b"UDP        ", b"A B        ", b"           "],
+    [b"    900", b"      0", b"   1  2", b"     -1", b"      x"],
+)
+
+
+@pytest.mark.parametrize("bound", [connections.CACHE_LIMIT, 1])
+@given(
+    lines=st.lists(
+        st.one_of(
+            st.tuples(*(st.sampled_from(field) for field in FIELDS)).map(b" ".join),
+            st.tuples(*(st.just(field[0]) for field in FIELDS)).map(b" ".join),
+            st.sampled_from([each[0].rstrip(b"\n") for each in LINES.values()]),
+        ).map(lambda line: line + b"\n"),
+        min_size=1,
+        max_size=6,
+    ),
+    size=st.integers(1, 3),
+)
+def test_many_lines_at_once_are_the_same(lines: list[bytes], size: int, bound: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "_BATCH", size)
+        patch.setattr(connections, "CACHE_LIMIT", bound)
+        found = []
+        try:
+            for text in NumericFormatter(engine=False).format_lines(lines):
+                found.append(text)  # noqa: PERF402  # extend() would drop what came before an error
+        except OperationError as exc:
+            found.append(f"failed: {exc}")
+        assert "".join(found) == "".join(format_all(lines, engine=False))
+
+
+@pytest.mark.parametrize("place", [3, 12, 40, 65])
+def test_lines_of_the_length_with_other_columns_are_parsed(place: int) -> None:
+    (line,) = rows.make_connections(1).encode().splitlines(keepends=True)[1:]
+    line = line[:place] + b"0" + line[place + 1 :]
+    found: list[str] = []
+    try:
+        found += NumericFormatter(engine=False).format_lines([line])
+    except OperationError as exc:
+        found.append(f"failed: {exc}")
+    assert found == format_all([line], engine=False)
+
+
+def test_plain_lines_are_taken_at_once() -> None:
+    lines = rows.make_connections(100).encode().splitlines(keepends=True)[1:]
+    (text,) = NumericFormatter(engine=False).format_lines(lines)
+    assert text == "".join(format_all(lines, engine=False))
+
+
 def test_handshakes_that_stay_are_counted() -> None:
-    rows = [
+    states = [
         ("TCP", "SYN_RECV", 57), ("TCP", "SYN_RECV", 58), ("TCP", "ESTABLISHED", 3), ("TCP", "NONE", 20),
         ("TCP", "ASSURED", 20), ("UDP", "UDP", 20),
     ]  # fmt: skip
     lines = [
         f"{name} 0A000001 9C40 0A000002 0050 0A000003 0050 {state:11} {expires}\n".encode()
-        for name, state, expires in rows
+        for name, state, expires in states
     ]
     virtual, server = ((AF_INET, bytes([10, 0, 0, last]), 80) for last in (2, 3))
     assert connections.count_handshakes(iter(lines)) == {(virtual, server): (1, 3)}

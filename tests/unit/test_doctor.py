@@ -734,7 +734,7 @@ def test_errors_come_before_warnings() -> None:
     ]
 
 
-AWAY = "172.16.100.1 is not this host's: right while the other director is at work ({} runs here), wrong otherwise."
+AWAY = "172.16.100.1 is not this host's: right while the other director is active ({} runs here), wrong otherwise."
 ASIDE = [
     ("mark", {}, ["iptables mangle: 1 rule; what they match is not read."]),
     (

@@ -66,7 +66,7 @@ class DoctorEnvironment(FakeEnvironment):
         self, facts: Facts = DIRECT.facts, rules: tuple[str, ...] = (), ipvs: bool = True
     ) -> None:
         super().__init__()
-        self.patient = FakeHost(facts, ipvs)
+        self.patient = FakeHost(copy.deepcopy(facts), ipvs)
         apply_all(self.table, rules)
 
     def open_host(self) -> Host:
@@ -449,3 +449,20 @@ def test_servers_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         ("192.0.2.1", 0): ProbeResult("", ""),
         ("2001:db8::1", 80): ProbeResult("", "Network is unreachable"),
     }
+
+
+def test_the_doctor_looks_at_one_service() -> None:
+    env = DoctorEnvironment(
+        rules=(*DIRECT.rules, "-A -t 172.16.100.1:81 -s rr", "-A -u 172.16.100.1:53 -s rr")
+    )
+    assert "[no-servers]" in run(env, "--doctor")[1]
+    web = DIRECT.rules[0].split()[2]
+    assert run(env, f"--doctor -t {web}") == (0, UNSEEN, "")
+    status, out, _ = run(env, f"--doctor -t {web} -t 172.16.100.1:81")
+    assert (status, out.count("[no-servers]")) == (2, 1)
+    assert run(env, "--doctor -t 172.16.100.1:99") == (3, "", "No such service\n")
+    assert run(env, f"--doctor --real-server-for 172.16.100.1 -t {web}") == (
+        2,
+        "",
+        "--real-server-for examines this host: give no service with it\n",
+    )

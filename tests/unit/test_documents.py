@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from pyipvsadm.cli import main
 from pyipvsadm.grammar.options import COMMANDS, OPTIONS
 from tests import pages, playbook
 from tests.needs import need
+from tests.older_python import parse_toml, zip_equal
 from tests.unit import test_doctor, test_doctor_command
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def test_reports_of_the_doctor() -> None:
         for block in pages.list_blocks(DOCS / "doctor.md")
         if block.text.startswith("# ipvsadm ")
     ]
-    for session, world in zip(sessions, (director, real_server), strict=True):
+    for session, world in zip_equal(sessions, (director, real_server)):
         typed, _, report = session.partition("\n")
         assert main(typed.removeprefix("# ipvsadm ").split(), world) == 2
         assert world.stdout == report
@@ -175,7 +175,7 @@ def test_hooks_and_workflow_run_what_contributors_run() -> None:
 
 def test_faults_are_reported_to_one_place() -> None:
     """Whatever stands for the project's place, it is the same everywhere."""
-    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    project = parse_toml((REPO / "pyproject.toml").read_text())["project"]
     (address,) = [author["email"] for author in project["authors"]]
     home = project["urls"]["Homepage"]
     assert all(url.startswith(home) for url in project["urls"].values())

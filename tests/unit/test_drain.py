@@ -565,3 +565,23 @@ def test_the_embedded_table_has_no_settings_to_warn_of() -> None:
     apply_all(env.table, START)
     assert cli.main(f"-e {MARK} -r 10.0.0.3 --drain".split(), env) == 0
     assert env.take() == (lines(UNDO_MARK), "")
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (f"-e {WEB} -r {A} --drain", [f"{ON_WEB}: weight 3 -> 0", "would wait for 2 connections to end"]),
+        (f"-d {WEB} -r 10.0.0.2 --drain=5", [f"{ON_WEB}: weight 3 -> 0", "would wait for 2 connections to end",
+                                             f"then: ipvsadm -d {WEB} -r {A}"]),
+        (f"-D {WEB} --drain", [f"{B_ON_WEB}: weight 1 -> 0", f"{ON_WEB}: weight 3 -> 0",
+                               "would wait for 2 connections to end", f"then: ipvsadm -D {WEB}"]),
+        ("--drain -r 10.0.0.3 --netns blue", [f"{B_ON_WEB}: weight 1 -> 0", f"{ON_MARK}: weight 4 -> 0",
+                                              "would wait for 0 connections to end"]),
+    ],
+)  # fmt: skip
+def test_a_dry_run_says_what_it_would_wait_for(words: str, printed: list[str]) -> None:
+    case = Drain()
+    case.table.count(A, 2)
+    expected = lines(*(f"dry run: {line}" for line in printed))
+    assert case.run(f"{words} --dry-run")[:2] == (0, expected)
+    assert (case.changed(), case.table.changes) == ({}, 0)

@@ -26,6 +26,7 @@ from pyipvsadm.model import (
     to_row,
 )
 from pyipvsadm.netlink import attributes, dump_layout, dumps, framing
+from tests.older_python import zip_equal
 from tests.unit.fake_environment import overview
 
 FAMILY = 28
@@ -63,8 +64,8 @@ def service_record(
     """As ip_vs_genl_fill_service writes it. more: what a newer kernel might put before the
     counters.
     """
-    values = framing.iter_attributes(
-        framing.iter_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, service)))[
+    values = framing.parse_attributes(
+        framing.parse_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, service)))[
             attributes.SERVICE
         ]
     )
@@ -77,8 +78,8 @@ def service_record(
 
 def destination_record(server: Server, stats: bool = True, pad: int = 0) -> bytes:
     """As ip_vs_genl_fill_dest writes it."""
-    values = framing.iter_attributes(
-        framing.iter_attributes(attributes.encode_dest(server))[attributes.DEST]
+    values = framing.parse_attributes(
+        framing.parse_attributes(attributes.encode_dest(server))[attributes.DEST]
     )
     for kind, count in ((7, server.active), (8, server.inactive), (9, server.persistent)):
         values[kind] = struct.pack("=I", count)
@@ -157,7 +158,7 @@ def test_services_beside_the_kernels_own_listing(batches: list[list[Service]]) -
             service.flags = HASHED if service.flags & 1 else service.flags | HASHED
         found = reader.decode_values(b"".join(map(service_record, batch)), SEQ)
         if found is not None:
-            for each, service in zip(found, batch, strict=True):
+            for each, service in zip_equal(found, batch):
                 plain = overview(b"", [service]).simple_keys
                 service.stats = NO_STATS
                 # Whole, too, where a shape that does not look at the flags was learnt before.
@@ -282,8 +283,8 @@ def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
 
 
 def test_values_out_of_their_order_are_left_to_the_walk() -> None:
-    values = framing.iter_attributes(
-        framing.iter_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, SERVICE)))[
+    values = framing.parse_attributes(
+        framing.parse_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, SERVICE)))[
             attributes.SERVICE
         ]
     )

@@ -106,7 +106,7 @@ def test_replace_does_not_write_through_a_planted_link(
             "cannot write .*: No such file or directory",
             "cannot write .*: No such file or directory",
         ),
-        ("{}", "it is a folder", "is no regular file"),
+        ("{}", "it is a directory", "is not a regular file"),
         ("{}/new/", "No such file or directory", "Is a directory"),
     ],
 )
@@ -173,7 +173,7 @@ def test_who_comes_second_waits_and_says_for_whom(
     with (
         locks.lock_namespace(tell, "busy") if path is None else locks.Lock(str(path), tell, "busy")
     ):
-        assert told == [f"busy (process {holder.pid}): waiting for its end"]
+        assert told == [f"busy (process {holder.pid}): waiting until it ends"]
     with locks.lock_namespace(tell, "busy") if path is None else locks.Lock(str(path), tell):
         assert len(told) == 1
 
@@ -221,7 +221,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
     assert waiting.stderr is not None
     said = waiting.stderr.readline().decode()
     assert said.endswith(
-        f"is being changed by another command (process {holder.pid}): waiting for its end\n"
+        f"is being changed by another command (process {holder.pid}): waiting until it ends\n"
     )
     waiting.send_signal(signal.SIGINT)
     assert waiting.communicate()[1] == b""
@@ -256,7 +256,7 @@ def test_an_exception_ends_the_waiting_and_a_holder_that_cannot_be_found_is_not_
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(KeyboardInterrupt), locks.Lock(str(tmp_path / "file"), tell, "busy"):
         pass
-    assert told == ["busy: waiting for its end"]
+    assert told == ["busy: waiting until it ends"]
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -271,7 +271,9 @@ def test_without_a_lock_of_the_namespace_it_goes_on(
     monkeypatch.setattr(locks, "NAMESPACE_LOCK", path.format(tmp_path))
     told: list[str] = []
     with locks.lock_namespace(told.append, "busy"):
-        assert told == [f"no lock keeps a second run out: {path.format(tmp_path)}: {why}"]
+        assert told == [
+            f"cannot lock {path.format(tmp_path)}: {why}; do not run another ipvsadm at the same time"
+        ]
 
 
 def test_the_lock_is_on_the_file_that_is_there_now(
@@ -371,7 +373,7 @@ def test_reading_makes_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["", "  ", "\t\t", " \r", " \r\n"])
 def test_a_last_line_written_by_hand_counts(tmp_path: Path, end: str) -> None:
     path = tmp_path / "table"
-    path.write_text(f"-A -f 1 -s wlc\n-A -f 2 -s wlc{end}", newline="")
+    path.write_bytes(f"-A -f 1 -s wlc\n-A -f 2 -s wlc{end}".encode())
     assert [service.fwmark for service in TableFileBackend(str(path)).read_services()] == [1, 2]
 
 
@@ -405,7 +407,7 @@ def test_refreshed_it_is_what_the_file_is_now(tmp_path: Path) -> None:
     assert [each.fwmark for each in table.read_services()] == [1]
     path.write_text("nonsense\n")
     for _ in range(2):  # it is read again as long as it is damaged
-        with pytest.raises(OperationError, match="this is no rule"):
+        with pytest.raises(OperationError, match="this is not a rule"):
             table.refresh()
     path.unlink()
     table.refresh()
@@ -450,7 +452,7 @@ def test_alone_with_a_file_an_exception_stores_nothing(tmp_path: Path) -> None:
         broken()
     assert path.read_text() == ""  # the lock has made it
     path.write_text("nonsense\n")
-    with pytest.raises(OperationError, match="this is no rule"), table.lock_table():
+    with pytest.raises(OperationError, match="this is not a rule"), table.lock_table():
         pass
     path.unlink()
     apply_all(table, ["-A -f 1"])  # the lock is free again
@@ -474,19 +476,19 @@ def test_a_file_that_is_removed_is_an_empty_table_again(tmp_path: Path) -> None:
 
 
 DAMAGED: list[tuple[str, bytes, str]] = [
-    ("a stray word", b"-A -f 1\nnonsense\n", "line 2: this is no rule"),
+    ("a stray word", b"-A -f 1\nnonsense\n", "line 2: this is not a rule"),
     ("an unknown option", b"-A -f 1 --nope\n", "line 1: --nope: unknown option"),
     ("a bad value", b"\n-A -f 0\n", "line 2: invalid fwmark value `0' specified"),
     ("a name", b"-A -t localhost:http\n", "line 1: illegal virtual server address"),
     ("a rule twice", b"-A -f 1\n-A -f 1\n", "line 2: Service already exists"),
     ("a server without its service", b"-a -f 1 -r 10.0.0.1\n", "line 1: Service not defined"),
-    ("a listing", b"-L\n", "line 1: list does not belong in a table's file"),
+    ("a listing", b"-L\n", "line 1: list is not allowed in a table file"),
     (
         "a command that takes away",
         b"-A -f 1\n-C\n",
-        "line 2: clear does not belong in a table's file",
+        "line 2: clear is not allowed in a table file",
     ),
-    ("binary", bytes(range(256)), "line 1: this is no rule"),
+    ("binary", bytes(range(256)), "line 1: this is not a rule"),
 ]
 
 
@@ -501,7 +503,7 @@ def test_a_damaged_file_is_told_with_its_line_and_left_as_it_is(
 
     assert main(["--backend", f"memory:{path}", "-C"], env) == 1
     assert env.stderr.startswith(f"{path}: {said}")
-    assert env.stderr.endswith("(the file is left as it is)\n")
+    assert env.stderr.endswith("(the file was not changed)\n")
     assert path.read_bytes() == text
 
 

@@ -213,7 +213,7 @@ def test_a_device_is_written_to(tmp_path: Path) -> None:
 def test_a_fifo_is_written_to_where_somebody_reads(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
-    with pytest.raises(OperationError, match=r"cannot write .*/fifo: nobody reads from it"):
+    with pytest.raises(OperationError, match=r"cannot write .*/fifo: no process reads from it"):
         files.replace_file(str(path), "text")
     text = "line\n" * 100_000  # more than a pipe holds
     reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -322,7 +322,7 @@ def test_a_file_that_is_mounted_is_written_in_place(script: str, text: str, tmp_
 def test_a_failure_in_place_names_the_copy(tmp_path: Path) -> None:
     (tmp_path / "below").write_text("the old one")
     said = mounted(tmp_path, FULL).strip()
-    start = f"cannot write {tmp_path}/rules: No space left on device; what it held is in "
+    start = f"cannot write {tmp_path}/rules: No space left on device; its old content is in "
     assert said.startswith(start)
     copy = Path(said.removeprefix(start))
     assert copy.read_text() == "the old one"
@@ -372,7 +372,7 @@ def test_a_folder_that_takes_no_new_file(open_folder: Path) -> None:
         as_user(),
         pytest.raises(
             OperationError,
-            match=r"cannot write .*/rules: its folder takes no new file: Permission denied",
+            match=r"cannot write .*/rules: cannot create a file in its directory: Permission denied",
         ),
     ):
         files.replace_file(str(path), "new")
@@ -393,7 +393,7 @@ def test_a_folder_to_which_one_may_only_add(tmp_path: Path) -> None:
         subprocess.run(["chattr", "-a", str(tmp_path)], check=True)
     (beside,) = (each for each in tmp_path.iterdir() if each != path)
     why = "Operation not permitted"
-    assert str(failed.value) == f"cannot write {path}: {why} ({beside} stays: {why})"
+    assert str(failed.value) == f"cannot write {path}: {why} (cannot remove {beside}: {why})"
     assert path.read_text() == "old"
 
 
@@ -436,7 +436,7 @@ def test_no_table_is_kept_in_what_is_no_file(kind: str, words: list[str], tmp_pa
     assert cli.main(["--backend", f"memory:{path}", *words], env) == 1
     assert env.take() == (
         "",
-        f"{tmp_path / 'fifo' if kind == 'link' else path} is no regular file\n",
+        f"{tmp_path / 'fifo' if kind == 'link' else path} is not a regular file\n",
     )
     assert path.stat().st_mode == mode
 
@@ -456,7 +456,7 @@ def test_a_fifo_that_takes_the_file_s_place_is_not_waited_for(
 
     monkeypatch.setattr("pyipvsadm.files.os.open", swapped)
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(OperationError, match="is no regular file"):
+    with pytest.raises(OperationError, match="is not a regular file"):
         files.read_if_exists(str(path)) if flags == os.O_RDONLY else locks.Lock(
             str(path), flags=flags
         ).__enter__()
@@ -496,9 +496,9 @@ def test_a_table_never_holds_what_it_would_call_damaged(
     words = ["--start-daemon", "master", "--mcast-interface", "ipvsadm"]
     assert cli.main(["--backend", f"memory:{path}", *words], env) == 1
     assert env.stderr.startswith(
-        f"{path} cannot keep `--start-daemon master --mcast-interface ipvsadm "
+        f"{path} cannot store `--start-daemon master --mcast-interface ipvsadm "
     )
-    assert env.stderr.endswith("(the file is left as it is)\n")
+    assert env.stderr.endswith("(the file was not changed)\n")
     assert path.read_bytes() == before
 
 
@@ -515,7 +515,7 @@ def test_a_table_whose_text_reads_as_something_else(
     env = FakeEnvironment()
     assert cli.main(["--backend", f"memory:{path}", "-E", "-f", "1", "-s", "wrr"], env) == 1
     assert env.stderr == (
-        f"{path} cannot keep `--set 901 120 300': it would be read as `--set 902 120 300' (the file is left as it is)\n"
+        f"{path} cannot store `--set 901 120 300': it would be read back as `--set 902 120 300' (the file was not changed)\n"
     )
     monkeypatch.undo()
     assert path.read_bytes() == before

@@ -4,6 +4,7 @@ allows.
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,9 @@ GROWS: list[tuple[str, str, Callable[[int], Any]]] = [
 ]  # fmt: skip
 
 
+# Bytes that ten runs may leave. Python 3.9 keeps frames and caches for later, up to a bound that does not grow with the runs.
+SETTLED = 1000 if sys.version_info >= (3, 10) else 15_000
+
 GROWING = pytest.mark.parametrize(
     ("name", "of"), [pytest.param(name, of, id=f"{name}: {what}") for name, what, of in GROWS]
 )
@@ -159,4 +163,4 @@ def test_the_same_again_and_again_leaves_nothing(name: str, of: Callable[[int], 
         memory_of(lambda times=times: [run(drawn) for _ in range(times)])[1]  # type: ignore[misc]
         for times in (1, 11)
     ]
-    assert often - once < 1000, (once, often)
+    assert often - once < SETTLED, (once, often)

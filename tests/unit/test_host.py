@@ -9,7 +9,7 @@ import socket
 import sys
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,8 @@ from pyipvsadm.model import AF_INET, AF_INET6
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing_extensions import Self
 
 RELEASE = os.uname().release
 

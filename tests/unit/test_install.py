@@ -4,10 +4,11 @@ what packagers are told.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,13 @@ import pytest
 from pyipvsadm import __version__
 from pyipvsadm.cli import OPTIONAL_PACKAGES
 from pyipvsadm.grammar.options import COMMANDS
+from tests.older_python import parse_toml
 
 PROGRAMS = ("ipvsadm", "ipvsadm-save", "ipvsadm-restore")
 RULES = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 192.168.10.8:80 -m -w 1\n"
 OTHER = "-A -f 7 -s wlc\n"
+# Settings, as SUSE has them in /etc/sysconfig/ipvsadm.
+SUSE = '## Type: string\n\nIPVSADM_OPTIONS=""\n'
 REFUSED = f"-D -f 9\n{RULES}"  # by the table; what follows stands
 
 
@@ -45,8 +49,8 @@ def expected(prefix: str, python: str, zsh: str) -> set[str]:
     }
     files |= {
         f"{prefix}/share/doc/pyipvsadm/{page.relative_to('docs')}"
-        for page in Path("docs").rglob("*.*")
-        if page.name != "try.sh"
+        for page in Path("docs").rglob("*")
+        if page.is_file() and page.name != "try.sh"
     }
     if Path("completions").exists():
         files |= {f"{prefix}/share/bash-completion/completions/{name}" for name in PROGRAMS}
@@ -60,17 +64,20 @@ def expected(prefix: str, python: str, zsh: str) -> set[str]:
     return modules | files | {f"{prefix}/libexec/pyipvsadm/service"}
 
 
+METRICS = ("ipvsadm-metrics@.service", "ipvsadm-metrics@.timer")
+
+
 def test_make_install_and_uninstall(tmp_path: Path) -> None:
     found = make("install", tmp_path, f"DESTDIR={tmp_path}")
     unit = "usr/local/lib/systemd/system/ipvsadm.service"
-    assert found == expected("usr/local", "usr/local/lib/pyipvsadm", "share/zsh/site-functions") | {
-        unit
-    }
+    units = {unit, *(unit.replace("ipvsadm.service", name) for name in METRICS)}
+    files = expected("usr/local", "usr/local/lib/pyipvsadm", "share/zsh/site-functions")
+    assert found == files | units
     for name in PROGRAMS:
         lines = (tmp_path / "usr/local/sbin" / name).read_text().splitlines()
         assert lines[:2] == ["#!/usr/bin/python3 -IS", "import _signal"]
         assert lines[-4] == 'import sys; sys.path.append("/usr/local/lib/pyipvsadm")'
-    for path in (unit, "usr/local/libexec/pyipvsadm/service"):
+    for path in (*units, "usr/local/libexec/pyipvsadm/service"):
         assert not re.search(r"@[A-Z]+@", (tmp_path / path).read_text())
     assert (
         "ExecStart=/bin/sh /usr/local/libexec/pyipvsadm/service start"
@@ -115,7 +122,15 @@ def test_make_install_replaces_links_and_takes_any_destdir(tmp_path: Path) -> No
 @pytest.mark.parametrize("target", ["install", "uninstall"])
 @pytest.mark.parametrize(
     "variable",
-    ["PREFIX=rel", "PREFIX={}/a x", "PYTHONDIR=lib", "SBINDIR=/s;x", "INTERPRETER=python3"],
+    [
+        "PREFIX=rel",
+        "PREFIX={}/a x",
+        "PYTHONDIR=lib",
+        "SBINDIR=/s;x",
+        "INTERPRETER=python3",
+        "RULES_FILE=rules",
+        "SAVE_ON_STOP=maybe",
+    ],
 )
 def test_make_refuses_other_folders(target: str, variable: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("kept")
@@ -128,10 +143,13 @@ def test_make_refuses_other_folders(target: str, variable: str, tmp_path: Path) 
 def test_versions_and_extras_stand_in_one_voice() -> None:
     changelog = Path("packaging/debian/changelog").read_text()
     assert re.findall(r"\Apyipvsadm \((.*?)\)", changelog) == [__version__]
+    spec = Path("packaging/rpm/pyipvsadm.spec").read_text()
+    assert re.findall(r"^Version: (.*)$", spec, re.MULTILINE) == [__version__]
+    assert f" - {__version__}-1\n" in spec
     assert (
         re.findall(r"^## (\S+)", Path("CHANGELOG.md").read_text(), re.MULTILINE)[0] == __version__
     )
-    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    project = parse_toml(Path("pyproject.toml").read_text())["project"]
     assert sorted(re.split("[>=]", each)[0] for each in project["dependencies"]) == list(
         OPTIONAL_PACKAGES
     )
@@ -139,6 +157,31 @@ def test_versions_and_extras_stand_in_one_voice() -> None:
         "^Recommends: (.*)$", Path("packaging/debian/control").read_text(), re.MULTILINE
     )
     assert recommends == ", ".join(f"python3-{name}" for name in OPTIONAL_PACKAGES)
+    assert f"\nRecommends: {recommends.replace(',', '')}\n" in spec
+
+
+def test_the_oldest_python_is_the_same_in_all_places() -> None:
+    project = parse_toml(Path("pyproject.toml").read_text())
+    assert project["project"]["requires-python"] == ">=3.9"
+    assert project["tool"]["ruff"]["target-version"] == "py39"
+    # the oldest that mypy knows by now
+    assert project["tool"]["mypy"]["python_version"] == "3.10"
+    assert "python3 (>= 3.9)" in Path("packaging/debian/control").read_text()
+    assert "\nRequires: python3 >= 3.9\n" in Path("packaging/rpm/pyipvsadm.spec").read_text()
+
+
+def test_nothing_is_written_as_python_3_9_does_not_read_it() -> None:
+    """What neither ruff nor mypy sees there: `make test-pythons` would, later."""
+    for path in (*Path("pyipvsadm").rglob("*.py"), *Path("tests").rglob("*.py")):
+        tree = ast.parse(path.read_text(), path, feature_version=(3, 9))
+        strict = [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) == "zip"
+            and any(word.arg == "strict" for word in node.keywords)
+        ]
+        assert strict == [], f"{path}: zip(strict=) came with 3.10 (tests: zip_equal)"
 
 
 class Machine:
@@ -181,15 +224,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def machine(installed: Path) -> Machine:
-    found = Machine(installed)
-    for path in (
-        found.etc / "default/ipvsadm",
-        found.etc / "ipvsadm.rules",
-        found.etc / "sysconfig/ipvsadm",
-        found.table,
-    ):
-        path.unlink(missing_ok=True)
-    return found
+    return clean(Machine(installed))
+
+
+def clean(machine: Machine) -> Machine:
+    for folder in (machine.etc / "default", machine.etc / "sysconfig", machine.etc):
+        for path in folder.iterdir():
+            if path.is_file():
+                path.unlink()
+    machine.table.unlink(missing_ok=True)
+    return machine
 
 
 def test_start_restores_and_stop_clears(machine: Machine) -> None:
@@ -206,19 +250,43 @@ def test_start_restores_and_stop_clears(machine: Machine) -> None:
     assert "-A -t 10.0.0.1:80" in machine.holds()
 
 
-def test_start_is_best_effort(machine: Machine) -> None:
-    (machine.etc / "ipvsadm.rules").write_text(REFUSED)
-    status, _, err = machine.call("start")
-    assert (status, err) == (0, "line 1: No such service\n")
-    assert "-A -t 10.0.0.1:80" in machine.holds()
-    (machine.etc / "ipvsadm.rules").write_text(RULES + "-D -f 9\n")
-    status, _, err = machine.call("start")
+@pytest.mark.parametrize("verb", ["start", "load"])
+@pytest.mark.parametrize("rules", [REFUSED, RULES + "-D -f 9\n"], ids=["first line", "last line"])
+def test_start_is_best_effort_and_says_so(machine: Machine, verb: str, rules: str) -> None:
     path = machine.etc / "ipvsadm.rules"
-    assert (status, err) == (
+    path.write_text(rules)
+    refused = rules.splitlines().index("-D -f 9") + 1
+    assert machine.call(verb) == (
         0,
-        f"line 3: No such service\nipvsadm: not every line of {path} took effect: they are named above\n",
+        "",
+        f"line {refused}: No such service\nipvsadm: not every line of {path} took effect: they are named above\n",
     )
     assert "-A -t 10.0.0.1:80" in machine.holds()
+
+
+@pytest.mark.parametrize(
+    ("table", "lacking"),
+    [
+        (RULES, []),
+        (RULES.replace("-w 1", "-w 0"), []),
+        (RULES + OTHER, []),
+        (RULES.splitlines(keepends=True)[0], RULES.splitlines()[1:]),
+        (OTHER, RULES.splitlines()),
+    ],
+    ids=["as in the file", "drained", "more", "a server less", "a service less"],
+)
+def test_status_names_rules_that_are_not_in_force(
+    machine: Machine, table: str, lacking: list[str]
+) -> None:
+    path = machine.etc / "ipvsadm.rules"
+    path.write_text(RULES)
+    machine.table.write_text(table)
+    status, out, err = machine.call("status")
+    heading = f"ipvsadm: these rules of {path} are not in the table:"
+    shown = out.partition(heading)[2].split("\n")[1:-1] if heading in out else []
+    assert (status, shown, err) == (0, lacking, "")
+    (machine.etc / "default/ipvsadm").write_text("AUTO=false\n")
+    assert heading not in machine.call("status")[1]
 
 
 @pytest.mark.parametrize("verb", ["start", "load"])
@@ -242,20 +310,153 @@ def test_without_rules_nothing_is_cleared(machine: Machine, verb: str) -> None:
     assert machine.holds() == OTHER
 
 
-def test_save_is_numeric_and_goes_where_the_rules_are(machine: Machine) -> None:
+def test_save_is_numeric_and_goes_to_the_file_of_the_build_alone(machine: Machine) -> None:
     machine.table.write_text(RULES)
-    debian, redhat = machine.etc / "ipvsadm.rules", machine.etc / "sysconfig/ipvsadm"
-    assert machine.call("save") == (0, f"ipvsadm: saved to {debian}\n", "")
-    assert debian.read_text() == RULES
-    debian.unlink()
-    redhat.write_text("# mine\n")
-    assert machine.call("save") == (0, f"ipvsadm: saved to {redhat}\n", "")
-    assert (debian.exists(), redhat.read_text()) == (False, RULES)
-    machine.table.write_text("")
-    assert machine.call("start") == (0, f"ipvsadm: restored from {redhat}\n", "")
-    assert "-A -t 10.0.0.1:80" in machine.holds()
-    debian.write_text(OTHER)
-    assert machine.call("start") == (0, f"ipvsadm: restored from {debian}\n", "")
+    rules, settings = machine.etc / "ipvsadm.rules", machine.etc / "sysconfig/ipvsadm"
+    settings.write_text(SUSE)
+    assert machine.call("save") == (0, f"ipvsadm: saved to {rules}\n", "")
+    assert (rules.read_text(), settings.read_text()) == (RULES, SUSE)
+    rules.unlink()
+    assert machine.call("start")[1].startswith(f"ipvsadm: no rules are restored: {rules} ")
+
+
+@pytest.fixture(scope="module")
+def installed_for_red_hat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("redhat")
+    make(
+        "install",
+        root,
+        f"PREFIX={root}",
+        f"RULES_FILE={root}/etc/sysconfig/ipvsadm",
+        f"SETTINGS_FILE={root}/etc/sysconfig/pyipvsadm",
+        "SAVE_ON_STOP=yes",
+    )
+    return root
+
+
+@pytest.fixture
+def redhat(installed_for_red_hat: Path) -> Machine:
+    return clean(Machine(installed_for_red_hat))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", None),
+        ("# mine\n\n \t\n", None),
+        (f"# saved\n{OTHER}", None),
+        (SUSE, 3),
+        ("-A -f 7 -s wlc\nKEY=value\n", 2),
+        ("-A -f 7 -s wlc", None),
+        ("IPVSADM=yes", 1),
+    ],
+)
+@pytest.mark.parametrize("verb", ["save", "stop"])
+def test_a_file_that_holds_something_else_is_never_replaced(
+    redhat: Machine, verb: str, text: str, line: int | None
+) -> None:
+    path = redhat.etc / "sysconfig/ipvsadm"
+    path.write_text(text)
+    redhat.table.write_text(RULES)
+    status, _, err = redhat.call(verb)
+    if line:
+        assert (status, err) == (
+            1,
+            f"ipvsadm: cannot save to {path}: line {line} is no rule; move the file away if it is not needed\n",
+        )
+        assert (path.read_text(), redhat.holds()) == (text, RULES)
+    else:
+        assert (status, err, path.read_text()) == (0, "", RULES)
+
+
+def test_stop_saves_what_runs_and_keeps_five(redhat: Machine) -> None:
+    path = redhat.etc / "sysconfig/ipvsadm"
+    path.touch(mode=0o640)
+    for number in range(1, 9):
+        redhat.table.write_text(f"-A -f {number} -s rr\n")
+        assert redhat.call("stop") == (0, f"ipvsadm: saved to {path}\n", "")
+        assert "-A" not in redhat.holds()
+    assert path.read_text() == "-A -f 8 -s rr\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    kept = {each.name: each.read_text() for each in path.parent.iterdir() if each != path}
+    assert kept == {f"ipvsadm.{back}": f"-A -f {8 - back} -s rr\n" for back in range(1, 6)}
+    redhat.table.write_text("-A -f 8 -s rr\n")
+    same = f"ipvsadm: nothing is to save: {path} has the same rules\n"
+    assert redhat.call("stop") == (0, same, "")
+    assert (path.parent / "ipvsadm.1").read_text() == "-A -f 7 -s rr\n"
+
+
+def test_stop_names_what_is_saved_with_weight_0(redhat: Machine) -> None:
+    zero = RULES.replace("-w 1", "-w 0")
+    redhat.table.write_text(zero)
+    status, out, _ = redhat.call("restart")
+    path = redhat.etc / "sysconfig/ipvsadm"
+    said = f"ipvsadm: saved with weight 0, it gets no new connections: {zero.splitlines()[1]}\n"
+    assert (status, out) == (
+        0,
+        f"ipvsadm: saved to {path}\n{said}ipvsadm: restored from {path}\n",
+    )
+    assert zero.splitlines()[1] in redhat.holds()
+
+
+def test_an_empty_table_replaces_no_rules(redhat: Machine) -> None:
+    path = redhat.etc / "sysconfig/ipvsadm"
+    path.write_text(RULES)
+    assert redhat.call("stop") == (0, "ipvsadm: nothing is saved: the table is empty\n", "")
+    assert path.read_text() == RULES
+
+
+@pytest.mark.parametrize("manager", ["keepalived", "ldirectord"])
+def test_what_another_program_manages_replaces_no_rules(redhat: Machine, manager: str) -> None:
+    path = redhat.etc / "sysconfig/ipvsadm"
+    path.write_text(OTHER)
+    redhat.table.write_text(RULES)
+    program = redhat.root / manager
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "60"]) as running:
+        status, out, err = redhat.call("stop")
+        running.kill()
+    said = f"nothing is saved: {manager} manages the table (`service ipvsadm save' saves it all the same)"
+    assert (status, out, err) == (0, f"ipvsadm: {said}\n", "")
+    assert path.read_text() == OTHER
+
+
+def test_a_save_that_fails_stops_nothing(redhat: Machine) -> None:
+    path = redhat.etc / "sysconfig/ipvsadm"
+    path.mkdir()
+    redhat.table.write_text(RULES)
+    try:
+        for verb in ("stop", "restart"):
+            status, out, err = redhat.call(verb)
+            assert (status, out) == (1, "")
+            assert err == f"ipvsadm: cannot save to {path}: it is no regular file\n"
+    finally:
+        path.rmdir()
+    assert redhat.holds() == RULES
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "saves", "starts"),
+    [
+        ("SAVE_ON_STOP=no\n", False, True),
+        ("SAVE_ON_STOP=yes\n", True, True),
+        ("# no word\n", True, True),
+        ("AUTO=false\n", False, False),
+    ],
+)
+def test_red_hats_settings(redhat: Machine, settings: str, *, saves: bool, starts: bool) -> None:
+    (redhat.etc / "sysconfig/pyipvsadm").write_text(settings)
+    # Red Hat ships this one, and nothing has read it since EL 7.
+    (redhat.etc / "sysconfig/ipvsadm-config").write_text("SAVE_ON_STOP=no\n")
+    path = redhat.etc / "sysconfig/ipvsadm"
+    path.write_text(OTHER)
+    redhat.table.write_text(RULES)
+    assert redhat.call("stop")[0] == 0
+    assert path.read_text() == (RULES if saves else OTHER)
+    redhat.table.write_text("")
+    assert redhat.call("start")[0] == 0
+    assert ("-A" in redhat.holds()) == starts
 
 
 def test_a_save_that_fails_leaves_the_file(machine: Machine) -> None:
@@ -343,29 +544,19 @@ def test_settings_that_are_no_shell_script(machine: Machine) -> None:
     assert machine.holds() == OTHER
 
 
-@pytest.mark.parametrize("name", ["ipvsadm.rules", "sysconfig/ipvsadm"])
-def test_rules_that_are_no_file(machine: Machine, name: str) -> None:
-    path = machine.etc / name
-    path.mkdir()
+def test_rules_that_are_no_file(machine: Machine) -> None:
+    rules = machine.etc / "ipvsadm.rules"
+    rules.mkdir()
     machine.table.write_text(OTHER)
     try:
-        status, out, err = machine.call("start")
+        said = machine.call("start")
     finally:
-        path.rmdir()
-    rules = machine.etc / "ipvsadm.rules"
-    if path == rules:
-        wanted = (
-            1,
-            "",
-            f"ipvsadm: cannot restore from {rules}: it is no regular file; nothing was changed\n",
-        )
-    else:
-        wanted = (
-            0,
-            f"ipvsadm: no rules are restored: {rules} is not there (`service ipvsadm save' writes it)\n",
-            "",
-        )
-    assert (status, out, err) == wanted
+        rules.rmdir()
+    assert said == (
+        1,
+        "",
+        f"ipvsadm: cannot restore from {rules}: it is no regular file; nothing was changed\n",
+    )
     assert machine.holds() == OTHER
 
 
@@ -443,6 +634,32 @@ def test_reload_applies_the_difference(machine: Machine) -> None:
     before = machine.holds()
     assert machine.call("reload")[0] != 0
     assert machine.holds() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "weight"),
+    [("AUTO=true\nKEEP_WEIGHTS=yes\n", 0), ("KEEP_WEIGHTS=no\nAUTO=true\n", 1)],
+)
+def test_reload_keeps_weights_where_told(machine: Machine, settings: str, weight: int) -> None:
+    (machine.etc / "default/ipvsadm").write_text(settings)
+    (machine.etc / "ipvsadm.rules").write_text(RULES)
+    machine.table.write_text(OTHER + RULES.replace("-w 1", "-w 0"))
+    assert machine.call("reload")[0] == 0
+    assert f"192.168.10.8:80 -m -w {weight}" in machine.holds()
+    assert "-f 7" not in machine.holds()
+
+
+def test_keep_weights_that_is_neither_yes_nor_no(machine: Machine) -> None:
+    path = machine.etc / "default/ipvsadm"
+    path.write_text("AUTO=true\nKEEP_WEIGHTS=true\n")
+    machine.table.write_text(OTHER)
+    for verb in ("start", "stop", "reload"):
+        assert machine.call(verb) == (
+            6,
+            "",
+            f"ipvsadm: KEEP_WEIGHTS=true in {path}: it is yes or no\n",
+        )
+    assert machine.holds() == OTHER
 
 
 def test_other_words(machine: Machine) -> None:

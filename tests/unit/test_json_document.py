@@ -163,7 +163,7 @@ def test_what_is_not_there_is_said_before_anything_is_written() -> None:
     env = with_rules()
     assert (cli.main(["-L", "--json", "-f", "5", "-6", "-f", "6"], env), *env.take()) == (
         1,
-        "",
+        '{"format": 1, "error": {"code": "refused", "message": "No such service", "errno": 3}}\n',
         "No such service\n",
     )
 

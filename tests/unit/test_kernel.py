@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import _socket
 import errno
+import os
 import struct
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import pytest
 
@@ -28,7 +29,7 @@ FAMILY = 28
 # A request as the kernel sees it: (sequence number, type, flags, command, attributes)
 Request = tuple[int, int, int, int, dict[int, bytes]]
 # Datagrams in answer to a request; an OSError is raised by the receive.
-Answer = bytes | OSError
+Answer = Union[bytes, OSError]
 Player = Callable[[Request], list[Answer]]
 
 
@@ -82,6 +83,8 @@ class Socket:
         self.queue: list[Answer] = []
         self.sends: list[list[Request]] = []
         self.closed = False
+        self.waiting: float | None = None  # seconds that a receive waits
+        self.late: list[Answer] = []  # what comes only while one waits
 
     def setsockopt(self, *_: Any) -> None:
         return
@@ -102,7 +105,7 @@ class Socket:
                 message.type,
                 message.flags,
                 message.body[0],
-                framing.iter_attributes(message.body[4:]),
+                framing.parse_attributes(message.body[4:]),
             )
             for message in framing.iter_messages(data)
         ]
@@ -111,9 +114,21 @@ class Socket:
             # netlink_rcv_skb: an error always answers, success only when it was asked for
             self.queue += opening(request) or self.play(request)
 
+    def settimeout(self, seconds: float | None) -> None:
+        self.waiting = seconds
+        self.queue += self.late
+        self.late = []
+
     def recv_into(self, buffer: memoryview, size: int, flags: int) -> int:
-        assert (size, flags) == (0, _socket.MSG_TRUNC)
+        at_once = 0 if self.waiting else _socket.MSG_DONTWAIT
+        assert (size, flags, self.waiting in (None, kernel.REPLY_TIMEOUT)) == (
+            0,
+            _socket.MSG_TRUNC | at_once,
+            True,
+        )
         if not self.queue:
+            if self.waiting:
+                raise _socket.timeout("timed out")
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         answer = self.queue.pop(0)
         if isinstance(answer, OSError):
@@ -131,7 +146,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[KernelBacken
         names = {name: getattr(_socket, name) for name in dir(_socket) if name.isupper()}
         monkeypatch.setattr(
             "pyipvsadm.backends.kernel._socket",
-            types.SimpleNamespace(**names, socket=lambda *_: sock),
+            types.SimpleNamespace(**names, socket=lambda *_: sock, timeout=_socket.timeout),
         )
         return KernelBackend(), sock
 
@@ -422,9 +437,17 @@ BROKEN: list[tuple[str, Answer | None, str]] = [
         "some answers are lost",
     ),
     ("receive error", OSError(errno.EBADF, "Bad file descriptor"), "Bad file descriptor"),
-    ("cut header", b"\1\2\3", "cannot be read"),
-    ("no message of that length", header(FAMILY, 0, 1, bytes(4))[:-2], "cannot be read"),
-    ("larger than the buffer", bytes(kernel.RECEIVE_SIZE + 1), "at once"),
+    ("cut header", b"\1\2\3", "^Cannot decode the kernel's answer: a message"),
+    (
+        "no message of that length",
+        header(FAMILY, 0, 1, bytes(4))[:-2],
+        "^Cannot decode the kernel's answer: a message",
+    ),
+    (
+        "larger than the buffer",
+        bytes(kernel.RECEIVE_SIZE + 1),
+        "a datagram of 65537 bytes; at most 65536 were expected",
+    ),
 ]
 
 
@@ -434,6 +457,15 @@ def test_broken_answers_are_sentences(connect: Any, answer: Answer | None, said:
     for ask in (table.read_services, table.read_timeouts, lambda: table.apply([ADD])):
         with pytest.raises(OperationError, match=said):
             ask()
+
+
+def test_an_answer_that_is_not_there_yet_is_waited_for(connect: Any) -> None:
+    table, sock = connect(listing)
+    play = sock.play
+    sock.play = lambda request: sock.late.extend(play(request)) or []
+    for _ in range(2):
+        assert table.read_services() == [SERVICE, SERVICE, SERVICE]
+        assert (sock.late, sock.waiting) == ([], None)
 
 
 def test_an_answer_without_its_attributes(connect: Any) -> None:
@@ -450,7 +482,7 @@ def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer:
     sock = Socket(silent)
     monkeypatch.setattr(sock, "send", lambda _: sock.queue.append(answer))
     monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", lambda *_: sock)
-    with pytest.raises(OperationError, match="The kernel's answer cannot be read"):
+    with pytest.raises(OperationError, match="Cannot decode the kernel's answer"):
         KernelBackend()
 
 
@@ -630,19 +662,27 @@ def test_the_controller_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert absent.commands == []
 
 
-def test_a_sandbox_without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EAFNOSUPPORT, "netlink sockets are not allowed here (Address family not supported by protocol): "),
+        (errno.EPERM, "netlink sockets are not allowed here (Operation not permitted): "),
+        (errno.EMFILE, "Permission denied (you must be root)\n"),
+    ],
+)  # fmt: skip
+def test_a_sandbox_without_netlink(
+    number: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def opened(family: int, *_: Any) -> Any:
         if family != AF_INET:
-            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            raise OSError(number, os.strerror(number))
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", opened)
     with pytest.raises(OperationError) as failed:
         KernelBackend()
     assert failed.value.status == 2
-    assert str(failed.value).startswith(
-        "Can't initialize ipvs: Permission denied (you must be root)\n"
-    )
+    assert str(failed.value).startswith(f"Can't initialize ipvs: {message}")
 
 
 def test_a_setting_is_a_files_text_or_nothing(
@@ -665,3 +705,13 @@ def test_connections_are_the_files_lines(
     path.unlink()
     with pytest.raises(OperationError, match="cannot open file"):
         list(table.iter_connections())
+
+
+def test_sequence_numbers_start_again_before_they_are_full(connect: Any) -> None:
+    table, sock = connect(silent)
+    table._seq = kernel.MAX_SEQ - 4
+    for _ in range(3):
+        assert table.apply([ADD] * 3) == []
+    seqs = [request[0] for requests in sock.sends for request in requests][2:]
+    last = kernel.MAX_SEQ
+    assert seqs == [last - 3, last - 2, last - 1, last, last + 1, last + 2, 3, 4, 5]

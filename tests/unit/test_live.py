@@ -12,6 +12,7 @@ from pyipvsadm.addresses import format_numeric
 from pyipvsadm.model import AF_INET, TCP, Server, Service
 from pyipvsadm.views import grid
 from pyipvsadm.views.live import Live, compute_rates
+from tests.older_python import zip_equal
 
 if TYPE_CHECKING:
     from pyipvsadm.rules.writer import Endpoint
@@ -38,7 +39,7 @@ def test_rates(before: list[int], after: list[int], elapsed: float, expected: li
 def test_no_rate_is_negative(before: list[int], after: list[int], elapsed: float) -> None:
     found = compute_rates(before, after, elapsed)
     assert all(value >= 0 for value in found)
-    assert all(value <= new / elapsed for value, new in zip(found, after, strict=True))
+    assert all(value <= new / elapsed for value, new in zip_equal(found, after))
 
 
 def service(port: int, conns: int = 0, estimate: int = 0) -> Service:

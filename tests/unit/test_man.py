@@ -26,6 +26,7 @@ from pyipvsadm.grammar.options import (
 )
 from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULER_FLAGS, SCHEDULERS
 from tests.man.pages import PAGES, literals, plain, section, text, unescaped
+from tests.older_python import zip_equal
 from tools import man_differences
 
 REPO = Path(__file__).parents[2]
@@ -94,7 +95,7 @@ def test_schedulers_their_flags_engines_and_other_words() -> None:
 
 def test_the_codes_of_the_doctor() -> None:
     codes = importlib.import_module("pyipvsadm.doctor.codes")
-    for title, severity in zip(SEVERITIES, (codes.ERROR, codes.WARNING), strict=True):
+    for title, severity in zip_equal(SEVERITIES, (codes.ERROR, codes.WARNING)):
         listed = section(MAIN, "DOCTOR").split(f".It {title}\n")[1].split(".It ")[0]
         expected = [row.code for row in codes.CODES if row.severity == severity]
         assert re.findall(r"^\.Cm (\S+)", listed, re.MULTILINE) == expected
@@ -121,6 +122,7 @@ def test_the_files() -> None:
             "/etc/ipvsadm.rules",
             "/etc/sysconfig/ipvsadm",
             "/etc/default/ipvsadm",
+            "/etc/sysconfig/pyipvsadm",
         ]
     )
     (schema,) = (REPO / "pyipvsadm" / "schema").iterdir()

@@ -18,6 +18,7 @@ from pyipvsadm.errors import RefusedError
 from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.model import GET_SERVICE, SET_DEST, Change, Server, Service
 from pyipvsadm.rules import writer
+from tests.older_python import zip_equal
 from tests.unit.fake_environment import FakeEnvironment, FakeNames, apply_all, lines
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def edited(command: str) -> tuple[int, str, set[tuple[str, str]]]:
     return (
         status,
         env.stderr,
-        {pair for pair in zip(before, save(env.table), strict=True) if pair[0] != pair[1]},
+        {pair for pair in zip_equal(before, save(env.table)) if pair[0] != pair[1]},
     )
 
 

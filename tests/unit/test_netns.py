@@ -20,7 +20,7 @@ from tests.unit.fake_environment import FakeEnvironment, FakeNames, lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-IS_NONE = "is no network namespace: it is NAME (a file of /run/netns), PID, or PATH (with a slash)"
+IS_NONE = "is not a network namespace: use NAME (in /run/netns), PID, or PATH (with a slash)"
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     loop.symlink_to(loop)
     for path, said in (
-        (pipe, f"{pipe} is no network namespace"),
-        (tmp_path, f"{tmp_path} is no network namespace"),
-        (Path("/dev/null"), "/dev/null is no network namespace"),
+        (pipe, f"{pipe} is not a network namespace"),
+        (tmp_path, f"{tmp_path} is not a network namespace"),
+        (Path("/dev/null"), "/dev/null is not a network namespace"),
         (loop, f"cannot open the network namespace {loop}: Too many levels of symbolic links"),
         (
             tmp_path / "gone",
@@ -106,7 +106,7 @@ def test_a_fifo_that_takes_the_place_of_a_namespace_is_not_opened(
     file = netns._NetnsFile(str(path))
     assert os.fstat(file.fd).st_ino == node
     assert opened == [node, node]
-    with pytest.raises(OperationError, match="is no network namespace"):
+    with pytest.raises(OperationError, match="is not a network namespace"):
         netns._NetnsFile(str(path))
     assert len(opened) == 3
 
@@ -161,10 +161,10 @@ def test_there_and_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.EINVAL, "{} is no network namespace"),
+        (errno.EINVAL, "{} is not a network namespace"),
         (
             errno.EPERM,
-            "cannot enter the network namespace {}: Operation not permitted (it takes root)",
+            "cannot enter the network namespace {}: Operation not permitted (you must be root)",
         ),
         (errno.ENOMEM, "cannot enter the network namespace {}: Cannot allocate memory"),
     ],
@@ -224,7 +224,7 @@ def test_every_command_goes_there_and_comes_back(
     ):
         env = FakeEnvironment()
         cli.main(line, env)
-        assert env.places == ([] if name in ("help", "version") else ["blue", ""]), line
+        assert env.places == ([] if name in ("check", "help", "version") else ["blue", ""]), line
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,7 @@ def test_a_dry_run_goes_with_all_that_changes_something() -> None:
     assert {each.long for each in COMMANDS if not is_allowed_with(row, each.long)} == {
         "list",
         "save",
+        "check",
         "predict",
         "doctor",
         "help",

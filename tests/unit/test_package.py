@@ -17,16 +17,17 @@ from pyipvsadm import __version__
 FOLDERS = {
     "": "__init__ __main__ addresses cli click_command environment errors files locks model netns resolver sorting terminal text",
     "backends": "__init__ kernel memory table_file",
-    "change": "__init__ desired dry_run execute merge pace plan snapshot",
-    "commands": "__init__ apply dispatch doctor drain full_save listing modify names "
-    "output predict report restore save selection watch",
+    "change": "__init__ describe desired dry_run execute merge pace plan snapshot",
+    "commands": "__init__ apply check dispatch doctor drain full_save listing modify metrics names output predict report"
+    " restore save selection watch",
     "completion": "__init__ candidates shell_protocol",
     "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
     "netlink": "__init__ attributes dump_layout dumps framing trace",
-    "rules": "__init__ fast_parser reader writer",
+    "rules": "__init__ fast_encoder fast_parser reader writer",
     "scheduling": "__init__ build choice hashing overload packet tables walks",
-    "views": "__init__ classic connections figures grid json_document live pretty procfs progress shares",
+    "views": "__init__ classic connections fields figures grid json_document live metrics pretty procfs progress"
+    " shares",
 }
 FILES = [
     f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()
@@ -35,6 +36,11 @@ COLLECTION = "ansible_collections/pyipvsadm/lvs"
 PAPERS = {"README.md", "galaxy.yml", "meta/runtime.yml", "plugins/modules/ipvs_rules.py"}
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 ASK = "import sys; sys.path.insert(0, sys.argv.pop(1)); from ansible.cli.doc import main; main(['ansible-doc', *sys.argv[1:]])"
+SHARED = {f"man/man{page.suffix[1:]}/{page.name}" for page in Path("man").iterdir()} | {
+    "bash-completion/completions/ipvsadm.bash",
+    "zsh/site-functions/_ipvsadm",
+    "fish/vendor_completions.d/ipvsadm.fish",
+}
 META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}
 
 
@@ -73,6 +79,7 @@ def test_the_wheels_files(wheel: Path) -> None:
     }
     expected |= {f"{COLLECTION}/{name}" for name in PAPERS}
     expected |= {f"pyipvsadm-{__version__}.data/scripts/{name}" for name in PROGRAMS}
+    expected |= {f"pyipvsadm-{__version__}.data/data/share/{name}" for name in SHARED}
     expected |= {f"pyipvsadm-{__version__}.dist-info/{name}" for name in META}
     with zipfile.ZipFile(wheel) as archive:
         assert set(archive.namelist()) == expected
@@ -105,6 +112,23 @@ def test_installed_it_gives_the_commands(wheel: Path, tmp_path: Path) -> None:
             [binaries / program, *words], capture_output=True, text=True, check=True, timeout=60
         )
         assert (done.stdout, done.stderr) == (expected, "")
+    share = tmp_path / "venv/share"
+    found = {
+        str(path.relative_to(share))
+        for path in share.rglob("*")
+        if path.is_file() and "python-wheels" not in path.parts
+    }
+    assert found == SHARED
+    # One line enables all three commands in bash (docs/install.md).
+    script = '. "$0/share/bash-completion/completions/ipvsadm.bash"; complete -p ipvsadm-save'
+    done = subprocess.run(
+        ["bash", "-c", script, tmp_path / "venv"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.endswith("-F _ipvsadm ipvsadm-save\n")
     # Ansible looks for collections where Python looks for packages: here that of the wheel, and no
     # other.
     (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")

@@ -55,6 +55,7 @@ from pyipvsadm.model import (
     Timeouts,
 )
 from pyipvsadm.resolver import Resolver
+from tests.older_python import zip_equal
 
 V4 = bytes([10, 0, 0, 1])
 R4 = bytes([10, 0, 1, 1])
@@ -385,8 +386,8 @@ FAULTS: list[tuple[str | list[str], str]] = [
     ("-A -f 1x", "invalid fwmark value `1x' specified"),
     (["-A", "-f", ""], "invalid fwmark value `' specified"),
     (["-A", "-f", " "], "invalid fwmark value ` ' specified"),
-    ("-A -t 10.0.0.1:80 -6", "-6 used before -f\n"),
-    ("-A -6 -f 1", "-6 used before -f\n"),
+    ("-A -t 10.0.0.1:80 -6", "-6 must follow -f\n"),
+    ("-A -6 -f 1", "-6 must follow -f\n"),
     (f"{V} -p 0", "invalid timeout value `0' specified"),
     (f"{V} -p 2678401", "invalid timeout value `2678401' specified"),
     (f"{V} -p 5m", "invalid timeout value `5m' specified"),
@@ -666,7 +667,7 @@ def expected(
 ) -> str | None:
     """The reference's walk over a row: the first fault's message."""
     last = ""
-    for kind, mark in zip(kinds, row, strict=True):
+    for kind, mark in zip_equal(kinds, row):
         if kind not in supplied:
             if mark == "+":
                 return f"You need to supply the '{kind}' option for the '{name}' {what}"
@@ -700,7 +701,7 @@ def test_combinations(name: str, command: str, row: str) -> None:
     """Every set of up to two kinds beside what is demanded, with all of that or one of it
     missing.
     """
-    demanded = [kind for kind, mark in zip(KINDS, row, strict=True) if mark == "+"]
+    demanded = [kind for kind, mark in zip_equal(KINDS, row) if mark == "+"]
     bases = [set(demanded), *({*demanded} - {missing} for missing in demanded)]
     wrong = []
     for base in bases:
@@ -799,7 +800,7 @@ def test_any_words_end_in_a_request_or_a_fault(words: list[str], posix: bool) ->
     except (UsageError, LineSkippedError) as bad:
         found = bad
         assert str(bad)  # noqa: PT017  # either way is right
-    assert isinstance(found, Request | UsageError | LineSkippedError)
+    assert isinstance(found, (Request, UsageError, LineSkippedError))
 
 
 # What selects or shows rows of a listing, with what it is refused beside: all of these pairs are

@@ -22,7 +22,7 @@ def read(words: list[str], posix: bool = False) -> tuple[Read, list[str]]:
     found = []
     while (row := scanned.read_option()) is not None:
         found.append((row.long, scanned.value))
-    return found, scanned.bare
+    return found, scanned.positional
 
 
 # (words, options with their values, bare words)
@@ -192,4 +192,4 @@ def test_any_words_end(words: list[str], posix: bool) -> None:
         fault = str(bad)
     assert found <= sum(len(word) for word in words)  # no word has more options than characters
     assert fault is None or fault.startswith(f"{scanned.get_bad_option()}: ")
-    assert all(word in words for word in scanned.bare)
+    assert all(word in words for word in scanned.positional)

@@ -294,7 +294,6 @@ ALWAYS = {
     ".cli",
     ".commands",
     ".commands.dispatch",
-    ".commands.modify",
     ".environment",
     ".errors",
     ".grammar",
@@ -320,12 +319,15 @@ BACKENDS = {
         ".netlink.framing",
     },
 }
-WRITTEN = {".commands.output", ".rules", ".rules.writer", ".sorting"}
+WRITTEN = {".commands.output", ".sorting"}
 REQUESTS: list[tuple[list[str], set[str]]] = [
     (["-L", "-n"], WRITTEN | {".commands.listing", ".views", ".views.classic", ".views.procfs"}),
-    (["-A", "-t", "10.0.0.1:80"], set()),
-    (["-R"], {".commands.restore", *RULES}),
-    (["-S", "-n"], WRITTEN | {".commands.names", ".commands.save"}),
+    (["-A", "-t", "10.0.0.1:80"], {".commands.modify"}),
+    (["-R"], {".commands.modify", ".commands.restore", ".rules.fast_encoder", *RULES}),
+    (
+        ["-S", "-n"],
+        WRITTEN | {".commands.names", ".commands.save", ".rules", ".rules.writer"},
+    ),
     (["-q"], set()),
     (["-v"], set()),
 ]

@@ -213,9 +213,35 @@ def test_any_bytes_are_cannot_or_a_listing(junk: bytes) -> None:
         assert found is None or re.fullmatch(r"TCP  10\.0\.0\.1:80 [!-~]+\n", found[0])
 
 
+def test_servers_of_nobody_are_cannot() -> None:
+    line = "  -> 0A000009:0050      Masq    1      0          0         \n"
+    assert procfs.render_listing(overview(HEADINGS.encode() + line.encode(), []), True) is None
+
+
+@pytest.mark.parametrize(
+    "firsts",
+    [
+        [0x20, 0x21, 0x10],  # on one half of the circle
+        [0x20, 0xFD, 0x90, 0x10],
+        [0x20, 10, 0xFD, 200],  # 10 and 200 stand for IPv4 addresses
+    ],
+)
+def test_ipv6_servers_sort_as_in_the_classic_listing(firsts: list[int]) -> None:
+    service = Service(AF_INET6, TCP, bytes(15) + b"\1", 80, scheduler="rr", flags=HASHED)
+    servers = [
+        Server(AF_INET, bytes([first, 0, 0, 1]), 80, TUNNEL)
+        if first in (10, 200)
+        else Server(AF_INET6, bytes([first, *range(1, 16)]), 80 + first, TUNNEL)
+        for first in firsts
+    ]
+    table: Table = [(service, servers)]
+    found = procfs.render_listing(overview(kernel_text(table), [service]), sort=True)
+    assert "".join(found or []) == classic_text(table, sort=True)
+
+
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(procfs, "CACHE_LIMIT", 3)
-    table: Table = [(VIP, [Server(AF_INET, bytes([10, 0, 0, last]), 80) for last in range(9)])]
+    table: Table = [(VIP, [Server(AF_INET, bytes([10, 0, net, 1]), 80) for net in range(9)])]
     found = procfs.render_listing(overview(kernel_text(table), [VIP]), sort=True)
     assert "".join(found or []) == classic_text(table, sort=True)
 

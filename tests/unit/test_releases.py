@@ -18,6 +18,7 @@ from pyipvsadm.backends import memory
 from pyipvsadm.backends.table_file import TableFileBackend
 from pyipvsadm.errors import OperationError
 from tests.contract.backends import content
+from tests.older_python import zip_equal
 from tests.unit.fake_environment import FakeEnvironment
 from tools.record_releases import HERE, WRITTEN, Table, statuses, written
 
@@ -48,7 +49,7 @@ def lost(before: Any, now: Any, where: str = "") -> Iterable[str]:
             elif name not in PROSE:
                 yield from lost(value, now[name], f"{where}.{name}")
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for at, (one, other) in enumerate(zip(before, now, strict=True)):
+        for at, (one, other) in enumerate(zip_equal(before, now)):
             yield from lost(one, other, f"{where}[{at}]")
     elif before != now:
         yield f"{where}: {before} was, {now} is"
@@ -138,7 +139,7 @@ def test_a_table_of_a_later_format_is_left_as_it_is(tmp_path: Path) -> None:
     path.write_text("# ipvsadm rules, format 2\n--new-thing\n")
     env = FakeEnvironment()
     assert cli.main(["--backend", f"memory:{path}", "-A", "-f", "1"], env) == 1
-    assert env.stderr == f"{path}: {NEWER} (the file is left as it is)\n"
+    assert env.stderr == f"{path}: {NEWER} (the file was not changed)\n"
     assert path.read_text() == "# ipvsadm rules, format 2\n--new-thing\n"
     with pytest.raises(OperationError, match="the rules are of format 2"):
         TableFileBackend(str(path))

@@ -588,23 +588,42 @@ def numbered(count: int) -> list[Row]:
     return [(number.to_bytes(4, "big"), (number & 3).to_bytes(2, "big")) for number in range(count)]
 
 
-def test_many_servers_are_named_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [*numbered(10), (bytes(16), b"\0\1")]
-    few = writer.EndpointTextCache(addresses.format_numeric).get_many(TCP, found[:-1])
-    assert few[7] == "0.0.0.7:3"
-    monkeypatch.setattr(writer, "UNCACHED_ABOVE", 9)
-    assert writer.EndpointTextCache(addresses.format_numeric).get_many(TCP, found[:-1]) == few
-    assert writer.EndpointTextCache(addresses.format_numeric).get_many(TCP, found) == [
-        *few,
-        "[::]:1",
-    ]
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16)),
+            st.binary(min_size=2, max_size=2),
+        )
+    ),
+    st.sampled_from([("", 0), ("  -> ", 33)]),
+)
+def test_numbers_are_written_as_a_name_would_be(rows: list[Row], shape: tuple[str, int]) -> None:
+    """Both ways: the numbers written out, and texts that are asked for one by one."""
+    asked = addresses.EndpointTexts(
+        lambda family, addr, port, _: addresses.format_numeric(family, addr, port), *shape
+    )
+    numeric = addresses.EndpointTexts(addresses.format_numeric, *shape)
+    assert numeric.format_rows(TCP, rows) == asked.format_rows(TCP, rows)
+
+
+def test_names_are_cut_and_padded() -> None:
+    hosts = addresses.EndpointTexts(
+        lambda *_: "a-long-name.example:80", "-> ", 8, {AF_INET: 4, 10: 30}
+    )
+    for _ in range(2):
+        assert hosts.format_rows(TCP, [(bytes(4), b"\0\1"), (bytes(16), b"\0\1")]) == [
+            "-> a-lo ",
+            "-> a-long-name.example:80",
+        ]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "CACHE_LIMIT", 3)
     monkeypatch.setattr(addresses, "CACHE_LIMIT", 3)
-    hosts = writer.EndpointTextCache(addresses.format_numeric)
-    assert hosts.get_many(TCP, numbered(9)) == [
+    hosts = addresses.EndpointTexts(
+        lambda family, addr, port, _: addresses.format_numeric(family, addr, port)
+    )
+    assert hosts.format_rows(TCP, numbered(9)) == [
         addresses.format_numeric(AF_INET, addr, int.from_bytes(port, "big"))
         for addr, port in numbered(9)
     ]

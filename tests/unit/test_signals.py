@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 60.0
+F_SETPIPE_SZ = 1031  # fcntl.h; the module has it from Python 3.10 on
 INT, TERM, HUP, KILL, PIPE = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -82,7 +83,7 @@ class Running:
             self.child.stdout,
             self.child.stderr,
         )
-        fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, 4096)  # a page: a listing does not fit into it
+        fcntl.fcntl(self.output, F_SETPIPE_SZ, 4096)  # a page: a listing does not fit into it
         self.said = {self.output: b"", self.errors: b""}
 
     def feed(self, data: bytes) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pyipvsadm import sorting
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP, Server, Service
+from tests.older_python import zip_equal
 
 CIRCLE = 1 << 32
 
@@ -33,9 +34,7 @@ def words(addr: bytes) -> list[int]:
 
 
 def compare_addresses(family: int, one: bytes, other: bytes) -> int:
-    for left, right in list(zip(words(one), words(other), strict=True))[
-        : 4 if family == AF_INET6 else 1
-    ]:
+    for left, right in list(zip_equal(words(one), words(other)))[: 4 if family == AF_INET6 else 1]:
         if difference(left, right):
             return difference(left, right)
     return 0
@@ -111,7 +110,7 @@ def test_where_the_circle_starts(values: list[int], first: int) -> None:
 
 def test_ports_come_last_and_as_numbers() -> None:
     found = sorting.sort_servers([ipv4(2, 5), ipv4(1, 65535), ipv4(1, 80), ipv4(1, 0), ipv4(2, 0)])
-    assert [(number, d.port) for number, d in zip(numbers(found), found, strict=True)] == [
+    assert [(number, d.port) for number, d in zip_equal(numbers(found), found)] == [
         (1, 0),
         (1, 80),
         (1, 65535),

@@ -261,7 +261,7 @@ def test_info_has_attributes_of_its_own() -> None:
 
 
 def test_the_controller() -> None:
-    assert list(describe_datagram("sent", framing.get_family(1))) == [
+    assert list(describe_datagram("sent", framing.pack_family_request(1))) == [
         "netlink sent seq=1 controller family=16 flags=REQUEST",
         "  FAMILY_NAME 'IPVS'",
     ]

@@ -285,4 +285,7 @@ def test_blocks_of_the_pretty_listing() -> None:
     ],
 )
 def test_what_does_not_go_together(words: str, said: str) -> None:
-    assert run(world_with_rules(), words) == (2, "", f"{said}\n")
+    status, out, err = run(world_with_rules(), words)
+    assert (status, err) == (2, f"{said}\n")
+    error = {"code": "usage", "message": said}
+    assert out == (f"{json.dumps({'format': 1, 'error': error})}\n" if "--json" in words else "")

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.lab import boot
 from tests.lab.verdict import PASSED, judge, tail
-from tools.bench import host, q, report, rows
+from tools.bench import host, install, pages, q, report, rows
 from tools.bench.guest import RESULTS
 from tools.bench.install import PYTHON, installed
 
@@ -30,7 +30,7 @@ class GuestError(RuntimeError):
 
 
 def machine() -> dict[str, Any]:
-    """The machine's kind, not its name."""
+    """Return the machine's kind, not its name, and how busy others keep it."""
     text = Path("/proc/cpuinfo").read_text()
     models = [
         line.partition(":")[2].strip()
@@ -41,6 +41,7 @@ def machine() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "model": models[0] if models else "?",
         "system": platform.machine(),
+        "load": os.getloadavg()[1],
     }
 
 
@@ -89,7 +90,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--guest", action="append", choices=GUESTS, help="only there (may be repeated)"
     )
-    parser.add_argument("--runs", type=int, default=3, help="of each row (default %(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="of each row (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one run of each row, not the largest")
     parser.add_argument(
         "--only",
@@ -123,6 +124,11 @@ def arguments() -> argparse.Namespace:
         metavar="FILE",
         help="show the table of an earlier run's JSON, measure nothing",
     )
+    parser.add_argument(
+        "--write-pages",
+        action="store_true",
+        help="write the least favourable figures into README.md and docs/performance.md",
+    )
     return parser.parse_args()
 
 
@@ -132,7 +138,7 @@ def measured(given: argparse.Namespace, guests: list[str]) -> dict[str, Any]:
         [row.name for row in rows.ROWS if row is not rows.LARGE] if given.quick else []
     )
     words = ["--runs", str(runs), *(word for pattern in only for word in ("--only", pattern))]
-    results: dict[str, Any] = {"machine": machine(), "runs": runs}
+    results: dict[str, Any] = {"machine": machine(), "runs": runs, "counting": given.counting}
     for guest in guests:
         if guest == "host":
             results["host"] = host.measured(10 if given.quick else host.STARTS)
@@ -149,7 +155,7 @@ def main() -> int:
     given = arguments()
     if given.list:
         for row in rows.ROWS:
-            print(f"{row.name:24} {row.work()}")
+            print(f"{row.name:32} {row.format_work()}")
         return 0
     if given.show:
         results: dict[str, Any] = json.loads(given.show.read_text())
@@ -163,6 +169,8 @@ def main() -> int:
         except GuestError as broken:
             print(broken, file=sys.stderr)
             return 1
+    if given.write_pages and "q" in results:
+        pages.write_pages(results, install.REPO)
     print()
     for line in report.lines(results):
         print(line)

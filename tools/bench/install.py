@@ -46,9 +46,22 @@ def installed() -> None:
     _run(PYTHON, "-m", "venv", "--without-pip", VENV)
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     _run(*pip, "--python", VENV / "bin" / "python", "install", "--no-deps", HOME / "source")
+    _start_through_a_shell()
     # pip compiles; this makes sure of it where the environment forbids writing compiled modules.
     compileall.compile_dir(VENV / "lib", quiet=2)
     stamp.write_text(wanted)
+
+
+def _start_through_a_shell() -> None:
+    """Let launchers start where the path of the interpreter has blanks, which a first line cannot
+    hold. It costs them the start of a shell.
+    """
+    if " " not in str(VENV):
+        return
+    for path in (VENV / "bin").glob("ipvsadm*"):
+        _, _, body = path.read_text().partition("\n")
+        start = f"#!/bin/sh\n'''exec' \"{VENV}/bin/python\" \"$0\" \"$@\"\n' '''\n"
+        path.write_text(start + body)
 
 
 def _digest() -> str:

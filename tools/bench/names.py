@@ -91,7 +91,7 @@ def measured(kind: str, folder: Path) -> dict[str, object]:
     sock.bind(("127.0.0.1", 53))
     threading.Thread(target=serve, args=(sock, DELAYS[kind]), daemon=True).start()
     rules, table, out = (folder / name for name in ("rules", "table", "out"))
-    rules.write_text(rows.rules(1, SERVERS))
+    rules.write_text(rows.make_rules(rows.SHARED, 1, SERVERS))
     environment = ENVIRONMENT | {"IPVSADM_BACKEND": f"memory:{table}"}
     # As root, a word of warning that the table is not the kernel's goes to standard error: it is
     # not shown.

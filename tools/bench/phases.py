@@ -29,39 +29,32 @@ if TYPE_CHECKING:
 INTERVAL = 0.003  # seconds between samples; what a late one missed it takes with it
 
 # module -> phase, for each kind of work; of a module that is named nowhere here: "other"
-_BOTH = {
-    "cli": "other",
-    "errors": "other",
-    "options": "parse",
-    "argv": "parse",
-    "legal": "parse",
-    "values": "parse",
-    "popt": "parse",
-}
+_BOTH = dict.fromkeys(("options", "parser", "combinations", "values", "popt"), "parse")
 PHASES = {
     "restore": _BOTH
-    | dict.fromkeys(("rules", "quick", "reading", "endpoint", "model", "run", "world"), "parse")
-    | dict.fromkeys(("wire", "kernel"), "encode"),
+    | dict.fromkeys(
+        ("reader", "fast_parser", "addresses", "model", "restore", "environment"), "parse"
+    )
+    | dict.fromkeys(("attributes", "framing", "kernel"), "encode"),
     "list": _BOTH
-    | dict.fromkeys(("wire", "kernel", "dumps", "layout", "model"), "decode")
+    | dict.fromkeys(("attributes", "framing", "kernel", "dumps", "dump_layout", "model"), "decode")
     | dict.fromkeys(
         (
-            "rules",
+            "writer",
             "classic",
-            "json",
             "procfs",
             "connections",
             "selection",
-            "endpoint",
-            "run",
+            "addresses",
             "listing",
+            "save",
         ),
         "format",
     )
-    | {"order": "sort", "world": "write"},
+    | {"sorting": "sort", "output": "write", "environment": "write"},
 }
 # What reads the kernel's files with no call of os.
-READERS = frozenset(("Kernel.overview", "Kernel.connections"))
+READERS = frozenset(("KernelBackend.read_proc_table", "KernelBackend.iter_connections"))
 
 kind = sys.argv[1]
 timed: dict[str, float] = defaultdict(float)
@@ -127,7 +120,7 @@ def sample(_: int, frame: FrameType | None) -> None:
         place = frame.f_code.co_filename
         if "/pyipvsadm/" in place:
             module = place.rpartition("/")[2].removesuffix(".py")
-            name = frame.f_code.co_qualname
+            name = frame.f_code.co_qualname  # type: ignore[attr-defined]  # from Python 3.11 on
             phases["kernel" if name in READERS else PHASES[kind].get(module, "other")] += spent
             functions[f"{module}.{name}"] += spent
             return

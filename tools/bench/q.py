@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 HOME = REPO / ".lab" / "q"
 QEMU = "qemu-system-x86_64"
 BUSYBOX = Path("/bin/busybox")
-APT = "apt-get install qemu-system-x86 busybox-static ipvsadm kmod python3 dpkg"
-KERNEL_PACKAGE = "linux-image-amd64"  # depends on the newest one's own
+APT = "apt-get install qemu-system-x86 busybox-static ipvsadm kmod python3 dpkg make gcc"
+# The first depends on the newest kernel's own; what the others depend on is the kernel's headers.
+KERNEL_PACKAGES = ("linux-image-amd64", "linux-headers-amd64")
+COUNTERS = Path(__file__).with_name("counters")
 
 # What the IPVS modules do not ask for by themselves.
 MODULES = (
@@ -88,6 +90,8 @@ def missing() -> str:
         "depmod": "kmod",
         "dpkg-deb": "dpkg",
         "apt-get": "apt",
+        "make": "make",
+        "cc": "gcc",
     }
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     lacks = [
@@ -115,15 +119,59 @@ def kernel() -> tuple[Path, Path]:
 
 
 def _unpack() -> None:
+    """Fetch and unpack the kernel with its headers, those that its modules are built with too."""
     HOME.mkdir(parents=True, exist_ok=True)
-    depends = subprocess.run(
-        ["apt-cache", "depends", KERNEL_PACKAGE], check=True, capture_output=True, text=True
-    ).stdout
-    package = next(line.split()[1] for line in depends.splitlines() if "Depends:" in line)
-    subprocess.run(["apt-get", "download", "-qq", package], check=True, cwd=HOME, timeout=600)
-    (deb,) = HOME.glob(f"{package}_*.deb")
-    subprocess.run(["dpkg-deb", "-x", deb, HOME / "root"], check=True, timeout=600)
-    deb.unlink()
+    packages = [name for package in KERNEL_PACKAGES for name in _dependencies(package)]
+    packages += [
+        name
+        for package in packages
+        if package.startswith("linux-headers-")
+        for name in _dependencies(package)
+    ]
+    wanted = ("linux-image-", "linux-headers-", "linux-kbuild-")
+    packages = [name for name in dict.fromkeys(packages) if name.startswith(wanted)]
+    with tempfile.TemporaryDirectory(dir=HOME) as folder:
+        subprocess.run(
+            ["apt-get", "download", "-qq", *packages], check=True, cwd=folder, timeout=600
+        )
+        for deb in Path(folder).glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", deb, HOME / "root"], check=True, timeout=600)
+
+
+def _dependencies(package: str) -> list[str]:
+    lines = subprocess.run(
+        ["apt-cache", "depends", package], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    return [line.split()[1] for line in lines if "Depends:" in line]
+
+
+def build_counters(release: str) -> Path:
+    """Return the module that sets counters, built for the kernel of that release.
+
+    Kernels are built in folders without blanks only: the headers are copied to one.
+    """
+    place = HOME / f"ipvs_counters-{release}.ko"
+    sources = [path for path in COUNTERS.iterdir() if path.is_file()]
+    if place.exists() and place.stat().st_mtime > max(path.stat().st_mtime for path in sources):
+        return place
+    root = HOME / "root"
+    if not (root / "usr" / "src" / f"linux-headers-{release}").is_dir():
+        _unpack()
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as folder:
+        home = Path(folder)
+        shutil.copytree(root / "usr", home / "usr", symlinks=True)
+        shutil.copytree(COUNTERS, home / "counters")
+        headers = home / "usr" / "src" / f"linux-headers-{release}"
+        common = next(headers.parent.glob("linux-headers-*-common"))
+        command = ["make", "-s", "-f", str(common / "Makefile"), "-C", str(headers)]
+        subprocess.run(
+            [*command, f"M={home / 'counters'}", "CC=cc", "modules"],
+            check=True,
+            timeout=600,
+            env=_path(),
+        )
+        shutil.copy2(home / "counters" / "ipvs_counters.ko", place)
+    return place
 
 
 def _module_files(modules: Path) -> Iterator[Path]:
@@ -190,7 +238,8 @@ def _put_programs(archive: Archive) -> None:
         archive.data("/usr" + str(path).removeprefix("/usr"), path.resolve().read_bytes(), 0o755)
     if Path(PYTHON) != python:
         archive.link(PYTHON, str(python))
-    archive.link("/usr/sbin/modprobe", "/usr/bin/kmod")
+    for name in ("modprobe", "insmod", "rmmod"):
+        archive.link(f"/usr/sbin/{name}", "/usr/bin/kmod")
     archive.file(BUSYBOX.resolve(), "/usr/bin/busybox")
     archive.tree(VENV)
 
@@ -227,6 +276,7 @@ def image(place: Path, modules: Path, token: str, command: list[str]) -> None:
         _put_modules(archive, modules)
         archive.data("/init", Path(__file__).with_name("q_init.sh").read_bytes(), 0o755)
         schedulers = sorted(path.stem for path in (modules / MODULE_FOLDERS[0]).glob("ip_vs_*.ko"))
+        archive.file(build_counters(modules.name), "/bench/ipvs_counters.ko")
         archive.data("/bench/modules", " ".join(schedulers).encode())
         words = " ".join(shlex.quote(word) for word in command)
         archive.data(

@@ -30,11 +30,11 @@ PHASES = (
 )
 TITLES = (
     "work",
+    "table",
     "reference",
     "ours",
-    "past start",
     "ratio",
-    "spread",
+    "of pairs",
     "ours/s",
     "ref peak",
     "peak",
@@ -71,7 +71,7 @@ def wrong(results: dict[str, Any]) -> list[str]:
 def lines(results: dict[str, Any]) -> Iterator[str]:
     """All that is known, as text."""
     machine = results["machine"]
-    yield f"{machine['processors']} x {machine['model']}, {machine['system']}, {results['runs']} runs, medians"
+    yield f"{format_machine(machine)}, {results['runs']} runs, medians"
     if "host" in results:
         yield from _host(results["host"])
     for guest, title in GUESTS.items():
@@ -81,6 +81,12 @@ def lines(results: dict[str, Any]) -> Iterator[str]:
             yield from _guest(results[guest], bars=guest == "q")
     for sentence in wrong(results):
         yield f"WRONG: {sentence}"
+
+
+def format_machine(machine: dict[str, Any]) -> str:
+    """Format the machine and how busy others kept it when the run began."""
+    text = f"{machine['processors']} x {machine['model']}, {machine['system']}"
+    return text + (f", load {machine['load']:.1f} before" if "load" in machine else "")
 
 
 def _host(found: dict[str, Any]) -> Iterator[str]:
@@ -111,12 +117,12 @@ def _guest(found: dict[str, Any], bars: bool) -> Iterator[str]:
     known = {row.name: row for row in rows.ROWS}
     for name, measured in found["rows"].items():
         if "seconds" in measured:
-            table.append(_line(known[name], measured, start["python"], bars=bars))
+            table.append(_line(known[name], measured, bars=bars))
     widths = [max(len(line[column]) for line in table) for column in range(len(TITLES))]
     for line in table:
         cells = [
             line[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True)),
+            *(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1])),
         ]
         yield "  " + "  ".join([*cells, line[-1]]).rstrip()
     yield from _large(found["rows"])
@@ -129,33 +135,36 @@ def _guest(found: dict[str, Any], bars: bool) -> Iterator[str]:
     yield from _splits(found)
 
 
-def _line(row: Row, measured: dict[str, Any], start: float, bars: bool) -> tuple[str, ...]:
-    reference, ours = (measured["seconds"][name] for name in ("reference", "ours"))
-    past = median(ours) - start
-    counted = max(past, 1e-4) if row.past_start else median(ours)
-    ratio = median(reference) / counted
+def compute_ratios(measured: dict[str, Any]) -> list[float]:
+    """Return how many times as fast ours is, run by run: both tools ran in turn."""
+    return [
+        reference / ours
+        for reference, ours in zip(measured["seconds"]["reference"], measured["seconds"]["ours"])
+    ]
+
+
+def _line(row: Row, measured: dict[str, Any], bars: bool) -> tuple[str, ...]:
+    reference, ours = (median(measured["seconds"][name]) for name in ("reference", "ours"))
+    ratios = compute_ratios(measured)
+    ratio = median(ratios)
     note = ""
     if bars and row.bar:
-        note = ("meets the aim" if ratio >= row.aim else "") if row.aim else ""
+        note = "meets the aim" if row.aim and ratio >= row.aim else ""
         note = note or f"{_mark(ratio >= row.bar)} (bar {row.bar:g}" + (
             f", aim {row.aim:g})" if row.aim else ")"
         )
     peak = measured.get("peak", {})
     return (
-        row.work(),
-        f"{median(reference):.3f}",
-        f"{median(ours):.3f}",
-        f"{past:.3f}" if row.past_start else "",
+        row.format_work(),
+        row.table,
+        f"{reference:.3f}",
+        f"{ours:.3f}",
         f"{ratio:.2f}",
-        f"{_spread(reference):.0%} {_spread(ours):.0%}",
-        f"{row.things / counted:,.0f}",
+        f"{min(ratios):.2f} to {max(ratios):.2f}",
+        f"{row.things / ours:,.0f}",
         *(f"{peak[name] / 1024:.1f}" if name in peak else "" for name in ("reference", "ours")),
         note if measured["same"] else "DIFFERS",
     )
-
-
-def _spread(values: list[float]) -> float:
-    return (max(values) - min(values)) / median(values)
 
 
 def _mark(met: bool) -> str:
@@ -199,14 +208,14 @@ def _splits(found: dict[str, Any]) -> Iterator[str]:
     splits = {name: row["phases"] for name, row in found["rows"].items() if "phases" in row}
     width = max([len(name) for name in splits], default=0)
     yield (
-        f"  {'':{width}} " + "".join(f"{phase:>9}" for phase in PHASES) + f"{'sum':>9}{'calls':>9}"
+        f"  {'':<{width}} " + "".join(f"{phase:>9}" for phase in PHASES) + f"{'sum':>9}{'calls':>9}"
     )
     for name, phases in splits.items():
         split = {"start": found["start"]["python"]} | phases["split"]
         cells = "".join(
             f"{split[phase] * 1000:9.1f}" if phase in split else " " * 9 for phase in PHASES
         )
-        yield f"  {name:{width}} {cells}{sum(split.values()) * 1000:9.1f}{phases['calls'].get('kernel', 0):9,}"
+        yield f"  {name:<{width}} {cells}{sum(split.values()) * 1000:9.1f}{phases['calls'].get('kernel', 0):9,}"
 
 
 def hottest(found: dict[str, Any]) -> Iterator[str]:

@@ -37,6 +37,7 @@ CLONE_NEWNS = 0x00020000  # uapi/linux/sched.h
 MS_REC, MS_PRIVATE = 1 << 14, 1 << 18  # uapi/linux/mount.h
 TOOLS = {"reference": REFERENCE, "ours": OURS}
 PHASES = str(Path(__file__).with_name("phases.py"))
+COUNTERS = Path("/bench/ipvs_counters.ko")
 STARTS = 11  # runs of the interpreter that does nothing
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,13 +62,13 @@ class Bench:
     def all(self) -> dict[str, Any]:
         """Every wanted row, the tables one after the other."""
         found = self._starts()
-        shapes = dict.fromkeys(
-            row.shape
+        tables = dict.fromkeys(
+            (row.table, row.shape)
             for row in rows.ROWS
             if row.kind in (rows.RESTORE, rows.LIST) and self.wanted(row)
         )
-        for shape in shapes:
-            self._table(shape)
+        for table, shape in tables:
+            self._table(table, shape)
         for row in rows.ROWS:
             if row.kind == rows.CONNECTIONS and self.wanted(row):
                 self._connections(row)
@@ -92,35 +93,33 @@ class Bench:
                 if number:  # the first fills the caches
                     seconds[name].append(ran.seconds)
         found = {name: median(values) for name, values in seconds.items()}
-        said(", ".join(f"{name} {value * 1000:.1f} ms" for name, value in found.items()))
+        say(", ".join(f"{name} {value * 1000:.1f} ms" for name, value in found.items()))
         return {"start": found, "kernel": platform.release(), "compiled": compiled()}
 
     # --- tables
 
-    def _table(self, shape: tuple[int, int]) -> None:
-        file = self._file("rules", rows.rules(*shape))
-        restores = [
+    def _table(self, table: str, shape: tuple[int, int]) -> None:
+        """Measure the rows of one table."""
+        file = self._file("rules", rows.make_rules(table, *shape))
+        chosen = [
             row
             for row in rows.ROWS
-            if row.kind == rows.RESTORE and row.shape == shape and self.wanted(row)
+            if (row.table, row.shape) == (table, shape) and self.wanted(row)
         ]
-        listings = [
-            row
-            for row in rows.ROWS
-            if row.kind == rows.LIST and row.shape == shape and self.wanted(row)
-        ]
+        for row in chosen:
+            if row.kind == rows.RESTORE:
+                self._restore(row, file)
+        listings = [row for row in chosen if row.kind == rows.LIST]
+        if not listings:
+            return
         self._fresh()
         run([OURS, "-R"], file)
-        for row in restores:
-            self._restore(row, file)
+        if table == rows.MIXED:
+            set_counters()
         for row in listings:
             self._listing(row)
-        if restores and not listings:
-            return
-        if any(row.name.startswith("list") for row in listings):
-            self._phases("list", f"list-{shape[0]}x{shape[1]}", ["-L", "-n"])
-        if any(row.name.startswith("stats") for row in listings):
-            self._phases("list", f"stats-{shape[0]}x{shape[1]}", ["-L", "-n", "--stats"])
+            if table == rows.DISTINCT:
+                self._phases("list", row.name, list(row.argv))
 
     def _fresh(self) -> None:
         """An empty table in a quiet kernel."""
@@ -128,7 +127,7 @@ class Bench:
         settle()
 
     def _restore(self, row: Row, file: str) -> None:
-        small = self._file("small", rows.rules(1, 10))
+        small = self._file("small", rows.make_rules(rows.SHARED, 1, 10))
         self._fresh()
         for tool in TOOLS.values():
             run([tool, "-C"])
@@ -141,7 +140,7 @@ class Bench:
             for name, tool in TOOLS.items():
                 self._fresh()
                 seconds[name].append(run([tool, "-R"], file).seconds)
-                said(f"{row.name} {name} {seconds[name][-1]:.2f} s")
+                say(f"{row.name} {name} {seconds[name][-1]:.2f} s")
                 if not number:
                     tables[name] = self._digest([REFERENCE, "-S", "-n"])
         for name, tool in TOOLS.items():
@@ -154,7 +153,8 @@ class Bench:
             "peak": peaks,
             "same": tables["reference"] == tables["ours"],
         }
-        self._phases("restore", row.name, ["-R"], file)
+        if row.table == rows.DISTINCT:
+            self._phases("restore", row.name, ["-R"], file)
 
     def _listing(self, row: Row) -> None:
         seconds: dict[str, list[float]] = {name: [] for name in TOOLS}
@@ -169,7 +169,7 @@ class Bench:
                 seconds[name].append(
                     run([tool, *row.argv], stdout=str(self._folder / name)).seconds
                 )
-        said(
+        say(
             f"{row.name} "
             + ", ".join(f"{name} {median(values):.2f} s" for name, values in seconds.items())
         )
@@ -203,7 +203,7 @@ class Bench:
                 peaks[f"{name}, empty"] = peak(
                     [tool, *row.argv], stdout=str(self._folder / name)
                 ).peak
-            place.write_text(rows.connections(row.things))
+            place.write_text(rows.make_connections(row.things))
             for name, tool in TOOLS.items():
                 out = str(self._folder / name)
                 peaks[name] = peak([tool, *row.argv], stdout=out).peak
@@ -219,14 +219,14 @@ class Bench:
                 "same": digests["reference"] == digests["ours"],
             }
             self._phases("list", row.name, list(row.argv))
-        said(
+        say(
             f"{row.name} "
             + ", ".join(f"{name} {median(values):.2f} s" for name, values in seconds.items())
         )
 
     def _loop(self, row: Row) -> None:
         """What gets slower with us: a command after the other. And the same through -R."""
-        lines = rows.rules(row.things, 0).splitlines()
+        lines = rows.make_rules(rows.SHARED, row.things, 0).splitlines()
         file = self._file("loop", "\n".join(lines) + "\n")
         seconds: dict[str, list[float]] = {name: [] for name in TOOLS}
         together: dict[str, list[float]] = {name: [] for name in TOOLS}
@@ -250,6 +250,23 @@ class Bench:
         out = str(self._folder / "digest")
         run(argv, stdout=out)
         return digest(out)
+
+
+def set_counters() -> None:
+    """Give the table the counters of months of traffic, where the guest brought what does that."""
+    if not COUNTERS.exists():
+        say("no counters here: they are zero")
+        return
+    places = {}
+    for line in Path("/proc/kallsyms").read_text().splitlines():
+        address, _, name = line.split()[:3]
+        places[name] = address
+    setting = Path("/proc/sys/net/ipv4/vs/run_estimation")
+    if setting.exists():  # rates stay as they are set
+        setting.write_text("0")
+    words = [f"services=0x{places['ip_vs_svc_table']}", f"marks=0x{places['ip_vs_svc_fwm_table']}"]
+    run(["/usr/sbin/insmod", str(COUNTERS), *words])
+    run(["/usr/sbin/rmmod", COUNTERS.stem])
 
 
 def digest(path: str) -> str:
@@ -289,7 +306,7 @@ def connection_file(text: str) -> Iterator[Path]:
         netns._check("umount", _libc.umount(b"/proc"))
 
 
-def said(line: str) -> None:
+def say(line: str) -> None:
     print(f"bench: {line}", flush=True)
 
 
@@ -301,7 +318,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", action="append", default=[])
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir="/run") as folder:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         found = Bench(given.runs, given.only, Path(folder)).all()
     with open(given.output, "w") as out:
         json.dump(found, out)

@@ -300,7 +300,7 @@ def kernel(drawn: tuple[list[str], list[object], bool, bytes]) -> None:
     with (
         mock.patch(
             "pyipvsadm.backends.kernel._socket",
-            types.SimpleNamespace(**names, socket=lambda *_: sock),
+            types.SimpleNamespace(**names, socket=lambda *_: sock, timeout=_socket.timeout),
         ),
         mock.patch("pyipvsadm.backends.kernel.load_module", return_value=False),
         mock.patch("pyipvsadm.backends.kernel.probe_old_interface", return_value=92),

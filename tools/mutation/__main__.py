@@ -8,9 +8,9 @@ import argparse
 import random
 import sys
 import time
-import tomllib
 from pathlib import Path
 
+from tests.older_python import parse_toml
 from tools.mutation.mutants import Mutant, mutants
 from tools.mutation.trial import HUNG, LIVED, trials
 
@@ -56,7 +56,7 @@ def main() -> int:
     pick = random.Random(given.seed)
     known = {
         (row["module"], name)
-        for row in tomllib.loads(KNOWN.read_text()).get("lives", [])
+        for row in parse_toml(KNOWN.read_text()).get("lives", [])
         for name in row["mutants"]
     }
     bad = False
@@ -75,9 +75,7 @@ def main() -> int:
                 count[bool(mutant.function)][at] += one
             if said == LIVED:
                 lived.append(mutant)
-        for kind, (caught, total, hung) in zip(
-            ("code", "tables"), (count[True], count[False]), strict=True
-        ):
+        for kind, (caught, total, hung) in zip(("code", "tables"), (count[True], count[False])):
             if total:
                 share = 100 * caught / total
                 bad = bad or share < BAR

@@ -61,8 +61,8 @@ def trials(mutants: Iterable[Mutant], tests: list[str]) -> Iterator[tuple[Mutant
     settings.load_profile("mutation")
     inside = [each for each in mutants if each.function]
     tables = [each for each in mutants if each.source]
-    yield from zip(inside, _answers(lambda say: _session(tests, _Warm(inside, say))), strict=True)
-    yield from zip(tables, _answers(lambda say: _cold(tables, tests, say)), strict=True)
+    yield from zip(inside, _answers(lambda say: _session(tests, _Warm(inside, say))))
+    yield from zip(tables, _answers(lambda say: _cold(tables, tests, say)))
 
 
 def _answers(body: Callable[[Callable[[str], None]], None]) -> Iterator[str]:
@@ -199,7 +199,7 @@ class _Warm(_Plugin):
             )
             sys.setprofile(None)
             for key in {
-                (files[c.co_filename], c.co_qualname.partition(".<locals>")[0])
+                (files[c.co_filename], c.co_qualname.partition(".<locals>")[0])  # type: ignore[attr-defined]  # Python 3.11
                 for c in seen
                 if c.co_filename in files
             }:

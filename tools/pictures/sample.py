@@ -77,9 +77,7 @@ def rows(at: int = 3600) -> Rows:
                 now * 14000,
             )
         service.stats = (
-            tuple(map(sum, zip(*(d.stats for d in servers), strict=True)))
-            if servers
-            else service.stats
+            tuple(map(sum, zip(*(d.stats for d in servers)))) if servers else service.stats
         )
     return found
 

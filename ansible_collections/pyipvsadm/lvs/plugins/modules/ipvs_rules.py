@@ -9,14 +9,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipvs_rules
-short_description: Bring the table of Linux Virtual Server (IPVS) to a set of rules
+short_description: Make the table of Linux Virtual Server (IPVS) match a set of rules
 description:
-  - Runs C(ipvsadm --apply --json) of pyipvsadm on the director. What is equal to the rules keeps its connections, counters and
-    scheduler's state, only the difference is sent to the kernel, and a second run changes nothing.
-  - The rules are read and checked whole before anything is sent. If the kernel refuses one of them, or a signal stops C(ipvsadm),
-    what was done goes back, and the task fails.
-  - Servers that the rules do not name leave the services that they name. Services that they do not name stay, unless O(prune) is
-    given.
+  - Runs C(ipvsadm --apply --json) of pyipvsadm on the director. Unchanged entries keep their connections, counters and
+    scheduler state; only the difference is sent to the kernel, and a second run changes nothing.
+  - All rules are read and checked before anything is sent. If the kernel refuses one of them, or a signal stops C(ipvsadm),
+    the changes made so far are undone, and the task fails.
+  - In a service that the rules name, servers that they do not name are removed. Services that the rules do not name stay, unless
+    O(prune) is given.
 version_added: 0.1.0
 author:
   - pyipvsadm developers (@pyipvsadm)
@@ -27,7 +27,7 @@ options:
     type: str
   src:
     description:
-      - A file of rules on the director, in the place of O(rules).
+      - A file of rules on the director, instead of O(rules).
     type: path
   prune:
     description:
@@ -36,29 +36,29 @@ options:
     default: false
   force:
     description:
-      - Prune although keepalived, ldirectord or kube-proxy is at work on the director.
-      - Remove servers although that takes more than half of a service's servers, or its last one. Without it C(ipvsadm) refuses
-        such rules, and sends nothing.
+      - Prune even if keepalived, ldirectord or kube-proxy is running on the director.
+      - Remove servers even if a service loses more than half of its servers, or its last one. Without it C(ipvsadm) refuses
+        such rules and sends nothing.
     type: bool
     default: false
   allow_empty:
     description:
-      - Take an input without rules for what it says, instead of refusing it.
+      - Accept an input without rules; with O(prune), this deletes everything.
     type: bool
     default: false
   keep_weights:
     description:
-      - Leave the weights of servers that exist to whoever has set them.
+      - Keep the present weights of servers that exist.
     type: bool
     default: false
   netns:
     description:
-      - The network namespace that is meant, where it is not the director's own.
+      - The network namespace of the table, if it is not the director's own.
       - A name as in C(ip netns), the number of a process in it, or the path of its file.
     type: str
   executable:
     description:
-      - The C(ipvsadm) of pyipvsadm on the director, where it is not the first one found.
+      - The C(ipvsadm) of pyipvsadm on the director, if it is not the first one in the search path.
     type: path
     default: ipvsadm
 extends_documentation_fragment:
@@ -73,7 +73,7 @@ attributes:
     platforms: posix
 requirements:
   - pyipvsadm on the director
-  - root there
+  - root on the director
 """
 
 EXAMPLES = r"""
@@ -84,12 +84,12 @@ EXAMPLES = r"""
       -a -t 203.0.113.1:80 -r 192.168.10.8:80 -m -w 3
       -a -t 203.0.113.1:80 -r 192.168.10.9:80 -m -w 1
 
-- name: Rules from the inventory, and nothing beside them
+- name: Rules from the inventory, and no other services
   pyipvsadm.lvs.ipvs_rules:
     rules: "{{ lookup('ansible.builtin.template', 'lvs.rules.j2') }}"
     prune: true
 
-- name: A file that is on the director, for the namespace that balances there
+- name: A file on the director, for a network namespace
   pyipvsadm.lvs.ipvs_rules:
     src: /etc/ipvsadm.rules
     netns: amphora-haproxy
@@ -98,20 +98,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: How many entries were added, changed and removed, and how many are as they were.
+  description: How many entries were added, changed, removed and left unchanged.
   returned: when the rules could be read
   type: dict
   sample: {"added": 3, "changed": 1, "removed": 2, "unchanged": 214, "services_not_in_file": 5}
 steps:
   description: >-
-    The changes in their order, as C(ipvsadm) lines; in check mode those that would be made. Of a task that fails, those that the
-    rules ask for; its C(msg) says what became of them.
+    The changes in their order, as C(ipvsadm) lines; in check mode those that would be made. If the task fails, those that the
+    rules ask for; C(msg) says which of them were undone.
   returned: when the rules could be read
   type: list
   elements: str
   sample: ["-a -t 203.0.113.1:80 -r 192.168.10.9:80 -m -w 1"]
 unchecked:
-  description: In check mode, what only the kernel can tell.
+  description: In check mode, what only the kernel can check.
   returned: when the rules could be read
   type: list
   elements: str
@@ -149,22 +149,24 @@ def main() -> None:
         required_one_of=[("rules", "src")],
         supports_check_mode=True,
     )
-    given = module.params
-    program = module.get_bin_path(given["executable"], required=True)
+    params = module.params
+    program = module.get_bin_path(params["executable"], required=True)
     command = [program, "--json"]
-    command += [f"--{name.replace('_', '-')}" for name in FLAGS if given[name]]
-    if given["netns"] is not None:
-        command += ["--netns", given["netns"]]
+    command += [f"--{name.replace('_', '-')}" for name in FLAGS if params[name]]
+    if params["netns"] is not None:
+        command += ["--netns", params["netns"]]
     if module.check_mode:
         command += ["--dry-run"]
-    # By a file, not by standard input: one that ends without reading it would be a fault of the
-    # pipe's, and what it said lost.
+    # By a file, not by standard input: if the program ended without reading its input, writing
+    # to the pipe would fail, and its messages would be lost.
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=module.tmpdir) as file:
-        if given["src"] is None:
-            file.write(given["rules"])
+        if params["src"] is None:
+            # The text came whole: a last line without its line end is not one that was cut.
+            file.write(params["rules"].rstrip("\n") + "\n")
             file.flush()
-        command += [f"--apply={file.name if given['src'] is None else given['src']}"]
+        command += [f"--apply={file.name if params['src'] is None else params['src']}"]
         status, out, err = run(command)
+        err = err.replace(f"{file.name}:", "rules:")
     report = parse_report(out)
     if report is None:
         module.fail_json(msg=explain_silence(program, status, err), rc=status, cmd=command)
@@ -175,10 +177,10 @@ def main() -> None:
         "steps": steps,
         "unchecked": report["unchecked"],
     }
-    if module._diff:  # noqa: SLF001  # Ansible has no public word for it
+    if module._diff:  # noqa: SLF001  # Ansible has no public name for it
         result["diff"] = {"prepared": "".join(f"{step}\n" for step in steps)}
     if status not in ((DONE, TO_DO) if module.check_mode else (DONE,)):
-        # What was done went back, or could not be undone, as another program changed it meanwhile.
+        # The changes were undone, or could not be, because another program changed the table.
         message = explain_failure(report) or explain_silence(program, status, err)
         module.fail_json(
             msg=message, rc=status, cmd=command, changed=bool(report["not_undone"]), **result
@@ -207,7 +209,7 @@ def run(command: list[str]) -> tuple[int, str, str]:
 
 
 def parse_report(out: str) -> dict[str, Any] | None:
-    """Return the summary that `--apply --json` writes; None where there is none."""
+    """Return the summary that `--apply --json` writes; None if the output is none."""
     try:
         report = json.loads(out)
     except ValueError:
@@ -225,7 +227,7 @@ def explain_failure(report: dict[str, Any]) -> str:
         undone = report["undone"]
         if not_undone:
             sentences.append(
-                f"{report['signal']}: of what was done before it, {undone} were undone, {len(not_undone)} not"
+                f"{report['signal']}: {undone} of the changes before it were undone, {len(not_undone)} were not"
             )
         else:
             sentences.append(
@@ -247,12 +249,12 @@ def explain_silence(program: str, status: int, err: str) -> str:
     The program is asked for its version: ipvsadm 1.31 complains of an option or of the kernel,
     which says little of the reason.
     """
-    said = err.strip()
+    message = err.strip()
     if "pyipvsadm" not in run([program, "-v"])[1]:
-        tail = f" (it said: {said})" if said else ""
+        tail = f" (it said: {message})" if message else ""
         return f"{program} has no --apply: it is another ipvsadm than pyipvsadm's; name that with `executable'{tail}"
-    if said:
-        return said
+    if message:
+        return message
     ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
     return f"{program} {ended} and said nothing"
 

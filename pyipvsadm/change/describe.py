@@ -1,0 +1,195 @@
+"""Describe steps of a plan in words: old and new values, what is deleted, connections concerned.
+
+Owns: those words. Must never know: backends, where they are printed.
+"""
+
+from __future__ import annotations
+
+from pyipvsadm import addresses
+from pyipvsadm.change.snapshot import SERVER_SETTINGS, SERVICE_SETTINGS
+from pyipvsadm.grammar.values import format_scheduler_flags
+from pyipvsadm.model import (
+    AF_INET,
+    DEL_DEST,
+    DEL_SERVICE,
+    HASHED,
+    LOCAL,
+    MASQ,
+    NEW_DAEMON,
+    NEW_DEST,
+    NEW_SERVICE,
+    PERSISTENT,
+    ROLES,
+    ROUTE,
+    SET_CONFIG,
+    SET_DEST,
+    SET_SERVICE,
+    TCP,
+    TUNNEL,
+    Server,
+    Service,
+)
+from pyipvsadm.rules import writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyipvsadm.change.plan import Plan, Step
+    from pyipvsadm.model import Timeouts
+
+MAX_EDITS = 20
+_METHODS = {MASQ: "NAT", LOCAL: "local", TUNNEL: "tunnel", ROUTE: "direct routing"}
+_NAMES = {
+    "forward": "forwarding method",
+    "upper": "upper threshold",
+    "lower": "lower threshold",
+    "tun_type": "tunnel type",
+    "tun_port": "tunnel port",
+    "tun_flags": "tunnel checksums",
+    "pe": "persistence engine",
+}
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 server, 2 servers."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def describe_difference(step: Step) -> str:
+    """Return old and new values of an edit: "weight 3 -> 4, upper threshold 1000 -> none"; "" for
+    steps that edit nothing.
+    """
+    if step.change.op == SET_CONFIG:
+        before, after = step.undo[0].timeouts, step.change.timeouts
+        assert before is not None
+        assert after is not None
+        return ", ".join(_compare_timeouts(before, after))
+    if step.change.op not in (SET_SERVICE, SET_DEST):
+        return ""
+    old, new = step.undo[0].record, step.change.record
+    fields = SERVER_SETTINGS if isinstance(new, Server) else SERVICE_SETTINGS
+    parts = []
+    for field in fields:
+        values = _format_value(old, field), _format_value(new, field)
+        if values[0] != values[1]:
+            parts.append(f"{_NAMES.get(field, field)} {values[0]} -> {values[1]}")
+    return ", ".join(parts)
+
+
+def _compare_timeouts(before: Timeouts, after: Timeouts) -> Iterable[str]:
+    for field, name in (("tcp", "tcp"), ("tcp_fin", "tcpfin"), ("udp", "udp")):
+        old, new = getattr(before, field), getattr(after, field)
+        if old != new:
+            yield f"{name} timeout {old} s -> {new} s"
+
+
+def _format_value(record: Service | Server, field: str) -> str:
+    value = getattr(record, field)
+    if field == "forward":
+        return _METHODS.get(value, str(value))
+    if isinstance(record, Service):
+        if field == "flags":
+            flags = format_scheduler_flags(record)
+            one_packet = "one-packet" if value & ~HASHED & 4 else ""
+            return ",".join(filter(None, (one_packet, flags))) or "none"
+        if field == "timeout":
+            return f"{value} s" if record.flags & PERSISTENT else "none"
+        if field == "netmask":
+            if not record.flags & PERSISTENT:
+                return "none"
+            return (
+                addresses.format_address(AF_INET, value.to_bytes(4, "big"))
+                if record.af == AF_INET
+                else str(value)
+            )
+    if field in ("upper", "lower"):
+        return str(value) if value else "none"
+    return str(value) if value != "" else "none"
+
+
+def count_connections(service: Service, server: Server) -> int:
+    """Return the connections of a server that its removal concerns: the active ones, and of UDP and
+    of marks, whose flows the kernel counts as inactive, those too.
+    """
+    return server.active + (0 if service.protocol == TCP else server.inactive)
+
+
+def count_removed(steps: Iterable[Step]) -> tuple[int, int, int]:
+    """Return how many services, servers and connections of servers the steps remove."""
+    services = servers = connections = 0
+    for step in steps:
+        if step.change.op not in (DEL_SERVICE, DEL_DEST):
+            continue
+        services += step.change.op == DEL_SERVICE
+        for change in step.undo:
+            if change.server is not None and change.service is not None:
+                servers += 1
+                connections += count_connections(change.service, change.server)
+    return services, servers, connections
+
+
+def describe_removal(services: int, servers: int, connections: int) -> str:
+    """Return "4 services, 7 servers; 812 active connections"; "" if nothing is removed."""
+    if not (services or servers):
+        return ""
+    things = [pluralize(services, "service")] if services else []
+    things += [pluralize(servers, "server")] if servers else []
+    return f"{', '.join(things)}; {pluralize(connections, 'active connection')}"
+
+
+def count_raised(steps: Iterable[Step]) -> int:
+    """Return how many servers with weight 0 the steps give a weight."""
+    return sum(
+        step.change.op == SET_DEST
+        and step.change.server is not None
+        and step.undo[0].server is not None
+        and step.change.server.weight > 0 == step.undo[0].server.weight
+        for step in steps
+    )
+
+
+def describe_plan(plan: Plan) -> list[str]:
+    """Return what a plan would do, in a few lines: edits one by one (at most MAX_EDITS), additions
+    and removals one by one if there is only one, else their numbers.
+    """
+    steps = [*plan.iter_steps()]
+    edits = [step for step in steps if describe_difference(step)]
+    lines = [
+        f"{_name_entry(step)}: {describe_difference(step)}".removeprefix(": ")
+        for step in edits[:MAX_EDITS]
+    ]
+    if len(edits) > MAX_EDITS:
+        lines.append(f"{len(edits) - MAX_EDITS} more edits")
+    added = [step for step in steps if step.change.op in (NEW_SERVICE, NEW_DEST)]
+    if len(added) == 1:
+        lines.append(f"would add {added[0].format_rule().rstrip()}")
+    elif added:
+        services = sum(step.change.op == NEW_SERVICE for step in added)
+        things = [pluralize(services, "service")] if services else []
+        servers = len(added) - services
+        things += [pluralize(servers, "server")] if servers else []
+        lines.append(f"would add {', '.join(things)}")
+    removed = describe_removal(*count_removed(steps))
+    if removed:
+        lines.append(f"would delete {removed}")
+    raised = count_raised(steps)
+    if raised:
+        lines.append(f"would raise {pluralize(raised, 'quiesced server')}")
+    lines += [
+        f"would {'start' if step.change.op == NEW_DAEMON else 'stop'} the {ROLES[step.change.daemon.state]} sync daemon"
+        for step in steps
+        if step.change.daemon is not None
+    ]
+    return lines
+
+
+def _name_entry(step: Step) -> str:
+    """Return the service or server that a step edits, "" for the timeouts."""
+    service, server = step.change.service, step.change.server
+    if service is None:
+        return ""
+    named = writer.format_selector(service, addresses.format_numeric)
+    if server is None:
+        return named
+    return f"{named} -r {addresses.format_numeric(server.af, server.addr, server.port)}"

@@ -1,0 +1,48 @@
+"""The lab's tests on several kernels, one after the other: `python -m tests.lab.kernels SUITE...`.
+
+Owns: the table at the end. Must never know: what is tested, where kernels come from.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+
+from tests.lab.boot import LAB, REPO, missing
+
+
+def run_suite(suite: str) -> tuple[bool, str]:
+    """Whether the tests pass on the suite's kernel, and a row that says so."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "tests.lab.newer", suite, sys.executable]
+    command += ["-m", "pytest", "-q", "-s", "tests/lab/test_lab.py"]
+    done = subprocess.run(
+        command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    LAB.mkdir(exist_ok=True)
+    log = LAB / f"kernel-{suite}.log"
+    log.write_text(done.stdout)
+    kernel = re.search(r"^lab: .*, (Linux .*)$", done.stdout, re.MULTILINE)
+    guests = [line.removeprefix("guest ") for line in re.findall("guest .*", done.stdout)]
+    minutes = (time.monotonic() - began) / 60
+    name = kernel[1] if kernel else "no kernel"
+    rows = "".join(f"\n    {line}" for line in dict.fromkeys(guests))
+    return (
+        done.returncode == 0,
+        f"{suite} ({name}), {minutes:.0f} min, {log.relative_to(REPO)}{rows}",
+    )
+
+
+def main() -> None:
+    if lack := missing():
+        sys.exit(lack)
+    rows = [run_suite(suite) for suite in sys.argv[1:]]
+    for good, row in rows:
+        print("passed" if good else "FAILED", row)
+    sys.exit(not all(good for good, _ in rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The work of a command grows with the table and no faster: lines of ours are counted, not seconds,
+on embedded tables of distinct servers, in many services and in one.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pyipvsadm import cli
+from tests.unit.fake_environment import FakeEnvironment, FakeScreen
+from tools.bench import rows
+from tools.fuzz.targets import lines_of
+
+BASE = 25  # services, or servers of one
+TIMES = 4
+COMMON = "10.255.255.255:80"  # a server of all services
+TERMINAL = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+
+COMMANDS = {
+    "list": "-L -n",
+    "list by name": "-L",
+    "stats": "-L -n --stats",
+    "pretty": "-L -n --pretty",
+    "JSON": "-L -n --json",
+    "a selection": f"-L -n --real-server {COMMON}",
+    "save": "-S -n",
+    "save in full": "-S -n --full",
+    "watch": "-L -n --watch",
+    "apply the same": "--apply - --prune",
+    "dry run": "--apply - --prune --dry-run",
+    "clear by a file": "--apply - --prune --allow-empty",
+    "drain a server of all": f"--drain -r {COMMON}",
+    "complete a service": "--complete fish 3 ipvsadm -D -t ?",
+    "complete a server": "--complete fish 6 ipvsadm -d -t 10.1.0.0:80 -r ?",
+}
+
+
+def make_text(times: int, many: bool) -> str:
+    """Return rules of `times` services, or of one with as many servers."""
+    text = rows.make_rules(rows.DISTINCT, *((times, 1) if many else (1, times)))
+    services = [line.split()[2] for line in text.splitlines() if line.startswith("-A")]
+    return text + "".join(f"-a -t {service} -r {COMMON} -m -w 1\n" for service in services)
+
+
+def count_lines(words: list[str], text: str, status: set[int]) -> int:
+    env = FakeEnvironment(text.encode(), environ={"IPVSADM_BACKEND": "memory"})
+    assert cli.main(["-R"], env) == 0
+    if "--allow-empty" in words:
+        env.stdin = b""
+    if "--watch" in words:
+        env.environ, env.shows, env.screen = TERMINAL, (80, 50), FakeScreen(env, [None, ["q"]])
+    ended = []
+    count = lines_of(lambda: ended.append(cli.main(words, env)))
+    assert set(ended) <= status, env.stderr
+    return count
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["services", "servers of one"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_work_grows_with_the_table_and_no_faster(command: str, many: bool) -> None:
+    words = ["" if word == "?" else word for word in COMMANDS[command].split()]
+    status = {0, 1} if command == "dry run" else {0}
+    # The first run imports, and works out what is needed once.
+    _, small, large = (
+        count_lines(words, make_text(times, many), status) for times in (1, BASE, BASE * TIMES)
+    )
+    # Sorting takes a little more than in proportion.
+    assert large <= small * TIMES * 1.2 + 500, (small, large)
