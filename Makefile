@@ -74,7 +74,7 @@ RPM_PACKAGES := rpm
 TEST_RPM_PACKAGES := $(RPM_PACKAGES) rpmlint dnf createrepo-c
 TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc6-dev
 
-.PHONY: help env try test lint unit shells man test-pythons lab lab-newer lab-kernels load clusters lab-packages install uninstall \
+.PHONY: help env try test lint unit shells man test-pythons lab lab-newer lab-kernels load clusters scheduling lab-packages install uninstall \
   deb deb-packages test-deb test-swap test-all test-deb-packages rpm rpm-packages test-rpm test-rpm-packages soak fuzz guided-fuzz \
   coverage mutation record record-replies pictures bench bench-tables bench-packages clean
 
@@ -146,6 +146,10 @@ load: env lab-packages ## much of everything on a real kernel, with figures: 200
 
 clusters: env lab-packages ## two directors under heartbeat and under Pacemaker, all faults, with the seconds that each takes
 	IPVSADM_CLUSTERS=full $(BIN)/python -m tests.lab --timeout 2400 -- -q -s -o faulthandler_timeout=600 tests/kernel/test_cluster.py
+
+scheduling: env lab-packages ## the model of the schedulers against 10,000 packets or 500 sequences each, from SEED (root)
+	IPVSADM_SCHEDULING=full IPVSADM_SEED=$(SEED) $(BIN)/python -m tests.lab --timeout 3600 -- \
+	  -q -s -o faulthandler_timeout=900 tests/kernel/test_scheduling.py
 
 ##@ Install and package
 install: ## install below PREFIX (/usr/local): commands, man pages, completions, unit (not enabled)

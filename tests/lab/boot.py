@@ -49,6 +49,7 @@ PASSED_ON = (
     "IPVSADM_EXAMPLES",
     "IPVSADM_LOAD",
     "IPVSADM_CLUSTERS",
+    "IPVSADM_SCHEDULING",
 )
 # to all of its processes: coverage.py starts in each by itself
 MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")

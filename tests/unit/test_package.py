@@ -26,7 +26,8 @@ FOLDERS = {
     "netlink": "__init__ attributes dump_layout dumps framing trace",
     "rules": "__init__ fast_encoder fast_parser reader writer",
     "scheduling": "__init__ build choice hashing overload packet tables walks",
-    "views": "__init__ classic connections fields figures grid json_document live metrics pretty procfs progress shares",
+    "views": "__init__ classic connections fields figures grid json_document live metrics pretty procfs progress"
+    " shares",
 }
 FILES = [
     f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()
