@@ -433,23 +433,24 @@ def check_tunnels(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
             if server.af == AF_INET:
                 fixes: tuple[str, ...] = (f"{_format_route_command(route, host)}{source}{size}",)
             else:
-                # a change of the address alone is not enough: IPVS remembers the source until the
-                # routes change
-                fixes = (
-                    format_shell_command(
-                        f"ip -6 address del {vip}/{own.prefix} dev {{link}}", link=own.link
-                    ),
-                    format_shell_command(
-                        f"ip -6 address add {vip}/{own.prefix} dev {{link}} nodad preferred_lft 0",
-                        link=own.link,
-                    ),
-                )
+                fixes = _format_deprecation(vip, own)
             yield Finding(
                 "tunnel-from-vip",
                 format_pair(service, server),
                 f"Packets to it would come from {vip}.",
                 fixes,
             )
+
+
+def _format_deprecation(vip: str, own: Address) -> tuple[str, str]:
+    """Return the commands that keep an IPv6 address from being a source. It is added anew: IPVS
+    remembers the source until the routes change.
+    """
+    address = f"{vip}/{own.prefix} dev {{link}}"
+    return (
+        format_shell_command(f"ip -6 address del {address}", link=own.link),
+        format_shell_command(f"ip -6 address add {address} nodad preferred_lft 0", link=own.link),
+    )
 
 
 def _format_route_command(route: Route, host: str) -> str:

@@ -122,7 +122,7 @@ def _make_service(found: Service, servers: list[Server], names: Names | None) ->
 def _add_shares(made: dict[str, Any], servers: list[Server], shares: Shares) -> None:
     """Add the shares of new clients to a service and its servers."""
     made["shares"] = shares.make_record()
-    for server, record in zip(servers, made["servers"], strict=True):
+    for server, record in zip(servers, made["servers"]):
         count = shares.get_count(server)
         if count is not None:
             record["share"] = count
