@@ -57,10 +57,7 @@ EXAMPLES = {
     "edit-server": ("-e -t 10.0.0.1:80 -r 10.0.0.8:8080 -m -w 0",),
     "delete-server": ("-d -t 10.0.0.1:80 -r 10.0.0.8:8080",),
     "list": ("-L -n -t 10.0.0.1:80 --rate", "-L -n -c"),
-    "predict": (
-        "--predict 192.0.2.7 -t 10.0.0.1:80",
-        "--predict - -t 10.0.0.1:80 --json < clients",
-    ),
+    "predict": ("--predict 192.0.2.7 -t 10.0.0.1:80",),
     "zero": ("-Z", "-Z -t 10.0.0.1:80"),
     "save": ("-S -n > rules",),
     "restore": ("-R < rules",),

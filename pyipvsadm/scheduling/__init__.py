@@ -1,4 +1,4 @@
-"""Restate the kernel's schedulers as pure functions: which server takes a client, and what part of
+"""Represent the kernel's schedulers as pure functions: which server takes a client, and what part of
 the clients each server has.
 
 Owns: the arithmetic of net/netfilter/ipvs, held against recorded sequences and real packets. What

@@ -1,4 +1,4 @@
-"""Choose a server for a client, and say what part of the clients each server has.
+"""Select a server for a client, and say what part of the clients each server has.
 
 Owns: which scheduler needs which knowledge. Servers come newest first, as the kernel lists them.
 """
@@ -84,7 +84,7 @@ class Distribution(Record):
 
 
 class Chooser:
-    """Choose servers of one service for many clients: tables are filled once."""
+    """Select servers of one service for many clients: tables are filled once."""
 
     def __init__(
         self,

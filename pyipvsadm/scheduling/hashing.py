@@ -1,4 +1,4 @@
-"""Hash addresses as the kernel's schedulers do.
+"""Compute hashes of addresses as the kernel's schedulers do.
 
 Owns: the multiplicative hash of sh and dh, and hsiphash of mh.
 """

@@ -1,4 +1,4 @@
-"""Follow the first packet of a client through IPVS: service, connection, template, scheduler.
+"""Predict the way of the first packet of a client through IPVS: service, connection, template, scheduler.
 
 Owns: what comes before the scheduler. Must never know: how the table and the connections are read.
 """

@@ -1,4 +1,4 @@
-"""Walk the list of servers as the schedulers do that compare weights and connections, or take turns.
+"""Scan the list of servers as the schedulers do that compare weights and connections, or take turns.
 
 Owns: lc, wlc, sed, nq, fo, ovf, rr, wrr. Servers come newest first, as the kernel lists them, and
 are named by their index.

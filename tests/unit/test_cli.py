@@ -779,6 +779,8 @@ def test_the_examples_of_the_help_work(
         apply_all(env.table, ["-A -t 10.0.0.1:80", "-A -f 7", "-A -f 7 -6"])
     if words.startswith(("-e", "-d")):
         apply_all(env.table, ["-a -t 10.0.0.1:80 -r 10.0.0.8:8080 -m"])
+    if words.startswith("--predict"):
+        apply_all(env.table, ["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m"])
     if words.startswith("--stop"):
         apply_all(env.table, ["--start-daemon master --mcast-interface eth0"])
     status, _, stderr = run(env, words.replace("> rules", "").replace("< rules", ""))

@@ -204,6 +204,7 @@ LINES = {
     "set": "--set 1 2 3",
     "start-daemon": "--start-daemon master --mcast-interface lo",
     "stop-daemon": "--stop-daemon master",
+    "predict": "--predict 10.0.0.1 -f 7",
 }
 
 
