@@ -178,7 +178,7 @@ def test_connections_and_persistence_go_on(way: Way) -> None:
         findings, (aside,) = doctor("second")
         assert findings == []
         assert (
-            f"{vip.strip('[]')} is not this host's: right while the other director is at work"
+            f"{vip.strip('[]')} is not this host's: right while the other director is active"
             in aside
         )
 

@@ -105,7 +105,10 @@ EACH: list[tuple[str, str, str, str, str, str | None]] = [
     ("-S -n --full", "", RULES, "", RULES, None),
     ("--apply", RULES, "", SUMMARY, "", RULES),
     ("-Z -t 10.0.0.1:80", "", "", "", RULES, None),
-    ("-A -f 1 --dry-run", "", "", "", RULES, None),
+    ("-A -f 1 --dry-run", "", "dry run: would add -A -f 1 -s wlc\n", "", RULES, None),
+    ("--predict 192.0.2.1 -t 10.0.0.1:80", "", "  because    rr: the only server that takes connections\n", "",
+     RULES, None),
+    ("--check", RULES, "", "", RULES, None),
 ]  # fmt: skip
 
 

@@ -224,6 +224,9 @@ OFFERED: list[tuple[str, str]] = [
     ("--netns blue -D -t ", "10.8.8.8:8"),
     ("-D -t ^ --netns=blue", "10.8.8.8:8"),
     ("--netns blue --netns green -D -t ", ""),
+    # the files of --check
+    ("--check e", "etc/"),
+    ("--check rules r", "rules"),
     # the file of --apply
     ("--apply ", f"etc/ rules {APPLY}"),
     ("--apply e", "etc/"),

@@ -567,6 +567,28 @@ def test_the_embedded_table_has_no_settings_to_warn_of() -> None:
     assert env.take() == (lines(UNDO_MARK), "")
 
 
+def test_a_client_that_comes_at_the_last_moment_is_waited_for() -> None:
+    """Between the last reading and the deletion, which reads again under the lock."""
+    case = Drain()
+    case.table.count(A, 1)
+    readings = iter([1, 0, 1, 1, 0, 0])
+    real = case.table.read_servers
+
+    def read_servers(service: Service) -> list[Server]:
+        servers = real(service)
+        if case.table.changes:
+            for server in servers:
+                if server.port == 8080:
+                    server.active = next(readings, 0)
+        return servers
+
+    case.table.read_servers = read_servers  # type: ignore[method-assign]
+    case.at({})
+    assert case.run(f"-d {WEB} -r {A} --drain=60")[0] == 0
+    assert case.changed() == {ON_WEB: None}
+    assert 2 <= case.env.now < 60
+
+
 @pytest.mark.parametrize(
     ("words", "printed"),
     [

@@ -782,3 +782,16 @@ def test_a_reading_that_misses_something_is_not_believed() -> None:
     held.apply([ADD_S, ADD_A])
     assert [service.key() for service, _ in snapshot.read_consistent(held).rows] == [S.key()]
     assert held.readings == 3
+
+
+def test_an_edit_that_another_program_took_back_needs_no_undo() -> None:
+    text = b"-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 7\n-A -f 1\n"
+    before = [ADD_S, ADD_A]
+    meddled = ChangedByOthersBackend(table(before), 1, [Change(SET_DEST, S, A)])
+    made = plan.make_plan(wanted(text), snapshot.read_table(meddled))
+    made.phases.reverse()  # the edit first, then the service that is refused
+    meddled._at = 2
+    outcome = carry_out(made, meddled)
+    assert [step.format_rule() for step, _ in outcome.refused] == ["-A -f 1 -s wlc\n"]
+    assert (outcome.undone, outcome.not_undone) == ([], [])
+    assert entries(meddled) == entries(table(before))

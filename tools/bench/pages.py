@@ -6,6 +6,7 @@ us. Must never know: how anything was measured.
 
 from __future__ import annotations
 
+import textwrap
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,9 @@ def _format_work(row: Row) -> str:
 def _format_conditions(results: dict[str, Any]) -> str:
     machine = report.format_machine(results["machine"])
     clock = " The guest's clock counted instructions." if results.get("counting") else ""
-    return (
+    return textwrap.fill(
         f"Whole processes, medians of {results['runs']} runs in turn, Linux {results['q']['kernel']} under "
-        f"qemu's emulation on {machine}.{clock}"
+        f"qemu's emulation on {machine}.{clock}",
+        120,
+        break_on_hyphens=False,
     )
