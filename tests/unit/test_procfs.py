@@ -239,6 +239,14 @@ def test_ipv6_servers_sort_as_in_the_classic_listing(firsts: list[int]) -> None:
     assert "".join(found or []) == classic_text(table, sort=True)
 
 
+@pytest.mark.parametrize("firsts", [[10, 100, 11], [200, 10, 100]])
+def test_ipv4_servers_sort_as_in_the_classic_listing(firsts: list[int]) -> None:
+    """On one half of the circle, and on both."""
+    table: Table = [(VIP, [Server(AF_INET, bytes([first, 0, 0, 1]), 80) for first in firsts])]
+    found = procfs.render_listing(overview(kernel_text(table), [VIP]), sort=True)
+    assert "".join(found or []) == classic_text(table, sort=True)
+
+
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(procfs, "CACHE_LIMIT", 3)
     table: Table = [(VIP, [Server(AF_INET, bytes([10, 0, net, 1]), 80) for net in range(9)])]
