@@ -311,7 +311,6 @@ PARTS = [
     ("watch", 0, "10.0.0.1:80"),
     ("compiled", 0, "cli.cpython-"),
     ("status", 0, "ipvsadm: restored from /etc/ipvsadm.rules"),
-    ("units", 0, "ipvsadm.service enabled"),
     ("service-list", 0, " ipvsadm\n"),
     ("removed-unit", 0, "enabled\n"),
     ("bad-rules", 1, "Job for ipvsadm.service failed"),
@@ -323,6 +322,19 @@ PARTS = [
 def test_step_says(life: dict[str, tuple[int, str]], name: str, status: int, part: str) -> None:
     assert life[name][0] == status
     assert part in life[name][1]
+
+
+def test_only_the_service_is_enabled(life: dict[str, tuple[int, str]]) -> None:
+    status, text = life["units"]
+    rows = [line.split()[:2] for line in text.splitlines() if line.startswith("ipvsadm")]
+    assert (status, rows) == (
+        0,
+        [
+            ["ipvsadm-metrics@.service", "static"],
+            ["ipvsadm.service", "enabled"],
+            ["ipvsadm-metrics@.timer", "disabled"],
+        ],
+    )
 
 
 def test_ldirectord_goes_through_ours_as_through_the_reference(
