@@ -1,12 +1,10 @@
-"""Make text safe for a terminal, or for JSON.
+"""Make text safe for a terminal, or for JSON, and put numbers and nouns together.
 
-Owns: the characters that a terminal must not get, and how bytes that are no UTF-8 are written.
-Must never know: where the text comes from.
+Owns: the characters that a terminal must not get, how bytes that are no UTF-8 are written, and
+plurals. Must never know: where the text comes from.
 """
 
 from __future__ import annotations
-
-import unicodedata
 
 # Letters that run from right to left also reorder the digits beside them. The control characters
 # for the direction are not printable anyway.
@@ -17,6 +15,8 @@ def sanitize(text: str) -> str:
     """Replace control characters, and characters that change the direction of text, by `?`."""
     if text.isascii() and text.isprintable():
         return text
+    import unicodedata  # noqa: PLC0415  # few texts need it
+
     return "".join(
         c if c.isprintable() and unicodedata.bidirectional(c) not in _RIGHT_TO_LEFT else "?"
         for c in text
@@ -30,3 +30,8 @@ def escape_undecodable(value: str) -> str:
         if value.isascii()
         else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     )
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 server, 2 servers."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

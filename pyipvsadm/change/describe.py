@@ -30,6 +30,7 @@ from pyipvsadm.model import (
     Service,
 )
 from pyipvsadm.rules import writer
+from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,11 +50,6 @@ _NAMES = {
     "tun_flags": "tunnel checksums",
     "pe": "persistence engine",
 }
-
-
-def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 server, 2 servers."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def describe_difference(step: Step) -> str:

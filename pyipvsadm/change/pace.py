@@ -11,7 +11,7 @@ from pyipvsadm import addresses
 from pyipvsadm.change.merge import TRIES
 from pyipvsadm.model import PERSISTENT, TCP
 from pyipvsadm.rules import writer
-from pyipvsadm.views.progress import format_connections
+from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class DrainPace(Pace):
                 if end is not None and now >= end:
                     return (
                         0,
-                        f"{format_connections(self.remaining)} left after {self._seconds} seconds",
+                        f"{pluralize(self.remaining, 'connection')} left after {self._seconds} seconds",
                     )
                 progress.show(self.remaining, now - start)
                 signal = self._sleep(

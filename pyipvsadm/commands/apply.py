@@ -14,7 +14,6 @@ from pyipvsadm.change.describe import (
     count_raised,
     count_removed,
     describe_difference,
-    pluralize,
 )
 from pyipvsadm.change.dry_run import DryRunTable
 from pyipvsadm.change.execute import execute, try_plan
@@ -25,6 +24,7 @@ from pyipvsadm.commands.report import print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
+from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from pyipvsadm.commands.report import print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError
 from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST
 from pyipvsadm.rules import writer
-from pyipvsadm.views.progress import format_connections, open_progress
+from pyipvsadm.text import pluralize
+from pyipvsadm.views.progress import open_progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class _Draining:
             for target in targets
             for server in target.servers
         )
-        lines.append(f"would wait for {format_connections(remaining)} to end")
+        lines.append(f"would wait for {pluralize(remaining, 'connection')} to end")
         if plan.phases[1]:
             target = targets[0]
             command, server = ("-D", None) if target.whole else ("-d", target.servers[0])
@@ -172,7 +173,7 @@ class _Draining:
             env.write_stderr(reason if deletes else f"{_describe_step(step)}: {reason}")
         if outcome.signal:
             env.write_stderr(
-                f"{SIGNALS[outcome.signal]}: {format_connections(remaining)} left"
+                f"{SIGNALS[outcome.signal]}: {pluralize(remaining, 'connection')} left"
                 f"{self._nothing_deleted}"
             )
         elif outcome.stopped:

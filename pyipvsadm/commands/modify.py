@@ -25,7 +25,7 @@ def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
     connections = _count_connections(wanted, backend) if is_terminal else 0
     refused = backend.apply([wanted])
     if connections and not refused:
-        from pyipvsadm.change.describe import pluralize  # noqa: PLC0415
+        from pyipvsadm.text import pluralize  # noqa: PLC0415
 
         print_hints(env, [f"the removed servers had {pluralize(connections, 'active connection')}"])
     for _, number in refused:
@@ -70,6 +70,7 @@ def run_on_copy(
     change: the single change that the body makes, if it is one. Return the body's status.
     """
     from pyipvsadm.change import describe, desired, dry_run, plan, snapshot  # noqa: PLC0415
+    from pyipvsadm.text import pluralize  # noqa: PLC0415
 
     held = snapshot.read_consistent(backend)
     copy = dry_run.DryRunTable(backend, held)
@@ -79,7 +80,7 @@ def run_on_copy(
         lines = (
             []
             if status
-            else [f"would set the counters of {describe.pluralize(count, 'service')} to zero"]
+            else [f"would set the counters of {pluralize(count, 'service')} to zero"]
         )
     else:
         goal = desired.describe_snapshot(snapshot.read_table(copy))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pyipvsadm.doctor import services
 from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import DirectorTable, format_pair, format_server, get_host
-from pyipvsadm.doctor.fixes import format_server_command, format_sysctl, pluralize
+from pyipvsadm.doctor.fixes import format_server_command, format_sysctl
 from pyipvsadm.model import PERSISTENT, TCP
+from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -31,7 +31,6 @@ from pyipvsadm.doctor.fixes import (
     format_server_command,
     format_shell_command,
     format_sysctl,
-    pluralize,
     summarize_names,
 )
 from pyipvsadm.model import (
@@ -48,6 +47,7 @@ from pyipvsadm.model import (
     TUN_REMCSUM,
     TUNNEL,
 )
+from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

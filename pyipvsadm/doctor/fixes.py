@@ -70,11 +70,6 @@ def format_server_command(verb: str, service: Service, server: Server, **values:
     return f"ipvsadm {verb} {selector} -r {format_server(wanted)}{options.rstrip()}"
 
 
-def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 server, 2 servers."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def summarize_names(names: Collection[str]) -> str:
     """Return up to three of the names, and how many more there are."""
     ordered = sorted(names)

@@ -10,7 +10,7 @@ import textwrap
 
 from pyipvsadm.doctor.codes import BY_CODE, ERROR, STATUS, WARNING
 from pyipvsadm.text import escape_undecodable as as_text
-from pyipvsadm.text import sanitize
+from pyipvsadm.text import pluralize, sanitize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def render_text(
         parts.append("\n")
     counts = [sum(each.severity == severity for each in findings) for severity in (ERROR, WARNING)]
     if any(counts):
-        parts.append(f"{_count_noun(counts[0], 'error')}, {_count_noun(counts[1], 'warning')}.\n")
+        parts.append(f"{pluralize(counts[0], 'error')}, {pluralize(counts[1], 'warning')}.\n")
     else:
         parts.append(f"Nothing wrong was found{' in what was examined' if not_checked else ''}.\n")
     lines = [sanitize(line) for line in "".join(parts).split("\n")]
@@ -130,7 +130,3 @@ def _colour_severity(line: str) -> str:
     if not colon or severity not in COLOURS:
         return line
     return f"{COLOURS[severity]}{severity}:{RESET}{rest}"
-
-
-def _count_noun(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -16,12 +16,12 @@ from pyipvsadm.doctor.fixes import (
     format_server_command,
     format_shell_command,
     format_sysctl,
-    pluralize,
     summarize_names,
 )
 from pyipvsadm.grammar.parser import DEFAULT_PERSISTENCE_TIMEOUT
 from pyipvsadm.model import AF_INET6, HOST_MASK4, HOST_PREFIX6, MASQ, PERSISTENT, ROUTE, TCP, TUNNEL
 from pyipvsadm.rules import writer
+from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

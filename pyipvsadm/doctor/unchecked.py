@@ -15,9 +15,10 @@ from pyipvsadm.doctor.director import (
     is_away,
 )
 from pyipvsadm.doctor.facts import DirectorTable, get_host, get_vip, list_servers
-from pyipvsadm.doctor.fixes import pluralize, summarize_names
+from pyipvsadm.doctor.fixes import summarize_names
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.model import AF_INET6, MASQ, ROUTE, TUNNEL
+from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from functools import partial
 
 from pyipvsadm import sorting
 from pyipvsadm.grammar.options import SORT_KEYS
-from pyipvsadm.text import sanitize
+from pyipvsadm.text import pluralize, sanitize
 from pyipvsadm.views import classic, pretty
 from pyipvsadm.views.figures import MINUTE, draw_sparkline
 from pyipvsadm.views.grid import Cell, Column, Grid, split_sentence, wrap_words
@@ -21,7 +21,6 @@ from pyipvsadm.views.pretty import (
     format_counters,
     make_server_row,
     make_service_row,
-    pluralize,
 )
 
 TYPE_CHECKING = False

@@ -29,7 +29,7 @@ from pyipvsadm.model import (
     TUN_CSUM,
     TUNNEL,
 )
-from pyipvsadm.text import sanitize
+from pyipvsadm.text import pluralize, sanitize
 from pyipvsadm.views import classic
 from pyipvsadm.views.figures import draw_bar, format_count, format_duration, format_size
 from pyipvsadm.views.grid import Cell, Column, Grid, Row, wrap_words
@@ -324,11 +324,6 @@ def render_title(info: Info, groups: Sequence[ServiceGroup], look: TerminalStyle
         (f"  connection table of {info.size}", FAINT),
     ]
     return wrap_words(words, look.width, 2)
-
-
-def pluralize(number: int, what: str) -> str:
-    """Return a number with its noun: 1 service, 2 services."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def render_timeouts(found: Timeouts, look: TerminalStyle) -> list[Line]:

@@ -7,6 +7,7 @@ called.
 
 from __future__ import annotations
 
+from pyipvsadm.text import pluralize
 from pyipvsadm.views.figures import has_colours, has_styles
 
 TYPE_CHECKING = False
@@ -46,11 +47,6 @@ def open_progress(
     return LineProgress(err)
 
 
-def format_connections(count: int) -> str:
-    """Return a number of connections: `1 connection`, `2 connections`."""
-    return f"{count} connection{'' if count == 1 else 's'}"
-
-
 class ProgressText:
     """Format progress: "12 of 40 connections left, -1.3 a second"."""
 
@@ -69,9 +65,9 @@ class ProgressText:
             del self._seen[0]
         since, before = self._seen[0]
         if seconds == since:
-            return f"{format_connections(count)} left"
+            return f"{pluralize(count, 'connection')} left"
         rate = (count - before) / (seconds - since)
-        return f"{count} of {format_connections(self.first)} left, {rate:+.1f} a second, {seconds:.0f} s"
+        return f"{count} of {pluralize(self.first, 'connection')} left, {rate:+.1f} a second, {seconds:.0f} s"
 
 
 class LineProgress:
