@@ -17,9 +17,12 @@ from pyipvsadm.model import AF_INET, AF_INET6, HOST_MASK4, HOST_PREFIX6
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import TypeVar
 
     from pyipvsadm.model import Row
     from pyipvsadm.resolver import Resolver
+
+    Key = TypeVar("Key")
 
     # (family, address, port, protocol) -> HOST:PORT
     EndpointFormatter = Callable[[int, bytes, int, int], str]
@@ -147,20 +150,31 @@ def parse_mask(text: str, names: Resolver) -> int | None:
 CACHE_LIMIT = 1 << 16
 
 
-class _PrefixTexts(dict[bytes, str]):
-    """Cache the first three bytes of IPv4 addresses as text: many addresses share them, and
-    inet_ntop takes three times as long as a lookup.
+class TextCache(dict["Key", str]):
+    """Map what a text is made from to the text, made once. `make` may raise for a key without one.
+    With more than `limit` texts it starts anew, so that memory does not grow with a listing.
     """
 
-    def __missing__(self, network: bytes) -> str:
-        if len(self) > CACHE_LIMIT:
+    def __init__(self, make: Callable[[Key], str], limit: int) -> None:
+        super().__init__()
+        self._make = make
+        self.limit = limit
+
+    def __missing__(self, key: Key) -> str:
+        if len(self) > self.limit:
             self.clear()
-        first, second, third = network
-        text = self[network] = f"{first}.{second}.{third}."
+        text = self[key] = self._make(key)
         return text
 
 
-PREFIX_TEXTS = _PrefixTexts()
+def _format_prefix(network: bytes) -> str:
+    """Return the first three bytes of an IPv4 address as text."""
+    first, second, third = network
+    return f"{first}.{second}.{third}."
+
+
+# Many addresses share a prefix, and inet_ntop takes three times as long as a lookup.
+PREFIX_TEXTS = TextCache(_format_prefix, CACHE_LIMIT)
 
 
 def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:

@@ -78,9 +78,7 @@ def run_on_copy(
     if change is not None and change.op == ZERO:
         count = 1 if change.service else len(held.rows)
         lines = (
-            []
-            if status
-            else [f"would set the counters of {pluralize(count, 'service')} to zero"]
+            [] if status else [f"would set the counters of {pluralize(count, 'service')} to zero"]
         )
     else:
         goal = desired.describe_snapshot(snapshot.read_table(copy))

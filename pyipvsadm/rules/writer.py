@@ -10,6 +10,7 @@ from __future__ import annotations
 from pyipvsadm.addresses import (
     CACHE_LIMIT,
     EndpointTexts,
+    TextCache,
     format_address,
     format_netmask,
     format_numeric,
@@ -96,16 +97,6 @@ def format_service(service: Service, named: str, full: bool = False, command: st
     return rule + "\n"
 
 
-class _OptionTexts(dict["Row", str]):
-    """Cache server options by the values of a row: most servers of a table have the same few."""
-
-    def __missing__(self, values: Row) -> str:
-        if len(self) > CACHE_LIMIT:
-            self.clear()
-        text = self[values] = format_server_options(*values)
-        return text
-
-
 class ServerRules:
     """Format the -a lines of real servers. A method or tunnel type that this release does not know
     is written as its number.
@@ -116,7 +107,10 @@ class ServerRules:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._hosts = EndpointTexts(endpoint)
-        self._options = _OptionTexts()
+        # Most servers of a table have the same few options.
+        self._options: TextCache[Row] = TextCache(
+            lambda values: format_server_options(*values), CACHE_LIMIT
+        )
 
     def format_rows(self, service: Service, named: str, rows: list[Row]) -> str:
         """Return a line for each server of the service, which is `named` in each."""

@@ -12,14 +12,14 @@ from _socket import inet_ntop  # the C module beneath `socket`; this is formatti
 from itertools import islice
 from struct import Struct
 
-from pyipvsadm.addresses import format_numeric, parse_address
+from pyipvsadm.addresses import TextCache, format_numeric, parse_address
 from pyipvsadm.errors import OperationError
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, Literal
+    from collections.abc import Iterable, Iterator
+    from typing import Literal
 
     from pyipvsadm.rules.writer import Endpoint
 
@@ -179,12 +179,13 @@ class NumericFormatter:
     def __init__(self, engine: bool) -> None:
         self._engine = engine
         # slices of lines of one layout
-        self._protocols = _SliceTexts(_format_protocol)
-        self._routes = _SliceTexts(_format_route)
-        self._states = _SliceTexts(_format_state)
-        self._ends: dict[tuple[bytes, bytes], str] = {}
-        self._times: dict[bytes, str] = {}
-        self._words: dict[tuple[bytes, int], str] = {}
+        self._protocols = TextCache(_format_protocol, CACHE_LIMIT)
+        self._routes = TextCache(_format_route, CACHE_LIMIT)
+        self._states = TextCache(_format_state, CACHE_LIMIT)
+        # words of other lines
+        self._ends = TextCache(_format_end, CACHE_LIMIT)
+        self._times = TextCache(_format_remaining, CACHE_LIMIT)
+        self._words = TextCache(_pad_word, CACHE_LIMIT)
 
     def format_lines(self, lines: Iterable[bytes]) -> Iterator[str]:
         """Yield the listing's text, some lines at a time. Raise OperationError at a line that is no
@@ -233,44 +234,26 @@ class NumericFormatter:
             else:
                 source = format_numeric(*_parse_end(os.fsdecode(client), os.fsdecode(port)))
             return (
-                f"{self._words.get((protocol, 3)) or self._pad_word(protocol, 3)} "
-                f"{self._times.get(expires) or self._format_time(expires)} "
-                f"{self._words.get((state, 11)) or self._pad_word(state, 11)} {source:18} "
-                f"{self._ends.get((virtual, virtual_port)) or self._format_end(virtual, virtual_port):18} "
-                f"{self._ends.get((server, server_port)) or self._format_end(server, server_port)}\n"
+                f"{self._words[protocol, 3]} {self._times[expires]} {self._words[state, 11]} {source:18} "
+                f"{self._ends[virtual, virtual_port]:18} {self._ends[server, server_port]}\n"
             )
         except (ValueError, OverflowError):  # not nine words, not numbers
             return format_connection(parse_connection(line), format_numeric, self._engine)
 
-    def _format_end(self, address: bytes, port: bytes) -> str:
-        _trim_cache(self._ends)
-        self._ends[address, port] = format_numeric(
-            *_parse_end(os.fsdecode(address), os.fsdecode(port))
-        )
-        return self._ends[address, port]
 
-    def _format_time(self, expires: bytes) -> str:
-        _trim_cache(self._times)
-        self._times[expires] = f"{_format_time(_get_remaining(expires)):6}"
-        return self._times[expires]
-
-    def _pad_word(self, word: bytes, width: int) -> str:
-        _trim_cache(self._words)
-        self._words[word, width] = f"{os.fsdecode(word):<{width}}"
-        return self._words[word, width]
+def _format_end(end: tuple[bytes, bytes]) -> str:
+    address, port = end
+    return format_numeric(*_parse_end(os.fsdecode(address), os.fsdecode(port)))
 
 
-class _SliceTexts(dict[bytes, str]):
-    """Cache what stands in the listing for a slice of a line. `make` raises ValueError for "cannot"."""
+def _format_remaining(expires: bytes) -> str:
+    return f"{_format_time(_get_remaining(expires)):6}"
 
-    def __init__(self, make: Callable[[bytes], str]) -> None:
-        super().__init__()
-        self._make = make
 
-    def __missing__(self, data: bytes) -> str:
-        _trim_cache(self)
-        text = self[data] = self._make(data)
-        return text
+def _pad_word(key: tuple[bytes, int]) -> str:
+    """Return a word, as wide as the number beside it or wider."""
+    word, width = key
+    return f"{os.fsdecode(word):<{width}}"
 
 
 def _format_protocol(data: bytes) -> str:
@@ -290,12 +273,6 @@ def _format_route(data: bytes) -> str:
 def _format_state(data: bytes) -> str:
     state, expires = data.split()
     return f"{_format_time(int(expires)):6} {os.fsdecode(state):11} "
-
-
-def _trim_cache(remembered: dict[Any, str]) -> None:
-    """Clear a cache that has grown too large, so that memory does not grow with the listing."""
-    if len(remembered) > CACHE_LIMIT:
-        remembered.clear()
 
 
 def _get_remaining(expires: str | bytes) -> int:

@@ -20,14 +20,12 @@ from __future__ import annotations
 from sys import byteorder
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import CACHE_LIMIT, format_numeric
+from pyipvsadm.addresses import CACHE_LIMIT, TextCache, format_numeric
 from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
 from pyipvsadm.views import classic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyipvsadm.model import ProcTable, Service
 
 _HEADINGS = [
@@ -87,9 +85,9 @@ def _render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
     if sort:
         blocks = _sort_blocks(blocks, others)
     networks, places, tails = (
-        _TextCache(_format_network),
-        _TextCache(_format_place),
-        _TextCache(_format_tail),
+        TextCache(_format_network, CACHE_LIMIT),
+        TextCache(_format_place, CACHE_LIMIT),
+        TextCache(_format_tail, CACHE_LIMIT),
     )
     format_servers = _ServerLines().format
     service = None
@@ -177,22 +175,6 @@ def _sort_blocks(blocks: list[str], others: dict[str, Service]) -> list[str]:
     return found
 
 
-class _TextCache(dict[str, str]):
-    """Map a slice of the file to its text in the listing, made once. `make` raises ValueError for a
-    slice that has none.
-    """
-
-    def __init__(self, make: Callable[[str], str]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, text: str) -> str:
-        if len(self) > CACHE_LIMIT:
-            self.clear()
-        made = self[text] = self._make(text)
-        return made
-
-
 def _format_network(text: str) -> str:
     """Return the first three bytes of an address: `TCP 0A0001` is "TCP 10.0.1."."""
     protocol = "SCTP " if text.startswith(_NAMES[SCTP]) else text[:_ADDRESS]
@@ -222,7 +204,7 @@ class _ServerLines:
     """
 
     def __init__(self) -> None:
-        self._networks = _TextCache(_format_server_network)
+        self._networks = TextCache(_format_server_network, CACHE_LIMIT)
         self._octets = {f"{number:02X}:": f"{number}:" for number in range(256)}
 
     def format(self, lines: list[str]) -> list[str]:

@@ -620,6 +620,7 @@ def test_names_are_cut_and_padded() -> None:
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "CACHE_LIMIT", 3)
     monkeypatch.setattr(addresses, "CACHE_LIMIT", 3)
+    monkeypatch.setattr(addresses.PREFIX_TEXTS, "limit", 3)
     hosts = addresses.EndpointTexts(
         lambda family, addr, port, _: addresses.format_numeric(family, addr, port)
     )
