@@ -12,12 +12,12 @@ from pyipvsadm.model import (
     AF_INET,
     DEL_DEST,
     DEL_SERVICE,
-    HASHED,
     LOCAL,
     MASQ,
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
+    ONE_PACKET,
     PERSISTENT,
     ROLES,
     ROUTE,
@@ -87,7 +87,7 @@ def _format_value(record: Service | Server, field: str) -> str:
     if isinstance(record, Service):
         if field == "flags":
             flags = format_scheduler_flags(record)
-            one_packet = "one-packet" if value & ~HASHED & 4 else ""
+            one_packet = "one-packet" if value & ONE_PACKET else ""
             return ",".join(filter(None, (one_packet, flags))) or "none"
         if field == "timeout":
             return f"{value} s" if record.flags & PERSISTENT else "none"
@@ -129,9 +129,14 @@ def describe_removal(services: int, servers: int, connections: int) -> str:
     """Return "4 services, 7 servers; 812 active connections"; "" if nothing is removed."""
     if not (services or servers):
         return ""
-    things = [pluralize(services, "service")] if services else []
-    things += [pluralize(servers, "server")] if servers else []
-    return f"{', '.join(things)}; {pluralize(connections, 'active connection')}"
+    entries = _count_entries(services, servers)
+    return f"{entries}; {pluralize(connections, 'active connection')}"
+
+
+def _count_entries(services: int, servers: int) -> str:
+    """Return "4 services, 7 servers", without those of which there are none."""
+    numbers = ((services, "service"), (servers, "server"))
+    return ", ".join(pluralize(number, noun) for number, noun in numbers if number)
 
 
 def count_raised(steps: Iterable[Step]) -> int:
@@ -150,10 +155,11 @@ def describe_plan(plan: Plan) -> list[str]:
     and removals one by one if there is only one, else their numbers.
     """
     steps = [*plan.iter_steps()]
-    edits = [step for step in steps if describe_difference(step)]
+    differences = ((step, describe_difference(step)) for step in steps)
+    edits = [(step, difference) for step, difference in differences if difference]
     lines = [
-        f"{_name_entry(step)}: {describe_difference(step)}".removeprefix(": ")
-        for step in edits[:MAX_EDITS]
+        f"{_name_entry(step)}: {difference}".removeprefix(": ")
+        for step, difference in edits[:MAX_EDITS]
     ]
     if len(edits) > MAX_EDITS:
         lines.append(f"{len(edits) - MAX_EDITS} more edits")
@@ -162,10 +168,7 @@ def describe_plan(plan: Plan) -> list[str]:
         lines.append(f"would add {added[0].format_rule().rstrip()}")
     elif added:
         services = sum(step.change.op == NEW_SERVICE for step in added)
-        things = [pluralize(services, "service")] if services else []
-        servers = len(added) - services
-        things += [pluralize(servers, "server")] if servers else []
-        lines.append(f"would add {', '.join(things)}")
+        lines.append(f"would add {_count_entries(services, len(added) - services)}")
     removed = describe_removal(*count_removed(steps))
     if removed:
         lines.append(f"would delete {removed}")
@@ -182,10 +185,5 @@ def describe_plan(plan: Plan) -> list[str]:
 
 def _name_entry(step: Step) -> str:
     """Return the service or server that a step edits, "" for the timeouts."""
-    service, server = step.change.service, step.change.server
-    if service is None:
-        return ""
-    named = writer.format_selector(service, addresses.format_numeric)
-    if server is None:
-        return named
-    return f"{named} -r {addresses.format_numeric(server.af, server.addr, server.port)}"
+    service = step.change.service
+    return "" if service is None else writer.format_entry(service, step.change.server)

@@ -84,7 +84,7 @@ def parse_desired(text: bytes, context: Context, file: str = "") -> DesiredTable
         for wanted in table.services.values():
             if not wanted.line:
                 lineno = min(line for line, _ in wanted.servers.values())
-                selector = writer.format_selector(wanted.service, addresses.format_numeric)
+                selector = writer.format_selector(wanted.service)
                 bad.append((lineno, f"no -A line describes this service: {selector}"))
     if bad:
         lines = text.split(b"\n")
@@ -145,7 +145,7 @@ def _add_line(found: DesiredTable, at: int, change: Change) -> str:
                 wanted.line,
                 at,
                 "service",
-                writer.format_selector(service, addresses.format_numeric),
+                writer.format_selector(service),
                 wanted.service == service,
             )
         else:

@@ -191,4 +191,4 @@ def find_external_change(target: DrainTarget, present: Sequence[Server]) -> str:
 def describe_server(service: Service, server: Server) -> str:
     """Return a server's name for people: `10.0.0.2:80 of -t 10.0.0.1:80`."""
     endpoint = addresses.format_numeric(server.af, server.addr, server.port)
-    return f"{endpoint} of {writer.format_selector(service, addresses.format_numeric)}"
+    return f"{endpoint} of {writer.format_selector(service)}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from pyipvsadm import addresses
 from pyipvsadm.change import desired, plan
 from pyipvsadm.change.describe import (
     count_raised,
@@ -28,7 +27,7 @@ from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pyipvsadm.change.desired import DesiredTable
     from pyipvsadm.change.execute import Outcome
@@ -103,7 +102,7 @@ def _warn_of_repeated(repeated: list[str], env: Environment) -> None:
     more = len(repeated) - MAX_NAMED
     if more > 0:
         env.write_stderr(
-            f"{more} more line{'s' * (more > 1)} repeat{'s' * (more == 1)} earlier lines: skipped"
+            f"{pluralize(more, 'more line')} repeat{'s' * (more == 1)} earlier lines: skipped"
         )
 
 
@@ -145,23 +144,16 @@ def _guard_servers(
     Servers that are added in their place do not count. Of one or two servers, only the loss of all
     counts.
     """
-    asked = {service.key() for service in request.services}
-    fewer = []
-    for service, servers in present.rows:
-        key = service.key()
-        named = wanted.services.get(key)
-        if named is None or (asked and key not in asked):
-            continue
-        gone = sum(server.key() not in named.servers for server in servers)
-        if 2 * gone > len(servers):
-            fewer.append(
-                f"{gone} of {len(servers)} of {writer.format_selector(service, addresses.format_numeric)}"
-            )
+    fewer = [
+        f"{gone} of {count} of {writer.format_selector(service)}"
+        for service, gone, count in _iter_losses(request, wanted, present)
+        if 2 * gone > count
+    ]
     if not fewer:
         return
     more = len(fewer) - MAX_NAMED
     said = ", ".join(fewer[:MAX_NAMED]) + (
-        f", and of {more} more service{'s' * (more > 1)}" if more > 0 else ""
+        f", and of {pluralize(more, 'more service')}" if more > 0 else ""
     )
     _require_force(
         f"more than half of a service's servers would go ({said}), as with a file cut short",
@@ -178,19 +170,29 @@ def _guard_last_line(
     """
     if wanted.ends_in_line:
         return
+    for service, _, _ in _iter_losses(request, wanted, present):
+        selector = writer.format_selector(service)
+        _require_force(
+            f"the last line has no line end, as in a file cut short, and {selector} would lose servers",
+            request,
+            env,
+        )
+        return
+
+
+def _iter_losses(
+    request: Request, wanted: DesiredTable, present: Snapshot
+) -> Iterator[tuple[Service, int, int]]:
+    """Yield each service that FILE names and that would lose servers: how many, of how many."""
     asked = {service.key() for service in request.services}
     for service, servers in present.rows:
-        named = wanted.services.get(service.key())
-        if named is None or (asked and service.key() not in asked):
+        key = service.key()
+        named = wanted.services.get(key)
+        if named is None or (asked and key not in asked):
             continue
-        if any(server.key() not in named.servers for server in servers):
-            selector = writer.format_selector(service, addresses.format_numeric)
-            _require_force(
-                f"the last line has no line end, as in a file cut short, and {selector} would lose servers",
-                request,
-                env,
-            )
-            return
+        gone = sum(server.key() not in named.servers for server in servers)
+        if gone:
+            yield service, gone, len(servers)
 
 
 def _require_force(said: str, request: Request, env: Environment) -> None:
@@ -215,7 +217,7 @@ class _ApplyRun:
         there = {service.key() for service, _ in self._present.rows}
         for service in request.services:
             if service.key() not in wanted.services and service.key() not in there:
-                named = writer.format_selector(service, addresses.format_numeric)
+                named = writer.format_selector(service)
                 raise UsageError(
                     f"{named} is neither in the input nor in the table: nothing was done"
                 )
@@ -351,9 +353,7 @@ class _ApplyRun:
 def _count_services(services: list[Service]) -> str:
     if len(services) > MAX_NAMED:
         return f"{len(services)} services"
-    return ", ".join(
-        writer.format_selector(service, addresses.format_numeric) for service in services
-    )
+    return ", ".join(writer.format_selector(service) for service in services)
 
 
 def _name_step(step: Step) -> str:
@@ -406,10 +406,7 @@ def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[
         "meanwhile": [entry(*each) for each in outcome.meanwhile],
         "undone": len(outcome.undone),
         "not_undone": [entry(*each) for each in outcome.not_undone],
-        "reordered": [
-            writer.format_selector(service, addresses.format_numeric)
-            for service in outcome.reordered
-        ],
+        "reordered": [writer.format_selector(service) for service in outcome.reordered],
         "unchecked": [escape_undecodable(line) for line in unchecked],
     }
     return json.dumps(found, indent=2) + "\n"

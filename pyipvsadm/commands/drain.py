@@ -10,7 +10,6 @@ they survive whatever happens to this process.
 
 from __future__ import annotations
 
-from pyipvsadm import addresses
 from pyipvsadm.change.describe import describe_difference
 from pyipvsadm.change.execute import execute, list_standing
 from pyipvsadm.change.merge import find_matching, find_server, find_service
@@ -85,12 +84,7 @@ def format_command(
     options: str, command: str, service: Service, server: Server | None = None, more: str = ""
 ) -> str:
     """Return an ipvsadm command line. options: the backend and the network namespace of this run."""
-    words = (
-        f"ipvsadm{options} {command} {writer.format_selector(service, addresses.format_numeric)}"
-    )
-    if server is not None:
-        words += f" -r {addresses.format_numeric(server.af, server.addr, server.port)}"
-    return words + more
+    return f"ipvsadm{options} {command} {writer.format_entry(service, server)}{more}"
 
 
 class _Draining:
@@ -218,7 +212,7 @@ class _Draining:
             from pyipvsadm.netns import format_nsenter  # noqa: PLC0415  # few need it
 
             prefix = format_nsenter(str(netns_name))
-        named = writer.format_selector(service, addresses.format_numeric)
+        named = writer.format_selector(service)
         self._env.write_stderr(
             f"warning: {named} is persistent: clients that come back within {service.timeout} seconds still go to their"
             f" server, at weight 0 too; `{prefix}sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"

@@ -161,10 +161,10 @@ def _read_entries(backend: Backend, packet: Packet) -> dict[ConnectionKey, Entry
     return entries
 
 
-def _format_target(packet: Packet) -> str:
-    if packet.fwmark:
-        return f"FWM {packet.fwmark}" + (" (IPv6)" if packet.af == AF_INET6 else "")
-    return f"{PROTOCOLS[packet.protocol]} {format_numeric(packet.af, packet.addr, packet.port)}"
+def _format_target(target: Packet | Service) -> str:
+    if target.fwmark:
+        return f"FWM {target.fwmark}" + (" (IPv6)" if target.af == AF_INET6 else "")
+    return f"{PROTOCOLS[target.protocol]} {format_numeric(target.af, target.addr, target.port)}"
 
 
 def _format_outcome(found: Prediction) -> str:
@@ -181,16 +181,13 @@ def _format_path(
     client: Client, found: Prediction, service: Service, marked: bool, build: Build
 ) -> str:
     """Return the path of one decision, in a few lines."""
-    name = _format_target(
-        Packet(service.af, service.protocol, service.addr, service.port, service.fwmark)
-    )
     ends = ", ".join(format_numeric(*end) for end in found.candidates)
     result = {"server": ends, "refused": "refused", "one_of": f"one of {ends}"}[found.outcome]
     if found.candidates and found.may_refuse:
         result += ", or refused"
     text = (
         f"{client[0]} -> {result}\n"
-        f"  service    {name}, {service.scheduler}{', if the packet carries no mark' * marked}\n"
+        f"  service    {_format_target(service)}, {service.scheduler}{', if the packet carries no mark' * marked}\n"
         f"  because    {found.reason}\n"
     )
     if build.assumed and service.scheduler in ("sh", "mh"):

@@ -347,7 +347,7 @@ class _Line:
         matches = [
             (words[1], service, servers)
             for service, servers in self._read_rows()
-            for words in [format_selector(service, format_numeric).split(" ")]
+            for words in [format_selector(service).split(" ")]
             if words[0].lstrip("-") in (option.long, option.short)
         ]
         if self._command and self._command.long == "add-service":

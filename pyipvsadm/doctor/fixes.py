@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from shlex import quote
 
-from pyipvsadm import addresses
 from pyipvsadm.doctor.facts import format_server
 from pyipvsadm.model import AF_INET6
 from pyipvsadm.rules import writer
@@ -46,9 +45,7 @@ def edit_service(service: Service, **values: object) -> str:
     wanted = copy.copy(service)
     for name, value in values.items():
         setattr(wanted, name, value)
-    rule = writer.format_service(
-        wanted, writer.format_selector(service, addresses.format_numeric)
-    ).strip()
+    rule = writer.format_service(wanted, writer.format_selector(service)).strip()
     return "ipvsadm -E" + rule.removeprefix("-A")
 
 
@@ -66,7 +63,7 @@ def format_server_command(verb: str, service: Service, server: Server, **values:
         wanted.upper,
         wanted.lower,
     )
-    selector = writer.format_selector(service, addresses.format_numeric)
+    selector = writer.format_selector(service)
     return f"ipvsadm {verb} {selector} -r {format_server(wanted)}{options.rstrip()}"
 
 

@@ -59,7 +59,7 @@ def check_scheduler(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 def check_servers(table: DirectorTable, _: Facts) -> Iterator[Finding]:
     """Find services without servers, or whose servers all have weight 0."""
     for service, servers in table.services:
-        named = writer.format_selector(service, addresses.format_numeric)
+        named = writer.format_selector(service)
         if not servers:
             yield Finding(
                 "no-servers",
@@ -225,9 +225,7 @@ def check_ports(table: DirectorTable, _: Facts) -> Iterator[Finding]:
         if not service.fwmark and server.port != service.port:
             again = copy.copy(server)
             again.port = service.port
-            fixes: tuple[str, ...] = (
-                f"ipvsadm -d {writer.format_selector(service, addresses.format_numeric)} -r {format_server(server)}",
-            )
+            fixes: tuple[str, ...] = (f"ipvsadm -d {writer.format_entry(service, server)}",)
             if (service.key(), *again.key()) not in there:
                 fixes = (format_server_command("-a", service, again), *fixes)
             detail = f"The server's port is {server.port}, the service's {service.port}."

@@ -63,12 +63,20 @@ FORMAT_VERSION = 1  # of rule text; a line that ever comes to mean something els
 FORMAT_HEADER = "# ipvsadm rules, format "
 
 
-def format_selector(service: Service, endpoint: Endpoint) -> str:
+def format_selector(service: Service, endpoint: Endpoint = format_numeric) -> str:
     """Format `-t HOST:PORT` or `-f MARK [-6]`, which names a service in every rule about it."""
     if service.fwmark:
         return f"-f {service.fwmark} -6" if service.af == AF_INET6 else f"-f {service.fwmark}"
     option = _SELECTORS.get(service.protocol, "--xxx-service")
     return f"{option} {endpoint(service.af, service.addr, service.port, service.protocol)}"
+
+
+def format_entry(service: Service, server: Server | None = None) -> str:
+    """Format `-t HOST:PORT`, and `-r HOST:PORT` for a server of that service, in numbers."""
+    named = format_selector(service)
+    if server is None:
+        return named
+    return f"{named} -r {format_numeric(server.af, server.addr, server.port)}"
 
 
 def format_service(service: Service, named: str, full: bool = False, command: str = "-A") -> str:
@@ -185,14 +193,14 @@ def change_rule(change: Change) -> str:
     service, server, daemon = change.service, change.server, change.daemon
     if change.op in _OF_SERVERS and service is not None and server is not None:
         named, endpoint = (
-            format_selector(service, format_numeric),
+            format_selector(service),
             format_numeric(server.af, server.addr, server.port),
         )
         if change.op == DEL_DEST:
             return f"-d {named} -r {endpoint}\n"
         return format_server(server, named, endpoint, _OF_SERVERS[change.op])
     if change.op in _OF_SERVICES and service is not None:
-        named = format_selector(service, format_numeric)
+        named = format_selector(service)
         if change.op == DEL_SERVICE:
             return f"-D {named}\n"
         return format_service(service, named, True, _OF_SERVICES[change.op])

@@ -17,6 +17,7 @@ from pyipvsadm.model import (
     ROLES,
 )
 from pyipvsadm.resolver import PROTOCOL_NAMES
+from pyipvsadm.scheduling.overload import YES, get_overload
 from pyipvsadm.text import escape_undecodable
 from pyipvsadm.views import classic
 from pyipvsadm.views.fields import COUNTERS, GAUGE, SERVER_FIELDS, TIMEOUTS
@@ -76,8 +77,7 @@ class Metrics:
             value = getattr(server, field.attribute)
             if value or not field.attribute.endswith(("upper", "lower")):
                 self._add(f"server_{field.metric}", field.kind, labels, value, field.help)
-        full = bool(server.upper) and server.active + server.inactive >= server.upper
-        self._add("server_full", GAUGE, labels, int(full))
+        self._add("server_full", GAUGE, labels, int(get_overload(server) == YES))
         self._add("server_quiesced", GAUGE, labels, int(not server.weight))
         for field, value in zip(COUNTERS, server.stats):
             self._add(f"server_{field.metric}", field.kind, labels, value, field.help)
