@@ -56,6 +56,8 @@ def test_the_packages_files(package: Path) -> None:
     wanted = {f"/{path}.gz" if "/share/man/" in path else f"/{path}" for path in wanted}
     wanted |= {
         "/usr/lib/systemd/system/ipvsadm.service",
+        "/usr/lib/systemd/system/ipvsadm-metrics@.service",
+        "/usr/lib/systemd/system/ipvsadm-metrics@.timer",
         "/usr/libexec/initscripts/legacy-actions/ipvsadm/save",
         "/usr/share/licenses/pyipvsadm/LICENSE",
         "/usr/share/doc/pyipvsadm/README.md",
