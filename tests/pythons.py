@@ -12,7 +12,6 @@ the other trees have their distribution's own.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -23,7 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.lab.boot import LAB, REPO
-from tests.lab.newer import KEYRING, find_mirror
+from tests.lab.newer import find_mirror
+from tests.lab.trees import KEYRING, make_tree
 
 SUITES = {"bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13", "forky": "3.14"}
 OLDEST = "bullseye"
@@ -54,53 +54,39 @@ def list_requirements(suite: str) -> list[str]:
     return words
 
 
-def make_tree(suite: str) -> Path:
-    """Return the suite's tree, with its environment in /venv. It is made once for each list of what
-    is in it.
-    """
+def make_python_tree(suite: str) -> Path:
+    """Return the suite's tree, with its environment in /venv."""
     packages = PACKAGES if suite == OLDEST else (*PACKAGES, *OWN)
     mirror = os.environ.get("PYTHONS_MIRROR") or find_mirror()
-    source = f"deb [signed-by={KEYRING}] {mirror} {suite} main\n"
     requirements = list_requirements(suite)
-    key = hashlib.sha256(repr((source, packages, requirements)).encode()).hexdigest()[:12]
-    tree = LAB / f"python-{suite}-{key}"
-    if tree.exists():
-        return tree
-    LAB.mkdir(exist_ok=True)
-    for old in LAB.glob(f"python-{suite}-*"):
-        shutil.rmtree(old)
-    new = tree.with_suffix(".new")
-    command = [
-        *(
-            "unshare",
-            "--mount",
-            "mmdebstrap",
-            "--quiet",
-            "--variant=minbase",
-            f"--include={','.join(packages)}",
-        ),
-        # The release files of suites that are made anew every day are valid for a week only.
-        *('--aptopt=Acquire::Check-Valid-Until "false"', suite, str(new), "-"),
-    ]
-    done = subprocess.run(
-        command, input=source, text=True, capture_output=True, check=False, timeout=900
-    )
-    if done.returncode:
+
+    def install(tree: Path) -> None:
+        own = [] if suite == OLDEST else ["--system-site-packages"]
+        for words in (
+            ["/usr/bin/python3", "-m", "venv", *own, "/venv"],
+            ["/venv/bin/python", "-m", "pip", "install", "--quiet", "--upgrade", "pip"],
+            ["/venv/bin/python", "-m", "pip", "install", "--quiet", *requirements],
+        ):
+            done = run_inside(tree, words)
+            if done.returncode:
+                sys.exit(f"no environment in the tree of {suite}:\n{done.stdout[-2000:]}")
+
+    try:
+        return make_tree(
+            "python",
+            suite,
+            f"deb [signed-by={KEYRING}] {mirror} {suite} main\n",
+            packages,
+            # The release files of suites that are made anew every day are valid for a week only.
+            ('--aptopt=Acquire::Check-Valid-Until "false"',),
+            install,
+            requirements,
+        )
+    except RuntimeError as exc:
         sys.exit(
             f"no tree of {suite} (where the mirror has dropped it, PYTHONS_MIRROR=URL names one"
-            f" that has it):\n{done.stderr[-2000:]}"
+            f" that has it): {exc}"
         )
-    own = [] if suite == OLDEST else ["--system-site-packages"]
-    for words in (
-        ["/usr/bin/python3", "-m", "venv", *own, "/venv"],
-        ["/venv/bin/python", "-m", "pip", "install", "--quiet", "--upgrade", "pip"],
-        ["/venv/bin/python", "-m", "pip", "install", "--quiet", *requirements],
-    ):
-        done = run_inside(new, words)
-        if done.returncode:
-            sys.exit(f"no environment in the tree of {suite}:\n{done.stdout[-2000:]}")
-    new.rename(tree)
-    return tree
 
 
 def run_inside(tree: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
@@ -156,7 +142,7 @@ def copy_sources(tree: Path) -> None:
 
 def run_suite(suite: str) -> tuple[bool, str]:
     """Whether the tests pass under the suite's Python, and a row that says so."""
-    tree = make_tree(suite)
+    tree = make_python_tree(suite)
     copy_sources(tree)
     began = time.monotonic()
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--editable", "/src"]

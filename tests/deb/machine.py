@@ -11,7 +11,6 @@ mirrors.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -22,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab.boot import LAB, kernel, modules, surroundings, watched
+from tests.lab.trees import KEYRING, make_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SUITES = ("bookworm", "trixie")
 PACKAGES = ("systemd-sysv", "ipvsadm", "python3", "kmod", "iproute2", "procps")
 MORE = ("ldirectord", "man-db", "bash-completion", "zsh", "fish")  # for scenario.sh, on the first
@@ -81,19 +80,9 @@ def sources(suite: str) -> str:
 
 
 def tree(suite: str) -> Path:
-    """Return a clean system with the reference. It is made once for each list of packages and
-    sources.
-    """
+    """Return a clean system with the reference."""
     given = sources(suite)
     packages, later = ((*PACKAGES, *MORE), LATER) if suite == SUITES[0] else (PACKAGES, ())
-    key = hashlib.sha256(repr((given, packages, later)).encode()).hexdigest()[:12]
-    place = LAB / f"debian-{suite}-{key}"
-    if place.exists():
-        return place
-    LAB.mkdir(exist_ok=True)
-    for old in LAB.glob(f"debian-{suite}-*"):
-        shutil.rmtree(old)
-    new = place.with_suffix(".new")
     hooks = [
         f'--customize-hook=chroot "$1" {command}'
         for command in (
@@ -102,23 +91,8 @@ def tree(suite: str) -> Path:
             "apt-get install --yes --download-only --reinstall ipvsadm",
         )
     ]
-    command = [
-        *(
-            "unshare",
-            "--mount",
-            "mmdebstrap",
-            "--quiet",
-            "--variant=minbase",
-            "--skip=cleanup/apt,cleanup/reproducible",
-        ),
-        *(f"--include={','.join(packages)}", *hooks, suite, str(new), "-"),
-    ]
-    done = subprocess.run(
-        command, input=given, text=True, capture_output=True, check=False, timeout=900
-    )
-    assert done.returncode == 0, f"mmdebstrap failed:\n{done.stderr[-4000:]}"
-    new.rename(place)
-    return place
+    skipped = "--skip=cleanup/apt,cleanup/reproducible"
+    return make_tree("debian", suite, given, packages, (skipped, *hooks))
 
 
 def reference(suite_tree: Path) -> Path:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyipvsadm.backends.kernel import NETLINK_GENERIC, RCVBUF_PER_ERROR, KernelBackend
+from pyipvsadm.backends.memory import SCHEDULERS
 from pyipvsadm.cli import main
 from pyipvsadm.errors import OperationError
 from pyipvsadm.model import (
@@ -244,24 +245,7 @@ def without_module() -> Iterator[None]:
 
 
 def unload() -> None:
-    schedulers = (
-        "rr",
-        "wrr",
-        "lc",
-        "wlc",
-        "lblc",
-        "lblcr",
-        "dh",
-        "sh",
-        "sed",
-        "nq",
-        "fo",
-        "ovf",
-        "mh",
-        "pe_sip",
-        "ftp",
-    )
-    for name in schedulers:
+    for name in (*SCHEDULERS, "pe_sip", "ftp"):
         module("-r", f"ip_vs_{name}")
     assert module("-r", "ip_vs") == 0, "something still uses ip_vs"
     # TAB does not bring it back

@@ -21,11 +21,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.lab.boot import LAB
+from tests.lab.trees import KEYRING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PACKAGES = ("user-mode-linux", "libc6")
 TRIPLET = "x86_64-linux-gnu"
 LOADER = "ld-linux-x86-64.so.2"

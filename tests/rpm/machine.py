@@ -12,14 +12,13 @@ our words.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 from tests.deb.machine import REMEDY, sources
 from tests.deb.machine import missing as missing_for_deb
-from tests.lab.boot import LAB
+from tests.lab.trees import make_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,34 +98,9 @@ def find_missing() -> str:
     return missing_for_deb() or own
 
 
-def make_tree() -> Path:
-    """Return a clean system with dnf and without IPVS. It is made once for each list of packages
-    and sources.
-    """
-    given = sources(SUITE)
-    key = hashlib.sha256(repr((given, PACKAGES)).encode()).hexdigest()[:12]
-    place = LAB / f"dnf-{SUITE}-{key}"
-    if place.exists():
-        return place
-    LAB.mkdir(exist_ok=True)
-    for old in LAB.glob(f"dnf-{SUITE}-*"):
-        shutil.rmtree(old)
-    new = place.with_suffix(".new")
-    command = [
-        "unshare",
-        "--mount",
-        "mmdebstrap",
-        "--quiet",
-        "--variant=minbase",
-        f"--include={','.join(PACKAGES)}",
-    ]
-    done = subprocess.run(
-        [*command, SUITE, new, "-"],
-        input=given, text=True, capture_output=True, check=False, timeout=900,
-    )  # fmt: skip
-    assert done.returncode == 0, f"mmdebstrap failed:\n{done.stderr[-4000:]}"
-    new.rename(place)
-    return place
+def make_machine() -> Path:
+    """Return a clean system with dnf and without IPVS."""
+    return make_tree("dnf", SUITE, sources(SUITE), PACKAGES)
 
 
 def build_rpm(spec: str, folder: Path, files: Path | None = None) -> Path:

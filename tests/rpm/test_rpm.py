@@ -20,8 +20,8 @@ from tests.rpm.machine import (
     build_rpm,
     find_missing,
     install,
+    make_machine,
     make_repository,
-    make_tree,
 )
 from tests.unit.test_install import expected
 
@@ -120,7 +120,7 @@ def life(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
         "rest.sh": Path(__file__).with_name("rest.sh"),
         "ours-next.rpm": build_newer(package, folder / "next"),
     }
-    with copied("rpm", make_tree(), "swap.sh", lab) as root:
+    with copied("rpm", make_machine(), "swap.sh", lab) as root:
         shutil.copytree(repository, root / "lab/repository")
         # As on Red Hat: what is not named there is disabled when it comes.
         (root / "etc/systemd/system-preset").mkdir(parents=True, exist_ok=True)
