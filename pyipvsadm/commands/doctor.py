@@ -59,8 +59,8 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
             aside: list[str] = []
         else:
             findings, aside = _examine_director(request, env, spec, opened)
-    except (OperationError, RefusedError) as no:
-        raise OperationError(str(no), report.UNKNOWN) from None
+    except (OperationError, RefusedError) as exc:
+        raise OperationError(str(exc), report.UNKNOWN) from None
     if "netns" in ours:
         enter = format_nsenter(str(ours["netns"]))
         findings = [

@@ -209,9 +209,9 @@ def _find_route(route: IPRoute, names: dict[int, str], address: str, source: str
     wanted = {"dst": address, **({"src": source} if source else {})}
     try:
         answer = next(iter(route.route("get", family=get_family(address), **wanted)))
-    except NetlinkError as no:
+    except NetlinkError as exc:
         # fib_rules and fib_trie answer so for these types, and for no route at all
-        return Route({13: "prohibit", 22: "blackhole"}.get(no.code, "unreachable"))
+        return Route({13: "prohibit", 22: "blackhole"}.get(exc.code, "unreachable"))
     metrics = answer.get_attr("RTA_METRICS")
     via = answer.get_attr("RTA_VIA")
     return Route(

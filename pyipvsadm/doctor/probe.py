@@ -94,8 +94,8 @@ def _start_connection(
         number = errno.EINPROGRESS
         try:
             sock.send(b"")
-        except OSError as no:
-            number = no.errno or errno.EIO
+        except OSError as exc:
+            number = exc.errno or errno.EIO
     if number in (0, errno.EINPROGRESS):
         outcomes[server] = SILENT if port else ""
         # a datagram is answered by an error at most: what is waited for is the neighbour

@@ -188,8 +188,8 @@ def at_its_place(server: Server, like: Server) -> Server:
 def looked_up(backend: Backend, service: Service) -> object:
     try:
         return backend.find_service(service), backend.read_servers(service)
-    except RefusedError as no:
-        return no.errno
+    except RefusedError as exc:
+        return exc.errno
 
 
 class Tables(RuleBasedStateMachine):

@@ -190,7 +190,7 @@ AFTER = (
 APPLY = ["--apply", "--prune", "--force"]  # in four phases: more, edits, a daemon, less
 
 
-def whole() -> str:
+def save_rules() -> str:
     return run_ours(["-S", "-n", "--full"]).stdout.decode()
 
 
@@ -200,7 +200,7 @@ def test_a_signal_while_an_apply_reads(
 ) -> None:
     """It ends by the signal, and nothing was sent."""
     assert run_ours(["-R"], BEFORE.encode()).status == 0
-    before = whole()
+    before = save_rules()
     real = KernelBackend.read_services
 
     def services(table: KernelBackend, counters: bool = True) -> list[Service]:
@@ -210,7 +210,7 @@ def test_a_signal_while_an_apply_reads(
     monkeypatch.setattr(KernelBackend, "read_services", services)
     assert run_ours(APPLY, AFTER) == Result(-number, b"", b"")
     monkeypatch.undo()
-    assert whole() == before
+    assert save_rules() == before
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_signal_while_an_apply_sends(
     changes nothing.
     """
     assert run_ours(["-R"], BEFORE.encode()).status == 0
-    before = whole()
+    before = save_rules()
     real = KernelBackend.apply
     calls = 0
 
@@ -248,7 +248,7 @@ def test_a_signal_while_an_apply_sends(
     if undone:
         said = f"{number.name[3:]}: the table is as before ({undone} undone)\n"
         assert found == Result(128 + number, b"", said.encode())
-        assert whole() == before
+        assert save_rules() == before
     else:
         assert found == Result(0, b"", b"2 added, 2 changed, 2 removed, 0 unchanged\n")
         assert run_ours(APPLY, AFTER).stderr == b"0 added, 0 changed, 0 removed, 4 unchanged\n"

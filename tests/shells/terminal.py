@@ -141,8 +141,8 @@ class Shell:
     def _receive(self) -> None:
         try:
             data = os.read(self._fd, 65536)
-        except OSError as no:  # how a terminal says that nobody is at the other end
-            if no.errno != errno.EIO:
+        except OSError as exc:  # how a terminal says that nobody is at the other end
+            if exc.errno != errno.EIO:
                 raise
             data = b""
         if not data:

@@ -998,6 +998,6 @@ def test_programs_and_interfaces_of_this_machine() -> None:
 
 
 def test_a_usage_is_two_whatever_restore_would_end_with() -> None:
-    with pytest.raises(UsageError) as no:
+    with pytest.raises(UsageError) as refused:
         parse_desired(b"-v\n", FakeEnvironment())
-    assert no.value.status == 2
+    assert refused.value.status == 2

@@ -198,8 +198,8 @@ def outcome(line: bytes, reader: NumericFormatter | None, engine: bool) -> str:
             if reader
             else format_connection(parse_connection(line), format_numeric, engine)
         )
-    except OperationError as no:
-        return f"failed: {no}"
+    except OperationError as exc:
+        return f"failed: {exc}"
 
 
 WORDS = [

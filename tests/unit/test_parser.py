@@ -686,8 +686,8 @@ def expected(
 def complaint(command: str, supplied: set[str]) -> str | None:
     try:
         check_slots(command, supplied)
-    except UsageError as bad:
-        return str(bad)
+    except UsageError as exc:
+        return str(exc)
     return None
 
 
@@ -729,8 +729,8 @@ def test_tunnel_combinations(kind: str, row: str) -> None:
             found = None
             try:
                 check_tunnel(kind, {*chosen, "real-server"})
-            except UsageError as bad:
-                found = str(bad)
+            except UsageError as exc:
+                found = str(exc)
             assert found == expected(kind, row, TUNNEL_KINDS, set(chosen), "tunnel type"), chosen
 
 
@@ -797,9 +797,9 @@ def test_any_words_end_in_a_request_or_a_fault(words: list[str], posix: bool) ->
     scanner = CommandParser(words, Book(), posix)
     try:
         found: object = scanner.parse_request()
-    except (UsageError, LineSkippedError) as bad:
-        found = bad
-        assert str(bad)  # noqa: PT017  # either way is right
+    except (UsageError, LineSkippedError) as exc:
+        found = exc
+        assert str(exc)  # noqa: PT017  # either way is right
     assert isinstance(found, (Request, UsageError, LineSkippedError))
 
 
@@ -875,6 +875,6 @@ def test_the_file_of_apply_stands_anywhere(words: str, file: str | None) -> None
     ],
 )
 def test_apply_takes_one_file(words: str, said: str) -> None:
-    with pytest.raises(UsageError) as no:
+    with pytest.raises(UsageError) as refused:
         scan(words)
-    assert (str(no.value), no.value.status) == (said, 2)
+    assert (str(refused.value), refused.value.status) == (said, 2)

@@ -75,7 +75,7 @@ def said(held: MemoryBackend) -> tuple[bytes, MemoryBackend]:
     return text, copy
 
 
-def wanted(text: bytes) -> desired.DesiredTable:
+def parse_table(text: bytes) -> desired.DesiredTable:
     return desired.parse_desired(text, FakeEnvironment())
 
 
@@ -122,7 +122,7 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
     if not goal.read_daemons():  # then the running ones are left
         after |= {key: value for key, value in before.items() if isinstance(key, int)}
     try:
-        made = plan.make_plan(wanted(text), snapshot.read_table(now), prune=True)
+        made = plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True)
     except OperationError:
         assert now.read_daemons()
         assert not goal.read_daemons()
@@ -145,7 +145,9 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
     assert made.added == len(after.keys() - before.keys())
     assert made.removed == len(before.keys() - after.keys())
     assert made.changed == len(differing & before.keys() & after.keys())
-    assert [*plan.make_plan(wanted(text), snapshot.read_table(now), prune=True).iter_steps()] == []
+    assert [
+        *plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True).iter_steps()
+    ] == []
 
 
 @given(tables, tables, st.data())
@@ -154,16 +156,20 @@ def test_wherever_it_is_cut_off_the_next_plan_converges(
 ) -> None:
     text, _ = said(other)
     try:
-        steps = [*plan.make_plan(wanted(text), snapshot.read_table(now), prune=True).iter_steps()]
+        steps = [
+            *plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True).iter_steps()
+        ]
     except OperationError:
         assume(False)
     cut = data.draw(st.integers(0, len(steps)))
     assert now.apply([step.change for step in steps[:cut]]) == []
-    rest = [*plan.make_plan(wanted(text), snapshot.read_table(now), prune=True).iter_steps()]
+    rest = [*plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True).iter_steps()]
     # one more where a daemon was stopped and not yet started: it is new then
     assert len(rest) <= len(steps) - cut + 1
     assert now.apply([step.change for step in rest]) == []
-    assert [*plan.make_plan(wanted(text), snapshot.read_table(now), prune=True).iter_steps()] == []
+    assert [
+        *plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True).iter_steps()
+    ] == []
 
 
 @given(tables, tables)
@@ -171,7 +177,7 @@ def test_without_prune_what_is_not_named_stays(now: MemoryBackend, other: Memory
     text, goal = said(other)
     before, after = entries(now), entries(goal)
     try:
-        made = plan.make_plan(wanted(text), snapshot.read_table(now))
+        made = plan.make_plan(parse_table(text), snapshot.read_table(now))
     except (OperationError, UsageError):
         assume(False)
     now.apply([step.change for step in made.iter_steps()])
@@ -214,7 +220,7 @@ def test_after_a_refusal_the_rules_are_as_before(
 ) -> None:
     text, _ = said(other)
     try:
-        made = plan.make_plan(wanted(text), snapshot.read_table(now), prune=True)
+        made = plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True)
     except OperationError:
         assume(False)
     steps = [*made.iter_steps()]
@@ -230,7 +236,9 @@ def test_after_a_refusal_the_rules_are_as_before(
 @given(tables)
 def test_the_plan_of_a_table_s_own_text_is_empty(held: MemoryBackend) -> None:
     text, goal = said(held)
-    assert [*plan.make_plan(wanted(text), snapshot.read_table(goal), prune=True).iter_steps()] == []
+    assert [
+        *plan.make_plan(parse_table(text), snapshot.read_table(goal), prune=True).iter_steps()
+    ] == []
 
 
 @given(tables)
@@ -310,7 +318,7 @@ def test_only_what_is_still_ours_is_undone(
     left: list[Change],
 ) -> None:
     meddled = ChangedByOthersBackend(table(before), at, others)
-    outcome = carry_out(plan.make_plan(wanted(text), snapshot.read_table(meddled)), meddled)
+    outcome = carry_out(plan.make_plan(parse_table(text), snapshot.read_table(meddled)), meddled)
     assert [(step.format_rule().rstrip(), why) for step, why in outcome.not_undone] == stands
     assert entries(meddled) == entries(table(left))
 
@@ -321,7 +329,7 @@ def test_a_removed_service_comes_back_with_its_servers_in_their_order() -> None:
     )
     stubborn = RefusingBackend(held, 2)
     outcome = carry_out(
-        plan.make_plan(wanted(b""), snapshot.read_table(held), prune=True), stubborn
+        plan.make_plan(parse_table(b""), snapshot.read_table(held), prune=True), stubborn
     )
     assert (outcome.not_undone, len(outcome.undone)) == ([], 1)
     assert content(stubborn) == content(held)
@@ -336,7 +344,7 @@ def test_time_outs_and_daemons_go_back_too() -> None:
         ]
     )
     before = entries(held)
-    made = plan.make_plan(wanted(text), snapshot.read_table(held), prune=True)
+    made = plan.make_plan(parse_table(text), snapshot.read_table(held), prune=True)
     assert [step.format_rule() for step in made.iter_steps()] == [
         "--set 5 2 3\n",
         "--stop-daemon master\n",
@@ -352,7 +360,7 @@ def test_time_outs_and_daemons_go_back_too() -> None:
 def test_what_the_undoing_cannot_do_stands() -> None:
     meddled = ChangedByOthersBackend(embedded(), 2, [], then=errno.EPERM)
     outcome = carry_out(
-        plan.make_plan(wanted(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
+        plan.make_plan(parse_table(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
     )
     assert [(step.line, why) for step, why in outcome.not_undone] == [
         (1, "Permission denied (you must be root)")
@@ -363,7 +371,7 @@ def test_what_the_undoing_cannot_do_stands() -> None:
 def test_what_goes_while_it_is_undone_does_not_stand() -> None:
     meddled = ChangedByOthersBackend(embedded(), 2, [], then=errno.ESRCH)
     outcome = carry_out(
-        plan.make_plan(wanted(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
+        plan.make_plan(parse_table(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
     )
     assert outcome.not_undone == []
 
@@ -375,7 +383,7 @@ def test_what_cannot_be_read_again_is_not_undone() -> None:
 
     meddled = Silent(embedded(), 2, [])
     outcome = carry_out(
-        plan.make_plan(wanted(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
+        plan.make_plan(parse_table(S_RULES + b"-A -f 1\n"), snapshot.read_table(meddled)), meddled
     )
     assert [(step.line, why) for step, why in outcome.not_undone] == [
         (1, "The kernel did not answer about 80")
@@ -458,7 +466,7 @@ def test_the_undo_reads_only_what_was_touched(
         for _, change in reader.parse_rules(held, FakeEnvironment())
         if isinstance(change, Change)
     )
-    made = plan.make_plan(wanted(text + b"-A -u 10.9.9.9:1\n"), snapshot.read_table(before))
+    made = plan.make_plan(parse_table(text + b"-A -u 10.9.9.9:1\n"), snapshot.read_table(before))
     counting = Counting(before, len([*made.iter_steps()]))
     outcome = carry_out(made, counting)
     assert (outcome.not_undone, len(outcome.undone)) == ([], made.added - 1)
@@ -467,7 +475,7 @@ def test_the_undo_reads_only_what_was_touched(
 
 
 def test_without_a_listing_of_the_kernel_s_it_reads_one_by_one() -> None:
-    made = plan.make_plan(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read_table(embedded()))
+    made = plan.make_plan(parse_table(many(1, 100) + b"-A -f 1\n"), snapshot.read_table(embedded()))
     counting = Counting(embedded(), 101)
     counting.has_overview = False
     assert len(carry_out(made, counting).undone) == 100
@@ -482,7 +490,7 @@ def test_a_service_that_a_dump_or_the_listing_lacks_is_asked_for() -> None:
         def read_proc_table(self) -> ProcTable | None:  # type: ignore[override]
             return overview(HEAD, [])
 
-    made = plan.make_plan(wanted(many(1, 100) + b"-A -f 1\n"), snapshot.read_table(embedded()))
+    made = plan.make_plan(parse_table(many(1, 100) + b"-A -f 1\n"), snapshot.read_table(embedded()))
     counting = Skipping(embedded(), 101)
     assert len(carry_out(made, counting).undone) == 100
     assert counting.reads == {"services": 1, "service": 1, "destinations": 100}
@@ -496,7 +504,7 @@ def test_many_servers_are_believed_when_two_readings_agree() -> None:
 
     servers = [f"10.0.1.{number}" for number in range(1, 21)]
     made = plan.make_plan(
-        wanted(many(1, 1, *servers) + b"-A -f 1\n"), snapshot.read_table(embedded())
+        parse_table(many(1, 1, *servers) + b"-A -f 1\n"), snapshot.read_table(embedded())
     )
     counting = Skipping(embedded(), 22)
     assert [step.format_rule()[:5] for step, _ in carry_out(made, counting).refused] == ["-A -f"]
@@ -510,7 +518,9 @@ def test_a_service_that_another_program_made_again_is_left() -> None:
         [ADD_S, ADD_A, ADD_B, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))]
     )
     meddled = ChangedByOthersBackend(held, 2, [ADD_S, ADD_A])
-    outcome = carry_out(plan.make_plan(wanted(b""), snapshot.read_table(held), prune=True), meddled)
+    outcome = carry_out(
+        plan.make_plan(parse_table(b""), snapshot.read_table(held), prune=True), meddled
+    )
     assert [(step.format_rule(), why) for step, why in outcome.not_undone] == [
         ("-D -t 10.0.0.1:80\n", "another program changed it meanwhile")
     ]
@@ -543,7 +553,7 @@ def test_servers_that_come_back_in_another_order_are_told_of(
         + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m\n-A -f 9\n"
         + MASTER
     )
-    made = plan.make_plan(wanted(text), snapshot.read_table(held))
+    made = plan.make_plan(parse_table(text), snapshot.read_table(held))
     assert [step.format_rule().split()[0] for step in made.iter_steps()] == [
         "-A",
         "-d",
@@ -556,7 +566,7 @@ def test_servers_that_come_back_in_another_order_are_told_of(
 
 
 def test_a_removal_that_finds_the_thing_gone_is_done_and_not_undone() -> None:
-    made = plan.make_plan(wanted(A_RULES), snapshot.read_table(table([ADD_S, ADD_A, ADD_B])))
+    made = plan.make_plan(parse_table(A_RULES), snapshot.read_table(table([ADD_S, ADD_A, ADD_B])))
     now = table([ADD_S, ADD_A])
     outcome = carry_out(made, now)
     assert (outcome.refused, outcome.not_undone, len(outcome.undone)) == ([], [], 0)
@@ -565,7 +575,7 @@ def test_a_removal_that_finds_the_thing_gone_is_done_and_not_undone() -> None:
 
 def test_a_rehearsal_says_what_is_refused() -> None:
     found = snapshot.read_table(embedded())
-    made = plan.make_plan(wanted(S_RULES), found)
+    made = plan.make_plan(parse_table(S_RULES), found)
     there = table([ADD_S])
     copy = DryRunTable(there, snapshot.read_table(there))
     assert [(step.line, why) for step, why in execute.try_plan(made, copy).refused] == [
@@ -576,10 +586,12 @@ def test_a_rehearsal_says_what_is_refused() -> None:
 def test_keep_weights() -> None:
     held = table([ADD_S, Change(NEW_DEST, S, HEAVY)])
     other = b"-a -t 10.0.0.1:80 -r 10.0.1.2:80 -m -w 3\n"
-    made = plan.make_plan(wanted(A_RULES + other), snapshot.read_table(held), keep_weights=True)
+    made = plan.make_plan(
+        parse_table(A_RULES + other), snapshot.read_table(held), keep_weights=True
+    )
     assert [step.format_rule().rstrip() for step in made.iter_steps()] == [other.decode().rstrip()]
     made = plan.make_plan(
-        wanted(S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -x 9\n"),
+        parse_table(S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -x 9\n"),
         snapshot.read_table(held),
         keep_weights=True,
     )
@@ -592,14 +604,14 @@ def test_only_some_services() -> None:
     held = table([ADD_S, ADD_A, Change(NEW_SERVICE, Service(AF_INET, fwmark=1, scheduler="rr"))])
     text = b"--set 1 2 3\n-A -f 1 -s wrr\n-A -f 2\n" + S_RULES
     made = plan.make_plan(
-        wanted(text), snapshot.read_table(held), prune=True, only=frozenset({S.key()})
+        parse_table(text), snapshot.read_table(held), prune=True, only=frozenset({S.key()})
     )
     assert [step.format_rule() for step in made.iter_steps()] == [
         "-d -t 10.0.0.1:80 -r 10.0.1.1:80\n"
     ]
     assert made.left == 0
     made = plan.make_plan(
-        wanted(b"--set 1 2 3\n"), snapshot.read_table(held), only=frozenset({S.key()})
+        parse_table(b"--set 1 2 3\n"), snapshot.read_table(held), only=frozenset({S.key()})
     )
     assert (made.left, [*made.iter_steps()]) == (1, [])
 
@@ -630,12 +642,12 @@ def test_daemons_and_servers_of_another_family(
         for _, change in reader.parse_rules(before, FakeEnvironment())
         if isinstance(change, Change)
     )
-    with pytest.raises((OperationError, UsageError)) as no:
-        plan.make_plan(wanted(text), snapshot.read_table(held))
-    assert type(no.value) is kind
-    assert words in str(no.value)
-    assert str(no.value).endswith("exclude each other in the kernel; nothing was done")
-    assert no.value.status == (2 if kind is UsageError else 255)
+    with pytest.raises((OperationError, UsageError)) as refused:
+        plan.make_plan(parse_table(text), snapshot.read_table(held))
+    assert type(refused.value) is kind
+    assert words in str(refused.value)
+    assert str(refused.value).endswith("exclude each other in the kernel; nothing was done")
+    assert refused.value.status == (2 if kind is UsageError else 255)
 
 
 def test_where_such_servers_go_daemons_start_after_that() -> None:
@@ -644,7 +656,9 @@ def test_where_such_servers_go_daemons_start_after_that() -> None:
         for _, change in reader.parse_rules(MIXED, FakeEnvironment())
         if isinstance(change, Change)
     )
-    steps = [*plan.make_plan(wanted(b"-A -f 1\n" + MASTER), snapshot.read_table(held)).iter_steps()]
+    steps = [
+        *plan.make_plan(parse_table(b"-A -f 1\n" + MASTER), snapshot.read_table(held)).iter_steps()
+    ]
     assert [step.format_rule().split()[0] for step in steps] == ["-d", "--start-daemon"]
 
 
@@ -658,12 +672,12 @@ def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs(role: str)
         if isinstance(change, Change)
     )
     for text in (start, running):
-        assert [*plan.make_plan(wanted(text), snapshot.read_table(held)).iter_steps()] == []
+        assert [*plan.make_plan(parse_table(text), snapshot.read_table(held)).iter_steps()] == []
     assert (
         len(
             [
                 *plan.make_plan(
-                    wanted(running.replace(b"1099", b"1098")), snapshot.read_table(held)
+                    parse_table(running.replace(b"1099", b"1098")), snapshot.read_table(held)
                 ).iter_steps()
             ]
         )
@@ -671,7 +685,7 @@ def test_a_daemon_whose_message_length_is_not_said_is_left_as_it_runs(role: str)
     )
     steps = [
         *plan.make_plan(
-            wanted(b"#\n" + start.replace(b"\n", b" --syncid 3\n")), snapshot.read_table(held)
+            parse_table(b"#\n" + start.replace(b"\n", b" --syncid 3\n")), snapshot.read_table(held)
         ).iter_steps()
     ]
     assert [(step.line, step.format_rule()) for step in steps] == [
@@ -689,7 +703,7 @@ def test_what_is_as_it_should_be_is_left(prune: bool, rules: list[str]) -> None:
         for _, change in reader.parse_rules(both, FakeEnvironment())
         if isinstance(change, Change)
     )
-    made = plan.make_plan(wanted(text), snapshot.read_table(held), prune=prune)
+    made = plan.make_plan(parse_table(text), snapshot.read_table(held), prune=prune)
     assert ([step.format_rule() for step in made.iter_steps()], made.unchanged) == (rules, 2)
 
 
@@ -700,9 +714,9 @@ def test_where_daemons_are_pruned_one_that_is_left_still_excludes_servers() -> N
         if isinstance(change, Change)
     )
     with pytest.raises(OperationError, match="master sync daemon that runs"):
-        plan.make_plan(wanted(MIXED), snapshot.read_table(held), prune=True)
+        plan.make_plan(parse_table(MIXED), snapshot.read_table(held), prune=True)
     with pytest.raises(UsageError, match="master sync daemon of line 3"):
-        plan.make_plan(wanted(MIXED + MASTER), snapshot.read_table(held), prune=True)
+        plan.make_plan(parse_table(MIXED + MASTER), snapshot.read_table(held), prune=True)
 
 
 def test_readings_that_never_agree() -> None:
@@ -788,7 +802,7 @@ def test_an_edit_that_another_program_took_back_needs_no_undo() -> None:
     text = b"-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 7\n-A -f 1\n"
     before = [ADD_S, ADD_A]
     meddled = ChangedByOthersBackend(table(before), 1, [Change(SET_DEST, S, A)])
-    made = plan.make_plan(wanted(text), snapshot.read_table(meddled))
+    made = plan.make_plan(parse_table(text), snapshot.read_table(meddled))
     made.phases.reverse()  # the edit first, then the service that is refused
     meddled._at = 2
     outcome = carry_out(made, meddled)

@@ -188,8 +188,8 @@ def test_any_words_end(words: list[str], posix: bool) -> None:
     try:
         while scanned.read_option() is not None:
             found += 1
-    except LineSkippedError as bad:
-        fault = str(bad)
+    except LineSkippedError as exc:
+        fault = str(exc)
     assert found <= sum(len(word) for word in words)  # no word has more options than characters
     assert fault is None or fault.startswith(f"{scanned.get_bad_option()}: ")
     assert all(word in words for word in scanned.positional)

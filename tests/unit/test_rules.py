@@ -391,17 +391,17 @@ class Fixed:
         return next(servers for service, servers in self._rows if service is wanted)
 
 
-def whole(rows: list[tuple[Service, list[Server]]], daemons: list[Daemon]) -> str:
+def dump_rows(rows: list[tuple[Service, list[Server]]], daemons: list[Daemon]) -> str:
     return writer.dump_table(cast("Backend", Fixed(rows, daemons)))
 
 
-def test_whole() -> None:
+def test_a_table_is_dumped_as_rules() -> None:
     newest, oldest = server(MASQ), Server(AF_INET6, R6, 0, TUNNEL)
     rows = [
         (service(SCHED1, "sh", netmask=0xFFFFFF00), [newest, oldest]),
         (Service(AF_INET6, fwmark=5, netmask=128), []),
     ]
-    assert whole(rows, [Daemon(MASTER, "lo"), Daemon(BACKUP, "lo")]) == (
+    assert dump_rows(rows, [Daemon(MASTER, "lo"), Daemon(BACKUP, "lo")]) == (
         "# ipvsadm rules, format 1\n"
         "--set 900 120 300\n"
         "--start-daemon master --mcast-interface lo --syncid 0\n"
@@ -545,7 +545,7 @@ def by_name(of: Service) -> Service:
 def test_the_full_form_loses_nothing(
     table: list[tuple[Service, list[Server]]], running: list[Daemon]
 ) -> None:
-    found = read(whole(table, running))
+    found = read(dump_rows(table, running))
     assert [change.timeouts for change in found[:1]] == [Timeouts(900, 120, 300)]
     assert [change.daemon for change in found[1 : 1 + len(running)]] == running
     wanted: list[tuple[Service, Server | None]] = []

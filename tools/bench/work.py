@@ -56,7 +56,7 @@ class Bench:
         self._folder = folder
         self.results: dict[str, dict[str, Any]] = {}
 
-    def wanted(self, row: Row) -> bool:
+    def is_chosen(self, row: Row) -> bool:
         return not self._chosen or any(
             fnmatch.fnmatch(row.name, pattern) for pattern in self._chosen
         )
@@ -67,14 +67,14 @@ class Bench:
         tables = dict.fromkeys(
             (row.table, row.shape)
             for row in rows.ROWS
-            if row.kind in (rows.RESTORE, rows.LIST) and self.wanted(row)
+            if row.kind in (rows.RESTORE, rows.LIST) and self.is_chosen(row)
         )
         for table, shape in tables:
             self._table(table, shape)
         for row in rows.ROWS:
-            if row.kind == rows.CONNECTIONS and self.wanted(row):
+            if row.kind == rows.CONNECTIONS and self.is_chosen(row):
                 self._connections(row)
-            elif row.kind == rows.LOOP and self.wanted(row):
+            elif row.kind == rows.LOOP and self.is_chosen(row):
                 self._loop(row)
         return found | {"rows": self.results}
 
@@ -106,7 +106,7 @@ class Bench:
         chosen = [
             row
             for row in rows.ROWS
-            if (row.table, row.shape) == (table, shape) and self.wanted(row)
+            if (row.table, row.shape) == (table, shape) and self.is_chosen(row)
         ]
         for row in chosen:
             if row.kind == rows.RESTORE:
