@@ -2,7 +2,7 @@
 a folder of that name, once.
 
 Owns: which things are written and with which words. Must never know: what later releases may add
-(unit/test_releases.py). A folder holds the file of an embedded table (`table`), what each of
+(unit/project/test_releases.py). A folder holds the file of an embedded table (`table`), what each of
 WRITTEN said of it, and the exit statuses of commands on it.
 """
 

@@ -28,7 +28,7 @@ from tests.lab.boot import LAB
 from tests.needs import need
 from tests.older_python import zip_equal
 from tests.pages import list_links
-from tests.unit.test_install import expected
+from tests.unit.project.test_install import expected
 
 RELEASES = {"12": "bookworm", "13": "trixie"}
 OURS = f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n"

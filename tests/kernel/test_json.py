@@ -15,7 +15,7 @@ import pytest
 
 from tests.kernel.netns import run_ours, run_reference
 from tests.kernel.network import NAT, Connection, Network, built, eventually
-from tests.unit.test_json_document import valid
+from tests.unit.views.test_json_document import valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

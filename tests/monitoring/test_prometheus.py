@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.needs import need
-from tests.unit.test_metrics import ONE, run
+from tests.unit.views.test_metrics import ONE, run
 
 
 def need_program(name: str, package: str) -> None:

@@ -23,7 +23,7 @@ from tests.rpm.machine import (
     make_machine,
     make_repository,
 )
-from tests.unit.test_install import expected
+from tests.unit.project.test_install import expected
 
 ACTIONS = ("swap-to-ours", "upgrade", "swap-to-theirs", "swap-to-ours")
 REPOSITORY = """\

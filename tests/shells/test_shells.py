@@ -1,6 +1,6 @@
 """The three shells themselves: TAB on a terminal, each with our stub and nothing else.
 
-What is offered where is held in tests/unit/test_candidates.py; here it is how words get into a
+What is offered where is held in tests/unit/completion/test_candidates.py; here it is how words get into a
 shell and back on its line.
 """
 

@@ -43,14 +43,14 @@ from pyipvsadm.model import (
     Timeouts,
 )
 from pyipvsadm.netlink import attributes, framing
+from tests.unit.backends.test_kernel import FAMILY, Socket, header
 from tests.unit.fake_environment import FakeEnvironment, overview
-from tests.unit.test_kernel import FAMILY, Socket, header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pyipvsadm.model import Backend
-    from tests.unit.test_kernel import Answer
+    from tests.unit.backends.test_kernel import Answer
 
 # All that is imported late elsewhere: no input is to pay for it, and what measures coverage does
 # not see what lines_of runs.

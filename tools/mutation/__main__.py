@@ -18,23 +18,37 @@ KNOWN = Path(__file__).with_name("survivors.toml")
 BAR = 90  # per cent
 
 # By what is in them, the quickest first: a fault that the first file finds costs no more than that.
-_GRAMMAR = ["unit/test_options", "unit/test_popt", "unit/test_parser", "cases/test_embedded"]
-_OURS = [
-    "unit/test_selection",
-    "unit/test_cli",
-    "unit/test_drain",
-    "unit/test_watch",
-    "unit/test_doctor_command",
+_GRAMMAR = [
+    "unit/grammar/test_options",
+    "unit/grammar/test_popt",
+    "unit/grammar/test_parser",
+    "cases/test_embedded",
 ]
-_BYTES = ["unit/test_codec", "unit/test_dump_layout", "unit/test_kernel"]
+_OURS = [
+    "unit/commands/test_selection",
+    "unit/test_cli",
+    "unit/commands/test_drain",
+    "unit/commands/test_watch",
+    "unit/commands/test_doctor",
+]
+_BYTES = [
+    "unit/netlink/test_attributes",
+    "unit/netlink/test_dump_layout",
+    "unit/backends/test_kernel",
+]
 TESTS = {
     "grammar/parser": [*_GRAMMAR, *_OURS],
-    "grammar/combinations": [*_GRAMMAR, *_OURS, "unit/test_candidates"],
+    "grammar/combinations": [*_GRAMMAR, *_OURS, "unit/completion/test_candidates"],
     "grammar/values": [*_GRAMMAR, *_OURS],
-    "grammar/options": [*_GRAMMAR, "unit/test_man", *_OURS, "unit/test_candidates"],
+    "grammar/options": [
+        *_GRAMMAR,
+        "unit/project/test_man",
+        *_OURS,
+        "unit/completion/test_candidates",
+    ],
     "netlink/attributes": _BYTES,
     "netlink/dumps": _BYTES,
-    "change/plan": ["unit/test_plan", "unit/test_apply"],
+    "change/plan": ["unit/change/test_plan", "unit/commands/test_apply"],
 }
 
 

@@ -1,4 +1,4 @@
-"""`python -m tools.pictures`: docs/*.svg, and the text snapshots that tests/unit/test_pretty.py
+"""`python -m tools.pictures`: docs/*.svg, and the text snapshots that tests/unit/views/test_pretty.py
 holds the views against.
 """
 

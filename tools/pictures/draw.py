@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyipvsadm.views.grid import Line, TerminalStyle
 
 WIDTHS = (60, 80, 140)
-FOLDER = Path(__file__).parents[2] / "tests" / "unit" / "snapshots"
+FOLDER = Path(__file__).parents[2] / "tests" / "unit" / "views" / "snapshots"
 LIVE_LINES = 20
 
 

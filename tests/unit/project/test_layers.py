@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "pyipvsadm"
+PACKAGE = Path(__file__).resolve().parents[3] / "pyipvsadm"
 
 # From the top: a folder or module may import those of later lines, and within its own folder. Not
 # its neighbours on its line.

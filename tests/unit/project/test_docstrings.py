@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SOURCES = [
     *sorted((ROOT / "pyipvsadm").rglob("*.py")),
     *sorted((ROOT / "ansible_collections").rglob("*.py")),

@@ -16,7 +16,7 @@ from pyipvsadm.errors import OperationError
 from pyipvsadm.model import BACKUP, CONNECTIONS_FILE, Daemon
 from pyipvsadm.scheduling.build import Build, find_release
 from tests.unit.fake_environment import FakeEnvironment, apply_all
-from tests.unit.test_json_document import SCHEMA
+from tests.unit.views.test_json_document import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

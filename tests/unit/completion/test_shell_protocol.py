@@ -28,7 +28,7 @@ from pyipvsadm.model import (
     Service,
 )
 from tests.unit.fake_environment import FakeEnvironment, apply_all
-from tests.unit.test_procfs import kernel_text
+from tests.unit.views.test_procfs import kernel_text
 
 if TYPE_CHECKING:
     from pathlib import Path

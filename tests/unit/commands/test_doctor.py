@@ -23,8 +23,8 @@ from pyipvsadm.doctor.fixes import format_shell_command, format_sysctl
 from pyipvsadm.doctor.report import render_text
 from pyipvsadm.errors import OperationError
 from pyipvsadm.model import AF_INET
+from tests.unit.doctor.test_checks import DIRECT, HEALTHY, REAL
 from tests.unit.fake_environment import FakeEnvironment, apply_all
-from tests.unit.test_doctor import DIRECT, HEALTHY, REAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -13,7 +13,7 @@ from pyipvsadm.model import AF_INET, Server, Service
 from pyipvsadm.scheduling.build import Build
 from pyipvsadm.views.shares import Shares
 from tests.unit.fake_environment import FakeEnvironment, apply_all
-from tests.unit.test_json_document import SCHEMA
+from tests.unit.views.test_json_document import SCHEMA
 
 RULES = (
     "-A -t 10.0.0.1:80 -s sh",

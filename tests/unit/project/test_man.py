@@ -29,7 +29,7 @@ from tests.man.pages import PAGES, literals, plain, section, text, unescaped
 from tests.older_python import zip_equal
 from tools import man_differences
 
-REPO = Path(__file__).parents[2]
+REPO = Path(__file__).parents[3]
 JSON_PAGE = (REPO / "docs" / "json.md").read_text()
 MAIN = PAGES["ipvsadm"]
 ROWS: tuple[Command | Option, ...] = (*COMMANDS, *OPTIONS)

@@ -14,7 +14,8 @@ from pyipvsadm.grammar.options import COMMANDS, OPTIONS
 from tests import pages, playbook
 from tests.needs import need
 from tests.older_python import parse_toml, zip_equal
-from tests.unit import test_doctor, test_doctor_command
+from tests.unit.commands import test_doctor
+from tests.unit.doctor import test_checks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,12 +107,10 @@ def test_other_commands_are_run_by_other_tests(words: str, test: str, proof: str
 
 def test_reports_of_the_doctor() -> None:
     """The page's two reports are what a director and a real server with these faults get."""
-    director = test_doctor_command.DoctorEnvironment(
-        test_doctor_command.sick(), test_doctor.HEALTHY["NAT"].rules
-    )
-    facts = copy.deepcopy(test_doctor.REAL["DR"][1])
+    director = test_doctor.DoctorEnvironment(test_doctor.sick(), test_checks.HEALTHY["NAT"].rules)
+    facts = copy.deepcopy(test_checks.REAL["DR"][1])
     facts.sysctls = {**facts.sysctls, "net/ipv4/conf/all/arp_ignore": "0"}
-    real_server = test_doctor_command.DoctorEnvironment(facts, ipvs=False)
+    real_server = test_doctor.DoctorEnvironment(facts, ipvs=False)
     sessions = [
         block.text
         for block in pages.list_blocks(DOCS / "doctor.md")
@@ -127,7 +126,7 @@ def test_explanations_of_the_doctor() -> None:
     lines = [c.text for c in pages.list_commands(DOCS / "doctor.md") if "--explain" in c.text]
     assert lines
     for line in lines:
-        world = test_doctor_command.DoctorEnvironment()
+        world = test_doctor.DoctorEnvironment()
         assert main(line.split()[1:], world) == 0
 
 

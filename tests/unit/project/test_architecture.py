@@ -8,7 +8,7 @@ from pathlib import Path
 from pyipvsadm.grammar.options import COMMANDS, OPTIONS
 from tools import option_index
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 PAGE = (REPO / "ARCHITECTURE.md").read_text()
 
 
