@@ -26,7 +26,6 @@ from pyipvsadm.model import (
     TCP,
     UDP,
     Change,
-    Server,
     Service,
 )
 from pyipvsadm.netlink.attributes import (
@@ -277,8 +276,4 @@ _KEYS = {
 }
 _MARK_KEYS = {
     family: encode_service_key(Service(family, fwmark=1))[:SERVICE_MARK_OFFSET] for family in _SIZES
-}
-_DEST_HEADS = {
-    family: encode_dest(Server(family, bytes(size), 0))[:DEST_ADDR_OFFSET]
-    for family, size in _SIZES.items()
 }
