@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BACKEND_VARIABLE = "IPVSADM_BACKEND"
 # Packages that some requests import. Debian's package only recommends them, as python3-NAME.
-OPTIONAL_PACKAGES = ("click", "pyroute2", "rich")
+OPTIONAL_PACKAGES = ("pyroute2", "rich")
 # The first word of a request from a shell's completion (completion/shell_protocol.py). It is not in
 # the table of options, because users do not type it.
 COMPLETION_FLAG = "--complete"
@@ -138,7 +138,7 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
         return run_check(request, env)
     if request is not None and request.command in ("help", "version"):
         env.write_stdout(
-            _render_help(request) if request.command == "help" else _render_version(request)
+            _render_help(request, env) if request.command == "help" else _render_version(request)
         )
         return 0
     backend_spec, netns_name = (parser.ours.get(name) for name in ("backend", "netns"))
@@ -165,10 +165,11 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     return status
 
 
-def _render_help(request: Request) -> str:
-    from pyipvsadm.grammar.help_layout import format_help  # noqa: PLC0415  # click costs 30 ms
+def _render_help(request: Request, env: Environment) -> str:
+    from pyipvsadm.grammar.help_layout import WIDTH, format_help  # noqa: PLC0415  # only what is asked for is imported
 
-    return format_help(str(request.ours.get("help") or ""))
+    width = env.get_size()[0] if env.is_output_terminal() else WIDTH
+    return format_help(str(request.ours.get("help") or ""), width)
 
 
 def _render_version(request: Request) -> str:

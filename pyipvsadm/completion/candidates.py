@@ -172,8 +172,12 @@ class _Line:
             yield from self._complete_cluster(prefix)
 
     def _complete_topic(self, prefix: str) -> Candidates:
-        dashes = "--" if prefix[:1] == "-" else ""
-        return [(f"{dashes}{row.long}", row.help) for row in COMMANDS]
+        rows = [(row.long, row.help) for row in (*COMMANDS, *OPTIONS)]
+        if prefix[:1] == "-":
+            return [(f"--{name}", text) for name, text in rows]
+        from pyipvsadm.grammar.help_layout import CONCEPTS  # noqa: PLC0415  # few lines ask for it
+
+        return [*((name, title) for name, (title, _) in CONCEPTS.items()), *rows]
 
     def _complete_option(self, prefix: str) -> Candidates:
         """Complete commands, or the options that go with the command; short ones only after a dash."""

@@ -140,7 +140,7 @@ COMMANDS = (
     Command("predict", "", "say which server a client gets (-: from stdin)", REQUIRED,
             operands="CLIENT[:PORT]", ours=True),
     Command("doctor", "", "diagnose the host (addresses, routes, sysctls); changes nothing", ours=True),
-    Command("help", "h", "show help; after a command, help for that command"),
+    Command("help", "h", "show help, also about an option or a concept; after a command, about it", operands="[TOPIC]"),
     Command("version", "v", "show the version"),
 )  # fmt: skip
 

@@ -30,7 +30,7 @@ from pyipvsadm.grammar.options import (
     Command,
     Option,
 )
-from pyipvsadm.grammar.popt import PoptScanner, find_command
+from pyipvsadm.grammar.popt import PoptScanner
 from pyipvsadm.grammar.values import (
     merge_scheduler_flags,
     parse_extension_value,
@@ -109,7 +109,7 @@ class Request:
 
     services: the named ones, in their order. ours: the options and the command that 1.31 lacks, by
     long name, each with its value (a number if the table of options gives limits, None if it has no
-    value); "help": the command that help is asked for. server: the real server that options
+    value); "help": the topic of --help. server: the real server that options
     describe, None if none is named; port: None if -r has none. files: those of --check. flags: the scheduler flags as typed;
     `change` has them as bits, unless the scheduler is to be kept.
     """
@@ -164,13 +164,9 @@ class CommandParser:
         """
         command = self.command = self._parse_command()
         if command == "help":
-            # The rest may name a command; 1.31 does not even read it.
-            return self._build_help(
-                self._help_topic
-                or next(
-                    (row.long for row in map(find_command, self._words.get_remaining()) if row), ""
-                )
-            )
+            # The next word is the topic; 1.31 does not even read it.
+            topics = [word for word in self._words.get_remaining() if word.strip("-")]
+            return self._build_help(self._help_topic or "".join(topics[:1]))
         if command == "version":
             # 1.31 does not read the rest.
             if "--json" in self._words.get_remaining():

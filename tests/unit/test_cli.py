@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import errno
 import inspect
+import os
 import re
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +20,16 @@ from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.click_command import ipvsadm
 from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.combinations import is_allowed_with
-from pyipvsadm.grammar.help_layout import COMMON_EXAMPLES, EXAMPLES, EXTENSIONS, format_help
+from pyipvsadm.grammar.help_layout import (
+    COMMON_EXAMPLES,
+    CONCEPTS,
+    EXAMPLES,
+    EXTENSIONS,
+    format_help,
+)
 from pyipvsadm.grammar.options import COMMAND_GROUPS, COMMAND_HELP, COMMANDS, OPTIONS, Command
 from pyipvsadm.grammar.parser import TRY_HELP
+from pyipvsadm.grammar.schedulers import SCHEDULERS
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Server, Service
 from tests.unit.fake_environment import FakeEnvironment, FakeNames, FullWorld, apply_all, lines
 
@@ -64,13 +73,12 @@ def call(env: FakeEnvironment, line: str) -> tuple[int, str, str]:
 def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "pyipvsadm.grammar.help_layout")
-    monkeypatch.delattr("pyipvsadm.grammar.help_layout")
-    monkeypatch.setitem(sys.modules, "click", None)
-    status, out, err = run(FakeEnvironment(), "--help")
+    monkeypatch.delitem(sys.modules, "pyipvsadm.views.pretty", raising=False)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    status, out, err = run(FakeEnvironment(), "-L --pretty")
     assert (status, out) == (1, "")
-    assert err.startswith("this needs the Python package click: ")
-    assert err.endswith("; install it with `apt-get install python3-click'\n")
+    assert err.startswith("this needs the Python package rich: ")
+    assert err.endswith("; install it with `apt-get install python3-rich'\n")
     monkeypatch.setitem(sys.modules, "pyipvsadm.grammar.help_layout", None)
     with pytest.raises(ImportError, match=r"pyipvsadm\.grammar\.help"):
         run(FakeEnvironment(), "--help")
@@ -710,7 +718,7 @@ TOPICS = (
     ("-a -t 10.0.0.1:80 -h --nonsense", "add-server"),
     ("--help -a", "add-server"),
     ("-h add-server", "add-server"),
-    ("--help --nonsense add-server -D", "add-server"),
+    ("--help - add-server -D", "add-server"),
     ("-l --help", "list"),
     ("--help -l", "list"),
     ("--set --help", "set"),
@@ -722,8 +730,12 @@ TOPICS = (
     ("--backend nowhere -C --help", "clear"),
     ("--help", ""),
     ("--help -", ""),
-    ("-h -q", ""),
-    ("--help nonsense add-", ""),
+    ("--help -w", "weight"),
+    ("--help --weight", "weight"),
+    ("--help drain", "drain"),
+    ("--help schedulers", "schedulers"),
+    ("--help --Schedulers", "schedulers"),
+    ("--help topics", "topics"),
 )
 
 
@@ -732,6 +744,74 @@ def test_what_the_help_is_about(words: str, about: str) -> None:
     env = FakeEnvironment()
     assert run(env, words) == (0, format_help(about), "")
     assert env.specs == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--help nonsense", "no help about nonsense: ipvsadm --help topics lists all topics"),
+        ("-h -q", "no help about -q: ipvsadm --help topics lists all topics"),
+        ("--help drian", "no help about drian: did you mean drain? ipvsadm --help topics lists all topics"),
+        ("--help --add-srver", "no help about --add-srver: did you mean add-server? ipvsadm --help topics lists all topics"),
+        ("--help schedules", "no help about schedules: did you mean schedulers? ipvsadm --help topics lists all topics"),
+    ],
+)  # fmt: skip
+def test_an_unknown_topic_is_an_error_with_a_suggestion(words: str, message: str) -> None:
+    assert run(FakeEnvironment(), words) == (2, "", f"{message}\n")
+
+
+TOPICS_OF_THE_TABLE = [*(row.long for row in (*COMMANDS, *OPTIONS)), *CONCEPTS, "topics", ""]
+
+
+@pytest.mark.parametrize("topic", TOPICS_OF_THE_TABLE)
+@pytest.mark.parametrize("columns", [40, 60, 80, 300])
+def test_every_page_of_the_help_fits_the_terminal(topic: str, columns: int) -> None:
+    page = run(FakeEnvironment(shows=(columns, 24)), f"--help {topic}".strip())[1]
+    for line in page.splitlines():
+        # Only words, command lines and the narrowest column of text may be wider.
+        assert len(line) <= max(min(columns, 100), 76), line
+        assert line == line.rstrip()
+    assert page.startswith("Usage: ipvsadm ")
+    assert page.endswith("\n")
+    if columns == 40:
+        assert max(map(len, page.splitlines())) <= 80
+
+
+def test_the_page_of_an_option_names_its_commands_and_values() -> None:
+    assert format_help("weight") == lines(
+        "Usage: ipvsadm COMMAND ... -w, --weight N",
+        "Weight (default 1; 0: no new connections).",
+        "",
+        "Goes with:",
+        "  -a, -e",
+    )
+    assert format_help("sort-by") == lines(
+        "Usage: ipvsadm COMMAND ... --sort-by KEY",
+        "With --watch: sort by connections, rate or weight, largest first.",
+        "",
+        "Goes with:",
+        "  -L",
+        "",
+        "KEY:",
+        "  connections, rate, weight",
+    )
+    drain = format_help("drain")
+    for (command, option), text in COMMAND_HELP.items():
+        assert (f"  {text}\n" in drain) == (option == "drain"), command
+    assert "SECONDS:\n  0 to 2678400\n" in drain
+    for name in SCHEDULERS:
+        assert f"\n  {name} " in format_help("scheduler")
+
+
+def test_help_needs_no_package() -> None:
+    script = "from pyipvsadm.cli import main; sys.exit(main(sys.argv[1:]))"
+    for words in (["--help"], ["--help", "drain"], ["-a", "--help"], ["--help", "statuses"]):
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = [{os.getcwd()!r}]; {script}", *words],
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.startswith(b"Usage: ipvsadm ")
 
 
 def test_the_help_of_a_command_whole() -> None:

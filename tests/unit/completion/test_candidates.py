@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pyipvsadm.backends import memory
 from pyipvsadm.completion.candidates import NO_SPACE_SUFFIXES, complete
 from pyipvsadm.errors import LineSkippedError, UsageError
+from pyipvsadm.grammar.help_layout import CONCEPTS
 from pyipvsadm.grammar.options import COMMANDS, OPTIONAL, OPTIONS, UNSLOTTED_COMMANDS, Option
 from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.grammar.popt import PoptScanner, find_option
@@ -145,8 +146,10 @@ OFFERED: list[tuple[str, str]] = [
     ("-A -D", ""),
     ("-L -h", "-h"),
     ("-v ", ""),
-    ("--help ", " ".join(row.long for row in COMMANDS)),
+    ("--help ", " ".join([*CONCEPTS, *(row.long for row in (*COMMANDS, *OPTIONS))])),
     ("--help --add-", "--add-service --add-server"),
+    ("--help --ti", "--timeout"),
+    ("--help sche", "schedulers scheduler sched-flags"),
     ("--help edit-se", "edit-service edit-server"),
     # services
     ("-D -t ", "10.0.0.1:80 10.0.0.1:443 10.0.0.2:80 [2001:db8::1]:80"),
