@@ -101,7 +101,7 @@ def _report_error(error: IpvsadmError, argv: Sequence[str], env: Environment) ->
         from pyipvsadm.commands.report import print_hints  # noqa: PLC0415  # a person waits longer than a script
         from pyipvsadm.grammar.hints import suggest_for_error  # noqa: PLC0415
 
-        print_hints(env, suggest_for_error(error, argv))
+        print_hints(env, suggest_for_error(error, argv, env.is_root))
     if "--json" in argv:
         from pyipvsadm.views.json_document import format_error_document  # noqa: PLC0415
 

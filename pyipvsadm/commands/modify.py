@@ -35,7 +35,7 @@ def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
             from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-            print_hints(env, hints.suggest_for_refusal(wanted, number, backend))
+            print_hints(env, hints.suggest_for_refusal(wanted, number, backend, env.is_root))
     return EXIT_REFUSED if refused else 0
 
 

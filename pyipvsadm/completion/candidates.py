@@ -21,7 +21,6 @@ from pyipvsadm.grammar.combinations import (
     can_join,
     describe_option,
     get_tunnel_types,
-    list_conflict,
 )
 from pyipvsadm.grammar.options import (
     COMMANDS,
@@ -279,8 +278,6 @@ class _Line:
             return (row.long != "ipv6" or self._can_take_ipv6()) and all(
                 row is not other for other, _ in self._given
             )
-        if command == "list":
-            return not list_conflict({*slots, row.slot})
         tunnel = {slot for slot in slots if slot[:4] == "tun-"}
         if row.slot == "forwarding-method":
             mixed = (

@@ -82,10 +82,13 @@ def parse_scheduler_flags(scheduler: str, text: str) -> int:
     for name in names or [text]:
         matches = [(bit, only) for flag, bit, only in SCHEDULER_FLAGS if flag == name]
         if not matches:
-            raise UsageError(f"invalid scheduler flag `{name}'")
+            known = ", ".join(flag for flag, *_ in SCHEDULER_FLAGS)
+            raise UsageError(f"invalid scheduler flag `{name}'", hint=f"flags: {known}")
         bit, only = matches[0]
         if only and only != scheduler:
-            raise UsageError(f"incompatible scheduler flag `{name}'")
+            raise UsageError(
+                f"incompatible scheduler flag `{name}'", hint=f"it goes with -s {only}"
+            )
         flags |= bit
     return flags
 
