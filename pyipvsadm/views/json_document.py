@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm import sorting
 from pyipvsadm.addresses import format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.values import format_scheduler_flags
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
     from pyipvsadm.views.connections import Connection
     from pyipvsadm.views.shares import Shares
 
+    # services with their servers, and for --shares their shares
+    Entry = tuple[Service, list[Server], Shares | None]
     # (family, address, port, protocol) -> the names of host and port, None where there is none
     Names = Callable[[int, bytes, int, int], tuple[str | None, str | None]]
 
@@ -66,25 +67,18 @@ def format_document(**fields: Any) -> str:
     return _encode({"format": FORMAT, **fields}) + "\n"
 
 
-def iter_table(
-    info: Info,
-    rows: Iterable[tuple[Service, list[Server]]],
-    names: Names | None,
-    sort: bool = True,
-    find_shares: Callable[[Service, list[Server]], Shares] | None = None,
-) -> Iterator[str]:
+def iter_table(info: Info, entries: Iterable[Entry], names: Names | None) -> Iterator[str]:
     """Yield the document of services with their servers in pieces, one line for each service.
-    names: None for numbers only. find_shares: finds the shares of a service, None for none.
+    names: None for numbers only.
     """
     ipvs = {"version": classic.format_version_number(info), "connection_table_size": info.size}
     yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs)}, "services": ['
     between = "\n"
-    for service, servers in rows:
+    for service, servers, shares in entries:
         yield between
-        listed = sorting.sort_servers(servers) if sort else servers
-        made = _make_service(service, listed, names)
-        if find_shares:
-            _add_shares(made, listed, find_shares(service, servers))
+        made = _make_service(service, servers, names)
+        if shares:
+            _add_shares(made, servers, shares)
         yield _encode(made)
         between = ",\n"
     yield "\n]}\n"
