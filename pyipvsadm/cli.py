@@ -132,6 +132,8 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     except LineSkippedError as exc:
         exc.command = parser.command
         usage = exc
+    if "color" in parser.ours:
+        _choose_colours(str(parser.ours["color"]), env)
     if request is not None and request.command == "check":
         from pyipvsadm.commands.check import run_check  # noqa: PLC0415  # only what is asked for is imported
 
@@ -163,6 +165,13 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
             error.status = UNKNOWN  # 1 and 2 mean findings
         raise error from None
     return status
+
+
+def _choose_colours(when: str, env: Environment) -> None:
+    """Carry out --color: auto, always or never."""
+    env.always_has_colours = when == "always"
+    if when == "never":
+        env.environ = {**env.environ, "NO_COLOR": "1"}
 
 
 def _render_help(request: Request, env: Environment) -> str:

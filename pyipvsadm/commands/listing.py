@@ -93,7 +93,9 @@ def _render_pretty(
     from pyipvsadm.views import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
 
     shown = request.slots
-    look = grid.choose_style(env.environ, env.is_output_terminal(), env.get_size()[0])
+    look = grid.choose_style(
+        env.environ, env.is_output_terminal(), env.get_size()[0], env.always_has_colours
+    )
     if "connection" in shown:
         found, endpoint = _parse_connections(
             _iter_connection_lines(backend, wanted), env, numeric="numeric" in shown

@@ -380,6 +380,8 @@ OPTIONS = (
     Option("probe", "", "probe", "also probe every server: ARP or neighbour discovery, TCP connect",
            group="doctor options", ours=True),
     Option("explain", "", "explain", "explain a finding (all: every finding)", "CODE", group="doctor options", ours=True),
+    Option("color", "", "", "colours: auto (on terminals; default), always or never", "WHEN", values="auto|always|never",
+           group="other options", ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
     Option("netns", "", "", "work in this network namespace: NAME (of `ip netns'), PID or PATH", "NAME", values="netns",

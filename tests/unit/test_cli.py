@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from pyipvsadm import __version__, cli
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.click_command import ipvsadm
+from pyipvsadm.environment import Environment
 from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.combinations import is_allowed_with
 from pyipvsadm.grammar.help_layout import (
@@ -73,12 +74,12 @@ def call(env: FakeEnvironment, line: str) -> tuple[int, str, str]:
 def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "pyipvsadm.views.pretty", raising=False)
-    monkeypatch.setitem(sys.modules, "rich", None)
-    status, out, err = run(FakeEnvironment(), "-L --pretty")
-    assert (status, out) == (1, "")
-    assert err.startswith("this needs the Python package rich: ")
-    assert err.endswith("; install it with `apt-get install python3-rich'\n")
+    def list_without_rich(*_: Any) -> None:
+        raise ModuleNotFoundError("No module named 'rich'", name="rich.table")
+
+    monkeypatch.setattr("pyipvsadm.commands.listing.run_list", list_without_rich)
+    message = "this needs the Python package rich: No module named 'rich'; install it with `apt-get install python3-rich'\n"
+    assert run(FakeEnvironment(), "-L --pretty") == (1, "", message)
     monkeypatch.setitem(sys.modules, "pyipvsadm.grammar.help_layout", None)
     with pytest.raises(ImportError, match=r"pyipvsadm\.grammar\.help"):
         run(FakeEnvironment(), "--help")
@@ -803,6 +804,35 @@ def test_the_page_of_an_option_names_its_commands_and_values() -> None:
         assert f"\n  {name} " in format_help("scheduler")
 
 
+@pytest.mark.parametrize(
+    ("environ", "words", "coloured"),
+    [
+        ({}, "", False),
+        ({}, "--color always", True),
+        ({}, "--color=always", True),
+        ({"NO_COLOR": "1"}, "--color=always", True),
+        ({"NO_COLOR": "1"}, "--color=auto", False),
+        ({"CLICOLOR_FORCE": "1"}, "", False),
+        ({}, "--color=never", False),
+    ],
+)
+@pytest.mark.parametrize("command", ["-L -n --pretty", "--apply --dry-run"])
+def test_colours_go_where_they_are_wanted(
+    command: str,
+    environ: dict[str, str],
+    words: str,
+    coloured: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FakeEnvironment, "has_colours", Environment.has_colours)
+    env = with_rules(environ=environ, stdin=b"-A -f 9 -s rr\n")
+    status, out, _ = run(env, f"{command} {words}")
+    assert (status, "\x1b[" in out) == (int("--dry-run" in command), coloured)
+    env.environ, env.shows = {**environ, "TERM": "xterm"}, (80, 24)
+    assert ("\x1b[3" in run(env, f"{command} --color=never")[1]) is False
+    assert run(env, "-L --color=red")[0] == 2
+
+
 def test_help_needs_no_package() -> None:
     script = "from pyipvsadm.cli import main; sys.exit(main(sys.argv[1:]))"
     for words in (["--help"], ["--help", "drain"], ["-a", "--help"], ["--help", "statuses"]):
@@ -824,6 +854,7 @@ def test_the_help_of_a_command_whole() -> None:
         "",
         "Other options:",
         "      --dry-run       try the change on a copy of the table and send nothing",
+        "      --color WHEN    colours: auto (on terminals; default), always or never",
         "      --backend SPEC  kernel, memory (empty, for this command) or memory:FILE",
         "      --netns NAME    work in this network namespace: NAME (of `ip netns'), PID",
         "                      or PATH",
@@ -964,6 +995,45 @@ class Serving(MemoryBackend):
         for server in servers:
             server.active, server.inactive = 3, 5
         return servers
+
+
+@pytest.mark.parametrize(
+    ("words", "resets"),
+    [
+        ("-e -t 10.0.0.1:80 -r 10.0.0.2:80 -w 5", "forwarding method NAT -> direct routing, upper threshold 9 -> none"),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 5", "upper threshold 9 -> none"),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 5 -x 8", ""),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.2:80 -w 5 --keep", ""),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.3:80 -w 5", ""),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.4:80", ""),
+    ],
+)  # fmt: skip
+def test_a_person_is_told_which_settings_an_edit_resets(words: str, resets: str) -> None:
+    rules = (
+        "-A -t 10.0.0.1:80",
+        "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m -x 9",
+        "-a -t 10.0.0.1:80 -r 10.0.0.3:80",
+    )
+    for seen in (True, False):
+        env = FakeEnvironment(seen=seen)
+        apply_all(env.table, rules)
+        hint = (
+            f"hint: {resets}; --keep leaves settings that are not given\n"
+            if resets and seen
+            else ""
+        )
+        assert run(env, words) == (0, "", hint)
+
+
+def test_no_reset_is_told_of_a_table_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = FakeEnvironment(seen=True)
+    apply_all(env.table, ("-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m"))
+
+    def fail(_: Any) -> Any:
+        raise OperationError("gone")
+
+    monkeypatch.setattr(env.table, "read_servers", fail)
+    assert run(env, "-e -t 10.0.0.1:80 -r 10.0.0.2:80") == (0, "", "")
 
 
 @pytest.mark.parametrize(
