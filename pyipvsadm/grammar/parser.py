@@ -6,7 +6,8 @@ exit.
 
 The first option is the command. A method for each slot parses its value into a Service, a Server or
 a Daemon. The combinations are checked at the end, in 1.31's order, because the first fault found is
-the one reported.
+the one reported. The module is longer than others because these methods fill the same records, and
+the later ones depend on the earlier (-M on -t, -r on the port of -t).
 """
 
 from __future__ import annotations
