@@ -146,8 +146,8 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     backend_spec, netns_name = (parser.ours.get(name) for name in ("backend", "netns"))
     spec = None if backend_spec is None else str(backend_spec)
     # 1.31 opens the table before it reads its arguments: without a table, its message is about
-    # that. The doctor needs none.
-    carry_out = _run_doctor if parser.command == "doctor" else _run_with_backend
+    # that. The doctor and --check need none.
+    carry_out = _run_doctor if parser.command in ("doctor", "check") else _run_with_backend
     try:
         status = _run_in_netns(
             env,

@@ -19,7 +19,12 @@ from pyipvsadm.change.execute import execute, try_plan
 from pyipvsadm.change.pace import Pace
 from pyipvsadm.change.plan import Plan
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
-from pyipvsadm.commands.report import make_refusals, print_findings, print_not_undone
+from pyipvsadm.commands.report import (
+    make_refusals,
+    print_findings,
+    print_not_undone,
+    read_typed_rules,
+)
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
@@ -84,11 +89,7 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
 def _read_rules(request: Request, env: Environment) -> bytes:
     path = request.ours["apply"]
     if path is None:
-        if env.is_input_terminal():
-            env.write_stderr(
-                "rules come from the terminal: end them with Ctrl-D on a line of its own"
-            )
-        return env.read_input()
+        return read_typed_rules(env)
     try:
         return env.read_file(str(path))
     except OperationError as exc:

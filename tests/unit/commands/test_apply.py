@@ -195,6 +195,7 @@ def test_json() -> None:
     ]
 
 
+ONLY = "only -A, -a, --set and --start-daemon lines describe a table"
 BAD: list[tuple[str, str, str]] = [
     ("", "", "the input has no rule: nothing was done (--allow-empty accepts an empty input)"),
     ("", "# nothing\n\n", "the input has no rule: nothing was done (--allow-empty accepts an empty input)"),
@@ -202,7 +203,10 @@ BAD: list[tuple[str, str, str]] = [
     ("", "-A -f 1\n-A -q\n", "line 2: -q: unknown option: '-A -q'"),
     ("", "-A -f 1\n-A -f 0\n", "line 2: invalid fwmark value `0' specified: '-A -f 0'"),
     ("", "-A -f 1\n-h\n", "line 2: --help ends the rules here: none was applied: '-h'"),
-    ("", "-A -f 1\n-R\n", "line 2: Try `ipvsadm -h' or 'ipvsadm --help' for more information.: '-R'"),
+    ("", "-A -f 1\n-R\n", f"line 2: {ONLY}: '-R'"),
+    ("", "-A -f 1\nword\n", f"line 2: {ONLY}: 'word'"),
+    ("", "-A -f 1\n-n\n", f"line 2: {ONLY}: '-n'"),
+    ("", "-A -f 1\n--sett 1 2 3\n", "line 2: --sett: unknown option: '--sett 1 2 3'"),
     ("", "--apply x\n", "line 1: --apply does not belong in rules: give it on the command line: '--apply x'"),
     ("", "-A -f 1 --dry-run\n", "line 1: --dry-run does not belong in rules: give it on the command line: '-A -f 1 --dry-run'"),
     ("", "-C\n", "line 1: only -A, -a, --set and --start-daemon lines describe a table: '-C'"),
