@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ALL_FLAGS = SCHED1 | SCHED2 | SCHED3
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_TIMEOUT = 86400 * 31
 
 
@@ -30,7 +31,11 @@ def parse_extension_value(row: Option, value: str | None) -> int | str | None:
         if row.argument == OPTIONAL:
             # The word may be meant as an operand: show it.
             message += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
-        return parse_in_range(value, *row.limits, message)
+        low, high = row.limits
+        unit = _UNITS.get(value[-1:], 0) if row.metavar == "SECONDS" else 0
+        if not unit:
+            return parse_in_range(value, low, high, message)
+        return parse_in_range(value[:-1], -(-low // unit), high // unit, message) * unit
     if "|" in row.values and value not in row.values.split("|"):
         raise UsageError(f"{message}: it is {' or '.join(row.values.split('|'))}")
     return value
