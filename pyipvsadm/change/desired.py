@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     ServerKey = tuple[int, bytes, int]
 
 
+BYTE_ORDER_MARK = "\ufeff"
 ONLY_ENTRIES = "only -A, -a, --set and --start-daemon lines describe a table"
 MAX_QUOTED = 120  # characters of a bad line in a message
 
@@ -81,7 +82,7 @@ def parse_desired(text: bytes, context: Context, file: str = "") -> DesiredTable
             if first:
                 repeated.append((lineno, f"repeats line {first}: skipped"))
         except UsageError as exc:
-            bad.append((lineno, _explain_error(exc)))
+            bad.append((lineno, _explain_error(exc, words[0])))
     if not bad:
         for wanted in table.services.values():
             if not wanted.line:
@@ -106,8 +107,12 @@ def describe_snapshot(present: Snapshot) -> DesiredTable:
     return table
 
 
-def _explain_error(exc: UsageError) -> str:
-    """Return the message for a bad line: 1.31's advice to try --help helps nobody in a file."""
+def _explain_error(exc: UsageError, word: str) -> str:
+    """Return the message for a bad line with this first word: 1.31's advice to try --help is of no
+    use in a file.
+    """
+    if word[:1] == BYTE_ORDER_MARK:
+        return "the file starts with a byte order mark (BOM): save it without"
     if str(exc) != TRY_HELP:
         return str(exc)
     return str(exc.__cause__ or ONLY_ENTRIES)

@@ -204,6 +204,7 @@ BAD: list[tuple[str, str, str]] = [
     ("", "-A -f 1\n-A -f 0\n", "line 2: invalid fwmark value `0' specified: '-A -f 0'"),
     ("", "-A -f 1\n-h\n", "line 2: --help ends the rules here: none was applied: '-h'"),
     ("", "-A -f 1\n-R\n", f"line 2: {ONLY}: '-R'"),
+    ("", "\ufeff-A -f 1\n", "line 1: the file starts with a byte order mark (BOM): save it without: '?-A -f 1'"),
     ("", "-A -f 1\nword\n", f"line 2: {ONLY}: 'word'"),
     ("", "-A -f 1\n-n\n", f"line 2: {ONLY}: '-n'"),
     ("", "-A -f 1\n--sett 1 2 3\n", "line 2: --sett: unknown option: '--sett 1 2 3'"),
