@@ -250,7 +250,8 @@ def _format_option_help(row: Option, page: _Page) -> None:
     elif "|" in row.values:
         page.add_section(row.metavar, ", ".join(row.values.split("|")))
     if row.limits:
-        page.add_section(row.metavar, f"{row.limits[0]} to {row.limits[1]}")
+        unit = "; a unit may follow: 90s, 10m, 2h, 1d" if row.metavar == "SECONDS" else ""
+        page.add_section(row.metavar, f"{row.limits[0]} to {row.limits[1]}{unit}")
 
 
 def _format_topics(page: _Page) -> None:

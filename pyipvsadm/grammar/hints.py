@@ -26,7 +26,7 @@ from pyipvsadm.resolver import NullResolver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from pyipvsadm.errors import IpvsadmError
     from pyipvsadm.model import Backend, Change, Server, Service
@@ -37,7 +37,7 @@ MIN_SIMILARITY = 0.7
 # Dashes that look like a hyphen (Unicode: category Pd, and the minus sign).
 OTHER_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 # ip_vs_ctl.c: ip_vs_genl_ops (GENL_ADMIN_PERM asks for the capability in the first user namespace).
-ONLY_HOST = "root of a container or of another user namespace does not suffice: the kernel lets only the host's root change IPVS"
+ONLY_HOST = "root of a container or of another user namespace does not suffice: the kernel asks for the host's CAP_NET_ADMIN"
 MAX_NAMED = 3  # services in a hint; of more their number is said
 _SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
 NAMES = tuple(row.long for row in (*COMMANDS, *OPTIONS))
@@ -56,7 +56,7 @@ def suggest_for_error(exc: IpvsadmError, words: Sequence[str], is_root: bool) ->
 def suggest_for_usage(exc: UsageError, words: Sequence[str]) -> Iterator[str]:
     """Suggest what to do about a wrong command line."""
     for word in words:
-        if word[:1] in OTHER_DASHES:
+        if word and word[0] in OTHER_DASHES:
             # Word processors and web pages put such a dash in the place of one or two hyphens.
             rest = word.lstrip(OTHER_DASHES + "-")
             yield f"`{word}' starts with a dash that is no hyphen: type {'--' if rest in NAMES else '-'}{rest}"
@@ -94,9 +94,10 @@ class TypedWords(dict[str, str]):
         super().__init__()
         self._values: list[tuple[str, str]] = []
         scanner = PoptScanner(words, posix=False)
+        long_names = {word.partition("=")[0] for word in words if word[:2] == "--"}
         try:
             while row := scanner.read_option():
-                word = format_name(row, words)
+                word = format_name(row, long_names)
                 for name in {row.long, getattr(row, "slot", "")} - {""}:
                     known = self.get(name, "").split(", ")
                     self[name] = ", ".join(filter(None, dict.fromkeys([*known, word])))
@@ -113,16 +114,16 @@ class TypedWords(dict[str, str]):
         rows = [
             row for row in (*COMMANDS, *OPTIONS) if name in (row.long, getattr(row, "slot", ""))
         ]
-        names = [format_name(row, ()) for row in rows]
+        names = [format_name(row) for row in rows]
         if len(rows) == 1 and isinstance(rows[0], Option) and rows[0].argument == REQUIRED:
             return f"{names[0]} {rows[0].metavar}"
         return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def format_name(row: Command | Option, words: Sequence[str]) -> str:
-    """Return the short name of an option or a command, the long one if it is among the words."""
-    is_long = any(word.partition("=")[0] == f"--{row.long}" for word in words)
-    return f"-{row.short}" if row.short and not is_long else f"--{row.long}"
+def format_name(row: Command | Option, typed: Collection[str] = ()) -> str:
+    """Return the short name of an option or a command, the long one if it was typed."""
+    long_name = f"--{row.long}"
+    return f"-{row.short}" if row.short and long_name not in typed else long_name
 
 
 def _is_numeric(endpoint: str) -> bool:

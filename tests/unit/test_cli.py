@@ -799,7 +799,7 @@ def test_the_page_of_an_option_names_its_commands_and_values() -> None:
     drain = format_help("drain")
     for (command, option), text in COMMAND_HELP.items():
         assert (f"  {text}\n" in drain) == (option == "drain"), command
-    assert "SECONDS:\n  0 to 2678400\n" in drain
+    assert "SECONDS:\n  0 to 2678400; a unit may follow: 90s, 10m, 2h, 1d\n" in drain
     for name in SCHEDULERS:
         assert f"\n  {name} " in format_help("scheduler")
 

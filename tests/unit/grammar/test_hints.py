@@ -239,6 +239,12 @@ def test_a_hint_never_names_a_slot() -> None:
             assert "flush" not in hint
 
 
+def test_an_empty_word_has_no_dash() -> None:
+    env = FakeEnvironment(seen=True)
+    assert cli.main(["-L", ""], env) == 2
+    assert env.stderr == "unexpected argument \n"
+
+
 def test_many_services_of_an_address_are_counted() -> None:
     env = FakeEnvironment(seen=True)
     apply_all(env.table, [f"-A -t 10.0.0.1:{port}" for port in range(1, 6)])
