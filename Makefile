@@ -10,7 +10,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables ke
 # Without what they recommend, which is a lot.
 CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents
 # Modules without I/O of their own: unit tests alone cover every branch of them.
-PURE := addresses errors model resolver sorting text backends/memory change/* \
+PURE := addresses api/* errors model resolver sorting text backends/memory change/* \
 	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/watch completion/candidates \
 	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/probe doctor/real_server doctor/report doctor/services \
 	doctor/unchecked \
@@ -76,7 +76,7 @@ TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc
 
 .PHONY: help env try test lint unit shells man test-pythons lab lab-newer lab-kernels load clusters scheduling lab-packages install uninstall \
   deb deb-packages test-deb test-swap test-all test-deb-packages rpm rpm-packages test-rpm test-rpm-packages soak fuzz guided-fuzz \
-  coverage mutation record record-replies pictures bench bench-tables bench-packages clean
+  coverage mutation api-reference record record-replies pictures bench bench-tables bench-packages clean
 
 ##@ Start here (CONTRIBUTING.md says more)
 help: ## list the targets
@@ -248,6 +248,11 @@ mutation: env ## small faults in the program, one at a time, each of which a tes
 	@$(BIN)/python -c 'import mutmut' 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,mutation]'
 	$(BIN)/python -m tools.mutation $(MODULES)
+
+api-reference: env ## the reference of the Python interface, as pages in build/api (pdoc, which it installs)
+	@$(BIN)/python -c 'import pdoc' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,reference]'
+	$(BIN)/python -m pdoc --output-directory build/api pyipvsadm.api
 
 guided-fuzz: env ## the same on inputs that are made by what of the code they reach (atheris, which it installs; x86_64)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris

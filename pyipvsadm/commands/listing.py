@@ -195,13 +195,15 @@ def _render_json(
 
         found = map(parse_connection, _iter_connection_lines(backend, wanted))
         return (
-            json_document.make_connection(each, names)
+            json_document.format_document(**json_document.make_connection(each, names))
             for each, names in attach_names(found, env, "numeric" in shown)
         )
     if "timeout" in shown:
-        return [json_document.make_timeouts(backend.read_timeouts())]
+        timeouts = json_document.make_timeouts(backend.read_timeouts())
+        return [json_document.format_document(timeouts=timeouts)]
     if "daemon" in shown:
-        return [json_document.make_daemons(backend.read_daemons())]
+        daemons = list(map(json_document.make_daemon, backend.read_daemons()))
+        return [json_document.format_document(daemons=daemons)]
     rows = read_table(request, backend, wanted)
     names = None
     if "numeric" not in shown:

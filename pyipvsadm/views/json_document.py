@@ -82,7 +82,8 @@ def iter_table(
     for service, servers in rows:
         yield between
         listed = sorting.sort_servers(servers) if sort else servers
-        made = _make_service(service, listed, names)
+        made = make_service(service, names)
+        made["servers"] = [make_server(each, service.protocol, names) for each in listed]
         if find_shares:
             _add_shares(made, listed, find_shares(service, servers))
         yield _encode(made)
@@ -90,7 +91,8 @@ def iter_table(
     yield "\n]}\n"
 
 
-def _make_service(found: Service, servers: list[Server], names: Names | None) -> dict[str, Any]:
+def make_service(found: Service, names: Names | None = None) -> dict[str, Any]:
+    """Return a service as a JSON object, without its servers."""
     made: dict[str, Any] = {"family": _FAMILIES[found.af]}
     if found.fwmark:
         made["firewall_mark"] = found.fwmark
@@ -115,7 +117,6 @@ def _make_service(found: Service, servers: list[Server], names: Names | None) ->
         made["unknown_flags"] = found.flags & ~_FLAGS
     made["stats"] = dict(zip(_STATS, found.stats[:5]))
     made["rate"] = dict(zip(_STATS, found.stats[5:]))
-    made["servers"] = [_make_server(each, found.protocol, names) for each in servers]
     return made
 
 
@@ -136,7 +137,8 @@ def _name_flags(found: Service) -> list[str]:
     return [*flags, "flag-3"] if found.flags & SCHED3 and "flag-3" not in flags else flags
 
 
-def _make_server(found: Server, protocol: int, names: Names | None) -> dict[str, Any]:
+def make_server(found: Server, protocol: int = 0, names: Names | None = None) -> dict[str, Any]:
+    """Return a real server as a JSON object. protocol: that of its service, for names of ports."""
     made: dict[str, Any] = {
         "family": _FAMILIES[found.af],
         **_make_endpoint(found.af, found.addr, found.port, protocol, names),
@@ -184,17 +186,13 @@ def _make_endpoint(
     return made
 
 
-def make_timeouts(found: Timeouts) -> str:
-    """Return the document of the timeouts of connections, in seconds."""
-    return format_document(timeouts={"tcp": found.tcp, "tcp_fin": found.tcp_fin, "udp": found.udp})
+def make_timeouts(found: Timeouts) -> dict[str, int]:
+    """Return the timeouts of connections as a JSON object, in seconds."""
+    return {"tcp": found.tcp, "tcp_fin": found.tcp_fin, "udp": found.udp}
 
 
-def make_daemons(found: Iterable[Daemon]) -> str:
-    """Return the document of the running sync daemons."""
-    return format_document(daemons=[_make_daemon(each) for each in found])
-
-
-def _make_daemon(found: Daemon) -> dict[str, Any]:
+def make_daemon(found: Daemon) -> dict[str, Any]:
+    """Return a sync daemon as a JSON object."""
     made: dict[str, Any] = {
         "role": ROLES.get(found.state) or str(found.state),
         "interface": escape_undecodable(found.interface),
@@ -213,8 +211,8 @@ def _make_daemon(found: Daemon) -> dict[str, Any]:
     return made
 
 
-def make_connection(found: Connection, names: Names | None) -> str:
-    """Return the document of one connection or persistence template."""
+def make_connection(found: Connection, names: Names | None = None) -> dict[str, Any]:
+    """Return a connection or persistence template as a JSON object."""
     ends = {
         name: {
             "family": _FAMILIES[family],
@@ -226,7 +224,7 @@ def make_connection(found: Connection, names: Names | None) -> str:
             ("server", found.server),
         )
     }
-    made = {
+    made: dict[str, Any] = {
         "protocol": escape_undecodable(found.protocol).lower(),
         "state": escape_undecodable(found.state),
         "expires": found.expires,
@@ -237,7 +235,7 @@ def make_connection(found: Connection, names: Names | None) -> str:
             "persistence_engine": escape_undecodable(found.engine),
             "persistence_data": escape_undecodable(found.data),
         }
-    return format_document(**made)
+    return made
 
 
 def format_error_document(exc: Exception) -> str:

@@ -17,6 +17,7 @@ from pyipvsadm import __version__
 FOLDERS = {
     "": "__init__ __main__ addresses cli click_command environment errors files locks model netns resolver sorting terminal text",
     "backends": "__init__ kernel memory table_file",
+    "api": "__init__ environment records table words",
     "change": "__init__ describe desired dry_run execute merge pace plan snapshot",
     "commands": "__init__ apply check dispatch doctor drain full_save listing modify metrics names output predict report"
     " restore save selection watch",

@@ -214,19 +214,21 @@ def test_the_other_documents(words: str, found: Any) -> None:
     assert valid(written(FakeEnvironment(), words)) == found
 
 
+def daemons(*found: Daemon) -> Any:
+    text = view.format_document(daemons=list(map(view.make_daemon, found)))
+    return valid(text)["daemons"]
+
+
 def test_daemons() -> None:
-    text = view.make_daemons(
-        [
-            Daemon(MASTER, "eth0", 5, 1472, bytes([224, 0, 0, 81]), 8848, 1),
-            Daemon(BACKUP, "eth1", group=V6),
-        ]
-    )
-    assert valid(text)["daemons"] == [
+    assert daemons(
+        Daemon(MASTER, "eth0", 5, 1472, bytes([224, 0, 0, 81]), 8848, 1),
+        Daemon(BACKUP, "eth1", group=V6),
+    ) == [
         {"role": "master", "interface": "eth0", "sync_id": 5, "maximum_length": 1472, "multicast_group": "224.0.0.81",
          "multicast_port": 8848, "multicast_ttl": 1},
         {"role": "backup", "interface": "eth1", "sync_id": 0, "multicast_group": "2001:db8:1111:2222:3333:4444:5555:6666"},
     ]  # fmt: skip
-    assert valid(view.make_daemons([Daemon(3)]))["daemons"][0]["role"] == "3"
+    assert daemons(Daemon(3))[0]["role"] == "3"
 
 
 def document(*rows: tuple[Service, list[Server]]) -> Any:
@@ -286,9 +288,10 @@ def test_bytes_that_are_no_text_are_valid_all_the_same(
 ) -> None:
     service = Service(AF_INET, TCP, bytes(4), 80, scheduler=scheduler, pe=engine)
     valid("".join(view.iter_table(Info(0, 0), [(service, [])], lambda *_: (name, name))))
-    valid(view.make_daemons([Daemon(MASTER, name)]))
+    daemons(Daemon(MASTER, name))
     end = (AF_INET, bytes(4), 0)
-    valid(view.make_connection(Connection(name, end, end, end, scheduler, 0, engine, name), None))
+    connection = Connection(name, end, end, end, scheduler, 0, engine, name)
+    valid(view.format_document(**view.make_connection(connection)))
 
 
 def test_how_bytes_that_are_no_text_are_shown() -> None:
