@@ -39,6 +39,10 @@ def run_list(request: Request, backend: Backend, env: Environment) -> None:
 
         selection = resolve_selection(request, backend, env)
         run_metrics(request, backend, env, read_table(request, backend, selection))
+    elif "status" in request.ours:
+        from pyipvsadm.commands.status import run_status  # noqa: PLC0415
+
+        run_status(request, backend, env)
     elif "watch" in request.ours:
         _run_watch(request, backend, env)
     else:

@@ -191,7 +191,7 @@ TIMEOUTS = (
     Field("udp", "integer", attrgetter("udp"), "After the last packet.", metric="timeout_seconds", unit="seconds",
           heading="UDP"),
 )  # fmt: skip
-# of the values of a daemon (grammar.values.get_daemon_values); the first three are labels of its metric
+# of the values of a daemon (grammar.values.get_daemon_values); the first three name it
 DAEMON_FIELDS = (
     Field("role", "string", itemgetter("role"), "master or backup.", heading="Daemon"),
     Field("interface", "string", lambda values: escape_undecodable(values["interface"]),

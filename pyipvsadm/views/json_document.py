@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 
-from pyipvsadm.errors import LineSkippedError, RefusedError, RulesError, UsageError
 from pyipvsadm.grammar.values import get_daemon_values
 from pyipvsadm.model import Server
 from pyipvsadm.text import escape_undecodable
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from pyipvsadm.errors import Finding
     from pyipvsadm.model import Daemon, Info, Service, Timeouts
     from pyipvsadm.views.connections import Connection
     from pyipvsadm.views.fields import Field
@@ -116,34 +116,22 @@ def make_connection(found: Connection, names: Names | None) -> str:
     return format_document(**made)
 
 
-def format_error_document(exc: Exception) -> str:
+def format_error_document(findings: Iterable[Finding]) -> str:
     """Return the document of a command that failed: its error, and all of them if there are more
     than one (the bad lines of a rules file).
     """
-    errors = make_errors(exc)
+    errors = make_errors(findings)
     several = {"errors": errors} if len(errors) > 1 else {}
     return format_document(error=errors[0], **several)
 
 
-def make_errors(exc: Exception) -> list[dict[str, Any]]:
-    """Return an error as JSON objects: one for each bad line of a rules file, else one."""
-    if isinstance(exc, RulesError):
-        return [
-            {
-                "code": "rules",
-                **({"file": escape_undecodable(exc.file)} if exc.file else {}),
-                "line": lineno,
-                "text": escape_undecodable(text),
-                "message": escape_undecodable(message),
-            }
-            for lineno, message, text in exc.lines
-        ]
-    code = (
-        "usage"
-        if isinstance(exc, (UsageError, LineSkippedError))
-        else "refused"
-        if isinstance(exc, RefusedError)
-        else "failed"
-    )
-    error = {"code": code, "message": escape_undecodable(str(exc))}
-    return [error | {"errno": exc.errno} if isinstance(exc, RefusedError) else error]
+def make_errors(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON objects, each with the fields that it has."""
+    return [
+        {
+            name: escape_undecodable(value) if isinstance(value, str) else value
+            for name in ("code", "file", "line", "text", "message", "errno")
+            if (value := getattr(each, name))
+        }
+        for each in findings
+    ]
