@@ -69,12 +69,6 @@ def read_fields(fields: Iterable[Field], record: Any) -> dict[str, Any]:
     return {field.key: value for field in fields if (value := field.read(record)) is not None}
 
 
-def _name_protocol(service: Service) -> str | None:
-    if service.fwmark:
-        return None
-    return PROTOCOL_NAMES.get(service.protocol) or str(service.protocol)
-
-
 def _name_flags(service: Service) -> list[str] | None:
     """Return scheduler flags by the names that the scheduler gives them; sh and mh have no name for
     the third.
@@ -124,7 +118,9 @@ SERVICE_KEY_FIELDS = (
     END_FIELDS[0],
     Field("firewall_mark", "integer", lambda service: service.fwmark or None,
           "Instead of protocol, address and port.", True),
-    Field("protocol", "string", _name_protocol, "tcp, udp or sctp; another by its number.", True),
+    Field("protocol", "string",
+          lambda service: None if service.fwmark else PROTOCOL_NAMES.get(service.protocol, str(service.protocol)),
+          "tcp, udp or sctp; another by its number.", True),
     *END_FIELDS[1:],
 )  # fmt: skip
 SERVICE_FIELDS = (

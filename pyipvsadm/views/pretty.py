@@ -11,6 +11,7 @@ shown.
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from pyipvsadm.addresses import format_netmask
 from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
@@ -70,23 +71,15 @@ class ServiceGroup:
         self.rate = sum(d.stats[5] for d in servers)
 
 
-class View:
+class View(NamedTuple):
     """Hold the columns of a view and the functions that make cells.
 
     `service` makes the cells of a service; it is None if the service's attributes take the line.
     """
 
-    __slots__ = ("columns", "server", "service")
-
-    def __init__(
-        self,
-        columns: Sequence[Column],
-        server: Callable[[ServiceGroup, Server, bool], list[Cell]],
-        service: Callable[[ServiceGroup, bool], list[Cell]] | None = None,
-    ) -> None:
-        self.columns = columns
-        self.server = server
-        self.service = service
+    columns: Sequence[Column]
+    server: Callable[[ServiceGroup, Server, bool], list[Cell]]
+    service: Callable[[ServiceGroup, bool], list[Cell]] | None = None
 
 
 def draw_share(part: float, whole: float, style: str) -> Cell:
@@ -114,10 +107,6 @@ def draw_load(group: ServiceGroup, d: Server) -> list[Cell]:
     ]
 
 
-def _make_plain_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
-    return [Cell(classic.format_method(d.forward)), *draw_weight(group, d), *draw_load(group, d)]
-
-
 def _make_share_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
     assert group.shares is not None
     part = group.shares.get_part(d)
@@ -125,17 +114,8 @@ def _make_share_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
     return [*draw_weight(group, d), Cell(group.shares.format_part(d)), bar]
 
 
-def _make_persistent_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
-    return [*draw_weight(group, d), Cell(str(d.persistent)), *draw_load(group, d)]
-
-
-def _make_tunnel_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
-    return [
-        Cell(classic.format_method(d.forward)),
-        Cell(_format_tunnel(d)),
-        *draw_weight(group, d),
-        *draw_load(group, d),
-    ]
+def _make_method(d: Server) -> Cell:
+    return Cell(classic.format_method(d.forward))
 
 
 def _format_tunnel(d: Server) -> str:
@@ -207,13 +187,15 @@ _COUNTS = (make_column("active_connections"), make_column("inactive_connections"
 _LOAD = (*_COUNTS, Column("Share", bars=True))
 
 VIEWS = {
-    "": View((_METHOD, *_WEIGHT, *_LOAD), _make_plain_cells),
+    "": View(
+        (_METHOD, *_WEIGHT, *_LOAD),
+        lambda group, d, _: [_make_method(d), *draw_weight(group, d), *draw_load(group, d)],
+    ),
     "stats": _make_counter_view("", slice(0, 5), "counted"),
     "rate": _make_counter_view("/s", slice(5, 10), "rate"),
     "thresholds": View(
         (
-            make_column("upper_threshold"),
-            make_column("lower_threshold"),
+            *map(make_column, ("upper_threshold", "lower_threshold")),
             *_COUNTS,
             Column("Used", bars=True),
         ),
@@ -221,10 +203,17 @@ VIEWS = {
     ),
     "shares": View((*_WEIGHT, Column("New clients"), Column("", bars=True)), _make_share_cells),
     "persistent-conn": View(
-        (*_WEIGHT, make_column("persistent_connections"), *_LOAD), _make_persistent_cells
+        (*_WEIGHT, make_column("persistent_connections"), *_LOAD),
+        lambda group, d, _: [*draw_weight(group, d), Cell(str(d.persistent)), *draw_load(group, d)],
     ),
     "tun-info": View(
-        (_METHOD, make_column("tunnel", left=True), *_WEIGHT, *_LOAD), _make_tunnel_cells
+        (_METHOD, make_column("tunnel", left=True), *_WEIGHT, *_LOAD),
+        lambda group, d, _: [
+            _make_method(d),
+            Cell(_format_tunnel(d)),
+            *draw_weight(group, d),
+            *draw_load(group, d),
+        ],
     ),
 }
 
@@ -374,9 +363,7 @@ def render_connections(
         return [[("No connections.", "")]]
     columns = [make_column("state", left=True), make_column("expires")]
     if engine:
-        columns += [
-            make_column(key, left=True) for key in ("persistence_engine", "persistence_data")
-        ]
+        columns += [make_column(f"persistence_{key}", left=True) for key in ("engine", "data")]
     rows: list[Row | None] = []
     for (protocol, virtual), members in groups.items():
         number = members[0].number
