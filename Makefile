@@ -11,7 +11,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables ke
 CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := addresses api/* errors model resolver sorting text backends/memory change/* \
-	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/watch completion/candidates \
+	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/status commands/watch completion/candidates \
 	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/probe doctor/real_server doctor/report doctor/services \
 	doctor/unchecked \
 	grammar/combinations grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/schedulers grammar/values \
@@ -76,7 +76,7 @@ TEST_DEB_PACKAGES := $(DEB_PACKAGES) lintian mmdebstrap user-mode-linux gcc libc
 
 .PHONY: help env try test lint unit shells man test-pythons lab lab-newer lab-kernels load clusters scheduling lab-packages install uninstall \
   deb deb-packages test-deb test-swap test-all test-deb-packages rpm rpm-packages test-rpm test-rpm-packages soak fuzz guided-fuzz \
-  coverage mutation api-reference record record-replies pictures bench bench-tables bench-packages clean
+  coverage mutation record record-replies pictures bench bench-tables bench-packages clean
 
 ##@ Start here (CONTRIBUTING.md says more)
 help: ## list the targets
@@ -138,8 +138,9 @@ lab-newer: env lab-packages ## the same on the kernel of Debian's SUITE (unstabl
 	$(BIN)/python -m tests.lab.newer $(SUITE) $(BIN)/python -m pytest -q tests/lab/test_lab.py
 
 KERNELS ?= bullseye bookworm trixie unstable
+GUEST ?=
 lab-kernels: env lab-packages ## the same on all kernels of KERNELS, Debian's 5.10, 6.1, 6.12 and newest; a table at the end (root)
-	$(BIN)/python -m tests.lab.kernels $(KERNELS)
+	$(BIN)/python -m tests.lab.kernels $(KERNELS) $(if $(GUEST),-- -k $(GUEST))
 
 load: env lab-packages ## much of everything on a real kernel, with figures: 200,000 rules, 100,000 connections (root)
 	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py
@@ -248,11 +249,6 @@ mutation: env ## small faults in the program, one at a time, each of which a tes
 	@$(BIN)/python -c 'import mutmut' 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,mutation]'
 	$(BIN)/python -m tools.mutation $(MODULES)
-
-api-reference: env ## the reference of the Python interface, as pages in build/api (pdoc, which it installs)
-	@$(BIN)/python -c 'import pdoc' 2>/dev/null || \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,reference]'
-	$(BIN)/python -m pdoc --output-directory build/api pyipvsadm.api
 
 guided-fuzz: env ## the same on inputs that are made by what of the code they reach (atheris, which it installs; x86_64)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from pyipvsadm import model
 from pyipvsadm.api.environment import ProgramEnvironment
 from pyipvsadm.api.records import (
     Connection,
@@ -34,14 +35,18 @@ from pyipvsadm.api.words import (
 from pyipvsadm.commands.dispatch import run_request
 from pyipvsadm.errors import IpvsadmError, LineSkippedError, RefusedError, UsageError
 from pyipvsadm.grammar.parser import CommandParser
+from pyipvsadm.grammar.values import get_daemon_values
 from pyipvsadm.sorting import sort_servers, sort_services
 from pyipvsadm.views.connections import parse_connection
-from pyipvsadm.views.json_document import (
-    make_connection,
-    make_daemon,
-    make_server,
-    make_service,
-    make_timeouts,
+from pyipvsadm.views.fields import (
+    CONNECTION_FIELDS,
+    DAEMON_FIELDS,
+    END_FIELDS,
+    SERVER_FIELDS,
+    SERVICE_FIELDS,
+    SERVICE_KEY_FIELDS,
+    TIMEOUTS,
+    read_fields,
 )
 
 if TYPE_CHECKING:
@@ -49,10 +54,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Final, Literal
 
-    from pyipvsadm import model
     from pyipvsadm.api.records import Tunnel
     from pyipvsadm.api.words import IP, ServerKey, ServiceKey
     from pyipvsadm.grammar.parser import Request
+    from pyipvsadm.views.connections import Connection as FileConnection
 
     Role = Literal["master", "backup"]
 
@@ -138,14 +143,12 @@ class Table:
     def timeouts(self) -> Timeouts:
         """Return how long connections are kept."""
         with self._enter():
-            return build_record(Timeouts, make_timeouts(self._backend.read_timeouts()))
+            return build_record(Timeouts, read_fields(TIMEOUTS, self._backend.read_timeouts()))
 
     def daemons(self) -> list[Daemon]:
         """Return the sync daemons that run, the master first."""
         with self._enter():
-            return [
-                build_record(Daemon, make_daemon(each)) for each in self._backend.read_daemons()
-            ]
+            return list(map(_build_daemon, self._backend.read_daemons()))
 
     def connections(self) -> Iterator[Connection]:
         """Yield the connections and persistence templates that the kernel tracks. They are read
@@ -157,7 +160,7 @@ class Table:
                 lines = iter(list(lines))
         next(lines, None)  # the heading
         for line in lines:
-            yield build_record(Connection, make_connection(parse_connection(line)))
+            yield _build_connection(parse_connection(line))
 
     # Services
 
@@ -421,7 +424,7 @@ class Table:
         env.input, env.output, env.messages = os.fsencode(text), "", []
         with self._enter():
             run_request(self._parse(words), self._backend, env)
-        return json.loads(env.output), tuple(env.messages)
+        return json.loads(env.output), tuple("\n".join(env.messages).splitlines())
 
     def _find_service(self, service: ServiceKey) -> Service:
         with self._enter():
@@ -450,9 +453,23 @@ def _merge_settings(present: Service | Server, *newer: Mapping[str, object]) -> 
     return settings
 
 
+# The fields are those of the JSON documents.
+
+
 def _build_service(found: model.Service) -> Service:
-    return build_record(Service, make_service(found))
+    return build_record(Service, read_fields((*SERVICE_KEY_FIELDS, *SERVICE_FIELDS), found))
 
 
 def _build_server(found: model.Server) -> Server:
-    return build_record(Server, make_server(found))
+    return build_record(Server, read_fields((*END_FIELDS, *SERVER_FIELDS), found))
+
+
+def _build_daemon(found: model.Daemon) -> Daemon:
+    return build_record(Daemon, read_fields(DAEMON_FIELDS, get_daemon_values(found)))
+
+
+def _build_connection(found: FileConnection) -> Connection:
+    document = read_fields(CONNECTION_FIELDS, found)
+    for name in ("client", "virtual", "server"):
+        document[name] = read_fields(END_FIELDS, model.Server(*document[name]))
+    return build_record(Connection, document)

@@ -10,23 +10,20 @@ name or in numbers.
 
 from __future__ import annotations
 
-from pyipvsadm import sorting
-from pyipvsadm.addresses import EndpointTexts, format_address, format_netmask
+from pyipvsadm.addresses import EndpointTexts, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
-from pyipvsadm.grammar.values import format_scheduler_flags
+from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
     GRE,
     GUE,
     HASHED,
-    IPIP,
     LOCAL,
     MASQ,
     ONE_PACKET,
     PERSISTENT,
     PROTOCOLS,
-    ROLES,
     ROUTE,
     TUNNEL,
 )
@@ -106,14 +103,13 @@ def list_columns(shown: Shown) -> tuple[str, ...]:
 
 
 class Listing:
-    """Format services and their servers, sorted unless `shown` has "nosort". The view is chosen
-    once, not for each service.
+    """Format services and their servers, in the order in which they come. The view is chosen once,
+    not for each service.
     """
 
     def __init__(self, shown: Shown, endpoint: Endpoint) -> None:
         view = view_of(shown)
         exact = "exact" in shown
-        self._sort = "nosort" not in shown
         self._endpoint = endpoint
         self._hosts = EndpointTexts(endpoint, "  -> ", 33, _LIMITS)
         self._half = _STATS_SLICES.get(view)
@@ -134,8 +130,6 @@ class Listing:
         line = self._line
         if len(rows) == 1:  # Fast path: in large tables most services have one server.
             return f"{text}{self._hosts.format_rows(found.protocol, rows)[0]}{line(rows[0][2:])}"
-        if self._sort:
-            rows = sorting.sort_rows(rows)
         hosts = self._hosts.format_rows(found.protocol, rows)
         return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows)])
 
@@ -197,20 +191,22 @@ def format_method(forward: int) -> str:
     return METHODS.get(forward) or str(forward)
 
 
+def format_tunnel_type(kind: int) -> str:
+    """Return the name of a type of tunnel, or its number if it is unknown."""
+    return TUNNEL_TYPES[kind] if kind < len(TUNNEL_TYPES) else str(kind)
+
+
 def format_tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) -> str:
     """Return the tunnel of a server (fwd_tun_info), with numbers for unknown values."""
     if forward != TUNNEL:
         return "n/a"
-    if tun_type >= len(TUNNEL_TYPES):
-        return str(tun_type)
-    name = TUNNEL_TYPES[tun_type]
+    name = format_tunnel_type(tun_type)
     sums = _CHECKSUMS.get(tun_flags, str(tun_flags))
     # The reference has 15 columns for it (snprintf into 16 bytes).
     return {
-        IPIP: name,
         GUE: f"{name}:{int.from_bytes(tun_port, 'big')}:{sums}",
         GRE: f"{name}:{sums}",
-    }[tun_type][:15]
+    }.get(tun_type, name)[:15]
 
 
 def _format_plain(values: Values, _: bool) -> str:
@@ -289,15 +285,7 @@ def format_timeouts(found: Timeouts) -> str:
 
 def format_daemons(found: Iterable[Daemon]) -> Iterator[str]:
     """Return a line for each running sync daemon (list_daemon)."""
-    for d in found:
-        role = ROLES.get(d.state)
-        text = f"{role or d.state} sync daemon (mcast={d.interface}, syncid={d.syncid}"
-        if d.maxlen:
-            text += f", maxlen={d.maxlen}"
-        if d.group:
-            text += f", group={format_address(AF_INET if len(d.group) == 4 else AF_INET6, d.group)}"
-        if d.port:
-            text += f", port={d.port}"
-        if d.ttl:
-            text += f", ttl={d.ttl}"
-        yield text + ")\n"
+    for values in map(get_daemon_values, found):
+        role, interface = values.pop("role"), values.pop("interface")
+        rest = "".join([f", {name}={value}" for name, value in values.items()])
+        yield f"{role} sync daemon (mcast={interface}{rest})\n"

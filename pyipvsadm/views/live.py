@@ -1,6 +1,6 @@
 """Compute the frames of --watch: snapshots in, lines out.
 
-Owns: rates between two snapshots, the last minute of each service, sorting, scrolling. Must never
+Owns: rates between two snapshots, the last minute of each service, --sort-by, scrolling. Must never
 know: terminals, clocks, backends: times come with the snapshots. Pure.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from pyipvsadm import sorting
 from pyipvsadm.grammar.options import SORT_KEYS
 from pyipvsadm.text import pluralize, sanitize
 from pyipvsadm.views import classic, pretty
@@ -65,11 +64,11 @@ def _count_fitting(blocks: Iterable[list[Line]], room: int) -> int:
 
 
 _COLUMNS = (
-    Column("Weight", drop=4),
-    Column("Active", drop=8),
-    Column("InAct", drop=3),
+    pretty.make_column("weight", drop=4),
+    pretty.make_column("active_connections", drop=8),
+    pretty.make_column("inactive_connections", drop=3),
     Column("Share", bars=True, drop=5),
-    Column("Conns/s"),
+    pretty.make_column("connections", "/s"),
     *pretty.make_traffic_columns("/s", 2, 1, 6, 7),
     Column("Last minute", bars=True, least=11, most=30),
 )
@@ -167,12 +166,11 @@ class Live:
         )
 
     def _sort_servers(self, group: ServiceGroup) -> list[Server]:
-        servers = group.servers if "nosort" in self._shown else sorting.sort_servers(group.servers)
         if not self.sort:
-            return servers
+            return group.servers
         key = group.service.key()
         return sorted(
-            servers,
+            group.servers,
             key=lambda d: self._get_sort_key(
                 (key, d.key()), d.stats, d.active + d.inactive, d.weight
             ),

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import pyipvsadm
 from pyipvsadm import api, cli
 from pyipvsadm.api import Counters, Result, Server, Service, Table, Timeouts, Tunnel, records
+from pyipvsadm.api import table as table_module
 from pyipvsadm.api.environment import ProgramEnvironment
 from pyipvsadm.api.records import End
 from pyipvsadm.api.table import UNCHANGED
@@ -30,7 +31,6 @@ from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS
 from pyipvsadm.resolver import NullResolver
-from pyipvsadm.views.json_document import make_server, make_service
 from tests import pages
 from tests.unit.api import program
 from tests.unit.fake_environment import FakeEnvironment, lines
@@ -291,9 +291,9 @@ def test_apply(table: Table, tmp_path: Path) -> None:
     done = table.apply(rules)
     assert (done.dry_run, done.added, done.steps) == (False, 2, planned.steps)
     assert table.apply(rules + rules).messages == (
-        "line 3 repeats line 1 (service -t 10.0.0.1:80): skipped",
-        "line 4 repeats line 2 (server 192.168.10.8:80): skipped",
-    )  # fmt: skip
+        "line 3: repeats line 1: skipped: '-A -t 10.0.0.1:80 -s rr'",
+        "line 4: repeats line 2: skipped: '-a -t 10.0.0.1:80 -r 192.168.10.8:80 -m -w 1'",
+    )
     table.edit_server(WEB, "192.168.10.8:80", weight=5)
     assert table.apply(rules, keep_weights=True).steps == ()
     assert table.apply("", prune=True, allow_empty=True, force=True).removed == 2
@@ -383,7 +383,7 @@ def parse(words: list[str]) -> Any:
 def test_words_of_a_service_are_read_back(service: Service) -> None:
     settings = {each.name: getattr(service, each.name) for each in fields(service)}
     words = ["--add-service", *list_service_words(service), *list_setting_words(settings)]
-    assert records.build_record(Service, make_service(parse(words).service)) == service
+    assert table_module._build_service(parse(words).service) == service
 
 
 TUNNELS = st.none() | st.builds(
@@ -415,7 +415,7 @@ def test_words_of_a_server_are_read_back(server: Server) -> None:
     settings = {each.name: getattr(server, each.name) for each in fields(server)}
     words = ["--add-server", *list_service_words(service), *list_server_words(server)]
     change = parse([*words, *list_setting_words(settings)])
-    assert records.build_record(Server, make_server(change.server)) == server
+    assert table_module._build_server(change.server) == server
 
 
 def test_a_later_document_may_have_more_fields() -> None:

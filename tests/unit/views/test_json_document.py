@@ -214,25 +214,24 @@ def test_the_other_documents(words: str, found: Any) -> None:
     assert valid(written(FakeEnvironment(), words)) == found
 
 
-def daemons(*found: Daemon) -> Any:
-    text = view.format_document(daemons=list(map(view.make_daemon, found)))
-    return valid(text)["daemons"]
-
-
 def test_daemons() -> None:
-    assert daemons(
-        Daemon(MASTER, "eth0", 5, 1472, bytes([224, 0, 0, 81]), 8848, 1),
-        Daemon(BACKUP, "eth1", group=V6),
-    ) == [
+    text = view.make_daemons(
+        [
+            Daemon(MASTER, "eth0", 5, 1472, bytes([224, 0, 0, 81]), 8848, 1),
+            Daemon(BACKUP, "eth1", group=V6),
+        ]
+    )
+    assert valid(text)["daemons"] == [
         {"role": "master", "interface": "eth0", "sync_id": 5, "maximum_length": 1472, "multicast_group": "224.0.0.81",
          "multicast_port": 8848, "multicast_ttl": 1},
         {"role": "backup", "interface": "eth1", "sync_id": 0, "multicast_group": "2001:db8:1111:2222:3333:4444:5555:6666"},
     ]  # fmt: skip
-    assert daemons(Daemon(3))[0]["role"] == "3"
+    assert valid(view.make_daemons([Daemon(3)]))["daemons"][0]["role"] == "3"
 
 
 def document(*rows: tuple[Service, list[Server]]) -> Any:
-    return valid("".join(view.iter_table(Info(0x010203, 1 << 20), rows, None)))
+    entries = [(service, servers, None) for service, servers in rows]
+    return valid("".join(view.iter_table(Info(0x010203, 1 << 20), entries, None)))
 
 
 def test_numbers_have_64_bits_and_addresses_are_whole() -> None:
@@ -287,11 +286,10 @@ def test_bytes_that_are_no_text_are_valid_all_the_same(
     scheduler: str, engine: str, name: str
 ) -> None:
     service = Service(AF_INET, TCP, bytes(4), 80, scheduler=scheduler, pe=engine)
-    valid("".join(view.iter_table(Info(0, 0), [(service, [])], lambda *_: (name, name))))
-    daemons(Daemon(MASTER, name))
+    valid("".join(view.iter_table(Info(0, 0), [(service, [], None)], lambda *_: (name, name))))
+    valid(view.make_daemons([Daemon(MASTER, name)]))
     end = (AF_INET, bytes(4), 0)
-    connection = Connection(name, end, end, end, scheduler, 0, engine, name)
-    valid(view.format_document(**view.make_connection(connection)))
+    valid(view.make_connection(Connection(name, end, end, end, scheduler, 0, engine, name), None))
 
 
 def test_how_bytes_that_are_no_text_are_shown() -> None:
