@@ -16,9 +16,11 @@ from pyipvsadm.change.describe import (
 )
 from pyipvsadm.change.dry_run import DryRunTable
 from pyipvsadm.change.execute import execute, try_plan
+from pyipvsadm.change.impact import describe_impact, make_record
 from pyipvsadm.change.pace import Pace
 from pyipvsadm.change.plan import Plan
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
+from pyipvsadm.commands.impact import assess_plan
 from pyipvsadm.commands.report import print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.change.desired import DesiredTable
     from pyipvsadm.change.execute import Outcome
+    from pyipvsadm.change.impact import PlanImpact
     from pyipvsadm.change.plan import Step
     from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
@@ -209,6 +212,7 @@ class _ApplyRun:
         self._request = request
         self._backend = backend
         self._env = env
+        self._impact: PlanImpact | None = None
         self._present = read_consistent(backend)
         self._wanted = wanted
         only = (
@@ -234,9 +238,18 @@ class _ApplyRun:
         )
 
     def try_out(self) -> int:
-        """Print the plan, and the steps of it that would be refused."""
+        """Print the plan, the steps of it that would be refused, and what it does to clients."""
         copy = self._copy_table()
         outcome = try_plan(self._plan, copy)
+        if not outcome.refused:
+            self._impact = assess_plan(
+                self._plan,
+                self._present,
+                copy,
+                self._backend,
+                self._env,
+                self._request.ours.get("dry-run") == "clients",
+            )
         steps = [*self._plan.iter_steps()]
         if "json" not in self._request.slots:
             coloured = self._env.has_colours()
@@ -246,6 +259,9 @@ class _ApplyRun:
                 difference = describe_difference(step)
                 comment = safe(f"#   {difference}\n") if difference else ""
                 self._env.write_stdout(line + comment)
+            if self._impact is not None:
+                lines = describe_impact(self._impact)
+                self._env.write_stdout("".join(f"# {line}\n" for line in lines))
         self._print_report(outcome, [*copy.list_assumptions()])
         return EXIT_REFUSED if outcome.refused else DRIFT if steps else 0
 
@@ -309,8 +325,11 @@ class _ApplyRun:
 
     def _print_report(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
         if "json" in self._request.slots:
+            impact = None if self._impact is None else make_record(self._impact)
             self._env.write_stdout(
-                _render_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked)
+                _render_json(
+                    self._plan, outcome, "dry-run" in self._request.slots, unchecked, impact
+                )
             )
             return
         for step, why in [*outcome.meanwhile, *outcome.refused]:
@@ -382,7 +401,13 @@ def _count_done(plan: Plan, outcome: Outcome, is_dry_run: bool) -> dict[str, int
     return {"added": standing.added, "changed": standing.changed, "removed": standing.removed}
 
 
-def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
+def _render_json(
+    made: Plan,
+    outcome: Outcome,
+    tried: bool,
+    unchecked: Sequence[str],
+    impact: dict[str, object] | None,
+) -> str:
     import json  # noqa: PLC0415  # only who asks for it pays for it
 
     from pyipvsadm.text import escape_undecodable  # noqa: PLC0415
@@ -394,7 +419,7 @@ def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[
         }
         return found | {"message": escape_undecodable(message)} if message else found
 
-    found = {
+    found: dict[str, object] = {
         "format": FORMAT,
         "dry_run": tried,
         **_count_done(made, outcome, tried),
@@ -409,4 +434,6 @@ def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[
         "reordered": [writer.format_selector(service) for service in outcome.reordered],
         "unchecked": [escape_undecodable(line) for line in unchecked],
     }
+    if impact is not None:
+        found["impact"] = impact
     return json.dumps(found, indent=2) + "\n"

@@ -26,7 +26,11 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
 
         request.slots.discard("dry-run")
         return run_on_copy(
-            backend, env, lambda copy: run_request(request, copy, env), request.change
+            backend,
+            env,
+            lambda copy: run_request(request, copy, env),
+            request.change,
+            with_clients=request.ours.get("dry-run") == "clients",
         )
     if "drain" in request.ours:
         from pyipvsadm.commands import drain  # noqa: PLC0415

@@ -59,12 +59,8 @@ def assess_change(before: State, after: State, build: Build) -> Impact | None:
         return None
     if scheduler != "dh" and (before[0].flags ^ after[0].flags) & SCHED2:
         return None
-    earlier = {server.key(): server.weight for server in before[1]}
-    # mh goes by the latest weight of each server that was not 0: a server that is edited to weight
-    # 0 keeps its own, one that is added with weight 0 has none (ip_vs_ctl.c: __ip_vs_update_dest).
-    former = [server.weight or earlier.get(server.key(), 0) for server in after[1]]
     first = _list_owners(before, build, None)
-    second = _list_owners(after, build, former)
+    second = _list_owners(after, build, find_former_weights(before[1], after[1]))
     if first is None or second is None:
         return None
     still = {server.key() for server in after[1] if get_usable(server) != NO}
@@ -80,6 +76,20 @@ def assess_change(before: State, after: State, build: Build) -> Impact | None:
             moved += 1
             between += old[1] in still
     return Impact(len(first), moved, refused, between, regained)
+
+
+def find_former_weights(before: Sequence[Server], after: Sequence[Server]) -> list[int] | None:
+    """Return the latest weight that was not 0 of each server after a change, by which mh goes; None
+    if that is not known.
+
+    A server that is edited to weight 0 keeps its own, one that is added with weight 0 has none
+    (ip_vs_ctl.c: __ip_vs_update_dest).
+    """
+    earlier = {server.key(): server.weight for server in before}
+    former = [server.weight or earlier.get(server.key()) for server in after]
+    if any(weight == 0 for weight in former):
+        return None
+    return [weight or 0 for weight in former]
 
 
 def assess_drain(
