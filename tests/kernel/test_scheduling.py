@@ -128,10 +128,16 @@ def do(table: KernelBackend, *changes: Change) -> None:
 
 
 def read_assignments() -> dict[tuple[End, End], End]:
-    """(client, virtual) -> server, of all connections."""
-    lines = Path(CONNECTIONS_FILE).read_bytes().splitlines()[1:]
-    found = map(parse_connection, lines)
-    return {(each.client, each.virtual): each.server for each in found}
+    """(client, virtual) -> server, of all connections. The file is read until nothing new is found:
+    the kernel goes on by counting, and leaves entries out where others end meanwhile.
+    """
+    found: dict[tuple[End, End], End] = {}
+    before = -1
+    while len(found) > before:
+        before = len(found)
+        lines = Path(CONNECTIONS_FILE).read_bytes().splitlines()[1:]
+        found |= {(each.client, each.virtual): each.server for each in map(parse_connection, lines)}
+    return found
 
 
 def make_servers(rng: random.Random, af: int, count: int) -> list[Server]:
