@@ -198,25 +198,31 @@ def _describe_table(found: ServiceImpact, after: State) -> str:
         reason = FORMER_WEIGHT if any(not server.weight for server in before) else MH_FULL
         return f"not known which clients move: {reason}"
     table = found.table
-    untouched = _list_weights(before) == _list_weights(servers)
-    kept = "the hash table stays as it is: " if flags & SCHED1 and untouched else ""
-    if table.total == 1:
-        return f"{kept}{_describe_address(table)}"
-    parts = []
-    if table.refused:
-        parts.append(f"{format_percentage(table.refused, table.total)} is refused")
-    if table.moved:
-        from_healthy = (
-            f" ({format_percentage(table.between, table.total)} from servers that still take clients)"
-            if table.between
-            else ""
+    kept = ""
+    if flags & SCHED1 and _list_weights(before) == _list_weights(servers):
+        kept = "the hash table itself stays: "
+    return kept + (_describe_address(table) if table.total == 1 else _describe_buckets(table))
+
+
+def _describe_buckets(table: Impact) -> str:
+    """Return which parts of a hash table are refused, move, and are no longer refused."""
+    healthy = (
+        f" ({format_percentage(table.between, table.total)} from servers that still take clients)"
+        if table.between
+        else ""
+    )
+    parts = [
+        f"{format_percentage(count, table.total)}{{}} {verb}"
+        for count, verb in (
+            (table.refused, "is refused"),
+            (table.moved, f"moves{healthy}"),
+            (table.regained, "is no longer refused"),
         )
-        parts.append(f"{format_percentage(table.moved, table.total)} moves{from_healthy}")
-    if table.regained:
-        parts.append(f"{format_percentage(table.regained, table.total)} is no longer refused")
+        if count
+    ]
     if not parts:
-        return f"{kept}no part of the hash table moves or is refused"
-    return f"{kept}of the hash table {', '.join(parts)}"
+        return "no part of the hash table moves or is refused"
+    return ", ".join(parts).replace("{}", " of the hash table", 1).replace("{}", "")
 
 
 def _list_weights(servers: Sequence[Server]) -> list[tuple[object, int]]:
@@ -245,12 +251,12 @@ def _list_servers(found: ServiceImpact) -> list[Server]:
 
 
 def _describe_shares(found: ServiceImpact) -> Iterator[str]:
-    """Yield the shares that change, in one line; nothing if none does, or none is known."""
+    """Yield the shares that change, in one line; nothing if none does, or the new ones are not known."""
     assert found.shares is not None
     if not found.before[1]:
         return
     kinds = [shares.found.kind for shares in found.shares]
-    if not any(kind in _KNOWN for kind in kinds):
+    if kinds[1] not in _KNOWN:
         return
     parts = []
     for server in _list_servers(found):

@@ -67,26 +67,26 @@ def describe(
 
 # 256 buckets in turns of 10, from the newest server on; after that in turns of 10 and one of 1.
 SHARES_OF_10 = "10.2.0.1:80 23.4% -> 31.2%, 10.2.0.2:80 23.4% -> 0.0%, 10.2.0.3:80 25.8% -> 31.2%, 10.2.0.4:80 27.3% -> 34.4%"
-KEPT = "the hash table stays as it is: "
+KEPT = "the hash table itself stays: "
 
 
 @pytest.mark.parametrize(
     ("before", "after", "lines"),
     [
         ((service("sh"), servers(1, 1, 1, 1)), (service("sh"), servers(1, 0, 1, 1)), [
-            "of the hash table 25.0% is refused",
+            "25.0% of the hash table is refused",
             "shares of the hash table: 10.2.0.2:80 25.0% -> 0.0%",
         ]),
         ((service("sh"), servers(10, 10, 10, 10)), (service("sh"), servers(10, 0, 10, 10)), [
-            "of the hash table 3.1% is refused, 73.4% moves (50.8% from servers that still take clients)",
+            "3.1% of the hash table is refused, 73.4% moves (50.8% from servers that still take clients)",
             f"shares of the hash table: {SHARES_OF_10}",
         ]),
         ((service("sh"), servers(1, 0)), (service("sh"), servers(1, 1)), [
-            "of the hash table 50.0% is no longer refused",
+            "50.0% of the hash table is no longer refused",
             "shares of the hash table: 10.2.0.2:80 0.0% -> 50.0%",
         ]),
         ((service("sh"), servers(1, 0)), (service("sh", SCHED1), servers(1, 0)), [
-            f"{KEPT}of the hash table 50.0% is no longer refused",
+            f"{KEPT}50.0% of the hash table is no longer refused",
             "shares of the hash table: 10.2.0.1:80 50.0% -> 100.0%",
         ]),
         ((service("sh"), servers(1, 1)), (service("sh", SCHED1), servers(1, 1)),
@@ -98,7 +98,7 @@ KEPT = "the hash table stays as it is: "
         ((service("mh", SCHED2), servers(1, 1)), (service("mh"), servers(1, 1)),
          ["mh looks clients up by address alone from now on: any client may get another server"]),
         ((service("mh"), servers(1, 1)), (service("mh"), servers(1, 0)), [
-            "of the hash table 50.0% is refused",
+            "50.0% of the hash table is refused",
             "shares of the hash table: 10.2.0.2:80 50.0% -> 0.0%",
         ]),
         ((service("mh"), servers(1, 0)), (service("mh"), servers(1, 1)), [
@@ -115,11 +115,13 @@ KEPT = "the hash table stays as it is: "
         ((service("rr"), servers(1, 1)), (service("rr"), servers(1, None, 1)),
          ["shares of the turns: 10.2.0.2:80 50.0% -> 0.0%, 10.2.0.3:80 0.0% -> 50.0%"]),
         ((service("rr"), []), (service("rr"), servers(1)), []),
-        ((service("sh"), []), (service("sh"), servers(1)), ["of the hash table 100.0% is no longer refused"]),
+        ((service("sh"), []), (service("sh"), servers(1)), ["100.0% of the hash table is no longer refused"]),
         ((service("wlc"), servers(1)), (service("sh"), servers(1)), [
             "the change of scheduler refuses new connections for a moment, and any client may get another server",
             "shares of the hash table: 10.2.0.1:80 ? -> 100.0%",
         ]),
+        ((service("sh"), servers(1)), (service("wlc"), servers(1)),
+         ["the change of scheduler refuses new connections for a moment, and any client may get another server"]),
         ((service("wrr"), servers(3, 1)), (service("sh"), servers(1, 1)), [
             "the change of scheduler refuses new connections for a moment, and any client may get another server",
             "shares of the turns, then of the hash table: 10.2.0.1:80 75.0% -> 50.0%, 10.2.0.2:80 25.0% -> 50.0%",
@@ -169,7 +171,7 @@ def test_connections_are_those_of_before() -> None:
         "no part of the hash table moves or is refused"
     ]
     raised = describe(before, (service("sh"), servers(1, 1, upper=6)))
-    assert raised[0] == "of the hash table 100.0% is no longer refused"
+    assert raised[0] == "100.0% of the hash table is no longer refused"
 
 
 def change(op: int, kind: Service, server: Server | None = None) -> Change:
