@@ -175,11 +175,11 @@ def _describe_service(found: ServiceImpact, expires: bool) -> Iterator[str]:
     if found.connections:
         counted = pluralize(found.connections, "active connection")
         fate = (
-            "end with their next packet at the latest (expire_nodest_conn is 1)"
+            "ended by the next packet at the latest (expire_nodest_conn is 1)"
             if expires
-            else "stay, but their packets are dropped until they time out or the server is added again (expire_nodest_conn is 0)"
+            else "packets are dropped until the timeout, or until the server is added again (expire_nodest_conn is 0)"
         )
-        yield f"of {counted} of removed servers, all {fate}"
+        yield f"{counted} of removed servers: {fate}"
     if found.clients is not None:
         yield found.clients.describe()
 

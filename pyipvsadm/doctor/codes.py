@@ -120,7 +120,8 @@ CODES = (
     Code("dh-quiesced", WARNING, "dh gives clients to a server at weight 0, and refuses them",
          "dh chooses a server by the address that the client connects to, whatever its weight: all clients of an address have "
          "the same server, and while that is at weight 0 they get no other one.",
-         "Give the service another scheduler, or delete the server. dh is for caches that are reached by many addresses."),
+         "Give the service another scheduler, or delete the server: lblc keeps an address with one server too, and passes over "
+         "weight 0."),
     Code("boot-file-differs", WARNING, "the rules file that is restored at boot differs from the table",
          "After a reboot the rules of the file are in force. Weights are not compared.",
          "Save the table, or make it match the file (--apply FILE --dry-run shows what that changes)."),

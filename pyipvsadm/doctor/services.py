@@ -185,7 +185,7 @@ def check_fallback(table: DirectorTable, _: Facts) -> Iterator[Finding]:
                 "dh-quiesced",
                 format_service(service),
                 f"{named} at weight 0.",
-                (edit_service(service, scheduler="wlc"),),
+                (edit_service(service, scheduler="lblc"),),
             )
 
 

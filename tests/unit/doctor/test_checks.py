@@ -277,11 +277,11 @@ CASES = [
     Case("DR", None, {"schedulers": None}, ("-A -t 172.16.100.1:80 -s mh", *DR[1:])),
     # dh gives this address to the server that was added last: bucket 206 of 256, of two servers.
     Case("DR", "dh-quiesced", {"schedulers": None}, ("-A -t 172.16.100.1:80 -s dh", DR[1], DR[2] + " -w 0"),
-         says="172.16.100.8:80 at weight 0.", fixes=("ipvsadm -E -t 172.16.100.1:80 -s wlc",)),
+         says="172.16.100.8:80 at weight 0.", fixes=("ipvsadm -E -t 172.16.100.1:80 -s lblc",)),
     Case("DR", None, {"schedulers": None}, ("-A -t 172.16.100.1:80 -s dh", DR[1] + " -w 0", DR[2])),
     Case("mark", "dh-quiesced", {"schedulers": None},
          ("-A -f 8 -s dh", "-a -f 8 -r 172.16.100.7 -g -w 0", "-a -f 8 -r 172.16.100.8 -g"), subject="FWM 8",
-         fixes=("ipvsadm -E -f 8 -s wlc",)),
+         fixes=("ipvsadm -E -f 8 -s lblc",)),
     Case("DR", "all-weights-zero", {"schedulers": None},
          ("-A -t 172.16.100.1:80 -s dh", DR[1] + " -w 0", DR[2] + " -w 0"), says="Its 2 servers have weight 0."),
     Case("DR", "boot-file-differs", {"boot_file": ("/etc/x y", DirectorTable())}, rules=DR,
