@@ -38,6 +38,11 @@ def run_list(request: Request, backend: Backend, env: Environment) -> None:
         from pyipvsadm.commands.status import run_status  # noqa: PLC0415
 
         run_status(request, backend, env)
+    elif "by" in request.ours:
+        from pyipvsadm.commands.connection_groups import run_groups  # noqa: PLC0415
+
+        selection = resolve_selection(request, backend, env)
+        run_groups(request, env, _iter_connection_lines(backend, selection))
     elif "watch" in request.ours:
         _run_watch(request, backend, env)
     else:

@@ -31,8 +31,13 @@ def parse_extension_value(row: Option, value: str | None) -> int | str | None:
             # The word may be meant as an operand: show it.
             message += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
         return parse_in_range(value, *row.limits, message)
-    if "|" in row.values and value not in row.values.split("|"):
-        raise UsageError(f"{message}: it is {' or '.join(row.values.split('|'))}")
+    if "|" in row.values:
+        allowed = row.values.split("|")
+        # The metavar KEY[,KEY] stands for several of them.
+        words = (value or "").split(",") if "," in row.metavar else [value]
+        if not all(word in allowed for word in words) or len(set(words)) < len(words):
+            several = ", or several with commas between them" if "," in row.metavar else ""
+            raise UsageError(f"{message}: it is {' or '.join(allowed)}{several}")
     return value
 
 

@@ -66,6 +66,16 @@ def format_document(**fields: Any) -> str:
     return _encode({"format": FORMAT, **fields}) + "\n"
 
 
+def iter_document(head: dict[str, Any], name: str, records: Iterable[Any]) -> Iterator[str]:
+    """Yield a document in pieces: the members of head, then a list, one line for each record."""
+    yield format_document(**head).removesuffix("}\n") + f', "{name}": ['
+    between = "\n"
+    for record in records:
+        yield between + _encode(record)
+        between = ",\n"
+    yield "\n]}\n"
+
+
 def iter_table(
     info: Info,
     rows: Iterable[tuple[Service, list[Server]]],
@@ -213,14 +223,16 @@ def _make_daemon(found: Daemon) -> dict[str, Any]:
     return made
 
 
+def make_end(end: tuple[int, bytes, int], number: int, names: Names | None) -> dict[str, Any]:
+    """Return an end of a connection; number: the protocol in which its port has a name."""
+    return {"family": _FAMILIES[end[0]], **_make_endpoint(*end, number, names)}
+
+
 def make_connection(found: Connection, names: Names | None) -> str:
     """Return the document of one connection or persistence template."""
     ends = {
-        name: {
-            "family": _FAMILIES[family],
-            **_make_endpoint(family, addr, port, found.number, names),
-        }
-        for name, (family, addr, port) in (
+        name: make_end(end, found.number, names)
+        for name, end in (
             ("client", found.client),
             ("virtual", found.virtual),
             ("server", found.server),

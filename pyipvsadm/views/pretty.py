@@ -299,10 +299,10 @@ def render_listing(
         servers = group.servers if "nosort" in shown else sorting.sort_servers(group.servers)
         rows += [None, make_service_row(group, view, exact, endpoint)]
         rows += [make_server_row(group, d, view.server(group, d, exact), endpoint) for d in servers]
-    return _draw_rows(view.columns, rows, look, SERVICES)
+    return draw_rows(view.columns, rows, look, SERVICES)
 
 
-def _draw_rows(
+def draw_rows(
     columns: Sequence[Column], rows: Sequence[Row | None], look: TerminalStyle, title: str
 ) -> list[Line]:
     """Return rows under their headings; None is an empty line."""
@@ -336,7 +336,7 @@ def render_timeouts(found: Timeouts, look: TerminalStyle) -> list[Line]:
             ("UDP", found.udp),
         )
     ]
-    return _draw_rows([Column("")], rows, look, "Connections are kept for")
+    return draw_rows([Column("")], rows, look, "Connections are kept for")
 
 
 def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
@@ -365,7 +365,7 @@ def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
         )
         for d in found
     ]
-    return _draw_rows(columns, rows, look, "Daemon")
+    return draw_rows(columns, rows, look, "Daemon")
 
 
 def render_connections(
@@ -403,4 +403,4 @@ def render_connections(
                     indent=2,
                 )
             )
-    return _draw_rows(columns, rows, look, "Service / client -> real server")
+    return draw_rows(columns, rows, look, "Service / client -> real server")
