@@ -12,7 +12,7 @@ CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosyn
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := addresses errors model resolver sorting text backends/memory change/* \
 	commands/connection_groups commands/doctor commands/drain commands/report commands/full_save commands/selection commands/status commands/watch completion/candidates \
-	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/probe doctor/real_server doctor/report doctor/services \
+	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/kernel_table doctor/probe doctor/real_server doctor/report doctor/services \
 	doctor/unchecked \
 	grammar/combinations grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/schedulers grammar/values \
 	netlink/* rules/* scheduling/* views/*

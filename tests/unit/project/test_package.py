@@ -21,7 +21,7 @@ FOLDERS = {
     "commands": "__init__ apply check connection_groups dispatch doctor drain full_save listing modify metrics names output"
     " predict report restore save selection status watch",
     "completion": "__init__ candidates shell_protocol",
-    "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
+    "doctor": "__init__ answers codes director facts fixes host kernel_table probe real_server report services unchecked",
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
     "netlink": "__init__ attributes dump_layout dumps framing trace",
     "rules": "__init__ fast_encoder fast_parser reader writer",
