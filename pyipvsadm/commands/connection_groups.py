@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from pyipvsadm.addresses import format_numeric
 from pyipvsadm.commands.names import format_by_name, make_json_resolver
-from pyipvsadm.commands.output import is_pretty, sanitize_for_terminal, write_buffered
+from pyipvsadm.commands.output import (
+    is_pretty,
+    sanitize_for_terminal,
+    show_connections_read,
+    write_buffered,
+)
 from pyipvsadm.views import connection_groups as view
-from pyipvsadm.views.progress import show_reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,11 +27,7 @@ if TYPE_CHECKING:
 def run_groups(request: Request, env: Environment, lines: Iterable[bytes]) -> None:
     """Count these lines of the kernel's file, its heading left out, by the keys of the request."""
     keys = str(request.ours["by"]).split(",")
-    if env.is_error_terminal():
-        # Kernels before December 2024 take quadratic time to list connections (ip_vs_conn.c:
-        # ip_vs_conn_array).
-        lines = show_reading(lines, env.write_raw_stderr, env.read_clock)
-    groups = view.count_groups(lines, keys)
+    groups = view.count_groups(show_connections_read(lines, env), keys)
     numeric = "numeric" in request.slots
     hosts = {} if numeric else env.names.find_host_names(view.collect_addresses(groups, keys))
     if "json" in request.slots:

@@ -7,8 +7,8 @@ never know: where facts come from, how findings are shown.
 
 from __future__ import annotations
 
-from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.fixes import format_sysctl
+from pyipvsadm.errors import Finding
 from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False

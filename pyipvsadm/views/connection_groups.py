@@ -15,15 +15,17 @@ from os import fsdecode
 from struct import Struct
 from typing import NamedTuple
 
-from pyipvsadm.model import AF_INET6, PROTOCOLS, TCP
+from pyipvsadm.model import PROTOCOLS, TCP
 from pyipvsadm.text import escape_undecodable, pluralize, sanitize
 from pyipvsadm.views.connections import (
     IP,
     LAYOUT_BLANKS,
     LAYOUT_SIZE,
     TEMPLATE_STATES,
+    format_mark,
     make_malformed_error,
     parse_end,
+    read_mark,
 )
 
 TYPE_CHECKING = False
@@ -49,27 +51,23 @@ _HEADINGS = {
 }  # fmt: skip
 _BATCH = 512  # lines taken at once
 _NUMBERS = {name: number for number, name in PROTOCOLS.items()}
-_COUNTS = ("Connections", "Templates")
 
 
 class Group(NamedTuple):
-    """Hold a group: its values, in the order of the keys, and what was counted.
-
-    client: (family, address, 0); server: (family, address, port); service: (protocol, family,
-    address, port); state, protocol: text. number: of the protocol in which ports have names.
+    """Hold a group: its fields as the file has them, and what was counted. Values are parsed when
+    they are shown, since there may be many groups.
     """
 
-    values: tuple[Any, ...]
+    fields: Fields
     connections: int
     templates: int
-    number: int
 
 
 def count_groups(lines: Iterable[bytes], keys: Sequence[str]) -> list[Group]:
     """Count the lines of the file, its heading left out, by these keys; the largest group first.
 
-    Raise OperationError at a line without nine words, or if a value of a group cannot be read. The
-    other values of a line in fixed columns are not examined.
+    Raise OperationError at a line without nine words; parse_values, if a value of a group cannot be
+    read. The other values of a line in fixed columns are not examined.
     """
     indexes = [index for key in keys for index in _INDEXES[key]]
     pick: Callable[[Fields], Any] = itemgetter(*indexes)
@@ -82,17 +80,18 @@ def count_groups(lines: Iterable[bytes], keys: Sequence[str]) -> list[Group]:
             every[key] = every.get(key, 0) + 1
         for key in map(pick, filter(_is_template, records)):
             templates[key] = templates.get(key, 0) + 1
-    sums: dict[tuple[Any, ...], list[int]] = {}
-    for key, count in every.items():
-        fields = key if len(indexes) > 1 else (key,)
-        counts = sums.setdefault(_parse_values(fields, keys), [0, 0])
-        counts[0] += count - templates.get(key, 0)
-        counts[1] += templates.get(key, 0)
+    single = len(indexes) == 1
     groups = [
-        Group(values, connections, persistent, _find_number(values, keys))
-        for values, (connections, persistent) in sums.items()
+        Group((key,) if single else key, count - templates.get(key, 0), templates.get(key, 0))
+        for key, count in every.items()
     ]
-    return sorted(groups, key=lambda group: (-group[1], -group[2], group.values))
+    groups.sort(key=_get_order)
+    return groups
+
+
+def _get_order(group: Group) -> tuple[Any, ...]:
+    """Return the key by which groups are sorted: then by their fields, IPv4 before IPv6."""
+    return -group.connections, -group.templates, [(len(each), each) for each in group.fields]
 
 
 def _split_batch(lines: list[bytes]) -> list[Fields]:
@@ -112,7 +111,8 @@ def _split_line(line: bytes) -> Fields:
         raise make_malformed_error(line)
     protocol, client, port, virtual, virtual_port, server, server_port, state = words[:8]
     return (
-        protocol, client, port, b" ".join((virtual, virtual_port)), b" ".join((server, server_port)), state,
+        protocol.ljust(3), client, port, b" ".join((virtual, virtual_port)), b" ".join((server, server_port)),
+        state.ljust(11),
     )  # fmt: skip
 
 
@@ -120,9 +120,16 @@ def _is_template(fields: Fields) -> bool:
     return fields[_CLIENT_PORT] == b"0000" and fields[_STATE].strip() in TEMPLATE_STATES
 
 
-def _parse_values(fields: Fields, keys: Sequence[str]) -> tuple[Any, ...]:
-    rest = iter(fields)
-    return tuple(_parse_value(key, rest) for key in keys)
+def parse_values(group: Group, keys: Sequence[str]) -> tuple[list[Any], int]:
+    """Return the values of a group, in the order of the keys, and the number of the protocol in
+    which ports have names.
+
+    client: (family, address, 0); server: (family, address, port); service: (protocol, family,
+    address, port); state, protocol: text.
+    """
+    rest = iter(group.fields)
+    values = [_parse_value(key, rest) for key in keys]
+    return values, _find_number(values, keys)
 
 
 def _parse_value(key: str, fields: Iterator[bytes]) -> Any:
@@ -140,7 +147,7 @@ def _parse_value(key: str, fields: Iterator[bytes]) -> Any:
     return (protocol, *parsed) if key == "service" else parsed
 
 
-def _find_number(values: tuple[Any, ...], keys: Sequence[str]) -> int:
+def _find_number(values: Sequence[Any], keys: Sequence[str]) -> int:
     """Return the number of the group's protocol; TCP if no key tells it."""
     for key, value in zip(keys, values):
         if key in ("service", "protocol"):
@@ -152,7 +159,7 @@ def collect_addresses(groups: Iterable[Group], keys: Sequence[str]) -> set[tuple
     """Return the addresses of groups, to be looked up."""
     ends = set()
     for group in groups:
-        for key, value in zip(keys, group.values):
+        for key, value in zip(keys, parse_values(group, keys)[0]):
             if key in ("client", "server"):
                 ends.add(value[:2])
             elif key == "service" and value[0] != IP:
@@ -166,37 +173,35 @@ def _format_value(key: str, value: Any, number: int, endpoint: Endpoint) -> str:
     if key == "service":
         protocol, family, addr, port = value
         if protocol == IP:
-            # A template of a mark: only templates of other protocols have a virtual address.
-            return f"FWM {read_mark(addr)}{' IPv6' if family == AF_INET6 else ''}"
+            return format_mark(family, read_mark(addr))
         return f"{protocol} {endpoint(family, addr, port, number)}"
     family, addr, port = value
     text = endpoint(family, addr, port, number)
     return text[: text.rindex(":")].strip("[]") if key == "client" else text
 
 
-def read_mark(addr: bytes) -> int:
-    """Return the firewall mark that stands in the virtual address of a template (ip_vs_core.c:
-    ip_vs_sched_persist).
-    """
-    return int.from_bytes(addr[:4], "big")
+def _format_values(group: Group, keys: Sequence[str], endpoint: Endpoint) -> list[str]:
+    values, number = parse_values(group, keys)
+    return [_format_value(key, value, number, endpoint) for key, value in zip(keys, values)]
 
 
 def iter_text(groups: Sequence[Group], keys: Sequence[str], endpoint: Endpoint) -> Iterator[str]:
     """Yield the lines of the counts: numbers first, as `uniq -c` has them."""
-    table = [[_HEADINGS[key] for key in keys]]
-    table += [
-        [
-            _format_value(key, value, group.number, endpoint)
-            for key, value in zip(keys, group.values)
-        ]
-        for group in groups
-    ]
-    widths = [max(map(len, column)) for column in zip(*table)]
-    counts: list[tuple[Any, ...]] = [_COUNTS]
-    counts += [(group.connections, group.templates) for group in groups]
-    for (connections, templates), cells in zip(counts, table):
-        text = "  ".join(f"{cell:{width}}" for cell, width in zip(cells, widths))
-        yield f"{connections:>11} {templates:>9}  {text}".rstrip() + "\n"
+    headings = [_HEADINGS[key] for key in keys]
+    widths = [len(heading) for heading in headings]
+    if len(keys) > 1:
+        for group in groups:
+            cells = _format_values(group, keys, endpoint)
+            widths = [max(width, len(cell)) for width, cell in zip(widths, cells)]
+    widths[-1] = 0
+
+    def join(cells: list[str]) -> str:
+        return "  ".join([f"{cell:{width}}" for cell, width in zip(cells, widths)])
+
+    yield f"{'Connections':>11} {'Templates':>9}  {join(headings)}\n"
+    for group in groups:
+        text = join(_format_values(group, keys, endpoint))
+        yield f"{group.connections:>11} {group.templates:>9}  {text}\n"
 
 
 def render_groups(
@@ -211,18 +216,15 @@ def render_groups(
     templates = sum(group.templates for group in groups)
     if not groups:
         return [[("No connections.", "")]]
-    words = [(f"{connections:,} connection{'' if connections == 1 else 's'}", pretty.SERVICE)]
+    words = [(pluralize(connections, "connection", ","), pretty.SERVICE)]
     if templates:
-        words.append((f"  {templates:,} persistence template{'' if templates == 1 else 's'}", ""))
-    words.append((f"  in {pluralize(len(groups), 'group')}", ""))
+        words.append((f"  {pluralize(templates, 'persistence template', ',')}", ""))
+    words.append((f"  in {pluralize(len(groups), 'group', ',')}", ""))
     columns = [Column("Connections"), Column("Share", bars=True)]
     columns += [Column("Templates")] if templates else []
     rows: list[Row | None] = [None]
     for group in groups:
-        names = [
-            sanitize(_format_value(key, value, group.number, endpoint))
-            for key, value in zip(keys, group.values)
-        ]
+        names = map(sanitize, _format_values(group, keys, endpoint))
         cells = [
             Cell(f"{group.connections:,}"),
             pretty.draw_share(group.connections, connections, pretty.LOADS),
@@ -251,8 +253,9 @@ def iter_document(
 
 def _make_record(group: Group, keys: Sequence[str], names: Names | None) -> dict[str, Any]:
     record: dict[str, Any] = {"connections": group.connections, "templates": group.templates}
-    for key, value in zip(keys, group.values):
-        record[key] = _make_value(key, value, group.number, names)
+    values, number = parse_values(group, keys)
+    for key, value in zip(keys, values):
+        record[key] = _make_value(key, value, number, names)
     return record
 
 

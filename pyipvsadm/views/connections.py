@@ -98,7 +98,24 @@ class Connection(Record):
         """Return True for a persistence template: it leads a client's next connections to the
         server, and has no client port.
         """
-        return not self.client[2] and self.state.encode() in TEMPLATE_STATES
+        return not self.client[2] and self.state in ("NONE", "ASSURED")
+
+    @property
+    def mark(self) -> int:
+        """Return the firewall mark of a template, 0 if it has none."""
+        return read_mark(self.virtual[1]) if self.protocol == IP else 0
+
+
+def read_mark(addr: bytes) -> int:
+    """Return the firewall mark that stands in the virtual address of a template of the protocol IP
+    (ip_vs_core.c: ip_vs_sched_persist).
+    """
+    return int.from_bytes(addr[:4], BIG)
+
+
+def format_mark(family: int, mark: int) -> str:
+    """Return the name of a service by firewall mark, as other listings show it."""
+    return f"FWM {mark} IPv6" if family == AF_INET6 else f"FWM {mark}"
 
 
 def parse_end(address: str, port: str) -> tuple[int, bytes, int]:

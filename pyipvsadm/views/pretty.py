@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from pyipvsadm import sorting
 from pyipvsadm.addresses import format_address, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.values import format_scheduler_flags
@@ -31,6 +30,7 @@ from pyipvsadm.model import (
 )
 from pyipvsadm.text import pluralize, sanitize
 from pyipvsadm.views import classic
+from pyipvsadm.views.connections import format_mark
 from pyipvsadm.views.figures import draw_bar, format_count, format_duration, format_size
 from pyipvsadm.views.grid import Cell, Column, Grid, Row, wrap_words
 
@@ -60,10 +60,12 @@ class ServiceGroup:
 
     __slots__ = ("connections", "counted", "rate", "servers", "service", "shares", "weight")
 
-    def __init__(self, service: Service, servers: list[Server]) -> None:
+    def __init__(
+        self, service: Service, servers: list[Server], shares: Shares | None = None
+    ) -> None:
         self.service = service
         self.servers = servers
-        self.shares: Shares | None = None  # for the view of that name
+        self.shares = shares  # for the view of that name
         self.weight = sum(d.weight for d in servers)
         self.connections = sum(d.active + d.inactive for d in servers)
         self.counted = sum(d.stats[0] for d in servers)
@@ -230,7 +232,7 @@ VIEWS = {
 def format_service_name(service: Service, endpoint: Endpoint) -> str:
     """Return the name of a service."""
     if service.fwmark:
-        return f"FWM {service.fwmark} IPv6" if service.af == AF_INET6 else f"FWM {service.fwmark}"
+        return format_mark(service.af, service.fwmark)
     protocol = PROTOCOLS.get(service.protocol) or str(service.protocol)
     return (
         f"{protocol} {sanitize(endpoint(service.af, service.addr, service.port, service.protocol))}"
@@ -287,18 +289,17 @@ def make_server_row(
 def render_listing(
     groups: Sequence[ServiceGroup], shown: Shown, endpoint: Endpoint, look: TerminalStyle
 ) -> list[Line]:
-    """Return the lines of services and their servers in the requested view. Servers are sorted
-    unless `shown` has "nosort".
-    """
+    """Return the lines of services and their servers in the requested view."""
     if not groups:
         return [[("No virtual services.", "")]]
     view = VIEWS["shares" if "shares" in shown else classic.view_of(shown)]
     exact = "exact" in shown
     rows: list[Row | None] = []
     for group in groups:
-        servers = group.servers if "nosort" in shown else sorting.sort_servers(group.servers)
         rows += [None, make_service_row(group, view, exact, endpoint)]
-        rows += [make_server_row(group, d, view.server(group, d, exact), endpoint) for d in servers]
+        rows += [
+            make_server_row(group, d, view.server(group, d, exact), endpoint) for d in group.servers
+        ]
     return draw_rows(view.columns, rows, look, SERVICES)
 
 
@@ -384,16 +385,18 @@ def render_connections(
         columns += [Column("Engine", left=True), Column("Its data", left=True)]
     rows: list[Row | None] = []
     for (protocol, virtual), members in groups.items():
-        number = members[0].number
+        number, mark = members[0].number, members[0].mark
         called = f"{sanitize(protocol)} {sanitize(endpoint(*virtual, number))}"
-        rows += [
-            None,
-            Row(called, style=SERVICE, words=[(f"  {pluralize(len(members), 'connection')}", "")]),
-        ]
+        templates = sum(each.is_template for each in members)
+        words = [(f"  {pluralize(len(members) - templates, 'connection', ',')}", "")]
+        if templates:
+            words.append((f"  {pluralize(templates, 'persistence template', ',')}", ""))
+        name = format_mark(virtual[0], mark) if mark else called
+        rows += [None, Row(name, style=SERVICE, words=words)]
         clients = [sanitize(endpoint(*each.client, number)) for each in members]
         wide = max((len(client) for client in clients if len(client) <= IPV4), default=0)
         for client, each in zip(clients, members):
-            cells = [Cell(sanitize(each.state)), Cell(format_duration(each.expires))]
+            cells = [_format_state(each), Cell(format_duration(each.expires))]
             if engine:
                 cells += [Cell(sanitize(each.engine)), Cell(sanitize(each.data))]
             rows.append(
@@ -404,3 +407,9 @@ def render_connections(
                 )
             )
     return draw_rows(columns, rows, look, "Service / client -> real server")
+
+
+def _format_state(found: Connection) -> Cell:
+    if found.is_template:
+        return Cell("template" if found.state == "NONE" else "template, assured", FAINT)
+    return Cell(sanitize(found.state))

@@ -193,6 +193,8 @@ def test_many_connections(tmp_path: Path) -> None:
         assert run_ours(["-R"], "".join(lines).encode(), namespace="load-director") == Result(
             0, b"", b""
         )
+        # No connection may expire while old kernels list them.
+        assert run_ours(["--set", *["7200"] * 3], namespace="load-director") == Result(0, b"", b"")
         began = time.monotonic()
         sent = set()
         for at in range(CONNECTIONS // 2):
