@@ -28,11 +28,12 @@ from pyipvsadm.model import (
     TUN_CSUM,
     TUNNEL,
 )
+from pyipvsadm.scheduling.overload import YES, get_overload
 from pyipvsadm.text import pluralize, sanitize
 from pyipvsadm.views import classic
 from pyipvsadm.views.connections import format_mark
 from pyipvsadm.views.figures import draw_bar, format_count, format_duration, format_size
-from pyipvsadm.views.grid import Cell, Column, Grid, Row, wrap_words
+from pyipvsadm.views.grid import Cell, Column, Grid, Row, split_sentence, wrap_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,10 +159,8 @@ def _format_tunnel(d: Server) -> str:
 def _make_threshold_cells(_: ServiceGroup, d: Server, __: bool) -> list[Cell]:
     held = d.active + d.inactive  # what the kernel compares (ip_vs_conn.c: ip_vs_dest_totalconns)
     limits = [Cell(str(value)) if value else Cell("none", FAINT) for value in (d.upper, d.lower)]
-    full = d.upper and held >= d.upper
-    gauge = (
-        Cell() if not d.upper else Cell("full", ALARM) if full else draw_share(held, d.upper, LOADS)
-    )
+    style = ALARM if get_overload(d) == YES else LOADS
+    gauge = draw_share(min(held, d.upper), d.upper, style) if d.upper else Cell()
     return [*limits, Cell(str(d.active)), Cell(str(d.inactive)), gauge]
 
 
@@ -281,8 +280,12 @@ def make_service_row(group: ServiceGroup, view: View, exact: bool, endpoint: End
 def make_server_row(
     group: ServiceGroup, d: Server, cells: Sequence[Cell], endpoint: Endpoint
 ) -> Row:
-    """Return the row of a server; one with weight 0 stands out."""
+    """Return the row of a server; those that get no new connections stand out: at the upper
+    threshold, or with weight 0.
+    """
     called = sanitize(endpoint(d.af, d.addr, d.port, group.service.protocol))
+    if get_overload(d) == YES:
+        return Row(f"{called}  full", cells, indent=2, style=ALARM)
     return Row(called, cells, indent=2, style="" if d.weight else QUIESCED)
 
 
@@ -314,15 +317,23 @@ def draw_rows(
     return [*grid.render_heading(), *(lines if lines[0] else lines[1:])]
 
 
+def format_totals(groups: Sequence[ServiceGroup]) -> Line:
+    """Return the words on how much a table has, without a blank before the first."""
+    servers = sum(len(group.servers) for group in groups)
+    connections = sum(group.connections for group in groups)
+    return split_sentence(
+        f"{pluralize(len(groups), 'service', ',')}, {pluralize(servers, 'real server', ',')},"
+        f" {pluralize(connections, 'connection', ',')}"
+    )
+
+
 def render_title(info: Info, groups: Sequence[ServiceGroup], look: TerminalStyle) -> list[Line]:
     """Return the first line of a complete listing."""
     number = info.version
-    servers = sum(len(group.servers) for group in groups)
     words = [
         (f"IPVS {number >> 16}.{number >> 8 & 255}.{number & 255}", ""),
-        (f"  {pluralize(len(groups), 'service')},", ""),
-        (f" {pluralize(servers, 'real server')}", ""),
-        (f"  connection table of {info.size}", FAINT),
+        ("  ", ""),
+        *format_totals(groups),
     ]
     return wrap_words(words, look.width, 2)
 
