@@ -127,4 +127,4 @@ def test_the_alert_rules_are_good(tmp_path: Path) -> None:
         ["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
-    assert (done.returncode, "SUCCESS: 2 rules found" in done.stdout) == (0, True), done.stdout
+    assert (done.returncode, "SUCCESS: 4 rules found" in done.stdout) == (0, True), done.stdout
