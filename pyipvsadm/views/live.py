@@ -52,7 +52,7 @@ KEYS = (
 LEGEND = (
     ("full", "at the upper threshold: no new connections"),
     ("quiesced", "weight 0: no new connections"),
-    ("a curve", "its maximum, a second, stands behind it"),
+    ("curve", "new connections a second, and their maximum"),
 )
 
 

@@ -285,7 +285,7 @@ def make_server_row(
     """
     called = sanitize(endpoint(d.af, d.addr, d.port, group.service.protocol))
     if get_overload(d) == YES:
-        return Row(f"{called}  full", cells, indent=2, style=ALARM)
+        return Row(f"{called} full", cells, indent=2, style=ALARM)
     return Row(called, cells, indent=2, style="" if d.weight else QUIESCED)
 
 

@@ -262,7 +262,7 @@ def test_full_servers_are_marked_in_every_view() -> None:
         state = live(shown={view} - {""})
         state.add_snapshot([(service(80), [full, quiesced])], 0.0)
         (marked,) = [line for line in frame(state) if "full" in line]
-        assert marked.startswith("  10.0.0.1:80  full ")
+        assert marked.startswith("  10.0.0.1:80 full ")
 
 
 @pytest.mark.parametrize("key", ["h", "?"])
