@@ -8,21 +8,13 @@ them.
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 from pyipvsadm.addresses import format_address
-from pyipvsadm.grammar.values import format_scheduler_flags
-from pyipvsadm.model import (
-    AF_INET,
-    ONE_PACKET,
-    PERSISTENT,
-    ROLES,
-)
-from pyipvsadm.resolver import PROTOCOL_NAMES
+from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
+from pyipvsadm.model import ONE_PACKET, PERSISTENT
 from pyipvsadm.scheduling.overload import YES, get_overload
 from pyipvsadm.text import escape_undecodable
-from pyipvsadm.views import classic
-from pyipvsadm.views.fields import COUNTERS, GAUGE, SERVER_FIELDS, TIMEOUTS
+from pyipvsadm.views import classic, fields
+from pyipvsadm.views.fields import COUNTERS, read_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +36,11 @@ _HELP = {
     "connection_table_size": "Buckets of the connection table.",
     "estimation_enabled": "1 if the kernel computes rates.",
 }
-_FAMILIES = {AF_INET: "ipv4"}
+# the labels of a service, each with the key of its field
+_SERVICE_LABELS = {
+    "protocol": "protocol", "address": "address", "port": "port", "mark": "firewall_mark", "family": "family",
+}  # fmt: skip
+GAUGE = "gauge"
 
 
 class Metrics:
@@ -76,10 +72,12 @@ class Metrics:
         kernel has none.
         """
         base = self._base
-        values = [(f'{base},state="{f.key}"', getattr(timeouts, f.attribute)) for f in TIMEOUTS]
         self._settings += [
             ("connection_table_size", [(base, info.size)]),
-            ("timeout_seconds", values),
+            (
+                "timeout_seconds",
+                [(f'{base},state="{each.key}"', each.read(timeouts)) for each in fields.TIMEOUTS],
+            ),
             (
                 "sync_daemon_info",
                 [(f"{base},{_format_labels(_get_daemon(each))}", 1) for each in daemons],
@@ -103,12 +101,14 @@ class Metrics:
             samples = [(labels, each.stats[index]) for labels, each, _ in services]
             yield from _render(f"service_{field.metric}", samples, field)
         yield from _render("server_info", [(_add_method(*each), 1) for each in servers])
-        for field in SERVER_FIELDS:
-            get = attrgetter(field.attribute)
-            samples = [(labels, get(server)) for labels, server in servers]
-            if field.attribute in ("upper", "lower"):
-                samples = [sample for sample in samples if sample[1]]  # 0: there is none
-            yield from _render(f"server_{field.metric}", samples, field)
+        for field in fields.SERVER_FIELDS:
+            if field.metric:
+                samples = [
+                    (labels, value)
+                    for labels, server in servers
+                    if (value := field.read(server)) is not None
+                ]
+                yield from _render(f"server_{field.metric}", samples, field)
         yield from _render(
             "server_full", [(labels, int(get_overload(each) == YES)) for labels, each in servers]
         )
@@ -125,7 +125,7 @@ class Metrics:
 def _render(name: str, samples: Samples, field: Field | None = None) -> Iterator[str]:
     """Yield the lines of one metric; field: None for a gauge of 1 or 0, or of a setting."""
     if samples:
-        text, kind = (field.help, field.kind) if field else (_HELP[name], GAUGE)
+        text, kind = (field.help, field.kind) if field else (_HELP[name], "gauge")
         yield f"# HELP ipvs_{name} {text}\n# TYPE ipvs_{name} {kind}\n"
         yield "".join([f"ipvs_{name}{{{labels}}} {value}\n" for labels, value in samples])
 
@@ -140,24 +140,14 @@ def _add_method(labels: str, server: Server) -> str:
     return f'{labels},method="{_escape(method)}"'
 
 
-def _get_daemon(daemon: Daemon) -> dict[str, str]:
-    return {
-        "role": ROLES.get(daemon.state, str(daemon.state)),
-        "interface": daemon.interface,
-        "sync_id": str(daemon.syncid),
-    }
+def _get_daemon(daemon: Daemon) -> dict[str, object]:
+    return read_fields(fields.DAEMON_FIELDS[:3], get_daemon_values(daemon))
 
 
 def _format_service_labels(service: Service) -> str:
     """Return the labels that identify a service: empty ones where it has no such value."""
-    family = _FAMILIES.get(service.af, "ipv6")
-    if service.fwmark:
-        return f'protocol="",address="",port="",mark="{service.fwmark}",family="{family}"'
-    protocol = PROTOCOL_NAMES.get(service.protocol) or str(service.protocol)
-    address = format_address(service.af, service.addr)
-    return (
-        f'protocol="{protocol}",address="{address}",port="{service.port}",mark="",family="{family}"'
-    )
+    values = read_fields(fields.SERVICE_KEY_FIELDS, service)
+    return _format_labels({name: values.get(key, "") for name, key in _SERVICE_LABELS.items()})
 
 
 def _get_settings(service: Service) -> dict[str, str]:
@@ -170,8 +160,8 @@ def _get_settings(service: Service) -> dict[str, str]:
     }
 
 
-def _format_labels(values: Mapping[str, str]) -> str:
-    return ",".join(f'{name}="{_escape(value)}"' for name, value in values.items())
+def _format_labels(values: Mapping[str, object]) -> str:
+    return ",".join(f'{name}="{_escape(str(value))}"' for name, value in values.items())
 
 
 def _escape(value: str) -> str:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pyipvsadm.grammar.values import get_daemon_values
 from pyipvsadm.model import ROLES
 from pyipvsadm.text import escape_undecodable, pluralize, sanitize
 from pyipvsadm.views import classic
+from pyipvsadm.views.fields import DAEMON_FIELDS, read_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -248,9 +250,6 @@ def render_status(status: Status, look: TerminalStyle) -> list[Line]:
 
 def make_record(status: Status) -> dict[str, Any]:
     """Return the JSON object of a status."""
-    # costs more than a start
-    from pyipvsadm.views.json_document import make_daemon  # noqa: PLC0415
-
     record: dict[str, Any] = {
         "version": classic.format_version_number(status.info),
         "embedded": status.embedded,
@@ -270,7 +269,9 @@ def make_record(status: Status) -> dict[str, Any]:
         record["maximum_connections"] = status.maximum
     if status.estimators is not None:
         record["estimators"] = status.estimators
-    record["daemons"] = [make_daemon(each) for each in status.daemons]
+    record["daemons"] = [
+        read_fields(DAEMON_FIELDS, get_daemon_values(each)) for each in status.daemons
+    ]
     record["settings"] = [
         {
             "name": name,
