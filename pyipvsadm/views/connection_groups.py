@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from pyipvsadm.views.json_document import Names
 
     Fields = tuple[bytes, ...]
-    End = tuple[int, bytes, int]
 
 # The fields of a line: protocol, client, its port, virtual service, server, state. Those of IPv4
 # without an engine's data stand in fixed columns, as in views/connections.py.

@@ -98,7 +98,7 @@ class Connection(Record):
         """Return True for a persistence template: it leads a client's next connections to the
         server, and has no client port.
         """
-        return not self.client[2] and self.state in ("NONE", "ASSURED")
+        return not self.client[2] and os.fsencode(self.state) in TEMPLATE_STATES
 
     @property
     def mark(self) -> int:
@@ -183,7 +183,7 @@ def count_handshakes(
     samples: dict[tuple[bytes, ...], bytes] = {}
     for line in lines:
         words = line.split()
-        if words[:1] != [b"TCP"] or words[7:8] in [[state] for state in TEMPLATE_STATES]:
+        if words[:1] != [b"TCP"] or b"".join(words[7:8]) in TEMPLATE_STATES:
             continue
         key = tuple(words[3:7])
         if key not in counts:
