@@ -535,7 +535,7 @@ CHECKS: tuple[Check, ...] = (
     services.check_ports, check_tunnels, check_conntrack, kernel_table.check_limit,
     kernel_table.check_load, kernel_table.check_chains, kernel_table.check_estimation,
     kernel_table.check_reuse, services.check_quiescent, services.check_full,
-    services.check_buckets, services.check_boot_file, services.check_netmask, services.check_ftp,
+    services.check_buckets, services.check_fallback, services.check_boot_file, services.check_netmask, services.check_ftp,
     check_daemons, check_probes, check_handshakes,
 )  # fmt: skip
 

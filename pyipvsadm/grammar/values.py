@@ -10,7 +10,7 @@ import os
 
 from pyipvsadm.addresses import format_address, parse_int
 from pyipvsadm.errors import UsageError
-from pyipvsadm.grammar.options import OPTIONAL
+from pyipvsadm.grammar.options import ATTACHED, OPTIONAL
 from pyipvsadm.model import AF_INET, AF_INET6, ROLES, SCHED1, SCHED2, SCHED3
 
 TYPE_CHECKING = False
@@ -31,11 +31,11 @@ def parse_extension_value(row: Option, value: str | None) -> int | str | None:
             # The word may be meant as an operand: show it.
             message += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
         return parse_in_range(value, *row.limits, message)
-    if "|" in row.values:
-        allowed = row.values.split("|")
+    allowed = row.values.split("|") if "|" in row.values or row.argument == ATTACHED else None
+    if allowed and value is not None:
         # The metavar KEY[,KEY] stands for several of them.
-        words = (value or "").split(",") if "," in row.metavar else [value]
-        if not all(word in allowed for word in words) or len(set(words)) < len(words):
+        words = value.split(",") if "," in row.metavar else [value]
+        if not set(words) <= set(allowed) or len(set(words)) < len(words):
             several = ", or several with commas between them" if "," in row.metavar else ""
             raise UsageError(f"{message}: it is {' or '.join(allowed)}{several}")
     return value
