@@ -48,6 +48,7 @@ _OPTIONS = {
     "empty": "commands/selection",
     "quiesced": "commands/selection",
     "client": "commands/selection",
+    "by": "commands/connection_groups views/connection_groups",
     "pretty": "views/pretty",
     "shares": "views/shares scheduling/choice",
     "watch": "commands/watch views/live",

@@ -44,6 +44,19 @@ def is_pretty(request: Request, env: Environment) -> bool:
     return True
 
 
+def show_connections_read(lines: Iterable[bytes], env: Environment) -> Iterable[bytes]:
+    """Return the lines; on a terminal, say on standard error how many came if that takes long.
+
+    Before December 2024, kernels take quadratic time to list connections (ip_vs_conn.c:
+    ip_vs_conn_array).
+    """
+    if not env.is_error_terminal():
+        return lines
+    from pyipvsadm.views.progress import show_reading  # noqa: PLC0415  # a pipe does without
+
+    return show_reading(lines, env.write_raw_stderr, env.read_clock)
+
+
 def write_buffered(env: Environment, parts: Iterable[str]) -> None:
     """Write the parts, many at a time; where they fail to come, those that came are written all the
     same.

@@ -101,6 +101,25 @@ CODES = (
     Code("conntrack-full", ERROR, "the table of tracked connections is full",
          "The kernel drops the packets of every new connection that it cannot track.",
          "Raise net.netfilter.nf_conntrack_max, or do not track the cluster's packets (NOTRACK in the raw table)."),
+    Code("connections-near-limit", WARNING, "the connections are close to their limit",
+         "Beyond net.ipv4.vs.conn_max, the kernel makes no new connection.",
+         "Raise net.ipv4.vs.conn_max if there is memory for it: `ipvsadm -L -c --by=client` shows who holds the connections."),
+    Code("connection-hash-small", WARNING, "the hash of connections is small for what it holds",
+         "For each packet the kernel goes through a chain of connections, and these have become long. The size is no limit.",
+         "Give the module more bits; it takes them when it is loaded the next time, at the latest after a reboot. From Linux 7.1"
+         " on the hash grows by itself, up to so many bits."),
+    Code("connection-chains-long", WARNING, "many chains in the hash of connections are long",
+         "For each packet the kernel goes through a chain of connections.",
+         "Lower net.ipv4.vs.conn_lfactor, so that the hash grows earlier; see `ipvsadm -L --status`."),
+    Code("estimation-off", WARNING, "the kernel does not compute rates",
+         "--rate and what monitoring reads from it stand still. From Linux 6.2 on the counters stand still as well, and with"
+         " them --stats and --watch.",
+         "Set vs/run_estimation to 1, its default."),
+    Code("conn-reuse-delay", WARNING, "clients that use a port again wait for a second",
+         "Before Linux 5.9, the first packet of such a connection is dropped where connections are tracked: the client repeats"
+         " it after a second.",
+         "Use Linux 5.9 or later. Or set vs/conn_reuse_mode to 0: then such a client keeps its server, even one of weight 0."
+         " Or set vs/conntrack to 0, if no rule of the packet filter needs it."),
     Code("quiescent-templates", WARNING, "servers at weight 0 keep their persistent clients",
          "Clients with a persistence template go on being sent to a server at weight 0 until they stay away for the "
          "whole timeout.",

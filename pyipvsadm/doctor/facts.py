@@ -107,6 +107,19 @@ class ProbeResult:
     tcp: str = ""
 
 
+@dataclass(frozen=True)
+class HeldConnections:
+    """Count what the kernel's hash of connections holds. entries: connections and templates;
+    buckets: its size, 0 if unknown; maximum: conn_max, None if there is no limit; chains: buckets
+    by their number of entries, empty if the kernel does not tell.
+    """
+
+    entries: int
+    buckets: int = 0
+    maximum: int | None = None
+    chains: dict[int, int] = field(default_factory=dict)
+
+
 @dataclass
 class Facts:
     """Hold the facts of the host. None stands for a fact that could not be read."""
@@ -128,6 +141,8 @@ class Facts:
     handshakes: dict[Pair, tuple[int, int]] = field(default_factory=dict)
     # the rules file of the distribution's service: its path and its rules; None: not known
     boot_file: tuple[str, DirectorTable] | None = None
+    held: HeldConnections | None = None  # None: not the kernel's table, or only some services
+    release: tuple[int, int] | None = None  # of the kernel: (6, 1)
     unprobed: int = 0  # servers for which there was no time
     # that run in this network namespace: the first 15 bytes of their names
     programs: set[str] = field(default_factory=set)

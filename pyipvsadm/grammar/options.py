@@ -209,6 +209,7 @@ SLOTS = (
     Slot("keep", optional="edit-service edit-server"),
     Slot("drain", optional="delete-service edit-server delete-server drain"),
     Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
+    Slot("by", optional="list"),
     Slot("pretty", optional="list"),
     Slot("shares", optional="list"),
     Slot("watch", optional="list"),
@@ -240,6 +241,7 @@ LIST_EXCLUSIONS = {
     "real-server": ("timeout", "daemon", "empty"),
     "empty": ("connection", "timeout", "daemon", "quiesced"),
     "quiesced": ("connection", "timeout", "daemon"),
+    "by": ("persistent-conn", "nosort", "watch"),
     "pretty": ("json",),
     "shares": (
         "connection", "timeout", "daemon", "stats", "rate", "thresholds", "persistent-conn", "tun-info", "watch",
@@ -268,6 +270,7 @@ UNSLOTTED_COMMANDS = {
 # Slots that are nothing without another, and those that are nothing with the doctor.
 REQUIRES = {
     "client": "connection",
+    "by": "connection",
     "sort-by": "watch",
     "output": "metrics",
     "drain-inactive": "drain",
@@ -286,6 +289,8 @@ TUNNEL_SLOTS = (
 
 # What --sort-by takes. The first letter of each is its key in --watch.
 SORT_KEYS = ("connections", "rate", "weight")
+# What --by takes, one or several.
+GROUP_KEYS = ("client", "server", "service", "state", "protocol")
 
 OPTIONS = (
     Option("tcp-service", "t", "service-address", "TCP service", "HOST[:PORT]", values="service", group="service"),
@@ -333,6 +338,8 @@ OPTIONS = (
     Option("quiesced", "", "quiesced", "only real servers of weight 0", group="list options", ours=True),
     Option("client", "", "client", "with -c: only connections of these clients", "ADDRESS[/LENGTH]", group="list options",
            ours=True),
+    Option("by", "", "by", "with -c: count connections by client, server, service, state or protocol, largest group first",
+           "KEY[,KEY]", values="|".join(GROUP_KEYS), group="list options", ours=True),
     Option("pretty", "", "pretty", "formatted table with units and bars; addresses are never truncated "
            "(IPVSADM_PRETTY=1: default on a terminal)",
            group="list options", ours=True),

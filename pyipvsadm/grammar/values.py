@@ -36,9 +36,13 @@ def parse_extension_value(row: Option, value: str | None) -> int | str | None:
         if not unit:
             return parse_in_range(value, low, high, message)
         return parse_in_range(value[:-1], -(-low // unit), high // unit, message) * unit
-    words = row.values.split("|") if "|" in row.values or row.argument == ATTACHED else None
-    if words and value is not None and value not in words:
-        raise UsageError(f"{message}: it is {' or '.join(words)}")
+    allowed = row.values.split("|") if "|" in row.values or row.argument == ATTACHED else None
+    if allowed and value is not None:
+        # The metavar KEY[,KEY] stands for several of them.
+        words = value.split(",") if "," in row.metavar else [value]
+        if not set(words) <= set(allowed) or len(set(words)) < len(words):
+            several = ", or several with commas between them" if "," in row.metavar else ""
+            raise UsageError(f"{message}: it is {' or '.join(allowed)}{several}")
     return value
 
 

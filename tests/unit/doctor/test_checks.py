@@ -18,6 +18,7 @@ from pyipvsadm.doctor.facts import (
     Address,
     DirectorTable,
     Facts,
+    HeldConnections,
     Link,
     ProbeResult,
     Route,
@@ -232,6 +233,7 @@ NAT, TUN, MARK, V6, BACKUP = (
     HEALTHY[kind].rules for kind in ("NAT", "TUN", "mark", "v6", "backup")
 )
 DR = DIRECT.rules
+REUSE = {"net/ipv4/vs/conn_reuse_mode": "1", "net/ipv4/vs/conntrack": "1"}
 WAN = Link("wan")
 VLAN = Link("eth0.7")
 PERSISTENT = rules(
@@ -401,6 +403,32 @@ CASES = [
     Case("DR", "conntrack-full", {"conntrack": (1000, 1000)}, fixes=("sysctl -w net.netfilter.nf_conntrack_max=2000",),
          says="1000 connections are tracked, of 1000 at most"),
     Case("DR", None, {"conntrack": (0, 0)}),
+    Case("DR", "connections-near-limit", {"held": HeldConnections(900, 4096, 1000)}, subject="connections",
+         fixes=("sysctl -w net.ipv4.vs.conn_max=2000",), says="900 connections and templates are kept, of 1000 at most"),
+    Case("DR", None, {"held": HeldConnections(899, 4096, 1000)}),
+    Case("DR", None, {"held": HeldConnections(899, 4096, 0)}),
+    Case("DR", "connection-hash-small", {"held": HeldConnections(16384, 4096)}, subject="connections",
+         fixes=("echo options ip_vs conn_tab_bits=14 > /etc/modprobe.d/ip_vs.conf",), says="are in 4096 buckets: 4.0 in each"),
+    Case("DR", None, {"held": HeldConnections(16383, 4096)}),
+    Case("DR", None, {"held": HeldConnections(100, 0)}),
+    Case("DR", "connection-chains-long",
+         {"held": HeldConnections(9, 4096, None, {0: 9, 1: 18, 6: 1, 7: 1}), "sysctls": {"net/ipv4/vs/conn_lfactor": "-4"}},
+         fixes=("sysctl -w net.ipv4.vs.conn_lfactor=-5",), says="1 of 20 chains hold 7 connections or more"),
+    Case("DR", "connection-chains-long",
+         {"held": HeldConnections(9, 4096, None, {7: 1}), "sysctls": {"net/ipv4/vs/conn_lfactor": "-8"}}, fixes=()),
+    Case("DR", "connection-chains-long", {"held": HeldConnections(9, 4096, None, {7: 1})}, fixes=()),
+    Case("DR", None, {"held": HeldConnections(9, 4096, None, {0: 9, 1: 20, 7: 1})}),
+    Case("DR", None, {"held": HeldConnections(0, 4096, None, {0: 4096})}),
+    Case("DR", "estimation-off", {"sysctls": {"net/ipv4/vs/run_estimation": "0"}}, subject="counters",
+         fixes=("sysctl -w net.ipv4.vs.run_estimation=1",)),
+    Case("DR", None, {"sysctls": {"net/ipv4/vs/run_estimation": "1"}}),
+    Case("DR", "conn-reuse-delay", {"sysctls": REUSE, "release": (5, 8)}, fixes=("sysctl -w net.ipv4.vs.conn_reuse_mode=0",),
+         says="net.ipv4.vs.conn_reuse_mode is 1, net.ipv4.vs.conntrack is 1, and this is Linux 5.8."),
+    Case("DR", None, {"sysctls": REUSE, "release": (5, 9)}),
+    Case("DR", None, {"sysctls": REUSE}),
+    Case("DR", None, {"sysctls": {**REUSE, "net/ipv4/vs/conn_reuse_mode": "0"}, "release": (4, 19)}),
+    Case("DR", None, {"sysctls": {**REUSE, "net/ipv4/vs/conn_reuse_mode": None}, "release": (4, 19)}),
+    Case("DR", None, {"sysctls": {**REUSE, "net/ipv4/vs/conntrack": "0"}, "release": (4, 19)}),
     Case("DR", None, rules=PERSISTENT),  # no client is held back
     Case("DR", "netmask-without-persistence", rules=(DR[0] + " -M 255.255.255.0", *DR[1:]),
          fixes=("ipvsadm -E -t 172.16.100.1:80 -s rr -p 360 -M 255.255.255.0",)),
@@ -1017,6 +1045,12 @@ def test_no_default_route_without_knowing_the_director() -> None:
     assert [each.fixes for each in real_server.examine_real_server(part, facts)] == [
         ("ip route add default via DIRECTOR",)
     ]
+
+
+def test_settings_matter_to_services_only() -> None:
+    sysctls = {**REUSE, "net/ipv4/vs/run_estimation": "0"}
+    facts = changed(DIRECT.facts, {"sysctls": sysctls, "release": (5, 4)})
+    assert director.examine_director(table_of(()), facts) == []
 
 
 def test_every_code_is_planted() -> None:

@@ -33,7 +33,7 @@ RULES = (
     "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m -w 3",
 )
 LISTING = lines(
-    "IPVS 1.2.1  1 service, 2 real servers  connection table of 4096",
+    "IPVS 1.2.1  1 service, 2 real servers, 0 connections",
     "Service / server Method Weight                Active InAct Share",
     "TCP 10.0.0.1:80  rr",
     "  10.0.0.2:80    Masq   1 #####                    0     0",
@@ -100,9 +100,7 @@ def test_the_command(words: str, expected: str) -> None:
 
 
 def test_an_empty_table() -> None:
-    expected = (
-        "IPVS 1.2.1  0 services, 0 real servers  connection table of 4096\nNo virtual services.\n"
-    )
+    expected = "IPVS 1.2.1  0 services, 0 real servers, 0 connections\nNo virtual services.\n"
     assert run(FakeEnvironment(), "-L --pretty") == (0, expected, "")
 
 
