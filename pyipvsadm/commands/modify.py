@@ -25,7 +25,7 @@ from pyipvsadm.model import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from pyipvsadm.environment import Environment
     from pyipvsadm.model import Backend, Change
@@ -42,12 +42,14 @@ def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
     connections = _count_connections(wanted, backend) if is_terminal else 0
     refused = _send_change(wanted, backend, env)
     if connections and not refused:
+        from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
         from pyipvsadm.text import pluralize  # noqa: PLC0415
 
         print_hints(env, [f"the removed servers had {pluralize(connections, 'active connection')}"])
     for number in refused:
         env.write_stderr(format_error(wanted.op, number))
         if is_terminal:
+            from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
             print_hints(env, hints.suggest_for_refusal(wanted, number, backend))
@@ -103,12 +105,6 @@ def _count_connections(wanted: Change, backend: Backend) -> int:
         )
     except (OperationError, RefusedError):
         return 0
-
-
-def print_hints(env: Environment, hints: Iterable[str]) -> None:
-    """Write hints, a line each. To a person only: scripts get the reference's text and no more."""
-    for hint in hints:
-        env.write_stderr(f"hint: {hint}")
 
 
 def run_on_copy(
