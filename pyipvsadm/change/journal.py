@@ -131,13 +131,11 @@ class Folder:
             (state == OPEN, number, f"{number}.{state}") for number, state in self.list_files()
         ]
         sizes = {name: os.stat(name, dir_fd=self._fd).st_size for _, _, name in files}
-        total = sum(sizes.values())
-        for _, number, name in sorted(files):
-            if len(sizes) <= MAX_ENTRIES and total <= MAX_BYTES:
-                return
-            if number != newest:
-                self.remove_file(name)
-                total -= sizes.pop(name)
+        removable = sorted(file for file in files if file[1] != newest)
+        while len(sizes) > MAX_ENTRIES or sum(sizes.values()) > MAX_BYTES:
+            name = removable.pop(0)[2]
+            self.remove_file(name)
+            del sizes[name]
 
     def _open_file(self, name: str, flags: int) -> int:
         return os.open(

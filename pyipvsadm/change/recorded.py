@@ -13,7 +13,7 @@ from pyipvsadm.change import desired
 from pyipvsadm.change.journal import SENT, Folder
 from pyipvsadm.change.plan import make_plan
 from pyipvsadm.change.snapshot import Snapshot
-from pyipvsadm.errors import OperationError
+from pyipvsadm.errors import OperationError, UsageError
 from pyipvsadm.model import (
     DEL_DAEMON,
     DEL_DEST,
@@ -28,6 +28,7 @@ from pyipvsadm.model import (
     Timeouts,
 )
 from pyipvsadm.rules import reader, writer
+from pyipvsadm.rules.fast_parser import FastRuleParser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,21 +114,27 @@ def read_change(path: str, entry: Entry, context: Context) -> tuple[Plan, list[s
     lost = []
     for lineno, change in _iter_changes(rules, context):
         line = os.fsdecode(lines[lineno - 1])
-        if writer.change_rule(change).rstrip("\n") == line:
+        if change is not None and writer.change_rule(change).rstrip("\n") == line:
             before.apply_change(change)
         else:
             lost.append(line)
     after = before.copy()
     for _, change in _iter_changes(sent, context):
-        after.apply_change(change)
+        if change is not None:
+            after.apply_change(change)
     goal = desired.describe_snapshot(after.build_snapshot(before))
     return make_plan(goal, before.build_snapshot(after), prune=True), lost
 
 
-def _iter_changes(text: bytes, context: Context) -> Iterator[tuple[int, Change]]:
-    for lineno, step in reader.parse_rules(text, context):
-        if isinstance(step, Change):
-            yield lineno, step
+def _iter_changes(text: bytes, context: Context) -> Iterator[tuple[int, Change | None]]:
+    """Yield the number of each line and its change, None if it is none."""
+    parser = FastRuleParser()
+    for lineno, words in reader.tokenize(text):
+        try:
+            step = parser.parse_change(words) or reader.parse_words(words, context)
+        except UsageError:
+            step = None
+        yield lineno, step if isinstance(step, Change) else None
 
 
 class _State:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pyipvsadm.environment import Environment
     from pyipvsadm.model import Backend, Change
 
-_ALWAYS_RECORDED = (DEL_SERVICE, FLUSH)
+# What is in the history: always, and with JOURNAL=all.
+_RECORDED = (DEL_SERVICE, FLUSH)
 _RECORDED_IF_ALL = (NEW_SERVICE, SET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST)
 
 
@@ -58,11 +59,8 @@ def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
 
 def _send_change(wanted: Change, backend: Backend, env: Environment) -> list[int]:
     """Send one change. Return the errno of its refusal, if it is refused."""
-    is_recorded = wanted.op in _ALWAYS_RECORDED or wanted.op in _RECORDED_IF_ALL
-    if (
-        is_recorded
-        and env.find_history_folder(backend.name)
-        and (wanted.op in _ALWAYS_RECORDED or env.records_all())
+    if env.find_history_folder(backend.name) and (
+        wanted.op in _RECORDED or (wanted.op in _RECORDED_IF_ALL and env.records_all())
     ):
         return _execute_change(wanted, backend, env)
     return [number for _, number in backend.apply([wanted])]
@@ -77,7 +75,7 @@ def _execute_change(wanted: Change, backend: Backend, env: Environment) -> list[
 
     try:
         found = plan.make_change_plan(wanted, backend)
-    except OperationError as exc:
+    except (OperationError, RefusedError) as exc:
         # The history never stops a change.
         env.write_stderr(f"this change is not in the history: {exc}")
         return [number for _, number in backend.apply([wanted])]
