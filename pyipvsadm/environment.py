@@ -30,7 +30,6 @@ SETTINGS_FILE = "/etc/default/ipvsadm"
 # Bytes of it that are read.
 MAX_SETTINGS = 1 << 16
 HISTORY_FOLDER = "/var/lib/ipvsadm/history"
-HISTORY_VARIABLE = "IPVSADM_HISTORY"
 
 
 class Environment:
@@ -41,7 +40,6 @@ class Environment:
     def __init__(self) -> None:
         self.environ: Mapping[str, str] = os.environ
         self.names = Resolver()
-        self.is_root = os.geteuid() == 0
         self._blocked_signals: list[int] = []
         # If the caller closed descriptor 0, 1 or 2, the next file or socket to be opened would get
         # its number, and with it our output: /dev/null takes the number.
@@ -52,6 +50,11 @@ class Environment:
             except OSError:
                 # Without /dev/null, only the file or socket of the backend can get the number.
                 break
+
+    @property
+    def is_root(self) -> bool:
+        """Return True if root runs this."""
+        return os.geteuid() == 0
 
     @property
     def is_posix(self) -> bool:
@@ -185,7 +188,7 @@ class Environment:
         has one.
         """
         default = HISTORY_FOLDER if table == "kernel" else ""
-        return (self.environ.get(HISTORY_VARIABLE) or default) if table else ""
+        return (self.environ.get("IPVSADM_HISTORY") or default) if table else ""
 
     def records_all(self) -> bool:
         """Return True if the settings of the service have the line JOURNAL=all: then simple

@@ -1,7 +1,7 @@
 """Keep a journal of changes: a file for each, with all that is needed to undo it.
 
-Owns: the folder, the form of a file, how many files are kept. Must never know: how a change is sent
-or undone, what a file says was changed (change/recorded.py), whose table it is.
+Owns: the folder, the form of a file, how many files are kept, what tells tables apart. Must never
+know: how a change is sent or undone, what a file says was changed (change/recorded.py).
 
 A file holds a line with a JSON object (who, when, what), the rules of the entries concerned as they
 were before, and the lines that were sent:
@@ -27,6 +27,7 @@ import os
 from pyipvsadm.addresses import format_numeric
 from pyipvsadm.change.snapshot import TRIES, read_all_servers
 from pyipvsadm.errors import OperationError
+from pyipvsadm.files import read_file
 from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
@@ -233,6 +234,20 @@ def _format_header(header: dict[str, object]) -> str:
     return (
         f"{{{', '.join(f'{quote(key)}: {format_value(value)}' for key, value in header.items())}}}"
     )
+
+
+def identify_table(name: str) -> dict[str, object]:
+    """Return what tells the table apart from others: the kernel's has a network namespace, and ends
+    when the machine is booted anew.
+    """
+    if name != "kernel":
+        return {"table": name, "netns": "", "boot": ""}
+    try:
+        netns = os.readlink("/proc/self/ns/net")
+        boot = read_file("/proc/sys/kernel/random/boot_id").decode("ascii", "replace").strip()
+    except (OSError, OperationError):
+        return {"table": name, "netns": "", "boot": ""}  # /proc is not mounted
+    return {"table": name, "netns": netns, "boot": boot}
 
 
 def format_table(backend: Backend) -> str:

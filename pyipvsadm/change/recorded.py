@@ -10,12 +10,11 @@ import json
 import os
 
 from pyipvsadm.change import desired
-from pyipvsadm.change.journal import SENT, Folder
+from pyipvsadm.change.journal import SENT, Folder, identify_table
 from pyipvsadm.change.plan import make_plan
 from pyipvsadm.change.snapshot import Snapshot
 from pyipvsadm.errors import OperationError, UsageError
 from pyipvsadm.model import (
-    DEL_DAEMON,
     DEL_DEST,
     DEL_SERVICE,
     FLUSH,
@@ -62,10 +61,12 @@ class Entry:
         return [*map(str, words)] if isinstance(words, list) else []
 
 
-def read_entries(path: str) -> list[Entry]:
-    """Return the entries of a folder, the oldest first; none if the folder does not exist. Files
-    whose first line is damaged are left out. Raise OperationError if the folder cannot be read.
+def read_entries(path: str, table: str) -> list[Entry]:
+    """Return the entries of a table (Backend.name), the oldest first; none if the folder does not
+    exist. Files whose first line is damaged are left out. Raise OperationError if the folder cannot
+    be read.
     """
+    identity = identify_table(table)
     entries = []
     try:
         with Folder(path) as folder:
@@ -75,7 +76,9 @@ def read_entries(path: str) -> list[Entry]:
                     header = json.loads(folder.read_file(entry.name, first_line=True)[2:])
                 except ValueError:
                     continue
-                if isinstance(header, dict):
+                if isinstance(header, dict) and all(
+                    header.get(key) == identity[key] for key in ("table", "netns")
+                ):
                     entry.header = header
                     entries.append(entry)
     except FileNotFoundError:
@@ -165,7 +168,7 @@ class _State:
         elif change.daemon is not None:
             if change.op == NEW_DAEMON:
                 self.daemons.setdefault(change.daemon.state, change.daemon)
-            elif change.op == DEL_DAEMON:
+            else:
                 self.daemons.pop(change.daemon.state, None)
         elif change.op == FLUSH:
             self.services.clear()

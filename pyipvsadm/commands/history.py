@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyipvsadm.change.journal import KEPT, UNDONE, Journal
+from pyipvsadm.change.journal import KEPT, UNDONE, Journal, identify_table
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.files import read_file
 from pyipvsadm.model import NEW_DEST, NEW_SERVICE
@@ -45,8 +45,8 @@ def open_journal(
         return None
     header = {
         "time": time.strftime(_TIME, time.gmtime()),
-        **_identify_table(backend.name),
-        "uid": _read_login_uid(),
+        **identify_table(backend.name),
+        "uid": read_login_uid(),
         "terminal": _find_terminal(),
         "program": program,
         "argv": [*env.argv],
@@ -56,21 +56,7 @@ def open_journal(
     return Journal(folder, header, env.write_stderr)
 
 
-def _identify_table(name: str) -> dict[str, object]:
-    """Return what tells the table apart from others: the kernel's has a network namespace, and ends
-    when the machine is booted anew.
-    """
-    if name != "kernel":
-        return {"table": name, "netns": "", "boot": ""}
-    try:
-        netns = os.readlink("/proc/self/ns/net")
-        boot = read_file("/proc/sys/kernel/random/boot_id").decode("ascii", "replace").strip()
-    except (OSError, OperationError):
-        return {"table": name, "netns": "", "boot": ""}  # /proc is not mounted
-    return {"table": name, "netns": netns, "boot": boot}
-
-
-def _read_login_uid() -> int:
+def read_login_uid() -> int:
     """Return the user who logged in, whatever sudo made of him since."""
     try:
         uid = int(read_file("/proc/self/loginuid"))
@@ -103,7 +89,7 @@ def run_history(request: Request, backend: Backend, env: Environment) -> int:
         (
             str(entry.number),
             _format_local_time(entry),
-            _find_user_name(entry.header.get("uid")),
+            find_user_name(entry.header.get("uid")),
             str(entry.header.get("terminal") or "-"),
             entry.state,
             _format_command(entry),
@@ -126,12 +112,7 @@ def _read_entries(backend: Backend, env: Environment) -> list[Entry]:
     folder = env.find_history_folder(backend.name)
     if not folder:
         raise OperationError("this table has no history: IPVSADM_HISTORY=FOLDER gives it one", 2)
-    table = _identify_table(backend.name)
-    return [
-        entry
-        for entry in read_entries(folder)
-        if all(entry.header.get(key) == table[key] for key in ("table", "netns"))
-    ]
+    return read_entries(folder, backend.name)
 
 
 def _describe_entry(entry: Entry) -> dict[str, object]:
@@ -154,7 +135,8 @@ def _format_local_time(entry: Entry) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def _find_user_name(uid: object) -> str:
+def find_user_name(uid: object) -> str:
+    """Return the name of a user, or the number if it has none."""
     import pwd  # noqa: PLC0415  # only the listing needs it
 
     try:
@@ -204,7 +186,7 @@ def _choose_entry(request: Request, backend: Backend, env: Environment) -> Entry
             if str(entry.number) == asked:
                 return entry
         raise UsageError(f"the history has no change {asked}: `ipvsadm --history' lists them")
-    boot = _identify_table(backend.name)["boot"]
+    boot = identify_table(backend.name)["boot"]
     candidates = [
         entry
         for entry in entries
@@ -213,9 +195,9 @@ def _choose_entry(request: Request, backend: Backend, env: Environment) -> Entry
     if not candidates:
         raise UsageError("the history has no change of this table that is not undone")
     entry = candidates[-1]
-    if entry.header.get("uid") != _read_login_uid():
+    if entry.header.get("uid") != read_login_uid():
         raise UsageError(
-            f"the newest change is not yours but {_find_user_name(entry.header.get('uid'))}'s"
+            f"the newest change is not yours but {find_user_name(entry.header.get('uid'))}'s"
             f" ({_format_command(entry)}): `ipvsadm --undo {entry.number}' undoes it all the same"
         )
     return entry
@@ -270,8 +252,8 @@ def _report(plan: Plan, outcome: Outcome, left: list[str], entry: Entry, env: En
         env.write_stderr(f"left as it is: {line}")
     if outcome.refused or outcome.signal:
         reason = SIGNALS[outcome.signal] if outcome.signal else "refused"
-        state = "some of it was" if outcome.not_undone else "nothing of it is"
-        env.write_stderr(f"{reason}: change {entry.number} was not undone; {state} changed")
+        state = "some of it was done" if outcome.not_undone else "the table is as before"
+        env.write_stderr(f"{reason}: change {entry.number} is not undone; {state}")
         return 128 + outcome.signal if outcome.signal else EXIT_REFUSED
     if not outcome.done:
         env.write_stderr(f"nothing to undo: the table has nothing of change {entry.number}")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pyipvsadm.environment import Environment
     from pyipvsadm.model import Backend, Change
 
+_REMOVING = (DEL_SERVICE, DEL_DEST, FLUSH)
 # What is in the history: always, and with JOURNAL=all.
 _RECORDED = (DEL_SERVICE, FLUSH)
 _RECORDED_IF_ALL = (NEW_SERVICE, SET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST)
@@ -39,8 +40,9 @@ def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
     """Send one change. Print nothing unless it is refused; to a person at a terminal, say how many
     active connections removed servers had.
     """
-    is_terminal = env.is_error_terminal()
-    connections = _count_connections(wanted, backend) if is_terminal else 0
+    connections = 0
+    if wanted.op in _REMOVING and env.is_error_terminal():
+        connections = _count_connections(wanted, backend)
     refused = _send_change(wanted, backend, env)
     if connections and not refused:
         from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
@@ -49,7 +51,7 @@ def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
         print_hints(env, [f"the removed servers had {pluralize(connections, 'active connection')}"])
     for number in refused:
         env.write_stderr(format_error(wanted.op, number))
-        if is_terminal:
+        if env.is_error_terminal():
             from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
@@ -76,8 +78,9 @@ def _execute_change(wanted: Change, backend: Backend, env: Environment) -> list[
     try:
         found = plan.make_change_plan(wanted, backend)
     except (OperationError, RefusedError) as exc:
-        # The history never stops a change.
-        env.write_stderr(f"this change is not in the history: {exc}")
+        # The history never stops a change. If the table refuses to be read, it refuses the change.
+        if isinstance(exc, OperationError):
+            env.write_stderr(f"this change is not in the history: {exc}")
         return [number for _, number in backend.apply([wanted])]
     # One change needs no lock.
     outcome = execute.execute(
@@ -88,8 +91,6 @@ def _execute_change(wanted: Change, backend: Backend, env: Environment) -> list[
 
 def _count_connections(wanted: Change, backend: Backend) -> int:
     """Return the active connections of the servers that a change removes."""
-    if wanted.op not in (DEL_SERVICE, DEL_DEST, FLUSH):
-        return 0
     from pyipvsadm.change.describe import count_connections  # noqa: PLC0415  # a person waits longer than a script
 
     gone = wanted.server and wanted.server.key()

@@ -199,3 +199,16 @@ def test_a_table_that_keeps_changing_is_not_written(tmp_path: Path) -> None:
     assert "kept changing while it was read (10 times)" in told[0]
     with pytest.raises(OperationError):
         plan.make_change_plan(Change(FLUSH), Busy())
+
+
+def test_what_tells_tables_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert journal.identify_table("memory:/t") == {"table": "memory:/t", "netns": "", "boot": ""}
+    found = journal.identify_table("kernel")
+    assert str(found["netns"]).startswith("net:[")
+    assert len(str(found["boot"])) == 36
+
+    def fail(*_: object) -> bytes:
+        raise OperationError("no /proc")
+
+    monkeypatch.setattr(journal, "read_file", fail)
+    assert journal.identify_table("kernel") == {"table": "kernel", "netns": "", "boot": ""}

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 
     Send = Callable[[journal.Journal], object]
 
-HEADER: dict[str, object] = {"time": "now", "argv": ["-C"]}
+TABLE = "memory:/table"
+HEADER: dict[str, object] = {"table": TABLE, "netns": "", "argv": ["-C"]}
+HEAD = b'# {"table": "memory:/table", "netns": "", "argv": ["-C"]}\n'
 
 
 def write(folder: str) -> journal.Journal:
@@ -73,7 +75,7 @@ def send_one(held: MemoryBackend, change: Change, made: journal.Journal) -> None
 
 def undo(folder: str, held: MemoryBackend, number: int = -1) -> recorded.Entry:
     """Undo an entry, the newest by default."""
-    entry = recorded.read_entries(folder)[number]
+    entry = recorded.read_entries(folder, TABLE)[number]
     done, lost = recorded.read_change(folder, entry, FakeEnvironment())
     assert lost == []
     back = plan_undo([*done.iter_steps()], held).make_plan()
@@ -98,10 +100,10 @@ def test_what_was_sent_is_undone_and_done_again(
         with tempfile.TemporaryDirectory() as folder:
             send(held, text, write(f"{folder}/h"))
             after = entries(held)
-            if recorded.read_entries(f"{folder}/h"):
+            if recorded.read_entries(f"{folder}/h", TABLE):
                 undo(f"{folder}/h", held)
                 assert entries(held) == entries(before)
-                if len(recorded.read_entries(f"{folder}/h")) > 1:
+                if len(recorded.read_entries(f"{folder}/h", TABLE)) > 1:
                     undo(f"{folder}/h", held)
             assert entries(held) == after
 
@@ -127,7 +129,7 @@ def test_single_changes_are_undone(now: MemoryBackend, changes: list[Change]) ->
         before = entries(held)
         with tempfile.TemporaryDirectory() as folder:
             send_one(held, change, write(f"{folder}/h"))
-            for entry in recorded.read_entries(f"{folder}/h"):
+            for entry in recorded.read_entries(f"{folder}/h", TABLE):
                 if not recorded.read_change(f"{folder}/h", entry, FakeEnvironment())[1]:
                     undo(f"{folder}/h", held)
                     assert entries(held) == before
@@ -144,7 +146,7 @@ def test_what_another_program_changed_stays(
             apply_text(held, text, write(f"{folder}/h"))
         except (OperationError, UsageError):
             assume(False)
-        assume(recorded.read_entries(f"{folder}/h"))
+        assume(recorded.read_entries(f"{folder}/h", TABLE))
         ours = entries(held)
         held.apply(changes)
         theirs = entries(held)
@@ -175,7 +177,7 @@ def test_what_no_rule_can_express_is_not_undone_as_another(tmp_path: Path) -> No
     )
     folder = str(tmp_path / "h")
     apply_text(held, b"-A -t 10.0.0.1:80 -s rr\n", write(folder))
-    entry = recorded.read_entries(folder)[0]
+    entry = recorded.read_entries(folder, TABLE)[0]
     done, lost = recorded.read_change(folder, entry, FakeEnvironment())
     assert [*done.iter_steps()] == []
     assert lost == ["-A -f 3 -s rr -p 0", "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -g -w 1"]
@@ -210,20 +212,20 @@ def test_a_daemon_that_the_command_stopped_alone_is_started_again(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b'# {"argv": []}\n-C\n', "1.kept is damaged: `# sent:' is missing"),
+        (HEAD + b"-C\n", "1.kept is damaged: `# sent:' is missing"),
         (None, "cannot read "),
     ],
 )
 def test_a_damaged_entry(text: bytes | None, reason: str, tmp_path: Path) -> None:
     folder = tmp_path / "h"
     folder.mkdir(0o700)
-    (folder / "1.kept").write_bytes(text or b"# {}\n")
-    entry = recorded.read_entries(str(folder))[0]
+    (folder / "1.kept").write_bytes(text or HEAD)
+    entry = recorded.read_entries(str(folder), TABLE)[0]
     if text is None:
         (folder / "1.kept").unlink()
     with pytest.raises(OperationError, match=reason):
         recorded.read_change(str(folder), entry, FakeEnvironment())
-    assert entry.argv == []
+    assert entry.argv == ["-C"]
 
 
 def test_files_that_are_no_entries_are_passed_over(tmp_path: Path) -> None:
@@ -232,26 +234,29 @@ def test_files_that_are_no_entries_are_passed_over(tmp_path: Path) -> None:
     for name, text in {
         "1.kept": "# {",
         "2.kept": "# []\n",
-        "3.kept": '# {"argv": ["-C", 1]}\n',
-        "4.gone": "# {}\n",
-        "x.kept": "# {}\n",
-        "5.open.new": "# {}\n",
+        "3.kept": '# {"table": "memory:/table", "netns": "", "argv": ["-C", 1]}\n',
+        "4.gone": HEAD.decode(),
+        "x.kept": HEAD.decode(),
+        "5.open.new": HEAD.decode(),
+        "6.kept": '# {"table": "memory:/other", "netns": ""}\n',
+        "7.kept": '# {"table": "memory:/table", "netns": ""}\n',
     }.items():
         (folder / name).write_text(text)
-    assert [(entry.number, entry.argv) for entry in recorded.read_entries(str(folder))] == [
-        (3, ["-C", "1"])
+    assert [(entry.number, entry.argv) for entry in recorded.read_entries(str(folder), TABLE)] == [
+        (3, ["-C", "1"]),
+        (7, []),
     ]
-    assert recorded.read_entries(str(tmp_path / "none")) == []
+    assert recorded.read_entries(str(tmp_path / "none"), TABLE) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(OperationError, match=r"cannot read .*file: Not a directory"):
-        recorded.read_entries(str(tmp_path / "file"))
+        recorded.read_entries(str(tmp_path / "file"), TABLE)
 
 
 def test_a_state_is_changed_or_the_failure_reported(tmp_path: Path) -> None:
     held = table([Change(NEW_SERVICE, S)])
     folder = str(tmp_path / "h")
     send_one(held, Change(NEW_DEST, S, A), write(folder))
-    entry = recorded.read_entries(folder)[0]
+    entry = recorded.read_entries(folder, TABLE)[0]
     recorded.set_state(folder, entry, journal.UNDONE)
     assert [*map(str, (tmp_path / "h").iterdir())] == [f"{folder}/1.undone"]
     entry.state = journal.KEPT
@@ -269,7 +274,9 @@ def test_refused_lines_of_a_restore_left_nothing(tmp_path: Path) -> None:
     )
     folder = str(tmp_path / "h")
     replace_by_text(held, text, write(folder))
-    done, _ = recorded.read_change(folder, recorded.read_entries(folder)[0], FakeEnvironment())
+    done, _ = recorded.read_change(
+        folder, recorded.read_entries(folder, TABLE)[0], FakeEnvironment()
+    )
     assert [step.format_rule().rstrip() for step in done.iter_steps()] == [
         "-A -f 7 -s sh", "-a -f 7 -r 10.0.0.2:0 -g -w 4", "-a -f 8 -r 10.0.0.1:0 -g -w 1", "-D -t 10.0.0.1:80",
     ]  # fmt: skip
@@ -290,7 +297,7 @@ def test_an_amended_plan_is_written_again(tmp_path: Path) -> None:
 
     folder = str(tmp_path / "h")
     execute.execute(found, held, Pace(), nullcontext, replan, write(folder))
-    (entry,) = recorded.read_entries(folder)
+    (entry,) = recorded.read_entries(folder, TABLE)
     undo(folder, held)
     assert entry.number == 1
     assert held.read_servers(S) == [A]
@@ -308,7 +315,9 @@ def test_an_undo_that_is_undone_half_way_leaves_the_table(tmp_path: Path) -> Non
     )
     held.apply([Change(SET_DEST, S, Server(AF_INET, b"\x0a\0\1\2", 80, 0))])
     after = entries(held)
-    done, _ = recorded.read_change(folder, recorded.read_entries(folder)[0], FakeEnvironment())
+    done, _ = recorded.read_change(
+        folder, recorded.read_entries(folder, TABLE)[0], FakeEnvironment()
+    )
     back = plan_undo([*done.iter_steps()], held).make_plan()
     signals = iter([0, 0, 15])
     back.phases.append([])
