@@ -31,7 +31,7 @@ assert all((apply, history, recorded, undo))
 
 ROUNDS = 20
 SEED = int(os.environ.get("IPVSADM_SEED", "1"))
-PAUSE = 0.02  # seconds between two edits
+PAUSE = 0.05  # seconds between two edits
 LIVE = Service(AF_INET, TCP, bytes(map(int, NAT.vip.split("."))), 80, scheduler="rr")
 
 
