@@ -20,6 +20,7 @@ from pyipvsadm.change.impact import describe_impact, make_record
 from pyipvsadm.change.pace import Pace
 from pyipvsadm.change.plan import Plan
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
+from pyipvsadm.commands.history import open_journal
 from pyipvsadm.commands.impact import assess_plan
 from pyipvsadm.commands.report import (
     make_refusals,
@@ -269,6 +270,7 @@ class _ApplyRun:
                 Pace(lambda: self._env.wait(0)),
                 nullcontext,
                 self._plan_again,
+                open_journal(self._backend, self._env),
             )
         except OperationError as exc:
             raise OperationError(

@@ -73,6 +73,8 @@ EXAMPLES = {
     "save": ("-S -n > rules",),
     "restore": ("-R < rules",),
     "apply": ("--apply rules --dry-run", "--apply rules"),
+    "undo": ("--undo --dry-run", "--undo"),
+    "history": ("--history",),
     "set": ("--set 900 120 300", "--set 0 0 60"),
     "start-daemon": ("--start-daemon master --mcast-interface eth0 --syncid 7",),
     "stop-daemon": ("--stop-daemon master",),
