@@ -81,7 +81,7 @@ def encode_rules(
     Raise NotOnlyChangesError, and UsageError if 1.31 would end the run.
     """
     if message := format_version_error(text):
-        raise UsageError(message)
+        raise UsageError(f"line 1: {message}")
     encoder = RuleEncoder(env)
     lineno = 0
     for block in split_blocks(text):
