@@ -35,7 +35,7 @@ from pyipvsadm.views.grid import Cell, Column, Grid, Row, wrap_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pyipvsadm.model import Daemon, Info, Server, Service, Timeouts
     from pyipvsadm.rules.writer import Endpoint
@@ -287,30 +287,39 @@ def make_server_row(
 
 def render_listing(
     groups: Sequence[ServiceGroup], shown: Shown, endpoint: Endpoint, look: TerminalStyle
-) -> list[Line]:
-    """Return the lines of services and their servers in the requested view."""
+) -> Iterator[Line]:
+    """Yield the lines of services and their servers in the requested view."""
     if not groups:
-        return [[("No virtual services.", "")]]
+        return iter([[("No virtual services.", "")]])
     view = VIEWS["shares" if "shares" in shown else classic.view_of(shown)]
     exact = "exact" in shown
-    rows: list[Row | None] = []
-    for group in groups:
-        rows += [None, make_service_row(group, view, exact, endpoint)]
-        rows += [
-            make_server_row(group, d, view.server(group, d, exact), endpoint) for d in group.servers
-        ]
-    return _draw_rows(view.columns, rows, look, SERVICES)
+
+    def iter_rows() -> Iterator[Row | None]:
+        for group in groups:
+            yield None
+            yield make_service_row(group, view, exact, endpoint)
+            for d in group.servers:
+                yield make_server_row(group, d, view.server(group, d, exact), endpoint)
+
+    return _draw_rows(view.columns, iter_rows, look, SERVICES)
 
 
 def _draw_rows(
-    columns: Sequence[Column], rows: Sequence[Row | None], look: TerminalStyle, title: str
-) -> list[Line]:
-    """Return rows under their headings; None is an empty line."""
-    grid = Grid(columns, [row for row in rows if row], look, title)
-    lines: list[Line] = []
-    for row in rows:
-        lines += grid.render_row(row) if row else [[]]
-    return [*grid.render_heading(), *(lines if lines[0] else lines[1:])]
+    columns: Sequence[Column],
+    iter_rows: Callable[[], Iterable[Row | None]],
+    look: TerminalStyle,
+    title: str,
+) -> Iterator[Line]:
+    """Yield rows under their headings; None is an empty line, but for the first. Rows are made
+    twice, to measure them and to draw them, so that a large table's are never held.
+    """
+    grid = Grid(columns, (row for row in iter_rows() if row), look, title)
+    yield from grid.render_heading()
+    for index, row in enumerate(iter_rows()):
+        if row:
+            yield from grid.render_row(row)
+        elif index:
+            yield []
 
 
 def render_title(info: Info, groups: Sequence[ServiceGroup], look: TerminalStyle) -> list[Line]:
@@ -336,7 +345,7 @@ def render_timeouts(found: Timeouts, look: TerminalStyle) -> list[Line]:
             ("UDP", found.udp),
         )
     ]
-    return _draw_rows([Column("")], rows, look, "Connections are kept for")
+    return list(_draw_rows([Column("")], lambda: rows, look, "Connections are kept for"))
 
 
 def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
@@ -365,7 +374,7 @@ def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
         )
         for d in found
     ]
-    return _draw_rows(columns, rows, look, "Daemon")
+    return list(_draw_rows(columns, lambda: rows, look, "Daemon"))
 
 
 def render_connections(
@@ -403,4 +412,4 @@ def render_connections(
                     indent=2,
                 )
             )
-    return _draw_rows(columns, rows, look, "Service / client -> real server")
+    return list(_draw_rows(columns, lambda: rows, look, "Service / client -> real server"))
