@@ -14,7 +14,7 @@ PURE := addresses api/* errors model resolver sorting text backends/memory chang
 	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/status commands/watch completion/candidates \
 	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/probe doctor/real_server doctor/report doctor/services \
 	doctor/unchecked \
-	grammar/combinations grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/schedulers grammar/values \
+	grammar/combinations grammar/help_layout grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/schedulers grammar/values \
 	netlink/* rules/* scheduling/* views/*
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))

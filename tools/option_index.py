@@ -57,6 +57,7 @@ _OPTIONS = {
     "output": "commands/metrics files",
     "timeout": "commands/listing views/classic",
     "daemon": "commands/listing views/classic",
+    "color": "cli views/figures",
     "keep": "change/merge",
     "drain": "commands/drain change/pace views/progress",
     "drain-inactive": "change/pace",

@@ -11,7 +11,7 @@ path the kernel's text is rendered without ever becoming records.
 from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
-from pyipvsadm.commands.output import sanitize_for_terminal, write_buffered
+from pyipvsadm.commands.output import is_pretty, sanitize_for_terminal, write_buffered
 from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.options import LIST_FILTERS
 from pyipvsadm.model import CONNECTIONS_FILE, to_row
@@ -55,8 +55,7 @@ def render(request: Request, backend: Backend, env: Environment) -> Iterable[str
     wanted = resolve_selection(request, backend, env)
     if "json" in request.slots:
         return _render_json(request, backend, env, wanted)
-    asked = env.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
-    if "pretty" in request.slots or (asked and env.is_output_terminal()):
+    if is_pretty(request, env):
         return _render_pretty(request, backend, env, wanted)
     return sanitize_for_terminal(_render_classic(request, backend, env, wanted), env)
 
@@ -94,7 +93,9 @@ def _render_pretty(
 
     shown = request.slots
     lines: Iterable[Line]
-    look = grid.choose_style(env.environ, env.is_output_terminal(), env.get_size()[0])
+    look = grid.choose_style(
+        env.environ, env.is_output_terminal(), env.get_size()[0], env.always_has_colours
+    )
     if "connection" in shown:
         found, endpoint = _parse_connections(
             _iter_connection_lines(backend, wanted), env, numeric="numeric" in shown

@@ -7,7 +7,7 @@ dry run of any command. Must never know: netlink, how a line is parsed.
 from __future__ import annotations
 
 from pyipvsadm.errors import EXIT_REFUSED, OperationError, RefusedError, format_error
-from pyipvsadm.model import DEL_DEST, DEL_SERVICE, FLUSH, ZERO
+from pyipvsadm.model import DEL_DEST, DEL_SERVICE, FLUSH, SET_DEST, ZERO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
     """Send one change. Print nothing unless it is refused; to a person at a terminal, say how many
-    active connections removed servers had.
+    active connections removed servers had, and which settings of a server were reset.
     """
     is_terminal = env.is_error_terminal()
     connections = _count_connections(wanted, backend) if is_terminal else 0
+    resets = _find_resets(wanted, backend) if is_terminal else ""
     refused = backend.apply([wanted])
+    if resets and not refused:
+        from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
+
+        print_hints(env, [f"{resets}; --keep leaves settings that are not given"])
     if connections and not refused:
         from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
         from pyipvsadm.text import pluralize  # noqa: PLC0415
@@ -35,7 +40,7 @@ def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
             from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-            print_hints(env, hints.suggest_for_refusal(wanted, number, backend))
+            print_hints(env, hints.suggest_for_refusal(wanted, number, backend, env.is_root))
     return EXIT_REFUSED if refused else 0
 
 
@@ -58,14 +63,37 @@ def _count_connections(wanted: Change, backend: Backend) -> int:
         return 0
 
 
+def _find_resets(wanted: Change, backend: Backend) -> str:
+    """Return the settings of a server that a change sets back to their defaults."""
+    if wanted.op != SET_DEST or wanted.service is None or wanted.server is None:
+        return ""
+    from pyipvsadm.change.describe import describe_resets  # noqa: PLC0415  # a person waits longer than a script
+
+    key = wanted.server.key()
+    try:
+        servers = backend.read_servers(wanted.service)
+    except (OperationError, RefusedError):
+        return ""
+    return "".join(
+        describe_resets(server, wanted.server) for server in servers if server.key() == key
+    )
+
+
 def run_on_copy(
-    backend: Backend, env: Environment, body: Callable[[Backend], int], change: Change | None = None
+    backend: Backend,
+    env: Environment,
+    body: Callable[[Backend], int],
+    change: Change | None = None,
+    with_clients: bool = False,
 ) -> int:
     """Run body on a copy of the table, print what it would change, and what was assumed.
 
-    change: the single change that the body makes, if it is one. Return the body's status.
+    change: the single change that the body makes, if it is one. with_clients: count the clients in
+    the connection table that it concerns. Return the body's status.
     """
     from pyipvsadm.change import describe, desired, dry_run, plan, snapshot  # noqa: PLC0415
+    from pyipvsadm.change.impact import describe_impact  # noqa: PLC0415
+    from pyipvsadm.commands.impact import assess_plan  # noqa: PLC0415
     from pyipvsadm.text import pluralize  # noqa: PLC0415
 
     held = snapshot.read_consistent(backend)
@@ -78,7 +106,9 @@ def run_on_copy(
         )
     else:
         goal = desired.describe_snapshot(snapshot.read_table(copy))
-        lines = describe.describe_plan(plan.make_plan(goal, held, prune=True))
+        planned = plan.make_plan(goal, held, prune=True)
+        lines = describe.describe_plan(planned)
+        lines += describe_impact(assess_plan(planned, held, copy, backend, env, with_clients))
     if status == 0 or lines:
         env.write_stdout(
             "".join(f"dry run: {line}\n" for line in lines or ["would change nothing"])

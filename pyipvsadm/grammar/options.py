@@ -16,6 +16,7 @@ from __future__ import annotations
 NONE = 0
 REQUIRED = 1
 OPTIONAL = 2
+ATTACHED = 3  # optional, and only behind a "=": the next word may be an operand
 
 
 class Command:
@@ -140,7 +141,7 @@ COMMANDS = (
     Command("predict", "", "say which server a client gets (-: from stdin)", REQUIRED,
             operands="CLIENT[:PORT]", ours=True),
     Command("doctor", "", "diagnose the host (addresses, routes, sysctls); changes nothing", ours=True),
-    Command("help", "h", "show help; after a command, help for that command"),
+    Command("help", "h", "show help, also about an option or a concept; after a command, about it", operands="[TOPIC]"),
     Command("version", "v", "show the version"),
 )  # fmt: skip
 
@@ -371,8 +372,9 @@ OPTIONS = (
     Option("keep-weights", "", "keep-weights", "servers that exist keep their weights", group="apply options", ours=True),
     Option("full", "", "full", "also save timeouts, sync daemons and every setting of a service", group="other options",
            ours=True),
-    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing", group="other options",
-           ours=True),
+    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing; "
+           "clients: count the connected ones that it concerns",
+           "clients", ATTACHED, values="clients", group="other options", ours=True),
     Option("real-server-for", "", "real-server-for", "examine a real server for this virtual address (-g, -i or -m)", "VIP",
            group="doctor options", ours=True),
     Option("director", "", "director", "the director's address in the real server's network", "ADDRESS", group="doctor options",
@@ -380,6 +382,8 @@ OPTIONS = (
     Option("probe", "", "probe", "also probe every server: ARP or neighbour discovery, TCP connect",
            group="doctor options", ours=True),
     Option("explain", "", "explain", "explain a finding (all: every finding)", "CODE", group="doctor options", ours=True),
+    Option("color", "", "", "colours: auto (on terminals; default), always, never", "WHEN", values="auto|always|never",
+           group="other options", ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
     Option("netns", "", "", "work in this network namespace: NAME (of `ip netns'), PID or PATH", "NAME", values="netns",

@@ -7,6 +7,7 @@ show.
 from __future__ import annotations
 
 import re
+import sys
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,6 +120,17 @@ def test_the_variable_counts_on_a_terminal_only(
         is_pretty,
         not is_pretty,
     )
+
+
+@pytest.mark.parametrize("words", ["-L -n", "-L --status"])
+def test_without_rich_the_variable_changes_nothing(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(world_with_rules(shows=(80, 24)), words)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    env = world_with_rules(environ={"IPVSADM_PRETTY": "1"}, shows=(80, 24))
+    assert run(env, words) == plain
+    assert plain[0] == 0
 
 
 def test_names_are_shown_whole() -> None:
