@@ -275,8 +275,8 @@ bench-packages: lab-packages
 bench: env bench-packages ## ours and the reference side by side, and where our time goes (root, about an hour)
 	$(BIN)/python -m tools.bench $(BENCH)
 
-bench-tables: env ## write the last `make bench` into README.md and docs/performance.md
-	$(BIN)/python -m tools.bench --show .lab/bench.json --write-pages
+bench-tables: env bench-packages ## measure anew, and write README.md and docs/performance.md (root, about 15 minutes)
+	$(BIN)/python -m tools.bench --guest q --runs 3 --write-pages
 
 ##@ Clean
 clean: ## remove the environment and what the tests left
