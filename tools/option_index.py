@@ -59,6 +59,8 @@ _OPTIONS = {
     "keep": "change/merge",
     "drain": "commands/drain change/pace views/progress",
     "drain-inactive": "change/pace",
+    "fallback": "commands/fallback change/moves",
+    "clear-fallback": "commands/fallback",
     "prune": "commands/apply change/plan",
     "force": _CONFIRM,
     "allow-empty": _CONFIRM,

@@ -40,7 +40,12 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
     if change is not None:
         from pyipvsadm.commands.modify import apply_change  # noqa: PLC0415
 
-        return apply_change(change, backend, env)
+        status = apply_change(change, backend, env)
+        if "clear-fallback" in request.ours and not status:
+            from pyipvsadm.commands.fallback import print_clearing  # noqa: PLC0415
+
+            return print_clearing(request, change, backend, env)
+        return status
     seconds = request.ours.get("resolve-timeout")
     if isinstance(seconds, int):
         env.names.seconds = seconds

@@ -208,6 +208,8 @@ SLOTS = (
     Slot("keep", optional="edit-service edit-server"),
     Slot("drain", optional="delete-service edit-server delete-server drain"),
     Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
+    Slot("fallback", optional="edit-server delete-server drain"),
+    Slot("clear-fallback", optional="edit-server"),
     Slot("pretty", optional="list"),
     Slot("shares", optional="list"),
     Slot("watch", optional="list"),
@@ -265,6 +267,8 @@ REQUIRES = {
     "sort-by": "watch",
     "output": "metrics",
     "drain-inactive": "drain",
+    "fallback": "drain",
+    "clear-fallback": "keep",
     "director": "real-server-for",
 }
 DOCTOR_NEEDS = {"forwarding-method": "real-server-for", "tun-type": "real-server-for"}
@@ -354,6 +358,10 @@ OPTIONS = (
            "SECONDS", OPTIONAL, group="options of changes", ours=True, limits=(0, 86400 * 31)),
     Option("drain-inactive", "", "drain-inactive", "also wait for inactive TCP connections", group="options of changes",
            ours=True),
+    Option("fallback", "", "fallback", "with --drain under sh and mh: other servers take over the clients",
+           group="options of changes", ours=True),
+    Option("clear-fallback", "", "clear-fallback", "clear the flag that --fallback set, if no server has weight 0",
+           group="options of changes", ours=True),
     Option("prune", "", "prune", "delete services (and stop daemons) that FILE does not name", group="apply options",
            ours=True),
     Option("force", "", "force", "prune even if keepalived, ldirectord or kube-proxy is running; "
