@@ -61,6 +61,7 @@ _OPTIONS = {
     "drain-inactive": "change/pace",
     "fallback": "commands/fallback change/moves",
     "clear-fallback": "commands/fallback",
+    "ramp": "commands/ramp change/ramp change/pace",
     "prune": "commands/apply change/plan",
     "force": _CONFIRM,
     "allow-empty": _CONFIRM,

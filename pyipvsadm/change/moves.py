@@ -114,6 +114,31 @@ def describe_drain(
     return _format_warning(service, message, advice, build)
 
 
+def describe_ramp(
+    service: Service, servers: Sequence[Server], states: Sequence[Server], build: Build
+) -> str:
+    """Return the warning for giving a server one state after the other under sh or mh; "" under
+    other schedulers.
+
+    servers: all of the service, newest first. states: of one server, which may be new.
+    """
+    if service.scheduler not in WITH_FALLBACK:
+        return ""
+    key = states[0].key()
+    present = [*servers]
+    parts = []
+    for state in states:
+        after = [state if server.key() == key else server for server in present]
+        if all(server.key() != key for server in present):
+            after.insert(0, state)
+        impact = compare_weights(service, present, after, build)
+        part = "not known" if impact is None else format_part(impact.moved, impact.total)
+        parts.append(f"{state.weight}: {part}")
+        present = after
+    message = f"each step moves a part of the hash table; by weight: {', '.join(parts)}"
+    return _format_warning(service, message, "", build)
+
+
 def _describe_refusals_of_dh(
     service: Service, servers: Sequence[Server], keys: Container[tuple[int, bytes, int]]
 ) -> str:
@@ -160,7 +185,8 @@ def _format_warning(service: Service, message: str, advice: str, build: Build) -
     """Return the whole warning, "" if there is no message."""
     if not message:
         return ""
-    if build.assumed and service.scheduler in WITH_FALLBACK:
-        message += f" (assumed: the usual {' and '.join(build.assumed)})"
+    for option in build.assumed:
+        if f"_{service.scheduler.upper()}_" in option:
+            message += f" (assumed: the usual {option})"
     named = f"{writer.format_selector(service)} ({service.scheduler})"
     return f"warning: {named}: {message}{'; ' * bool(advice)}{advice}"

@@ -21,6 +21,10 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 
         return run_apply(request, backend, env)
+    if "ramp" in request.ours:
+        from pyipvsadm.commands.ramp import run_ramp  # noqa: PLC0415
+
+        return run_ramp(request, backend, env)
     if "dry-run" in request.slots and "drain" not in request.ours:
         from pyipvsadm.commands.modify import run_on_copy  # noqa: PLC0415
 

@@ -210,6 +210,7 @@ SLOTS = (
     Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
     Slot("fallback", optional="edit-server delete-server drain"),
     Slot("clear-fallback", optional="edit-server"),
+    Slot("ramp", optional=_SERVER),
     Slot("pretty", optional="list"),
     Slot("shares", optional="list"),
     Slot("watch", optional="list"),
@@ -269,6 +270,7 @@ REQUIRES = {
     "drain-inactive": "drain",
     "fallback": "drain",
     "clear-fallback": "keep",
+    "ramp": "weight",
     "director": "real-server-for",
 }
 DOCTOR_NEEDS = {"forwarding-method": "real-server-for", "tun-type": "real-server-for"}
@@ -362,6 +364,8 @@ OPTIONS = (
            group="options of changes", ours=True),
     Option("clear-fallback", "", "clear-fallback", "clear the flag that --fallback set, if no server has weight 0",
            group="options of changes", ours=True),
+    Option("ramp", "", "ramp", "with -w: raise the weight in steps over this time (wrr, wlc, sed, sh, mh)", "SECONDS",
+           group="options of changes", ours=True, limits=(1, 86400)),
     Option("prune", "", "prune", "delete services (and stop daemons) that FILE does not name", group="apply options",
            ours=True),
     Option("force", "", "force", "prune even if keepalived, ldirectord or kube-proxy is running; "

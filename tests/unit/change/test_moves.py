@@ -151,3 +151,21 @@ def test_what_is_assumed_of_the_kernel_is_named() -> None:
     warning = moves.describe_drain(make_service("sh"), servers, {servers[0].key()}, False, build)
     assert "(assumed: the usual CONFIG_IP_VS_SH_TAB_BITS); to refuse none" in warning
     assert "first: ipvsadm -E " in warning
+    other = Build(assumed=("CONFIG_IP_VS_MH_TAB_INDEX",))
+    assert "assumed" not in moves.describe_drain(
+        make_service("sh"), servers, {servers[0].key()}, False, other
+    )
+
+
+def test_a_ramp_moves_a_part_with_each_step() -> None:
+    """Under sh too little weight is one bucket of 256; other schedulers have no table."""
+    servers = make_servers(1, 1)
+    new = make_servers(1, 1, 1)[:1]
+    states = [*new, *moves.set_weights(new, {new[0].key()}, 2)]
+    warning = moves.describe_ramp(make_service("sh"), servers, states, BUILD)
+    assert re.fullmatch(
+        rf"warning: {WEB} \(sh\): each step moves a part of the hash table; by weight:"
+        r" 1: \d\d\.\d%, 2: \d\d\.\d%",
+        warning,
+    )
+    assert moves.describe_ramp(make_service("wrr"), servers, states, BUILD) == ""
