@@ -11,7 +11,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables ke
 CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := addresses errors model resolver sorting text backends/memory change/* \
-	commands/doctor commands/drain commands/fallback commands/report commands/full_save commands/ramp commands/selection commands/watch completion/candidates \
+	commands/doctor commands/drain commands/fallback commands/report commands/full_save commands/ramp commands/selection commands/status commands/watch completion/candidates \
 	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/probe doctor/real_server doctor/report doctor/services \
 	doctor/unchecked \
 	grammar/combinations grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/schedulers grammar/values \
@@ -138,8 +138,9 @@ lab-newer: env lab-packages ## the same on the kernel of Debian's SUITE (unstabl
 	$(BIN)/python -m tests.lab.newer $(SUITE) $(BIN)/python -m pytest -q tests/lab/test_lab.py
 
 KERNELS ?= bullseye bookworm trixie unstable
+GUEST ?=
 lab-kernels: env lab-packages ## the same on all kernels of KERNELS, Debian's 5.10, 6.1, 6.12 and newest; a table at the end (root)
-	$(BIN)/python -m tests.lab.kernels $(KERNELS)
+	$(BIN)/python -m tests.lab.kernels $(KERNELS) $(if $(GUEST),-- -k $(GUEST))
 
 load: env lab-packages ## much of everything on a real kernel, with figures: 200,000 rules, 100,000 connections (root)
 	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py

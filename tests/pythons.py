@@ -21,7 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.lab.boot import LAB, REPO
+from tests.lab.boot import LAB, REPO, describe_sources
 from tests.lab.newer import find_mirror
 from tests.lab.trees import KEYRING, make_tree
 
@@ -144,6 +144,7 @@ def run_suite(suite: str) -> tuple[bool, str]:
     """Whether the tests pass under the suite's Python, and a row that says so."""
     tree = make_python_tree(suite)
     copy_sources(tree)
+    commit = describe_sources()
     began = time.monotonic()
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--editable", "/src"]
     done = run_inside(tree, ["/venv/bin/python", *install])
@@ -156,7 +157,8 @@ def run_suite(suite: str) -> tuple[bool, str]:
     verdict = done.stdout.rstrip().rpartition("\n")[2]
     minutes = (time.monotonic() - began) / 60
     good = done.returncode == 0 and versions.startswith(f"Python {SUITES[suite]}.")
-    return good, f"{suite:9} {versions}: {verdict} ({minutes:.1f} min, {log.relative_to(REPO)})"
+    where = f"{commit}, {minutes:.1f} min, {log.relative_to(REPO)}"
+    return good, f"{suite:9} {versions}: {verdict} ({where})"
 
 
 VERSIONS = """
@@ -172,11 +174,12 @@ def main() -> None:
     suites = sys.argv[1:] or list(SUITES)
     if unknown := [suite for suite in suites if suite not in SUITES]:
         sys.exit(f"no Python of {', '.join(unknown)} is tested, but of {', '.join(SUITES)}")
+    results = []
     with ThreadPoolExecutor(2) as pool:
-        rows = list(pool.map(run_suite, suites))
-    for good, row in rows:
-        print("passed" if good else "FAILED", row)
-    sys.exit(not all(good for good, _ in rows))
+        for good, row in pool.map(run_suite, suites):
+            print("passed" if good else "FAILED", row, flush=True)
+            results.append(good)
+    sys.exit(not all(results))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """`python -m tools.record_cases` boots a guest, runs every case through the reference and writes
 recorded.json.
 
-With the word `newer` it does so with the reference of Debian's next release, whose program is put in
-the place of this machine's in the guest, and writes recorded_newer.json: the cases whose answers
-differ.
+With the word `newer` it does so with the reference of Debian 13, whose program is put in the place of
+this machine's in the guest, and writes dialects.json: the answers that differ.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.cases import recording
+from tests.cases import dialects, recording
 from tests.cases.case import Step
 from tests.cases.table import CASES
 
@@ -28,8 +27,6 @@ def inside() -> None:
     from tests.kernel import netns  # noqa: PLC0415
 
     began = time.monotonic()
-    if program := os.environ.get("LAB_REFERENCE"):
-        subprocess.run(["mount", "--bind", program, f"{reference.FOLDER}/ipvsadm"], check=True)
     with netns.kept():
         cases = {name: reference.record(case) for name, case in CASES.items()}
         made_by = {
@@ -42,19 +39,27 @@ def inside() -> None:
     )
 
 
+def record_newer() -> None:
+    """Write the table of what differs from recorded.json."""
+    from tests.deb.machine import tree  # noqa: PLC0415  # not in the guest
+    from tests.lab.make_file import made  # noqa: PLC0415
+
+    root = tree("trixie")
+    os.environ["LAB_REFERENCE"] = str(root / "usr/sbin/ipvsadm")
+    newer = recording.parse(made("tools.record_cases", MADE))
+    query = ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "--show", "ipvsadm"]
+    package = subprocess.run(query, check=True, capture_output=True, text=True).stdout.split()
+    rows = dialects.list_differences(recording.load(), newer.cases)
+    made_by = {**newer.made_by, "package": " ".join(package)}
+    dialects.FILE.write_text(dialects.dump_table(rows, dialects.digest_steps(newer.cases), made_by))
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["inside"]:
         inside()
+    elif sys.argv[1:] == ["newer"]:
+        record_newer()
     else:
         from tests.lab.make_file import made  # not in the guest
 
-        if sys.argv[1:] == ["newer"]:
-            from tests.deb.machine import tree
-
-            os.environ["LAB_REFERENCE"] = str(tree("trixie") / "usr/sbin/ipvsadm")
-            newer = recording.parse(made("tools.record_cases", MADE))
-            older = recording.load()
-            cases = {name: case for name, case in newer.cases.items() if case != older.get(name)}
-            recording.NEWER.write_text(recording.dump(cases, newer.made_by))
-        else:
-            recording.FILE.write_text(made("tools.record_cases", MADE))
+        recording.FILE.write_text(made("tools.record_cases", MADE))

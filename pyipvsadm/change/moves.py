@@ -1,20 +1,17 @@
 """Say which part of a hash scheduler's clients a change of weights refuses or moves. Pure.
 
 Owns: the words of these warnings, and the command that avoids refusals. Must never know: backends,
-where the warnings are printed.
+how tables are compared (scheduling/impact.py), where the warnings are printed.
 
-The parts are parts of the hash table (of sh and mh), not of the clients, who need not be spread
-evenly over it.
+The parts are parts of the hash table, not of the clients, who need not be spread evenly over it.
 """
 
 from __future__ import annotations
 
-from pyipvsadm.change.merge import copy_record
 from pyipvsadm.model import SCHED1
 from pyipvsadm.rules import writer
-from pyipvsadm.scheduling.choice import compare_tables
+from pyipvsadm.scheduling.impact import assess_change, assess_drain
 from pyipvsadm.scheduling.overload import NO, get_usable
-from pyipvsadm.scheduling.tables import fill_dh, get_dh_bucket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +19,8 @@ if TYPE_CHECKING:
 
     from pyipvsadm.model import Server, Service
     from pyipvsadm.scheduling.build import Build
-    from pyipvsadm.scheduling.choice import Impact
+    from pyipvsadm.scheduling.impact import Impact, ServerKey
 
-HASHING = ("sh", "mh", "dh")
 WITH_FALLBACK = ("sh", "mh")
 
 
@@ -38,48 +34,10 @@ def has_fallback(service: Service) -> bool:
     return service.scheduler in WITH_FALLBACK and bool(service.flags & SCHED1)
 
 
-def set_weights(
-    servers: Sequence[Server], keys: Container[tuple[int, bytes, int]], weight: int
-) -> list[Server]:
-    """Return copies of the servers in which those with these keys have this weight."""
-    copies = []
-    for server in servers:
-        copy = copy_record(server)
-        if copy.key() in keys:
-            copy.weight = weight
-        copies.append(copy)
-    return copies
-
-
-def compare_weights(
-    service: Service,
-    before: Sequence[Server],
-    after: Sequence[Server],
-    build: Build,
-    former: Sequence[Server] = (),
-) -> Impact | None:
-    """Return what a change from one state of the servers to another does to the hash table; None if
-    it cannot be known.
-
-    mh keeps the latest weight of a server that was not 0. former: servers with that weight, where
-    `before` has 0.
-    """
-    known: dict[tuple[int, bytes, int], int] = {}
-    latest: list[list[int] | None] = []
-    for servers in (former, before, after):
-        known |= {server.key(): server.weight for server in servers if server.weight}
-        latest.append(
-            [known[server.key()] for server in servers]
-            if all(server.key() in known for server in servers)
-            else None
-        )
-    return compare_tables((service, before), (service, after), build, (latest[1], latest[2]))
-
-
 def describe_drain(
     service: Service,
     servers: Sequence[Server],
-    keys: Container[tuple[int, bytes, int]],
+    keys: Container[ServerKey],
     deletes: bool,
     build: Build,
     program: str = "ipvsadm",
@@ -91,26 +49,25 @@ def describe_drain(
     end. program: the beginning of a command, with the options of this run.
     """
     rest = [server for server in servers if server.key() not in keys]
-    command = f"{program} -E {writer.format_selector(service)} --keep"
-    if service.scheduler == "dh":
-        message = _describe_refusals_of_dh(service, servers, keys)
-        advice = f"dh has no fallback; lblc passes over weight 0: {command} -s lblc"
-        return _format_warning(service, message, advice, build)
     if all(get_usable(server) == NO for server in rest):
         message = "no other server takes connections: new clients are refused"
         return _format_warning(service, message, "", build)
-    drained = set_weights(servers, keys, 0)
-    impact = compare_weights(service, servers, drained, build)
-    message = describe_impact(impact, service)
+    impact = assess_drain(service, servers, keys, build)
+    message = _describe_impact(impact, service)
     advice = ""
+    command = f"{program} -E {writer.format_selector(service)} --keep"
     if not has_fallback(service) and (impact is None or impact.refused):
         flag = get_fallback_flag(service)
-        advice = f"to refuse none, give --fallback too, or first: {command} -b +{flag}"
-    if deletes:
-        impact = compare_weights(service, drained, rest, build, former=servers)
+        advice = (
+            f"dh has no fallback; lblc passes over weight 0: {command} -s lblc"
+            if service.scheduler == "dh"
+            else f"to refuse none, give --fallback too, or first: {command} -b +{flag}"
+        )
+    if deletes and service.scheduler in WITH_FALLBACK:
+        impact = assess_change((service, servers), (service, rest), build)
         if impact is not None and impact.between:
-            part = format_part(impact.between, impact.total)
-            message += f"{'; ' * bool(message)}the deletion moves {part} between them"
+            part = _format_part(impact.between, impact.total)
+            message += f"{'; ' * bool(message)}after the deletion, {part} has moved between them"
     return _format_warning(service, message, advice, build)
 
 
@@ -131,33 +88,15 @@ def describe_ramp(
         after = [state if server.key() == key else server for server in present]
         if all(server.key() != key for server in present):
             after.insert(0, state)
-        impact = compare_weights(service, present, after, build)
-        part = "not known" if impact is None else format_part(impact.moved, impact.total)
+        impact = assess_change((service, present), (service, after), build)
+        part = "not known" if impact is None else _format_part(impact.moved, impact.total)
         parts.append(f"{state.weight}: {part}")
         present = after
     message = f"each step moves a part of the hash table; by weight: {', '.join(parts)}"
     return _format_warning(service, message, "", build)
 
 
-def _describe_refusals_of_dh(
-    service: Service, servers: Sequence[Server], keys: Container[tuple[int, bytes, int]]
-) -> str:
-    """Return which clients dh refuses when these servers have weight 0, "" for none.
-
-    dh chooses by the address that the client connects to. It is the service's own, or any for a
-    firewall mark.
-    """
-    table = fill_dh(servers)
-    lost = [servers[index].key() in keys and servers[index].weight > 0 for index in table]
-    if service.fwmark:
-        if not any(lost):
-            return ""
-        part = format_part(sum(lost), len(lost))
-        return f"{part} of the hash table (of the addresses that clients connect to) is refused"
-    return "all new clients are refused" if lost[get_dh_bucket(service.addr)] else ""
-
-
-def describe_impact(impact: Impact | None, service: Service) -> str:
+def _describe_impact(impact: Impact | None, service: Service) -> str:
     """Return "25.0% of the hash table is refused, none moves between the other servers"; "" if
     there is neither.
     """
@@ -168,15 +107,19 @@ def describe_impact(impact: Impact | None, service: Service) -> str:
         )
     if not (impact.refused or impact.between):
         return ""
-    between = format_part(impact.between, impact.total)
+    refused = _format_part(impact.refused, impact.total)
+    if service.scheduler == "dh":
+        if impact.refused == impact.total:
+            return "all new clients are refused"
+        return f"{refused} of the hash table (of the addresses that clients connect to) is refused"
+    between = _format_part(impact.between, impact.total)
     if not impact.refused:
         return f"no client is refused, {between} of the hash table moves between the other servers"
     moves = f"{between} moves" if impact.between else "none moves"
-    refused = format_part(impact.refused, impact.total)
     return f"{refused} of the hash table is refused, {moves} between the other servers"
 
 
-def format_part(count: int, total: int) -> str:
+def _format_part(count: int, total: int) -> str:
     """Return a percentage with one digit after the point."""
     return f"{100 * count / total:.1f}%"
 

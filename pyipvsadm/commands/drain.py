@@ -13,7 +13,7 @@ from __future__ import annotations
 from pyipvsadm.change.describe import describe_difference
 from pyipvsadm.change.execute import execute, list_standing
 from pyipvsadm.change.merge import find_matching, find_server, find_service
-from pyipvsadm.change.moves import HASHING, describe_drain
+from pyipvsadm.change.moves import describe_drain
 from pyipvsadm.change.pace import (
     DrainPace,
     DrainTarget,
@@ -37,6 +37,7 @@ from pyipvsadm.model import (
     Change,
 )
 from pyipvsadm.rules import writer
+from pyipvsadm.scheduling.impact import HASHING
 from pyipvsadm.views.progress import open_progress
 
 TYPE_CHECKING = False

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).with_name("recorded.json")
-# The cases that the reference of Debian's next release, 1:1.31-5, answers otherwise.
-NEWER = Path(__file__).with_name("recorded_newer.json")
 
 
 @dataclass(frozen=True)

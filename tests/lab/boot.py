@@ -91,6 +91,14 @@ class Task:
     keep: bool = False
 
 
+def describe_sources() -> str:
+    """Return the commit of these sources, with a + if they have changed since."""
+    command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
+    return subprocess.run(
+        command, cwd=REPO, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
 def kernel() -> Path:
     """The guest's kernel: LAB_KERNEL, or where Debian's package puts it."""
     return Path(os.environ.get("LAB_KERNEL", "/usr/bin/linux.uml"))

@@ -1,4 +1,5 @@
-"""The lab's tests on several kernels, one after the other: `python -m tests.lab.kernels SUITE...`.
+"""The lab's tests on several kernels, one after the other: `python -m tests.lab.kernels SUITE...
+[-- PYTEST ARGUMENTS]`. With `-- -k NAME`, only that guest of test_lab.py is booted.
 
 Owns: the table at the end. Must never know: what is tested, where kernels come from.
 """
@@ -10,14 +11,15 @@ import subprocess
 import sys
 import time
 
-from tests.lab.boot import LAB, REPO, missing
+from tests.lab.boot import LAB, REPO, describe_sources, missing
 
 
-def run_suite(suite: str) -> tuple[bool, str]:
+def run_suite(suite: str, arguments: list[str]) -> tuple[bool, str]:
     """Whether the tests pass on the suite's kernel, and a row that says so."""
     began = time.monotonic()
+    commit = describe_sources()
     command = [sys.executable, "-m", "tests.lab.newer", suite, sys.executable]
-    command += ["-m", "pytest", "-q", "-s", "tests/lab/test_lab.py"]
+    command += ["-m", "pytest", "-q", "-s", "tests/lab/test_lab.py", *arguments]
     done = subprocess.run(
         command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -29,19 +31,21 @@ def run_suite(suite: str) -> tuple[bool, str]:
     minutes = (time.monotonic() - began) / 60
     name = kernel[1] if kernel else "no kernel"
     rows = "".join(f"\n    {line}" for line in dict.fromkeys(guests))
-    return (
-        done.returncode == 0,
-        f"{suite} ({name}), {minutes:.0f} min, {log.relative_to(REPO)}{rows}",
-    )
+    where = f"{commit}, {minutes:.0f} min, {log.relative_to(REPO)}"
+    return done.returncode == 0, f"{suite} ({name}), {where}{rows}"
 
 
 def main() -> None:
     if lack := missing():
         sys.exit(lack)
-    rows = [run_suite(suite) for suite in sys.argv[1:]]
-    for good, row in rows:
-        print("passed" if good else "FAILED", row)
-    sys.exit(not all(good for good, _ in rows))
+    words = [*sys.argv[1:], "--"]
+    end = words.index("--")
+    results = []
+    for suite in words[:end]:
+        good, row = run_suite(suite, words[end + 1 : -1])
+        print("passed" if good else "FAILED", row, flush=True)
+        results.append(good)
+    sys.exit(not all(results))
 
 
 if __name__ == "__main__":

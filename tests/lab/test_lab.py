@@ -51,8 +51,9 @@ PLAN = {
 
 
 @pytest.fixture(scope="session")
-def guests() -> Iterator[dict[str, Future[Left]]]:
-    """All guests of the plan, started together."""
+def guests(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Left]]]:
+    """The guests of the tests that were selected, started together."""
+    selected = {item.name for item in request.session.items}
     need(missing())
     stop = threading.Event()
     timeout = 3600 if MEASURED[0] in os.environ else 900
@@ -66,6 +67,7 @@ def guests() -> Iterator[dict[str, Future[Left]]]:
                     stopped=stop.is_set,
                 )
                 for name, arguments in PLAN.items()
+                if f"test_guest[{name}]" in selected
             }
         finally:
             stop.set()

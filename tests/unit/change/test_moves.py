@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
@@ -28,6 +29,13 @@ def make_servers(*weights: int) -> list[Server]:
         Server(AF_INET, bytes([10, 0, 0, 2 + index]), 80, weight=weight)
         for index, weight in enumerate(weights)
     ][::-1]
+
+
+def set_weight(servers: list[Server], index: int, weight: int) -> list[Server]:
+    """Copies of the servers, of which one has another weight."""
+    copies = copy.deepcopy(servers)
+    copies[index].weight = weight
+    return copies
 
 
 def describe(service: Service, servers: list[Server], last: int, deletes: bool = False) -> str:
@@ -69,7 +77,7 @@ def test_the_parts_are_those_of_a_client_in_each_bucket(
     """Clients of a /16 are refused and move as the warning says, give or take 3 % of 2,048."""
     service = make_service(scheduler, flags)
     servers = make_servers(*[weight] * 4)
-    drained = moves.set_weights(servers, {servers[1].key()}, 0)
+    drained = set_weight(servers, 1, 0)
     former = [server.weight for server in servers]
     before = Chooser(service, servers, BUILD, former)
     after = Chooser(service, drained, BUILD, former)
@@ -90,14 +98,18 @@ def test_the_parts_are_those_of_a_client_in_each_bucket(
 @pytest.mark.parametrize(("scheduler", "part"), [("sh", "50.0%"), ("mh", "0.3%")])
 def test_the_deletion_moves_clients_too(scheduler: str, part: str) -> None:
     service, servers = make_service(scheduler), make_servers(1, 1, 1, 1)
-    assert f"; the deletion moves {part} between them" in describe(service, servers, 4, True)
+    assert f"; after the deletion, {part} has moved between them" in describe(
+        service, servers, 4, True
+    )
     assert "deletion" not in describe(service, servers, 4)
 
 
 def test_a_deletion_alone_may_move_clients() -> None:
     """The server has weight 0 already, so that draining changes nothing."""
     warning = describe(make_service("sh"), make_servers(1, 1, 0, 1), 4, deletes=True)
-    assert re.fullmatch(rf"warning: {WEB} \(sh\): the deletion moves [\d.]+% between them", warning)
+    assert re.fullmatch(
+        rf"warning: {WEB} \(sh\): after the deletion, [\d.]+% has moved between them", warning
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +173,7 @@ def test_a_ramp_moves_a_part_with_each_step() -> None:
     """Under sh too little weight is one bucket of 256; other schedulers have no table."""
     servers = make_servers(1, 1)
     new = make_servers(1, 1, 1)[:1]
-    states = [*new, *moves.set_weights(new, {new[0].key()}, 2)]
+    states = [*new, *set_weight(new, 0, 2)]
     warning = moves.describe_ramp(make_service("sh"), servers, states, BUILD)
     assert re.fullmatch(
         rf"warning: {WEB} \(sh\): each step moves a part of the hash table; by weight:"

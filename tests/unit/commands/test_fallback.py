@@ -178,7 +178,7 @@ def test_a_dry_run_names_the_flag() -> None:
     status, output, errors = case.run(f"-d {WEB} -r {A} --drain --fallback --dry-run")
     assert (status, case.flags()) == (0, SCHED2)
     assert output.splitlines()[0] == f"dry run: {WEB}: flags sh-port -> sh-fallback,sh-port"
-    assert f"warning: {WEB} (sh): the deletion moves " in errors
+    assert f"warning: {WEB} (sh): after the deletion, " in errors
     assert "is refused" not in errors
 
 
