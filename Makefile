@@ -160,6 +160,8 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 	  install -m "$$1" "$$2" "$$to.new"; mv -fT "$$to.new" "$$to"; \
 	}; \
 	for each in $(COPIED); do put 644 "$${each%%:*}" "$${each#*:}"; done; \
+	sed "s|^SETTINGS_FILE = .*|SETTINGS_FILE = \"$$SETTINGS_FILE\"|" pyipvsadm/environment.py >"$$new/environment.py"; \
+	put 644 "$$new/environment.py" PYTHONDIR/pyipvsadm/environment.py; \
 	$(if $(COMPILE),"$$INTERPRETER" -Im compileall -q -s "$$DESTDIR" "$$DESTDIR$$PYTHONDIR/pyipvsadm";) \
 	for name in $(PROGRAMS); do \
 	  sed -e "1s|.*|#!$$INTERPRETER -IS|" -e "s|^from pyipvsadm|import sys; sys.path.append(\"$$PYTHONDIR\")\n&|" \

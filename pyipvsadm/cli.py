@@ -74,6 +74,7 @@ def _run_reporting_errors(
         if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         env = Environment()
+    env.argv = argv
     error: IpvsadmError
     try:
         return body(argv, env)
@@ -218,7 +219,7 @@ def _get_effect(request: Request) -> str:
     """Return what a request does to the table."""
     if "dry-run" in request.slots:
         return READS
-    if request.change is not None or request.command in ("restore", "drain", "apply"):
+    if request.change is not None or request.command in ("restore", "drain", "apply", "undo"):
         return CHANGES
     return SAVES if request.command == "save" else READS
 

@@ -22,6 +22,8 @@ _COMMANDS = {
     "save": "commands/save",
     "apply": "commands/apply",
     "check": "commands/check",
+    "undo": "commands/history change/undo change/recorded",
+    "history": "commands/history change/journal",
     "predict": "commands/predict scheduling/packet",
     "doctor": "commands/doctor",
     "help": "grammar/help_layout",

@@ -41,13 +41,15 @@ class DesiredService:
 class DesiredTable:
     """Hold the table that rule text describes. Entries share records: do not change them."""
 
-    __slots__ = ("daemons", "ends_in_line", "repeated", "services", "timeouts")
+    __slots__ = ("complete", "daemons", "ends_in_line", "repeated", "services", "timeouts")
 
     def __init__(self) -> None:
         self.services: dict[ServiceKey, DesiredService] = {}
         self.daemons: dict[int, tuple[int, Daemon]] = {}
         self.timeouts: tuple[int, Timeouts] | None = None
         self.repeated: list[Finding] = []  # the lines that repeat an earlier one
+        # Whether a daemon that is not named is not desired either, even if none is named.
+        self.complete = False
         self.ends_in_line = True  # whether the last line has its line end
 
     def is_empty(self) -> bool:
@@ -95,6 +97,7 @@ def parse_desired(text: bytes, context: Context, file: str = "") -> DesiredTable
 def describe_snapshot(present: Snapshot) -> DesiredTable:
     """Return the content of a table as the table that is desired. Its entries have line 1."""
     table = DesiredTable()
+    table.complete = True
     for service, servers in present.rows:
         wanted = table.services[service.key()] = DesiredService(1, service)
         # Oldest first, as the lines of a file would be.

@@ -19,6 +19,7 @@ from pyipvsadm.change.execute import execute, try_plan
 from pyipvsadm.change.pace import Pace
 from pyipvsadm.change.plan import Plan
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
+from pyipvsadm.commands.history import open_journal
 from pyipvsadm.commands.report import make_refusals, print_findings, print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
@@ -252,6 +253,7 @@ class _ApplyRun:
                 Pace(lambda: self._env.wait(0)),
                 nullcontext,
                 self._plan_again,
+                open_journal(self._backend, self._env),
             )
         except OperationError as exc:
             raise OperationError(

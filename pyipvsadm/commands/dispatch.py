@@ -17,6 +17,11 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
     """Carry out a request and return the exit status. Raise OperationError; RefusedError if a
     listed service does not exist; UsageError for bad rules.
     """
+    if request.command in ("history", "undo"):
+        from pyipvsadm.commands import history  # noqa: PLC0415  # only what is asked for is imported
+
+        run = history.run_undo if request.command == "undo" else history.run_history
+        return run(request, backend, env)
     if request.command == "apply":
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 

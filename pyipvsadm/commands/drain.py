@@ -25,6 +25,7 @@ from pyipvsadm.change.pace import (
 from pyipvsadm.change.plan import Plan, make_drain_plan
 from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.commands.fallback import clear_fallback, plan_fallback
+from pyipvsadm.commands.history import open_journal
 from pyipvsadm.commands.report import format_program, print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError
 from pyipvsadm.model import (
@@ -156,9 +157,9 @@ class _Draining:
         for line in warnings:
             env.write_stderr(line)
         try:
-            outcome = execute(self._fallback, self._backend, Pace(), self._backend.lock_table)
+            outcome = self._execute(self._fallback, Pace())
             if not outcome.refused:  # else nothing is drained
-                outcome = execute(plan, self._backend, pace, self._backend.lock_table)
+                outcome = self._execute(plan, pace)
         except (OperationError, RefusedError) as exc:
             env.write_stderr(f"{exc}: stopped{self._nothing_deleted}")
             # The table does not answer: what stands is not known, but what undoes it is.
@@ -177,6 +178,12 @@ class _Draining:
             if sentence and (is_cleared or not stays_by_us):
                 env.write_stderr(sentence)
         return status
+
+    def _execute(self, plan: Plan, pace: Pace) -> Outcome:
+        """Carry out a plan, with an entry in the journal if it has a step."""
+        has_steps = any(plan.phases)
+        journal = open_journal(self._backend, self._env) if has_steps else None
+        return execute(plan, self._backend, pace, self._backend.lock_table, journal=journal)
 
     def _print_dry_run(self, plan: Plan, targets: list[DrainTarget]) -> int:
         """Print what draining would do, and how many connections it would wait for."""

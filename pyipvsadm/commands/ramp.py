@@ -18,6 +18,7 @@ from pyipvsadm.change.moves import WITH_FALLBACK, describe_ramp
 from pyipvsadm.change.pace import RampPace, describe_server
 from pyipvsadm.change.ramp import choose_weights, explain_unsuitable, make_ramp_plan, make_states
 from pyipvsadm.change.snapshot import SERVER_SETTINGS, read_services
+from pyipvsadm.commands.history import open_journal
 from pyipvsadm.commands.report import format_program
 from pyipvsadm.errors import EXIT_REFUSED, OperationError, RefusedError, UsageError, format_error
 from pyipvsadm.model import NEW_DEST, SET_DEST, Change
@@ -115,7 +116,13 @@ class _Ramp:
             self._report_step,
         )
         try:
-            outcome = execute(self._plan, self._backend, pace, self._backend.lock_table)
+            outcome = execute(
+                self._plan,
+                self._backend,
+                pace,
+                self._backend.lock_table,
+                journal=open_journal(self._backend, env),
+            )
         except (OperationError, RefusedError) as exc:
             env.write_stderr(f"{exc}: stopped; to undo: {undo_line}")
             return exc.status if isinstance(exc, OperationError) else EXIT_REFUSED

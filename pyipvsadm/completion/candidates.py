@@ -71,6 +71,9 @@ if TYPE_CHECKING:
         def list_namespaces(self) -> list[str]:
             """Return the network namespaces that have names."""
 
+        def list_changes(self, backend: str | None, netns: str | None) -> list[tuple[str, str]]:
+            """Return the changes of a table's history, the newest first: numbers and commands."""
+
 
 NO_SPACE_SUFFIXES = ("/", ":", ",", "=")
 _FORWARDING = {MASQ: "NAT", TUNNEL: "tunnel"}
@@ -151,6 +154,12 @@ class _Line:
             # Its FILE may stand anywhere.
             if not self._positional:
                 yield from _complete_file(prefix, self._source)
+        elif command == "undo" and not self._options_ended and prefix[:1] != "-":
+            if not self._positional:
+                changes = self._source.list_changes(
+                    self._get_last("backend"), self._get_last("netns")
+                )
+                yield from _filter_by_prefix(prefix, changes)
         elif command == "check" and not self._options_ended and prefix[:1] != "-":
             yield from _complete_file(prefix, self._source)
         elif waiting is not None and (waiting.argument != OPTIONAL or prefix[:1] != "-"):

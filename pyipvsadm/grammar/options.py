@@ -132,10 +132,13 @@ COMMANDS = (
     Command("stop-daemon", "", "stop a sync daemon", REQUIRED, operands="master|backup"),
     Command("restore", "R", "read rules from standard input and add them"),
     Command("save", "S", "write the rules to standard output"),
-    Command("apply", "", "make the table match the rules in FILE (default: standard input)",
+    Command("apply", "", "make the table match FILE (default: standard input)",
             OPTIONAL, operands="[FILE]", ours=True),
     Command("check", "", "check rule files; needs no root and no kernel",
             operands="[FILE ...]", ours=True),
+    Command("undo", "", "undo the newest change of --history, or change ID",
+            OPTIONAL, operands="[ID]", ours=True),
+    Command("history", "", "list the changes that --undo can undo", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
     Command("predict", "", "say which server a client gets (-: from stdin)", REQUIRED,
             operands="CLIENT[:PORT]", ours=True),
@@ -149,7 +152,7 @@ COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
     ("Real servers", "add-server edit-server delete-server"),
     ("Listing and counters", "list zero predict doctor"),
-    ("Rules as text", "save restore apply check"),
+    ("Rules as text, history of changes", "save restore apply check undo history"),
     ("Timeouts and sync daemons", "set start-daemon stop-daemon"),
     ("Help", "help version"),
 )
@@ -157,7 +160,7 @@ COMMAND_GROUPS = (
 _SERVICE = "add-service edit-service"
 _SERVER = "add-server edit-server"
 _NAMED = "add-service edit-service delete-service add-server edit-server delete-server"
-_CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply zero"
+_CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply undo zero"
 
 SLOTS = (
     Slot("numeric", optional="list save"),
@@ -201,7 +204,7 @@ SLOTS = (
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours, and all that follow
-    Slot("json", optional="list version apply check predict doctor"),
+    Slot("json", optional="list version apply check history predict doctor"),
     Slot("empty", optional="list"),
     Slot("quiesced", optional="list"),
     Slot("client", optional="list"),
@@ -405,6 +408,7 @@ COMMAND_HELP = {
     ("list", "json"): "print every detail as JSON (with -c: one connection per line)",
     ("apply", "json"): "print the changes as JSON",
     ("check", "json"): "print the result as JSON",
+    ("history", "json"): "print the changes as JSON",
     ("doctor", "json"): "print the findings as JSON",
     ("delete-service", "drain"): "set weight 0, wait for connections to end, then delete the service",
     ("delete-server", "drain"): "set weight 0, wait for connections to end, then delete the server",

@@ -180,8 +180,8 @@ class CommandParser:
             return self._build_help(command)
         timeouts = self._parse_timeouts() if command == "set" else None
         files: list[str] = []
-        if command == "apply":
-            self._set_file()
+        if command in ("apply", "undo"):
+            self._set_operand(command)
         elif command == "check":
             files, self._words.positional[:] = [*self._words.positional], []
         if self._words.positional:
@@ -391,16 +391,17 @@ class CommandParser:
             value, 1, 65535 - 20 - 8, "illegal sync-maxlen specified"
         )
 
-    def _set_file(self) -> None:
-        """Take the single bare word of --apply as its FILE, wherever it stands; `-`, or no word, is
-        standard input.
+    def _set_operand(self, command: str) -> None:
+        """Take the single bare word of --apply as its FILE, that of --undo as its ID, wherever it
+        stands; `-`, or no word, is standard input, or the newest change.
         """
-        attached = self.ours["apply"]
+        attached = self.ours[command]
         words = [*([] if attached is None else [str(attached)]), *self._words.positional]
         if len(words) > 1:
-            raise UsageError(f"--apply takes one FILE: is it {' or '.join(words)}?")
+            kind = "FILE" if command == "apply" else "ID"
+            raise UsageError(f"--{command} takes one {kind}: is it {' or '.join(words)}?")
         self._words.positional.clear()
-        self.ours["apply"] = words[0] if words and words[0] != "-" else None
+        self.ours[command] = words[0] if words and words[0] != "-" else None
 
     def _parse_timeouts(self) -> Timeouts:
         bare = self._words.positional

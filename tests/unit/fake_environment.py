@@ -67,6 +67,8 @@ class FakeNames(Resolver):
 class FakeEnvironment(Environment):
     """Streams as strings; one table for all runs in this world."""
 
+    is_root = False
+
     def __init__(
         self,
         stdin: bytes = b"",

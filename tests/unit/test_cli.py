@@ -781,10 +781,16 @@ def test_the_examples_of_the_help_work(
         apply_all(env.table, ["-a -t 10.0.0.1:80 -r 10.0.0.8:8080 -m"])
     if words.startswith("--predict"):
         apply_all(env.table, ["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m"])
+    if words.startswith(("--undo", "--history")):
+        env.table.name = "memory:table"
+        env.environ = {"IPVSADM_HISTORY": str(tmp_path / "history")}
+        apply_all(env.table, ["-A -f 7"])
+        assert run(env, "-C")[0] == 0
     if words.startswith("--stop"):
         apply_all(env.table, ["--start-daemon master --mcast-interface eth0"])
     status, _, stderr = run(env, words.replace("> rules", "").replace("< rules", ""))
-    assert status == ("--dry-run" in words)  # 1: there is something to do
+    # 1: there is something to do
+    assert status == ("--dry-run" in words and not words.startswith("--undo"))
     assert stderr.endswith(
         "1 added, 0 changed, 0 removed, 0 unchanged\n" if words.startswith("--apply") else ""
     )

@@ -80,6 +80,10 @@ class Here:
     def list_namespaces(self) -> list[str]:
         return ["blue", "green"]
 
+    def list_changes(self, backend: str | None, place: str | None) -> list[tuple[str, str]]:
+        assert backend is None
+        return [("7", "")] if place == "blue" else [("12", "ipvsadm -C"), ("11", "ipvsadm-restore")]
+
 
 HERE = Here()
 
@@ -224,6 +228,13 @@ OFFERED: list[tuple[str, str]] = [
     ("--netns blue -D -t ", "10.8.8.8:8"),
     ("-D -t ^ --netns=blue", "10.8.8.8:8"),
     ("--netns blue --netns green -D -t ", ""),
+    # the numbers of the history
+    ("--undo ", "12 11 --backend --help"),
+    ("--undo 1", "12 11"),
+    ("--undo --dry-run 12", "12"),
+    ("--undo 12 --h", "--help"),
+    ("--undo 12 1", ""),
+    ("--netns blue --undo ", "7 --backend --help"),
     # the files of --check
     ("--check e", "etc/"),
     ("--check rules r", "rules"),

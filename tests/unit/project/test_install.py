@@ -334,6 +334,13 @@ def installed_for_red_hat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_the_programs_read_the_settings_of_the_service(installed_for_red_hat: Path) -> None:
+    root = installed_for_red_hat
+    (module,) = root.glob("**/pyipvsadm/environment.py")
+    lines = [line for line in module.read_text().splitlines() if line.startswith("SETTINGS_FILE")]
+    assert lines == [f'SETTINGS_FILE = "{root}/etc/sysconfig/pyipvsadm"']
+
+
 @pytest.fixture
 def redhat(installed_for_red_hat: Path) -> Machine:
     return clean(Machine(installed_for_red_hat))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pyipvsadm import locks, model
+from pyipvsadm import environment, locks, model
 from pyipvsadm.grammar.help_layout import format_synopsis
 from pyipvsadm.grammar.options import (
     COMMANDS,
@@ -119,6 +119,7 @@ def test_the_files() -> None:
             model.CONNECTIONS_FILE,
             model.SETTINGS,
             locks.NAMESPACE_LOCK,
+            environment.HISTORY_FOLDER,
             "/etc/ipvsadm.rules",
             "/etc/sysconfig/ipvsadm",
             "/etc/default/ipvsadm",
