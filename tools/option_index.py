@@ -22,6 +22,7 @@ _COMMANDS = {
     "save": "commands/save",
     "apply": "commands/apply",
     "check": "commands/check",
+    "undrain": "commands/undrain change/undo change/recorded",
     "undo": "commands/history change/undo change/recorded",
     "history": "commands/history change/journal",
     "predict": "commands/predict scheduling/packet",

@@ -26,6 +26,10 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 
         return run_apply(request, backend, env)
+    if request.command == "undrain":
+        from pyipvsadm.commands.undrain import run_undrain  # noqa: PLC0415
+
+        return run_undrain(request, backend, env)
     if "ramp" in request.ours:
         from pyipvsadm.commands.ramp import run_ramp  # noqa: PLC0415
 

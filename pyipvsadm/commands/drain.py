@@ -10,6 +10,7 @@ they survive whatever happens to this process. How it ended is written to standa
 
 from __future__ import annotations
 
+from pyipvsadm import addresses
 from pyipvsadm.change.describe import describe_difference
 from pyipvsadm.change.execute import execute, list_standing
 from pyipvsadm.change.merge import find_matching, find_server, find_service
@@ -254,6 +255,18 @@ class _Draining:
             self._env.write_stderr(end)
         elif len(commands) == 1:
             self._env.write_stderr(f"{end}; to bring it back: {commands[0]}")
+        elif self._env.find_history_folder(self._backend.name) and not (
+            self._deletion or self._request.services
+        ):
+            server = servers[0][1]
+            name = (
+                addresses.format_address(server.af, server.addr)
+                if self._request.port is None
+                else addresses.format_numeric(server.af, server.addr, server.port)
+            )
+            self._env.write_stderr(
+                f"{end}; to bring them back: {self._program} --undrain -r {name}"
+            )
         else:
             self._env.write_stderr(f"{end}; to bring {'it' if first.whole else 'them'} back:")
             for command in commands:

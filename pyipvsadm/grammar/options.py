@@ -127,6 +127,7 @@ COMMANDS = (
     Command("add-server", "a", "add a real server to a virtual service"),
     Command("delete-server", "d", "delete a real server"),
     Command("edit-server", "e", "change a real server"),
+    Command("undrain", "", "give a drained server the weights back that the history has", ours=True),
     Command("set", "", "set timeouts in seconds (0: unchanged)", operands="tcp tcpfin udp"),
     Command("start-daemon", "", "start a sync daemon", REQUIRED, operands="master|backup"),
     Command("stop-daemon", "", "stop a sync daemon", REQUIRED, operands="master|backup"),
@@ -150,7 +151,7 @@ COMMANDS = (
 # Where help shows a command, in its order; one that is not named here comes last, under "Other".
 COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
-    ("Real servers", "add-server edit-server delete-server"),
+    ("Real servers", "add-server edit-server delete-server undrain"),
     ("Listing and counters", "list zero predict doctor"),
     ("Rules as text, history of changes", "save restore apply check undo history"),
     ("Timeouts and sync daemons", "set start-daemon stop-daemon"),
@@ -168,14 +169,18 @@ SLOTS = (
     Slot(
         "service-address",
         required=f"{_NAMED} predict",
-        optional="zero drain apply doctor",
+        optional="zero drain undrain apply doctor",
         exclusive="list",
-        several="list drain apply doctor",
+        several="list drain undrain apply doctor",
     ),
     Slot("scheduler", optional=f"{_SERVICE} list"),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
-    Slot("real-server", required="add-server edit-server delete-server drain", optional="list"),
+    Slot(
+        "real-server",
+        required="add-server edit-server delete-server drain undrain",
+        optional="list",
+    ),
     Slot("forwarding-method", optional=f"{_SERVER} doctor"),
     Slot("weight", optional=_SERVER),
     Slot("u-threshold", optional=_SERVER),
@@ -222,7 +227,7 @@ SLOTS = (
     Slot("metrics", optional="list"),
     Slot("output", optional="list"),
     Slot("full", optional="save"),
-    Slot("dry-run", optional=f"{_CHANGING} drain"),
+    Slot("dry-run", optional=f"{_CHANGING} drain undrain"),
     Slot("prune", optional="apply"),
     Slot("force", optional="apply"),
     Slot("allow-empty", optional="apply"),
@@ -266,7 +271,7 @@ LIST_CONFLICTS = (
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
 UNSLOTTED_COMMANDS = {
-    "ipv6": frozenset(f"{_NAMED} list zero apply predict doctor".split()),
+    "ipv6": frozenset(f"{_NAMED} list zero undrain apply predict doctor".split()),
     "sort": frozenset({"list"}),
 }
 

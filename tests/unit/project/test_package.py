@@ -19,7 +19,7 @@ FOLDERS = {
     "backends": "__init__ kernel memory table_file",
     "change": "__init__ describe desired dry_run execute journal merge moves pace plan ramp recorded snapshot undo",
     "commands": "__init__ apply check dispatch doctor drain fallback full_save history listing modify metrics names output"
-    " predict ramp report restore save selection status watch",
+    " predict ramp report restore save selection status undrain watch",
     "completion": "__init__ candidates shell_protocol",
     "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
