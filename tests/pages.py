@@ -34,7 +34,8 @@ _NOTICE = re.compile(r"^ipvsadm(-save)?: IPVSADM_BACKEND=.* the embedded table.*
 # Times of the history, and of all pages.
 _TIME = re.compile(r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\b")
 _TIME_OF_PAGES = "2026-11-28 09:50:01"
-# A live view ends by itself here, and the pipe behind it with it.
+# A live view ends by itself here, and the pipe behind it with it. The file `other` is the table of
+# any machine that ssh reaches.
 _PROLOGUE = """\
 exec 2>&1
 set -o pipefail
@@ -43,6 +44,10 @@ ipvsadm() {
     *" --watch"*) timeout 1.5 ipvsadm "$@" || [ $? = 124 ] ;;
     *) command ipvsadm "$@" ;;
     esac
+}
+ssh() {
+    shift
+    IPVSADM_BACKEND=memory:other "$@"
 }
 """
 

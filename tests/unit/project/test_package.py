@@ -17,6 +17,7 @@ from pyipvsadm import __version__
 FOLDERS = {
     "": "__init__ __main__ addresses cli click_command environment errors files locks model netns resolver sorting terminal text",
     "backends": "__init__ kernel memory table_file",
+    "api": "__init__ environment records table words",
     "change": "__init__ describe desired dry_run execute journal merge moves pace plan ramp recorded snapshot undo",
     "commands": "__init__ apply check dispatch doctor drain fallback full_save history listing modify metrics names output"
     " predict ramp report restore save selection status undrain watch",
@@ -25,7 +26,7 @@ FOLDERS = {
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
     "netlink": "__init__ attributes dump_layout dumps framing trace",
     "rules": "__init__ fast_encoder fast_parser reader writer",
-    "scheduling": "__init__ build choice hashing overload packet tables walks",
+    "scheduling": "__init__ build choice hashing impact overload packet tables walks",
     "views": "__init__ classic connections fields figures grid json_document live metrics pretty procfs progress"
     " shares status",
 }
@@ -33,7 +34,10 @@ FILES = [
     f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()
 ]
 COLLECTION = "ansible_collections/pyipvsadm/lvs"
-PAPERS = {"README.md", "galaxy.yml", "meta/runtime.yml", "plugins/modules/ipvs_rules.py"}
+PAPERS = {
+    "README.md", "galaxy.yml", "meta/runtime.yml", "plugins/module_utils/program.py", "plugins/modules/ipvs_info.py",
+    "plugins/modules/ipvs_rules.py",
+}  # fmt: skip
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 ASK = "import sys; sys.path.insert(0, sys.argv.pop(1)); from ansible.cli.doc import main; main(['ansible-doc', *sys.argv[1:]])"
 SHARED = {f"man/man{page.suffix[1:]}/{page.name}" for page in Path("man").iterdir()} | {
