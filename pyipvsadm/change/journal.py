@@ -11,9 +11,9 @@ were before, and the lines that were sent:
     # sent:
     -e -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 5
 
-What the command left behind follows from both, so a kill at any moment leaves a file
-that says what may have been done. The file's name is its number and its state: `12.open` while the
-change is under way, then `12.kept`, or `12.undone`. A state changes by renaming, which is atomic.
+What the command left behind follows from both, so a kill at any moment leaves a file that says what
+may have been done. The file's name is its number and its state: `12.open` while the change is under
+way, then `12.kept`, or `12.undone`. A state changes by renaming, which is atomic.
 
 Nothing is synced to the disk: a table does not survive the power failure that would lose its
 journal. A journal that cannot be written never stops a change: it is reported, in one line.

@@ -14,6 +14,7 @@ from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError
 from pyipvsadm.files import read_file
 from pyipvsadm.model import NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
+from pyipvsadm.text import escape_undecodable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _describe_entry(entry: Entry) -> dict[str, object]:
         "id": entry.number,
         "state": entry.state,
         **{key: entry.header.get(key) for key in keys},
-        "arguments": entry.argv,
+        "arguments": [escape_undecodable(word) for word in entry.argv],
     }
 
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
+import pyipvsadm
 from pyipvsadm import cli
 from pyipvsadm.backends.table_file import TableFileBackend
 from pyipvsadm.change import recorded
 from pyipvsadm.change.journal import Folder
 from pyipvsadm.commands import history
+from pyipvsadm.environment import Environment
 from pyipvsadm.errors import OperationError
 from tests.unit.fake_environment import FakeEnvironment, apply_all, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from pyipvsadm.model import Change
 
+SCHEMA = json.loads((Path(pyipvsadm.__file__).parent / "schema" / "ipvsadm-1.json").read_text())
 RULES = (
     "-A -t 10.0.0.1:80 -s rr",
     "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 1",
@@ -81,7 +85,9 @@ def saved(made: FakeEnvironment) -> tuple[str, ...]:
 
 
 def entries(made: FakeEnvironment) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(run(made, "--history --json")[1])["history"]
+    document = json.loads(run(made, "--history --json")[1])
+    jsonschema.validate(document, SCHEMA)
+    found: list[dict[str, Any]] = document["history"]
     return found
 
 
@@ -176,9 +182,23 @@ def test_a_table_that_ends_with_the_run_has_no_history(tmp_path: Path) -> None:
         assert run(made, words) == (
             2, "", "this table has no history: IPVSADM_HISTORY=FOLDER gives it one\n",
         )  # fmt: skip
-    made.environ = {}
-    assert made.find_history_folder("kernel") == "/var/lib/ipvsadm/history"
-    assert made.find_history_folder("memory:/t") == ""
+
+
+@pytest.mark.parametrize(
+    ("table", "environ", "folder"),
+    [
+        ("kernel", {}, "/var/lib/ipvsadm/history"),
+        ("kernel", {"IPVSADM_HISTORY": "h"}, "h"),
+        ("memory:/t", {}, ""),
+        ("memory:/t", {"IPVSADM_HISTORY": "h"}, "h"),
+        ("memory:/t", {"IPVSADM_HISTORY": ""}, ""),
+        ("", {"IPVSADM_HISTORY": "h"}, ""),
+    ],
+)
+def test_where_the_history_is(table: str, environ: dict[str, str], folder: str) -> None:
+    made = Environment()
+    made.environ = environ
+    assert made.find_history_folder(table) == folder
 
 
 def restore(made: FakeEnvironment, words: str = "") -> tuple[int, str, str]:

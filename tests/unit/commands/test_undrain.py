@@ -151,6 +151,14 @@ def test_weights_that_were_given_back_by_hand(case: Undrain) -> None:
     )  # fmt: skip
 
 
+def test_a_variable_that_leaked_is_named(case: Undrain) -> None:
+    assert case.run("--drain -r 10.0.1.1")[0] == 0
+    case.env.is_root = True
+    case.env.environ = {**case.env.environ, "IPVSADM_BACKEND": "memory"}
+    errors = case.run("--undrain -r 10.0.1.1")[2]
+    assert "this changes the embedded table, not the kernel" in errors
+
+
 @pytest.mark.parametrize("history", [True, False])
 def test_what_the_history_does_not_have(case: Undrain, history: bool) -> None:
     assert case.run("--drain -r 10.0.1.1")[0] == 0
