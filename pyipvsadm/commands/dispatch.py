@@ -6,6 +6,8 @@ popt, what a command does.
 
 from __future__ import annotations
 
+from pyipvsadm.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.environment import Environment
@@ -39,9 +41,18 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
 
         request.slots.discard("dry-run")
         return run_on_copy(
-            backend, env, lambda copy: run_request(request, copy, env), request.change
+            backend,
+            env,
+            lambda copy: run_request(request, copy, env),
+            request.change,
+            with_clients=request.ours.get("dry-run") == "clients",
         )
     if "drain" in request.ours:
+        if request.ours.get("dry-run") is not None:
+            raise UsageError(
+                "--dry-run=clients does not go with --drain: "
+                "-e with -w 0 and --dry-run=clients counts the same clients"
+            )
         from pyipvsadm.commands import drain  # noqa: PLC0415
 
         return drain.run_drain(request, backend, env)

@@ -107,13 +107,20 @@ def _count_connections(wanted: Change, backend: Backend) -> int:
 
 
 def run_on_copy(
-    backend: Backend, env: Environment, body: Callable[[Backend], int], change: Change | None = None
+    backend: Backend,
+    env: Environment,
+    body: Callable[[Backend], int],
+    change: Change | None = None,
+    with_clients: bool = False,
 ) -> int:
     """Run body on a copy of the table, print what it would change, and what was assumed.
 
-    change: the single change that the body makes, if it is one. Return the body's status.
+    change: the single change that the body makes, if it is one. with_clients: count the clients in
+    the connection table that it concerns. Return the body's status.
     """
     from pyipvsadm.change import describe, desired, dry_run, plan, snapshot  # noqa: PLC0415
+    from pyipvsadm.change.impact import describe_impact  # noqa: PLC0415
+    from pyipvsadm.commands.impact import assess_plan  # noqa: PLC0415
     from pyipvsadm.text import pluralize  # noqa: PLC0415
 
     held = snapshot.read_consistent(backend)
@@ -126,7 +133,9 @@ def run_on_copy(
         )
     else:
         goal = desired.describe_snapshot(snapshot.read_table(copy))
-        lines = describe.describe_plan(plan.make_plan(goal, held, prune=True))
+        planned = plan.make_plan(goal, held, prune=True)
+        lines = describe.describe_plan(planned)
+        lines += describe_impact(assess_plan(planned, held, copy, backend, env, with_clients))
     if status == 0 or lines:
         env.write_stdout(
             "".join(f"dry run: {line}\n" for line in lines or ["would change nothing"])

@@ -24,6 +24,7 @@ from pyipvsadm.grammar.combinations import (
     list_conflict,
 )
 from pyipvsadm.grammar.options import (
+    ATTACHED,
     COMMANDS,
     NONE,
     OPTIONAL,
@@ -330,7 +331,7 @@ class _Line:
     def _complete_value(self, row: Command | Option, prefix: str) -> Candidates:
         """Complete the argument of an option."""
         kind = row.operands if isinstance(row, Command) else row.values
-        if "|" in kind:
+        if "|" in kind or row.argument == ATTACHED:
             return _filter_by_prefix(prefix, ((word, "") for word in kind.split("|")))
         if kind in ("file", "[FILE]"):
             return _complete_file(prefix, self._source)

@@ -112,6 +112,16 @@ CODES = (
          "sh hands its 256 buckets to the servers in the order of the list, as many to each as its weight: none is left for"
          " the last.",
          "Give the servers smaller weights of the same ratio, or use the scheduler mh, which divides its table by weight."),
+    Code("hash-no-fallback", WARNING, "clients of a server at weight 0 are refused",
+         "sh and mh choose a server by the client's address, whatever its weight is now: without the fallback flag, the "
+         "clients of a server at weight 0 get no other one.",
+         "Set sh-fallback or mh-fallback (-b), or delete the server. `ipvsadm -L --shares' shows the part of the hash table, "
+         "--predict the server of a client."),
+    Code("dh-quiesced", WARNING, "dh gives clients to a server at weight 0, and refuses them",
+         "dh chooses a server by the address that the client connects to, whatever its weight: all clients of an address have "
+         "the same server, and while that is at weight 0 they get no other one.",
+         "Give the service another scheduler, or delete the server: lblc keeps an address with one server too, and passes over "
+         "weight 0."),
     Code("boot-file-differs", WARNING, "the rules file that is restored at boot differs from the table",
          "After a reboot the rules of the file are in force. Weights are not compared.",
          "Save the table, or make it match the file (--apply FILE --dry-run shows what that changes)."),

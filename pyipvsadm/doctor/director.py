@@ -533,8 +533,8 @@ CHECKS: tuple[Check, ...] = (
     services.check_scheduler, services.check_servers, check_vips, check_marks, reverse_path,
     check_routes, check_forwarding, check_clients_on_server_link, check_redirects, check_reroute,
     services.check_ports, check_tunnels, check_conntrack, services.check_quiescent,
-    services.check_full, services.check_buckets, services.check_boot_file, services.check_netmask,
-    services.check_ftp, check_daemons, check_probes,
+    services.check_full, services.check_buckets, services.check_fallback, services.check_boot_file,
+    services.check_netmask, services.check_ftp, check_daemons, check_probes,
     check_handshakes,
 )  # fmt: skip
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from pyipvsadm.addresses import format_address, format_numeric
-from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, Server, Service
+from pyipvsadm.addresses import format_address, format_numeric, format_service_key
+from pyipvsadm.model import AF_INET, AF_INET6, Server, Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -219,9 +219,7 @@ def get_host(server: Server) -> str:
 
 def format_service(service: Service) -> str:
     """Return a service's name as listings show it: TCP 10.0.0.1:80."""
-    if service.fwmark:
-        return f"FWM {service.fwmark}" + (" IPv6" if service.af == AF_INET6 else "")
-    return f"{PROTOCOLS.get(service.protocol, service.protocol)} {format_numeric(service.af, service.addr, service.port)}"
+    return format_service_key(*service.key())
 
 
 def format_server(server: Server) -> str:

@@ -10,6 +10,7 @@ import click
 
 from pyipvsadm.grammar.combinations import describe_option, is_allowed_with
 from pyipvsadm.grammar.options import (
+    ATTACHED,
     COMMAND_GROUPS,
     COMMANDS,
     NONE,
@@ -159,6 +160,8 @@ def _format_names(row: Command | Option) -> str:
         return f"{names} {_format_operands(row)}".rstrip()
     if row.argument == NONE:
         return names
+    if row.argument == ATTACHED:
+        return f"{names}[={row.metavar}]"
     return f"{names} [{row.metavar}]" if row.argument == OPTIONAL else f"{names} {row.metavar}"
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 NONE = 0
 REQUIRED = 1
 OPTIONAL = 2
+ATTACHED = 3  # optional, and only behind a "=": the next word may be an operand
 
 
 class Command:
@@ -391,8 +392,9 @@ OPTIONS = (
     Option("keep-weights", "", "keep-weights", "servers that exist keep their weights", group="apply options", ours=True),
     Option("full", "", "full", "also save timeouts, sync daemons and every setting of a service", group="other options",
            ours=True),
-    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing", group="other options",
-           ours=True),
+    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing; "
+           "clients: count the connected ones that it concerns",
+           "clients", ATTACHED, values="clients", group="other options", ours=True),
     Option("real-server-for", "", "real-server-for", "examine a real server for this virtual address (-g, -i or -m)", "VIP",
            group="doctor options", ours=True),
     Option("director", "", "director", "the director's address in the real server's network", "ADDRESS", group="doctor options",

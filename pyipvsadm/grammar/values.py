@@ -10,7 +10,7 @@ import os
 
 from pyipvsadm.addresses import format_address, parse_int
 from pyipvsadm.errors import UsageError
-from pyipvsadm.grammar.options import OPTIONAL
+from pyipvsadm.grammar.options import ATTACHED, OPTIONAL
 from pyipvsadm.model import AF_INET, AF_INET6, ROLES, SCHED1, SCHED2, SCHED3
 
 TYPE_CHECKING = False
@@ -31,8 +31,9 @@ def parse_extension_value(row: Option, value: str | None) -> int | str | None:
             # The word may be meant as an operand: show it.
             message += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
         return parse_in_range(value, *row.limits, message)
-    if "|" in row.values and value not in row.values.split("|"):
-        raise UsageError(f"{message}: it is {' or '.join(row.values.split('|'))}")
+    words = row.values.split("|") if "|" in row.values or row.argument == ATTACHED else None
+    if words and value is not None and value not in words:
+        raise UsageError(f"{message}: it is {' or '.join(words)}")
     return value
 
 

@@ -40,6 +40,7 @@ SERVICES = 50_000 if FULL else 1_000
 SERVERS = 20_000 if FULL else 400
 PAIRS = 100_000  # services with a server each: two rules
 CONNECTIONS = 100_000 if FULL else 2_000
+HASHED = 50_000 if FULL else 1_000  # clients with a connection each
 AT_ONCE = 20  # rows of commands
 COMMANDS = 1_000 if FULL else AT_ONCE
 VIEWS = ("-S -n", "-L -n", "-L -n --stats") if FULL else ("-S -n", "-L -n")
@@ -221,6 +222,47 @@ def test_many_connections(tmp_path: Path) -> None:
             assert calls(["-L", "-n", "-c"]) - calls(["-L", "--timeout"]) < 3 * pages + 100
         counted = [line.split()[-2:] for line in text.splitlines() if "->" in line][1:]
         assert [sum(map(int, column)) for column in zip_equal(*counted)] == [CONNECTIONS // 2] * 2
+
+
+def read_servers(port: int) -> dict[str, str]:
+    """The server of each client that has a connection from a port."""
+    lines = run_ours(["-L", "-n", "-c"], namespace="load-director").stdout.decode().splitlines()
+    rows = [line.split() for line in lines[2:]]
+    return {row[3].removesuffix(f":{port}"): row[5] for row in rows if row[3].endswith(f":{port}")}
+
+
+def test_a_dry_run_counts_many_clients(tmp_path: Path) -> None:
+    """What it says of their next connections is what happens to them."""
+    target = f"{VIP}:80"
+    servers = [f"{SERVER_NET}.{last}" for last in (1, 2, 3, 4)]
+    rules = f"-A -t {target} -s sh\n" + "".join(
+        f"-a -t {target} -r {each} -g -w 10\n" for each in servers
+    )
+    edit = f"-e -t {target} -r {servers[1]} -g -w 0"
+    with crossing() as send:
+        done = run_ours(["-R"], rules.encode(), namespace="load-director")
+        assert done == Result(0, b"", b"")
+        for number in range(HASHED):
+            send(packet(6, CLIENTS + number, tcp(1024, 0x02)))
+        before = read_servers(1024)
+        assert len(before) == HASHED
+        with inside("load-director"):
+            said = measured(
+                f"{HASHED:,} clients", OURS, f"{edit} --dry-run=clients", tmp_path
+            ).decode()
+        done = run_ours(edit.split(), namespace="load-director")
+        assert done == Result(0, b"", b"")
+        for number in range(HASHED):
+            send(packet(6, CLIENTS + number, tcp(1025, 0x02)))
+        after = read_servers(1025)
+    refused = HASHED - len(after)
+    moved = sum(before[client] != server for client, server in after.items())
+    assert refused > 0
+    assert moved > 0
+    assert said.splitlines()[-1] == (
+        f"dry run: -t {target}: of {HASHED} clients now connected, {refused} would be refused, "
+        f"{moved} would go to another server"
+    )
 
 
 @pytest.mark.usefixtures("netns")

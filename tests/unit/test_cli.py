@@ -688,7 +688,8 @@ def test_the_help_of_a_command_names_the_options_that_go_with_it(row: Command) -
     page = run(FakeEnvironment(), f"--help {row.long}")[1]
     for option in OPTIONS:
         shown = any(
-            line.split()[:1] == [f"--{option.long}"] or f", --{option.long}" in line
+            line.replace("[", " ").split()[:1] == [f"--{option.long}"]
+            or f", --{option.long}" in line
             for line in page.splitlines()
         )
         assert shown == (
@@ -743,10 +744,13 @@ def test_the_help_of_a_command_whole() -> None:
         "      --syncid ID  id of this pair, 0 to 255 (default 0)",
         "",
         "Other options:",
-        "      --dry-run       try the change on a copy of the table and send nothing",
-        "      --backend SPEC  kernel, memory (empty, for this command) or memory:FILE",
-        "      --netns NAME    work in this network namespace: NAME (of `ip netns'), PID",
-        "                      or PATH",
+        "      --dry-run[=clients]  try the change on a copy of the table and send",
+        "                           nothing; clients: count the connected ones that it",
+        "                           concerns",
+        "      --backend SPEC       kernel, memory (empty, for this command) or",
+        "                           memory:FILE",
+        "      --netns NAME         work in this network namespace: NAME (of `ip netns'),",
+        "                           PID or PATH",
         "",
         "Example:",
         "  ipvsadm --stop-daemon master",

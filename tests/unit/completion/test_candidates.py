@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from pyipvsadm.backends import memory
 from pyipvsadm.completion.candidates import NO_SPACE_SUFFIXES, complete
 from pyipvsadm.errors import LineSkippedError, UsageError
-from pyipvsadm.grammar.options import COMMANDS, OPTIONAL, OPTIONS, UNSLOTTED_COMMANDS, Option
+from pyipvsadm.grammar.options import (
+    ATTACHED,
+    COMMANDS,
+    OPTIONAL,
+    OPTIONS,
+    UNSLOTTED_COMMANDS,
+    Option,
+)
 from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.grammar.popt import PoptScanner, find_option
 from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULERS
@@ -445,6 +452,8 @@ def legal(words: Sequence[str]) -> bool:
 
 def continued(words: Sequence[str], word: str) -> Iterator[list[str]]:
     row = find_option(word[2:])
+    if isinstance(row, Option) and row.argument == ATTACHED:
+        return iter([[*words, word]])
     if isinstance(row, Option) and row.argument:
         return ([*words, word, value] for value in samples(row))
     return iter([[*words, word, "master"] if row and row.argument else [*words, word]])
