@@ -18,7 +18,8 @@ FOLDERS = {
     "": "__init__ __main__ addresses cli click_command environment errors files locks model netns resolver sorting terminal text",
     "backends": "__init__ kernel memory table_file",
     "api": "__init__ environment records table words",
-    "change": "__init__ clients describe desired dry_run execute impact journal merge moves pace plan ramp recorded snapshot undo",
+    "change": "__init__ clients describe desired dry_run execute impact journal merge moves pace plan ramp"
+    " recorded snapshot undo",
     "commands": "__init__ apply check dispatch doctor drain fallback full_save history impact listing modify metrics names"
     " output predict ramp report restore save selection status undrain watch",
     "completion": "__init__ candidates shell_protocol",
