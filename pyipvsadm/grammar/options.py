@@ -128,7 +128,7 @@ COMMANDS = (
     Command("add-server", "a", "add a real server to a virtual service"),
     Command("delete-server", "d", "delete a real server"),
     Command("edit-server", "e", "change a real server"),
-    Command("undrain", "", "give a drained server the weights back that the history has", ours=True),
+    Command("undrain", "", "give a drained server its former weights back", ours=True),
     Command("set", "", "set timeouts in seconds (0: unchanged)", operands="tcp tcpfin udp"),
     Command("start-daemon", "", "start a sync daemon", REQUIRED, operands="master|backup"),
     Command("stop-daemon", "", "stop a sync daemon", REQUIRED, operands="master|backup"),
@@ -144,8 +144,8 @@ COMMANDS = (
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
     Command("predict", "", "say which server a client gets (-: from stdin)", REQUIRED,
             operands="CLIENT[:PORT]", ours=True),
-    Command("doctor", "", "diagnose the host (addresses, routes, sysctls); changes nothing", ours=True),
-    Command("help", "h", "show help, also about an option or a concept; after a command, about it", operands="[TOPIC]"),
+    Command("doctor", "", "find mistakes on the host; changes nothing", ours=True),
+    Command("help", "h", "show help: of a command, option or concept", operands="[TOPIC]"),
     Command("version", "v", "show the version"),
 )  # fmt: skip
 
