@@ -119,7 +119,12 @@ STEPS: list[tuple[str, int, str, str]] = [
         "",
         "Illegal 'resolve-timeout' option with the 'flush' command\n",
     ),
-    ("-L --resolve-timeout x", 2, "", "illegal resolve-timeout specified\n"),
+    (
+        "-L --resolve-timeout x",
+        2,
+        "",
+        "illegal resolve-timeout specified: `x' is no number from 0 to 3600\n",
+    ),
     ("-Z", 0, "", ""),
     ("-C", 0, "", ""),
     ("-v", 0, f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n", ""),
@@ -152,6 +157,9 @@ def test_statuses(words: str, status: int, stdout: str, stderr: str) -> None:
         ("-Ln --backend kernel", {"IPVSADM_BACKEND": "memory"}, "kernel"),
         ("--backend=memory -Ln", {}, "memory"),
         ("--backend memory -A -t nonsense", {}, "memory"),
+        ("-A -t nonsense --backend memory", {}, "memory"),
+        ("-L --watch=x --backend=memory", {}, "memory"),
+        ("-L --watch=x --backend", {}, "kernel"),
     ],
 )
 def test_the_backend_that_is_opened(words: str, environ: dict[str, str], opened: str) -> None:
