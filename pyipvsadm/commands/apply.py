@@ -52,7 +52,7 @@ FORMAT = 1
 # they may write more than their name into comm: ldirectord does
 LVS_MANAGERS = ("keepalived", "ldirectord", "kube-proxy")
 KUBE = "kube-ipvs0"
-MAX_NAMED = 3  # services in a message; of more their number is said
+MAX_NAMED = 3  # services in a message; of the others it gives only the number
 
 _COLOURS = {
     NEW_SERVICE: 32,

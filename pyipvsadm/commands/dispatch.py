@@ -42,16 +42,25 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
 
 
 def _run_planned(request: Request, backend: Backend, env: Environment) -> int:
-    """Carry out a request that has its own dry run, or a history to show."""
+    """Carry out a request that has its own dry run, or a history to show.
+
+    Raise UsageError for --dry-run=clients, unless the request is --apply.
+    """
+    if request.command == "apply":
+        from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415
+
+        return run_apply(request, backend, env)
+    if request.ours.get("dry-run") is not None:
+        name = next((name for name in ("drain", "ramp") if name in request.ours), request.command)
+        advice = ": -e with -w and --dry-run=clients counts the clients"
+        raise UsageError(
+            f"--dry-run=clients does not go with --{name}{advice if name in request.ours else ''}"
+        )
     if request.command in ("history", "undo"):
         from pyipvsadm.commands import history  # noqa: PLC0415
 
         run = history.run_undo if request.command == "undo" else history.run_history
         return run(request, backend, env)
-    if request.command == "apply":
-        from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415
-
-        return run_apply(request, backend, env)
     if request.command == "undrain":
         from pyipvsadm.commands.undrain import run_undrain  # noqa: PLC0415
 
@@ -60,11 +69,6 @@ def _run_planned(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.commands.ramp import run_ramp  # noqa: PLC0415
 
         return run_ramp(request, backend, env)
-    if request.ours.get("dry-run") is not None:
-        raise UsageError(
-            "--dry-run=clients does not go with --drain: "
-            "-e with -w 0 and --dry-run=clients counts the same clients"
-        )
     from pyipvsadm.commands.drain import run_drain  # noqa: PLC0415
 
     return run_drain(request, backend, env)

@@ -163,7 +163,7 @@ class _Draining:
                 outcome = self._execute(plan, pace)
         except (OperationError, RefusedError) as exc:
             env.write_stderr(f"{exc}: stopped{self._nothing_deleted}")
-            # The table does not answer: what stands is not known, but what undoes it is.
+            # The table does not answer: present weights are unknown, the former ones are known.
             for line in undo_lines:
                 env.write_stderr(f"to undo: {line}")
             return exc.status if isinstance(exc, OperationError) else EXIT_REFUSED

@@ -58,7 +58,7 @@ def open_journal(
 
 
 def read_login_uid() -> int:
-    """Return the user who logged in, whatever sudo made of him since."""
+    """Return the uid of the user who logged in, under sudo too."""
     try:
         uid = int(read_file("/proc/self/loginuid"))
     except (OperationError, ValueError):

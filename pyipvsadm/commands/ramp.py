@@ -50,6 +50,8 @@ def run_ramp(request: Request, backend: Backend, env: Environment) -> int:
 
 
 class _Ramp:
+    """Carry out one request with --ramp. Raise UsageError or OperationError if it cannot be ramped."""
+
     def __init__(
         self, request: Request, service: Service, target: Server, backend: Backend, env: Environment
     ) -> None:

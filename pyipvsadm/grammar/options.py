@@ -400,7 +400,7 @@ OPTIONS = (
     Option("full", "", "full", "also save timeouts, sync daemons and every setting of a service", group="other options",
            ours=True),
     Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing; "
-           "clients: count the connected ones that it concerns",
+           "=clients: also count the connected clients that it concerns",
            "clients", ATTACHED, values="clients", group="other options", ours=True),
     Option("real-server-for", "", "real-server-for", "examine a real server for this virtual address (-g, -i or -m)", "VIP",
            group="doctor options", ours=True),

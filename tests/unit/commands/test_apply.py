@@ -943,7 +943,7 @@ def test_a_link_local_server_may_be_the_directors_own() -> None:
         ("-C --dry-run=", "illegal dry-run specified: `' is not clients"),
         (
             "--drain -r 10.0.1.1:80 --dry-run=clients",
-            "--dry-run=clients does not go with --drain: -e with -w 0 and --dry-run=clients counts the same clients",
+            "--dry-run=clients does not go with --drain: -e with -w and --dry-run=clients counts the clients",
         ),
         ("--apply x --prune --prune", "multiple 'prune' options specified"),
     ],
