@@ -149,7 +149,6 @@ class _Draining:
                 env.write_stderr(line)
             return self._print_dry_run(plan, targets)
         undo_lines = [self._format_undo(step) for step in plan.phases[0]]
-        # If these lines cannot be written, nothing is changed.
         if undo_lines:
             if env.is_output_terminal() and env.is_error_terminal():
                 env.write_stderr("to undo the draining:")
