@@ -51,10 +51,10 @@ def _run_planned(request: Request, backend: Backend, env: Environment) -> int:
 
         return run_apply(request, backend, env)
     if request.ours.get("dry-run") is not None:
-        name = next((name for name in ("drain", "ramp") if name in request.ours), request.command)
-        advice = ": -e with -w and --dry-run=clients counts the clients"
+        weight = next((name for name in ("drain", "ramp") if name in request.ours), "")
+        advice = ": -e with -w and --dry-run=clients counts the clients" if weight else ""
         raise UsageError(
-            f"--dry-run=clients does not go with --{name}{advice if name in request.ours else ''}"
+            f"--dry-run=clients does not go with --{weight or request.command}{advice}"
         )
     if request.command in ("history", "undo"):
         from pyipvsadm.commands import history  # noqa: PLC0415

@@ -940,6 +940,8 @@ def test_a_link_local_server_may_be_the_directors_own() -> None:
         ("--apply x -r 10.0.0.1", "Illegal 'real-server' option with the 'apply' command"),
         ("--apply x y", "--apply takes one FILE: is it x or y?"),
         ("--apply x --dry-run=all", "illegal dry-run specified: `all' is not clients"),
+        ("--undo 1 --dry-run=clients", "--dry-run=clients does not go with --undo"),
+        ("--undrain -r 10.0.0.8 --dry-run=clients", "--dry-run=clients does not go with --undrain"),
         ("-C --dry-run=", "illegal dry-run specified: `' is not clients"),
         (
             "--drain -r 10.0.1.1:80 --dry-run=clients",
