@@ -22,6 +22,10 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
 
         run = history.run_undo if request.command == "undo" else history.run_history
         return run(request, backend, env)
+    if request.command == "confirm":
+        from pyipvsadm.commands.confirm import run_confirm  # noqa: PLC0415
+
+        return run_confirm(request, backend, env)
     if request.command == "apply":
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 
@@ -30,6 +34,7 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.commands.modify import run_on_copy  # noqa: PLC0415
 
         request.slots.discard("dry-run")
+        request.ours.pop("confirm-within", None)  # a copy needs no confirmation
         return run_on_copy(
             backend, env, lambda copy: run_request(request, copy, env), request.change
         )
@@ -43,9 +48,11 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
 
         change = merge.merge_edit(request, backend)
     if change is not None:
-        from pyipvsadm.commands.modify import apply_change  # noqa: PLC0415
+        from pyipvsadm.commands.modify import apply_change, apply_with_confirmation  # noqa: PLC0415
 
-        return apply_change(change, backend, env)
+        if "confirm-within" in request.ours:
+            return apply_with_confirmation(request, change, backend, env)
+        return apply_change(change, backend, env, request.ours)
     seconds = request.ours.get("resolve-timeout")
     if isinstance(seconds, int):
         env.names.seconds = seconds

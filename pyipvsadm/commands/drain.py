@@ -23,7 +23,7 @@ from pyipvsadm.change.pace import (
 from pyipvsadm.change.plan import make_drain_plan
 from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.commands.history import open_journal
-from pyipvsadm.commands.report import print_not_undone
+from pyipvsadm.commands.report import format_table_options, print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError
 from pyipvsadm.model import DEL_SERVICE, NEW_DEST, NEW_SERVICE, PERSISTENT, SET_DEST, Change
 from pyipvsadm.rules import writer
@@ -46,14 +46,7 @@ def run_drain(request: Request, backend: Backend, env: Environment) -> int:
 
     Raise OperationError if there is nothing to drain.
     """
-    options = ""
-    for option in ("backend", "netns"):
-        value = request.ours.get(option)
-        if isinstance(value, str):
-            from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
-
-            options += f" --{option} {quote(value)}"
-    return _Draining(request, backend, env, options).run()
+    return _Draining(request, backend, env, format_table_options(request.ours)).run()
 
 
 def find_targets(request: Request, backend: Backend) -> list[DrainTarget]:

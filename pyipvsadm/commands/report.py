@@ -6,7 +6,7 @@ from pyipvsadm.errors import Finding, format_findings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pyipvsadm.change.execute import Outcome
     from pyipvsadm.change.plan import Step
@@ -17,6 +17,20 @@ def print_hints(env: Environment, hints: Iterable[str]) -> None:
     """Write hints, a line each. To a person only: scripts get the reference's text and no more."""
     for hint in hints:
         env.write_stderr(f"hint: {hint}")
+
+
+def format_table_options(options: Mapping[str, object]) -> str:
+    """Return the --backend and --netns of a command line, for commands that messages name; "" if it
+    has neither. options: by their long names.
+    """
+    text = ""
+    for option in ("backend", "netns"):
+        value = options.get(option)
+        if isinstance(value, str):
+            from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
+
+            text += f" --{option} {quote(value)}"
+    return text
 
 
 def print_findings(env: Environment, findings: Sequence[Finding]) -> None:

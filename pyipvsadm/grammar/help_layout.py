@@ -36,7 +36,7 @@ COMMON_EXAMPLES = (
 
 # What ipvsadm 1.31 does not have, on the first page: (how it is typed, what it does).
 EXTENSIONS = (
-    ("--apply FILE", "change only what differs from FILE; undo all of it if one change fails"),
+    ("--apply FILE", "change only what differs, all or nothing"),
     ("--dry-run", "with any change: try it on a copy of the table"),
     ("-d ... --drain[=SECONDS]", "delete a server after its connections have ended"),
     ("--doctor", "find mistakes in addresses, routes and sysctls"),
@@ -64,6 +64,7 @@ EXAMPLES = {
     "apply": ("--apply rules --dry-run", "--apply rules"),
     "undo": ("--undo --dry-run", "--undo"),
     "history": ("--history",),
+    "confirm": ("--confirm --dry-run", "--confirm"),
     "set": ("--set 900 120 300", "--set 0 0 60"),
     "start-daemon": ("--start-daemon master --mcast-interface eth0 --syncid 7",),
     "stop-daemon": ("--stop-daemon master",),

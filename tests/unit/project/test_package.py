@@ -19,8 +19,8 @@ FOLDERS = {
     "backends": "__init__ kernel memory table_file",
     "api": "__init__ environment records table words",
     "change": "__init__ describe desired dry_run execute journal merge pace plan recorded snapshot undo",
-    "commands": "__init__ apply check dispatch doctor drain full_save history listing modify metrics names output predict report"
-    " restore save selection status watch",
+    "commands": "__init__ apply check confirm dispatch doctor drain full_save history listing modify metrics names output predict"
+    " report restore save selection status watch",
     "completion": "__init__ candidates shell_protocol",
     "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
