@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import _socket
 from _socket import inet_ntop
+from struct import Struct
 
-from pyipvsadm.model import AF_INET, AF_INET6, HOST_MASK4, HOST_PREFIX6
+from pyipvsadm.model import AF_INET, AF_INET6, HOST_MASK4, HOST_PREFIX6, PROTOCOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,6 +178,10 @@ def _format_prefix(network: bytes) -> str:
 PREFIX_TEXTS = TextCache(_format_prefix, CACHE_LIMIT)
 
 
+# Of an IPv4 address and a port: the first three bytes, the last one, the port.
+IPV4_PLACE = Struct(">3sBH")
+
+
 def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
     """Format HOST:PORT in numbers."""
     return (
@@ -184,6 +189,13 @@ def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> s
         if family == AF_INET
         else f"[{inet_ntop(family, addr)}]:{port}"
     )
+
+
+def format_service_key(af: int, protocol: int, addr: bytes, port: int, fwmark: int) -> str:
+    """Return the name of a service as listings show it, by Service.key(): TCP 10.0.0.1:80."""
+    if fwmark:
+        return f"FWM {fwmark}{' IPv6' if af == AF_INET6 else ''}"
+    return f"{PROTOCOLS.get(protocol, protocol)} {format_numeric(af, addr, port)}"
 
 
 def format_netmask(family: int, netmask: int) -> str:
@@ -224,6 +236,12 @@ class EndpointTexts:
         if self._endpoint is format_numeric:
             # Fast path: format_numeric in place, without a call for each row.
             networks = PREFIX_TEXTS
+            places = b"".join([row[0] + row[1] for row in rows])
+            if len(places) == len(rows) * IPV4_PLACE.size:  # IPv6 addresses are longer
+                return [
+                    f"{start}{networks[network]}{host}:{port}".ljust(width)
+                    for network, host, port in IPV4_PLACE.iter_unpack(places)
+                ]
             return [
                 (
                     f"{start}{networks[addr[:3]]}{addr[3]}:{high << 8 | low}"

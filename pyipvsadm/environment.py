@@ -39,6 +39,8 @@ class Environment:
     # Also receives each line for standard error, in a process that works when its user may be gone.
     log: Callable[[str], None] | None = None
 
+    always_has_colours = False  # --color=always
+
     def __init__(self) -> None:
         self.environ: Mapping[str, str] = os.environ
         self.names = Resolver()
@@ -184,10 +186,10 @@ class Environment:
         Screen(self.write_stdout).run(body)
 
     def has_colours(self) -> bool:
-        """Return True if standard output is a terminal with colours."""
+        """Return True if standard output is to have colours."""
         from pyipvsadm.views.figures import has_colours  # noqa: PLC0415  # few commands draw
 
-        return self.is_output_terminal() and has_colours(self.environ)
+        return self.always_has_colours or (self.is_output_terminal() and has_colours(self.environ))
 
     def read_file(self, path: str) -> bytes:
         """Read a file of any kind. Raise OperationError if it does not exist or cannot be read."""

@@ -126,7 +126,9 @@ class End:
 
 @dataclass(frozen=True)
 class Connection:
-    """Hold a connection, or a persistence template. expires: the seconds that it is kept."""
+    """Hold a connection, or a persistence template. expires: the seconds that it is kept.
+    firewall_mark: of a template.
+    """
 
     protocol: str
     state: str
@@ -136,6 +138,8 @@ class Connection:
     server: End
     persistence_engine: str | None = None
     persistence_data: str | None = None
+    template: bool = False
+    firewall_mark: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,36 @@ class Result:
     not_undone: tuple[Step, ...] = ()
     reordered: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Hold a change of the history.
+
+    id: the number that undo() takes. state: "open" while the change is under way, then "kept" or
+    "undone". time: when it began, in ISO 8601 and UTC. uid: the user who had logged in. arguments:
+    of the command line, or of the call. undoes: the id of the change that it took back.
+    """
+
+    id: int
+    state: str
+    time: str | None = None
+    uid: int | None = None
+    terminal: str | None = None
+    program: str | None = None
+    arguments: tuple[str, ...] = ()
+    deadline: int | None = None
+    undoes: int | None = None
+
+
+@dataclass(frozen=True)
+class UndoResult:
+    """Hold what an undo did. complete: nothing was left. messages: what was undone, and what was left
+    because another program has changed it since.
+    """
+
+    complete: bool
     messages: tuple[str, ...] = ()
 
 

@@ -84,15 +84,15 @@ class Confirmation:
     """Take one change back unless it is confirmed within some seconds. To be made before the table
     is locked and before another thread starts: it forks.
 
-    options: --backend and --netns for the commands that messages name, or "". Raise OperationError
-    if the table has no history.
+    program: the beginning of the commands that messages name. Raise OperationError if the table has
+    no history.
     """
 
-    def __init__(self, backend: Backend, env: Environment, seconds: int, options: str = "") -> None:
+    def __init__(self, backend: Backend, env: Environment, seconds: int, program: str) -> None:
         self._backend = backend
         self._env = env
         self._seconds = seconds
-        self._options = options
+        self._program = program
         self._number = 0
         self._terminal = -1
         self._is_reported = False
@@ -128,8 +128,8 @@ class Confirmation:
         if entry is not None:
             raise UsageError(
                 f"change {entry.number} ({format_command(entry)}) waits to be confirmed: "
-                f"`ipvsadm{self._options} --confirm' keeps it, "
-                f"`ipvsadm{self._options} --undo {entry.number}' takes it back; nothing was changed"
+                f"`{self._program} --confirm' keeps it, "
+                f"`{self._program} --undo {entry.number}' takes it back; nothing was changed"
             )
 
     def _begin(self, number: int) -> None:
@@ -175,8 +175,8 @@ class Confirmation:
         self._env.write_stderr(
             f"change {entry.number} is taken back at {deadline}, unless it is confirmed\n"
             "open a new session and test: established connections prove nothing\n"
-            f"to keep it: ipvsadm{self._options} --confirm\n"
-            f"to take it back now: ipvsadm{self._options} --undo {entry.number}"
+            f"to keep it: {self._program} --confirm\n"
+            f"to take it back now: {self._program} --undo {entry.number}"
         )
 
     def _open_terminal(self) -> None:
@@ -270,8 +270,8 @@ class Confirmation:
         if state == OPEN:
             self._env.write_stderr(
                 f"change {entry.number} stays, and is not taken back at the deadline any more: "
-                f"`ipvsadm{self._options} --confirm' keeps it, "
-                f"`ipvsadm{self._options} --undo {entry.number}' takes it back"
+                f"`{self._program} --confirm' keeps it, "
+                f"`{self._program} --undo {entry.number}' takes it back"
             )
             return NOT_CONFIRMED
         if state == KEPT or not self._is_reported:
@@ -286,9 +286,9 @@ def start_confirmation(request: Request, backend: Backend, env: Environment) -> 
     seconds = request.ours.get("confirm-within")
     if not isinstance(seconds, int) or "dry-run" in request.slots:
         return None
-    from pyipvsadm.commands.report import format_table_options  # noqa: PLC0415
+    from pyipvsadm.commands.report import format_program  # noqa: PLC0415
 
-    return Confirmation(backend, env, seconds, format_table_options(request.ours))
+    return Confirmation(backend, env, seconds, format_program(request.ours))
 
 
 def _take_back(entry: Entry, backend: Backend, env: Environment) -> int:

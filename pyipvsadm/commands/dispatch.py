@@ -6,6 +6,8 @@ popt, what a command does.
 
 from __future__ import annotations
 
+from pyipvsadm.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.environment import Environment
@@ -30,15 +32,32 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 
         return run_apply(request, backend, env)
+    if request.command == "undrain":
+        from pyipvsadm.commands.undrain import run_undrain  # noqa: PLC0415
+
+        return run_undrain(request, backend, env)
+    if "ramp" in request.ours:
+        from pyipvsadm.commands.ramp import run_ramp  # noqa: PLC0415
+
+        return run_ramp(request, backend, env)
     if "dry-run" in request.slots and "drain" not in request.ours:
         from pyipvsadm.commands.modify import run_on_copy  # noqa: PLC0415
 
         request.slots.discard("dry-run")
         request.ours.pop("confirm-within", None)  # a copy needs no confirmation
         return run_on_copy(
-            backend, env, lambda copy: run_request(request, copy, env), request.change
+            backend,
+            env,
+            lambda copy: run_request(request, copy, env),
+            request.change,
+            with_clients=request.ours.get("dry-run") == "clients",
         )
     if "drain" in request.ours:
+        if request.ours.get("dry-run") is not None:
+            raise UsageError(
+                "--dry-run=clients does not go with --drain: "
+                "-e with -w 0 and --dry-run=clients counts the same clients"
+            )
         from pyipvsadm.commands import drain  # noqa: PLC0415
 
         return drain.run_drain(request, backend, env)
@@ -52,7 +71,12 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
 
         if "confirm-within" in request.ours:
             return apply_with_confirmation(request, change, backend, env)
-        return apply_change(change, backend, env, request.ours)
+        status = apply_change(change, backend, env, request.ours)
+        if "clear-fallback" in request.ours and not status:
+            from pyipvsadm.commands.fallback import print_clearing  # noqa: PLC0415
+
+            return print_clearing(request, change, backend, env)
+        return status
     seconds = request.ours.get("resolve-timeout")
     if isinstance(seconds, int):
         env.names.seconds = seconds

@@ -47,12 +47,15 @@ def apply_change(
     confirmation: Confirmation | None = None,
 ) -> int:
     """Send one change. Print nothing unless it is refused; to a person at a terminal, say how many
-    active connections removed servers had, and how the removal is undone. options: of the command
-    line.
+    active connections removed servers had, how the removal is undone, and which settings of a server
+    were reset. options: of the command line.
     """
+    is_terminal = env.is_error_terminal()
     hint = ""
-    if wanted.op in _REMOVING and env.is_error_terminal():
+    if is_terminal and wanted.op in _REMOVING:
         hint = _describe_removal(wanted, backend, env, options)
+    elif is_terminal and (resets := _find_resets(wanted, backend)):
+        hint = f"{resets}; --keep leaves settings that are not given"
     refused = _send_change(wanted, backend, env, confirmation)
     if hint and not refused:
         from pyipvsadm.commands.report import print_hints  # noqa: PLC0415  # a person waits longer than a script
@@ -64,7 +67,7 @@ def apply_change(
             from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
-            print_hints(env, hints.suggest_for_refusal(wanted, number, backend))
+            print_hints(env, hints.suggest_for_refusal(wanted, number, backend, env.is_root))
     return EXIT_REFUSED if refused else 0
 
 
@@ -126,7 +129,7 @@ def _describe_removal(
     that undoes it. Return "" if it removes nothing, or one of several servers and no connection.
     """
     from pyipvsadm.change.describe import count_connections  # noqa: PLC0415  # a person waits longer than a script
-    from pyipvsadm.commands.report import format_table_options  # noqa: PLC0415
+    from pyipvsadm.commands.report import format_program  # noqa: PLC0415
     from pyipvsadm.rules import writer  # noqa: PLC0415
     from pyipvsadm.text import pluralize  # noqa: PLC0415
 
@@ -152,17 +155,40 @@ def _describe_removal(
     if not (connections or (undo and is_last)):
         return ""
     hint = f"the removed servers had {pluralize(connections, 'active connection')}"
-    return hint + (f"; to undo: ipvsadm{format_table_options(options)} {undo}" if undo else "")
+    return hint + (f"; to undo: {format_program(options)} {undo}" if undo else "")
+
+
+def _find_resets(wanted: Change, backend: Backend) -> str:
+    """Return the settings of a server that a change sets back to their defaults."""
+    if wanted.op != SET_DEST or wanted.service is None or wanted.server is None:
+        return ""
+    from pyipvsadm.change.describe import describe_resets  # noqa: PLC0415  # a person waits longer than a script
+
+    key = wanted.server.key()
+    try:
+        servers = backend.read_servers(wanted.service)
+    except (OperationError, RefusedError):
+        return ""
+    return "".join(
+        describe_resets(server, wanted.server) for server in servers if server.key() == key
+    )
 
 
 def run_on_copy(
-    backend: Backend, env: Environment, body: Callable[[Backend], int], change: Change | None = None
+    backend: Backend,
+    env: Environment,
+    body: Callable[[Backend], int],
+    change: Change | None = None,
+    with_clients: bool = False,
 ) -> int:
     """Run body on a copy of the table, print what it would change, and what was assumed.
 
-    change: the single change that the body makes, if it is one. Return the body's status.
+    change: the single change that the body makes, if it is one. with_clients: count the clients in
+    the connection table that it concerns. Return the body's status.
     """
     from pyipvsadm.change import describe, desired, dry_run, plan, snapshot  # noqa: PLC0415
+    from pyipvsadm.change.impact import describe_impact  # noqa: PLC0415
+    from pyipvsadm.commands.impact import assess_plan  # noqa: PLC0415
     from pyipvsadm.text import pluralize  # noqa: PLC0415
 
     held = snapshot.read_consistent(backend)
@@ -175,7 +201,9 @@ def run_on_copy(
         )
     else:
         goal = desired.describe_snapshot(snapshot.read_table(copy))
-        lines = describe.describe_plan(plan.make_plan(goal, held, prune=True))
+        planned = plan.make_plan(goal, held, prune=True)
+        lines = describe.describe_plan(planned)
+        lines += describe_impact(assess_plan(planned, held, copy, backend, env, with_clients))
     if status == 0 or lines:
         env.write_stdout(
             "".join(f"dry run: {line}\n" for line in lines or ["would change nothing"])

@@ -1,4 +1,6 @@
-"""Print findings, hints and the parts of an outcome that all commands report alike."""
+"""Print findings, hints and the parts of an outcome that all commands report alike; format the
+beginning of commands to run later.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +21,17 @@ def print_hints(env: Environment, hints: Iterable[str]) -> None:
         env.write_stderr(f"hint: {hint}")
 
 
-def format_table_options(options: Mapping[str, object]) -> str:
-    """Return the --backend and --netns of a command line, for commands that messages name; "" if it
-    has neither. options: by their long names.
-    """
-    text = ""
-    for option in ("backend", "netns"):
-        value = options.get(option)
-        if isinstance(value, str):
-            from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
-
-            text += f" --{option} {quote(value)}"
-    return text
-
-
 def print_findings(env: Environment, findings: Sequence[Finding]) -> None:
     """Print findings, a line each, on standard error."""
     if findings:
         env.write_stderr(format_findings(findings))
+
+
+def read_typed_rules(env: Environment) -> bytes:
+    """Return the rules on standard input, and tell a person at a terminal how to end them."""
+    if env.is_input_terminal():
+        env.write_stderr("rules come from the terminal: end them with Ctrl-D on a line of its own")
+    return env.read_input()
 
 
 def make_refusals(steps: Iterable[tuple[Step, str]], file: str = "") -> list[Finding]:
@@ -51,3 +46,17 @@ def print_not_undone(env: Environment, outcome: Outcome, describe: Callable[[Ste
     """Print each step that could not be undone, with the reason."""
     for step, reason in outcome.not_undone:
         env.write_stderr(f"not undone: {describe(step)}: {reason}")
+
+
+def format_program(options: Mapping[str, object]) -> str:
+    """Return the beginning of a command for the same table: ipvsadm, with the backend and the
+    network namespace of this run. options: of this run, by long name.
+    """
+    program = "ipvsadm"
+    for option in ("backend", "netns"):
+        value = options.get(option)
+        if isinstance(value, str):
+            from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
+
+            program += f" --{option} {quote(value)}"
+    return program

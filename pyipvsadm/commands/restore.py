@@ -62,10 +62,10 @@ def replace_table(
         )
     if "confirm-within" in options:
         from pyipvsadm.commands.confirm import Confirmation  # noqa: PLC0415  # few runs need it
-        from pyipvsadm.commands.report import format_table_options  # noqa: PLC0415
+        from pyipvsadm.commands.report import format_program  # noqa: PLC0415
 
         confirmation = Confirmation(
-            backend, env, int(options["confirm-within"]), format_table_options(options)
+            backend, env, int(options["confirm-within"]), format_program(options)
         )
         journal = confirmation.open_journal("ipvsadm-restore")
         return confirmation.await_end(_restore_recorded(text, backend, env, run, journal))
@@ -215,10 +215,7 @@ def _apply_encoded(text: bytes, apply_encoded: ApplyEncoded, env: Environment, c
             lines.append(0)
             ops.append(FLUSH)
             yield FLUSH, b""
-        for lineno, op, payload in fast_encoder.encode_rules(text, env):
-            lines.append(lineno)
-            ops.append(op)
-            yield op, payload
+        yield from fast_encoder.encode_rules(text, env, lines, ops)
 
     return _report_refusals(apply_encoded(iter_payloads()), lines, ops, env)
 

@@ -21,9 +21,9 @@ from pyipvsadm.grammar.combinations import (
     can_join,
     describe_option,
     get_tunnel_types,
-    list_conflict,
 )
 from pyipvsadm.grammar.options import (
+    ATTACHED,
     COMMANDS,
     NONE,
     OPTIONAL,
@@ -181,8 +181,12 @@ class _Line:
             yield from self._complete_cluster(prefix)
 
     def _complete_topic(self, prefix: str) -> Candidates:
-        dashes = "--" if prefix[:1] == "-" else ""
-        return [(f"{dashes}{row.long}", row.help) for row in COMMANDS]
+        rows = [(row.long, row.help) for row in (*COMMANDS, *OPTIONS)]
+        if prefix[:1] == "-":
+            return [(f"--{name}", text) for name, text in rows]
+        from pyipvsadm.grammar.help_layout import CONCEPTS  # noqa: PLC0415  # few lines ask for it
+
+        return [*((name, title) for name, (title, _) in CONCEPTS.items()), *rows]
 
     def _complete_option(self, prefix: str) -> Candidates:
         """Complete commands, or the options that go with the command; short ones only after a dash."""
@@ -284,8 +288,6 @@ class _Line:
             return (row.long != "ipv6" or self._can_take_ipv6()) and all(
                 row is not other for other, _ in self._given
             )
-        if command == "list":
-            return not list_conflict({*slots, row.slot})
         tunnel = {slot for slot in slots if slot[:4] == "tun-"}
         if row.slot == "forwarding-method":
             mixed = (
@@ -330,7 +332,7 @@ class _Line:
     def _complete_value(self, row: Command | Option, prefix: str) -> Candidates:
         """Complete the argument of an option."""
         kind = row.operands if isinstance(row, Command) else row.values
-        if "|" in kind:
+        if "|" in kind or row.argument == ATTACHED:
             return _filter_by_prefix(prefix, ((word, "") for word in kind.split("|")))
         if kind in ("file", "[FILE]"):
             return _complete_file(prefix, self._source)

@@ -16,6 +16,7 @@ from __future__ import annotations
 NONE = 0
 REQUIRED = 1
 OPTIONAL = 2
+ATTACHED = 3  # optional, and only behind a "=": the next word may be an operand
 
 
 class Command:
@@ -127,6 +128,7 @@ COMMANDS = (
     Command("add-server", "a", "add a real server to a virtual service"),
     Command("delete-server", "d", "delete a real server"),
     Command("edit-server", "e", "change a real server"),
+    Command("undrain", "", "give a drained server its former weights back", ours=True),
     Command("set", "", "set timeouts in seconds (0: unchanged)", operands="tcp tcpfin udp"),
     Command("start-daemon", "", "start a sync daemon", REQUIRED, operands="master|backup"),
     Command("stop-daemon", "", "stop a sync daemon", REQUIRED, operands="master|backup"),
@@ -143,15 +145,15 @@ COMMANDS = (
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
     Command("predict", "", "say which server a client gets (-: from stdin)", REQUIRED,
             operands="CLIENT[:PORT]", ours=True),
-    Command("doctor", "", "diagnose the host (addresses, routes, sysctls); changes nothing", ours=True),
-    Command("help", "h", "show help; after a command, help for that command"),
+    Command("doctor", "", "find mistakes on the host; changes nothing", ours=True),
+    Command("help", "h", "show help: of a command, option or concept", operands="[TOPIC]"),
     Command("version", "v", "show the version"),
 )  # fmt: skip
 
 # Where help shows a command, in its order; one that is not named here comes last, under "Other".
 COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
-    ("Real servers", "add-server edit-server delete-server"),
+    ("Real servers", "add-server edit-server delete-server undrain"),
     ("Listing and counters", "list zero predict doctor"),
     ("Rules as text, history of changes", "save restore apply check undo history confirm"),
     ("Timeouts and sync daemons", "set start-daemon stop-daemon"),
@@ -169,14 +171,18 @@ SLOTS = (
     Slot(
         "service-address",
         required=f"{_NAMED} predict",
-        optional="zero drain apply doctor",
+        optional="zero drain undrain apply doctor",
         exclusive="list",
-        several="list drain apply doctor",
+        several="list drain undrain apply doctor",
     ),
     Slot("scheduler", optional=f"{_SERVICE} list"),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
-    Slot("real-server", required="add-server edit-server delete-server drain", optional="list"),
+    Slot(
+        "real-server",
+        required="add-server edit-server delete-server drain undrain",
+        optional="list",
+    ),
     Slot("forwarding-method", optional=f"{_SERVER} doctor"),
     Slot("weight", optional=_SERVER),
     Slot("u-threshold", optional=_SERVER),
@@ -212,6 +218,10 @@ SLOTS = (
     Slot("keep", optional="edit-service edit-server"),
     Slot("drain", optional="delete-service edit-server delete-server drain"),
     Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
+    Slot("by", optional="list"),
+    Slot("fallback", optional="edit-server delete-server drain"),
+    Slot("clear-fallback", optional="edit-server"),
+    Slot("ramp", optional=_SERVER),
     Slot("pretty", optional="list"),
     Slot("shares", optional="list"),
     Slot("watch", optional="list"),
@@ -220,7 +230,7 @@ SLOTS = (
     Slot("metrics", optional="list"),
     Slot("output", optional="list"),
     Slot("full", optional="save"),
-    Slot("dry-run", optional=f"{_CHANGING} drain"),
+    Slot("dry-run", optional=f"{_CHANGING} drain undrain"),
     Slot("prune", optional="apply"),
     Slot("force", optional="apply"),
     Slot("allow-empty", optional="apply"),
@@ -244,6 +254,7 @@ LIST_EXCLUSIONS = {
     "real-server": ("timeout", "daemon", "empty"),
     "empty": ("connection", "timeout", "daemon", "quiesced"),
     "quiesced": ("connection", "timeout", "daemon"),
+    "by": ("persistent-conn", "nosort", "watch"),
     "pretty": ("json",),
     "shares": (
         "connection", "timeout", "daemon", "stats", "rate", "thresholds", "persistent-conn", "tun-info", "watch",
@@ -265,16 +276,20 @@ LIST_CONFLICTS = (
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
 UNSLOTTED_COMMANDS = {
-    "ipv6": frozenset(f"{_NAMED} list zero apply predict doctor".split()),
+    "ipv6": frozenset(f"{_NAMED} list zero undrain apply predict doctor".split()),
     "sort": frozenset({"list"}),
 }
 
 # Slots that are nothing without another, and those that are nothing with the doctor.
 REQUIRES = {
     "client": "connection",
+    "by": "connection",
     "sort-by": "watch",
     "output": "metrics",
     "drain-inactive": "drain",
+    "fallback": "drain",
+    "clear-fallback": "keep",
+    "ramp": "weight",
     "director": "real-server-for",
 }
 DOCTOR_NEEDS = {"forwarding-method": "real-server-for", "tun-type": "real-server-for"}
@@ -290,6 +305,8 @@ TUNNEL_SLOTS = (
 
 # What --sort-by takes. The first letter of each is its key in --watch.
 SORT_KEYS = ("connections", "rate", "weight")
+# What --by takes, one or several.
+GROUP_KEYS = ("client", "server", "service", "state", "protocol")
 
 OPTIONS = (
     Option("tcp-service", "t", "service-address", "TCP service", "HOST[:PORT]", values="service", group="service"),
@@ -337,6 +354,8 @@ OPTIONS = (
     Option("quiesced", "", "quiesced", "only real servers of weight 0", group="list options", ours=True),
     Option("client", "", "client", "with -c: only connections of these clients", "ADDRESS[/LENGTH]", group="list options",
            ours=True),
+    Option("by", "", "by", "with -c: count connections by client, server, service, state or protocol, largest group first",
+           "KEY[,KEY]", values="|".join(GROUP_KEYS), group="list options", ours=True),
     Option("pretty", "", "pretty", "formatted table with units and bars; addresses are never truncated "
            "(IPVSADM_PRETTY=1: default on a terminal)",
            group="list options", ours=True),
@@ -366,6 +385,12 @@ OPTIONS = (
            "SECONDS", OPTIONAL, group="options of changes", ours=True, limits=(0, 86400 * 31)),
     Option("drain-inactive", "", "drain-inactive", "also wait for inactive TCP connections", group="options of changes",
            ours=True),
+    Option("fallback", "", "fallback", "with --drain under sh and mh: other servers take over the clients",
+           group="options of changes", ours=True),
+    Option("clear-fallback", "", "clear-fallback", "clear the flag that --fallback set, if no server has weight 0",
+           group="options of changes", ours=True),
+    Option("ramp", "", "ramp", "with -w: raise the weight in steps over this time (wrr, wlc, sed, sh, mh)", "SECONDS",
+           group="options of changes", ours=True, limits=(1, 86400)),
     Option("prune", "", "prune", "delete services (and stop daemons) that FILE does not name", group="apply options",
            ours=True),
     Option("force", "", "force", "prune even if keepalived, ldirectord or kube-proxy is running; "
@@ -378,8 +403,9 @@ OPTIONS = (
            "SECONDS", group="options of changes", ours=True, limits=(1, 86400)),
     Option("full", "", "full", "also save timeouts, sync daemons and every setting of a service", group="other options",
            ours=True),
-    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing", group="other options",
-           ours=True),
+    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing; "
+           "clients: count the connected ones that it concerns",
+           "clients", ATTACHED, values="clients", group="other options", ours=True),
     Option("real-server-for", "", "real-server-for", "examine a real server for this virtual address (-g, -i or -m)", "VIP",
            group="doctor options", ours=True),
     Option("director", "", "director", "the director's address in the real server's network", "ADDRESS", group="doctor options",
@@ -387,6 +413,8 @@ OPTIONS = (
     Option("probe", "", "probe", "also probe every server: ARP or neighbour discovery, TCP connect",
            group="doctor options", ours=True),
     Option("explain", "", "explain", "explain a finding (all: every finding)", "CODE", group="doctor options", ours=True),
+    Option("color", "", "", "colours: auto (on terminals; default), always, never", "WHEN", values="auto|always|never",
+           group="other options", ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
     Option("netns", "", "", "work in this network namespace: NAME (of `ip netns'), PID or PATH", "NAME", values="netns",

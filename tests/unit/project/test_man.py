@@ -15,6 +15,7 @@ import pytest
 from pyipvsadm import environment, locks, model
 from pyipvsadm.grammar.help_layout import format_synopsis
 from pyipvsadm.grammar.options import (
+    ATTACHED,
     COMMANDS,
     NONE,
     OPTIONAL,
@@ -45,6 +46,8 @@ def heading(row: Command | Option) -> str:
     argument = row.operands if isinstance(row, Command) else row.metavar
     if isinstance(row, Option) and row.argument == OPTIONAL:
         argument = f"[{argument}]"
+    if isinstance(row, Option) and row.argument == ATTACHED:
+        return f"{names}[={argument}]"
     return f"{names} {argument}".rstrip()
 
 
