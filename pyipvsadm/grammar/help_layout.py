@@ -49,7 +49,6 @@ EXTENSIONS = (
     ("--apply FILE", "change only what differs; undone if one fails"),
     ("--dry-run", "say what a command would change; send nothing"),
     ("-d ... --drain[=SECONDS]", "delete a server after its connections have ended"),
-    ("--keep", "with -e and -E: settings that are not given stay"),
     ("-L --watch, --pretty, --json", "live, formatted and machine-readable listings"),
     ("-L --metrics, --shares", "Prometheus metrics; shares of new clients"),
     ("--netns NAME", "work in another network namespace"),

@@ -7,9 +7,9 @@ two programs runs, or is completed.
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import parse_int
-from pyipvsadm.errors import OperationError
+from pyipvsadm.errors import OperationError, UsageError
 from pyipvsadm.grammar.options import OPTIONS, Option
+from pyipvsadm.grammar.values import parse_extension_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,11 +119,14 @@ def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
                 value = remaining.pop(0)
             if not value:
                 raise _make_usage_error(program, f"{name}: missing argument ({row.metavar})")
-            if row.limits and parse_int(value, *row.limits) < 0:
-                low, high = row.limits
-                raise _make_usage_error(
-                    program, f"{name}: `{value}' is no number from {low} to {high}"
-                )
+            if row.limits:
+                try:
+                    value = str(parse_extension_value(row, value))
+                except UsageError:
+                    low, high = row.limits
+                    raise _make_usage_error(
+                        program, f"{name}: `{value}' is no number from {low} to {high}"
+                    ) from None
             if (row.long or row.short) in options:
                 raise _make_usage_error(program, f"{name}: given twice")
         options[row.long or row.short] = value if row.argument else ""

@@ -14,7 +14,7 @@ import pytest
 from pyipvsadm.change import dry_run, recorded, undo
 from pyipvsadm.cli import main, run_restore
 from pyipvsadm.commands import apply, confirm, history
-from tests.kernel.netns import run_child, run_ours, run_reference
+from tests.kernel.netns import fresh, run_child, run_ours, run_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 assert all((apply, confirm, dry_run, history, recorded, undo))
 
 PATIENCE = 20.0
+CLIENTS = 3  # of the service that no change touches
 FIRST = (
     "-A -f 1 -s rr",
     "-a -f 1 -r 10.9.0.1:0 -m -w 3",
@@ -51,6 +52,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, netns: None) -> Path
         [*FIRST, "-A -u 127.0.0.1:53 -s rr", "-a -u 127.0.0.1:53 -r 127.0.0.1:5353 -m"]
     )
     assert run_ours(["-R"], f"{rules}\n".encode()).status == 0
+    for _ in range(CLIENTS):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"?", ("127.0.0.1", 53))
     return tmp_path / "h"
 
 
@@ -93,6 +97,7 @@ def find_children(pid: int) -> list[int]:
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_how_a_change_ends(outcome: str, folder: Path, tmp_path: Path) -> None:
     before, counters = list_rules(), read_counters()
+    assert counters[0].split()[2] == str(CLIENTS)
     keeps = "confirmed" in outcome.replace("not confirmed", "")
     seconds = 3 if outcome in ("not confirmed", "shell killed") else 600
     rules = tmp_path / "rules"
@@ -129,7 +134,7 @@ def test_how_a_change_ends(outcome: str, folder: Path, tmp_path: Path) -> None:
     assert read_counters() == counters
 
 
-@pytest.mark.parametrize("command", ["-C", "restore"])
+@pytest.mark.parametrize("command", ["-C", "restore", "from another namespace"])
 def test_a_whole_table_comes_back_and_the_log_says_so(
     command: str, log: socket.socket, tmp_path: Path
 ) -> None:
@@ -138,6 +143,14 @@ def test_a_whole_table_comes_back_and_the_log_says_so(
     rules.write_text("".join(f"{line}\n" for line in SECOND))
     if command == "-C":
         done = run_ours(["-C", "--confirm-within=1"])
+    elif command == "from another namespace":
+        words = ["-C", f"--netns=/proc/{os.getpid()}/ns/net", "--confirm-within=1"]
+
+        def clear_from_afar() -> int:
+            fresh()
+            return main(words)
+
+        done = run_child(clear_from_afar)
     else:
         done = run_child(lambda: run_restore(["-f", str(rules), "--confirm-within=1"]))
     assert done.status == 1, done
