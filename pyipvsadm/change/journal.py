@@ -28,7 +28,7 @@ import os
 
 from pyipvsadm.addresses import format_numeric
 from pyipvsadm.change.snapshot import TRIES, read_all_servers
-from pyipvsadm.errors import OperationError
+from pyipvsadm.errors import OperationError, UsageError
 from pyipvsadm.files import read_file
 from pyipvsadm.rules import writer
 
@@ -171,8 +171,7 @@ class Journal:
 
     def open_entry(self, plan: Plan) -> None:
         """Write a plan before its first change is sent, or anew after it was amended. A plan
-        without steps has no entry. Raise OperationError if an entry with a deadline cannot be
-        written.
+        without steps has no entry. Raise UsageError if an entry with a deadline cannot be written.
         """
         sent = "".join(step.format_rule() for step in plan.iter_steps())
         if sent:
@@ -233,7 +232,7 @@ class Journal:
         self._failed = True
         reason = exc.strerror if isinstance(exc, OSError) else exc
         if self._stays_open and not self.number:
-            raise OperationError(
+            raise UsageError(
                 f"this change could not be taken back: {self._folder}: {reason}; nothing was changed"
             ) from None
         self._tell(f"this change is not in the history ({self._folder}): {reason}")

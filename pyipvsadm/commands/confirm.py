@@ -9,9 +9,9 @@ time. The other takes the change back at the deadline. It is forked before anyth
 session of its own, and no descriptor of the terminal: neither a hangup nor the end of the shell
 reaches it. What it prints goes through a pipe to the first process, and to the system's log.
 
-They share nothing but the journal: the change is open as long as its entry is. Whoever confirms or
-undoes it holds the lock of the table and changes the state of the entry; both processes see that and
-end.
+They share nothing but the journal: the change is open as long as its entry is. A command that
+confirms or undoes it holds the lock of the table and changes the state of the entry; both processes
+see that and end.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import termios
 import time
 from contextlib import suppress
 
+from pyipvsadm.change.journal import KEPT, OPEN
 from pyipvsadm.commands.history import format_command, open_journal, read_history, undo_entry
 from pyipvsadm.errors import SIGNALS, IpvsadmError, OperationError, UsageError
 
@@ -65,7 +66,6 @@ def find_awaited_change(backend: Backend, env: Environment) -> Entry | None:
 
 
 def _keep_entry(entry: Entry, backend: Backend, env: Environment) -> None:
-    from pyipvsadm.change.journal import KEPT  # noqa: PLC0415
     from pyipvsadm.change.recorded import set_state  # noqa: PLC0415
 
     set_state(env.find_history_folder(backend.name), entry, KEPT)
@@ -151,8 +151,11 @@ class Confirmation:
             if not status:
                 env.write_stderr("nothing to confirm: the table was like this before")
             return status
-        self._print_instructions(entry)
-        self._open_terminal()
+        if entry.state == OPEN:
+            self._print_instructions(entry)
+            self._open_terminal()
+        elif status:  # refused, and undone by the command itself
+            return status
         while True:
             signal = env.wait(POLL_INTERVAL)
             if signal:
@@ -161,14 +164,16 @@ class Confirmation:
                 )
                 return 128 + signal
             if not self._pass_text_on():
-                return self._report_end(entry, status)
+                return self._report_end(status)
             answer = self._read_answer()
             if answer:
                 self._obey_answer(answer == "y", entry)
 
     def _find_entry(self) -> Entry | None:
-        entry = find_awaited_change(self._backend, self._env) if self._number else None
-        return entry if entry is not None and entry.number == self._number else None
+        for entry in read_history(self._backend, self._env) if self._number else ():
+            if entry.number == self._number:
+                return entry
+        return None
 
     def _print_instructions(self, entry: Entry) -> None:
         deadline = time.strftime("%H:%M:%S", time.localtime(_get_deadline(entry)))
@@ -237,7 +242,7 @@ class Confirmation:
                 return
             with self._backend.lock_table():
                 current = self._find_entry()
-                if current is not None:
+                if current is not None and current.state == OPEN:
                     _keep_entry(current, self._backend, self._env)
         except IpvsadmError as exc:
             self._env.write_stderr(str(exc))
@@ -253,29 +258,21 @@ class Confirmation:
             self._env.write_stderr(os.fsdecode(text).rstrip("\n"))
         return bool(text)
 
-    def _report_end(self, entry: Entry, status: int) -> int:
+    def _report_end(self, status: int) -> int:
         """Say how the change has ended, and return the exit status."""
-        from pyipvsadm.change.journal import KEPT, OPEN  # noqa: PLC0415
-
         self._close_terminal()
         os.close(self._text_in)
-        state = next(
-            (
-                other.state
-                for other in read_history(self._backend, self._env)
-                if other.number == entry.number
-            ),
-            "gone from the history",
-        )
+        entry = self._find_entry()
+        state = entry.state if entry else "gone from the history"
         if state == OPEN:
             self._env.write_stderr(
-                f"change {entry.number} stays, and is not taken back at the deadline any more: "
+                f"change {self._number} stays, and is not taken back at the deadline any more: "
                 f"`{self._program} --confirm' keeps it, "
-                f"`{self._program} --undo {entry.number}' takes it back"
+                f"`{self._program} --undo {self._number}' takes it back"
             )
             return NOT_CONFIRMED
         if state == KEPT or not self._is_reported:
-            self._env.write_stderr(f"change {entry.number} is {state}")
+            self._env.write_stderr(f"change {self._number} is {state}")
         return status if state == KEPT else NOT_CONFIRMED
 
 
@@ -322,7 +319,7 @@ def _run_waiter(
         status = 0
         if number:
             status = wait_for_deadline(int(number), seconds, env.open_backend(backend.name), env)
-    except Exception as exc:  # noqa: BLE001  # this process has nobody else to tell
+    except Exception as exc:  # noqa: BLE001  # without it, the process would end in silence
         env.write_stderr(f"the process that waits has failed: {type(exc).__name__}: {exc}")
     finally:
         os._exit(status)

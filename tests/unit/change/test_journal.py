@@ -12,7 +12,7 @@ import pytest
 
 from pyipvsadm.change import execute, journal, plan
 from pyipvsadm.change.pace import Pace
-from pyipvsadm.errors import OperationError
+from pyipvsadm.errors import OperationError, UsageError
 from pyipvsadm.model import AF_INET, FLUSH, NEW_SERVICE, TCP, Change, Service
 from tests.contract.backends import embedded
 from tests.unit.change.test_plan import RefusingBackend, table
@@ -240,7 +240,7 @@ def test_a_change_with_a_deadline_is_not_begun_without_its_entry(
         made = journal.Journal(str(folder), {"deadline": 9}, pytest.fail)
         held = table([Change(NEW_SERVICE, S)])
         with pytest.raises(
-            OperationError, match=r"^this change could not be taken back: .*; nothing was changed$"
+            UsageError, match=r"^this change could not be taken back: .*; nothing was changed$"
         ):
             execute.execute(
                 plan.make_change_plan(Change(FLUSH), held), held, Pace(), nullcontext, journal=made

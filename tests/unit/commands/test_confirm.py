@@ -293,8 +293,12 @@ def test_without_a_history_nothing_is_begun(broken: str, machine: Machine) -> No
     """A change that could not be taken back is not made."""
     (machine.folder / "h").write_text("no folder")
     machine.environ["IPVSADM_HISTORY"] = str(machine.folder / broken)
+    reason = "Not a directory"
     for words in (f"-C {LONG}", f"--apply {machine.rules} {LONG}"):
-        assert machine.run(words)[0] != 0
+        status, _, err = machine.run(words)
+        assert status != 0
+        assert reason in err
+        assert "what was sent" not in err
     machine.environ["IPVSADM_HISTORY"] = ""
     assert machine.run(f"-C {LONG}") == (
         2, "", "this table has no history: IPVSADM_HISTORY=FOLDER gives it one\n",
@@ -427,6 +431,38 @@ def test_the_process_that_waits_holds_nothing_of_its_caller(machine: Machine) ->
     assert os.read(reading, 1) == b""
     assert sorted(os.listdir(f"/proc/{waiter}/fd"))[:3] == ["0", "1", "2"]
     assert machine.run("--confirm")[0] == 0
+
+
+@pytest.mark.parametrize(("words", "status"), [("--confirm", 0), ("--undo", 1)])
+def test_another_session_may_be_faster_than_the_message(
+    words: str, status: int, machine: Machine
+) -> None:
+    """A command that is stopped before it has printed anything finds the change decided."""
+    play = PLAY.replace(
+        "cli.run_program",
+        "from pyipvsadm.commands import modify; send = modify.apply_change;"
+        " modify.apply_change = lambda *words: (send(*words), sys.stdin.read(1))[0];"
+        " cli.run_program",
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", play, "main", "-C", LONG],
+        env=machine.environ, start_new_session=True, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    machine.wait_for_state("open")
+    assert machine.run(words)[0] == 0
+    found, err = end(child)
+    state = "undone" if status else "kept"
+    assert (found, err) == (status, [f"change 1 is {state}"])
+
+
+@pytest.mark.parametrize("rules", ["-A -f 9 -s rr\n-a -f 9 -r 10.0.1.1 -w 1 -x 1 -y 2\n"])
+def test_a_refused_change_is_not_asked_about(rules: str, machine: Machine) -> None:
+    machine.rules.write_text(rules)
+    status, _, err = machine.run(f"--apply {machine.rules} {LONG}")
+    assert status == 255
+    assert "confirm" not in err
+    assert machine.states() == []
 
 
 class Waiting(FakeEnvironment):
