@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 assert all((apply, confirm, dry_run, history, recorded, undo))
 
 PATIENCE = 20.0
-CLIENTS = 3  # of the service that no change touches
 FIRST = (
     "-A -f 1 -s rr",
     "-a -f 1 -r 10.9.0.1:0 -m -w 3",
@@ -52,9 +51,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, netns: None) -> Path
         [*FIRST, "-A -u 127.0.0.1:53 -s rr", "-a -u 127.0.0.1:53 -r 127.0.0.1:5353 -m"]
     )
     assert run_ours(["-R"], f"{rules}\n".encode()).status == 0
-    for _ in range(CLIENTS):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.sendto(b"?", ("127.0.0.1", 53))
     return tmp_path / "h"
 
 
@@ -97,7 +93,6 @@ def find_children(pid: int) -> list[int]:
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_how_a_change_ends(outcome: str, folder: Path, tmp_path: Path) -> None:
     before, counters = list_rules(), read_counters()
-    assert counters[0].split()[2] == str(CLIENTS)
     keeps = "confirmed" in outcome.replace("not confirmed", "")
     seconds = 3 if outcome in ("not confirmed", "shell killed") else 600
     rules = tmp_path / "rules"
