@@ -330,7 +330,7 @@ def _save_table(backend: Backend, env: Environment, options: dict[str, str]) -> 
 def _replace_table(backend: Backend, env: Environment, options: dict[str, str]) -> int:
     from pyipvsadm.commands.restore import replace_table  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    return replace_table(backend, env, run_request, options.get("f", "-"), "dry-run" in options)
+    return replace_table(backend, env, run_request, options.get("f", "-"), options)
 
 
 def _run_in_netns(env: Environment, netns_name: str | None, body: Callable[[], int]) -> int:

@@ -20,7 +20,7 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
     listed service does not exist; UsageError for bad rules.
     """
     if (
-        request.command in ("apply", "undo", "history", "undrain")
+        request.command in ("apply", "confirm", "undo", "history", "undrain")
         or "ramp" in request.ours
         or "drain" in request.ours
     ):
@@ -29,6 +29,7 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.commands.modify import run_on_copy  # noqa: PLC0415  # only what is asked for is imported
 
         request.slots.discard("dry-run")
+        request.ours.pop("confirm-within", None)  # a copy needs no confirmation
         return run_on_copy(
             backend,
             env,
@@ -61,6 +62,10 @@ def _run_planned(request: Request, backend: Backend, env: Environment) -> int:
 
         run = history.run_undo if request.command == "undo" else history.run_history
         return run(request, backend, env)
+    if request.command == "confirm":
+        from pyipvsadm.commands.confirm import run_confirm  # noqa: PLC0415
+
+        return run_confirm(request, backend, env)
     if request.command == "undrain":
         from pyipvsadm.commands.undrain import run_undrain  # noqa: PLC0415
 
@@ -76,7 +81,7 @@ def _run_planned(request: Request, backend: Backend, env: Environment) -> int:
 
 def _run_change(request: Request, backend: Backend, env: Environment) -> int:
     """Carry out one change, with --keep merged into what the table has."""
-    from pyipvsadm.commands.modify import apply_change  # noqa: PLC0415
+    from pyipvsadm.commands.modify import apply_change, apply_with_confirmation  # noqa: PLC0415
 
     change = request.change
     assert change is not None
@@ -84,7 +89,9 @@ def _run_change(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.change.merge import merge_edit  # noqa: PLC0415
 
         change = merge_edit(request, backend)
-    status = apply_change(change, backend, env)
+    if "confirm-within" in request.ours:
+        return apply_with_confirmation(request, change, backend, env)
+    status = apply_change(change, backend, env, request.ours)
     if "clear-fallback" in request.ours and not status:
         from pyipvsadm.commands.fallback import print_clearing  # noqa: PLC0415
 

@@ -114,7 +114,7 @@ class _Draining:
         )
         self._backend = backend
         self._env = env
-        self._program = format_program(request)
+        self._program = format_program(request.ours)
         self._fallback = Plan()  # sets the fallback flag of services
 
     def run(self) -> int:

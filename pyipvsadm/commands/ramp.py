@@ -58,7 +58,7 @@ class _Ramp:
         self._service = service
         self._backend = backend
         self._env = env
-        self._program = format_program(request)
+        self._program = format_program(request.ours)
         self._name = describe_server(service, target)
         seconds = request.ours["ramp"]
         assert isinstance(seconds, int)

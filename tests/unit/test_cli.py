@@ -904,16 +904,21 @@ def test_the_examples_of_the_help_work(
         apply_all(env.table, ["-a -t 10.0.0.1:80 -r 10.0.0.8:8080 -m"])
     if words.startswith("--predict"):
         apply_all(env.table, ["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m"])
-    if words.startswith(("--undo", "--history")):
+    if words.startswith(("--undo", "--history", "--confirm")):
         env.table.name = "memory:table"
         env.environ = {"IPVSADM_HISTORY": str(tmp_path / "history")}
         apply_all(env.table, ["-A -f 7"])
         assert run(env, "-C")[0] == 0
+    if words.startswith("--confirm"):
+        text = (tmp_path / "history" / "1.kept").read_text()
+        (tmp_path / "history" / "1.open").write_text(
+            text.replace('"deadline": null', '"deadline": 1')
+        )
     if words.startswith("--stop"):
         apply_all(env.table, ["--start-daemon master --mcast-interface eth0"])
     status, _, stderr = run(env, words.replace("> rules", "").replace("< rules", ""))
     # 1: there is something to do
-    assert status == ("--dry-run" in words and not words.startswith("--undo"))
+    assert status == ("--dry-run" in words and not words.startswith(("--undo", "--confirm")))
     assert stderr.endswith(
         "1 added, 0 changed, 0 removed, 0 unchanged\n" if words.startswith("--apply") else ""
     )
@@ -1057,7 +1062,10 @@ def test_no_reset_is_told_of_a_table_that_cannot_be_read(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        ("-d -t 10.0.0.1:80 -r 10.0.0.2:80", "3 active connections"),
+        (
+            "-d -t 10.0.0.1:80 -r 10.0.0.2:80",
+            "3 active connections; to undo: ipvsadm -a -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 1",
+        ),
         ("-D -t 10.0.0.1:80", "6 active connections"),
         ("-D -u 10.0.0.1:53", "8 active connections"),
         ("-C", "14 active connections"),
