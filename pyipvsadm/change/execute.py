@@ -109,17 +109,15 @@ def execute(
     """
     outcome = Outcome()
     index = amended = 0
-    if journal:
-        _record(journal, plan, pace, index)
+    recorded = _record(journal, plan, pace, index)
     while index < len(plan.phases):
         if not _wait(pace, index, outcome):
             break
         with lock():
-            has_waited = pace.waits(index)
             if not pace.is_ready(index):
                 continue
-            if journal and has_waited:
-                _record(journal, plan, pace, index)
+            if index >= recorded:
+                recorded = _record(journal, plan, pace, index)
             phase = plan.phases[index]
             answers = dict(backend.apply(step.change for step in phase)) if phase else {}
             outcome.done += [step for at, step in enumerate(phase) if at not in answers]
@@ -133,8 +131,8 @@ def execute(
             if replan and overtaken and len(overtaken) == len(outcome.refused):
                 amended += 1
                 _amend(plan, index, overtaken, amended, replan, outcome)
-                if journal and not outcome.refused:
-                    _record(journal, plan, pace, index)
+                if not outcome.refused:
+                    recorded = _record(journal, plan, pace, index)
             if outcome.refused:
                 if pace.undoes(index):
                     undo(plan, outcome, backend)
@@ -155,15 +153,15 @@ def execute(
     return outcome
 
 
-def _record(journal: Journal, plan: Plan, pace: Pace, index: int) -> None:
+def _record(journal: Journal | None, plan: Plan, pace: Pace, index: int) -> int:
     """Write the phases that have been sent, and those from this one on that are about to be: up to
-    the next one that is waited for.
+    the next one that is waited for. Return the index of that one.
     """
-    for end in range(index + 1, len(plan.phases)):
-        if pace.waits(end):
-            journal.open_entry(plan, end)
-            return
-    journal.open_entry(plan)
+    count = len(plan.phases)
+    end = next((at for at in range(index + 1, count) if pace.waits(at)), count)
+    if journal:
+        journal.open_entry(plan, end)
+    return end
 
 
 def _wait(pace: Pace, index: int, outcome: Outcome) -> bool:

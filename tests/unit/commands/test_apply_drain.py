@@ -319,3 +319,57 @@ def test_undo_goes_back_behind_the_draining(
     assert sent == {0: f"{entries[0]}-d {WEB} -r {A}\n", 1: entries[0], 143: added}[status]
     assert drain.run("--undo")[0] == 0
     assert drain.changed() == {}
+
+
+MIXED = f"-a {WEB} -r [2001:db8::9]:80 -i"
+DAEMON = "--start-daemon master --mcast-interface lo"
+
+
+@pytest.mark.parametrize("connections", [0, 2])
+def test_daemons_start_when_servers_of_another_family_are_removed(
+    tmp_path: Path, connections: int
+) -> None:
+    drain = Apply(tmp_path, "".join(f"{line}\n" for line in (*START, DAEMON)))
+    drain.other(MIXED)()
+    drain.table.changes = 0
+    drain.table.counts[80, bytes.fromhex("20010db8000000000000000000000009")] = (connections, 0, 0)
+    status, _, err = drain.apply("--drain=5")
+    assert status == bool(connections)
+    assert len(drain.table.read_daemons()) == (not connections)
+    assert ("not done while servers of another address family are in the table" in err) == bool(
+        connections
+    )
+
+
+def test_all_servers_are_drained_together_after_an_amendment(tmp_path: Path) -> None:
+    """Another program adds the new server first: the service is planned anew, and the other service
+    has its draining in the plan still.
+    """
+    text = FILE.replace(f"{START[4]}\n", "")
+    drain = Apply(tmp_path, text)
+    drain.env.environ = {"IPVSADM_HISTORY": str(tmp_path / "history")}
+    drain.table.name = "drained"
+    drain.table.before_change = {1: drain.other(f"-a {WEB} -r {NEW} -m -w 9")}
+    drain.table.count(A, 1)
+    seen = []
+
+    def look() -> None:
+        seen.append(drain.changed())
+        sent = (tmp_path / "history" / "1.open").read_text().partition("# sent:\n")[2]
+        assert sent.count("-w 0") == 2
+        assert "-d " not in sent
+        drain.table.count(A)
+
+    drain.at({2: look})
+    status, _, err = drain.apply("--drain=5 --force")
+    assert status == 0
+    assert err.endswith(
+        "0 added, 1 changed, 2 removed, 5 unchanged; waited 2 s for connections\n"
+    ), err
+    assert seen == [{ON_WEB: 0, ON_NEW: 7, ON_DNS: 0}]
+    assert drain.changed() == {ON_WEB: None, ON_NEW: 7, ON_DNS: None}
+
+
+def test_nothing_to_remove_is_no_wait(tmp_path: Path) -> None:
+    drain = Apply(tmp_path, "".join(f"{line}\n" for line in START))
+    assert drain.apply() == (0, "", "0 added, 0 changed, 0 removed, 7 unchanged\n")

@@ -20,7 +20,8 @@ FOLDERS = {
     "api": "__init__ environment records table words",
     "change": "__init__ clients describe desired dry_run execute impact journal merge moves pace plan ramp"
     " recorded snapshot undo",
-    "commands": "__init__ apply check connection_groups dispatch doctor drain fallback full_save history impact listing modify"
+    "commands": "__init__ apply apply_drain check connection_groups dispatch doctor drain fallback full_save history impact"
+    " listing modify"
     " metrics names output predict ramp report restore save selection status undrain watch",
     "completion": "__init__ candidates shell_protocol",
     "doctor": "__init__ answers codes director facts fixes host kernel_table probe real_server report services unchecked",
