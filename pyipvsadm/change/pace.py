@@ -197,7 +197,10 @@ class DrainPace(Pace):
 class RemovalPace(DrainPace):
     """Wait before the removals of a plan (plan.add_draining) until their servers have no connection
     left or the time is over; then drop the removals whose servers are not drained, or that another
-    program has changed since they were compared.
+    program has changed since the plan was made.
+
+    After the wait has begun, new servers of the plan may have connections: a signal takes back the
+    weights alone, a refusal nothing.
 
     unfinished: each step that was dropped, with the reason. release: called before the wait; it
     releases the lock that is held since the table was read.
@@ -231,7 +234,7 @@ class RemovalPace(DrainPace):
         return self._start is not None
 
     def wait(self, index: int) -> tuple[int, str]:
-        """Wait before the removals. Ignore signals after them: nothing is left to be undone."""
+        """Wait before the removals. Ignore signals after them: the plan is almost done."""
         if self._is_settled:
             return 0, ""
         if self.waits(index):
@@ -262,12 +265,12 @@ class RemovalPace(DrainPace):
         return True
 
     def undoes(self, index: int) -> bool:
-        """Return False after the wait: new servers may have connections by then."""
+        """Return False after the wait."""
         del index
         return not self.has_waited
 
     def list_kept(self, done: Sequence[Step]) -> list[Step]:
-        """Return all steps but the weights after the wait has begun: the weights are put back."""
+        """Return all steps but the weights, if the wait has begun."""
         return [step for step in done if self.has_waited and not isinstance(step, DrainStep)]
 
     def _poll(self) -> str:
@@ -325,14 +328,18 @@ class RemovalPace(DrainPace):
         return counts
 
     def _drop_removals(self, index: int) -> None:
+        """Take the removals that must not be sent out of the plan, and phases that need them."""
         phases = self._plan.phases
-        dropped = [step for step in phases[index] if id(step) in {*self._reasons, *self._gone}]
-        self.unfinished = [
-            (step, self._reasons[id(step)]) for step in dropped if id(step) in self._reasons
-        ]
-        phases[index] = [step for step in phases[index] if step not in dropped]
-        for step in dropped:
+        kept = []
+        for step in phases[index]:
+            reason = self._reasons.get(id(step))
+            if reason:
+                self.unfinished.append((step, reason))
+            elif id(step) not in self._gone:
+                kept.append(step)
+                continue
             self._plan.removed -= len(step.undo)
+        phases[index] = kept
         mixed = [
             step
             for step, _ in self.unfinished
