@@ -64,7 +64,7 @@ _OPTIONS = {
     "daemon": "commands/listing views/classic",
     "color": "cli views/figures",
     "keep": "change/merge",
-    "drain": "commands/drain change/pace views/progress",
+    "drain": "commands/drain commands/apply_drain change/pace views/progress",
     "drain-inactive": "change/pace",
     "fallback": "commands/fallback change/moves",
     "clear-fallback": "commands/fallback",

@@ -11,15 +11,16 @@ Another program may change an entry between our reading and our sending: a servi
 adds exists already, a server that it edits is gone. That is no refusal. The services concerned are
 read again, planned again (Plan.replace_remaining), and the plan goes on from there.
 
-The journal, if there is one, holds the whole plan before its first change is sent, and again when it
-was amended. It is closed when the outcome is known; if this process is killed, the entry stays open.
+The journal, if there is one, holds the plan up to the phase that is waited for before its first
+change is sent, and the rest before that is sent; again when the plan was amended. It is closed when
+the outcome is known; if this process is killed, the entry stays open.
 """
 
 from __future__ import annotations
 
 import errno
 
-from pyipvsadm.change.plan import change_key
+from pyipvsadm.change.plan import DrainStep, Plan, change_key
 from pyipvsadm.change.undo import GONE, plan_undo
 from pyipvsadm.errors import OperationError, RefusedError, UsageError, format_error
 from pyipvsadm.model import DEL_DEST, NEW_DAEMON, NEW_DEST, NEW_SERVICE, SET_DEST, SET_SERVICE
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pyipvsadm.backends.memory import MemoryBackend
     from pyipvsadm.change.journal import Journal
     from pyipvsadm.change.pace import Pace
-    from pyipvsadm.change.plan import Plan, Step
+    from pyipvsadm.change.plan import Step
     from pyipvsadm.model import Backend, Service
 
     Locked = Callable[[], AbstractContextManager[None]]
@@ -60,12 +61,13 @@ class Outcome:
     stopped the plan, or 0. stopped: why the pace gave up waiting, "" if it did not. meanwhile: each
     step that another program was faster than, and what was done about it. done: the steps that were
     carried out. undone: those of them that were undone; not_undone: those that could not be, with
-    the reason; reordered: services whose servers came back in another order. errno: the kernel's
-    last refusal, or 0.
+    the reason; kept: those that stay although the plan did not come to its end; reordered: services
+    whose servers came back in another order. errno: the kernel's last refusal, or 0.
     """
 
     __slots__ = (
-        "done", "errno", "meanwhile", "not_undone", "refused", "reordered", "signal", "stopped", "undone",
+        "done", "errno", "kept", "meanwhile", "not_undone", "refused", "reordered", "signal", "stopped",
+        "undone",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -76,6 +78,7 @@ class Outcome:
         self.meanwhile: list[tuple[Step, str]] = []
         self.done: list[Step] = []
         self.undone: list[Step] = []
+        self.kept: list[Step] = []
         self.not_undone: list[tuple[Step, str]] = []
         self.reordered: list[Service] = []
 
@@ -105,15 +108,16 @@ def execute(
     stays open.
     """
     outcome = Outcome()
-    if journal:
-        journal.open_entry(plan)
     index = amended = 0
+    recorded = _record(journal, plan, pace, index)
     while index < len(plan.phases):
         if not _wait(pace, index, outcome):
             break
         with lock():
             if not pace.is_ready(index):
                 continue
+            if index >= recorded:
+                recorded = _record(journal, plan, pace, index)
             phase = plan.phases[index]
             answers = dict(backend.apply(step.change for step in phase)) if phase else {}
             outcome.done += [step for at, step in enumerate(phase) if at not in answers]
@@ -127,19 +131,37 @@ def execute(
             if replan and overtaken and len(overtaken) == len(outcome.refused):
                 amended += 1
                 _amend(plan, index, overtaken, amended, replan, outcome)
-                if journal and not outcome.refused:
-                    journal.open_entry(plan)
+                if not outcome.refused:
+                    recorded = _record(journal, plan, pace, index)
             if outcome.refused:
                 if pace.undoes(index):
                     undo(plan, outcome, backend)
+                else:
+                    outcome.kept = [*outcome.done]
                 break
         index += 1
     if outcome.signal:
         with lock():
+            outcome.kept = pace.list_kept(outcome.done)
             undo(plan, outcome, backend)
     if journal:
+        if outcome.kept:
+            standing = Plan()
+            standing.phases = [outcome.kept + [step for step, _ in outcome.not_undone]]
+            journal.open_entry(standing)
         journal.close_entry(outcome)
     return outcome
+
+
+def _record(journal: Journal | None, plan: Plan, pace: Pace, index: int) -> int:
+    """Write the phases that have been sent, and those from this one on that are about to be: up to
+    the next one that is waited for. Return the index of that one.
+    """
+    count = len(plan.phases)
+    end = next((at for at in range(index + 1, count) if pace.waits(at)), count)
+    if journal:
+        journal.open_entry(plan, end)
+    return end
 
 
 def _wait(pace: Pace, index: int, outcome: Outcome) -> bool:
@@ -177,6 +199,8 @@ def _describe_change(step: Step, newer: Plan) -> str:
     """Return what another program did to the entry of a step, and what was done about it."""
     key = change_key(step.change)
     ops = [other.change.op for other in newer.iter_steps() if change_key(other.change) == key]
+    if not ops and isinstance(step, DrainStep):
+        return "another program removed it meanwhile"
     if not ops:
         return "another program made it meanwhile, with the same settings"
     if ops[0] in _MAKES:
@@ -194,11 +218,15 @@ def _list_refusals(steps: list[Step], answers: dict[int, int]) -> list[tuple[Ste
 
 
 def undo(plan: Plan, outcome: Outcome, backend: Backend) -> None:
-    """Undo the steps that were done, last first, as far as they are still as we left them."""
+    """Undo the steps that were done and are not to be kept, last first, as far as they are still as
+    we left them.
+    """
+    kept = set(map(id, outcome.kept))
+    steps = [step for step in outcome.done if id(step) not in kept]
     try:
-        found = plan_undo(outcome.done, backend, plan.held)
+        found = plan_undo(steps, backend, plan.held)
     except (OperationError, RefusedError) as exc:
-        outcome.not_undone += [(step, str(exc)) for step in outcome.done]
+        outcome.not_undone += [(step, str(exc)) for step in steps]
         return
     outcome.not_undone += found.left
     refused = {}
@@ -208,8 +236,8 @@ def undo(plan: Plan, outcome: Outcome, backend: Backend) -> None:
             continue
         refused[id(step)] = (step, format_error(undoing.change.op, number))
     outcome.not_undone += refused.values()
-    steps = {id(step): step for step, _ in found.pairs}
-    outcome.undone = [step for key, step in steps.items() if key not in refused]
+    done = {id(step): step for step, _ in found.pairs}
+    outcome.undone = [step for key, step in done.items() if key not in refused]
     outcome.reordered = _find_reordered(plan, (step for step, _ in reversed(found.pairs)), backend)
 
 

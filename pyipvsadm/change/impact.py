@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pyipvsadm.addresses import format_address, format_numeric
 from pyipvsadm.change.describe import count_connections
+from pyipvsadm.change.moves import describe_unknown_table
 from pyipvsadm.model import (
     DEL_DEST,
     DEL_SERVICE,
@@ -19,7 +20,7 @@ from pyipvsadm.model import (
     Record,
 )
 from pyipvsadm.rules import writer
-from pyipvsadm.scheduling.choice import FORMER_WEIGHT, MH_FULL, TABLE, WEIGHT
+from pyipvsadm.scheduling.choice import TABLE, WEIGHT
 from pyipvsadm.scheduling.impact import HASHING, assess_change, find_former_weights
 from pyipvsadm.sorting import sort_servers
 from pyipvsadm.text import pluralize
@@ -198,8 +199,7 @@ def _describe_table(found: ServiceImpact, after: State) -> str:
         if flags & SCHED2:
             now = "address and port" if service.flags & SCHED2 else "address alone"
             return f"{scheduler} looks clients up by {now} from now on: any client may get another server"
-        reason = FORMER_WEIGHT if any(not server.weight for server in before) else MH_FULL
-        return f"not known which clients move: {reason}"
+        return describe_unknown_table(before)
     table = found.table
     kept = ""
     if flags & SCHED1 and _list_weights(before) == _list_weights(servers):

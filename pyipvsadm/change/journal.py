@@ -169,13 +169,14 @@ class Journal:
         self.number = 0
         self._failed = False
 
-    def open_entry(self, plan: Plan) -> None:
+    def open_entry(self, plan: Plan, end: int | None = None) -> None:
         """Write a plan before its first change is sent, or anew after it was amended. A plan
-        without steps has no entry. Raise UsageError if an entry with a deadline cannot be written.
+        without steps has no entry. end: only the phases before this index are about to be sent. Raise
+        UsageError if an entry with a deadline cannot be written.
         """
-        sent = "".join(step.format_rule() for step in plan.iter_steps())
+        sent = "".join(step.format_rule() for step in plan.iter_steps(end))
         if sent:
-            self._write_entry(plan.format_before(), os.fsencode(sent))
+            self._write_entry(plan.format_before(end), os.fsencode(sent))
 
     def open_replacement(self, backend: Backend, sent: bytes) -> None:
         """Write the whole table before the lines that replace it are sent."""
@@ -207,7 +208,7 @@ class Journal:
         """Record how a plan has ended: kept, undone, or never begun."""
         if not outcome.done:
             self.close(NOT_BEGUN)
-        elif outcome.undone and not outcome.not_undone:
+        elif outcome.undone and not (outcome.not_undone or outcome.kept):
             self.close(UNDONE)
         else:
             self.close(KEPT)

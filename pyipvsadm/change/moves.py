@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from pyipvsadm.model import SCHED1
 from pyipvsadm.rules import writer
+from pyipvsadm.scheduling.choice import FORMER_WEIGHT, MH_FULL
 from pyipvsadm.scheduling.impact import assess_change, assess_drain
 from pyipvsadm.scheduling.overload import NO, get_usable
+from pyipvsadm.views.shares import format_percentage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,32 +43,39 @@ def describe_drain(
     deletes: bool,
     build: Build,
     program: str = "ipvsadm",
+    in_file: bool = False,
+    former: Sequence[Server] = (),
 ) -> str:
     """Return the warning for draining the servers with these keys under sh, mh or dh; "" if no
     client is refused and no other client moves.
 
     servers: all of the service, newest first. deletes: whether the drained ones are deleted in the
-    end. program: the beginning of a command, with the options of this run.
+    end. program: the beginning of a command, with the options of this run. in_file: the service is
+    as a file has it, and the advice is about its -A line there. former: see assess_change.
     """
     rest = [server for server in servers if server.key() not in keys]
     if all(get_usable(server) == NO for server in rest):
         message = "no other server takes connections: new clients are refused"
         return _format_warning(service, message, "", build)
-    impact = assess_drain(service, servers, keys, build)
-    message = _describe_impact(impact, service)
+    impact = assess_drain(service, servers, keys, build, former)
+    message = (
+        describe_unknown_table(servers) if impact is None else _describe_impact(impact, service)
+    )
     advice = ""
     command = f"{program} -E {writer.format_selector(service)} --keep"
     if not has_fallback(service) and (impact is None or impact.refused):
         flag = get_fallback_flag(service)
-        advice = (
-            f"dh has no fallback; lblc passes over weight 0: {command} -s lblc"
-            if service.scheduler == "dh"
-            else f"to refuse none, give --fallback too, or first: {command} -b +{flag}"
-        )
+        if in_file:
+            avoiding = "-s lblc (dh has no fallback)" if service.scheduler == "dh" else f"-b {flag}"
+            advice = f"to refuse none, give its -A line {avoiding}"
+        elif service.scheduler == "dh":
+            advice = f"dh has no fallback; lblc passes over weight 0: {command} -s lblc"
+        else:
+            advice = f"to refuse none, give --fallback too, or first: {command} -b +{flag}"
     if deletes and service.scheduler in WITH_FALLBACK:
-        impact = assess_change((service, servers), (service, rest), build)
+        impact = assess_change((service, servers), (service, rest), build, former)
         if impact is not None and impact.between:
-            part = _format_part(impact.between, impact.total)
+            part = format_percentage(impact.between, impact.total)
             message += f"{'; ' * bool(message)}after the deletion, {part} has moved between them"
     return _format_warning(service, message, advice, build)
 
@@ -88,40 +97,36 @@ def describe_ramp(
         after = [state if server.key() == key else server for server in present]
         if all(server.key() != key for server in present):
             after.insert(0, state)
-        impact = assess_change((service, present), (service, after), build)
-        part = "not known" if impact is None else _format_part(impact.moved, impact.total)
+        impact = assess_change((service, present), (service, after), build, servers)
+        part = "not known" if impact is None else format_percentage(impact.moved, impact.total)
         parts.append(f"{state.weight}: {part}")
         present = after
     message = f"each step moves a part of the hash table; by weight: {', '.join(parts)}"
     return _format_warning(service, message, "", build)
 
 
-def _describe_impact(impact: Impact | None, service: Service) -> str:
+def describe_unknown_table(servers: Sequence[Server]) -> str:
+    """Return that the hash table of mh is not known, and why. servers: before the change."""
+    reason = FORMER_WEIGHT if any(not server.weight for server in servers) else MH_FULL
+    return f"not known which clients are refused or move: {reason}"
+
+
+def _describe_impact(impact: Impact, service: Service) -> str:
     """Return "25.0% of the hash table is refused, none moves between the other servers"; "" if
     there is neither.
     """
-    if impact is None:
-        return (
-            f"which part of the clients is refused or moves is not known: {service.scheduler} keeps"
-            " the weights that servers of weight 0 had before"
-        )
     if not (impact.refused or impact.between):
         return ""
-    refused = _format_part(impact.refused, impact.total)
+    refused = format_percentage(impact.refused, impact.total)
     if service.scheduler == "dh":
         if impact.refused == impact.total:
             return "all new clients are refused"
         return f"{refused} of the hash table (of the addresses that clients connect to) is refused"
-    between = _format_part(impact.between, impact.total)
+    between = format_percentage(impact.between, impact.total)
     if not impact.refused:
         return f"no client is refused, {between} of the hash table moves between the other servers"
     moves = f"{between} moves" if impact.between else "none moves"
     return f"{refused} of the hash table is refused, {moves} between the other servers"
-
-
-def _format_part(count: int, total: int) -> str:
-    """Return a percentage with one digit after the point."""
-    return f"{100 * count / total:.1f}%"
 
 
 def _format_warning(service: Service, message: str, advice: str, build: Build) -> str:

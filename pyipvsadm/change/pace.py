@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from pyipvsadm import addresses
 from pyipvsadm.change.merge import TRIES
-from pyipvsadm.change.snapshot import server_settings
+from pyipvsadm.change.plan import DrainStep, list_removed
+from pyipvsadm.change.snapshot import (
+    SERVER_SETTINGS,
+    get_service_settings,
+    read_service,
+    server_settings,
+)
 from pyipvsadm.errors import SIGNALS
 from pyipvsadm.model import PERSISTENT, TCP, Record
 from pyipvsadm.rules import writer
@@ -19,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from pyipvsadm.change.plan import Plan, Step
     from pyipvsadm.model import Backend, Server, Service
     from pyipvsadm.views.progress import Progress
 
@@ -46,10 +53,20 @@ class Pace:
         del index
         return True
 
+    def waits(self, index: int) -> bool:
+        """Return True if the phase is sent after a wait for connections."""
+        del index
+        return False
+
     def undoes(self, index: int) -> bool:
         """Return True if a refusal in this phase undoes the steps before it."""
         del index
         return True
+
+    def list_kept(self, done: Sequence[Step]) -> list[Step]:
+        """Return the steps that stay if a signal stops the plan now; the others are undone."""
+        del done
+        return []
 
 
 class DrainTarget:
@@ -145,6 +162,10 @@ class DrainPace(Pace):
         """Return True if the targets have no connection still: a client may have come meanwhile."""
         return not index or not (self._poll() or self.remaining)
 
+    def waits(self, index: int) -> bool:
+        """Return True for the second phase."""
+        return bool(index)
+
     def undoes(self, index: int) -> bool:
         """Return True for the weights; after a refused deletion the servers stay drained."""
         return not index
@@ -171,6 +192,166 @@ class DrainPace(Pace):
             ]
         self.remaining = sum_remaining(counts)
         return ""
+
+
+class RemovalPace(DrainPace):
+    """Wait before the removals of a plan (plan.add_draining) until their servers have no connection
+    left or the time is over; then drop the removals whose servers are not drained, or that another
+    program has changed since the plan was made.
+
+    After the wait has begun, new servers of the plan may have connections: a signal takes back the
+    weights alone, a refusal nothing.
+
+    unfinished: each step that was dropped, with the reason. release: called before the wait; it
+    releases the lock that is held since the table was read.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        backend: Backend,
+        inactive: bool,
+        seconds: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], int],
+        open_progress: Callable[[], Progress],
+        release: Callable[[], None],
+    ) -> None:
+        super().__init__(backend, (), inactive, seconds, clock, sleep, open_progress)
+        self._signalled = lambda: sleep(0)
+        self._plan = plan
+        self._release = release
+        self._removals: list[Step] = []
+        self._reasons: dict[int, str] = {}  # by the identity of a step: why it must not be sent
+        self._gone: set[int] = set()  # steps whose entries another program has removed
+        self._is_over = False
+        self._is_settled = False
+        self.unfinished: list[tuple[Step, str]] = []
+
+    @property
+    def has_waited(self) -> bool:
+        """Return True once the waiting has begun."""
+        return self._start is not None
+
+    def wait(self, index: int) -> tuple[int, str]:
+        """Wait before the removals. Ignore signals after them: the plan is almost done."""
+        if self._is_settled:
+            return 0, ""
+        if self.waits(index):
+            self._plan.postpone_removals(index)
+        if not self.waits(index):
+            return self._signalled(), ""
+        self._release()
+        self._removals = self._plan.phases[index]
+        signal, stopped = super().wait(index)
+        self._is_over = bool(stopped)
+        return signal, ""
+
+    def waits(self, index: int) -> bool:
+        """Return True for a phase of removals."""
+        return self._plan.has_removals(index)
+
+    def is_ready(self, index: int) -> bool:
+        """Compare the servers again, now that the lock is held, and drop the removals that must not
+        be sent. Return False if a client has come and the time is not over.
+        """
+        if not self.waits(index):
+            return True
+        self._poll()
+        if self.remaining and not self._is_over:
+            return False
+        self._drop_removals(index)
+        self._is_settled = True
+        return True
+
+    def undoes(self, index: int) -> bool:
+        """Return False after the wait."""
+        del index
+        return not self.has_waited
+
+    def list_kept(self, done: Sequence[Step]) -> list[Step]:
+        """Return all steps but the weights, if the wait has begun."""
+        return [step for step in done if self.has_waited and not isinstance(step, DrainStep)]
+
+    def _poll(self) -> str:
+        """Count the connections of each removal, and compare its servers with those of the plan."""
+        self._reasons = {}
+        self._gone = set()
+        by_service: dict[object, list[Step]] = {}
+        for step in self._removals:
+            service = step.change.service
+            assert service is not None
+            by_service.setdefault(service.key(), []).append(step)
+        total = []
+        for steps in by_service.values():
+            total += self._compare_removals(steps)
+        self.remaining = sum_remaining(total)
+        return ""
+
+    def _compare_removals(self, steps: Sequence[Step]) -> list[Remaining]:
+        """Return what is left of the servers that these removals of one service concern."""
+        wanted = steps[0].change.service
+        assert wanted is not None
+        service: Service | None = None
+        servers: list[Server] = []
+        for _ in range(TRIES):  # an entry that one dump left out is in the next
+            service = read_service(self._backend, wanted)
+            servers = [] if service is None else self._backend.read_servers(service)
+            changes = [find_removal_change(step, service, servers) for step in steps]
+            if not any(changes):
+                break
+        present = {server.key(): server for server in servers}
+        counts = []
+        for step, change in zip(steps, changes):
+            server = step.change.server
+            if service is None or (server is not None and server.key() not in present):
+                self._gone.add(id(step))
+            elif change:
+                self._reasons[id(step)] = f"{change}: not removed"
+            else:
+                left = [
+                    (removed, count_remaining(service, present[removed.key()], self._inactive))
+                    for _, removed in list_removed(step)
+                ]
+                names = [
+                    f"{addresses.format_numeric(*removed.key())}: {count}"
+                    if server is None
+                    else str(count)
+                    for removed, count in left
+                    if count
+                ]
+                counts += [count for _, count in left]
+                if names:
+                    self._reasons[id(step)] = (
+                        f"{', '.join(names)} left after {self._seconds} seconds; weight 0, not removed"
+                    )
+        return counts
+
+    def _drop_removals(self, index: int) -> None:
+        """Take the removals that must not be sent out of the plan, and phases that need them."""
+        phases = self._plan.phases
+        kept = []
+        for step in phases[index]:
+            reason = self._reasons.get(id(step))
+            if reason:
+                self.unfinished.append((step, reason))
+            elif id(step) not in self._gone:
+                kept.append(step)
+                continue
+            self._plan.removed -= len(step.undo)
+        phases[index] = kept
+        mixed = [
+            step
+            for step, _ in self.unfinished
+            if any(server.af != service.af for service, server in list_removed(step))
+        ]
+        if mixed:
+            self.unfinished += [
+                (step, "not done while servers of another address family are in the table")
+                for phase in phases[index + 1 :]
+                for step in phase
+            ]
+            del phases[index + 1 :]
 
 
 class RampPace(Pace):
@@ -268,6 +449,36 @@ def count_remaining(service: Service, server: Server, inactive: bool) -> Remaini
         server.active + (server.inactive if inactive or service.protocol != TCP else 0),
         server.persistent if service.flags & PERSISTENT else 0,
     )
+
+
+def find_removal_change(step: Step, service: Service | None, present: Sequence[Server]) -> str:
+    """Return what another program changed about the entries that a step removes, "" for nothing.
+
+    service, present: as they are now. The weight of the servers is 0, all else as the plan found it.
+    """
+    removed = list_removed(step)
+    wanted = step.change.service
+    assert wanted is not None
+    if service is None:
+        return f"{writer.format_selector(wanted)} is no longer there"
+    is_whole = step.change.server is None
+    if is_whole and get_service_settings(service) != get_service_settings(wanted):
+        return f"another program changed {writer.format_selector(wanted)}"
+    target = DrainTarget(wanted, [server for _, server in removed], is_whole)
+    change = find_external_change(target, present)
+    if change:
+        return change
+    before = {server.key(): server for server in target.servers}
+    for server in present:
+        earlier = before.get(server.key())
+        if earlier is not None and get_other_settings(earlier) != get_other_settings(server):
+            return f"another program changed {describe_server(wanted, server)}"
+    return ""
+
+
+def get_other_settings(server: Server) -> tuple[object, ...]:
+    """Return the settings of a server but for its weight."""
+    return tuple(getattr(server, name) for name in SERVER_SETTINGS if name != "weight")
 
 
 def find_external_change(target: DrainTarget, present: Sequence[Server]) -> str:

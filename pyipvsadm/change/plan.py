@@ -42,7 +42,7 @@ from pyipvsadm.rules.writer import change_rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pyipvsadm.change.desired import DesiredService, DesiredTable, ServerKey, ServiceKey
     from pyipvsadm.change.pace import DrainTarget
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 # A rule of what was before says how the entry was added.
 _ADDING = {SET_SERVICE: NEW_SERVICE, SET_DEST: NEW_DEST}
+_REMOVALS = (DEL_SERVICE, DEL_DEST)
 
 
 class Step:
@@ -68,6 +69,14 @@ class Step:
     def format_rule(self) -> str:
         """Return the step as a line that -R accepts."""
         return change_rule(self.change)
+
+
+class DrainStep(Step):
+    """Hold a step that sets the weight of a server to 0 because the server is drained. If a later
+    step removes the server, it is that step that counts.
+    """
+
+    __slots__ = ()
 
 
 def change_key(change: Change) -> tuple[object, ...]:
@@ -107,17 +116,19 @@ class Plan:
         self.orders: dict[ServiceKey, list[ServerKey]] = {}
         self.before = ""
 
-    def iter_steps(self) -> Iterator[Step]:
-        """Yield all steps in order."""
-        for phase in self.phases:
+    def iter_steps(self, end: int | None = None) -> Iterator[Step]:
+        """Yield all steps in order, or those of the phases before the index `end`."""
+        for phase in self.phases[:end]:
             yield from phase
 
-    def format_before(self) -> str:
-        """Return the rules of the entries that the plan touches, as they are before it."""
+    def format_before(self, end: int | None = None) -> str:
+        """Return the rules of the entries that the plan touches, as they are before it. end: look
+        at the phases before this index only.
+        """
         lines: dict[object, str] = {}
         # The last step first: of an entry that two steps change, the first step knows what was
         # before; and of servers that are removed, the oldest comes first, as in a file of rules.
-        for step in reversed([*self.iter_steps()]):
+        for step in reversed([*self.iter_steps(end)]):
             for change in step.undo:
                 op = _ADDING.get(change.op, change.op)
                 if op in (NEW_SERVICE, NEW_DEST, NEW_DAEMON, SET_CONFIG):
@@ -149,10 +160,23 @@ class Plan:
         self.unchanged = asked - self.added - self.changed
         self.orders |= newer.orders
 
+    def has_removals(self, index: int) -> bool:
+        """Return True if a step of the phase removes a service or a server."""
+        return any(step.change.op in _REMOVALS for step in self.phases[index])
+
+    def postpone_removals(self, index: int) -> None:
+        """Move the phase with this index into the last phase of removals."""
+        last = max(at for at in range(len(self.phases)) if self.has_removals(at))
+        if last > index:
+            self.phases[last] = self.phases[index] + self.phases[last]
+            self.phases[index] = []
+
     def count_step(self, step: Step, sign: int) -> None:
         """Count services and servers. Daemons stay counted as they were: they were asked for, and
         they run.
         """
+        if isinstance(step, DrainStep):
+            return
         if step.change.op in (NEW_SERVICE, NEW_DEST):
             self.added += sign
         elif step.change.op in (SET_SERVICE, SET_DEST):
@@ -192,21 +216,48 @@ def make_drain_plan(targets: Sequence[DrainTarget], deletion: Change | None) -> 
             Step(0, deletion, *_list_additions(target.service, target.servers, target.whole))
             for target in targets
         ]
-    weights = []
-    for target in targets:
-        for server in target.servers:
-            if server.weight:
-                drained = copy_record(server)
-                drained.weight = 0
-                weights.append(
-                    Step(
-                        0,
-                        Change(SET_DEST, target.service, drained),
-                        Change(SET_DEST, target.service, server),
-                    )
-                )
-    plan.phases = [weights, removal]
+    plan.phases = [
+        _make_drain_steps(
+            (target.service, server) for target in targets for server in target.servers
+        ),
+        removal,
+    ]
     return plan
+
+
+def add_draining(plan: Plan) -> None:
+    """Add a phase before the removals: it sets the weight of each server to 0 that they remove. The
+    pace waits before the removals.
+    """
+    for index in range(len(plan.phases)):
+        if plan.has_removals(index):
+            removed = [pair for step in plan.phases[index] for pair in list_removed(step)]
+            plan.phases.insert(index, _make_drain_steps(removed))
+            return
+
+
+def list_removed(step: Step) -> list[tuple[Service, Server]]:
+    """Return the servers that a step removes, each with its service, as they were before."""
+    if step.change.op not in _REMOVALS:
+        return []
+    return [
+        (change.service, change.server)
+        for change in step.undo
+        if change.service is not None and change.server is not None
+    ]
+
+
+def _make_drain_steps(servers: Iterable[tuple[Service, Server]]) -> list[Step]:
+    """Return the steps that set weights to 0: none for a server that has it."""
+    steps: list[Step] = []
+    for service, server in servers:
+        if server.weight:
+            drained = copy_record(server)
+            drained.weight = 0
+            steps.append(
+                DrainStep(0, Change(SET_DEST, service, drained), Change(SET_DEST, service, server))
+            )
+    return steps
 
 
 def make_change_plan(change: Change, backend: Backend) -> Plan:

@@ -6,8 +6,6 @@ how a plan is made (change/plan.py) or executed (change/execute.py).
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 from pyipvsadm.change import desired, plan
 from pyipvsadm.change.describe import (
     count_raised,
@@ -20,6 +18,7 @@ from pyipvsadm.change.impact import describe_impact, make_record
 from pyipvsadm.change.pace import Pace
 from pyipvsadm.change.plan import Plan
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
+from pyipvsadm.commands.apply_drain import NOT_FINISHED, HeldLock, RemovalDrain, parse_seconds
 from pyipvsadm.commands.history import open_journal
 from pyipvsadm.commands.impact import assess_plan
 from pyipvsadm.commands.report import (
@@ -71,8 +70,10 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
     stopped it.
 
     With --dry-run nothing is sent, and the status is 0 if there is nothing to do, 1 if there is.
+    With --drain it is 1 if servers were not removed, since they were not drained in time.
     Raise UsageError (status 2) for bad input.
     """
+    seconds = parse_seconds(request)
     try:
         text = _read_rules(request, env)
         confirmation = _start_confirmation(request, backend, env)
@@ -82,10 +83,10 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
         if "prune" in request.slots and "force" not in request.slots and not backend.embedded:
             _refuse_beside_managers(request, env)
         if "dry-run" in request.slots:
-            return _ApplyRun(request, wanted, backend, env).try_out()
-        with backend.lock_table():
-            run = _ApplyRun(request, wanted, backend, env)
-            outcome = run.carry_out(confirmation)
+            return _ApplyRun(request, wanted, backend, env, seconds).try_out()
+        with HeldLock(backend) as lock:
+            run = _ApplyRun(request, wanted, backend, env, seconds)
+            outcome = run.carry_out(lock, confirmation)
         status = run.report(outcome)
         return confirmation.await_end(status) if confirmation else status
     except RefusedError as exc:  # a reading
@@ -210,7 +211,12 @@ def _require_force(said: str, request: Request, env: Environment) -> None:
 
 class _ApplyRun:
     def __init__(
-        self, request: Request, wanted: DesiredTable, backend: Backend, env: Environment
+        self,
+        request: Request,
+        wanted: DesiredTable,
+        backend: Backend,
+        env: Environment,
+        seconds: int | None = None,
     ) -> None:
         self._request = request
         self._backend = backend
@@ -239,6 +245,10 @@ class _ApplyRun:
         self._plan = plan.make_plan(
             wanted, self._present, "prune" in slots, "keep-weights" in slots, only
         )
+        self._drain: RemovalDrain | None = None
+        if seconds is not None:
+            plan.add_draining(self._plan)
+            self._drain = RemovalDrain(request, seconds, self._plan, backend, env)
 
     def try_out(self) -> int:
         """Print the plan, the steps of it that would be refused, and what it does to clients."""
@@ -253,6 +263,10 @@ class _ApplyRun:
                 self._env,
                 self._request.ours.get("dry-run") == "clients",
             )
+            if self._drain:
+                self._drain.print_warnings(self._copy_table())
+                for service in self._impact.services:  # their connections are waited for
+                    service.connections = 0
         steps = [*self._plan.iter_steps()]
         if "json" not in self._request.slots:
             coloured = self._env.has_colours()
@@ -264,23 +278,28 @@ class _ApplyRun:
                 self._env.write_stdout(line + comment)
             if self._impact is not None:
                 lines = describe_impact(self._impact)
+                lines += self._drain.describe_plan() if self._drain else []
                 self._env.write_stdout("".join(f"# {line}\n" for line in lines))
         self._print_report(outcome, [*copy.list_assumptions()])
         return EXIT_REFUSED if outcome.refused else DRIFT if steps else 0
 
-    def carry_out(self, confirmation: Confirmation | None) -> Outcome:
-        """Send the plan, unless a copy of the table refuses some of it."""
+    def carry_out(self, lock: HeldLock, confirmation: Confirmation | None) -> Outcome:
+        """Send the plan, unless a copy of the table refuses some of it. lock: held since the table
+        was read.
+        """
         outcome = try_plan(self._plan, self._copy_table())
         if outcome.refused:
             return outcome
+        if self._drain:
+            self._drain.print_warnings(self._copy_table())
         self._env.block_signals()
+        at_once = Pace(lambda: self._env.wait(0))
         try:
-            # The lock is held already, since the table was read.
             return execute(
                 self._plan,
                 self._backend,
-                Pace(lambda: self._env.wait(0)),
-                nullcontext,
+                self._drain.make_pace(lock.release) if self._drain else at_once,
+                lock.lock_phase,
                 self._plan_again,
                 confirmation.open_journal()
                 if confirmation
@@ -304,7 +323,7 @@ class _ApplyRun:
         rows = read_services(backend, [service for service in found if service is not None], {})
         present = Snapshot(rows, backend.read_timeouts(), backend.read_daemons())
         daemons = any(step.change.daemon for step in overtaken)
-        return plan.make_plan(
+        newer = plan.make_plan(
             self._wanted,
             present,
             "prune" in slots,
@@ -312,6 +331,9 @@ class _ApplyRun:
             frozenset(services),
             daemons,
         )
+        if self._drain:
+            plan.add_draining(newer)
+        return newer
 
     def _copy_table(self) -> DryRunTable:
         """Return a copy of the services that the plan changes: a plan is mostly small compared with
@@ -327,14 +349,23 @@ class _ApplyRun:
     def report(self, outcome: Outcome) -> int:
         """Print what was done, and return the exit status."""
         self._print_report(outcome)
-        return 128 + outcome.signal if outcome.signal else EXIT_REFUSED if outcome.refused else 0
+        if self._drain and "json" not in self._request.slots:
+            self._drain.print_unfinished()
+        if outcome.signal or outcome.refused:
+            return 128 + outcome.signal if outcome.signal else EXIT_REFUSED
+        return NOT_FINISHED if self._drain and self._drain.list_unfinished() else 0
 
     def _print_report(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
         if "json" in self._request.slots:
             impact = None if self._impact is None else make_record(self._impact)
             self._env.write_stdout(
                 _render_json(
-                    self._plan, outcome, "dry-run" in self._request.slots, unchecked, impact
+                    self._plan,
+                    outcome,
+                    "dry-run" in self._request.slots,
+                    unchecked,
+                    impact,
+                    self._drain,
                 )
             )
             return
@@ -352,6 +383,9 @@ class _ApplyRun:
         reason = SIGNALS[outcome.signal] if outcome.signal else "refused"
         if outcome.not_undone:
             return f"{reason}: {len(outcome.undone)} of the changes before it were undone, {len(outcome.not_undone)} were not"
+        ended = self._drain.describe_outcome(outcome) if self._drain else ""
+        if ended:
+            return ended
         if outcome.signal or (outcome.refused and not is_dry_run):
             undone = f" ({len(outcome.undone)} undone)" if outcome.undone else ""
             if outcome.meanwhile:
@@ -366,7 +400,9 @@ class _ApplyRun:
         if plan.left:
             summary += f", {pluralize(plan.left, 'service')} not in the file"
         connections = count_removed(plan.iter_steps())[2]
-        if connections:
+        if self._drain:
+            summary += self._drain.describe_wait()
+        elif connections:
             verb = "have" if is_dry_run else "had"
             summary += f"; the removed servers {verb} {pluralize(connections, 'active connection')}"
         raised = count_raised(plan.iter_steps())
@@ -399,7 +435,7 @@ def _count_done(plan: Plan, outcome: Outcome, is_dry_run: bool) -> dict[str, int
     if is_dry_run or not (outcome.refused or outcome.signal):
         return {"added": plan.added, "changed": plan.changed, "removed": plan.removed}
     standing = Plan()
-    for step, _ in outcome.not_undone:
+    for step in [*outcome.kept, *(step for step, _ in outcome.not_undone)]:
         standing.count_step(step, 1)
     return {"added": standing.added, "changed": standing.changed, "removed": standing.removed}
 
@@ -410,6 +446,7 @@ def _render_json(
     tried: bool,
     unchecked: Sequence[str],
     impact: dict[str, object] | None,
+    drain: RemovalDrain | None,
 ) -> str:
     def entry(step: Step, message: str | None = None) -> dict[str, object]:
         found: dict[str, object] = {"line": step.line or None, "rule": step.format_rule().rstrip()}
@@ -430,6 +467,10 @@ def _render_json(
         "reordered": [writer.format_selector(service) for service in outcome.reordered],
         "unchecked": [*unchecked],
     }
+    if drain is not None:
+        found["drain"] = drain.make_record() | {
+            "unfinished": [entry(*each) for each in drain.list_unfinished()]
+        }
     if impact is not None:
         found["impact"] = impact
     return format_json(found)

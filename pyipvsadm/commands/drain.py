@@ -293,7 +293,7 @@ class _Draining:
             step.change.record.key(): step.change.service for step in self._fallback.iter_steps()
         }
         for target in targets:
-            warnings.append(self._describe_templates(target.service))
+            warnings.append(describe_templates(self._request, target.service, self._backend))
             if target.service.scheduler in HASHING and not target.whole:
                 service = with_flag.get(target.service.key()) or target.service
                 warnings.append(self._describe_hashing(service, target))
@@ -312,24 +312,22 @@ class _Draining:
             self._program,
         )
 
-    def _describe_templates(self, service: Service) -> str:
-        """Return the warning if persistence keeps sending clients to a server with weight 0."""
-        if not (
-            service.flags & PERSISTENT
-            and self._backend.read_sysctl("expire_quiescent_template") == "0"
-        ):
-            return ""
-        prefix = ""
-        netns_name = self._request.ours.get("netns")
-        if netns_name is not None:
-            from pyipvsadm.netns import format_nsenter  # noqa: PLC0415  # few need it
 
-            prefix = format_nsenter(str(netns_name))
-        named = writer.format_selector(service)
-        return (
-            f"warning: {named} is persistent: clients that come back within {service.timeout} seconds still go to their"
-            f" server, at weight 0 too; `{prefix}sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
-        )
+def describe_templates(request: Request, service: Service, backend: Backend) -> str:
+    """Return the warning if persistence keeps sending clients to a server with weight 0."""
+    if not (service.flags & PERSISTENT and backend.read_sysctl("expire_quiescent_template") == "0"):
+        return ""
+    prefix = ""
+    netns_name = request.ours.get("netns")
+    if netns_name is not None:
+        from pyipvsadm.netns import format_nsenter  # noqa: PLC0415  # few need it
+
+        prefix = format_nsenter(str(netns_name))
+    named = writer.format_selector(service)
+    return (
+        f"warning: {named} is persistent: clients that come back within {service.timeout} seconds still go to their"
+        f" server, at weight 0 too; `{prefix}sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
+    )
 
 
 def _describe_step(step: Step) -> str:

@@ -64,7 +64,7 @@ def check_ours(command: str, slots: set[str]) -> None:
                 f"You need to supply the '{other}' option for the '{slot}' option",
                 hint=f"{{{slot}}} needs {{{other}}}",
             )
-    if "drain" in slots:
+    if "drain" in slots and command != "apply":
         # Draining changes only the weight.
         check_slots("drain", slots - {"service-address"} | {"real-server"})
     if command == "list":

@@ -104,15 +104,20 @@ def find_former_weights(
 
 
 def assess_drain(
-    service: Service, servers: Sequence[Server], drained: Container[ServerKey], build: Build
+    service: Service,
+    servers: Sequence[Server],
+    drained: Container[ServerKey],
+    build: Build,
+    former: Sequence[Server] = (),
 ) -> Impact | None:
     """Return what weight 0 does to the new clients of a service. servers: all of it, newest first;
-    drained: the keys (Server.key()) of those that get weight 0.
+    drained: the keys (Server.key()) of those that get weight 0; former: see assess_change.
 
     The result is that of assess_change: None if the scheduler is none of HASHING, or if it is mh
-    and one of the servers has weight 0 already. `refused / total` is the part of the hash table
-    whose clients will be refused, `between / total` the part that moves from one healthy server to
-    another, `moved - between` the part that a fallback flag sends to other servers. To see
+    and one of the servers has weight 0 already, unless `former` has its weight. `refused / total` is
+    the part of the hash table whose clients will be refused, `between / total` the part that moves
+    from one healthy server to another, `moved - between` the part that a fallback flag sends to
+    other servers. To see
     what a fallback flag would change, pass a copy of the service that has it. Under dh, `refused`
     is `total` (1) if all clients of the service's address will be refused; for a service by mark,
     `total` is the size of dh's table, by the address that clients connect to.
@@ -123,7 +128,7 @@ def assess_drain(
             server = copy.copy(server)  # noqa: PLW2901
             server.weight = 0
         after.append(server)
-    return assess_change((service, servers), (service, after), build)
+    return assess_change((service, servers), (service, after), build, former)
 
 
 def _list_owners(

@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -234,3 +234,39 @@ def test_a_server_of_several_services_at_once(nat: Network) -> None:
     assert [line.split()[3] for line in ipvsadm("-Ln").splitlines() if "  -> 192" in line] == [
         "2"
     ] * 6
+
+
+def test_no_connection_of_a_server_that_a_file_no_longer_names_is_cut(
+    nat: Network, tmp_path: Path
+) -> None:
+    web, other = f"-t {nat.vip}:80", f"-t {nat.vip}:8080"
+    one, two = (f"{real}:80" for real in nat.real)
+    ipvsadm(f"-A {web} -s rr")
+    ipvsadm(f"-a {web} -r {nat.real[0]} -m -w 3")
+    ipvsadm(f"-A {other} -s rr")
+    ipvsadm(f"-a {other} -r {nat.real[0]}:8080 -m")
+    rules = tmp_path / "lvs.rules"
+    rules.write_text(f"-A {web} -s rr\n-a {web} -r {nat.real[1]} -m -w 2\n")
+    with ExitStack() as stack:
+        held = [stack.enter_context(Connection(nat.vip, port)) for port in (80, 8080) * 4]
+        late = ["--apply", str(rules), "--prune", "--force", "--drain=1"]
+        result = run_ours(late, namespace="director")
+        assert result.status == 1, result
+        assert result.stderr.decode().count("4 connections left after 1 seconds") == 2, result
+        assert rows(nat) == {
+            one: ["Masq", "0", "4", "0"],
+            f"{nat.real[0]}:8080": ["Masq", "0", "4", "0"],
+            two: ["Masq", "2", "0", "0"],
+        }
+        with running(f"--apply {rules} --prune --force --drain=60") as apply:
+            apply.until("8 connections left")
+            # No lock is held: another command is not kept waiting.
+            ipvsadm(f"-e {web} -r {nat.real[1]} -m -w 5")
+            assert [connection.again() for connection in held] == ["one"] * 8
+            assert ask(nat.vip, 80, 3) == ["two"] * 3
+            for connection in held[:-1]:
+                connection.close()
+            assert held[-1].again() == "one"
+            held[-1].close()
+            assert apply.ends() == 0, apply.said
+    assert list(rows(nat)) == [two]

@@ -458,6 +458,47 @@ def test_the_documentation_is_of_what_it_takes(name: str) -> None:
         assert arguments.keys() <= loaded.argument_spec().keys()
 
 
+@pytest.mark.parametrize(
+    ("unfinished", "status", "failed"),
+    [
+        ([], 0, False),
+        ([{"line": None, "rule": "-d X", "message": "1 connection left"}], 1, False),
+        ([{"line": None, "rule": "-d X", "message": "1 connection left"}], 130, True),
+        ([], 1, True),
+    ],
+)
+def test_servers_that_are_not_drained_do_not_fail_the_task(
+    unfinished: list[dict[str, object]], status: int, failed: bool, tmp_path: Path
+) -> None:
+    drain = {"drain": {"seconds": 9, "servers": [], "unfinished": unfinished}}
+    report = json.dumps(REPORT | drain | ({"signal": "INT"} if status > 1 else {}))
+    script = f"""[ "$1" = -v ] && {{ echo pyipvsadm; exit; }}
+echo "$@" >{tmp_path}/words
+cat <<'END'
+{report}
+END
+exit {status}"""
+    program = played(tmp_path / "ipvsadm", script)
+    answer = module(tmp_path, rules=RULES, executable=str(program), drain=9)
+    assert (tmp_path / "words").read_text().startswith("--json --drain=9 --apply=")
+    assert answer.get("failed", False) == failed
+    names = [f"{step['rule']}: {step['message']}" for step in unfinished]
+    assert answer["unfinished"] == names
+    if not failed:
+        assert [name in str(answer.get("warnings")) for name in names] == [True] * len(names)
+
+
+def test_a_server_is_drained_and_removed(tmp_path: Path) -> None:
+    (tmp_path / "table").write_text(RULES)
+    answer = module(tmp_path, rules=WEB, drain=5, force=True)
+    assert answer["steps"] == [
+        SERVER.replace("-w 1", "-w 0").replace("-a ", "-e "),
+        f"-d {SERVER[3:].partition(' -m')[0]}",
+    ]
+    assert (answer["changed"], answer["unfinished"]) == (True, [])
+    assert (tmp_path / "table").read_text().endswith(f"\n{WEB}\n")
+
+
 def test_the_flags_are_options_of_apply(ipvs_rules: ModuleType) -> None:
     # Each flag is an option of --apply.
     of_apply = {

@@ -102,7 +102,7 @@ KEPT = "the hash table itself stays: "
             "shares of the hash table: 10.2.0.2:80 50.0% -> 0.0%",
         ]),
         ((service("mh"), servers(1, 0)), (service("mh"), servers(1, 1)), [
-            f"not known which clients move: {FORMER_WEIGHT}",
+            f"not known which clients are refused or move: {FORMER_WEIGHT}",
             "shares of the hash table: 10.2.0.1:80 ? -> 50.0%, 10.2.0.2:80 ? -> 50.0%",
         ]),
         ((service("dh"), servers(1, 1)), (service("dh"), servers(0, 0)), ["all clients of this address are refused"]),
@@ -141,7 +141,7 @@ def test_words(
 def test_more_servers_than_entries() -> None:
     many = [Server(AF_INET, number.to_bytes(4, "big"), 80, weight=1) for number in range(4094)]
     (line,) = describe((service("mh"), many), (service("mh"), [*many[1:], many[0]]))
-    assert line == f"not known which clients move: {MH_FULL}"
+    assert line == f"not known which clients are refused or move: {MH_FULL}"
 
 
 def test_many_shares_are_cut() -> None:

@@ -10,7 +10,8 @@ import pytest
 from pyipvsadm.change import moves
 from pyipvsadm.model import AF_INET, SCHED1, SCHED2, TCP, Server, Service
 from pyipvsadm.scheduling.build import Build
-from pyipvsadm.scheduling.choice import Chooser
+from pyipvsadm.scheduling.choice import FORMER_WEIGHT, Chooser
+from pyipvsadm.scheduling.impact import assess_change
 
 BUILD = Build()
 VIP = bytes([10, 0, 0, 1])
@@ -138,8 +139,24 @@ def test_the_last_server_takes_all_clients_with_it() -> None:
 def test_the_weights_that_mh_remembers_are_not_known() -> None:
     warning = describe(make_service("mh"), make_servers(0, 1, 1), 4, deletes=True)
     assert warning == (
-        f"warning: {WEB} (mh): which part of the clients is refused or moves is not known: mh keeps the"
-        f" weights that servers of weight 0 had before{advise('mh-fallback')}"
+        f"warning: {WEB} (mh): not known which clients are refused or move: {FORMER_WEIGHT}"
+        f"{advise('mh-fallback')}"
+    )
+
+
+def test_weights_before_weight_0_may_be_known() -> None:
+    """The table of mh is the same whether the last weight is listed or remembered."""
+    before = make_servers(3, 1, 1)
+    servers = make_servers(0, 1, 1)
+    key = servers[1].key()
+    service = make_service("mh")
+    warning = moves.describe_drain(service, servers, {key}, False, BUILD, former=before)
+    changed = make_servers(0, 0, 1)
+    expected = assess_change((service, servers), (service, changed), BUILD, before)
+    assert expected is not None
+    assert (
+        f"(mh): {100 * expected.refused / expected.total:.1f}% of the hash table is refused"
+        in warning
     )
 
 

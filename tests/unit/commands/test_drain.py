@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,7 @@ from pyipvsadm.model import PERSISTENT, SCTP, TCP, UDP, Change, Server, Service
 from tests.unit.fake_environment import FakeEnvironment, FullWorld, apply_all, lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 WEB, DNS, MARK = "-t 10.0.0.1:80", "-u 10.0.0.1:53", "-f 8"
 A, B = "10.0.0.2:8080", "10.0.0.3:80"
@@ -43,6 +44,17 @@ class Counting(MemoryBackend):
         self.changes = 0
         self.broken = False
         self.skips = 0  # how many dumps show nothing
+        self.locked = 0
+        self.on_lock: Callable[[], object] = lambda: None
+        # What another program does before a change, by the number of that change.
+        self.before_change: dict[int, Callable[[], object]] = {}
+
+    @contextmanager
+    def lock_table(self) -> Iterator[None]:
+        self.locked += 1
+        self.on_lock()
+        yield
+        self.locked -= 1
 
     def read_servers(self, service: Service) -> list[Server]:
         if self.broken:
@@ -58,6 +70,8 @@ class Counting(MemoryBackend):
         return found
 
     def read_sysctl(self, name: str) -> str:
+        if name == "expire_nodest_conn":
+            return "0"
         assert name == "expire_quiescent_template"
         return self.quiescent
 
@@ -65,6 +79,7 @@ class Counting(MemoryBackend):
         refused = []
         for index, change in enumerate(changes):
             self.changes += 1
+            self.before_change.pop(self.changes, lambda: None)()
             if self.changes in self.refuses:
                 refused.append((index, errno.EINVAL))
             else:

@@ -51,6 +51,12 @@ options:
       - Keep the present weights of servers that exist.
     type: bool
     default: false
+  drain:
+    description:
+      - Before servers are removed, give them weight 0 and wait up to this many seconds for their connections to end.
+      - Servers that still have connections then stay at weight 0. The task does not fail; they are listed in
+        RV(unfinished), with a warning for each. The next run goes on with them.
+    type: int
   save:
     description:
       - After the change, write the rules to O(rules_file), from which the director restores them when it boots. The rules
@@ -108,6 +114,11 @@ EXAMPLES = r"""
     src: /etc/ipvsadm.rules
     netns: amphora-haproxy
     keep_weights: true
+
+- name: Let the connections of servers end before they are removed
+  pyipvsadm.lvs.ipvs_rules:
+    src: /etc/ipvsadm.rules
+    drain: 600
 """
 
 RETURN = r"""
@@ -124,6 +135,12 @@ steps:
   type: list
   elements: str
   sample: ["-a -t 203.0.113.1:80 -r 192.168.10.9:80 -m -w 1"]
+unfinished:
+  description: With O(drain), the removals that were not made, as C(ipvsadm) lines, each with the reason.
+  returned: when the rules could be read
+  type: list
+  elements: str
+  sample: ["-d -t 203.0.113.1:80 -r 192.168.10.9:80: 3 connections left after 600 seconds; weight 0, not removed"]
 saved:
   description: Whether the file of rules was written, or in check mode would be.
   returned: with O(save)
@@ -151,6 +168,7 @@ SUMMARY = ("added", "changed", "removed", "unchanged", "services_not_in_file")
 FLAGS = ("prune", "force", "allow_empty", "keep_weights")
 DONE = 0
 TO_DO = 1  # of --dry-run: there is something to do
+NOT_FINISHED = 1  # of --drain: servers were not removed
 RED_HAT = "/etc/redhat-release"
 RULES_FILES = {True: "/etc/sysconfig/ipvsadm", False: "/etc/ipvsadm.rules"}
 
@@ -161,6 +179,7 @@ def argument_spec() -> dict[str, dict[str, object]]:
         "rules": {"type": "str"},
         "src": {"type": "path"},
         **{name: {"type": "bool", "default": False} for name in (*FLAGS, "save")},
+        "drain": {"type": "int"},
         "rules_file": {"type": "path"},
         "netns": {"type": "str"},
         "executable": {"type": "path", "default": "ipvsadm"},
@@ -205,6 +224,8 @@ class Task:
             self._check_save()
         before = self._read_rules() if module._diff else ""  # noqa: SLF001  # Ansible has no public name for it
         command = [*self._apply, *(["--dry-run"] if module.check_mode else [])]
+        if self._params["drain"] is not None:
+            command.append(f"--drain={self._params['drain']}")
         command.append(f"--apply={self._path}")
         status, out, err = run(command)
         report = parse_document(out, "steps")
@@ -217,8 +238,15 @@ class Task:
             "summary": {name: report[name] for name in SUMMARY},
             "steps": steps,
             "unchecked": report["unchecked"],
+            "unfinished": [
+                f"{step['rule']}: {step['message']}"
+                for step in report.get("drain", {}).get("unfinished", [])
+            ],
         }
-        if status not in ((DONE, TO_DO) if module.check_mode else (DONE,)):
+        expected = {DONE, TO_DO} if module.check_mode else {DONE}
+        if result["unfinished"]:
+            expected.add(NOT_FINISHED)
+        if status not in expected:
             # The changes were undone, or could not be, because another program changed the table.
             message = explain_failure(report) or self._explain(status, err)
             changed = bool(report["not_undone"])
@@ -231,7 +259,10 @@ class Task:
             result["saved"] = diffs[-1]["before"] != diffs[-1]["after"]
         if module._diff:  # noqa: SLF001
             result["diff"] = diffs
-        for line in err.splitlines():
+        for line in [
+            *err.splitlines(),
+            *(f"not finished: {each}" for each in result["unfinished"]),
+        ]:
             module.warn(line)
         module.exit_json(changed=bool(steps) or result.get("saved", False), **result)
 
