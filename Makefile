@@ -11,7 +11,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables ke
 CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := addresses errors model resolver sorting text backends/memory change/* \
-	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/watch completion/candidates \
+	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/status commands/watch completion/candidates \
 	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/probe doctor/real_server doctor/report doctor/services \
 	doctor/unchecked \
 	grammar/combinations grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/schedulers grammar/values \

@@ -16,9 +16,9 @@ from pyipvsadm.commands.dispatch import run_request
 from pyipvsadm.environment import Environment
 from pyipvsadm.errors import (
     EXIT_REFUSED,
+    IpvsadmError,
     LineSkippedError,
     OperationError,
-    RefusedError,
     UsageError,
 )
 from pyipvsadm.grammar.parser import CommandParser, Request
@@ -74,53 +74,38 @@ def _run_reporting_errors(
         if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         env = Environment()
+    error: IpvsadmError
     try:
         return body(argv, env)
-    except UsageError as exc:
-        _report_error(exc, argv, env)
-        if env.is_error_terminal():
-            from pyipvsadm.commands.modify import print_hints  # noqa: PLC0415  # a person waits longer than a script
-            from pyipvsadm.grammar import hints  # noqa: PLC0415
-
-            print_hints(env, hints.suggest_for_usage(exc, argv))
-        return exc.status
-    except LineSkippedError as exc:
-        _report_error(exc, argv, env)
-        if env.is_error_terminal():
-            from pyipvsadm.commands.modify import print_hints  # noqa: PLC0415
-            from pyipvsadm.grammar import hints  # noqa: PLC0415
-
-            print_hints(env, hints.suggest_for_option(exc, exc.command))
-        return EXIT_REFUSED
-    except OperationError as exc:
-        _report_error(exc, argv, env)
-        return exc.status
-    except RefusedError as exc:
-        # A listing named a service that does not exist, or the user may not read the table.
-        _report_error(exc, argv, env)
-        return 1
+    except IpvsadmError as exc:
+        error = exc
     except ImportError as exc:
         name = (exc.name or "").partition(".")[0]
         if name not in OPTIONAL_PACKAGES:
             raise
-        message = f"this needs the Python package {name}: {exc}; install it with `apt-get install python3-{name}'"
-        _report_error(OperationError(message), argv, env)
-        return 1
+        error = OperationError(
+            f"this needs the Python package {name}: {exc}; install it with `apt-get install python3-{name}'"
+        )
     except OSError as exc:
-        _report_error(_describe_failure(exc), argv, env)
-        return 1
+        error = _describe_failure(exc)
     except MemoryError:
-        env.write_stderr("Memory allocation problem")
-        return 1
+        error = OperationError("Memory allocation problem")
+    _report_error(error, argv, env)
+    return error.status
 
 
-def _report_error(exc: Exception, argv: Sequence[str], env: Environment) -> None:
-    """Print an error, and with --json its document."""
-    env.write_stderr(str(exc))
+def _report_error(error: IpvsadmError, argv: Sequence[str], env: Environment) -> None:
+    """Print an error; to a person at a terminal, hints too; with --json, its document."""
+    env.write_stderr(str(error))
+    if env.is_error_terminal():
+        from pyipvsadm.commands.report import print_hints  # noqa: PLC0415  # a person waits longer than a script
+        from pyipvsadm.grammar.hints import suggest_for_error  # noqa: PLC0415
+
+        print_hints(env, suggest_for_error(error, argv))
     if "--json" in argv:
         from pyipvsadm.views.json_document import format_error_document  # noqa: PLC0415
 
-        env.write_stdout(format_error_document(exc))
+        env.write_stdout(format_error_document(error.list_findings()))
 
 
 def _describe_failure(exc: OSError) -> OperationError:

@@ -1,10 +1,12 @@
-"""Define every error that is raised on purpose, and the messages of errno.
+"""Define every error that is raised on purpose, the findings that it carries, and the messages of
+errno.
 
-Owns: the kinds of error, the exit status of a refusal, and 1.31's table (operation, errno) ->
-message (libipvs.c: ipvs_strerror). Must never know: callers, where the message goes.
+Owns: the record of a finding and its text, the kinds of error with their exit statuses, and 1.31's
+table (operation, errno) -> message (libipvs.c: ipvs_strerror). Must never know: callers, where the
+message goes.
 
-Three kinds: the table refused (RefusedError), the table could not be asked (OperationError), the
-request itself was wrong (UsageError).
+Three kinds of error: the table refused (RefusedError), the table could not be asked
+(OperationError), the request itself was wrong (UsageError).
 """
 
 from __future__ import annotations
@@ -24,7 +26,12 @@ from pyipvsadm.model import (
     SET_DEST,
     SET_SERVICE,
     ZERO,
+    Record,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # The exit status if the kernel refuses or popt does not know the option (ipvsadm.c: main returns
 # -1).
@@ -72,12 +79,74 @@ def format_error(op: int, errnum: int) -> str:
     return message or os.strerror(errnum)
 
 
+class Finding(Record):
+    """Hold one thing that is wrong: a command line, a line of a rules file, a refusal, or a fault
+    of the host that the doctor found.
+
+    code: usage, rules, repeated, refused, failed, or a code of the doctor. text: its subject: the
+    line of a file, or the rule, interface, service or server. message: the sentence. fixes: the
+    commands that mend it. file: "" for standard input. line, errno: 0 for none.
+    """
+
+    __slots__ = ("code", "errno", "file", "fixes", "line", "message", "text")
+
+    def __init__(
+        self,
+        code: str,
+        text: str,
+        message: str,
+        fixes: tuple[str, ...] = (),
+        file: str = "",
+        line: int = 0,
+        errnum: int = 0,
+    ) -> None:
+        self.code = code
+        self.text = text
+        self.message = message
+        self.fixes = fixes
+        self.file = file
+        self.line = line
+        self.errno = errnum
+
+    def format(self) -> str:
+        """Return the finding as text: FILE:LINE: message: 'text', for those parts that it has."""
+        if not self.line:
+            return f"{self.text}: {self.message}" if self.text else self.message
+        place = f"{self.file}:{self.line}" if self.file else f"line {self.line}"
+        return f"{place}: {self.message}: '{self.text}'"
+
+
+MAX_FINDINGS = 20  # in a text; of more their number is said
+
+
+def format_findings(findings: Sequence[Finding]) -> str:
+    """Return the first findings as text, a line each, then how many more there are."""
+    shown = [finding.format() for finding in findings[:MAX_FINDINGS]]
+    more = len(findings) - len(shown)
+    if more:
+        shown.append(f"and {more} more line{'s' * (more > 1)}")
+    return "\n".join(shown)
+
+
 class IpvsadmError(Exception):
-    """Serve as the base of every error that this package raises on purpose."""
+    """Serve as the base of every error that this package raises on purpose.
+
+    code: that of its findings. status: the exit status.
+    """
+
+    code = "failed"
+    status = 1
+    errno = 0
+
+    def list_findings(self) -> list[Finding]:
+        """Return the error as findings: one, but for RulesError."""
+        return [Finding(self.code, "", str(self), errnum=self.errno)]
 
 
 class RefusedError(IpvsadmError):
     """Report that the table refused: `errno` after operation `op`."""
+
+    code = "refused"
 
     def __init__(self, op: int, errnum: int) -> None:
         super().__init__(format_error(op, errnum))
@@ -94,39 +163,40 @@ class OperationError(IpvsadmError):
 
 
 class UsageError(IpvsadmError):
-    """Report a request that ends the run: 1.31's message and status (2, or 255 for "try help")."""
+    """Report a request that ends the run: 1.31's message and status (2, or 255 for "try help").
 
-    def __init__(self, message: str, status: int = 2) -> None:
+    hint: advice for a person. In braces, the name of a slot, command or option stands for the words
+    that were typed for it, or that could be (grammar/hints.py).
+    """
+
+    code = "usage"
+
+    def __init__(self, message: str, status: int = 2, hint: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.hint = hint
 
 
 class RulesError(UsageError):
-    """Report the bad lines of a rules text: (line number, message, text of the line) of each.
+    """Report the bad lines of a rules text."""
 
-    file: the name of the file, "" for standard input. The message names each line, at most
-    MAX_LINES of them, then says how many more there are.
-    """
+    code = "rules"
 
-    MAX_LINES = 20
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__(format_findings(findings))
+        self._findings = findings
 
-    def __init__(self, lines: list[tuple[int, str, str]], file: str = "") -> None:
-        self.lines = lines
-        self.file = file  # also the name that the JSON error has
-        shown = [
-            f"{f'{file}:{lineno}' if file else f'line {lineno}'}: {message}: '{text}'"
-            for lineno, message, text in lines[: self.MAX_LINES]
-        ]
-        more = len(lines) - len(shown)
-        if more:
-            shown.append(f"{more} more bad line{'s' * (more > 1)}")
-        super().__init__("\n".join(shown))
+    def list_findings(self) -> list[Finding]:
+        """Return a finding for each bad line."""
+        return self._findings
 
 
 class LineSkippedError(IpvsadmError):
-    """Report a popt error after the command: `-R` prints it and continues (status 255).
+    """Report a popt error after the command: `-R` prints it and continues.
 
     command: the long name of the command, "" if unknown.
     """
 
+    code = "usage"
+    status = EXIT_REFUSED
     command = ""

@@ -415,6 +415,9 @@ if TYPE_CHECKING:
             be read.
             """
 
+        def read_status(self) -> str:
+            """Return the text of /proc/net/ip_vs_status, "" if the table has no such file."""
+
         def read_timeouts(self) -> Timeouts:
             """Return the timeouts of connections."""
 

@@ -110,6 +110,15 @@ def sort_services(services: list[Service]) -> list[Service]:
     )
 
 
+def sort_table(rows: list[tuple[Service, Item]]) -> list[tuple[Service, Item]]:
+    """Sort pairs of a service and whatever belongs to it by service."""
+    beside = {id(service): item for service, item in rows}
+    return [
+        (service, beside[id(service)])
+        for service in sort_services([service for service, _ in rows])
+    ]
+
+
 def sort_rows(rows: list[Row]) -> list[Row]:
     """Sort rows by address and port. Among servers of both families, an IPv4 address is compared
     with the first word of an IPv6 address.
@@ -125,6 +134,8 @@ def sort_rows(rows: list[Row]) -> list[Row]:
 
 def sort_servers(servers: list[Server]) -> list[Server]:
     """Sort records by address and port; equal ones keep their order."""
+    if len(servers) < 2:
+        return servers
     rows = [
         (server.addr, server.port.to_bytes(2, "big"), index, server)
         for index, server in enumerate(servers)

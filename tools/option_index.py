@@ -52,6 +52,7 @@ _OPTIONS = {
     "shares": "views/shares scheduling/choice",
     "watch": "commands/watch views/live",
     "sort-by": "views/live",
+    "status": "commands/status views/status",
     "metrics": "commands/metrics views/metrics views/fields",
     "output": "commands/metrics files",
     "timeout": "commands/listing views/classic",

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyipvsadm import cli
 from pyipvsadm.backends.table_file import TableFileBackend
-from pyipvsadm.doctor.codes import CODES, Finding
+from pyipvsadm.doctor.codes import CODES
 from pyipvsadm.doctor.report import render_json
+from pyipvsadm.errors import Finding
 from pyipvsadm.rules import writer
 from tests.unit.fake_environment import FakeEnvironment, apply_all
 

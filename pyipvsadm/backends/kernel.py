@@ -200,10 +200,8 @@ class KernelBackend:
         """Return /proc/net/ip_vs and the records that it lacks; None if it cannot be read: then
         dumps serve.
         """
-        try:
-            with open(TABLE_FILE, "rb", buffering=0) as file:
-                text = file.read()
-        except OSError:
+        text = _read_file(TABLE_FILE)
+        if text is None:
             return None
         records: list[Any] = self._request_dump(
             GET_SERVICE, b"", attributes.read_service, dumps.make_proc_reader(self._family)
@@ -222,11 +220,11 @@ class KernelBackend:
 
     def read_sysctl(self, name: str) -> str:
         """Return the text of /proc/sys/net/ipv4/vs/NAME, "" if it cannot be read."""
-        try:
-            with open(SETTINGS + name, "rb", buffering=0) as file:
-                return file.read().decode().strip()
-        except OSError:
-            return ""
+        return (_read_file(SETTINGS + name) or b"").decode().strip()
+
+    def read_status(self) -> str:
+        """Return the text of /proc/net/ip_vs_status, "" before Linux 7.1."""
+        return (_read_file(STATUS_FILE) or b"").decode()
 
     def read_timeouts(self) -> Timeouts:
         """Return the timeouts, in seconds."""
@@ -489,6 +487,14 @@ class KernelBackend:
             return list(framing.iter_messages(datagram.tobytes()))
         except framing.WireError as exc:
             raise make_malformed_error(exc) from None
+
+
+def _read_file(path: str) -> bytes | None:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return None
 
 
 def can_grow(records: list[Any]) -> bool:

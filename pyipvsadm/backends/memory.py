@@ -183,6 +183,10 @@ class MemoryBackend:
         """Return "": this table has no sysctls."""
         return ""
 
+    def read_status(self) -> str:
+        """Return "": this table has no hash of connections."""
+        return ""
+
     def read_timeouts(self) -> Timeouts:
         """Return the timeouts in seconds; 900, 120, 300 in a new table (tcp_timeouts and
         udp_timeouts in ip_vs_proto_*.c).

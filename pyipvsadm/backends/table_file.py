@@ -110,7 +110,7 @@ class TableFileBackend(MemoryBackend):
         fingerprint = self._read_fingerprint()
         text = files.read_if_exists(self._path)
         if reason := reader.format_version_error(text):
-            raise OperationError(f"{self._path}: {reason} {_UNCHANGED}")
+            raise OperationError(f"{self._path}: line 1: {reason} {_UNCHANGED}")
         has_interface = self.interfaces
         # Start with an empty table. Every interface is accepted: that of a stored daemon need not
         # exist now.

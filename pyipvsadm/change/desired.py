@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from pyipvsadm import addresses
-from pyipvsadm.errors import LineSkippedError, RulesError, UsageError
+from pyipvsadm.errors import Finding, LineSkippedError, RulesError, UsageError
 from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, ROLES, SET_CONFIG, Change
 from pyipvsadm.rules import reader, writer
 from pyipvsadm.rules.fast_parser import FastRuleParser
@@ -47,8 +47,7 @@ class DesiredTable:
         self.services: dict[ServiceKey, DesiredService] = {}
         self.daemons: dict[int, tuple[int, Daemon]] = {}
         self.timeouts: tuple[int, Timeouts] | None = None
-        # A description of each line that repeats an earlier one.
-        self.repeated: list[str] = []
+        self.repeated: list[Finding] = []  # the lines that repeat an earlier one
         self.ends_in_line = True  # whether the last line has its line end
 
     def is_empty(self) -> bool:
@@ -59,15 +58,16 @@ class DesiredTable:
 def parse_desired(text: bytes, context: Context, file: str = "") -> DesiredTable:
     """Return the table that rule text describes. The order of lines does not matter.
 
-    A line that repeats an earlier one is skipped and described in `repeated`. file: the name for
-    messages, "" for standard input. Raise RulesError (status 2) with all bad lines: those that are
+    A line that repeats an earlier one is skipped and stands in `repeated`. file: the name for
+    findings, "" for standard input. Raise RulesError (status 2) with all bad lines: those that are
     no rules, and those that contradict an earlier one.
     """
     table = DesiredTable()
     if reason := reader.format_version_error(text):
-        raise UsageError(f"{file}: {reason}" if file else reason)
+        raise RulesError(_make_findings("rules", [(1, reason)], text, file))
     table.ends_in_line = not text or text.rstrip(b" \t\r\0")[-1:] in (b"", b"\n")
     bad: list[tuple[int, str]] = []
+    repeated: list[tuple[int, str]] = []
     parser = FastRuleParser()
     for lineno, words in reader.tokenize(text):
         try:
@@ -75,9 +75,9 @@ def parse_desired(text: bytes, context: Context, file: str = "") -> DesiredTable
             if isinstance(step, LineSkippedError):
                 bad.append((lineno, str(step)))
                 continue
-            repeated = _add_line(table, lineno, step if isinstance(step, Change) else Change(0))
-            if repeated:
-                table.repeated.append(repeated)
+            first = _add_line(table, lineno, step if isinstance(step, Change) else Change(0))
+            if first:
+                repeated.append((lineno, f"repeats line {first}: skipped"))
         except UsageError as exc:
             bad.append((lineno, str(exc)))
     if not bad:
@@ -87,11 +87,8 @@ def parse_desired(text: bytes, context: Context, file: str = "") -> DesiredTable
                 selector = writer.format_selector(wanted.service)
                 bad.append((lineno, f"no -A line describes this service: {selector}"))
     if bad:
-        lines = text.split(b"\n")
-        raise RulesError(
-            [(lineno, message, _quote_line(lines[lineno - 1])) for lineno, message in sorted(bad)],
-            file,
-        )
+        raise RulesError(_make_findings("rules", sorted(bad), text, file))
+    table.repeated = _make_findings("repeated", repeated, text, file)
     return table
 
 
@@ -107,6 +104,17 @@ def describe_snapshot(present: Snapshot) -> DesiredTable:
     return table
 
 
+def _make_findings(
+    code: str, messages: list[tuple[int, str]], text: bytes, file: str
+) -> list[Finding]:
+    """Return a finding for each (line number, message), with that line of the text."""
+    lines = text.split(b"\n") if messages else []
+    return [
+        Finding(code, _quote_line(lines[lineno - 1]), message, file=file, line=lineno)
+        for lineno, message in messages
+    ]
+
+
 def _quote_line(line: bytes) -> str:
     """Return a line as text for a message: without line end, control characters replaced."""
     from pyipvsadm.text import escape_undecodable, sanitize  # noqa: PLC0415  # only after an error
@@ -115,8 +123,8 @@ def _quote_line(line: bytes) -> str:
     return quoted if len(quoted) <= MAX_QUOTED else f"{quoted[: MAX_QUOTED - 3]}..."
 
 
-def _add_line(found: DesiredTable, at: int, change: Change) -> str:
-    """Add one line to the table. Return a description of it if it repeats an earlier line, else ""."""
+def _add_line(found: DesiredTable, at: int, change: Change) -> int:
+    """Add one line to the table. Return the number of the line that it repeats, 0 if it is new."""
     service, server, daemon, timeouts = (
         change.service,
         change.server,
@@ -131,9 +139,7 @@ def _add_line(found: DesiredTable, at: int, change: Change) -> str:
         name = server.key()
         if name in wanted.servers:
             first, other = wanted.servers[name]
-            return _report_duplicate(
-                first, at, "server", addresses.format_numeric(*name), other == server
-            )
+            return _compare_lines(first, "server", addresses.format_numeric(*name), other == server)
         wanted.servers[name] = (at, server)
     elif change.op == NEW_SERVICE and service is not None:
         key = service.key()
@@ -141,9 +147,8 @@ def _add_line(found: DesiredTable, at: int, change: Change) -> str:
         if wanted is None:
             found.services[key] = DesiredService(at, service)
         elif wanted.line:
-            return _report_duplicate(
+            return _compare_lines(
                 wanted.line,
-                at,
                 "service",
                 writer.format_selector(service),
                 wanted.service == service,
@@ -153,24 +158,22 @@ def _add_line(found: DesiredTable, at: int, change: Change) -> str:
     elif change.op == NEW_DAEMON and daemon is not None:
         if daemon.state in found.daemons:
             first, running = found.daemons[daemon.state]
-            return _report_duplicate(
-                first, at, "sync daemon", ROLES[daemon.state], running == daemon
-            )
+            return _compare_lines(first, "sync daemon", ROLES[daemon.state], running == daemon)
         found.daemons[daemon.state] = (at, daemon)
     elif change.op == SET_CONFIG and timeouts is not None:
         if found.timeouts:
             first, given = found.timeouts
-            return _report_duplicate(first, at, "setting", "timeouts", given == timeouts)
+            return _compare_lines(first, "setting", "timeouts", given == timeouts)
         found.timeouts = (at, timeouts)
     else:
         raise UsageError("only -A, -a, --set and --start-daemon lines describe a table")
-    return ""
+    return 0
 
 
-def _report_duplicate(first: int, second: int, kind: str, name: str, same: bool) -> str:
-    """Return a description of a repeated line. Raise UsageError if the two lines contradict each
-    other.
+def _compare_lines(first: int, kind: str, name: str, same: bool) -> int:
+    """Return the number of the first of two lines about the same thing. Raise UsageError if they
+    contradict each other.
     """
     if same:
-        return f"line {second} repeats line {first} ({kind} {name}): skipped"
+        return first
     raise UsageError(f"contradicts line {first} about the same {kind}: {name}")

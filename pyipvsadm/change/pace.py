@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pyipvsadm import addresses
 from pyipvsadm.change.merge import TRIES
-from pyipvsadm.model import PERSISTENT, TCP
+from pyipvsadm.model import PERSISTENT, TCP, Record
 from pyipvsadm.rules import writer
-from pyipvsadm.text import pluralize
+from pyipvsadm.views.progress import format_remaining
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pyipvsadm.model import Backend, Server, Service
     from pyipvsadm.views.progress import Progress
@@ -64,11 +64,27 @@ class DrainTarget:
         self.whole = whole
 
 
+class Remaining(Record):
+    """Hold how many connections and templates keep servers from being drained."""
+
+    __slots__ = ("connections", "templates")
+
+    def __init__(self, connections: int = 0, templates: int = 0) -> None:
+        self.connections = connections
+        self.templates = templates
+
+    def __bool__(self) -> bool:
+        return bool(self.connections or self.templates)
+
+    def __str__(self) -> str:
+        return format_remaining(self.connections, self.templates)
+
+
 class DrainPace(Pace):
     """Wait before the second phase until the targets have no connection left.
 
-    remaining: how many connections were left when the table was last read; 0 if another program
-    changed the targets.
+    remaining: how many connections and templates were left when the table was last read; none if
+    another program changed the targets. waited: how many seconds the waiting took so far.
     """
 
     def __init__(
@@ -89,7 +105,8 @@ class DrainPace(Pace):
         self._clock = clock
         self._sleep = sleep
         self._open_progress = open_progress
-        self.remaining = 0
+        self.remaining = Remaining()
+        self.waited = 0.0
         self._start: float | None = None
 
     def wait(self, index: int) -> tuple[int, str]:
@@ -108,14 +125,12 @@ class DrainPace(Pace):
             while True:
                 change = self._poll()
                 now = self._clock()
+                self.waited = now - start
                 if change or not self.remaining:
                     return 0, change
                 if end is not None and now >= end:
-                    return (
-                        0,
-                        f"{pluralize(self.remaining, 'connection')} left after {self._seconds} seconds",
-                    )
-                progress.show(self.remaining, now - start)
+                    return 0, f"{self.remaining} left after {self._seconds} seconds"
+                progress.show(self.remaining.connections, self.remaining.templates, self.waited)
                 signal = self._sleep(
                     POLL_INTERVAL if end is None else min(POLL_INTERVAL, end - now)
                 )
@@ -134,7 +149,8 @@ class DrainPace(Pace):
 
     def _poll(self) -> str:
         """Count the connections left, and return what another program changed ("" for nothing)."""
-        self.remaining = 0
+        self.remaining = Remaining()
+        counts: list[Remaining] = []
         for target in self._targets:
             change = ""
             servers: list[Server] = []
@@ -144,19 +160,28 @@ class DrainPace(Pace):
                 if not change:
                     break
             if change:
-                self.remaining = 0
                 return change
             keys = {server.key() for server in target.servers}
-            self.remaining += sum(
+            counts += [
                 count_remaining(target.service, server, self._inactive)
                 for server in servers
                 if server.key() in keys
-            )
+            ]
+        self.remaining = sum_remaining(counts)
         return ""
 
 
-def count_remaining(service: Service, server: Server, inactive: bool) -> int:
-    """Return how many connections keep this server from being drained.
+def sum_remaining(counts: Iterable[Remaining]) -> Remaining:
+    """Return the sums of connections and of templates."""
+    total = Remaining()
+    for count in counts:
+        total.connections += count.connections
+        total.templates += count.templates
+    return total
+
+
+def count_remaining(service: Service, server: Server, inactive: bool) -> Remaining:
+    """Return how many connections and templates keep this server from being drained.
 
     TCP: the active ones; the inactive (closing) ones only if `inactive`. Other protocols: active
     and inactive, because the kernel counts a UDP flow as inactive however busy it is
@@ -164,12 +189,10 @@ def count_remaining(service: Service, server: Server, inactive: bool) -> int:
     not tell which: both, so that no UDP flow is cut. With persistence its templates count too:
     while one lives, the next connection of its client goes to this server.
     """
-    count = server.active
-    if inactive or service.protocol != TCP:
-        count += server.inactive
-    if service.flags & PERSISTENT:
-        count += server.persistent
-    return count
+    return Remaining(
+        server.active + (server.inactive if inactive or service.protocol != TCP else 0),
+        server.persistent if service.flags & PERSISTENT else 0,
+    )
 
 
 def find_external_change(target: DrainTarget, present: Sequence[Server]) -> str:

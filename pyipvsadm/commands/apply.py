@@ -19,11 +19,11 @@ from pyipvsadm.change.execute import execute, try_plan
 from pyipvsadm.change.pace import Pace
 from pyipvsadm.change.plan import Plan
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
-from pyipvsadm.commands.report import print_not_undone
+from pyipvsadm.commands.report import make_refusals, print_findings, print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
-from pyipvsadm.text import pluralize
+from pyipvsadm.text import format_json, pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ FORMAT = 1
 # they may write more than their name into comm: ldirectord does
 LVS_MANAGERS = ("keepalived", "ldirectord", "kube-proxy")
 KUBE = "kube-ipvs0"
-MAX_NAMED = 3  # services or repeated lines in a message; of more their number is said
+MAX_NAMED = 3  # services in a message; of more their number is said
 
 _COLOURS = {
     NEW_SERVICE: 32,
@@ -67,7 +67,7 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
         wanted = desired.parse_desired(
             _read_rules(request, env), env, str(request.ours["apply"] or "")
         )
-        _warn_of_repeated(wanted.repeated, env)
+        print_findings(env, wanted.repeated)
         _check_not_empty(request, wanted)
         if "prune" in request.slots and "force" not in request.slots and not backend.embedded:
             _refuse_beside_managers(request, env)
@@ -93,17 +93,6 @@ def _read_rules(request: Request, env: Environment) -> bytes:
         return env.read_file(str(path))
     except OperationError as exc:
         raise UsageError(str(exc)) from None
-
-
-def _warn_of_repeated(repeated: list[str], env: Environment) -> None:
-    """Name the first lines that were passed over, then their number."""
-    for line in repeated[:MAX_NAMED]:
-        env.write_stderr(line)
-    more = len(repeated) - MAX_NAMED
-    if more > 0:
-        env.write_stderr(
-            f"{pluralize(more, 'more line')} repeat{'s' * (more == 1)} earlier lines: skipped"
-        )
 
 
 def _check_not_empty(request: Request, wanted: DesiredTable) -> None:
@@ -313,8 +302,9 @@ class _ApplyRun:
                 _render_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked)
             )
             return
-        for step, why in [*outcome.meanwhile, *outcome.refused]:
-            self._env.write_stderr(f"{_name_step(step)}: {why}")
+        file = str(self._request.ours["apply"] or "")
+        for steps in (outcome.meanwhile, outcome.refused):
+            print_findings(self._env, make_refusals(steps, file))
         print_not_undone(self._env, outcome, lambda step: step.format_rule().rstrip())
         self._env.write_stderr(self._format_summary(outcome))
         for line in unchecked:
@@ -356,10 +346,6 @@ def _count_services(services: list[Service]) -> str:
     return ", ".join(writer.format_selector(service) for service in services)
 
 
-def _name_step(step: Step) -> str:
-    return f"line {step.line}" if step.line else step.format_rule().rstrip()
-
-
 def _format_step(op: int, rule: str, coloured: bool) -> str:
     return f"\033[{_COLOURS.get(op, _EDITED)}m{rule.rstrip()}\033[0m\n" if coloured else rule
 
@@ -383,16 +369,9 @@ def _count_done(plan: Plan, outcome: Outcome, is_dry_run: bool) -> dict[str, int
 
 
 def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
-    import json  # noqa: PLC0415  # only who asks for it pays for it
-
-    from pyipvsadm.text import escape_undecodable  # noqa: PLC0415
-
     def entry(step: Step, message: str | None = None) -> dict[str, object]:
-        found: dict[str, object] = {
-            "line": step.line or None,
-            "rule": escape_undecodable(step.format_rule().rstrip()),
-        }
-        return found | {"message": escape_undecodable(message)} if message else found
+        found: dict[str, object] = {"line": step.line or None, "rule": step.format_rule().rstrip()}
+        return found | {"message": message} if message else found
 
     found = {
         "format": FORMAT,
@@ -407,6 +386,6 @@ def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[
         "undone": len(outcome.undone),
         "not_undone": [entry(*each) for each in outcome.not_undone],
         "reordered": [writer.format_selector(service) for service in outcome.reordered],
-        "unchecked": [escape_undecodable(line) for line in unchecked],
+        "unchecked": [*unchecked],
     }
-    return json.dumps(found, indent=2) + "\n"
+    return format_json(found)

@@ -10,6 +10,7 @@ from pyipvsadm.change.desired import parse_desired
 from pyipvsadm.change.execute import try_plan
 from pyipvsadm.change.plan import make_plan
 from pyipvsadm.change.snapshot import read_table
+from pyipvsadm.commands.report import make_refusals, print_findings
 from pyipvsadm.errors import OperationError, RulesError, UsageError
 from pyipvsadm.views.json_document import format_document, make_errors
 
@@ -37,14 +38,13 @@ def _check_file(file: str, env: Environment) -> dict[str, object]:
     try:
         text = env.read_file(file) if name else env.read_input()
         table = parse_desired(text, env, name)
-        for line in table.repeated:
-            env.write_stderr(f"{name or 'standard input'}: {line}")
+        print_findings(env, table.repeated)
         if table.is_empty():
             raise UsageError(f"{name or 'standard input'}: no rule in the file")
         _apply_to_empty_table(table, name)
     except (UsageError, OperationError) as exc:
         env.write_stderr(str(exc))
-        report["errors"] = make_errors(exc)
+        report["errors"] = make_errors(exc.list_findings())
     else:
         servers = sum(len(service.servers) for service in table.services.values())
         report |= {"services": len(table.services), "servers": servers}
@@ -57,9 +57,6 @@ def _apply_to_empty_table(table: DesiredTable, file: str) -> None:
     """
     backend = MemoryBackend(interfaces=lambda _: True)
     plan = make_plan(table, read_table(backend))
-    refused = try_plan(plan, backend).refused
-    if refused:
-        raise RulesError(
-            sorted((step.line, reason, step.format_rule().rstrip()) for step, reason in refused),
-            file,
-        )
+    refusals = make_refusals(try_plan(plan, backend).refused, file)
+    if refusals:
+        raise RulesError(sorted(refusals, key=lambda finding: finding.line))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pyipvsadm.addresses import format_address, parse_endpoint
 from pyipvsadm.change.desired import parse_desired
 from pyipvsadm.doctor import answers, director, real_server, report, unchecked
-from pyipvsadm.doctor.codes import BY_CODE, CODES, Finding, format_explanation
+from pyipvsadm.doctor.codes import BY_CODE, CODES, format_explanation
 from pyipvsadm.doctor.facts import OUTSIDE, DirectorTable, get_family, get_host, get_vip
-from pyipvsadm.errors import OperationError, RefusedError, UsageError
+from pyipvsadm.errors import Finding, OperationError, RefusedError, UsageError
 from pyipvsadm.model import TCP
 from pyipvsadm.netns import format_nsenter
 from pyipvsadm.views.connections import count_handshakes
@@ -64,7 +64,8 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
     if "netns" in ours:
         enter = format_nsenter(str(ours["netns"]))
         findings = [
-            each._replace(fixes=tuple(enter + fix for fix in each.fixes)) for each in findings
+            Finding(each.code, each.text, each.message, tuple(enter + fix for fix in each.fixes))
+            for each in findings
         ]
     if "json" in ours:
         env.write_stdout(report.render_json(findings, aside))

@@ -5,7 +5,7 @@ never know: netlink, the grammar, how weights are set and put back (change/execu
 server is drained (change/pace.py), how progress is drawn.
 
 The lines that undo the draining are written to standard output before anything is changed, so that
-they survive whatever happens to this process.
+they survive whatever happens to this process. How it ended is written to standard error.
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ from __future__ import annotations
 from pyipvsadm.change.describe import describe_difference
 from pyipvsadm.change.execute import execute, list_standing
 from pyipvsadm.change.merge import find_matching, find_server, find_service
-from pyipvsadm.change.pace import DrainPace, DrainTarget, count_remaining, describe_server
+from pyipvsadm.change.pace import (
+    DrainPace,
+    DrainTarget,
+    count_remaining,
+    describe_server,
+    sum_remaining,
+)
 from pyipvsadm.change.plan import make_drain_plan
 from pyipvsadm.change.snapshot import read_rows, read_services
 from pyipvsadm.commands.report import print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError
-from pyipvsadm.model import DEL_SERVICE, PERSISTENT, SET_DEST
+from pyipvsadm.model import DEL_SERVICE, NEW_DEST, NEW_SERVICE, PERSISTENT, SET_DEST, Change
 from pyipvsadm.rules import writer
-from pyipvsadm.text import pluralize
 from pyipvsadm.views.progress import open_progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyipvsadm.change.execute import Outcome
+    from pyipvsadm.change.pace import Remaining
     from pyipvsadm.change.plan import Plan, Step
     from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
@@ -118,7 +126,11 @@ class _Draining:
             env.read_clock,
             env.wait,
             lambda: open_progress(
-                env.write_raw_stderr, env.write_stderr, env.environ, env.is_error_terminal()
+                env.write_raw_stderr,
+                env.write_stderr,
+                env.environ,
+                env.is_error_terminal(),
+                self._seconds,
             ),
         )
         if "dry-run" in self._request.slots:
@@ -126,19 +138,24 @@ class _Draining:
         undo_lines = [self._format_undo(step) for step in plan.phases[0]]
         # If these lines cannot be written, nothing is changed.
         if undo_lines:
+            if env.is_output_terminal() and env.is_error_terminal():
+                env.write_stderr("to undo the draining:")
             env.write_stdout("".join(f"{line}\n" for line in undo_lines))
         env.block_signals()
         for target in targets:
             self._warn_of_templates(target.service)
         try:
             outcome = execute(plan, self._backend, pace, self._backend.lock_table)
-            return self._report(plan, outcome, pace.remaining, targets[0])
         except (OperationError, RefusedError) as exc:
             env.write_stderr(f"{exc}: stopped{self._nothing_deleted}")
             # The table does not answer: what stands is not known, but what undoes it is.
             for line in undo_lines:
                 env.write_stderr(f"to undo: {line}")
             return exc.status if isinstance(exc, OperationError) else EXIT_REFUSED
+        status = self._report(plan, outcome, pace.remaining, targets[0])
+        if not status:
+            self._print_end(plan, targets, pace.waited)
+        return status
 
     def _print_dry_run(self, plan: Plan, targets: list[DrainTarget]) -> int:
         """Print what draining would do, and how many connections it would wait for."""
@@ -146,12 +163,12 @@ class _Draining:
             self._warn_of_templates(target.service)
         lines = [f"{_describe_step(step)}: {describe_difference(step)}" for step in plan.phases[0]]
         inactive = "drain-inactive" in self._request.ours
-        remaining = sum(
+        remaining = sum_remaining(
             count_remaining(target.service, server, inactive)
             for target in targets
             for server in target.servers
         )
-        lines.append(f"would wait for {pluralize(remaining, 'connection')} to end")
+        lines.append(f"would wait for {remaining} to end")
         if plan.phases[1]:
             target = targets[0]
             command, server = ("-D", None) if target.whole else ("-d", target.servers[0])
@@ -159,17 +176,16 @@ class _Draining:
         self._env.write_stdout("".join(f"dry run: {line}\n" for line in lines))
         return 0
 
-    def _report(self, plan: Plan, outcome: Outcome, remaining: int, target: DrainTarget) -> int:
-        """Print how the draining ended, and return the exit status."""
+    def _report(
+        self, plan: Plan, outcome: Outcome, remaining: Remaining, target: DrainTarget
+    ) -> int:
+        """Print why the draining ended early, if it did, and return the exit status."""
         env = self._env
         for step, reason in outcome.refused:
             deletes = step.change.op != SET_DEST
             env.write_stderr(reason if deletes else f"{_describe_step(step)}: {reason}")
         if outcome.signal:
-            env.write_stderr(
-                f"{SIGNALS[outcome.signal]}: {pluralize(remaining, 'connection')} left"
-                f"{self._nothing_deleted}"
-            )
+            env.write_stderr(f"{SIGNALS[outcome.signal]}: {remaining} left{self._nothing_deleted}")
         elif outcome.stopped:
             ended = "" if remaining else ": stopped"
             env.write_stderr(f"{outcome.stopped}{ended}{self._nothing_deleted}")
@@ -186,6 +202,33 @@ class _Draining:
             env.write_stderr(f"{_describe_step(step)} has weight {_get_weight(step)} again")
         print_not_undone(env, outcome, _describe_step)
         return 128 + outcome.signal if outcome.signal else EXIT_REFUSED if outcome.refused else 0
+
+    def _print_end(self, plan: Plan, targets: Sequence[DrainTarget], waited: float) -> None:
+        """Print that the servers are drained, and the commands that bring them back."""
+        first = targets[0]
+        servers = [(target.service, server) for target in targets for server in target.servers]
+        name = describe_server(*servers[0]) if len(servers) == 1 else f"{len(servers)} servers"
+        state = "deleted" if self._deletion else "weight 0"
+        if first.whole:
+            name, state = writer.format_selector(first.service), "deleted"
+            added = [Change(NEW_SERVICE, first.service)]
+            added += [Change(NEW_DEST, first.service, server) for server in reversed(first.servers)]
+        elif self._deletion:
+            added = [Change(NEW_DEST, *servers[0])]
+        else:
+            added = []
+        commands = [
+            f"ipvsadm{self._options} {writer.change_rule(change).rstrip()}" for change in added
+        ] or [self._format_undo(step) for step in plan.phases[0]]
+        end = f"{name} drained in {waited:.0f} s, {state}"
+        if not commands:  # the weight was 0 before
+            self._env.write_stderr(end)
+        elif len(commands) == 1:
+            self._env.write_stderr(f"{end}; to bring it back: {commands[0]}")
+        else:
+            self._env.write_stderr(f"{end}; to bring {'it' if first.whole else 'them'} back:")
+            for command in commands:
+                self._env.write_stderr(command)
 
     @property
     def _nothing_deleted(self) -> str:

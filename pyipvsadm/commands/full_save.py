@@ -5,7 +5,7 @@ Owns: which lines -R reads back as the entries they come from. Must never know: 
 
 from __future__ import annotations
 
-from pyipvsadm import addresses, sorting
+from pyipvsadm import addresses
 from pyipvsadm.errors import LineSkippedError, UsageError
 from pyipvsadm.model import HASHED, Change, Record, Service
 from pyipvsadm.rules import reader, writer
@@ -22,24 +22,20 @@ _PARTS = ("service", "server", "daemon", "timeouts")
 
 
 def render_full_save(found: Snapshot, endpoint: Endpoint, env: Environment) -> str:
-    """Return the whole table as rules: services in the order of -S, the servers of each with the
-    oldest first, as schedulers see them.
+    """Return the whole table as rules: services in the order of the snapshot, the servers of each
+    with the oldest first, as schedulers see them.
 
     A line that -R would refuse becomes a comment, and with a service its servers, so that the
     others can be restored. Each such line, and each value that would not come back, is reported on
     standard error.
     """
-    servers = {id(service): members for service, members in found.rows}
-    rows = [
-        (service, servers[id(service)])
-        for service in sorting.sort_services([service for service, _ in found.rows])
-    ]
-    plain = writer.iter_full_rules(rows, found.timeouts, found.daemons, addresses.format_numeric)
+    lines, named_lines = (
+        writer.iter_full_rules(found.rows, found.timeouts, found.daemons, text)
+        for text in (addresses.format_numeric, endpoint)
+    )
     parts = []
     outside: Service | None = None  # what cannot be said; nor can its servers
-    for (change, numbers), (_, line) in zip(
-        plain, writer.iter_full_rules(rows, found.timeouts, found.daemons, endpoint)
-    ):
+    for (change, numbers), (_, line) in zip(lines, named_lines):
         lost = None
         if change.server is None or change.service is not outside:
             lost = _find_round_trip_loss(change, numbers, env)

@@ -2,6 +2,10 @@
 
 Owns: the order in which the table is read and written, selection, when names are looked up. Must
 never know: netlink, columns.
+
+A listing takes three steps: read the services, and the servers of each when its turn comes; sort;
+render. Views render in the order in which rows arrive. Only views/procfs.py sorts, because on that
+path the kernel's text is rendered without ever becoming records.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from pyipvsadm.model import CONNECTIONS_FILE, to_row
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeVar
 
     from pyipvsadm.commands.selection import Selection
     from pyipvsadm.environment import Environment
@@ -22,9 +27,10 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend, Row, Server, Service
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.connections import Connection
+    from pyipvsadm.views.json_document import Entry
     from pyipvsadm.views.shares import Shares
 
-    Tables = Iterable[tuple[Service, list[Row]]]  # rows: their addresses at least
+    Item = TypeVar("Item")
 
 
 def run_list(request: Request, backend: Backend, env: Environment) -> None:
@@ -34,6 +40,10 @@ def run_list(request: Request, backend: Backend, env: Environment) -> None:
 
         selection = resolve_selection(request, backend, env)
         run_metrics(request, backend, env, read_table(request, backend, selection))
+    elif "status" in request.ours:
+        from pyipvsadm.commands.status import run_status  # noqa: PLC0415
+
+        run_status(request, backend, env)
     elif "watch" in request.ours:
         _run_watch(request, backend, env)
     else:
@@ -68,8 +78,11 @@ def _render_classic(
             yield classic.format_version(backend.read_info())
         if "shares" in shown:
             yield from _render_shares(request, backend, env, wanted)
-            return
-        yield from _render_listing(request, backend, env, wanted)
+        elif (text := _render_proc_table(request, backend, wanted)) is not None:
+            yield classic.format_title(shown)
+            yield text
+        else:
+            yield from _render_rows(request, backend, env, wanted)
 
 
 def _render_pretty(
@@ -91,16 +104,11 @@ def _render_pretty(
     elif "daemon" in shown:
         lines = pretty.render_daemons(backend.read_daemons(), look)
     else:
-        rows = list(read_table(request, backend, wanted))
-        groups = [pretty.ServiceGroup(*row) for row in rows]
-        if "shares" in shown:
-            find_shares = _make_share_finder(backend, env, wanted)
-            for group in groups:
-                group.shares = find_shares(group.service, group.servers)
+        entries = list(_read_entries(request, backend, env, wanted))
+        groups = [pretty.ServiceGroup(*entry) for entry in entries]
         lines = [] if request.services else pretty.render_title(backend.read_info(), groups, look)
-        lines += pretty.render_listing(
-            groups, shown, resolve_unless_numeric(rows, request, env), look
-        )
+        endpoint = resolve_unless_numeric(entries, request, env)
+        lines += pretty.render_listing(groups, shown, endpoint, look)
     yield grid.render_text(lines, look)
 
 
@@ -127,7 +135,11 @@ def _run_watch(request: Request, backend: Backend, env: Environment) -> None:
 
     def rows() -> list[tuple[Service, list[Server]]]:
         backend.refresh()
-        return list(read_table(request, backend, resolve_selection(request, backend, env)))
+        selection = resolve_selection(request, backend, env)
+        return [
+            (service, servers)
+            for service, servers, _ in _read_entries(request, backend, env, selection)
+        ]
 
     if look(0).styled and "json" not in shown:
         state = live.Live(shown, str(request.ours.get("sort-by") or ""), seconds, look)
@@ -157,29 +169,46 @@ def resolve_selection(request: Request, backend: Backend, env: Environment) -> S
     return wanted
 
 
-def _read_services(request: Request, backend: Backend, counters: bool) -> list[Service]:
+def _read_services(request: Request, backend: Backend, counters: bool = True) -> list[Service]:
     """Return the services that a request lists, in its order. Raise RefusedError if a named one
     does not exist.
     """
     if request.services:
         return list(map(backend.find_service, request.services))
-    found = backend.read_services(counters=counters)
-    return found if "nosort" in request.slots else sorting.sort_services(found)
+    return _choose_order(request, sorting.sort_services)(backend.read_services(counters=counters))
 
 
 def read_table(
     request: Request, backend: Backend, wanted: Selection | None
 ) -> Iterable[tuple[Service, list[Server]]]:
-    """Yield the services that a request lists, in its order, each with its servers, which are read
-    when its turn comes.
+    """Yield the services that a request lists, in its order, each with its servers in the order of
+    the table, which are read when its turn comes.
 
     Raise RefusedError at once if a named service does not exist.
     """
-    rows = (
-        (each, backend.read_servers(each))
-        for each in _read_services(request, backend, counters=True)
-    )
+    rows = ((each, backend.read_servers(each)) for each in _read_services(request, backend))
     return wanted.filter_rows(rows) if wanted else rows
+
+
+def _choose_order(
+    request: Request, sort: Callable[[list[Item]], list[Item]]
+) -> Callable[[list[Item]], list[Item]]:
+    """Return the function that sorts what was read: for --nosort, it keeps the order."""
+    return sort if "nosort" not in request.slots else lambda items: items
+
+
+def _read_entries(
+    request: Request, backend: Backend, env: Environment, wanted: Selection | None
+) -> Iterable[Entry]:
+    """Read and sort: yield services with their servers and, for --shares, their shares, each when
+    its turn comes. Shares depend on the order of the table, so they are found before sorting.
+    """
+    rows = read_table(request, backend, wanted)
+    sort = _choose_order(request, sorting.sort_servers)
+    if "shares" not in request.slots:
+        return ((service, sort(servers), None) for service, servers in rows)
+    find_shares = _make_share_finder(backend, env, wanted)
+    return ((service, sort(servers), find_shares(service, servers)) for service, servers in rows)
 
 
 def _render_json(
@@ -202,50 +231,65 @@ def _render_json(
         return [json_document.make_timeouts(backend.read_timeouts())]
     if "daemon" in shown:
         return [json_document.make_daemons(backend.read_daemons())]
-    rows = read_table(request, backend, wanted)
+    entries = _read_entries(request, backend, env, wanted)
     names = None
     if "numeric" not in shown:
         from pyipvsadm.commands.names import collect_addresses, list_endpoints, make_json_resolver  # noqa: PLC0415
 
-        rows = held = list(rows)
+        entries = held = list(entries)
         names = make_json_resolver(
             env, env.names.find_host_names(sorted(collect_addresses(list_endpoints(held))))
         )
-    find_shares = _make_share_finder(backend, env, wanted) if "shares" in shown else None
-    return json_document.iter_table(
-        backend.read_info(), rows, names, "nosort" not in shown, find_shares
-    )
+    return json_document.iter_table(backend.read_info(), entries, names)
 
 
-def _render_listing(
-    request: Request, backend: Backend, env: Environment, wanted: Selection | None
-) -> Iterable[str]:
-    """Yield services and servers. The plain numeric view of all services comes from /proc/net/ip_vs
-    if that shows all of it.
+def _render_proc_table(request: Request, backend: Backend, wanted: Selection | None) -> str | None:
+    """Return the services and servers of the plain numeric view, from /proc/net/ip_vs; None if
+    another view is asked for, or the file does not show all of it.
     """
     from pyipvsadm.views import classic  # noqa: PLC0415
 
     shown = request.slots
-    columns = classic.list_columns(shown)
-    if wanted:
-        return _render_services(
-            (
-                (service, [to_row(each, columns) for each in servers])
-                for service, servers in read_table(request, backend, wanted)
-            ),
-            env,
-            shown,
-        )
-    if "numeric" in shown and not classic.view_of(shown) and not request.services:
-        overview = backend.read_proc_table()
-        if overview:
-            from pyipvsadm.views import procfs  # noqa: PLC0415
+    if wanted or request.services or "numeric" not in shown or classic.view_of(shown):
+        return None
+    overview = backend.read_proc_table()
+    if not overview:
+        return None
+    from pyipvsadm.views import procfs  # noqa: PLC0415
 
-            parts = procfs.render_listing(overview, "nosort" not in shown)
-            if parts is not None:
-                return [classic.format_title(shown), "".join(parts)]
-    services = _read_services(request, backend, counters=bool(shown & {"stats", "rate"}))
-    return _render_services(zip(services, backend.iter_rows(services, columns)), env, shown)
+    parts = procfs.render_listing(overview, "nosort" not in shown)
+    return None if parts is None else "".join(parts)
+
+
+def _render_rows(
+    request: Request, backend: Backend, env: Environment, wanted: Selection | None
+) -> Iterator[str]:
+    """Yield the title, then each service with its servers."""
+    from pyipvsadm.views import classic  # noqa: PLC0415
+
+    shown = request.slots
+    columns = classic.list_columns(shown)
+    tables: Iterable[tuple[Service, list[Row]]]
+    if wanted:
+        tables = (
+            (service, [to_row(each, columns) for each in servers])
+            for service, servers in read_table(request, backend, wanted)
+        )
+    else:
+        services = _read_services(request, backend, counters=bool(shown & {"stats", "rate"}))
+        tables = zip(services, backend.iter_rows(services, columns))
+    sort = _choose_order(request, sorting.sort_rows)
+    tables = ((service, sort(rows)) for service, rows in tables)
+    endpoint: Endpoint = addresses.format_numeric
+    if "numeric" not in shown:
+        from pyipvsadm.commands.names import resolve_endpoints  # noqa: PLC0415
+
+        tables = list(tables)
+        endpoint = resolve_endpoints(tables, env)
+    listing = classic.Listing(shown, endpoint)
+    yield classic.format_title(shown)
+    for service, rows in tables:
+        yield listing.format_service(service, rows)
 
 
 def _render_shares(
@@ -255,13 +299,14 @@ def _render_shares(
     from pyipvsadm.commands.names import resolve_unless_numeric  # noqa: PLC0415
     from pyipvsadm.views import shares  # noqa: PLC0415  # few listings ask for it
 
-    find_shares = _make_share_finder(backend, env, wanted)
-    rows = list(read_table(request, backend, wanted))
-    endpoint = resolve_unless_numeric(rows, request, env)
+    entries = _read_entries(request, backend, env, wanted)
+    if "numeric" not in request.slots:
+        entries = list(entries)
+    endpoint = resolve_unless_numeric(entries, request, env)
     yield shares.TITLE
-    for service, servers in rows:
-        listed = servers if "nosort" in request.slots else sorting.sort_servers(servers)
-        yield shares.format_service(service, listed, find_shares(service, servers), endpoint)
+    for service, servers, found in entries:
+        assert found is not None
+        yield shares.format_service(service, servers, found, endpoint)
 
 
 def _make_share_finder(
@@ -277,22 +322,6 @@ def _make_share_finder(
     return lambda service, servers: Shares(
         service, backend.read_servers(service) if wanted else servers, build
     )
-
-
-def _render_services(tables: Tables, env: Environment, shown: set[str]) -> Iterator[str]:
-    """Yield the title, then each service with its servers."""
-    from pyipvsadm.views import classic  # noqa: PLC0415
-
-    endpoint: Endpoint = addresses.format_numeric
-    if "numeric" not in shown:
-        from pyipvsadm.commands.names import resolve_endpoints  # noqa: PLC0415
-
-        tables = list(tables)
-        endpoint = resolve_endpoints(tables, env)
-    listing = classic.Listing(shown, endpoint)
-    yield classic.format_title(shown)
-    for service, rows in tables:
-        yield listing.format_service(service, rows)
 
 
 def _iter_connection_lines(backend: Backend, wanted: Selection | None) -> Iterator[bytes]:

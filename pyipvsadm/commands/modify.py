@@ -11,7 +11,7 @@ from pyipvsadm.model import DEL_DEST, DEL_SERVICE, FLUSH, ZERO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from pyipvsadm.environment import Environment
     from pyipvsadm.model import Backend, Change
@@ -25,12 +25,14 @@ def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
     connections = _count_connections(wanted, backend) if is_terminal else 0
     refused = backend.apply([wanted])
     if connections and not refused:
+        from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
         from pyipvsadm.text import pluralize  # noqa: PLC0415
 
         print_hints(env, [f"the removed servers had {pluralize(connections, 'active connection')}"])
     for _, number in refused:
         env.write_stderr(format_error(wanted.op, number))
         if is_terminal:
+            from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
             from pyipvsadm.grammar import hints  # noqa: PLC0415  # a person waits longer than a script
 
             print_hints(env, hints.suggest_for_refusal(wanted, number, backend))
@@ -54,12 +56,6 @@ def _count_connections(wanted: Change, backend: Backend) -> int:
         )
     except (OperationError, RefusedError):
         return 0
-
-
-def print_hints(env: Environment, hints: Iterable[str]) -> None:
-    """Write hints, a line each. To a person only: scripts get the reference's text and no more."""
-    for hint in hints:
-        env.write_stderr(f"hint: {hint}")
 
 
 def run_on_copy(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Row, Server, Service
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.connections import Connection
+    from pyipvsadm.views.json_document import Entry
     from pyipvsadm.views.json_document import Names as HostNames
 
     # Services with rows of their servers: the addresses at least.
@@ -69,7 +70,7 @@ def resolve_endpoints(tables: Tables, env: Environment, read_back: bool = False)
 
 
 def resolve_unless_numeric(
-    found: Iterable[tuple[Service, list[Server]]], request: Request, env: Environment
+    found: Iterable[tuple[Service, list[Server]] | Entry], request: Request, env: Environment
 ) -> Endpoint:
     """Return the formatter of addresses and ports for a listing of these services."""
     return (
@@ -79,9 +80,9 @@ def resolve_unless_numeric(
     )
 
 
-def list_endpoints(found: Iterable[tuple[Service, list[Server]]]) -> Tables:
+def list_endpoints(found: Iterable[tuple[Service, list[Server]] | Entry]) -> Tables:
     """Return the services with their servers' addresses, to be looked up."""
-    return ((service, [(each.addr,) for each in servers]) for service, servers in found)
+    return ((row[0], [(each.addr,) for each in row[1]]) for row in found)
 
 
 def collect_addresses(tables: Tables) -> set[tuple[int, bytes]]:

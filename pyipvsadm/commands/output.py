@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyipvsadm.environment import Environment
+    from pyipvsadm.grammar.parser import Request
 
 
 BLOCK = 1 << 16  # characters written at once
@@ -26,6 +27,14 @@ def sanitize_for_terminal(parts: Iterable[str], env: Environment) -> Iterable[st
     from pyipvsadm.text import sanitize  # noqa: PLC0415  # a pipe gets the bytes as they are
 
     return ("\n".join(map(sanitize, part.split("\n"))) for part in parts)
+
+
+def is_pretty(request: Request, env: Environment) -> bool:
+    """Return True if a listing is to be formatted for people: by --pretty, or on a terminal by
+    IPVSADM_PRETTY.
+    """
+    asked = env.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
+    return "pretty" in request.slots or (asked and env.is_output_terminal())
 
 
 def write_buffered(env: Environment, parts: Iterable[str]) -> None:

@@ -7,12 +7,13 @@ goes, how a rule is written.
 from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
-from pyipvsadm.commands.names import list_endpoints, resolve_endpoints
+from pyipvsadm.commands.names import resolve_endpoints
 from pyipvsadm.model import to_row
 from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyipvsadm.change.snapshot import Snapshot
     from pyipvsadm.environment import Environment
     from pyipvsadm.model import Backend, Row, Service
     from pyipvsadm.rules.writer import Endpoint
@@ -28,26 +29,16 @@ def render_rules(
     missing because the table changed meanwhile.
     """
     columns = writer.ServerRules.COLUMNS
+    found: Snapshot | None = None
     tables: list[tuple[Service, list[Row]]]
     if full or certain:
         from pyipvsadm.change import snapshot  # noqa: PLC0415  # the plain save does not pay for it
-        from pyipvsadm.commands import full_save  # noqa: PLC0415  # the plain save does not pay for it
 
         found = snapshot.read_consistent(backend)
-        if full:
-            named = (
-                addresses.format_numeric
-                if numeric
-                else resolve_endpoints(list_endpoints(found.rows), env, read_back=True)
-            )
-            return full_save.render_full_save(found, named, env)
-        held = {
-            service.key(): [to_row(each, columns) for each in servers]
-            for service, servers in found.rows
-        }
+        found.rows = sorting.sort_table(found.rows)
         tables = [
-            (each, held[each.key()])
-            for each in sorting.sort_services([service for service, _ in found.rows])
+            (service, [to_row(each, columns) for each in servers])
+            for service, servers in found.rows
         ]
     else:
         services = sorting.sort_services(backend.read_services(counters=False))
@@ -55,6 +46,10 @@ def render_rules(
     endpoint: Endpoint = (
         addresses.format_numeric if numeric else resolve_endpoints(tables, env, read_back=True)
     )
+    if found and full:
+        from pyipvsadm.commands import full_save  # noqa: PLC0415  # the plain save does not pay for it
+
+        return full_save.render_full_save(found, endpoint, env)
     servers = writer.ServerRules(endpoint)
     parts = []
     for service, rows in tables:

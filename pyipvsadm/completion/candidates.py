@@ -336,10 +336,9 @@ class _Line:
     def _read_rows(self) -> Rows:
         """Return the table, in the order of the listing."""
         rows = self._source.read_rows(self._get_last("backend"), self._get_last("netns"))
-        servers = {service.key(): sorting.sort_servers(unsorted) for service, unsorted in rows}
         return [
-            (service, servers[service.key()])
-            for service in sorting.sort_services([service for service, _ in rows])
+            (service, sorting.sort_servers(servers))
+            for service, servers in sorting.sort_table(rows)
         ]
 
     def _complete_service(self, option: Command | Option, prefix: str) -> Candidates:

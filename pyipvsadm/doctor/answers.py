@@ -7,9 +7,9 @@ Must never know: how servers are asked.
 from __future__ import annotations
 
 from pyipvsadm.doctor import services
-from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import DirectorTable, format_pair, format_server, get_host
 from pyipvsadm.doctor.fixes import format_server_command, format_sysctl
+from pyipvsadm.errors import Finding
 from pyipvsadm.model import PERSISTENT, TCP
 from pyipvsadm.text import pluralize
 

@@ -7,7 +7,10 @@ never know: how a fault is found (director.py, real_server.py).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pyipvsadm.errors import Finding
 
 ERROR = "error"
 WARNING = "warning"
@@ -194,20 +197,9 @@ CODES = (
 BY_CODE = {row.code: row for row in CODES}
 
 
-class Finding(NamedTuple):
-    """Hold one fault: its code, its subject (an interface, a service, a server), the facts read,
-    and the commands that fix it.
-    """
-
-    code: str
-    subject: str
-    detail: str
-    fixes: tuple[str, ...] = ()
-
-    @property
-    def severity(self) -> str:
-        """Return ERROR or WARNING."""
-        return BY_CODE[self.code].severity
+def get_severity(finding: Finding) -> str:
+    """Return ERROR or WARNING, by the finding's code."""
+    return BY_CODE[finding.code].severity
 
 
 def format_explanation(row: Code) -> str:

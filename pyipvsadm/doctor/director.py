@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 
 from pyipvsadm.doctor import services
 from pyipvsadm.doctor.answers import check_handshakes, check_probes
-from pyipvsadm.doctor.codes import Finding
+from pyipvsadm.doctor.codes import get_severity
 from pyipvsadm.doctor.facts import (
     Address,
     DirectorTable,
@@ -33,6 +33,7 @@ from pyipvsadm.doctor.fixes import (
     format_sysctl,
     summarize_names,
 )
+from pyipvsadm.errors import Finding
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
@@ -138,10 +139,10 @@ def _list_followups(
     after = replace(facts, addresses=[*facts.addresses, *added])
     found: dict[str, tuple[str, ...]] = {}
     for check in (reverse_path, check_redirects):
-        before = [each.subject for each in check(table, facts)]
+        before = [each.text for each in check(table, facts)]
         for each in check(table, after):
-            if each.subject not in before:
-                found[each.subject] = found.get(each.subject, ()) + each.fixes
+            if each.text not in before:
+                found[each.text] = found.get(each.text, ()) + each.fixes
     return found
 
 
@@ -243,7 +244,7 @@ def check_routes(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
     for finding in check_tunnels(
         DirectorTable([(service, [server]) for service, server in tunnelled]), facts
     ):
-        lacking[finding.subject] = lacking.get(finding.subject, ()) + finding.fixes
+        lacking[finding.text] = lacking.get(finding.text, ()) + finding.fixes
     for (service, server, route), (_, other) in zip(behind, tunnelled):
         host, name = get_host(server), format_pair(service, server)
         beside = [link for link, network in networks if ip_address(host) in network]
@@ -541,4 +542,4 @@ CHECKS: tuple[Check, ...] = (
 def examine_director(table: DirectorTable, facts: Facts) -> list[Finding]:
     """Return all findings, errors first, otherwise in the order of the checks."""
     found = [finding for check in CHECKS for finding in check(table, facts)]
-    return sorted(found, key=lambda finding: finding.severity)
+    return sorted(found, key=get_severity)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pyipvsadm.doctor.codes import Finding
+from pyipvsadm.doctor.codes import get_severity
 from pyipvsadm.doctor.facts import OUTSIDE, Link, format_conf_path, get_family
 from pyipvsadm.doctor.fixes import format_host_prefix, format_shell_command, format_sysctl
+from pyipvsadm.errors import Finding
 from pyipvsadm.model import AF_INET, AF_INET6, GRE, GUE, IPIP, MASQ, ROUTE, TUNNEL
 
 TYPE_CHECKING = False
@@ -262,4 +263,4 @@ CHECKS: tuple[Check, ...] = (check_arp, check_address, check_tunnel, check_retur
 def examine_real_server(part: RealServerRole, facts: Facts) -> list[Finding]:
     """Return all findings, errors first, otherwise in the order of the checks."""
     found = [finding for check in CHECKS for finding in check(part, facts)]
-    return sorted(found, key=lambda finding: finding.severity)
+    return sorted(found, key=get_severity)

@@ -5,18 +5,16 @@ Must never know: how a fault was found.
 
 from __future__ import annotations
 
-import json
 import textwrap
 
-from pyipvsadm.doctor.codes import BY_CODE, ERROR, STATUS, WARNING
-from pyipvsadm.text import escape_undecodable as as_text
-from pyipvsadm.text import pluralize, sanitize
+from pyipvsadm.doctor.codes import BY_CODE, ERROR, STATUS, WARNING, get_severity
+from pyipvsadm.text import format_json, pluralize, sanitize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyipvsadm.doctor.codes import Finding
+    from pyipvsadm.errors import Finding
 
 WIDTH = 100
 # ECMA-48: bold red, bold yellow
@@ -29,7 +27,7 @@ UNKNOWN = 3  # what could not be read: the number that monitoring systems give t
 
 def get_status(findings: Sequence[Finding]) -> int:
     """Return the exit status for the worst finding: 0 none, 1 a warning, 2 an error."""
-    return max((STATUS[each.severity] for each in findings), default=0)
+    return max((STATUS[get_severity(each)] for each in findings), default=0)
 
 
 def render_text(
@@ -47,10 +45,11 @@ def render_text(
     width = min(columns, WIDTH) or WIDTH
     parts = []
     for each in findings:
-        heading = f"{each.severity}: {each.subject}: {BY_CODE[each.code].title} [{each.code}]"
+        heading = f"{get_severity(each)}: {each.text}: {BY_CODE[each.code].title} [{each.code}]"
         parts.append((_wrap(heading, width, "", "  ") if columns else heading) + "\n")
         parts += [
-            _wrap_sentence(sentence, width) for sentence in (each.detail, BY_CODE[each.code].reason)
+            _wrap_sentence(sentence, width)
+            for sentence in (each.message, BY_CODE[each.code].reason)
         ]
         parts += [f"    # {fix}\n" for fix in each.fixes]
         parts.append("\n")
@@ -63,7 +62,9 @@ def render_text(
                 *(f"    # {command}\n" for command in commands),
             ]
         parts.append("\n")
-    counts = [sum(each.severity == severity for each in findings) for severity in (ERROR, WARNING)]
+    counts = [
+        sum(get_severity(each) == severity for each in findings) for severity in (ERROR, WARNING)
+    ]
     if any(counts):
         parts.append(f"{pluralize(counts[0], 'error')}, {pluralize(counts[1], 'warning')}.\n")
     else:
@@ -79,33 +80,22 @@ def render_json(findings: Sequence[Finding], not_checked: Sequence[str]) -> str:
     rows = [
         {
             "code": each.code,
-            "severity": each.severity,
-            "subject": each.subject,
+            "severity": get_severity(each),
+            "subject": each.text,
             "title": BY_CODE[each.code].title,
-            "detail": each.detail,
+            "detail": each.message,
             "reason": BY_CODE[each.code].reason,
             "fix": list(each.fixes),
         }
         for each in findings
     ]
-    found: dict[str, object] = {
+    document = {
         "format": FORMAT,
         "findings": rows,
         "not_checked": [line.replace("\n", " ") for line in not_checked],
+        "status": get_status(findings),
     }
-    found["status"] = get_status(findings)
-    return json.dumps(_make_readable(found), indent=2) + "\n"
-
-
-def _make_readable(value: object) -> object:
-    r"""Write bytes that are no UTF-8 as \xHH: of half a surrogate pair other programs read
-    nothing.
-    """
-    if isinstance(value, dict):
-        return {name: _make_readable(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_make_readable(each) for each in value]
-    return as_text(value) if isinstance(value, str) else value
+    return format_json(document)
 
 
 def _wrap_sentence(sentence: str, width: int) -> str:

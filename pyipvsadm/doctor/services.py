@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 
 from pyipvsadm import addresses
-from pyipvsadm.doctor.codes import Finding
 from pyipvsadm.doctor.facts import format_pair, format_server, format_service, list_servers
 from pyipvsadm.doctor.fixes import (
     edit_service,
@@ -18,6 +17,7 @@ from pyipvsadm.doctor.fixes import (
     format_sysctl,
     summarize_names,
 )
+from pyipvsadm.errors import Finding
 from pyipvsadm.grammar.parser import DEFAULT_PERSISTENCE_TIMEOUT
 from pyipvsadm.model import AF_INET6, HOST_MASK4, HOST_PREFIX6, MASQ, PERSISTENT, ROUTE, TCP, TUNNEL
 from pyipvsadm.rules import writer

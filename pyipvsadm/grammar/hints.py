@@ -10,7 +10,7 @@ import difflib
 import errno
 
 from pyipvsadm.addresses import format_numeric
-from pyipvsadm.errors import OperationError, RefusedError
+from pyipvsadm.errors import LineSkippedError, OperationError, RefusedError, UsageError
 from pyipvsadm.grammar.options import COMMANDS, OPTIONS, SLOTS
 from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULERS
@@ -20,13 +20,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pyipvsadm.errors import UsageError
+    from pyipvsadm.errors import IpvsadmError
     from pyipvsadm.model import Backend, Change, Server, Service
 
 # Of 1: names that are less similar are no typing mistake.
 MIN_SIMILARITY = 0.7
 
 NAMES = tuple(row.long for row in (*COMMANDS, *OPTIONS))
+
+
+def suggest_for_error(exc: IpvsadmError, words: Sequence[str]) -> Iterator[str]:
+    """Suggest what to do about an error that ended the run. words: the command line."""
+    if isinstance(exc, UsageError):
+        yield from suggest_for_usage(exc, words)
+    elif isinstance(exc, LineSkippedError):
+        yield from suggest_for_option(exc, exc.command)
 
 
 def suggest_for_usage(exc: UsageError, words: Sequence[str]) -> Iterator[str]:

@@ -212,6 +212,7 @@ SLOTS = (
     Slot("shares", optional="list"),
     Slot("watch", optional="list"),
     Slot("sort-by", optional="list"),
+    Slot("status", optional="list"),
     Slot("metrics", optional="list"),
     Slot("output", optional="list"),
     Slot("full", optional="save"),
@@ -243,6 +244,10 @@ LIST_EXCLUSIONS = {
         "connection", "timeout", "daemon", "stats", "rate", "thresholds", "persistent-conn", "tun-info", "watch",
     ),
     "watch": ("connection", "timeout", "daemon"),
+    "status": (
+        "connection", "service-address", "timeout", "daemon", "stats", "rate", "thresholds", "persistent-conn", "tun-info",
+        "nosort", "exact", *sorted(LIST_FILTERS), "shares", "watch", "metrics",
+    ),
     "metrics": ("connection", "timeout", "daemon", "json", "pretty", "watch", "shares"),
 }  # fmt: skip
 
@@ -336,6 +341,8 @@ OPTIONS = (
            "SECONDS", OPTIONAL, group="list options", ours=True, limits=(1, 3600)),
     Option("sort-by", "", "sort-by", "with --watch: sort by connections, rate or weight, largest first", "KEY",
            values="|".join(SORT_KEYS), group="list options", ours=True),
+    Option("status", "", "status", "connections, load of their hash, estimation, sync daemons, and what each setting means",
+           group="list options", ours=True),
     Option("metrics", "", "metrics", "Prometheus metrics; services: without real servers", "services", OPTIONAL,
            group="list options", ours=True),
     Option("output", "", "output", "with --metrics: write them to FILE", "FILE", group="list options", ours=True),

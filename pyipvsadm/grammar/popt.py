@@ -36,9 +36,11 @@ class PoptScanner:
 
     __slots__ = (
         "_cluster",
+        "_letter",
         "_next",
         "_posix",
         "_rest",
+        "_substitute",
         "_used",
         "_words",
         "awaiting_argument",
@@ -50,9 +52,11 @@ class PoptScanner:
         self._words = words
         self._posix = posix  # POSIXLY_CORRECT: the first bare word ends the options
         self._next = 0
-        self._cluster = ""  # the unread rest of a word of short options
+        self._cluster = ""  # a word of short options that has unread letters
+        self._letter = 0  # the index of the next one
         self._rest = False
         self._used: set[int] = set()  # words that a substitution has taken
+        self._substitute = 0  # no word before this index can be taken
         self.positional: list[str] = []
         self.value: str | None = None  # the argument of the option returned last
         # The option at the end of the words, if its argument could follow.
@@ -75,14 +79,16 @@ class PoptScanner:
                 if not equals:
                     attached = None
             else:
-                self._cluster = word[1:]
+                self._cluster, self._letter = word, 1
         if self._cluster:
-            row = _SHORT.get(self._cluster[0])
-            self._cluster = self._cluster[1:]
+            row = _SHORT.get(self._cluster[self._letter])
+            self._letter += 1
+            if self._letter == len(self._cluster):
+                self._cluster = ""
         if row is None:
             raise LineSkippedError(f"{self.get_bad_option()}: unknown option")
         if row.argument == NONE:
-            if attached is not None or self._cluster[:1] == "=":
+            if attached is not None or (self._cluster and self._cluster[self._letter] == "="):
                 raise LineSkippedError(f"{self.get_bad_option()}: option does not take an argument")
             self.value = None
         else:
@@ -113,7 +119,7 @@ class PoptScanner:
         if attached is not None:
             value = attached
         elif self._cluster:
-            value = self._cluster.removeprefix("=")
+            value = self._cluster[self._letter :].removeprefix("=")
             self._cluster = ""
         elif self._next == len(self._words):
             self.awaiting_argument = row
@@ -128,8 +134,9 @@ class PoptScanner:
         return self._substitute_words(value) if _SUBSTITUTE in value else value
 
     def _substitute_words(self, value: str) -> str:
-        for index in range(self._next, len(self._words)):
-            if index not in self._used and self._words[index][:1] != "-":
+        for index in range(max(self._next, self._substitute), len(self._words)):
+            self._substitute = index + 1
+            if self._words[index][:1] != "-":
                 self._used.add(index)
                 return value.replace(_SUBSTITUTE, self._words[index])
         # popt loops for ever here.

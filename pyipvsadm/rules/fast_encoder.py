@@ -77,7 +77,7 @@ def encode_rules(text: bytes, env: Context) -> Iterator[tuple[int, int, bytes]]:
     Raise NotOnlyChangesError, and UsageError if 1.31 would end the run.
     """
     if message := format_version_error(text):
-        raise UsageError(message)
+        raise UsageError(f"line 1: {message}")
     encoder = RuleEncoder(env)
     lineno = 0
     for block in split_blocks(text):

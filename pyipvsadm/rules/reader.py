@@ -45,7 +45,7 @@ def parse_rules(text: bytes, env: Context) -> Iterator[tuple[int, Step]]:
     Raise UsageError, with the line's number, if 1.31 would end the run.
     """
     if message := format_version_error(text):
-        raise UsageError(message)
+        raise UsageError(f"line 1: {message}")
     fast_parser = FastRuleParser()
     for lineno, words in tokenize(text):
         yield lineno, fast_parser.parse_change(words) or parse_rule(lineno, words, env)
@@ -124,9 +124,7 @@ def split_blocks(text: bytes) -> Iterator[bytes]:
 
 
 def format_version_error(text: bytes) -> str:
-    """Return the message for text whose first line names an unknown format version, "" for other
-    text.
-    """
+    """Return the message about line 1 if it names an unknown format version, else ""."""
     end = text.find(b"\n")
     first = (
         text[len(FORMAT_HEADER) : len(text) if end < 0 else end]
@@ -137,6 +135,6 @@ def format_version_error(text: bytes) -> str:
     if not digits.isdigit() or int(digits) <= FORMAT_VERSION:
         return ""
     return (
-        f"line 1: the rules are of format {int(digits)}, but this release only reads format {FORMAT_VERSION}:"
+        f"the rules are of format {int(digits)}, but this release only reads format {FORMAT_VERSION}:"
         " use the ipvsadm that wrote them"
     )

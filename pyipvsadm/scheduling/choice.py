@@ -255,10 +255,11 @@ def _count_table(service: Service, table: Table, usable: Sequence[bool]) -> Dist
 
 
 def resolve_table(service: Service, table: Table, usable: Sequence[bool]) -> list[int | None]:
-    """Return for each bucket of sh or mh the server that takes its clients; None if they are
+    """Return for each bucket of sh, mh or dh the server that takes its clients; None if they are
     refused, -1 - owner if they go to several other servers (mh's fallback hashes the client anew).
+    dh has no flags.
     """
-    fallback = bool(service.flags & SCHED1) and any(usable)
+    fallback = bool(service.flags & SCHED1) and service.scheduler != "dh" and any(usable)
     states = [YES if takes else NO for takes in usable]
     resolved: list[int | None] = []
     for bucket, owner in enumerate(table):
@@ -273,59 +274,6 @@ def resolve_table(service: Service, table: Table, usable: Sequence[bool]) -> lis
             taken, _ = look_up(table, iter_sh_probes(bucket, bits, fallback=True), states)
             resolved.append(next(iter(taken), None))
     return resolved
-
-
-class Impact(Record):
-    """Hold what a change does to the buckets of sh or mh: how many of `total` go from one server to
-    another, how many are refused that were not; between: how many of those that move had a server
-    which still takes connections.
-    """
-
-    __slots__ = ("between", "moved", "refused", "total")
-
-    def __init__(self, total: int, moved: int, refused: int, between: int) -> None:
-        self.total = total
-        self.moved = moved
-        self.refused = refused
-        self.between = between
-
-
-def compare_tables(
-    before: tuple[Service, Sequence[Server]],
-    after: tuple[Service, Sequence[Server]],
-    build: Build,
-    former: tuple[Sequence[int] | None, Sequence[int] | None] = (None, None),
-) -> Impact | None:
-    """Return what a change from one state of a service to another does to its hash table; None if
-    they have no tables of the same scheduler. former: see Chooser, before and after.
-    """
-    if before[0].scheduler != after[0].scheduler or before[0].scheduler not in ("sh", "mh"):
-        return None
-    states = []
-    for (service, servers), weights in zip((before, after), former):
-        table = fill_table(service, servers, build, weights)
-        if table is None:
-            return None
-        usable = [get_usable(server) != NO for server in servers]
-        resolved = resolve_table(service, table, usable)
-        names = [server.key() for server in servers]
-        states.append(
-            [
-                None if owner is None else (owner >= 0, names[owner if owner >= 0 else -1 - owner])
-                for owner in resolved
-            ]
-        )
-    still = {server.key() for server in after[1] if get_usable(server) != NO}
-    moved = refused = between = 0
-    for old, new in zip(*states):
-        if old is None or old == new:
-            continue
-        if new is None:
-            refused += 1
-        else:
-            moved += 1
-            between += old[1] in still
-    return Impact(len(states[0]), moved, refused, between)
 
 
 def _list_countings(build: Build) -> tuple[bool, ...]:

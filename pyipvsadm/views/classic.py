@@ -10,7 +10,6 @@ name or in numbers.
 
 from __future__ import annotations
 
-from pyipvsadm import sorting
 from pyipvsadm.addresses import EndpointTexts, format_address, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.values import format_scheduler_flags
@@ -106,14 +105,13 @@ def list_columns(shown: Shown) -> tuple[str, ...]:
 
 
 class Listing:
-    """Format services and their servers, sorted unless `shown` has "nosort". The view is chosen
-    once, not for each service.
+    """Format services and their servers, in the order in which they come. The view is chosen once,
+    not for each service.
     """
 
     def __init__(self, shown: Shown, endpoint: Endpoint) -> None:
         view = view_of(shown)
         exact = "exact" in shown
-        self._sort = "nosort" not in shown
         self._endpoint = endpoint
         self._hosts = EndpointTexts(endpoint, "  -> ", 33, _LIMITS)
         self._half = _STATS_SLICES.get(view)
@@ -134,8 +132,6 @@ class Listing:
         line = self._line
         if len(rows) == 1:  # Fast path: in large tables most services have one server.
             return f"{text}{self._hosts.format_rows(found.protocol, rows)[0]}{line(rows[0][2:])}"
-        if self._sort:
-            rows = sorting.sort_rows(rows)
         hosts = self._hosts.format_rows(found.protocol, rows)
         return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows)])
 

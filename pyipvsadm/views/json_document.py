@@ -14,9 +14,7 @@ from __future__ import annotations
 import json
 from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm import sorting
 from pyipvsadm.addresses import format_netmask
-from pyipvsadm.errors import LineSkippedError, RefusedError, RulesError, UsageError
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.values import format_scheduler_flags
 from pyipvsadm.model import (
@@ -44,10 +42,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from pyipvsadm.errors import Finding
     from pyipvsadm.model import Daemon, Info, Server, Service, Timeouts
     from pyipvsadm.views.connections import Connection
     from pyipvsadm.views.shares import Shares
 
+    # services with their servers, and for --shares their shares
+    Entry = tuple[Service, list[Server], Shares | None]
     # (family, address, port, protocol) -> the names of host and port, None where there is none
     Names = Callable[[int, bytes, int, int], tuple[str | None, str | None]]
 
@@ -66,25 +67,18 @@ def format_document(**fields: Any) -> str:
     return _encode({"format": FORMAT, **fields}) + "\n"
 
 
-def iter_table(
-    info: Info,
-    rows: Iterable[tuple[Service, list[Server]]],
-    names: Names | None,
-    sort: bool = True,
-    find_shares: Callable[[Service, list[Server]], Shares] | None = None,
-) -> Iterator[str]:
+def iter_table(info: Info, entries: Iterable[Entry], names: Names | None) -> Iterator[str]:
     """Yield the document of services with their servers in pieces, one line for each service.
-    names: None for numbers only. find_shares: finds the shares of a service, None for none.
+    names: None for numbers only.
     """
     ipvs = {"version": classic.format_version_number(info), "connection_table_size": info.size}
     yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs)}, "services": ['
     between = "\n"
-    for service, servers in rows:
+    for service, servers, shares in entries:
         yield between
-        listed = sorting.sort_servers(servers) if sort else servers
-        made = _make_service(service, listed, names)
-        if find_shares:
-            _add_shares(made, listed, find_shares(service, servers))
+        made = _make_service(service, servers, names)
+        if shares:
+            _add_shares(made, servers, shares)
         yield _encode(made)
         between = ",\n"
     yield "\n]}\n"
@@ -240,34 +234,22 @@ def make_connection(found: Connection, names: Names | None) -> str:
     return format_document(**made)
 
 
-def format_error_document(exc: Exception) -> str:
+def format_error_document(findings: Iterable[Finding]) -> str:
     """Return the document of a command that failed: its error, and all of them if there are more
     than one (the bad lines of a rules file).
     """
-    errors = make_errors(exc)
+    errors = make_errors(findings)
     fields = {"error": errors[0], "errors": errors} if len(errors) > 1 else {"error": errors[0]}
     return format_document(**fields)
 
 
-def make_errors(exc: Exception) -> list[dict[str, Any]]:
-    """Return an error as JSON objects: one for each bad line of a rules file, else one."""
-    if isinstance(exc, RulesError):
-        return [
-            {
-                "code": "rules",
-                **({"file": escape_undecodable(exc.file)} if exc.file else {}),
-                "line": lineno,
-                "text": escape_undecodable(text),
-                "message": escape_undecodable(message),
-            }
-            for lineno, message, text in exc.lines
-        ]
-    code = (
-        "usage"
-        if isinstance(exc, (UsageError, LineSkippedError))
-        else "refused"
-        if isinstance(exc, RefusedError)
-        else "failed"
-    )
-    error = {"code": code, "message": escape_undecodable(str(exc))}
-    return [error | {"errno": exc.errno} if isinstance(exc, RefusedError) else error]
+def make_errors(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON objects, each with the fields that it has."""
+    return [
+        {
+            name: escape_undecodable(value) if isinstance(value, str) else value
+            for name in ("code", "file", "line", "text", "message", "errno")
+            if (value := getattr(each, name))
+        }
+        for each in findings
+    ]

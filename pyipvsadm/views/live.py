@@ -1,6 +1,6 @@
 """Compute the frames of --watch: snapshots in, lines out.
 
-Owns: rates between two snapshots, the last minute of each service, sorting, scrolling. Must never
+Owns: rates between two snapshots, the last minute of each service, --sort-by, scrolling. Must never
 know: terminals, clocks, backends: times come with the snapshots. Pure.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from pyipvsadm import sorting
 from pyipvsadm.grammar.options import SORT_KEYS
 from pyipvsadm.text import pluralize, sanitize
 from pyipvsadm.views import classic, pretty
@@ -167,12 +166,11 @@ class Live:
         )
 
     def _sort_servers(self, group: ServiceGroup) -> list[Server]:
-        servers = group.servers if "nosort" in self._shown else sorting.sort_servers(group.servers)
         if not self.sort:
-            return servers
+            return group.servers
         key = group.service.key()
         return sorted(
-            servers,
+            group.servers,
             key=lambda d: self._get_sort_key(
                 (key, d.key()), d.stats, d.active + d.inactive, d.weight
             ),

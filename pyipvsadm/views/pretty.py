@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from pyipvsadm import sorting
 from pyipvsadm.addresses import format_address, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.values import format_scheduler_flags
@@ -60,10 +59,12 @@ class ServiceGroup:
 
     __slots__ = ("connections", "counted", "rate", "servers", "service", "shares", "weight")
 
-    def __init__(self, service: Service, servers: list[Server]) -> None:
+    def __init__(
+        self, service: Service, servers: list[Server], shares: Shares | None = None
+    ) -> None:
         self.service = service
         self.servers = servers
-        self.shares: Shares | None = None  # for the view of that name
+        self.shares = shares  # for the view of that name
         self.weight = sum(d.weight for d in servers)
         self.connections = sum(d.active + d.inactive for d in servers)
         self.counted = sum(d.stats[0] for d in servers)
@@ -287,18 +288,17 @@ def make_server_row(
 def render_listing(
     groups: Sequence[ServiceGroup], shown: Shown, endpoint: Endpoint, look: TerminalStyle
 ) -> list[Line]:
-    """Return the lines of services and their servers in the requested view. Servers are sorted
-    unless `shown` has "nosort".
-    """
+    """Return the lines of services and their servers in the requested view."""
     if not groups:
         return [[("No virtual services.", "")]]
     view = VIEWS["shares" if "shares" in shown else classic.view_of(shown)]
     exact = "exact" in shown
     rows: list[Row | None] = []
     for group in groups:
-        servers = group.servers if "nosort" in shown else sorting.sort_servers(group.servers)
         rows += [None, make_service_row(group, view, exact, endpoint)]
-        rows += [make_server_row(group, d, view.server(group, d, exact), endpoint) for d in servers]
+        rows += [
+            make_server_row(group, d, view.server(group, d, exact), endpoint) for d in group.servers
+        ]
     return _draw_rows(view.columns, rows, look, SERVICES)
 
 

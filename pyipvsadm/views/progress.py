@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Progress(Protocol):
-        """Show how many connections are left."""
+        """Show how many connections and templates are left."""
 
-        def show(self, count: int, seconds: float) -> None:
-            """Show a count of connections left, and the seconds since the start."""
+        def show(self, connections: int, templates: int, seconds: float) -> None:
+            """Show the counts that are left, and the seconds since the start."""
 
         def close(self) -> None:
             """Leave the terminal as it was."""
@@ -33,54 +33,78 @@ def open_progress(
     err: Callable[[str], None],
     environ: Mapping[str, str],
     is_terminal: bool,
+    limit: float | None = None,
 ) -> Progress:
     """Return a bar if standard error is a terminal with styles and rich is installed, otherwise
     lines.
 
-    draw writes to standard error as it is, err a line.
+    draw writes to standard error as it is, err a line. limit: after how many seconds the waiting
+    ends, None if it does not.
     """
     if is_terminal and has_styles(environ):
         try:
-            return BarProgress(draw, has_colours(environ))
+            return BarProgress(draw, has_colours(environ), limit)
         except ImportError:
             pass  # lines do: no drain stops for want of a bar
-    return LineProgress(err)
+    return LineProgress(err, limit)
+
+
+def format_remaining(connections: int, templates: int) -> str:
+    """Return "2 connections and 1 template"; templates are named only if one is left."""
+    if templates and not connections:
+        return pluralize(templates, "template")
+    return pluralize(connections, "connection") + _format_templates(templates)
 
 
 class ProgressText:
-    """Format progress: "12 of 40 connections left, -1.3 a second"."""
+    """Format progress: "12 of 40 connections left (1.3 closed per second, 9 s of 60 s)"."""
 
-    def __init__(self) -> None:
-        self.first: int | None = None
+    def __init__(self, limit: float | None = None) -> None:
+        self.total: int | None = None  # connections and templates at the start
+        self._limit = "" if limit is None else f" of {limit:.0f} s"
+        self._first = 0  # connections at the start
         self._seen: list[tuple[float, int]] = []
 
-    def format_text(self, count: int, seconds: float) -> str:
-        """Return the number at first; later also the start, and the rate of the last
-        REPORT_INTERVAL seconds.
+    def format_text(self, connections: int, templates: int, seconds: float) -> str:
+        """Return the numbers at first; later also the connections at the start, and the rate of the
+        last REPORT_INTERVAL seconds.
         """
-        if self.first is None:
-            self.first = count
-        self._seen.append((seconds, count))
+        if self.total is None:
+            self.total = connections + templates
+            self._first = connections
+        self._seen.append((seconds, connections))
         while self._seen[0][0] < seconds - REPORT_INTERVAL:
             del self._seen[0]
         since, before = self._seen[0]
+        left = format_remaining(connections, templates)
         if seconds == since:
-            return f"{pluralize(count, 'connection')} left"
-        rate = (count - before) / (seconds - since)
-        return f"{count} of {pluralize(self.first, 'connection')} left, {rate:+.1f} a second, {seconds:.0f} s"
+            return f"{left} left"
+        times = f"{seconds:.0f} s{self._limit}"
+        if not (connections or before):  # only templates are left, and they end by themselves
+            return f"{left} left ({times})"
+        rate = (connections - before) / (seconds - since)
+        change = f"{rate:.1f} more" if rate > 0 else f"{abs(rate):.1f} closed"
+        left = (
+            f"{connections} of {pluralize(self._first, 'connection')}{_format_templates(templates)}"
+        )
+        return f"{left} left ({change} per second, {times})"
+
+
+def _format_templates(templates: int) -> str:
+    return f" and {pluralize(templates, 'template')}" if templates else ""
 
 
 class LineProgress:
     """Print a line at the start and then one every REPORT_INTERVAL seconds."""
 
-    def __init__(self, err: Callable[[str], None]) -> None:
+    def __init__(self, err: Callable[[str], None], limit: float | None = None) -> None:
         self._err = err
         self._next = 0.0
-        self._told = ProgressText()
+        self._told = ProgressText(limit)
 
-    def show(self, count: int, seconds: float) -> None:
+    def show(self, connections: int, templates: int, seconds: float) -> None:
         """Print a line if it is time."""
-        text = self._told.format_text(count, seconds)
+        text = self._told.format_text(connections, templates, seconds)
         if seconds >= self._next:
             self._next += REPORT_INTERVAL
             self._err(text)
@@ -90,12 +114,14 @@ class LineProgress:
 
 
 class BarProgress:
-    """Draw a bar that is full when no connection is left; closing it removes it from the terminal.
+    """Draw a bar that is full when nothing is left; closing it removes it from the terminal.
 
     Raise ImportError if rich is not installed.
     """
 
-    def __init__(self, draw: Callable[[str], None], coloured: bool) -> None:
+    def __init__(
+        self, draw: Callable[[str], None], coloured: bool, limit: float | None = None
+    ) -> None:
         from io import StringIO  # noqa: PLC0415
 
         from rich.console import Console  # noqa: PLC0415
@@ -108,7 +134,7 @@ class BarProgress:
                 draw(text)
                 return len(text)
 
-        self._told = ProgressText()
+        self._told = ProgressText(limit)
         self._progress = Progress(
             BarColumn(20),
             TextColumn("{task.description}", markup=False),
@@ -121,10 +147,11 @@ class BarProgress:
         )
         self._task = self._progress.add_task("")
 
-    def show(self, count: int, seconds: float) -> None:
+    def show(self, connections: int, templates: int, seconds: float) -> None:
         """Draw the bar anew."""
-        text = self._told.format_text(count, seconds)
-        total = self._told.first or count
+        text = self._told.format_text(connections, templates, seconds)
+        count = connections + templates
+        total = self._told.total or count
         self._progress.update(
             self._task, total=total, completed=max(0, total - count), description=text
         )

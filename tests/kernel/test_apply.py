@@ -273,6 +273,7 @@ AFTER = "--set 100 20 30\n--start-daemon backup --mcast-interface lo --syncid 7\
     for mark in range(3, 8)
 )
 POINTS = 30
+ABSENT = "Scheduler or persistence engine not found"
 
 
 def recipe(found: snapshot.Snapshot) -> Iterator[Change]:
@@ -343,7 +344,7 @@ def test_what_the_kernel_refuses_is_undone() -> None:
     done = ours("--apply --prune --force", text)
     assert done.status == 255
     first, last = done.stderr.decode().splitlines()
-    assert first == f"line {text.count(chr(10))}: Scheduler or persistence engine not found"
+    assert first == f"line {text.count(chr(10))}: {ABSENT}: '-A -f 99 -s nonesuch'"
     assert last.startswith("refused: the table is as before (")
     assert saved() == before
 
@@ -357,19 +358,21 @@ def test_what_1_31_adds_between_reading_and_sending_is_done(
     held = f"-A {web} -s rr\n-a {web} -r 10.1.1.1:80 -m -w 1\n"
     text = f"{held}-a {web} -r 10.1.1.2:80 -m -w 1\n"
     made = "line 3: another program made it meanwhile"
+    gone = "line 3: another program removed it meanwhile; it was added again"
+    quoted = f": '-a {web} -r 10.1.1.2:80 -m -w 1'"
     lack = "-A -f 9 -s nonesuch\n"
     both = text.replace("-w 1", "-w 2")
     races = [
         (f"-a {web} -r 10.1.1.2:80 -m -w 1", text, 0,
-         f"{made}, with the same settings\n0 added, 0 changed, 0 removed, 3 unchanged\n"),
+         f"{made}, with the same settings{quoted}\n0 added, 0 changed, 0 removed, 3 unchanged\n"),
         (f"-a {web} -r 10.1.1.2:80 -m -w 7", text, 0,
-         f"{made}, with other settings; it was changed\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
+         f"{made}, with other settings; it was changed{quoted}\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
         (f"-D {web}", text, 0,
-         "line 3: another program removed it meanwhile; it was added again\n3 added, 0 changed, 0 removed, 0 unchanged\n"),
+         f"{gone}{quoted}\n3 added, 0 changed, 0 removed, 0 unchanged\n"),
         (f"-a {web} -r 10.1.1.2:80 -m -w 2", both, 0,
-         f"{made}, with the same settings\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
+         f"{made}, with the same settings{quoted.replace('-w 1', '-w 2')}\n0 added, 1 changed, 0 removed, 2 unchanged\n"),
         (f"-a {web} -r 10.1.1.3:80 -m -w 1", text + lack, 255,
-         "line 4: Scheduler or persistence engine not found\nrefused: the table is as before (1 undone)\n"),
+         f"line 4: {ABSENT}: '{lack.rstrip()}'\nrefused: the table is as before (1 undone)\n"),
     ]  # fmt: skip
     apply = KernelBackend.apply
     for words, wished, status, said in races:

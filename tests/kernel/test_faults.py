@@ -263,13 +263,13 @@ GONE = [Change(DEL_SERVICE, Service(AF_INET, fwmark=mark)) for mark in (1, 2)]
     [
         pytest.param(
             MORE,
-            "line 2: another program made it meanwhile, with the same settings\n",
+            "line 2: another program made it meanwhile, with the same settings: '-A -f 3 -s rr'\n",
             (1, 2, 2, 1),
             id="new",
         ),
         pytest.param(
             GONE[0],
-            "line 1: another program removed it meanwhile; it was added again\n",
+            "line 1: another program removed it meanwhile; it was added again: '-E -f 1 -s wrr'\n",
             (3, 1, 1, 0),
             id="edited",
         ),

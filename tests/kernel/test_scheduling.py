@@ -37,11 +37,11 @@ from pyipvsadm.model import (
     Server,
     Service,
 )
-from pyipvsadm.scheduling.build import Build, parse_build
+from pyipvsadm.scheduling.build import Build, find_release, parse_build
 from pyipvsadm.scheduling.choice import Chooser
-from pyipvsadm.scheduling.walks import WeightedCursor, next_by_weight, next_in_turn, reset_cursor
 from pyipvsadm.views.connections import parse_connection
 from tests.kernel.network import ip
+from tests.turns import WeightedCursor, next_by_weight, next_in_turn, reset_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +118,8 @@ def build() -> Build:
     uname = os.uname()
     config = Path(f"/boot/config-{uname.release}")
     text = config.read_text() if config.exists() else ""
-    return parse_build(text, uname.release, "x86_64", sys.byteorder == "big")
+    release = find_release(uname.release, uname.version)
+    return parse_build(text, release, uname.machine, sys.byteorder == "big")
 
 
 def do(table: KernelBackend, *changes: Change) -> None:
@@ -221,15 +222,21 @@ def test_hashing(table: KernelBackend, wire: Wire, build: Build) -> None:
 def follow(
     scheduler: str, servers: Sequence[Server], cursor: WeightedCursor, build: Build
 ) -> tuple[int | None, WeightedCursor]:
-    """The model's next server and cursor."""
-    if scheduler == "rr":
-        index = next_in_turn(servers, cursor.last)
-        return index, cursor if index is None else WeightedCursor(index)
-    if scheduler == "wrr":
-        return next_by_weight(servers, cursor)
+    """The next server and cursor. The program does not know the cursor: the server of rr and wrr
+    must be among those that it names.
+    """
     choice = Chooser(Service(AF_INET, scheduler=scheduler, port=80), servers, build).choose(
         b"", None
     )
+    if scheduler in ("rr", "wrr"):
+        index: int | None
+        if scheduler == "rr":
+            index = next_in_turn(servers, cursor.last)
+            cursor = cursor if index is None else WeightedCursor(index)
+        else:
+            index, cursor = next_by_weight(servers, cursor)
+        assert choice.may_refuse if index is None else index in choice.candidates
+        return index, cursor
     assert len(choice.candidates) + choice.may_refuse == 1, choice
     return (choice.candidates[0] if choice.candidates else None), cursor
 

@@ -71,15 +71,17 @@ def test_shown_in_80_columns(reader: str, name: str) -> None:
 # After the main page's examples: what draining had written, the examples of jq, and the table as it
 # is now.
 AFTER = """
-cmp undo - <<< 'ipvsadm -e -t 10.0.0.1:80 -r 192.168.10.8:8080 --keep -w 2'
+cmp undo - <<< '{undo}'
 {jq}
 ipvsadm -L -n
 """
 APPLIED = "0 added, 1 changed, 0 removed, 7 unchanged"
 CHECKED = "3 added, 0 changed, 0 removed, 0 unchanged"
+UNDO = "ipvsadm -e -t 10.0.0.1:80 -r 192.168.10.8:8080 --keep -w 2"
+DRAINED = f"192.168.10.8:8080 of -t 10.0.0.1:80 drained in 0 s, weight 0; to bring it back: {UNDO}"
 # What a page's examples say on standard error.
 SAID = {
-    "ipvsadm": [f"dry run: {APPLIED}", APPLIED],
+    "ipvsadm": [DRAINED, f"dry run: {APPLIED}", APPLIED],
     "ipvsadm-rules": [CHECKED, CHECKED],
 }
 
@@ -97,7 +99,7 @@ def test_examples_work(name: str, tmp_path: Path) -> None:
     }
     script = "".join(literals(section(PAGES[name], "EXAMPLES")))
     if name == "ipvsadm":
-        script += AFTER.format(jq="".join(literals(section(PAGES[name], "JSON"))))
+        script += AFTER.format(undo=UNDO, jq="".join(literals(section(PAGES[name], "JSON"))))
     command = ["bash", "-eu", "-o", "pipefail", "-c", script]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=120, check=False

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pyipvsadm import sorting
 from pyipvsadm.addresses import format_numeric
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.change import desired, execute, plan, snapshot
@@ -60,9 +61,9 @@ def table(changes: Iterable[Change]) -> MemoryBackend:
 
 def text_of(held: MemoryBackend) -> bytes:
     """What the full save makes of it; lines that the grammar cannot say are comments there."""
-    return full_save.render_full_save(
-        snapshot.read_table(held), format_numeric, FakeEnvironment()
-    ).encode()
+    found = snapshot.read_table(held)
+    found.rows = sorting.sort_table(found.rows)
+    return full_save.render_full_save(found, format_numeric, FakeEnvironment()).encode()
 
 
 def said(held: MemoryBackend) -> tuple[bytes, MemoryBackend]:

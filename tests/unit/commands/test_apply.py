@@ -215,7 +215,7 @@ BAD: list[tuple[str, str, str]] = [
     ("", "--start-daemon master\n--start-daemon master --syncid 1\n",
      "line 2: contradicts line 1 about the same sync daemon: master: '--start-daemon master --syncid 1'"),
     ("", "-A -q\n-A -f 1\n-A -z\n", "line 1: -q: unknown option: '-A -q'\nline 3: -z: unknown option: '-A -z'"),
-    ("", "-A -q\n" * 22, "".join(f"line {at}: -q: unknown option: '-A -q'\n" for at in range(1, 21)) + "2 more bad lines"),
+    ("", "-A -q\n" * 22, "".join(f"line {at}: -q: unknown option: '-A -q'\n" for at in range(1, 21)) + "and 2 more lines"),
     ("-f 9", "-A -f 1\n", "-f 9 is neither in the input nor in the table: nothing was done"),
 ]  # fmt: skip
 
@@ -229,17 +229,14 @@ def test_bad_input_changes_nothing(words: str, text: str, said: str, dry: str) -
 
 
 SAYS_IT_AGAIN: list[tuple[str, tuple[str, ...]]] = [
-    ("-A -f 1\n\n-A -f 1 -s wlc\n", ("line 3 repeats line 1 (service -f 1): skipped",)),
+    ("-A -f 1\n\n-A -f 1 -s wlc\n", ("line 3: repeats line 1: skipped: '-A -f 1 -s wlc'",)),
     ("-A -f 1\n" + "-a -f 1 -r 10.0.0.9:80 -m\n-a -f 1 -r 10.0.0.9:80 -m -w 1\n",
-     ("line 3 repeats line 2 (server 10.0.0.9:80): skipped",)),
-    ("--set 1 2 3\n--set 1 2 3\n", ("line 2 repeats line 1 (setting timeouts): skipped",)),
+     ("line 3: repeats line 2: skipped: '-a -f 1 -r 10.0.0.9:80 -m -w 1'",)),
+    ("--set 1 2 3\n--set 1 2 3\n", ("line 2: repeats line 1: skipped: '--set 1 2 3'",)),
     ("--start-daemon master\n--start-daemon master\n",
-     ("line 2 repeats line 1 (sync daemon master): skipped",)),
-    ("-A -f 1\n" * 4, tuple(f"line {at} repeats line 1 (service -f 1): skipped" for at in (2, 3, 4))),
-    ("-A -f 1\n" * 5, (*(f"line {at} repeats line 1 (service -f 1): skipped" for at in (2, 3, 4)),
-                       "1 more line repeats earlier lines: skipped")),
-    ("-A -f 1\n" * 6, (*(f"line {at} repeats line 1 (service -f 1): skipped" for at in (2, 3, 4)),
-                       "2 more lines repeat earlier lines: skipped")),
+     ("line 2: repeats line 1: skipped: '--start-daemon master'",)),
+    ("-A -f 1\n" * 23, (*(f"line {at}: repeats line 1: skipped: '-A -f 1'" for at in range(2, 22)),
+                        "and 2 more lines")),
 ]  # fmt: skip
 
 
@@ -264,7 +261,7 @@ def test_the_doublet_does_not_stop_an_apply() -> None:
     made = make_env(stdin=WANTED + WANTED)
     status, out, err = run(made, "--apply --json")
     assert (status, json.loads(out)["added"]) == (0, 2)
-    assert err.startswith("line 7 repeats line 2 (service -t 10.0.0.1:80): skipped\n")
+    assert err.startswith("line 7: repeats line 2: skipped: ")
 
 
 # (of how many servers, how many stay, how many come): whether it takes --force
@@ -431,7 +428,7 @@ def test_keep_weights() -> None:
 
 def test_a_refusal_that_can_be_foreseen_sends_nothing() -> None:
     made = make_env(stdin=WANTED + "-A -f 9 -s nonsense\n")
-    said = "line 6: Scheduler or persistence engine not found\n"
+    said = "line 6: Scheduler or persistence engine not found: '-A -f 9 -s nonsense'\n"
     assert run(made, "--apply --dry-run")[2].startswith(said)
     assert run(made, "--apply") == (255, "", f"{said}refused: the table is as before\n")
     assert saved(made) == lines(*BEFORE)
@@ -453,8 +450,10 @@ def test_a_refusal_by_the_kernel_is_undone() -> None:
         f"{UNCHECKED}scheduler lack\n{UNCHECKED}type of address 10.0.1.3\n"
     )
     assert run(made, "--apply") == (
-        255, "",
-        "line 6: Scheduler or persistence engine not found\nrefused: the table is as before (2 undone)\n",
+        255, "", lines(
+            "line 6: Scheduler or persistence engine not found: '-A -f 9 -s lack'",
+            "refused: the table is as before (2 undone)",
+        ),
     )  # fmt: skip
     assert saved(made) == lines(*BEFORE)
 
@@ -472,7 +471,7 @@ def test_what_stands_is_said_exactly() -> None:
     table.tries = 1
     assert run(made, "--apply") == (
         255, "", lines(
-            "line 3: Scheduler or persistence engine not found",
+            "line 3: Scheduler or persistence engine not found: '-A -f 9 -s lack'",
             "not undone: -A -f 2 -s wlc: Permission denied (you must be root)",
             "refused: 0 of the changes before it were undone, 1 were not",
         ),
@@ -503,29 +502,31 @@ NEW = f"-a {V} -r 10.0.1.3:80 -m -w 5 -x 9"
 MADE = "another program made it meanwhile, with the same settings"
 OTHERWISE = "another program made it meanwhile, with other settings; it was changed"
 REMOVED = "another program removed it meanwhile; it was added again"
-# What other programs do before the first sending, what is said beside the summary, the summary, and
-# the rules then.
+SERVICE7 = "-A -f 7 -s rr"
+# What other programs do before the first sending, what is said of which line with which rule, the
+# summary, and the rules then.
 RACES = [
-    pytest.param(NEW, [f"line 4: {MADE}"], "1 added, 1 changed, 1 removed, 2 unchanged", id="a server, as it should be"),
+    pytest.param(NEW, [MADE, 4, NEW], "1 added, 1 changed, 1 removed, 2 unchanged", id="a server, as it should be"),
     pytest.param(
-        f"-a {V} -r 10.0.1.3:80 -m -w 7", [f"line 4: {OTHERWISE}"], "1 added, 2 changed, 1 removed, 1 unchanged", id="a server",
+        f"-a {V} -r 10.0.1.3:80 -m -w 7", [OTHERWISE, 4, NEW], "1 added, 2 changed, 1 removed, 1 unchanged", id="a server",
     ),
-    pytest.param("-A -f 7 -s rr", [f"line 5: {MADE}"], "1 added, 1 changed, 1 removed, 2 unchanged", id="a service"),
+    pytest.param("-A -f 7 -s rr", [MADE, 5, SERVICE7], "1 added, 1 changed, 1 removed, 2 unchanged", id="a service"),
     pytest.param(
-        "-A -f 7 -s wlc;-a -f 7 -r 10.0.1.9 -m", [f"line 5: {OTHERWISE}"], "1 added, 2 changed, 2 removed, 1 unchanged",
+        "-A -f 7 -s wlc;-a -f 7 -r 10.0.1.9 -m", [OTHERWISE, 5, SERVICE7], "1 added, 2 changed, 2 removed, 1 unchanged",
         id="another service",
     ),
     pytest.param(
-        f"-D {V}", [f"line 4: {REMOVED}"], "4 added, 0 changed, 0 removed, 0 unchanged", id="a service goes that gets a server",
+        f"-D {V}", [REMOVED, 4, NEW], "4 added, 0 changed, 0 removed, 0 unchanged", id="a service goes that gets a server",
     ),
     pytest.param(f"-d {V} -r 10.0.1.2:80", [], "2 added, 1 changed, 1 removed, 1 unchanged", id="what is to go"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("others", "said", "summary"), RACES)
+@pytest.mark.parametrize(("others", "met", "summary"), RACES)
 def test_what_another_program_did_just_before_is_read_again(
-    others: str, said: list[str], summary: str
+    others: str, met: list[Any], summary: str
 ) -> None:
+    said = ["line {1}: {0}: '{2}'".format(*met)] if met else []
     table = Raced()
     made = make_env(table=table)
     table.others = [others]
@@ -543,7 +544,10 @@ def test_a_server_that_went_before_it_was_edited_is_made_again() -> None:
     assert run(made, "--apply") == (
         0,
         "",
-        lines(f"line 2: {REMOVED}", "1 added, 0 changed, 0 removed, 3 unchanged"),
+        lines(
+            f"line 2: {REMOVED}: '-e {V} -r 10.0.1.1:80 -m -w 9'",
+            "1 added, 0 changed, 0 removed, 3 unchanged",
+        ),
     )
     assert "10.0.1.1:80 -m -w 9" in saved(made)
 
@@ -555,7 +559,8 @@ def test_a_daemon_that_another_program_started() -> None:
         made = make_env("-A -f 1", table=table, stdin=text)
         table.others = [others]
         assert run(made, "--apply") == (
-            0, "", lines(f"line 1: {said}", "1 added, 0 changed, 0 removed, 0 unchanged, 1 service not in the file"),
+            0, "", lines(f"line 1: {said}: '{text.rstrip()}'",
+                         "1 added, 0 changed, 0 removed, 0 unchanged, 1 service not in the file"),
         )  # fmt: skip
         assert [daemon.syncid for daemon in table.read_daemons()] == [3]
 
@@ -587,7 +592,7 @@ def test_what_another_program_made_is_not_undone() -> None:
     table.others = [NEW]
     assert run(made, "--apply") == (
         143, "", lines(
-            f"line 4: {MADE}",
+            f"line 4: {MADE}: '{NEW}'",
             "TERM: nothing of this run is left (2 undone); the changes of another program are",
         ),
     )  # fmt: skip
@@ -603,8 +608,8 @@ def test_who_is_always_second_gives_up() -> None:
     ]
     assert run(made, "--apply") == (
         255, "", lines(
-            *[f"line 5: {OTHERWISE}", f"line 5: {REMOVED}"] * 2, f"line 5: {OTHERWISE}",
-            "line 5: No such destination (another program changes it again and again)",
+            f"line 5: {OTHERWISE}: '{NEW}'", *[f"line 5: {REMOVED}: '-e{NEW[2:]}'", f"line 5: {OTHERWISE}: '{NEW}'"] * 2,
+            f"line 5: No such destination (another program changes it again and again): '-e{NEW[2:]}'",
             "refused: nothing of this run is left (1 undone); the changes of another program are",
         ),
     )  # fmt: skip
@@ -622,7 +627,8 @@ def test_what_cannot_be_read_again_is_refused_and_undone() -> None:
     table.others = [NEW]
     assert run(made, "--apply") == (
         255, "", lines(
-            "line 5: Destination already exists; Permission denied (you must be root)", "refused: the table is as before",
+            f"line 5: Destination already exists; Permission denied (you must be root): '{NEW}'",
+            "refused: the table is as before",
         ),
     )  # fmt: skip
 
@@ -653,7 +659,7 @@ def test_another_order_of_servers_is_not_the_table_as_before(services: int, said
     made.stdin = lines(*(rule for rule in rules if "fd00" not in rule), start).encode()
     assert run(made, "--apply") == (
         255, "", lines(
-            f"line {2 * services + 1}: Network is unreachable",
+            f"line {2 * services + 1}: Network is unreachable: '{start}'",
             f"refused: the table is as before but for the order of servers of {said} ({services} undone)",
         ),
     )  # fmt: skip

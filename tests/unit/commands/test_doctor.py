@@ -17,11 +17,11 @@ import pytest
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.cli import main
 from pyipvsadm.doctor import probe
-from pyipvsadm.doctor.codes import CODES, Finding
+from pyipvsadm.doctor.codes import CODES
 from pyipvsadm.doctor.facts import OUTSIDE, Address, Facts, Link, ProbeResult, Route
 from pyipvsadm.doctor.fixes import format_shell_command, format_sysctl
 from pyipvsadm.doctor.report import render_text
-from pyipvsadm.errors import OperationError
+from pyipvsadm.errors import Finding, OperationError
 from pyipvsadm.model import AF_INET
 from tests.unit.doctor.test_checks import DIRECT, HEALTHY, REAL
 from tests.unit.fake_environment import FakeEnvironment, apply_all

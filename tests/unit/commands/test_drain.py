@@ -122,6 +122,13 @@ class Drain:
         return lambda: apply_all(self.table, rules)
 
 
+# How a draining ends that had nothing to wait for.
+END_A, END_B, END_DNS, END_MARK = (
+    f"{name} drained in 0 s, "
+    for name in (f"{A} of {WEB}", f"{B} of {WEB}", f"10.0.0.2:53 of {DNS}", f"10.0.0.3:0 of {MARK}")
+)
+BACK = "to bring it back: "
+ADD_A, ADD_B = f"ipvsadm -a {WEB} -r {A} -m -w 3 -x 10 -y 5", f"ipvsadm -a {WEB} -r {B} -g -w 1"
 UNDO_A = f"ipvsadm -e {WEB} -r {A} --keep -w 3"
 UNDO_B = f"ipvsadm -e {WEB} -r {B} --keep -w 1"
 UNDO_DNS = f"ipvsadm -e {DNS} -r 10.0.0.2:53 --keep -w 2"
@@ -131,31 +138,61 @@ B_ON_WEB = f"{B} of {WEB}"
 
 
 @pytest.mark.parametrize(
-    ("words", "undo", "changed"),
+    ("words", "undo", "changed", "end"),
     [
-        (f"-d {WEB} -r 10.0.0.2 --drain", [UNDO_A], {ON_WEB: None}),
-        (f"-d {WEB} -r {A} --drain=5", [UNDO_A], {ON_WEB: None}),
-        (f"-d {WEB} -r {A} --drain 5 --drain-inactive", [UNDO_A], {ON_WEB: None}),
-        (f"-e {WEB} -r 10.0.0.2 --drain", [UNDO_A], {ON_WEB: 0}),
-        (f"-D {WEB} --drain", [UNDO_B, UNDO_A], {ON_WEB: None, B_ON_WEB: None}),
-        ("--drain -r 10.0.0.2", [UNDO_A, UNDO_DNS], {ON_WEB: 0, ON_DNS: 0}),
-        ("--drain -r 10.0.0.2:53", [UNDO_DNS], {ON_DNS: 0}),
-        (f"--drain -r 10.0.0.2 {DNS} {WEB}", [UNDO_DNS, UNDO_A], {ON_WEB: 0, ON_DNS: 0}),
-        (f"--drain -r 10.0.0.2 {DNS}", [UNDO_DNS], {ON_DNS: 0}),
-        (f"--drain=9 {MARK} -r 10.0.0.3", [UNDO_MARK], {ON_MARK: 0}),
-        (f"-d {WEB} -r {A} --drain --netns blue",
-         [f"ipvsadm --netns blue -e {WEB} -r {A} --keep -w 3"], {ON_WEB: None}),
-        (f"-d {WEB} -r {A} --drain --backend memory",
-         [f"ipvsadm --backend memory -e {WEB} -r {A} --keep -w 3"], {ON_WEB: None}),
+        (f"-d {WEB} -r 10.0.0.2 --drain", [UNDO_A], {ON_WEB: None}, [f"{END_A}deleted; {BACK}{ADD_A}"]),
+        (f"-d {WEB} -r {A} --drain=5", [UNDO_A], {ON_WEB: None}, [f"{END_A}deleted; {BACK}{ADD_A}"]),
+        (f"-d {WEB} -r {A} --drain 5 --drain-inactive", [UNDO_A], {ON_WEB: None},
+         [f"{END_A}deleted; {BACK}{ADD_A}"]),
+        (f"-e {WEB} -r 10.0.0.2 --drain", [UNDO_A], {ON_WEB: 0}, [f"{END_A}weight 0; {BACK}{UNDO_A}"]),
+        (f"-D {WEB} --drain", [UNDO_B, UNDO_A], {ON_WEB: None, B_ON_WEB: None},
+         [f"{WEB} drained in 0 s, deleted; to bring it back:", f"ipvsadm -A {WEB} -s rr", ADD_A, ADD_B]),
+        ("--drain -r 10.0.0.2", [UNDO_A, UNDO_DNS], {ON_WEB: 0, ON_DNS: 0},
+         ["2 servers drained in 0 s, weight 0; to bring them back:", UNDO_A, UNDO_DNS]),
+        ("--drain -r 10.0.0.2:53", [UNDO_DNS], {ON_DNS: 0}, [f"{END_DNS}weight 0; {BACK}{UNDO_DNS}"]),
+        (f"--drain -r 10.0.0.2 {DNS} {WEB}", [UNDO_DNS, UNDO_A], {ON_WEB: 0, ON_DNS: 0},
+         ["2 servers drained in 0 s, weight 0; to bring them back:", UNDO_DNS, UNDO_A]),
+        (f"--drain -r 10.0.0.2 {DNS}", [UNDO_DNS], {ON_DNS: 0}, [f"{END_DNS}weight 0; {BACK}{UNDO_DNS}"]),
+        (f"--drain=9 {MARK} -r 10.0.0.3", [UNDO_MARK], {ON_MARK: 0}, [f"{END_MARK}weight 0; {BACK}{UNDO_MARK}"]),
+        (f"-d {WEB} -r {A} --drain --netns blue", [f"ipvsadm --netns blue -e {WEB} -r {A} --keep -w 3"],
+         {ON_WEB: None}, [f"{END_A}deleted; {BACK}{ADD_A.replace('ipvsadm', 'ipvsadm --netns blue')}"]),
+        (f"-d {WEB} -r {A} --drain --backend memory", [f"ipvsadm --backend memory -e {WEB} -r {A} --keep -w 3"],
+         {ON_WEB: None}, [f"{END_A}deleted; {BACK}{ADD_A.replace('ipvsadm', 'ipvsadm --backend memory')}"]),
     ],
 )  # fmt: skip
 def test_with_nothing_left_it_is_done_at_once(
-    words: str, undo: list[str], changed: dict[str, int | None]
+    words: str, undo: list[str], changed: dict[str, int | None], end: list[str]
 ) -> None:
     case = Drain()
-    assert case.run(words) == (0, lines(*undo), "")
+    assert case.run(words) == (0, lines(*undo), lines(*end))
     assert case.changed() == changed
     assert case.env.now == 0
+
+
+@pytest.mark.parametrize("words", [f"-d {WEB} -r {A} --drain", f"-D {WEB} --drain"])
+def test_the_commands_at_the_end_bring_back_what_was_deleted(words: str) -> None:
+    case = Drain()
+    before = [
+        case.table.read_servers(each) for each in sorted(case.table.read_services(), key=repr)
+    ]
+    _, _, errors = case.run(words)
+    commands = [
+        line[line.index("ipvsadm ") :] for line in errors.splitlines() if "ipvsadm " in line
+    ]
+    for command in commands:
+        assert case.run(command.removeprefix("ipvsadm ")) == (0, "", "")
+    after = [case.table.read_servers(each) for each in sorted(case.table.read_services(), key=repr)]
+    assert [sorted(map(repr, servers)) for servers in after] == [
+        sorted(map(repr, servers)) for servers in before
+    ]
+
+
+@pytest.mark.parametrize(("errors", "output"), [(True, True), (True, False), (False, True)])
+def test_on_a_terminal_the_lines_that_undo_it_have_a_label(errors: bool, output: bool) -> None:
+    case = Drain()
+    case.env.seen, case.env.shows = errors, (80, 24) if output else None
+    said = case.run(f"-e {WEB} -r {A} --drain")[2]
+    assert said.startswith("to undo the draining:\n") == (errors and output)
 
 
 @pytest.mark.parametrize(
@@ -216,22 +253,25 @@ def test_in_rules_it_has_no_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "flags", "inactive", "count"),
+    ("protocol", "flags", "inactive", "connections", "templates"),
     [
-        (TCP, 0, False, 1),
-        (TCP, 0, True, 11),
-        (TCP, PERSISTENT, False, 101),
-        (TCP, PERSISTENT, True, 111),
-        (UDP, 0, False, 11),
-        (UDP, PERSISTENT, False, 111),
-        (SCTP, 0, False, 11),
-        (0, 0, False, 11),
-        (0, PERSISTENT, True, 111),
+        (TCP, 0, False, 1, 0),
+        (TCP, 0, True, 11, 0),
+        (TCP, PERSISTENT, False, 1, 100),
+        (TCP, PERSISTENT, True, 11, 100),
+        (UDP, 0, False, 11, 0),
+        (UDP, PERSISTENT, False, 11, 100),
+        (SCTP, 0, False, 11, 0),
+        (0, 0, False, 11, 0),
+        (0, PERSISTENT, True, 11, 100),
     ],
 )
-def test_what_counts(protocol: int, flags: int, inactive: bool, count: int) -> None:
+def test_what_counts(
+    protocol: int, flags: int, inactive: bool, connections: int, templates: int
+) -> None:
     server = Server(2, bytes(4), 80, active=1, inactive=10, persistent=100)
-    assert pace.count_remaining(Service(2, protocol, flags=flags), server, inactive) == count
+    remaining = pace.count_remaining(Service(2, protocol, flags=flags), server, inactive)
+    assert remaining == pace.Remaining(connections, templates)
 
 
 def test_it_waits_with_a_line_every_ten_seconds_and_deletes() -> None:
@@ -249,8 +289,9 @@ def test_it_waits_with_a_line_every_ten_seconds_and_deletes() -> None:
         lines(UNDO_A),
         lines(
             "20 connections left",
-            "12 of 20 connections left, -0.8 a second, 10 s",
-            "1 of 20 connections left, -1.1 a second, 20 s",
+            "12 of 20 connections left (0.8 closed per second, 10 s)",
+            "1 of 20 connections left (1.1 closed per second, 20 s)",
+            f"{ON_WEB} drained in 25 s, deleted; {BACK}{ADD_A}",
         ),
     )
     assert (case.changed(), case.env.now, at_weight_0) == ({ON_WEB: None}, 25, [0])
@@ -270,7 +311,12 @@ def test_several_services_are_waited_for_together() -> None:
     assert case.run("--drain -r 10.0.0.2") == (
         0,
         lines(UNDO_A, UNDO_DNS),
-        lines("3 connections left"),
+        lines(
+            "3 connections left",
+            "2 servers drained in 7 s, weight 0; to bring them back:",
+            UNDO_A,
+            UNDO_DNS,
+        ),
     )
     assert case.env.now == 7
 
@@ -427,7 +473,7 @@ def test_a_dump_that_leaves_something_out_is_read_again() -> None:
 def test_a_service_that_one_dump_left_out_is_drained_too() -> None:
     case = Drain()
     case.table.skips = 1
-    assert case.run("--drain -r 10.0.0.2") == (0, lines(UNDO_A, UNDO_DNS), "")
+    assert case.run("--drain -r 10.0.0.2")[:2] == (0, lines(UNDO_A, UNDO_DNS))
 
 
 def test_a_table_that_never_rests_is_not_drained() -> None:
@@ -453,6 +499,12 @@ def test_a_server_at_weight_zero_has_nothing_to_undo() -> None:
         "",
         lines("1 connection left", "INT: 1 connection left, nothing deleted"),
     )
+
+
+def test_a_drained_server_of_weight_zero_is_brought_back_by_nothing() -> None:
+    case = Drain()
+    apply_all(case.table, [f"-e {WEB} -r {A} -m -w 0"])
+    assert case.run(f"-e {WEB} -r {A} --drain") == (0, "", lines(f"{END_A}weight 0"))
 
 
 def test_when_a_weight_is_refused_those_before_are_put_back() -> None:
@@ -538,8 +590,8 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away(
     assert status == 0
     for text in (
         "4 connections left",
-        "3 of 4 connections left, -1.0 a second, 1 s",
-        "5 of 4 connections left, +0.5 a second, 2 s",
+        "3 of 4 connections left (1.0 closed per second, 1 s)",
+        "5 of 4 connections left (0.5 more per second, 2 s)",
     ):
         assert text in errors
     # the cursor is back, after the last of it
@@ -557,14 +609,48 @@ def test_lines_where_no_bar_can_be_drawn(
     case.env.seen = True
     case.table.count(A, 1)
     case.at({1: lambda: case.table.count(A)})
-    assert case.run(f"-d {WEB} -r {A} --drain")[2] == lines("1 connection left")
+    end = f"{ON_WEB} drained in 1 s, deleted; {BACK}{ADD_A}"
+    assert case.run(f"-d {WEB} -r {A} --drain")[2] == lines("1 connection left", end)
+
+
+def test_templates_are_counted_apart() -> None:
+    case = Drain()
+    mark = "10.0.0.3:0"
+    case.table.count(mark, 3, 1, 2)
+    case.at({
+        5: lambda: case.table.count(mark, 0, 2, 2),
+        15: lambda: case.table.count(mark, 0, 0, 1),
+        35: lambda: case.table.count(mark),
+    })  # fmt: skip
+    assert case.run(f"-e {MARK} -r 10.0.0.3 --drain=60") == (
+        0,
+        lines(UNDO_MARK),
+        lines(
+            "4 connections and 2 templates left",
+            "2 of 4 connections and 2 templates left (0.2 closed per second, 10 s of 60 s)",
+            "0 of 4 connections and 1 template left (0.2 closed per second, 20 s of 60 s)",
+            "1 template left (30 s of 60 s)",
+            f"{ON_MARK} drained in 35 s, weight 0; {BACK}{UNDO_MARK}",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "left"),
+    [((0, 0, 1), "1 template"), ((1, 0, 2), "1 connection and 2 templates")],
+)
+def test_what_is_left_when_the_time_is_over(counts: tuple[int, int, int], left: str) -> None:
+    case = Drain()
+    case.table.count("10.0.0.3:0", *counts)
+    errors = case.run(f"-e {MARK} -r 10.0.0.3 --drain=3")[2].splitlines()
+    assert errors[:2] == [f"{left} left", f"{left} left after 3 seconds"]
 
 
 def test_the_embedded_table_has_no_settings_to_warn_of() -> None:
     env = FakeEnvironment()
     apply_all(env.table, START)
     assert cli.main(f"-e {MARK} -r 10.0.0.3 --drain".split(), env) == 0
-    assert env.take() == (lines(UNDO_MARK), "")
+    assert env.take() == (lines(UNDO_MARK), lines(f"{END_MARK}weight 0; {BACK}{UNDO_MARK}"))
 
 
 def test_a_client_that_comes_at_the_last_moment_is_waited_for() -> None:

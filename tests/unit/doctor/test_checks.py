@@ -12,7 +12,7 @@ import pytest
 
 from pyipvsadm.backends.memory import MemoryBackend as Memory
 from pyipvsadm.doctor import director, real_server, services, unchecked
-from pyipvsadm.doctor.codes import CODES, Finding
+from pyipvsadm.doctor.codes import CODES
 from pyipvsadm.doctor.facts import (
     OUTSIDE,
     Address,
@@ -41,6 +41,8 @@ from tests.unit.fake_environment import apply_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pyipvsadm.errors import Finding
 
 LO = Link("lo", mtu=65536, loopback=True, multicast=False)
 ETH0 = Link("eth0")
@@ -435,11 +437,11 @@ def check(case: Case, found: list[Finding]) -> None:
         return
     (finding,) = found
     assert finding.code == case.code
-    assert case.says in finding.detail
+    assert case.says in finding.message
     if case.fixes is not None:
         assert finding.fixes == case.fixes
     if case.subject is not None:
-        assert finding.subject == case.subject
+        assert finding.text == case.subject
 
 
 def test_another_port_without_nat() -> None:
@@ -500,7 +502,7 @@ def test_what_the_counts_of_servers_show(
     found = [each for each in found if each.code != "all-weights-zero"]
     assert [each.code for each in found] == [code] * bool(code)
     for each in found:
-        assert says in each.detail
+        assert says in each.message
         assert each.fixes == fixes
 
 
@@ -534,7 +536,7 @@ def test_connections_that_stay_in_syn_recv(
     found = director.examine_director(
         table_of(lines), changed(HEALTHY[kind].facts, {"handshakes": handshakes})
     )
-    assert [(each.code, each.detail) for each in found] == [
+    assert [(each.code, each.message) for each in found] == [
         ("server-syn-recv", what) for what in says
     ]
 
@@ -593,7 +595,7 @@ def test_source_hashing_needs_a_bucket_for_each_server(
     assert len(found) == bool(says)
     for each in found:
         assert each.code == "sh-starved"
-        assert says in each.detail
+        assert says in each.message
         assert each.fixes == fixes
 
 
@@ -839,7 +841,7 @@ def test_many_servers_are_not_all_named() -> None:
         {"routes": {server.split(":")[0]: ON_LINK for server in servers}, "sysctls": SYSCTLS},
     )
     (finding,) = director.examine_director(table_of(rules("-t 172.16.100.1:80", *servers)), facts)
-    assert finding.detail.endswith(
+    assert finding.message.endswith(
         "5 NAT servers answer there: 192.168.10.10, 192.168.10.11, 192.168.10.12 and 2 more."
     )
 

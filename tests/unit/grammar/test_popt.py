@@ -6,6 +6,9 @@ Expected values follow popt 1.19 (popt.c: poptGetNextOpt, expandNextArg, poptBad
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -193,3 +196,26 @@ def test_any_words_end(words: list[str], posix: bool) -> None:
     assert found <= sum(len(word) for word in words)  # no word has more options than characters
     assert fault is None or fault.startswith(f"{scanned.get_bad_option()}: ")
     assert all(word in words for word in scanned.positional)
+
+
+class CountedWord(str):
+    """A word that counts the characters that are copied out of it."""
+
+    __slots__ = ()
+    copied = 0
+
+    def __getitem__(self, index: Any) -> CountedWord:
+        part = super().__getitem__(index)
+        CountedWord.copied += len(part)
+        return CountedWord(part)
+
+
+@pytest.mark.parametrize("word", ["-{}", "-A{}", "-{}=V", "-6t{}"])
+def test_a_cluster_is_copied_once(word: str) -> None:
+    counts = []
+    for times in (100, 1000):
+        CountedWord.copied = 0
+        with suppress(LineSkippedError):  # 6 takes no argument
+            read([CountedWord(word.format("6" * times)), "x"])
+        counts.append(CountedWord.copied)
+    assert counts[0] * 8 <= counts[1] <= counts[0] * 11

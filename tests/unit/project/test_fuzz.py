@@ -77,6 +77,8 @@ GROWS: list[tuple[str, str, Callable[[int], Any]]] = [
     ("rules", "words", lambda times: b"-A" + b" -n" * times + b"\n"),
     ("rules", "flags", lambda times: b"-A -f 1 -b " + b"flag-1," * times + b"\n"),
     ("rules", "a cluster", lambda times: b"-L" + b"n" * times + b"\n"),
+    ("rules", "words that stand for the next", lambda times: b"-A " + b"--backend=!#:+ " * times + b"\n"),
+    ("rules", "bare words that stand for others", lambda times: b"-A " + b"--backend=!#:+ x " * times + b"\n"),
     ("argv", "words", lambda times: ["-L", *["-n"] * times]),
     ("argv", "services", lambda times: ["-L", *["-f", "5"] * times]),
     ("argv", "a cluster", lambda times: ["-L" + "n" * times]),

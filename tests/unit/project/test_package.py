@@ -19,7 +19,7 @@ FOLDERS = {
     "backends": "__init__ kernel memory table_file",
     "change": "__init__ describe desired dry_run execute merge pace plan snapshot",
     "commands": "__init__ apply check dispatch doctor drain full_save listing modify metrics names output predict report"
-    " restore save selection watch",
+    " restore save selection status watch",
     "completion": "__init__ candidates shell_protocol",
     "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
@@ -27,7 +27,7 @@ FOLDERS = {
     "rules": "__init__ fast_encoder fast_parser reader writer",
     "scheduling": "__init__ build choice hashing overload packet tables walks",
     "views": "__init__ classic connections fields figures grid json_document live metrics pretty procfs progress"
-    " shares",
+    " shares status",
 }
 FILES = [
     f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()

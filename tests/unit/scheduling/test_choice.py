@@ -20,8 +20,6 @@ from pyipvsadm.scheduling.choice import (
     WEIGHT,
     Chooser,
     Distribution,
-    Impact,
-    compare_tables,
     get_distribution,
 )
 from pyipvsadm.scheduling.hashing import fold_address, hash_halfsiphash, hash_siphash
@@ -218,52 +216,6 @@ def test_the_distribution_of_sh_is_what_its_buckets_get() -> None:
                     counts[at] += 1
         assert len(seen) == 256
         assert get_distribution(service("sh", flags), servers, BUILD).counts == counts
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "flags", "weight", "expected"),
-    [
-        ("sh", 0, 1, Impact(256, 0, 64, 0)),
-        ("mh", 0, 1, Impact(4093, 0, 1023, 0)),
-        ("mh", SCHED1, 1, Impact(4093, 1023, 0, 0)),
-        ("sh", SCHED1, 1, Impact(256, 64, 0, 0)),
-    ],
-)
-def test_what_weight_0_does(scheduler: str, flags: int, weight: int, expected: Impact) -> None:
-    before, after = added(*[weight] * 4), added(weight, 0, weight, weight)
-    kind = service(scheduler, flags)
-    former = [weight] * 4
-    assert compare_tables((kind, before), (kind, after), BUILD, (former, former)) == expected
-
-
-def test_what_weight_0_does_with_weights_of_10_under_sh() -> None:
-    kind = service("sh")
-    impact = compare_tables((kind, added(10, 10, 10, 10)), (kind, added(10, 0, 10, 10)), BUILD)
-    assert impact is not None
-    assert impact.refused < 256 * 0.05
-    assert 256 * 0.4 < impact.between <= impact.moved
-    # and back: nobody is refused who was served
-    back = compare_tables((kind, added(10, 0, 10, 10)), (kind, added(10, 10, 10, 10)), BUILD)
-    assert back is not None
-    assert back.refused == 0
-
-
-def test_removing_one_of_eight() -> None:
-    for scheduler, low, high in (("sh", 0.85, 0.9), ("mh", 0.12, 0.2)):
-        kind, before = service(scheduler), added(*[1] * 8)
-        impact = compare_tables((kind, before), (kind, before[1:]), BUILD)
-        assert impact is not None
-        assert low < impact.moved / impact.total < high
-
-
-def test_changes_without_comparable_tables() -> None:
-    for before, after in (
-        ((service("sh"), added(1)), (service("mh"), added(1))),
-        ((service("rr"), added(1)), (service("rr"), added(1, 1))),
-        ((service("mh"), added(0, 1)), (service("mh"), added(1, 1))),
-        ((service("mh"), added(1, 1)), (service("mh"), added(1, 0))),
-    ):
-        assert compare_tables(before, after, BUILD) is None
 
 
 def test_siphash() -> None:

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm.model import AF_INET, Server
+from pyipvsadm.model import AF_INET, Server, Service
+from pyipvsadm.scheduling.build import Build
+from pyipvsadm.scheduling.choice import get_distribution
 from pyipvsadm.scheduling.overload import (
     MAYBE,
     NO,
@@ -21,15 +23,12 @@ from pyipvsadm.scheduling.overload import (
     get_usable,
 )
 from pyipvsadm.scheduling.walks import (
-    WeightedCursor,
     choose_by_walk,
     choose_usable,
     get_overhead,
-    next_by_weight,
-    next_in_turn,
-    reset_cursor,
 )
 from tests.older_python import zip_equal
+from tests.turns import WeightedCursor, get_weight_steps, next_by_weight, next_in_turn, reset_cursor
 
 WALKS = ("lc", "wlc", "sed", "nq", "fo", "ovf")
 
@@ -61,6 +60,9 @@ def play(scheduler: str, weights: str, length: int, active: bool) -> str:
             candidates, may_refuse = choose_by_walk(scheduler, servers, counts_total=True)
             assert len(candidates) + may_refuse == 1
             index = next(iter(candidates), None)
+        if scheduler in ("rr", "wrr"):
+            candidates, may_refuse = choose_usable(servers)
+            assert index in candidates if candidates else (index is None and may_refuse)
         if index is None:
             names.append("-")
             continue
@@ -136,6 +138,28 @@ def test_wrr_over_thresholds() -> None:
         assert next_by_weight(full, WeightedCursor(last, current))[0] is None
         free = [*full[:2], server(1, 1)]
         assert next_by_weight(free, WeightedCursor(last, current))[0] == 2
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(-1, 4), st.integers(0, 12))
+def test_the_turns_of_a_whole_round(weights: list[int], last: int, current: int) -> None:
+    """Wherever the cursor stands, a round gives each server its share of the turns."""
+    servers = [server(at, weight) for at, weight in enumerate(weights)]
+    greatest, step = get_weight_steps(servers)
+    kind = Service(AF_INET, port=80, scheduler="wrr")
+    shares = get_distribution(kind, servers, Build())
+    assert shares.total == sum(weights)
+    if not shares.total:
+        return
+    cursor = WeightedCursor(
+        min(last, len(servers) - 1), max(0, current - current % step - step) + 1
+    )
+    cursor = reset_cursor(servers, cursor) if current > greatest else cursor
+    counts = [0] * len(servers)
+    for _ in range(shares.total // step):
+        index, cursor = next_by_weight(servers, cursor)
+        assert index is not None
+        counts[index] += step
+    assert counts == shares.counts
 
 
 def test_the_overhead_of_old_and_new_kernels() -> None:

@@ -230,7 +230,8 @@ def test_daemons() -> None:
 
 
 def document(*rows: tuple[Service, list[Server]]) -> Any:
-    return valid("".join(view.iter_table(Info(0x010203, 1 << 20), rows, None)))
+    entries = [(service, servers, None) for service, servers in rows]
+    return valid("".join(view.iter_table(Info(0x010203, 1 << 20), entries, None)))
 
 
 def test_numbers_have_64_bits_and_addresses_are_whole() -> None:
@@ -285,7 +286,7 @@ def test_bytes_that_are_no_text_are_valid_all_the_same(
     scheduler: str, engine: str, name: str
 ) -> None:
     service = Service(AF_INET, TCP, bytes(4), 80, scheduler=scheduler, pe=engine)
-    valid("".join(view.iter_table(Info(0, 0), [(service, [])], lambda *_: (name, name))))
+    valid("".join(view.iter_table(Info(0, 0), [(service, [], None)], lambda *_: (name, name))))
     valid(view.make_daemons([Daemon(MASTER, name)]))
     end = (AF_INET, bytes(4), 0)
     valid(view.make_connection(Connection(name, end, end, end, scheduler, 0, engine, name), None))

@@ -71,10 +71,11 @@ def kernel_text(table: Table) -> bytes:
 
 
 def classic_text(table: Table, sort: bool) -> str:
-    shown = set() if sort else {"nosort"}
-    columns = classic.list_columns(shown)
+    columns = classic.list_columns(set())
     held = {service.key(): [to_row(d, columns) for d in servers] for service, servers in table}
-    listing = classic.Listing(shown, format_numeric)
+    if sort:
+        held = {key: sorting.sort_rows(rows) for key, rows in held.items()}
+    listing = classic.Listing(set(), format_numeric)
     return "".join(
         listing.format_service(service, held[service.key()]) for service in arranged(table, sort)
     )
