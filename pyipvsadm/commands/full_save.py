@@ -5,6 +5,8 @@ Owns: which lines -R reads back as the entries they come from. Must never know: 
 
 from __future__ import annotations
 
+import os
+
 from pyipvsadm import addresses
 from pyipvsadm.errors import LineSkippedError, UsageError
 from pyipvsadm.model import HASHED, Change, Record, Service
@@ -54,7 +56,7 @@ def _find_round_trip_loss(change: Change, line: str, env: Environment) -> tuple[
     line expresses everything.
     """
     try:
-        ((_, back),) = reader.parse_rules(line.encode(), env)
+        ((_, back),) = reader.parse_rules(os.fsencode(line), env)
     except UsageError as exc:
         return (str(exc).removeprefix("line 1: "), True)
     if isinstance(back, LineSkippedError):

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.connections import Connection
     from pyipvsadm.views.json_document import Entry
-    from pyipvsadm.views.shares import Shares
 
     Item = TypeVar("Item")
 
@@ -201,14 +200,24 @@ def _read_entries(
     request: Request, backend: Backend, env: Environment, wanted: Selection | None
 ) -> Iterable[Entry]:
     """Read and sort: yield services with their servers and, for --shares, their shares, each when
-    its turn comes. Shares depend on the order of the table, so they are found before sorting.
+    its turn comes. Shares depend on all servers and their order in the table: they come first.
     """
     rows = read_table(request, backend, wanted)
     sort = _choose_order(request, sorting.sort_servers)
     if "shares" not in request.slots:
         return ((service, sort(servers), None) for service, servers in rows)
-    find_shares = _make_share_finder(backend, env, wanted)
-    return ((service, sort(servers), find_shares(service, servers)) for service, servers in rows)
+    from pyipvsadm.commands.predict import read_build  # noqa: PLC0415  # few listings ask for it
+    from pyipvsadm.views.shares import Shares  # noqa: PLC0415
+
+    build = read_build(backend, env)
+    return (
+        (
+            service,
+            sort(servers),
+            Shares(service, backend.read_servers(service) if wanted else servers, build),
+        )
+        for service, servers in rows
+    )
 
 
 def _render_json(
@@ -307,21 +316,6 @@ def _render_shares(
     for service, servers, found in entries:
         assert found is not None
         yield shares.format_service(service, servers, found, endpoint)
-
-
-def _make_share_finder(
-    backend: Backend, env: Environment, wanted: Selection | None
-) -> Callable[[Service, list[Server]], Shares]:
-    """Return what finds the shares of a service; of the servers that were read, if no filter has
-    left some out.
-    """
-    from pyipvsadm.commands.predict import read_build  # noqa: PLC0415
-    from pyipvsadm.views.shares import Shares  # noqa: PLC0415
-
-    build = read_build(backend, env)
-    return lambda service, servers: Shares(
-        service, backend.read_servers(service) if wanted else servers, build
-    )
 
 
 def _iter_connection_lines(backend: Backend, wanted: Selection | None) -> Iterator[bytes]:

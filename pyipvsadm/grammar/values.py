@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 
-from pyipvsadm.addresses import parse_int
+from pyipvsadm.addresses import format_address, parse_int
 from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.options import OPTIONAL
-from pyipvsadm.model import SCHED1, SCHED2, SCHED3
+from pyipvsadm.model import AF_INET, AF_INET6, ROLES, SCHED1, SCHED2, SCHED3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.grammar.options import Option
-    from pyipvsadm.model import Service
+    from pyipvsadm.model import Daemon, Service
 
 _ALL_FLAGS = SCHED1 | SCHED2 | SCHED3
 
@@ -102,3 +102,22 @@ def format_scheduler_flags(service: Service) -> str | None:
     return ",".join(
         name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit
     )
+
+
+def get_daemon_values(daemon: Daemon) -> dict[str, int | str]:
+    """Return the values of a sync daemon that exist, as text or number: role, interface and syncid,
+    and of maxlen, group, port and ttl those that the kernel reported.
+    """
+    family = AF_INET if len(daemon.group) == 4 else AF_INET6
+    values: dict[str, int | str] = {
+        "role": ROLES.get(daemon.state) or str(daemon.state),
+        "interface": daemon.interface,
+        "syncid": daemon.syncid,
+    }
+    reported = {
+        "maxlen": daemon.maxlen,
+        "group": daemon.group and format_address(family, daemon.group),
+        "port": daemon.port,
+        "ttl": daemon.ttl,
+    }
+    return values | {name: value for name, value in reported.items() if value}

@@ -11,14 +11,12 @@ from pyipvsadm.addresses import (
     CACHE_LIMIT,
     EndpointTexts,
     TextCache,
-    format_address,
     format_netmask,
     format_numeric,
 )
 from pyipvsadm.grammar.options import TUNNEL_TYPES
-from pyipvsadm.grammar.values import format_scheduler_flags
+from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
 from pyipvsadm.model import (
-    AF_INET,
     AF_INET6,
     DEL_DAEMON,
     DEL_DEST,
@@ -59,6 +57,11 @@ _SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
 _FORWARDING = {MASQ: "-m", TUNNEL: "-i", 1: "-g", ROUTE: "-g"}
 _OF_SERVICES = {NEW_SERVICE: "-A", SET_SERVICE: "-E", DEL_SERVICE: "-D"}
 _OF_SERVERS = {NEW_DEST: "-a", SET_DEST: "-e", DEL_DEST: "-d"}
+# of a daemon's values (grammar.values.get_daemon_values)
+_DAEMON_OPTIONS = {
+    "role": "start-daemon", "interface": "mcast-interface", "syncid": "syncid", "maxlen": "sync-maxlen",
+    "group": "mcast-group", "port": "mcast-port", "ttl": "mcast-ttl",
+}  # fmt: skip
 FORMAT_VERSION = 1  # of rule text; a line that ever comes to mean something else makes it 2
 FORMAT_HEADER = "# ipvsadm rules, format "
 
@@ -175,17 +178,10 @@ def format_timeouts(timeouts: Timeouts) -> str:
 
 def format_daemon(daemon: Daemon) -> str:
     """Format the --start-daemon line, with every value that the kernel reported."""
-    rule = f"--start-daemon {ROLES.get(daemon.state, daemon.state)} --mcast-interface {daemon.interface}"
-    rule += f" --syncid {daemon.syncid}"
-    if daemon.maxlen:
-        rule += f" --sync-maxlen {daemon.maxlen}"
-    if daemon.group:
-        rule += f" --mcast-group {format_address(AF_INET if len(daemon.group) == 4 else AF_INET6, daemon.group)}"
-    if daemon.port:
-        rule += f" --mcast-port {daemon.port}"
-    if daemon.ttl:
-        rule += f" --mcast-ttl {daemon.ttl}"
-    return rule + "\n"
+    options = [
+        f"--{_DAEMON_OPTIONS[name]} {value}" for name, value in get_daemon_values(daemon).items()
+    ]
+    return " ".join(options) + "\n"
 
 
 def change_rule(change: Change) -> str:

@@ -10,22 +10,20 @@ name or in numbers.
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import EndpointTexts, format_address, format_netmask
+from pyipvsadm.addresses import EndpointTexts, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
-from pyipvsadm.grammar.values import format_scheduler_flags
+from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
 from pyipvsadm.model import (
     AF_INET,
     AF_INET6,
     GRE,
     GUE,
     HASHED,
-    IPIP,
     LOCAL,
     MASQ,
     ONE_PACKET,
     PERSISTENT,
     PROTOCOLS,
-    ROLES,
     ROUTE,
     TUNNEL,
 )
@@ -193,20 +191,22 @@ def format_method(forward: int) -> str:
     return METHODS.get(forward) or str(forward)
 
 
+def format_tunnel_type(kind: int) -> str:
+    """Return the name of a type of tunnel, or its number if it is unknown."""
+    return TUNNEL_TYPES[kind] if kind < len(TUNNEL_TYPES) else str(kind)
+
+
 def format_tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) -> str:
     """Return the tunnel of a server (fwd_tun_info), with numbers for unknown values."""
     if forward != TUNNEL:
         return "n/a"
-    if tun_type >= len(TUNNEL_TYPES):
-        return str(tun_type)
-    name = TUNNEL_TYPES[tun_type]
+    name = format_tunnel_type(tun_type)
     sums = _CHECKSUMS.get(tun_flags, str(tun_flags))
     # The reference has 15 columns for it (snprintf into 16 bytes).
     return {
-        IPIP: name,
         GUE: f"{name}:{int.from_bytes(tun_port, 'big')}:{sums}",
         GRE: f"{name}:{sums}",
-    }[tun_type][:15]
+    }.get(tun_type, name)[:15]
 
 
 def _format_plain(values: Values, _: bool) -> str:
@@ -285,15 +285,7 @@ def format_timeouts(found: Timeouts) -> str:
 
 def format_daemons(found: Iterable[Daemon]) -> Iterator[str]:
     """Return a line for each running sync daemon (list_daemon)."""
-    for d in found:
-        role = ROLES.get(d.state)
-        text = f"{role or d.state} sync daemon (mcast={d.interface}, syncid={d.syncid}"
-        if d.maxlen:
-            text += f", maxlen={d.maxlen}"
-        if d.group:
-            text += f", group={format_address(AF_INET if len(d.group) == 4 else AF_INET6, d.group)}"
-        if d.port:
-            text += f", port={d.port}"
-        if d.ttl:
-            text += f", ttl={d.ttl}"
-        yield text + ")\n"
+    for values in map(get_daemon_values, found):
+        role, interface = values.pop("role"), values.pop("interface")
+        rest = "".join([f", {name}={value}" for name, value in values.items()])
+        yield f"{role} sync daemon (mcast={interface}{rest})\n"

@@ -1,7 +1,8 @@
 r"""Render JSON documents (format 1). They hold all fields, whichever view was asked for.
 
-Owns: names and shapes of fields. pyipvsadm/schema/ipvsadm-1.json describes them, and a test holds
-the two together. Must never know: backends, where names come from, streams.
+Owns: the shapes of documents; views/fields.py has the fields. pyipvsadm/schema/ipvsadm-1.json
+describes them, and a test holds the two together. Must never know: backends, where names come from,
+streams.
 
 A value that does not exist is absent: no null, no zero that means "none". Texts are ASCII with
 escapes. A byte from the kernel or the resolver that is not UTF-8 becomes the four characters \xHH,
@@ -12,30 +13,12 @@ bits.
 from __future__ import annotations
 
 import json
-from _socket import inet_ntop  # the C module beneath `socket`; this is formatting, not I/O
 
-from pyipvsadm.addresses import format_netmask
-from pyipvsadm.grammar.options import TUNNEL_TYPES
-from pyipvsadm.grammar.values import format_scheduler_flags
-from pyipvsadm.model import (
-    AF_INET,
-    AF_INET6,
-    GUE,
-    HASHED,
-    IPIP,
-    ONE_PACKET,
-    PERSISTENT,
-    ROLES,
-    SCHED1,
-    SCHED2,
-    SCHED3,
-    TUN_CSUM,
-    TUN_REMCSUM,
-    TUNNEL,
-)
-from pyipvsadm.resolver import PROTOCOL_NAMES
+from pyipvsadm.grammar.values import get_daemon_values
+from pyipvsadm.model import Server
 from pyipvsadm.text import escape_undecodable
-from pyipvsadm.views import classic
+from pyipvsadm.views import classic, fields
+from pyipvsadm.views.fields import read_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +26,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyipvsadm.errors import Finding
-    from pyipvsadm.model import Daemon, Info, Server, Service, Timeouts
+    from pyipvsadm.model import Daemon, Info, Service, Timeouts
     from pyipvsadm.views.connections import Connection
+    from pyipvsadm.views.fields import Field
     from pyipvsadm.views.shares import Shares
 
     # services with their servers, and for --shares their shares
@@ -54,17 +38,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-_FAMILIES = {AF_INET: "ipv4", AF_INET6: "ipv6"}
-_STATS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
-_FLAGS = PERSISTENT | HASHED | ONE_PACKET | SCHED1 | SCHED2 | SCHED3
-
 # No value holds itself, so nobody has to look for that.
 _encode = json.JSONEncoder(separators=(", ", ": "), check_circular=False).encode
 
 
-def format_document(**fields: Any) -> str:
+def format_document(**values: Any) -> str:
     """Return a document on one line."""
-    return _encode({"format": FORMAT, **fields}) + "\n"
+    return _encode({"format": FORMAT, **values}) + "\n"
 
 
 def iter_table(info: Info, entries: Iterable[Entry], names: Names | None) -> Iterator[str]:
@@ -85,31 +65,13 @@ def iter_table(info: Info, entries: Iterable[Entry], names: Names | None) -> Ite
 
 
 def _make_service(found: Service, servers: list[Server], names: Names | None) -> dict[str, Any]:
-    made: dict[str, Any] = {"family": _FAMILIES[found.af]}
-    if found.fwmark:
-        made["firewall_mark"] = found.fwmark
-    else:
-        made["protocol"] = PROTOCOL_NAMES.get(found.protocol) or str(found.protocol)
-        made |= _make_endpoint(found.af, found.addr, found.port, found.protocol, names)
-    made["scheduler"] = escape_undecodable(found.scheduler)
-    flags = _name_flags(found)
-    if flags:
-        made["scheduler_flags"] = flags
-    if found.flags & PERSISTENT:
-        made["persistence_timeout"] = found.timeout
-    mask = format_netmask(found.af, found.netmask)
-    if mask and found.af == AF_INET6:
-        made["persistence_prefix_length"] = found.netmask
-    elif mask:
-        made["persistence_netmask"] = mask
-    if found.pe:
-        made["persistence_engine"] = escape_undecodable(found.pe)
-    made["one_packet"] = bool(found.flags & ONE_PACKET)
-    if found.flags & ~_FLAGS:
-        made["unknown_flags"] = found.flags & ~_FLAGS
-    made["stats"] = dict(zip(_STATS, found.stats[:5]))
-    made["rate"] = dict(zip(_STATS, found.stats[5:]))
-    made["servers"] = [_make_server(each, found.protocol, names) for each in servers]
+    made = _make_end(found, fields.SERVICE_KEY_FIELDS, found.protocol, names)
+    made |= read_fields(fields.SERVICE_FIELDS, found)
+    made["servers"] = [
+        _make_end(each, fields.END_FIELDS, found.protocol, names)
+        | read_fields(fields.SERVER_FIELDS, each)
+        for each in servers
+    ]
     return made
 
 
@@ -122,115 +84,35 @@ def _add_shares(made: dict[str, Any], servers: list[Server], shares: Shares) -> 
             record["share"] = count
 
 
-def _name_flags(found: Service) -> list[str]:
-    """Return scheduler flags by the names that the scheduler gives them; sh and mh have no name for
-    the third.
-    """
-    flags = [name for name in (format_scheduler_flags(found) or "").split(",") if name]
-    return [*flags, "flag-3"] if found.flags & SCHED3 and "flag-3" not in flags else flags
-
-
-def _make_server(found: Server, protocol: int, names: Names | None) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "family": _FAMILIES[found.af],
-        **_make_endpoint(found.af, found.addr, found.port, protocol, names),
-        "forwarding": classic.format_method(found.forward).lower(),
-        "weight": found.weight,
-        "active_connections": found.active,
-        "inactive_connections": found.inactive,
-        "persistent_connections": found.persistent,
-    }
-    if found.upper:
-        made["upper_threshold"] = found.upper
-    if found.lower:
-        made["lower_threshold"] = found.lower
-    if found.forward == TUNNEL:
-        made["tunnel"] = _make_tunnel(found)
-    made["stats"] = dict(zip(_STATS, found.stats[:5]))
-    made["rate"] = dict(zip(_STATS, found.stats[5:]))
-    return made
-
-
-def _make_tunnel(found: Server) -> dict[str, Any]:
-    kind = found.tun_type
-    made: dict[str, Any] = {"type": TUNNEL_TYPES[kind] if kind < len(TUNNEL_TYPES) else str(kind)}
-    if kind == GUE:
-        made["port"] = found.tun_port
-    if kind != IPIP:
-        made["checksum"] = bool(found.tun_flags & TUN_CSUM)
-        made["remote_checksum"] = bool(found.tun_flags & TUN_REMCSUM)
-    unknown = found.tun_flags & ~(TUN_CSUM | TUN_REMCSUM)
-    if unknown:
-        made["unknown_flags"] = unknown
-    return made
-
-
-def _make_endpoint(
-    family: int, addr: bytes, port: int, protocol: int, names: Names | None
+def _make_end(
+    found: Service | Server, key_fields: Iterable[Field], protocol: int, names: Names | None
 ) -> dict[str, Any]:
-    made: dict[str, Any] = {"address": inet_ntop(family, addr), "port": port}
-    if names:
-        host, service = names(family, addr, port, protocol)
-        if host:
-            made["host_name"] = escape_undecodable(host)
-        if service:
-            made["port_name"] = escape_undecodable(service)
+    """Return the fields that name a service, a server or an end of a connection, and the names of
+    its address and port.
+    """
+    made = read_fields(key_fields, found)
+    if names and found.addr:
+        made |= read_fields(fields.NAME_FIELDS, names(found.af, found.addr, found.port, protocol))
     return made
 
 
 def make_timeouts(found: Timeouts) -> str:
     """Return the document of the timeouts of connections, in seconds."""
-    return format_document(timeouts={"tcp": found.tcp, "tcp_fin": found.tcp_fin, "udp": found.udp})
+    return format_document(timeouts=read_fields(fields.TIMEOUTS, found))
 
 
 def make_daemons(found: Iterable[Daemon]) -> str:
     """Return the document of the running sync daemons."""
-    return format_document(daemons=[_make_daemon(each) for each in found])
-
-
-def _make_daemon(found: Daemon) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "role": ROLES.get(found.state) or str(found.state),
-        "interface": escape_undecodable(found.interface),
-        "sync_id": found.syncid,
-    }
-    if found.maxlen:
-        made["maximum_length"] = found.maxlen
-    if found.group:
-        made["multicast_group"] = inet_ntop(
-            AF_INET if len(found.group) == 4 else AF_INET6, found.group
-        )
-    if found.port:
-        made["multicast_port"] = found.port
-    if found.ttl:
-        made["multicast_ttl"] = found.ttl
-    return made
+    return format_document(
+        daemons=[read_fields(fields.DAEMON_FIELDS, get_daemon_values(each)) for each in found]
+    )
 
 
 def make_connection(found: Connection, names: Names | None) -> str:
     """Return the document of one connection or persistence template."""
-    ends = {
-        name: {
-            "family": _FAMILIES[family],
-            **_make_endpoint(family, addr, port, found.number, names),
-        }
-        for name, (family, addr, port) in (
-            ("client", found.client),
-            ("virtual", found.virtual),
-            ("server", found.server),
-        )
-    }
-    made = {
-        "protocol": escape_undecodable(found.protocol).lower(),
-        "state": escape_undecodable(found.state),
-        "expires": found.expires,
-        **ends,
-    }
-    if found.engine:
-        made |= {
-            "persistence_engine": escape_undecodable(found.engine),
-            "persistence_data": escape_undecodable(found.data),
-        }
+    made = read_fields(fields.CONNECTION_FIELDS, found)
+    for name in ("client", "virtual", "server"):
+        made[name] = _make_end(Server(*made[name]), fields.END_FIELDS, found.number, names)
     return format_document(**made)
 
 
@@ -239,8 +121,8 @@ def format_error_document(findings: Iterable[Finding]) -> str:
     than one (the bad lines of a rules file).
     """
     errors = make_errors(findings)
-    fields = {"error": errors[0], "errors": errors} if len(errors) > 1 else {"error": errors[0]}
-    return format_document(**fields)
+    several = {"errors": errors} if len(errors) > 1 else {}
+    return format_document(error=errors[0], **several)
 
 
 def make_errors(findings: Iterable[Finding]) -> list[dict[str, Any]]:

@@ -64,11 +64,11 @@ def _count_fitting(blocks: Iterable[list[Line]], room: int) -> int:
 
 
 _COLUMNS = (
-    Column("Weight", drop=4),
-    Column("Active", drop=8),
-    Column("InAct", drop=3),
+    pretty.make_column("weight", drop=4),
+    pretty.make_column("active_connections", drop=8),
+    pretty.make_column("inactive_connections", drop=3),
     Column("Share", bars=True, drop=5),
-    Column("Conns/s"),
+    pretty.make_column("connections", "/s"),
     *pretty.make_traffic_columns("/s", 2, 1, 6, 7),
     Column("Last minute", bars=True, least=11, most=30),
 )

@@ -9,18 +9,12 @@ them.
 from __future__ import annotations
 
 from pyipvsadm.addresses import format_address
-from pyipvsadm.grammar.values import format_scheduler_flags
-from pyipvsadm.model import (
-    AF_INET,
-    ONE_PACKET,
-    PERSISTENT,
-    ROLES,
-)
-from pyipvsadm.resolver import PROTOCOL_NAMES
+from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
+from pyipvsadm.model import ONE_PACKET, PERSISTENT
 from pyipvsadm.scheduling.overload import YES, get_overload
 from pyipvsadm.text import escape_undecodable
-from pyipvsadm.views import classic
-from pyipvsadm.views.fields import COUNTERS, GAUGE, SERVER_FIELDS, TIMEOUTS
+from pyipvsadm.views import classic, fields
+from pyipvsadm.views.fields import COUNTERS, read_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +33,11 @@ _HELP = {
     "connection_table_size": "Buckets of the connection table.",
     "estimation_enabled": "1 if the kernel computes rates.",
 }
-_FAMILIES = {AF_INET: "ipv4"}
+# the labels of a service, each with the key of its field
+_SERVICE_LABELS = {
+    "protocol": "protocol", "address": "address", "port": "port", "mark": "firewall_mark", "family": "family",
+}  # fmt: skip
+GAUGE = "gauge"
 
 
 class Metrics:
@@ -73,9 +71,9 @@ class Metrics:
         )
         method = classic.format_method(server.forward).lower()
         self._add("server_info", GAUGE, f'{labels},method="{_escape(method)}"', 1)
-        for field in SERVER_FIELDS:
-            value = getattr(server, field.attribute)
-            if value or not field.attribute.endswith(("upper", "lower")):
+        for field in fields.SERVER_FIELDS:
+            value = field.read(server) if field.metric else None
+            if value is not None:
                 self._add(f"server_{field.metric}", field.kind, labels, value, field.help)
         self._add("server_full", GAUGE, labels, int(get_overload(server) == YES))
         self._add("server_quiesced", GAUGE, labels, int(not server.weight))
@@ -89,15 +87,11 @@ class Metrics:
         kernel has none.
         """
         self._add("connection_table_size", GAUGE, self._base, info.size)
-        for field in TIMEOUTS:
-            value = getattr(timeouts, field.attribute)
-            self._add(field.metric, GAUGE, f'{self._base},state="{field.key}"', value)
+        for field in fields.TIMEOUTS:
+            labels = f'{self._base},state="{field.key}"'
+            self._add(field.metric, field.kind, labels, field.read(timeouts))
         for daemon in daemons:
-            values = {
-                "role": ROLES.get(daemon.state, str(daemon.state)),
-                "interface": daemon.interface,
-                "sync_id": str(daemon.syncid),
-            }
+            values = read_fields(fields.DAEMON_FIELDS[:3], get_daemon_values(daemon))
             self._add("sync_daemon_info", GAUGE, f"{self._base},{_format_labels(values)}", 1)
         if estimation:
             self._add("estimation_enabled", GAUGE, self._base, int(estimation != "0"))
@@ -120,14 +114,8 @@ class Metrics:
 
 def _format_service_labels(service: Service) -> str:
     """Return the labels that identify a service: empty ones where it has no such value."""
-    family = _FAMILIES.get(service.af, "ipv6")
-    if service.fwmark:
-        return f'protocol="",address="",port="",mark="{service.fwmark}",family="{family}"'
-    protocol = PROTOCOL_NAMES.get(service.protocol) or str(service.protocol)
-    address = format_address(service.af, service.addr)
-    return (
-        f'protocol="{protocol}",address="{address}",port="{service.port}",mark="",family="{family}"'
-    )
+    values = read_fields(fields.SERVICE_KEY_FIELDS, service)
+    return _format_labels({name: values.get(key, "") for name, key in _SERVICE_LABELS.items()})
 
 
 def _get_settings(service: Service) -> dict[str, str]:
@@ -140,8 +128,8 @@ def _get_settings(service: Service) -> dict[str, str]:
     }
 
 
-def _format_labels(values: Mapping[str, str]) -> str:
-    return ",".join(f'{name}="{_escape(value)}"' for name, value in values.items())
+def _format_labels(values: Mapping[str, object]) -> str:
+    return ",".join(f'{name}="{_escape(str(value))}"' for name, value in values.items())
 
 
 def _escape(value: str) -> str:

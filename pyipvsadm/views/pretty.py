@@ -11,12 +11,11 @@ shown.
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
-from pyipvsadm.addresses import format_address, format_netmask
-from pyipvsadm.grammar.options import TUNNEL_TYPES
-from pyipvsadm.grammar.values import format_scheduler_flags
+from pyipvsadm.addresses import format_netmask
+from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
 from pyipvsadm.model import (
-    AF_INET,
     AF_INET6,
     GRE,
     GUE,
@@ -24,18 +23,19 @@ from pyipvsadm.model import (
     ONE_PACKET,
     PERSISTENT,
     PROTOCOLS,
-    ROLES,
     TUN_CSUM,
     TUNNEL,
 )
 from pyipvsadm.text import pluralize, sanitize
 from pyipvsadm.views import classic
+from pyipvsadm.views.fields import COUNTERS, HEADINGS, TIMEOUTS
 from pyipvsadm.views.figures import draw_bar, format_count, format_duration, format_size
 from pyipvsadm.views.grid import Cell, Column, Grid, Row, wrap_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from pyipvsadm.model import Daemon, Info, Server, Service, Timeouts
     from pyipvsadm.rules.writer import Endpoint
@@ -71,23 +71,15 @@ class ServiceGroup:
         self.rate = sum(d.stats[5] for d in servers)
 
 
-class View:
+class View(NamedTuple):
     """Hold the columns of a view and the functions that make cells.
 
     `service` makes the cells of a service; it is None if the service's attributes take the line.
     """
 
-    __slots__ = ("columns", "server", "service")
-
-    def __init__(
-        self,
-        columns: Sequence[Column],
-        server: Callable[[ServiceGroup, Server, bool], list[Cell]],
-        service: Callable[[ServiceGroup, bool], list[Cell]] | None = None,
-    ) -> None:
-        self.columns = columns
-        self.server = server
-        self.service = service
+    columns: Sequence[Column]
+    server: Callable[[ServiceGroup, Server, bool], list[Cell]]
+    service: Callable[[ServiceGroup, bool], list[Cell]] | None = None
 
 
 def draw_share(part: float, whole: float, style: str) -> Cell:
@@ -115,10 +107,6 @@ def draw_load(group: ServiceGroup, d: Server) -> list[Cell]:
     ]
 
 
-def _make_plain_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
-    return [Cell(classic.format_method(d.forward)), *draw_weight(group, d), *draw_load(group, d)]
-
-
 def _make_share_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
     assert group.shares is not None
     part = group.shares.get_part(d)
@@ -126,32 +114,20 @@ def _make_share_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
     return [*draw_weight(group, d), Cell(group.shares.format_part(d)), bar]
 
 
-def _make_persistent_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
-    return [*draw_weight(group, d), Cell(str(d.persistent)), *draw_load(group, d)]
-
-
-def _make_tunnel_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
-    return [
-        Cell(classic.format_method(d.forward)),
-        Cell(_format_tunnel(d)),
-        *draw_weight(group, d),
-        *draw_load(group, d),
-    ]
+def _make_method(d: Server) -> Cell:
+    return Cell(classic.format_method(d.forward))
 
 
 def _format_tunnel(d: Server) -> str:
     if d.forward != TUNNEL:
         return "-"
+    name = classic.format_tunnel_type(d.tun_type)
     if d.tun_type not in (GUE, GRE):
-        return TUNNEL_TYPES[d.tun_type] if d.tun_type < len(TUNNEL_TYPES) else str(d.tun_type)
+        return name
     sums = {0: "no checksum", TUN_CSUM: "checksum", 2: "remote checksum"}.get(
         d.tun_flags, f"flags {d.tun_flags}"
     )
-    return (
-        f"{TUNNEL_TYPES[d.tun_type]} {d.tun_port}, {sums}"
-        if d.tun_type == GUE
-        else f"{TUNNEL_TYPES[d.tun_type]}, {sums}"
-    )
+    return f"{name} {d.tun_port}, {sums}" if d.tun_type == GUE else f"{name}, {sums}"
 
 
 def _make_threshold_cells(_: ServiceGroup, d: Server, __: bool) -> list[Cell]:
@@ -171,60 +147,74 @@ def format_counters(values: Sequence[float], exact: bool) -> list[Cell]:
     ]
 
 
-def _append_cells(cells: list[Cell], more: Cell) -> list[Cell]:
-    return [cells[0], more, *cells[1:]]
-
-
-def _make_stats_cells(group: ServiceGroup, d: Server, exact: bool) -> list[Cell]:
-    return _append_cells(
-        format_counters(d.stats[:5], exact), draw_share(d.stats[0], group.counted, LOADS)
-    )
-
-
-def _make_rate_cells(group: ServiceGroup, d: Server, exact: bool) -> list[Cell]:
-    return _append_cells(
-        format_counters(d.stats[5:], exact), draw_share(d.stats[5], group.rate, LOADS)
-    )
+def make_column(key: str, unit: str = "", **style: Any) -> Column:
+    """Return the column of a field; unit: "/s" or nothing."""
+    top, _, bottom = f"{HEADINGS[key]}{unit}".partition("\n")
+    return Column(top, bottom, **style)
 
 
 def make_traffic_columns(unit: str, *drops: int) -> list[Column]:
     """Return the columns of packets and bytes, in and out; unit: "/s" or nothing."""
-    heads = (("Packets", "in"), ("Packets", "out"), ("Bytes", "in"), ("Bytes", "out"))
     return [
-        Column(top, bottom + unit, 7, drop=drop)
-        for (top, bottom), drop in zip(heads, drops or (0,) * 4)
+        make_column(field.key, unit, least=7, drop=drop)
+        for field, drop in zip(COUNTERS[1:], drops or (0,) * 4)
     ]
 
 
-_METHOD = Column("Method", left=True)
-_WEIGHT = (Column("Weight"), Column("", bars=True))
-_LOAD = (Column("Active"), Column("InAct"), Column("Share", bars=True))
+def _make_counter_view(unit: str, half: slice, whole: str) -> View:
+    """Return the view of one half of stats. whole: the sum of a group that bars are parts of."""
+
+    def make_cells(values: Sequence[int], exact: bool, bar: Cell) -> list[Cell]:
+        first, *rest = format_counters(values, exact)
+        return [first, bar, *rest]
+
+    return View(
+        (
+            make_column("connections", unit),
+            Column("", bars=True, drop=1),
+            *make_traffic_columns(unit),
+        ),
+        lambda group, d, exact: make_cells(
+            d.stats[half], exact, draw_share(d.stats[half][0], getattr(group, whole), LOADS)
+        ),
+        lambda group, exact: make_cells(group.service.stats[half], exact, Cell()),
+    )
+
+
+_METHOD = make_column("forwarding", left=True)
+_WEIGHT = (make_column("weight"), Column("", bars=True))
+_COUNTS = (make_column("active_connections"), make_column("inactive_connections"))
+_LOAD = (*_COUNTS, Column("Share", bars=True))
 
 VIEWS = {
-    "": View((_METHOD, *_WEIGHT, *_LOAD), _make_plain_cells),
-    "stats": View(
-        (Column("Conns"), Column("", bars=True, drop=1), *make_traffic_columns("")),
-        _make_stats_cells,
-        lambda group, exact: _append_cells(format_counters(group.service.stats[:5], exact), Cell()),
+    "": View(
+        (_METHOD, *_WEIGHT, *_LOAD),
+        lambda group, d, _: [_make_method(d), *draw_weight(group, d), *draw_load(group, d)],
     ),
-    "rate": View(
-        (Column("Conns/s"), Column("", bars=True, drop=1), *make_traffic_columns("/s")),
-        _make_rate_cells,
-        lambda group, exact: _append_cells(format_counters(group.service.stats[5:], exact), Cell()),
-    ),
+    "stats": _make_counter_view("", slice(0, 5), "counted"),
+    "rate": _make_counter_view("/s", slice(5, 10), "rate"),
     "thresholds": View(
         (
-            Column("Upper"),
-            Column("Lower"),
-            Column("Active"),
-            Column("InAct"),
+            *map(make_column, ("upper_threshold", "lower_threshold")),
+            *_COUNTS,
             Column("Used", bars=True),
         ),
         _make_threshold_cells,
     ),
     "shares": View((*_WEIGHT, Column("New clients"), Column("", bars=True)), _make_share_cells),
-    "persistent-conn": View((*_WEIGHT, Column("Persistent"), *_LOAD), _make_persistent_cells),
-    "tun-info": View((_METHOD, Column("Tunnel", left=True), *_WEIGHT, *_LOAD), _make_tunnel_cells),
+    "persistent-conn": View(
+        (*_WEIGHT, make_column("persistent_connections"), *_LOAD),
+        lambda group, d, _: [*draw_weight(group, d), Cell(str(d.persistent)), *draw_load(group, d)],
+    ),
+    "tun-info": View(
+        (_METHOD, make_column("tunnel", left=True), *_WEIGHT, *_LOAD),
+        lambda group, d, _: [
+            _make_method(d),
+            Cell(_format_tunnel(d)),
+            *draw_weight(group, d),
+            *draw_load(group, d),
+        ],
+    ),
 }
 
 
@@ -329,12 +319,8 @@ def render_title(info: Info, groups: Sequence[ServiceGroup], look: TerminalStyle
 def render_timeouts(found: Timeouts, look: TerminalStyle) -> list[Line]:
     """Return the lines of the timeouts of connections."""
     rows = [
-        Row(what, [Cell(format_duration(seconds))], indent=2)
-        for what, seconds in (
-            ("TCP, established", found.tcp),
-            ("TCP, after a FIN", found.tcp_fin),
-            ("UDP", found.udp),
-        )
+        Row(field.heading, [Cell(format_duration(field.read(found)))], indent=2)
+        for field in TIMEOUTS
     ]
     return _draw_rows([Column("")], rows, look, "Connections are kept for")
 
@@ -344,28 +330,24 @@ def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
     if not found:
         return [[("No sync daemon runs.", "")]]
     columns = (
-        Column("Interface", left=True), Column("Sync ID"), Column("Group", left=True), Column("Port"), Column("TTL"),
-        Column("Message", "at most"),
-    )  # fmt: skip
+        make_column("interface", left=True),
+        make_column("sync_id"),
+        make_column("multicast_group", left=True),
+        *map(make_column, ("multicast_port", "multicast_ttl", "maximum_length")),
+    )
     rows = [
         Row(
-            ROLES.get(d.state) or str(d.state),
+            str(values["role"]),
             [
-                Cell(sanitize(d.interface)),
-                Cell(str(d.syncid)),
-                Cell(
-                    format_address(AF_INET if len(d.group) == 4 else AF_INET6, d.group)
-                    if d.group
-                    else "-"
-                ),
-                *(Cell(str(value or "-")) for value in (d.port, d.ttl)),
-                Cell(f"{d.maxlen} B" if d.maxlen else "-"),
+                Cell(sanitize(str(values["interface"]))),
+                *(Cell(str(values.get(name, "-"))) for name in ("syncid", "group", "port", "ttl")),
+                Cell(f"{values['maxlen']} B" if "maxlen" in values else "-"),
             ],
             style=SERVICE,
         )
-        for d in found
+        for values in map(get_daemon_values, found)
     ]
-    return _draw_rows(columns, rows, look, "Daemon")
+    return _draw_rows(columns, rows, look, HEADINGS["role"])
 
 
 def render_connections(
@@ -379,9 +361,9 @@ def render_connections(
         groups.setdefault((each.protocol, each.virtual), []).append(each)
     if not groups:
         return [[("No connections.", "")]]
-    columns = [Column("State", left=True), Column("Expires in")]
+    columns = [make_column("state", left=True), make_column("expires")]
     if engine:
-        columns += [Column("Engine", left=True), Column("Its data", left=True)]
+        columns += [make_column(f"persistence_{key}", left=True) for key in ("engine", "data")]
     rows: list[Row | None] = []
     for (protocol, virtual), members in groups.items():
         number = members[0].number

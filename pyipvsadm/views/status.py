@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pyipvsadm.grammar.values import get_daemon_values
 from pyipvsadm.model import ROLES
 from pyipvsadm.text import escape_undecodable, sanitize
 from pyipvsadm.views import classic
+from pyipvsadm.views.fields import DAEMON_FIELDS, read_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -280,12 +282,7 @@ def make_record(status: Status) -> dict[str, Any]:
     if status.estimators is not None:
         record["estimators"] = status.estimators
     record["daemons"] = [
-        {
-            "role": ROLES.get(each.state, str(each.state)),
-            "interface": escape_undecodable(each.interface),
-            "sync_id": each.syncid,
-        }
-        for each in status.daemons
+        read_fields(DAEMON_FIELDS[:3], get_daemon_values(each)) for each in status.daemons
     ]
     record["settings"] = [
         {

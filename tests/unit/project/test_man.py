@@ -25,6 +25,7 @@ from pyipvsadm.grammar.options import (
     Option,
 )
 from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULER_FLAGS, SCHEDULERS
+from pyipvsadm.views import fields
 from tests.man.pages import PAGES, literals, plain, section, text, unescaped
 from tests.older_python import zip_equal
 from tools import man_differences
@@ -156,6 +157,37 @@ def test_diagnostics_are_messages_that_there_are() -> None:
     assert [
         each for each in named if each.removeprefix("Can't initialize ipvs: ") not in code
     ] == []
+
+
+def test_the_fields_of_json() -> None:
+    """The page names the fields of each record, and no other."""
+    listed = re.split(r"^\.It Li ", section(MAIN, "JSON"), flags=re.MULTILINE)[1:]
+    found = {
+        item.split()[0]: set(re.findall(r"^\.Li (\w+)", item, re.MULTILINE)) for item in listed
+    }
+    end, names = ({field.key for field in part} for part in (fields.END_FIELDS, fields.NAME_FIELDS))
+    expected = {
+        "format": set(),
+        "ipvs": {"version", "connection_table_size"},
+        "services": {"servers"},
+        "servers": end,
+        "tunnel": set(),
+        "stats": {"rate"},
+        "timeouts": set(),
+        "daemons": set(),
+        "connections": end | names,  # names stand in the paragraph that follows the list
+    }
+    for name, tables in (
+        ("services", (*fields.SERVICE_KEY_FIELDS, *fields.SERVICE_FIELDS)),
+        ("servers", fields.SERVER_FIELDS),
+        ("tunnel", fields.TUNNEL_FIELDS),
+        ("stats", fields.COUNTERS),
+        ("timeouts", fields.TIMEOUTS),
+        ("daemons", fields.DAEMON_FIELDS),
+        ("connections", fields.CONNECTION_FIELDS),
+    ):
+        expected[name] |= {field.key for field in tables}
+    assert found == expected
 
 
 def test_the_examples_of_jq_are_the_page_s() -> None:

@@ -25,7 +25,7 @@ FOLDERS = {
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
     "netlink": "__init__ attributes dump_layout dumps framing trace",
     "rules": "__init__ fast_encoder fast_parser reader writer",
-    "scheduling": "__init__ build choice hashing overload packet tables walks",
+    "scheduling": "__init__ build choice hashing impact overload packet tables walks",
     "views": "__init__ classic connections fields figures grid json_document live metrics pretty procfs progress"
     " shares status",
 }
