@@ -30,7 +30,8 @@ _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 # What root alone is told when IPVSADM_BACKEND names the table.
 _NOTICE = re.compile(r"^ipvsadm(-save)?: IPVSADM_BACKEND=.* the embedded table.*\n", re.MULTILINE)
-# A live view ends by itself here, and the pipe behind it with it.
+# A live view ends by itself here, and the pipe behind it with it. The file `other` is the table of
+# any machine that ssh reaches.
 _PROLOGUE = """\
 exec 2>&1
 set -o pipefail
@@ -39,6 +40,10 @@ ipvsadm() {
     *" --watch"*) timeout 1.5 ipvsadm "$@" || [ $? = 124 ] ;;
     *) command ipvsadm "$@" ;;
     esac
+}
+ssh() {
+    shift
+    IPVSADM_BACKEND=memory:other "$@"
 }
 """
 

@@ -12,12 +12,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
 REPO = Path(__file__).resolve().parents[1]
 IPVSADM = Path(sys.executable).with_name("ipvsadm")
@@ -40,20 +41,26 @@ class Run:
 def play(
     folder: Path,
     directors: Mapping[str, Mapping[str, object]],
-    task: Mapping[str, object],
+    task: Mapping[str, object] | Sequence[dict[str, Any]],
     *options: str,
 ) -> Run:
-    """Run a task of the module on all directors, which are known by their variables.
+    """Run a task of ipvs_rules on all directors, which are known by their variables, or several
+    tasks, of any module.
 
     A variable `surroundings` is the environment of ipvsadm there.
     """
     variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     inventory, playbook = folder / "inventory.json", folder / "playbook.json"
     inventory.write_text(json.dumps({"all": {"hosts": directors, "vars": variables}}))
-    arguments = {"executable": str(IPVSADM), **task}
-    tasks = [
-        {"pyipvsadm.lvs.ipvs_rules": arguments, "environment": "{{ surroundings | default({}) }}"}
-    ]
+    tasks: list[dict[str, Any]] = (
+        [{"pyipvsadm.lvs.ipvs_rules": dict(task)}]
+        if isinstance(task, Mapping)
+        else [dict(each) for each in task]
+    )
+    for each in tasks:
+        for module in [name for name in each if name.startswith("pyipvsadm.lvs.")]:
+            each[module] = {"executable": str(IPVSADM), **(each[module] or {})}
+            each["environment"] = "{{ surroundings | default({}) }}"
     playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", inventory, *options, playbook],

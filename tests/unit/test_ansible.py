@@ -37,9 +37,11 @@ SAID = "this changes the embedded table, not the kernel"
 
 @pytest.fixture(scope="module")
 def ipvs_rules() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "ipvs_rules", COLLECTION / "plugins/modules/ipvs_rules.py"
-    )
+    return load("ipvs_rules")
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, COLLECTION / f"plugins/modules/{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -65,7 +67,7 @@ def test_three_directors(tmp_path: Path) -> None:
         [1, 1, 1],
         [0, 0, 0],
     ), tried.output
-    assert tried.output.count(lines(SERVER, "-E -t 10.0.0.1:80 -s rr")) == 3
+    assert tried.output.count(lines(f"+{WEB}", f"+{SERVER}")) == 3
     assert [path.read_text() for path in tables] == [OLD] * 3
     for changed in (1, 0):
         done = play(tmp_path, directors, task)
@@ -77,7 +79,9 @@ def test_three_directors(tmp_path: Path) -> None:
         assert all(WEB in path.read_text() and SERVER in path.read_text() for path in tables)
 
 
-def module(tmp_path: Path, **arguments: object) -> dict[str, Any]:
+def module(
+    tmp_path: Path, module_name: str = "ipvs_rules", /, **arguments: object
+) -> dict[str, Any]:
     """The module's own answer, as Ansible gets it from a director."""
     script = (
         "import json, runpy, sys\n"
@@ -91,7 +95,7 @@ def module(tmp_path: Path, **arguments: object) -> dict[str, Any]:
         "-c",
         script,
         json.dumps({"ANSIBLE_MODULE_ARGS": given}),
-        COLLECTION / "plugins/modules/ipvs_rules.py",
+        COLLECTION / f"plugins/modules/{module_name}.py",
     ]
     environ = {
         "IPVSADM_BACKEND": f"memory:{tmp_path / 'table'}",
@@ -141,7 +145,12 @@ def test_what_is_done_is_told(
     answer = module(tmp_path, **arguments, **DIFF)
     assert answer["summary"] == dict(zip_equal(COUNTS, counts))
     assert answer["changed"] == bool(sum(counts[:3])) == bool(answer["steps"])
-    assert answer["diff"] == {"prepared": lines(*answer["steps"])}
+    (diff,) = answer["diff"]
+    saved = [sorted(diff[side].splitlines()) for side in ("before", "after")]
+    assert saved[0] == sorted(OLD.splitlines())
+    assert (saved[0] == saved[1]) == (not answer["changed"])
+    if "_ansible_check_mode" not in arguments:
+        assert saved[1] == sorted(after)
     assert {line for line in table.read_text().splitlines() if line.startswith("-")} - {
         "--set 900 120 300"
     } == set(after)
@@ -154,7 +163,7 @@ def test_what_is_done_is_told(
         ({"rules": f"{RULES}-a -t 10.0.0.1:80 -r 192.168.10.9 -m -w x\n"},
      "rules:3: illegal weight specified: '-a -t 10.0.0.1:80 -r 192.168.10.9 -m -w x'"),
         ({"src": "/no/such/rules"}, "cannot read /no/such/rules: No such file or directory"),
-        ({"rules": "# nothing\n"}, "the input has no rule: nothing was done (--allow-empty accepts an empty input)"),
+        ({"rules": "# nothing\n"}, "the input has no rule: nothing was done (`allow_empty' accepts an empty input)"),
         ({"rules": RULES + "-A -t 10.0.0.2:80 -s nonsense\n"},
          "line 3: -A -t 10.0.0.2:80 -s nonsense: Scheduler or persistence engine not found"),
         ({"rules": RULES + "-d -t 10.0.0.1:80 -r 192.168.10.9\n", **CHECK},
@@ -312,16 +321,144 @@ def test_what_ipvsadm_says_beside_it_is_a_warning(tmp_path: Path) -> None:
     assert answer["changed"]
 
 
+def test_check_mode_shows_the_rules_that_would_be(tmp_path: Path) -> None:
+    (tmp_path / "table").write_text(OLD)
+    tried = module(tmp_path, rules=RULES, prune=True, **CHECK, **DIFF)
+    done = module(tmp_path, rules=RULES, prune=True, **DIFF)
+    assert tried["diff"] == done["diff"]
+    assert done["diff"][0]["after"] == RULES
+
+
+def test_only_the_kernel_knows_a_scheduler(tmp_path: Path) -> None:
+    """Where an embedded table refuses the rules, the difference is the steps."""
+    asks = """case "$*" in -v) echo pyipvsadm;; *memory:*) exit 255;; *-S*) ;; *"""
+    program = played(
+        tmp_path / "kernel", f"{asks}) cat <<'END'\n{json.dumps(REPORT)}\nEND\n;; esac"
+    )
+    answer = module(tmp_path, rules=RULES, executable=str(program), **CHECK, **DIFF)
+    assert answer["diff"] == [{"prepared": lines(WEB)}]
+
+
+# --- save
+
+
+def test_the_rules_are_saved_once(tmp_path: Path) -> None:
+    """Check mode compares; the second run finds the file as it should be."""
+    path = tmp_path / "ipvsadm.rules"
+    task = {"rules": RULES, "save": True, "rules_file": str(path)}
+    tried = module(tmp_path, **task, **CHECK, **DIFF)
+    assert (tried["changed"], tried["saved"], path.exists()) == (True, True, False)
+    assert tried["diff"][1] == {
+        "before": "", "after": RULES, "before_header": str(path), "after_header": str(path),
+    }  # fmt: skip
+    done = module(tmp_path, **task)
+    assert (done["changed"], done["saved"], path.read_text()) == (True, True, RULES)
+    assert path.stat().st_mode & 0o777 == 0o600
+    again = module(tmp_path, **task)
+    assert (again["changed"], again["saved"]) == (False, False)
+    path.write_text(f"# mine\n{RULES}")
+    path.chmod(0o640)
+    other = module(tmp_path, **task)
+    assert (other["changed"], other["saved"], other["steps"], path.read_text()) == (
+        True,
+        True,
+        [],
+        RULES,
+    )
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("present", "file", "arguments", "said"),
+    [
+        (OLD, "", {}, "the table has a service that the rules do not name, and {} would lack it"),
+        (OLD + "-A -f 8 -s rr\n", "", {}, "the table has 2 services that the rules do not name, and {} would lack them"),
+        ("", "IPVSADM_OPTIONS=''\n", {}, "{} holds something else than rules: it is not replaced"),
+        ("", "", {"rules": "-A -t 1\n"}, "rules:1: illegal virtual server address[:port] specified: '-A -t 1'"),
+    ],
+)  # fmt: skip
+def test_a_save_that_is_refused(
+    present: str, file: str, arguments: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    """Nothing is changed, neither the table nor the file."""
+    path = tmp_path / "ipvsadm.rules"
+    path.write_text(file)
+    (tmp_path / "table").write_text(present)
+    for check in ({}, CHECK):
+        answer = module(
+            tmp_path,
+            **{"rules": RULES, "save": True, "rules_file": str(path), **arguments, **check},
+        )
+        assert answer["failed"]
+        assert said.format(path) in answer["msg"]
+        assert ((tmp_path / "table").read_text(), path.read_text()) == (present, file)
+
+
+def test_other_services_are_no_reason_with_prune(tmp_path: Path) -> None:
+    path = tmp_path / "ipvsadm.rules"
+    (tmp_path / "table").write_text(OLD)
+    assert module(tmp_path, rules=RULES, save=True, prune=True, rules_file=str(path))["saved"]
+    assert path.read_text() == RULES
+
+
+# --- ipvs_info
+
+
+def test_the_table_is_returned(tmp_path: Path) -> None:
+    (tmp_path / "table").write_text(RULES)
+    answer = module(tmp_path, "ipvs_info")
+    assert not answer["changed"]
+    (service,) = answer["table"]["services"]
+    assert (service["scheduler"], service["servers"][0]["address"]) == ("rr", "192.168.10.8")
+    assert (answer["table"]["timeouts"]["tcp"], answer["table"]["daemons"]) == (900, [])
+
+
+def test_a_table_of_each_namespace_is_returned(tmp_path: Path) -> None:
+    """Entering one needs root: a program plays it."""
+    document = """{"ipvs": {}, "services": ["'$1'"], "timeouts": {}, "daemons": []}"""
+    script = f"while [ $# -gt 1 ]; do shift; done\necho '{document}'"
+    program = played(tmp_path / "played", script)
+    found = module(tmp_path, "ipvs_info", executable=str(program), netns=["one", "two"])[
+        "namespaces"
+    ]
+    assert {name: table["services"] for name, table in found.items()} == {
+        "one": ["one"],
+        "two": ["two"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"netns": [".."]}, "`..' is not a network namespace"),
+        ({"executable": "/bin/false"}, "/bin/false has no --json: it is another ipvsadm"),
+    ],
+)
+def test_a_table_that_cannot_be_read_fails_the_task(
+    arguments: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    answer = module(tmp_path, "ipvs_info", **arguments)
+    assert answer["failed"]
+    assert said in answer["msg"]
+
+
 # --- its papers
 
 
-def test_the_documentation_is_of_what_it_takes(ipvs_rules: ModuleType) -> None:
-    documented = yaml.safe_load(ipvs_rules.DOCUMENTATION)["options"]
-    taken = ipvs_rules.argument_spec()
+@pytest.mark.parametrize("name", ["ipvs_info", "ipvs_rules"])
+def test_the_documentation_is_of_what_it_takes(name: str) -> None:
+    loaded = load(name)
+    documented = yaml.safe_load(loaded.DOCUMENTATION)["options"]
     assert {
-        name: {key: row[key] for key in ("type", "default") if key in row}
-        for name, row in documented.items()
-    } == taken
+        option: {key: row[key] for key in ("type", "default", "elements") if key in row}
+        for option, row in documented.items()
+    } == loaded.argument_spec()
+    for task in yaml.safe_load(loaded.EXAMPLES):
+        arguments = task.get(f"pyipvsadm.lvs.{name}") or {}
+        assert arguments.keys() <= loaded.argument_spec().keys()
+
+
+def test_the_flags_are_options_of_apply(ipvs_rules: ModuleType) -> None:
     # Each flag is an option of --apply.
     of_apply = {
         row.long
@@ -344,7 +481,7 @@ def test_the_examples_are_tasks_that_it_takes(ipvs_rules: ModuleType, tmp_path: 
 def test_what_is_documented_is_returned(ipvs_rules: ModuleType, tmp_path: Path) -> None:
     documented = yaml.safe_load(ipvs_rules.RETURN)
     answer = module(tmp_path, rules=RULES)
-    assert documented.keys() == answer.keys() - {
+    assert documented.keys() - {"saved"} == answer.keys() - {
         "changed",
         "invocation",
         "warnings",

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[3] / "pyipvsadm"
 # its neighbours on its line.
 LAYERS = (
     {"__main__", "click_command"},
-    {"cli"},
+    {"cli", "api"},
     {"commands", "completion"},
     {"environment", "change"},
     {"backends", "doctor", "views"},

@@ -17,6 +17,7 @@ from pyipvsadm import __version__
 FOLDERS = {
     "": "__init__ __main__ addresses cli click_command environment errors files locks model netns resolver sorting terminal text",
     "backends": "__init__ kernel memory table_file",
+    "api": "__init__ environment records table words",
     "change": "__init__ describe desired dry_run execute merge pace plan snapshot",
     "commands": "__init__ apply check dispatch doctor drain full_save listing modify metrics names output predict report"
     " restore save selection status watch",
@@ -33,7 +34,10 @@ FILES = [
     f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()
 ]
 COLLECTION = "ansible_collections/pyipvsadm/lvs"
-PAPERS = {"README.md", "galaxy.yml", "meta/runtime.yml", "plugins/modules/ipvs_rules.py"}
+PAPERS = {
+    "README.md", "galaxy.yml", "meta/runtime.yml", "plugins/module_utils/program.py", "plugins/modules/ipvs_info.py",
+    "plugins/modules/ipvs_rules.py",
+}  # fmt: skip
 PROGRAMS = {"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}
 ASK = "import sys; sys.path.insert(0, sys.argv.pop(1)); from ansible.cli.doc import main; main(['ansible-doc', *sys.argv[1:]])"
 SHARED = {f"man/man{page.suffix[1:]}/{page.name}" for page in Path("man").iterdir()} | {
