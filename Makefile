@@ -11,10 +11,10 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables ke
 CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := addresses api/* errors model resolver sorting text backends/memory change/* \
-	commands/doctor commands/drain commands/report commands/full_save commands/selection commands/status commands/watch completion/candidates \
-	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/probe doctor/real_server doctor/report doctor/services \
+	commands/connection_groups commands/doctor commands/drain commands/report commands/full_save commands/selection commands/status commands/watch completion/candidates \
+	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/kernel_table doctor/probe doctor/real_server doctor/report doctor/services \
 	doctor/unchecked \
-	grammar/combinations grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/schedulers grammar/values \
+	grammar/combinations grammar/help_layout grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/schedulers grammar/values \
 	netlink/* rules/* scheduling/* views/*
 space := $(subst ,, )
 PURE_FILES := $(subst $(space),$(shell printf ,),$(strip $(PURE:%=pyipvsadm/%.py)))
@@ -160,6 +160,8 @@ install: ## install below PREFIX (/usr/local): commands, man pages, completions,
 	  install -m "$$1" "$$2" "$$to.new"; mv -fT "$$to.new" "$$to"; \
 	}; \
 	for each in $(COPIED); do put 644 "$${each%%:*}" "$${each#*:}"; done; \
+	sed "s|^SETTINGS_FILE = .*|SETTINGS_FILE = \"$$SETTINGS_FILE\"|" pyipvsadm/environment.py >"$$new/environment.py"; \
+	put 644 "$$new/environment.py" PYTHONDIR/pyipvsadm/environment.py; \
 	$(if $(COMPILE),"$$INTERPRETER" -Im compileall -q -s "$$DESTDIR" "$$DESTDIR$$PYTHONDIR/pyipvsadm";) \
 	for name in $(PROGRAMS); do \
 	  sed -e "1s|.*|#!$$INTERPRETER -IS|" -e "s|^from pyipvsadm|import sys; sys.path.append(\"$$PYTHONDIR\")\n&|" \

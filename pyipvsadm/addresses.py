@@ -12,7 +12,7 @@ from __future__ import annotations
 import _socket
 from _socket import inet_ntop
 
-from pyipvsadm.model import AF_INET, AF_INET6, HOST_MASK4, HOST_PREFIX6
+from pyipvsadm.model import AF_INET, AF_INET6, HOST_MASK4, HOST_PREFIX6, PROTOCOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,6 +184,13 @@ def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> s
         if family == AF_INET
         else f"[{inet_ntop(family, addr)}]:{port}"
     )
+
+
+def format_service_key(af: int, protocol: int, addr: bytes, port: int, fwmark: int) -> str:
+    """Return the name of a service as listings show it, by Service.key(): TCP 10.0.0.1:80."""
+    if fwmark:
+        return f"FWM {fwmark}{' IPv6' if af == AF_INET6 else ''}"
+    return f"{PROTOCOLS.get(protocol, protocol)} {format_numeric(af, addr, port)}"
 
 
 def format_netmask(family: int, netmask: int) -> str:

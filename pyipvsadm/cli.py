@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BACKEND_VARIABLE = "IPVSADM_BACKEND"
 # Packages that some requests import. Debian's package only recommends them, as python3-NAME.
-OPTIONAL_PACKAGES = ("click", "pyroute2", "rich")
+OPTIONAL_PACKAGES = ("pyroute2", "rich")
 # The first word of a request from a shell's completion (completion/shell_protocol.py). It is not in
 # the table of options, because users do not type it.
 COMPLETION_FLAG = "--complete"
@@ -74,6 +74,7 @@ def _run_reporting_errors(
         if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         env = Environment()
+    env.argv = argv
     error: IpvsadmError
     try:
         return body(argv, env)
@@ -101,7 +102,7 @@ def _report_error(error: IpvsadmError, argv: Sequence[str], env: Environment) ->
         from pyipvsadm.commands.report import print_hints  # noqa: PLC0415  # a person waits longer than a script
         from pyipvsadm.grammar.hints import suggest_for_error  # noqa: PLC0415
 
-        print_hints(env, suggest_for_error(error, argv))
+        print_hints(env, suggest_for_error(error, argv, env.is_root))
     if "--json" in argv:
         from pyipvsadm.views.json_document import format_error_document  # noqa: PLC0415
 
@@ -132,20 +133,22 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     except LineSkippedError as exc:
         exc.command = parser.command
         usage = exc
+    if "color" in parser.ours:
+        _choose_colours(str(parser.ours["color"]), env)
     if request is not None and request.command == "check":
         from pyipvsadm.commands.check import run_check  # noqa: PLC0415  # only what is asked for is imported
 
         return run_check(request, env)
     if request is not None and request.command in ("help", "version"):
         env.write_stdout(
-            _render_help(request) if request.command == "help" else _render_version(request)
+            _render_help(request, env) if request.command == "help" else _render_version(request)
         )
         return 0
     backend_spec, netns_name = (parser.ours.get(name) for name in ("backend", "netns"))
     spec = None if backend_spec is None else str(backend_spec)
     # 1.31 opens the table before it reads its arguments: without a table, its message is about
-    # that. The doctor needs none.
-    carry_out = _run_doctor if parser.command == "doctor" else _run_with_backend
+    # that. The doctor and --check need none.
+    carry_out = _run_doctor if parser.command in ("doctor", "check") else _run_with_backend
     try:
         status = _run_in_netns(
             env,
@@ -165,10 +168,18 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
     return status
 
 
-def _render_help(request: Request) -> str:
-    from pyipvsadm.grammar.help_layout import format_help  # noqa: PLC0415  # click costs 30 ms
+def _choose_colours(when: str, env: Environment) -> None:
+    """Carry out --color: auto, always or never."""
+    env.always_has_colours = when == "always"
+    if when == "never":
+        env.environ = {**env.environ, "NO_COLOR": "1"}
 
-    return format_help(str(request.ours.get("help") or ""))
+
+def _render_help(request: Request, env: Environment) -> str:
+    from pyipvsadm.grammar.help_layout import WIDTH, format_help  # noqa: PLC0415  # only what is asked for is imported
+
+    width = env.get_size()[0] if env.is_output_terminal() else WIDTH
+    return format_help(str(request.ours.get("help") or ""), width)
 
 
 def _render_version(request: Request) -> str:
@@ -218,7 +229,7 @@ def _get_effect(request: Request) -> str:
     """Return what a request does to the table."""
     if "dry-run" in request.slots:
         return READS
-    if request.change is not None or request.command in ("restore", "drain", "apply"):
+    if request.change is not None or request.command in ("restore", "drain", "apply", "undo"):
         return CHANGES
     return SAVES if request.command == "save" else READS
 

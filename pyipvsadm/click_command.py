@@ -12,7 +12,7 @@ import click
 
 from pyipvsadm.cli import main
 from pyipvsadm.environment import Environment
-from pyipvsadm.grammar.help_layout import WIDTH, write_help
+from pyipvsadm.grammar.help_layout import format_help
 
 
 class IpvsadmCommand(click.Command):
@@ -29,8 +29,7 @@ class IpvsadmCommand(click.Command):
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the page of one command, or the overview."""
-        formatter.width = WIDTH
-        write_help(formatter, ctx.obj or "")
+        formatter.write(format_help(ctx.obj or ""))
 
 
 def _run_words(words: list[str], **_: Any) -> None:

@@ -17,7 +17,7 @@ from pyipvsadm.resolver import Resolver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pyipvsadm.doctor.host import Host
     from pyipvsadm.model import Backend
@@ -25,13 +25,23 @@ if TYPE_CHECKING:
     from pyipvsadm.terminal import Screen
 
 
+# The settings of the service; `make install' puts its own SETTINGS_FILE here.
+SETTINGS_FILE = "/etc/default/ipvsadm"
+# Bytes of it that are read.
+MAX_SETTINGS = 1 << 16
+HISTORY_FOLDER = "/var/lib/ipvsadm/history"
+
+
 class Environment:
-    """Serve as the real process environment; tests pass a fake."""
+    """Serve as the real process environment; tests pass a fake. argv: the words of the command."""
+
+    argv: Sequence[str] = ()
+
+    always_has_colours = False  # --color=always
 
     def __init__(self) -> None:
         self.environ: Mapping[str, str] = os.environ
         self.names = Resolver()
-        self.is_root = os.geteuid() == 0
         self._blocked_signals: list[int] = []
         # If the caller closed descriptor 0, 1 or 2, the next file or socket to be opened would get
         # its number, and with it our output: /dev/null takes the number.
@@ -42,6 +52,11 @@ class Environment:
             except OSError:
                 # Without /dev/null, only the file or socket of the backend can get the number.
                 break
+
+    @property
+    def is_root(self) -> bool:
+        """Return True if root runs this."""
+        return os.geteuid() == 0
 
     @property
     def is_posix(self) -> bool:
@@ -158,16 +173,41 @@ class Environment:
         Screen(self.write_stdout).run(body)
 
     def has_colours(self) -> bool:
-        """Return True if standard output is a terminal with colours."""
+        """Return True if standard output is to have colours."""
         from pyipvsadm.views.figures import has_colours  # noqa: PLC0415  # few commands draw
 
-        return self.is_output_terminal() and has_colours(self.environ)
+        return self.always_has_colours or (self.is_output_terminal() and has_colours(self.environ))
 
     def read_file(self, path: str) -> bytes:
         """Read a file of any kind. Raise OperationError if it does not exist or cannot be read."""
         from pyipvsadm.files import read_file  # noqa: PLC0415  # few commands read a file
 
         return read_file(path)
+
+    def find_history_folder(self, table: str) -> str:
+        """Return the folder of the history for a table (Backend.name), "" if it has none: only the
+        kernel's table has a history without IPVSADM_HISTORY, and a table that ends with the run never
+        has one.
+        """
+        default = HISTORY_FOLDER if table == "kernel" else ""
+        return (self.environ.get("IPVSADM_HISTORY") or default) if table else ""
+
+    def records_all(self) -> bool:
+        """Return True if the settings of the service have the line JOURNAL=all: then simple
+        commands are in the history, too.
+        """
+        try:
+            fd = os.open(SETTINGS_FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError:
+            return False
+        try:
+            lines = os.read(fd, MAX_SETTINGS).split(b"\n")
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        values = [line[8:] for line in map(bytes.strip, lines) if line[:8] == b"JOURNAL="]
+        return bool(values) and values[-1].split(b"#")[0].strip(b" \t\"'") == b"all"
 
     def has_interface(self, name: str) -> bool:
         """Return True if this network namespace has an interface of this name."""

@@ -368,9 +368,13 @@ if TYPE_CHECKING:
 
         embedded: the table belongs to pyipvsadm. Other programs may change the kernel's table, and
         the kernel has settings that rules cannot express.
+
+        name: of the table, in the history: "kernel", or "memory:FILE" with an absolute path; "" if
+        the table ends with this process.
         """
 
         embedded: bool
+        name: str
 
         def refresh(self) -> None:
             """Find the table again if it was replaced since it was opened (the module was reloaded,

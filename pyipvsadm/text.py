@@ -47,6 +47,6 @@ def _escape_all(value: object) -> object:
     return escape_undecodable(value) if isinstance(value, str) else value
 
 
-def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 server, 2 servers."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def pluralize(number: int, noun: str, separator: str = "") -> str:
+    """Return a number with its noun: 1 server, 2 servers. separator: `,` for 4,901 servers."""
+    return f"{number:{separator}} {noun}{'' if number == 1 else 's'}"

@@ -16,6 +16,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyipvsadm.commands import history
 from tests.older_python import zip_equal
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 # What root alone is told when IPVSADM_BACKEND names the table.
 _NOTICE = re.compile(r"^ipvsadm(-save)?: IPVSADM_BACKEND=.* the embedded table.*\n", re.MULTILINE)
+# Times of the history, and of all pages.
+_TIME = re.compile(r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\b")
+_TIME_OF_PAGES = "2026-11-28 09:50:01"
 # A live view ends by itself here, and the pipe behind it with it. The file `other` is the table of
 # any machine that ssh reaches.
 _PROLOGUE = """\
@@ -165,6 +169,7 @@ def run_commands(page: Path, folder: Path) -> list[tuple[Command, int, str]]:
     environ = {
         "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
         "IPVSADM_BACKEND": "memory:table",
+        "IPVSADM_HISTORY": "history",
         "LC_ALL": "C.UTF-8",
         "HOME": str(folder),
     }
@@ -181,9 +186,19 @@ def run_commands(page: Path, folder: Path) -> list[tuple[Command, int, str]]:
     results = re.findall(r"(.*?)\001(\d+)\002", done.stdout, re.DOTALL)
     assert len(results) == len(commands), done.stdout
     return [
-        (command, int(status), _NOTICE.sub("", output))
+        (command, int(status), _hide_surroundings(output))
         for command, (output, status) in zip_equal(commands, results)
     ]
+
+
+def _hide_surroundings(output: str) -> str:
+    """Return an output as every user sees it at every time."""
+    output = _TIME.sub(_TIME_OF_PAGES, _NOTICE.sub("", output))
+    name = history.find_user_name(history.read_login_uid())
+    width = max(len(name), len("USER"))
+    for word, shown in (("USER", "USER"), (name, "root")):
+        output = output.replace(f"{word:<{width}}  ", f"{shown}  ")
+    return output
 
 
 def find_missing(program: str) -> str:

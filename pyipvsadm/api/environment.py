@@ -5,8 +5,6 @@ Owns: keeping messages and output for the caller instead of writing them. Must n
 
 from __future__ import annotations
 
-import os
-
 from pyipvsadm.environment import Environment
 from pyipvsadm.resolver import Resolver
 
@@ -21,7 +19,6 @@ class ProgramEnvironment(Environment):
     def __init__(self) -> None:
         self.environ = {}  # variables of the program's user change nothing here
         self.names = Resolver()
-        self.is_root = os.geteuid() == 0
         self._blocked_signals = []
         self.input = b""
         self.output = ""

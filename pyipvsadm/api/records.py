@@ -126,7 +126,9 @@ class End:
 
 @dataclass(frozen=True)
 class Connection:
-    """Hold a connection, or a persistence template. expires: the seconds that it is kept."""
+    """Hold a connection, or a persistence template. expires: the seconds that it is kept.
+    firewall_mark: of a template.
+    """
 
     protocol: str
     state: str
@@ -136,6 +138,8 @@ class Connection:
     server: End
     persistence_engine: str | None = None
     persistence_data: str | None = None
+    template: bool = False
+    firewall_mark: int | None = None
 
 
 @dataclass(frozen=True)

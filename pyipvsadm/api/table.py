@@ -421,7 +421,7 @@ class Table:
     def _run(self, words: list[str], text: str = "") -> tuple[dict[str, Any], tuple[str, ...]]:
         """Carry out a command that prints JSON; return its document and its messages."""
         env = self._env
-        env.input, env.output, env.messages = os.fsencode(text), "", []
+        env.input, env.output, env.messages, env.argv = os.fsencode(text), "", [], words
         with self._enter():
             run_request(self._parse(words), self._backend, env)
         return json.loads(env.output), tuple("\n".join(env.messages).splitlines())

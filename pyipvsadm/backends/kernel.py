@@ -92,6 +92,7 @@ class KernelBackend:
     """
 
     embedded = False
+    name = "kernel"
 
     def __init__(
         self,

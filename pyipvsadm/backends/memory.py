@@ -128,6 +128,7 @@ class MemoryBackend:
     """
 
     embedded = True
+    name = ""
 
     def __init__(self, interfaces: Callable[[str], bool] | None = None) -> None:
         self.interfaces = interfaces or has_interface

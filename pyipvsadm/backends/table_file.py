@@ -40,6 +40,7 @@ class TableFileBackend(MemoryBackend):
 
     def __init__(self, path: str, tell: Callable[[str], None] = lambda _: None) -> None:
         self._path = os.path.realpath(path) if os.path.islink(path) else path
+        self.name = f"memory:{os.path.abspath(self._path)}"
         self._tell = tell
         self._loaded_fingerprint: tuple[int, ...] | None = None
         self._lock: Lock | None = None

@@ -73,6 +73,18 @@ def describe_difference(step: Step) -> str:
     return ", ".join(parts)
 
 
+def describe_resets(old: Server, new: Server) -> str:
+    """Return the settings of a server that an edit sets back to their defaults, as 1.31 does with
+    all that are not given: "forwarding method NAT -> direct routing"; "" if there are none.
+    """
+    defaults = Server(new.af, new.addr, new.port)
+    return ", ".join(
+        f"{_NAMES[field]} {_format_value(old, field)} -> {_format_value(new, field)}"
+        for field in ("forward", "upper", "lower")
+        if getattr(old, field) != getattr(new, field) == getattr(defaults, field)
+    )
+
+
 def _compare_timeouts(before: Timeouts, after: Timeouts) -> Iterable[str]:
     for field, name in (("tcp", "tcp"), ("tcp_fin", "tcpfin"), ("udp", "udp")):
         old, new = getattr(before, field), getattr(after, field)

@@ -10,6 +10,7 @@ import os
 
 from pyipvsadm import addresses
 from pyipvsadm.errors import Finding, LineSkippedError, RulesError, UsageError
+from pyipvsadm.grammar.parser import TRY_HELP
 from pyipvsadm.model import NEW_DAEMON, NEW_DEST, NEW_SERVICE, ROLES, SET_CONFIG, Change
 from pyipvsadm.rules import reader, writer
 from pyipvsadm.rules.fast_parser import FastRuleParser
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     ServerKey = tuple[int, bytes, int]
 
 
+BYTE_ORDER_MARK = "\ufeff"
+ONLY_ENTRIES = "only -A, -a, --set and --start-daemon lines describe a table"
 MAX_QUOTED = 120  # characters of a bad line in a message
 
 
@@ -41,13 +44,15 @@ class DesiredService:
 class DesiredTable:
     """Hold the table that rule text describes. Entries share records: do not change them."""
 
-    __slots__ = ("daemons", "ends_in_line", "repeated", "services", "timeouts")
+    __slots__ = ("complete", "daemons", "ends_in_line", "repeated", "services", "timeouts")
 
     def __init__(self) -> None:
         self.services: dict[ServiceKey, DesiredService] = {}
         self.daemons: dict[int, tuple[int, Daemon]] = {}
         self.timeouts: tuple[int, Timeouts] | None = None
         self.repeated: list[Finding] = []  # the lines that repeat an earlier one
+        # Whether a daemon that is not named is not desired either, even if none is named.
+        self.complete = False
         self.ends_in_line = True  # whether the last line has its line end
 
     def is_empty(self) -> bool:
@@ -79,7 +84,7 @@ def parse_desired(text: bytes, context: Context, file: str = "") -> DesiredTable
             if first:
                 repeated.append((lineno, f"repeats line {first}: skipped"))
         except UsageError as exc:
-            bad.append((lineno, str(exc)))
+            bad.append((lineno, _explain_error(exc, words[0])))
     if not bad:
         for wanted in table.services.values():
             if not wanted.line:
@@ -95,6 +100,7 @@ def parse_desired(text: bytes, context: Context, file: str = "") -> DesiredTable
 def describe_snapshot(present: Snapshot) -> DesiredTable:
     """Return the content of a table as the table that is desired. Its entries have line 1."""
     table = DesiredTable()
+    table.complete = True
     for service, servers in present.rows:
         wanted = table.services[service.key()] = DesiredService(1, service)
         # Oldest first, as the lines of a file would be.
@@ -102,6 +108,17 @@ def describe_snapshot(present: Snapshot) -> DesiredTable:
     table.timeouts = (1, present.timeouts)
     table.daemons = {daemon.state: (1, daemon) for daemon in present.daemons}
     return table
+
+
+def _explain_error(exc: UsageError, word: str) -> str:
+    """Return the message for a bad line with this first word: 1.31's advice to try --help is of no
+    use in a file.
+    """
+    if word[:1] == BYTE_ORDER_MARK:
+        return "the file starts with a byte order mark (BOM): save it without"
+    if str(exc) != TRY_HELP:
+        return str(exc)
+    return str(exc.__cause__ or ONLY_ENTRIES)
 
 
 def _make_findings(
@@ -166,7 +183,7 @@ def _add_line(found: DesiredTable, at: int, change: Change) -> int:
             return _compare_lines(first, "setting", "timeouts", given == timeouts)
         found.timeouts = (at, timeouts)
     else:
-        raise UsageError("only -A, -a, --set and --start-daemon lines describe a table")
+        raise UsageError(ONLY_ENTRIES)
     return 0
 
 

@@ -13,13 +13,20 @@ such servers, daemons start after that.
 from __future__ import annotations
 
 from pyipvsadm.backends.memory import compute_effective_daemon
+from pyipvsadm.change.journal import format_table
 from pyipvsadm.change.merge import copy_record
-from pyipvsadm.change.snapshot import get_service_settings, server_settings
+from pyipvsadm.change.snapshot import (
+    get_service_settings,
+    read_all_servers,
+    read_service,
+    server_settings,
+)
 from pyipvsadm.errors import EXIT_REFUSED, OperationError, UsageError
 from pyipvsadm.model import (
     DEL_DAEMON,
     DEL_DEST,
     DEL_SERVICE,
+    FLUSH,
     NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
@@ -40,7 +47,10 @@ if TYPE_CHECKING:
     from pyipvsadm.change.desired import DesiredService, DesiredTable, ServerKey, ServiceKey
     from pyipvsadm.change.pace import DrainTarget
     from pyipvsadm.change.snapshot import Snapshot
-    from pyipvsadm.model import Daemon, Service
+    from pyipvsadm.model import Backend, Daemon, Service
+
+# A rule of what was before says how the entry was added.
+_ADDING = {SET_SERVICE: NEW_SERVICE, SET_DEST: NEW_DEST}
 
 
 class Step:
@@ -83,20 +93,38 @@ class Plan:
     added, changed, removed, unchanged: counts of services, servers, daemons and the timeouts. left:
     how many services the table has that the text does not name. held: how many services the table
     has. orders: for each service that loses servers, the keys of its servers before, newest first.
+    before: the rules that the plan replaces, if its steps do not say them (-C has one step).
     """
 
-    __slots__ = ("added", "changed", "held", "left", "orders", "phases", "removed", "unchanged")
+    __slots__ = (
+        "added", "before", "changed", "held", "left", "orders", "phases", "removed", "unchanged",
+    )  # fmt: skip
 
     def __init__(self, held: int = 0) -> None:
         self.phases: list[list[Step]] = []
         self.added = self.changed = self.removed = self.unchanged = self.left = 0
         self.held = held
         self.orders: dict[ServiceKey, list[ServerKey]] = {}
+        self.before = ""
 
     def iter_steps(self) -> Iterator[Step]:
         """Yield all steps in order."""
         for phase in self.phases:
             yield from phase
+
+    def format_before(self) -> str:
+        """Return the rules of the entries that the plan touches, as they are before it."""
+        lines: dict[object, str] = {}
+        # The last step first: of an entry that two steps change, the first step knows what was
+        # before; and of servers that are removed, the oldest comes first, as in a file of rules.
+        for step in reversed([*self.iter_steps()]):
+            for change in step.undo:
+                op = _ADDING.get(change.op, change.op)
+                if op in (NEW_SERVICE, NEW_DEST, NEW_DAEMON, SET_CONFIG):
+                    lines[change_key(change)] = change_rule(
+                        Change(op, change.service, change.server, change.daemon, change.timeouts)
+                    )
+        return self.before + "".join(lines.values())
 
     def replace_remaining(self, index: int, overtaken: Sequence[Step], newer: Plan) -> None:
         """Replace the remaining steps of the services that `newer` is about by the steps of
@@ -158,6 +186,12 @@ def make_drain_plan(targets: Sequence[DrainTarget], deletion: Change | None) -> 
     deletion, if any. The pace waits before the second phase.
     """
     plan = Plan()
+    removal: list[Step] = []
+    if deletion is not None:
+        removal = [
+            Step(0, deletion, *_list_additions(target.service, target.servers, target.whole))
+            for target in targets
+        ]
     weights = []
     for target in targets:
         for server in target.servers:
@@ -171,8 +205,43 @@ def make_drain_plan(targets: Sequence[DrainTarget], deletion: Change | None) -> 
                         Change(SET_DEST, target.service, server),
                     )
                 )
-    plan.phases = [weights, [] if deletion is None else [Step(0, deletion)]]
+    plan.phases = [weights, removal]
     return plan
+
+
+def make_change_plan(change: Change, backend: Backend) -> Plan:
+    """Return the plan of one command (-A -E -D -a -e -d -C): a step that can be undone if the entry
+    is as the command expects it. Otherwise the table refuses the command.
+    """
+    plan = Plan()
+    plan.phases = [[Step(0, change, *_find_undo(change, backend))]]
+    if change.op == FLUSH:
+        plan.before = format_table(backend)
+    return plan
+
+
+def _find_undo(change: Change, backend: Backend) -> list[Change]:
+    service, server = change.service, change.server
+    if service is None:
+        return []
+    if change.op in (NEW_SERVICE, NEW_DEST):
+        return [Change(DEL_SERVICE if server is None else DEL_DEST, service, server)]
+    present = read_service(backend, service)
+    if present is None:
+        return []
+    if change.op == SET_SERVICE:
+        return [Change(SET_SERVICE, present)]
+    servers = read_all_servers(backend, present)
+    if server is None:
+        return _list_additions(present, servers, whole=True)
+    op = SET_DEST if change.op == SET_DEST else NEW_DEST
+    return [Change(op, present, each) for each in servers if each.key() == server.key()]
+
+
+def _list_additions(service: Service, servers: list[Server], whole: bool) -> list[Change]:
+    """Return the changes that add servers, newest first, again: with their service if `whole`."""
+    back = [Change(NEW_DEST, service, server) for server in reversed(servers)]
+    return [Change(NEW_SERVICE, service), *back] if whole else back
 
 
 class _PlanBuilder:
@@ -301,10 +370,8 @@ class _PlanBuilder:
 
     def _remove_service(self, service: Service, servers: list[Server]) -> None:
         """Plan the removal of a service; the kernel removes its servers with it."""
-        back = [Change(NEW_DEST, service, server) for server in reversed(servers)]
-        self._gone.append(
-            Step(0, Change(DEL_SERVICE, service), Change(NEW_SERVICE, service), *back)
-        )
+        undo = _list_additions(service, servers, whole=True)
+        self._gone.append(Step(0, Change(DEL_SERVICE, service), *undo))
         self._found.removed += 1 + len(servers)
 
     def _leave_service(self, service: Service, servers: list[Server]) -> None:
@@ -314,9 +381,9 @@ class _PlanBuilder:
             self._mixed_then = max(self._mixed_then, 0)
 
     def _plan_daemons(self) -> list[Step]:
-        """Return the steps for the daemons; none if the text names no daemon."""
+        """Return the steps for the daemons; none if the text, unless it is complete, names no daemon."""
         steps: list[Step] = []
-        if not self._wanted.daemons:
+        if not (self._wanted.daemons or self._wanted.complete):
             return steps
         running = {daemon.state: daemon for daemon in self._present.daemons}
         for state, (line, given) in self._wanted.daemons.items():

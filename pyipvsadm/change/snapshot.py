@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     _ServerKey = tuple[int, bytes, int]
 
 TRIES = 10  # readings of one thing before we give up
+# A server takes at least 356 bytes of a dump's first datagram of 3.7 KB, which the kernel fills in
+# one go: a dump of fewer servers than this is never torn by a deletion.
+AT_ONCE = 9
 
 # What is configured of a server, and of a service, beside its key.
 SERVER_SETTINGS = ("forward", "weight", "upper", "lower", "tun_type", "tun_port", "tun_flags")
@@ -123,6 +126,16 @@ def read_service(backend: Backend, wanted: Service) -> Service | None:
         if exc.errno != errno.ESRCH:
             raise
         return None
+
+
+def read_all_servers(backend: Backend, service: Service) -> list[Server]:
+    """Read all servers of a service, none missing."""
+    servers = backend.read_servers(service)
+    if len(servers) < AT_ONCE:
+        return servers
+    return read_until_stable(
+        lambda: backend.read_servers(service), get_server_keys, get_server_keys(servers)
+    )
 
 
 def read_until_stable(

@@ -16,10 +16,18 @@ from pyipvsadm.change.describe import (
 )
 from pyipvsadm.change.dry_run import DryRunTable
 from pyipvsadm.change.execute import execute, try_plan
+from pyipvsadm.change.impact import describe_impact, make_record
 from pyipvsadm.change.pace import Pace
 from pyipvsadm.change.plan import Plan
 from pyipvsadm.change.snapshot import Snapshot, read_consistent, read_service, read_services
-from pyipvsadm.commands.report import make_refusals, print_findings, print_not_undone
+from pyipvsadm.commands.history import open_journal
+from pyipvsadm.commands.impact import assess_plan
+from pyipvsadm.commands.report import (
+    make_refusals,
+    print_findings,
+    print_not_undone,
+    read_typed_rules,
+)
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.model import DEL_DAEMON, DEL_DEST, DEL_SERVICE, NEW_DAEMON, NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.change.desired import DesiredTable
     from pyipvsadm.change.execute import Outcome
+    from pyipvsadm.change.impact import PlanImpact
     from pyipvsadm.change.plan import Step
     from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
@@ -84,11 +93,7 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
 def _read_rules(request: Request, env: Environment) -> bytes:
     path = request.ours["apply"]
     if path is None:
-        if env.is_input_terminal():
-            env.write_stderr(
-                "rules come from the terminal: end them with Ctrl-D on a line of its own"
-            )
-        return env.read_input()
+        return read_typed_rules(env)
     try:
         return env.read_file(str(path))
     except OperationError as exc:
@@ -198,6 +203,7 @@ class _ApplyRun:
         self._request = request
         self._backend = backend
         self._env = env
+        self._impact: PlanImpact | None = None
         self._present = read_consistent(backend)
         self._wanted = wanted
         only = (
@@ -223,9 +229,18 @@ class _ApplyRun:
         )
 
     def try_out(self) -> int:
-        """Print the plan, and the steps of it that would be refused."""
+        """Print the plan, the steps of it that would be refused, and what it does to clients."""
         copy = self._copy_table()
         outcome = try_plan(self._plan, copy)
+        if not outcome.refused:
+            self._impact = assess_plan(
+                self._plan,
+                self._present,
+                copy,
+                self._backend,
+                self._env,
+                self._request.ours.get("dry-run") == "clients",
+            )
         steps = [*self._plan.iter_steps()]
         if "json" not in self._request.slots:
             coloured = self._env.has_colours()
@@ -235,6 +250,9 @@ class _ApplyRun:
                 difference = describe_difference(step)
                 comment = safe(f"#   {difference}\n") if difference else ""
                 self._env.write_stdout(line + comment)
+            if self._impact is not None:
+                lines = describe_impact(self._impact)
+                self._env.write_stdout("".join(f"# {line}\n" for line in lines))
         self._print_report(outcome, [*copy.list_assumptions()])
         return EXIT_REFUSED if outcome.refused else DRIFT if steps else 0
 
@@ -252,6 +270,7 @@ class _ApplyRun:
                 Pace(lambda: self._env.wait(0)),
                 nullcontext,
                 self._plan_again,
+                open_journal(self._backend, self._env),
             )
         except OperationError as exc:
             raise OperationError(
@@ -298,8 +317,11 @@ class _ApplyRun:
 
     def _print_report(self, outcome: Outcome, unchecked: Sequence[str] = ()) -> None:
         if "json" in self._request.slots:
+            impact = None if self._impact is None else make_record(self._impact)
             self._env.write_stdout(
-                _render_json(self._plan, outcome, "dry-run" in self._request.slots, unchecked)
+                _render_json(
+                    self._plan, outcome, "dry-run" in self._request.slots, unchecked, impact
+                )
             )
             return
         file = str(self._request.ours["apply"] or "")
@@ -368,12 +390,18 @@ def _count_done(plan: Plan, outcome: Outcome, is_dry_run: bool) -> dict[str, int
     return {"added": standing.added, "changed": standing.changed, "removed": standing.removed}
 
 
-def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[str]) -> str:
+def _render_json(
+    made: Plan,
+    outcome: Outcome,
+    tried: bool,
+    unchecked: Sequence[str],
+    impact: dict[str, object] | None,
+) -> str:
     def entry(step: Step, message: str | None = None) -> dict[str, object]:
         found: dict[str, object] = {"line": step.line or None, "rule": step.format_rule().rstrip()}
         return found | {"message": message} if message else found
 
-    found = {
+    found: dict[str, object] = {
         "format": FORMAT,
         "dry_run": tried,
         **_count_done(made, outcome, tried),
@@ -388,4 +416,6 @@ def _render_json(made: Plan, outcome: Outcome, tried: bool, unchecked: Sequence[
         "reordered": [writer.format_selector(service) for service in outcome.reordered],
         "unchecked": [*unchecked],
     }
+    if impact is not None:
+        found["impact"] = impact
     return format_json(found)

@@ -10,7 +10,7 @@ from pyipvsadm.change.desired import parse_desired
 from pyipvsadm.change.execute import try_plan
 from pyipvsadm.change.plan import make_plan
 from pyipvsadm.change.snapshot import read_table
-from pyipvsadm.commands.report import make_refusals, print_findings
+from pyipvsadm.commands.report import make_refusals, print_findings, read_typed_rules
 from pyipvsadm.errors import OperationError, RulesError, UsageError
 from pyipvsadm.views.json_document import format_document, make_errors
 
@@ -36,7 +36,7 @@ def _check_file(file: str, env: Environment) -> dict[str, object]:
     name = "" if file == STANDARD_INPUT else file
     report: dict[str, object] = {"file": file, "services": 0, "servers": 0, "errors": []}
     try:
-        text = env.read_file(file) if name else env.read_input()
+        text = env.read_file(file) if name else read_typed_rules(env)
         table = parse_desired(text, env, name)
         print_findings(env, table.repeated)
         if table.is_empty():

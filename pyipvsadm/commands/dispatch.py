@@ -6,6 +6,8 @@ popt, what a command does.
 
 from __future__ import annotations
 
+from pyipvsadm.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyipvsadm.environment import Environment
@@ -17,6 +19,11 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
     """Carry out a request and return the exit status. Raise OperationError; RefusedError if a
     listed service does not exist; UsageError for bad rules.
     """
+    if request.command in ("history", "undo"):
+        from pyipvsadm.commands import history  # noqa: PLC0415  # only what is asked for is imported
+
+        run = history.run_undo if request.command == "undo" else history.run_history
+        return run(request, backend, env)
     if request.command == "apply":
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 
@@ -26,9 +33,18 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
 
         request.slots.discard("dry-run")
         return run_on_copy(
-            backend, env, lambda copy: run_request(request, copy, env), request.change
+            backend,
+            env,
+            lambda copy: run_request(request, copy, env),
+            request.change,
+            with_clients=request.ours.get("dry-run") == "clients",
         )
     if "drain" in request.ours:
+        if request.ours.get("dry-run") is not None:
+            raise UsageError(
+                "--dry-run=clients does not go with --drain: "
+                "-e with -w 0 and --dry-run=clients counts the same clients"
+            )
         from pyipvsadm.commands import drain  # noqa: PLC0415
 
         return drain.run_drain(request, backend, env)

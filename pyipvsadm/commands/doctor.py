@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from pyipvsadm.addresses import format_address, parse_endpoint
 from pyipvsadm.change.desired import parse_desired
+from pyipvsadm.commands.status import read_status
 from pyipvsadm.doctor import answers, director, real_server, report, unchecked
 from pyipvsadm.doctor.codes import BY_CODE, CODES, format_explanation
-from pyipvsadm.doctor.facts import OUTSIDE, DirectorTable, get_family, get_host, get_vip
+from pyipvsadm.doctor.facts import (
+    OUTSIDE,
+    DirectorTable,
+    HeldConnections,
+    get_family,
+    get_host,
+    get_vip,
+)
 from pyipvsadm.errors import Finding, OperationError, RefusedError, UsageError
 from pyipvsadm.model import TCP
 from pyipvsadm.netns import format_nsenter
@@ -99,6 +107,7 @@ def _examine_director(
             {each.state: (each.interface, each.syncid) for each in backend.read_daemons()},
         )
         handshakes = _count_handshakes(backend)
+        held = None if request.services or backend.embedded else _count_held(backend)
     finally:
         backend.close()
     servers = [(service, server) for service, servers in table.services for server in servers]
@@ -111,6 +120,7 @@ def _examine_director(
     if spec == KERNEL and "netns" not in request.ours and not request.services:
         facts.boot_file = _read_boot_file(host, env)
     facts.handshakes = handshakes
+    facts.held = held
     if "probe" in request.ours:
         host.probe_servers(
             facts,
@@ -141,6 +151,11 @@ def _read_boot_file(host: Host, env: Environment) -> tuple[str, DirectorTable] |
             for each in desired.services.values()
         ]
     )
+
+
+def _count_held(backend: Backend) -> HeldConnections:
+    status = read_status(backend)
+    return HeldConnections(status.entries, status.size, status.maximum, status.chains)
 
 
 def _count_handshakes(backend: Backend) -> dict[Pair, tuple[int, int]]:

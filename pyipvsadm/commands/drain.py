@@ -22,6 +22,7 @@ from pyipvsadm.change.pace import (
 )
 from pyipvsadm.change.plan import make_drain_plan
 from pyipvsadm.change.snapshot import read_rows, read_services
+from pyipvsadm.commands.history import open_journal
 from pyipvsadm.commands.report import print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError
 from pyipvsadm.model import DEL_SERVICE, NEW_DEST, NEW_SERVICE, PERSISTENT, SET_DEST, Change
@@ -145,7 +146,13 @@ class _Draining:
         for target in targets:
             self._warn_of_templates(target.service)
         try:
-            outcome = execute(plan, self._backend, pace, self._backend.lock_table)
+            outcome = execute(
+                plan,
+                self._backend,
+                pace,
+                self._backend.lock_table,
+                journal=open_journal(self._backend, env),
+            )
         except (OperationError, RefusedError) as exc:
             env.write_stderr(f"{exc}: stopped{self._nothing_deleted}")
             # The table does not answer: what stands is not known, but what undoes it is.

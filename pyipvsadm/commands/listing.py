@@ -11,7 +11,12 @@ path the kernel's text is rendered without ever becoming records.
 from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
-from pyipvsadm.commands.output import sanitize_for_terminal, write_buffered
+from pyipvsadm.commands.output import (
+    is_pretty,
+    sanitize_for_terminal,
+    show_connections_read,
+    write_buffered,
+)
 from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.options import LIST_FILTERS
 from pyipvsadm.model import CONNECTIONS_FILE, to_row
@@ -43,6 +48,11 @@ def run_list(request: Request, backend: Backend, env: Environment) -> None:
         from pyipvsadm.commands.status import run_status  # noqa: PLC0415
 
         run_status(request, backend, env)
+    elif "by" in request.ours:
+        from pyipvsadm.commands.connection_groups import run_groups  # noqa: PLC0415
+
+        selection = resolve_selection(request, backend, env)
+        run_groups(request, env, _iter_connection_lines(backend, selection))
     elif "watch" in request.ours:
         _run_watch(request, backend, env)
     else:
@@ -54,8 +64,7 @@ def render(request: Request, backend: Backend, env: Environment) -> Iterable[str
     wanted = resolve_selection(request, backend, env)
     if "json" in request.slots:
         return _render_json(request, backend, env, wanted)
-    asked = env.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
-    if "pretty" in request.slots or (asked and env.is_output_terminal()):
+    if is_pretty(request, env):
         return _render_pretty(request, backend, env, wanted)
     return sanitize_for_terminal(_render_classic(request, backend, env, wanted), env)
 
@@ -92,11 +101,12 @@ def _render_pretty(
     from pyipvsadm.views import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
 
     shown = request.slots
-    look = grid.choose_style(env.environ, env.is_output_terminal(), env.get_size()[0])
+    look = grid.choose_style(
+        env.environ, env.is_output_terminal(), env.get_size()[0], env.always_has_colours
+    )
     if "connection" in shown:
-        found, endpoint = _parse_connections(
-            _iter_connection_lines(backend, wanted), env, numeric="numeric" in shown
-        )
+        read = show_connections_read(_iter_connection_lines(backend, wanted), env)
+        found, endpoint = _parse_connections(read, env, numeric="numeric" in shown)
         lines = pretty.render_connections(found, endpoint, look, engine="persistent-conn" in shown)
     elif "timeout" in shown:
         lines = pretty.render_timeouts(backend.read_timeouts(), look)
@@ -330,7 +340,7 @@ def _iter_connection_lines(backend: Backend, wanted: Selection | None) -> Iterat
     return (line for line in lines if wanted.match_connection(parse_connection(line)))
 
 
-def _render_connections(lines: Iterator[bytes], env: Environment, shown: set[str]) -> Iterator[str]:
+def _render_connections(lines: Iterable[bytes], env: Environment, shown: set[str]) -> Iterator[str]:
     from pyipvsadm.views import connections  # noqa: PLC0415
 
     engine = "persistent-conn" in shown
@@ -344,7 +354,7 @@ def _render_connections(lines: Iterator[bytes], env: Environment, shown: set[str
 
 
 def _parse_connections(
-    lines: Iterator[bytes], env: Environment, numeric: bool
+    lines: Iterable[bytes], env: Environment, numeric: bool
 ) -> tuple[list[Connection], Endpoint]:
     """Return all of these connections, and the formatter of their addresses."""
     from pyipvsadm.views import connections  # noqa: PLC0415

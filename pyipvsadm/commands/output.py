@@ -31,10 +31,30 @@ def sanitize_for_terminal(parts: Iterable[str], env: Environment) -> Iterable[st
 
 def is_pretty(request: Request, env: Environment) -> bool:
     """Return True if a listing is to be formatted for people: by --pretty, or on a terminal by
-    IPVSADM_PRETTY.
+    IPVSADM_PRETTY, if rich is installed.
     """
-    asked = env.environ.get("IPVSADM_PRETTY", "0") not in ("", "0")
-    return "pretty" in request.slots or (asked and env.is_output_terminal())
+    if "pretty" in request.slots:
+        return True
+    if env.environ.get("IPVSADM_PRETTY", "0") in ("", "0") or not env.is_output_terminal():
+        return False
+    try:
+        import rich  # noqa: F401, PLC0415  # its parts, which cost 50 ms, come with the view
+    except ImportError:
+        return False
+    return True
+
+
+def show_connections_read(lines: Iterable[bytes], env: Environment) -> Iterable[bytes]:
+    """Return the lines; on a terminal, say on standard error how many came if that takes long.
+
+    Before December 2024, kernels take quadratic time to list connections (ip_vs_conn.c:
+    ip_vs_conn_array).
+    """
+    if not env.is_error_terminal():
+        return lines
+    from pyipvsadm.views.progress import show_reading  # noqa: PLC0415  # a pipe does without
+
+    return show_reading(lines, env.write_raw_stderr, env.read_clock)
 
 
 def write_buffered(env: Environment, parts: Iterable[str]) -> None:

@@ -10,10 +10,16 @@ import os
 import sys
 from contextlib import suppress
 
-from pyipvsadm.addresses import format_address, format_numeric, parse_address, parse_int
+from pyipvsadm.addresses import (
+    format_address,
+    format_numeric,
+    format_service_key,
+    parse_address,
+    parse_int,
+)
 from pyipvsadm.commands.output import write_buffered
 from pyipvsadm.errors import OperationError, UsageError
-from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS
+from pyipvsadm.model import AF_INET, AF_INET6
 from pyipvsadm.scheduling.build import Build, find_release, parse_build
 from pyipvsadm.scheduling.packet import Entry, Packet, Prediction, Predictor, Settings, find_service
 from pyipvsadm.views.connections import parse_connection
@@ -50,7 +56,8 @@ def run_predict(request: Request, backend: Backend, env: Environment) -> int:
     settings = read_settings(backend, env)
     service = find_service(services.get, packet, settings.first_port)
     if service is None:
-        raise UsageError(f"no service takes a packet to {_format_target(packet)}")
+        name = format_service_key(*asked.key())
+        raise UsageError(f"no service takes a packet to {name}")
     build = read_build(backend, env)
     predictor = Predictor(
         service,
@@ -161,12 +168,6 @@ def _read_entries(backend: Backend, packet: Packet) -> dict[ConnectionKey, Entry
     return entries
 
 
-def _format_target(target: Packet | Service) -> str:
-    if target.fwmark:
-        return f"FWM {target.fwmark}" + (" (IPv6)" if target.af == AF_INET6 else "")
-    return f"{PROTOCOLS[target.protocol]} {format_numeric(target.af, target.addr, target.port)}"
-
-
 def _format_outcome(found: Prediction) -> str:
     """Return a prediction in one line: the server, or what is known and why."""
     ends = [format_numeric(*end) for end in found.candidates]
@@ -187,7 +188,7 @@ def _format_path(
         result += ", or refused"
     text = (
         f"{client[0]} -> {result}\n"
-        f"  service    {_format_target(service)}, {service.scheduler}{', if the packet carries no mark' * marked}\n"
+        f"  service    {format_service_key(*service.key())}, {service.scheduler}{', if the packet carries no mark' * marked}\n"
         f"  because    {found.reason}\n"
     )
     if build.assumed and service.scheduler in ("sh", "mh"):

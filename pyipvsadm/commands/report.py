@@ -25,6 +25,13 @@ def print_findings(env: Environment, findings: Sequence[Finding]) -> None:
         env.write_stderr(format_findings(findings))
 
 
+def read_typed_rules(env: Environment) -> bytes:
+    """Return the rules on standard input, and tell a person at a terminal how to end them."""
+    if env.is_input_terminal():
+        env.write_stderr("rules come from the terminal: end them with Ctrl-D on a line of its own")
+    return env.read_input()
+
+
 def make_refusals(steps: Iterable[tuple[Step, str]], file: str = "") -> list[Finding]:
     """Return a finding for each step that was refused, or met another program: (step, reason)."""
     return [

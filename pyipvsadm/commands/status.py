@@ -27,7 +27,9 @@ def run_status(request: Request, backend: Backend, env: Environment) -> None:
     elif is_pretty(request, env):
         from pyipvsadm.views import grid  # noqa: PLC0415  # rich costs a start 50 ms
 
-        look = grid.choose_style(env.environ, env.is_output_terminal(), env.get_size()[0])
+        look = grid.choose_style(
+            env.environ, env.is_output_terminal(), env.get_size()[0], env.always_has_colours
+        )
         env.write_stdout(grid.render_text(view.render_status(status, look), look))
     else:
         write_buffered(env, sanitize_for_terminal(view.iter_text(status), env))

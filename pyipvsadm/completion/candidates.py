@@ -21,9 +21,9 @@ from pyipvsadm.grammar.combinations import (
     can_join,
     describe_option,
     get_tunnel_types,
-    list_conflict,
 )
 from pyipvsadm.grammar.options import (
+    ATTACHED,
     COMMANDS,
     NONE,
     OPTIONAL,
@@ -70,6 +70,9 @@ if TYPE_CHECKING:
 
         def list_namespaces(self) -> list[str]:
             """Return the network namespaces that have names."""
+
+        def list_changes(self, backend: str | None, netns: str | None) -> list[tuple[str, str]]:
+            """Return the changes of a table's history, the newest first: numbers and commands."""
 
 
 NO_SPACE_SUFFIXES = ("/", ":", ",", "=")
@@ -151,6 +154,12 @@ class _Line:
             # Its FILE may stand anywhere.
             if not self._positional:
                 yield from _complete_file(prefix, self._source)
+        elif command == "undo" and not self._options_ended and prefix[:1] != "-":
+            if not self._positional:
+                changes = self._source.list_changes(
+                    self._get_last("backend"), self._get_last("netns")
+                )
+                yield from _filter_by_prefix(prefix, changes)
         elif command == "check" and not self._options_ended and prefix[:1] != "-":
             yield from _complete_file(prefix, self._source)
         elif waiting is not None and (waiting.argument != OPTIONAL or prefix[:1] != "-"):
@@ -172,8 +181,12 @@ class _Line:
             yield from self._complete_cluster(prefix)
 
     def _complete_topic(self, prefix: str) -> Candidates:
-        dashes = "--" if prefix[:1] == "-" else ""
-        return [(f"{dashes}{row.long}", row.help) for row in COMMANDS]
+        rows = [(row.long, row.help) for row in (*COMMANDS, *OPTIONS)]
+        if prefix[:1] == "-":
+            return [(f"--{name}", text) for name, text in rows]
+        from pyipvsadm.grammar.help_layout import CONCEPTS  # noqa: PLC0415  # few lines ask for it
+
+        return [*((name, title) for name, (title, _) in CONCEPTS.items()), *rows]
 
     def _complete_option(self, prefix: str) -> Candidates:
         """Complete commands, or the options that go with the command; short ones only after a dash."""
@@ -275,8 +288,6 @@ class _Line:
             return (row.long != "ipv6" or self._can_take_ipv6()) and all(
                 row is not other for other, _ in self._given
             )
-        if command == "list":
-            return not list_conflict({*slots, row.slot})
         tunnel = {slot for slot in slots if slot[:4] == "tun-"}
         if row.slot == "forwarding-method":
             mixed = (
@@ -321,7 +332,7 @@ class _Line:
     def _complete_value(self, row: Command | Option, prefix: str) -> Candidates:
         """Complete the argument of an option."""
         kind = row.operands if isinstance(row, Command) else row.values
-        if "|" in kind:
+        if "|" in kind or row.argument == ATTACHED:
             return _filter_by_prefix(prefix, ((word, "") for word in kind.split("|")))
         if kind in ("file", "[FILE]"):
             return _complete_file(prefix, self._source)

@@ -194,6 +194,30 @@ class LiveCompletionSource:
 
         return list_netns()
 
+    def list_changes(self, backend: str | None, netns: str | None) -> list[tuple[str, str]]:
+        """List the changes that are not undone, the newest first; none if they cannot be read."""
+        spec = self._choose_backend(backend)
+
+        def list_entries() -> list[tuple[str, str]]:
+            from pyipvsadm.change.recorded import read_entries  # noqa: PLC0415
+
+            path = spec.partition(":")[2]
+            if path and not os.path.isfile(path):
+                return []
+            name = spec if spec == "kernel" else self._env.open_backend(spec).name
+            folder = self._env.find_history_folder(name)
+            entries = read_entries(folder, name) if folder else []
+            return [
+                (str(entry.number), " ".join([str(entry.header.get("program")), *entry.argv]))
+                for entry in reversed(entries)
+                if entry.state != "undone"
+            ]
+
+        try:
+            return self._find_in_netns(netns, list_entries)
+        except OperationError:
+            return []
+
     def _find_in_netns(self, netns: str | None, find: Callable[[], list[Found]]) -> list[Found]:
         """Return the result of `find` in that network namespace; nothing if it cannot be entered."""
         if netns is None:

@@ -101,6 +101,25 @@ CODES = (
     Code("conntrack-full", ERROR, "the table of tracked connections is full",
          "The kernel drops the packets of every new connection that it cannot track.",
          "Raise net.netfilter.nf_conntrack_max, or do not track the cluster's packets (NOTRACK in the raw table)."),
+    Code("connections-near-limit", WARNING, "the connections are close to their limit",
+         "Beyond net.ipv4.vs.conn_max, the kernel makes no new connection.",
+         "Raise net.ipv4.vs.conn_max if there is memory for it: `ipvsadm -L -c --by=client` shows who holds the connections."),
+    Code("connection-hash-small", WARNING, "the hash of connections is small for what it holds",
+         "For each packet the kernel goes through a chain of connections, and these have become long. The size is no limit.",
+         "Give the module more bits; it takes them when it is loaded the next time, at the latest after a reboot. From Linux 7.1"
+         " on the hash grows by itself, up to so many bits."),
+    Code("connection-chains-long", WARNING, "many chains in the hash of connections are long",
+         "For each packet the kernel goes through a chain of connections.",
+         "Lower net.ipv4.vs.conn_lfactor, so that the hash grows earlier; see `ipvsadm -L --status`."),
+    Code("estimation-off", WARNING, "the kernel does not compute rates",
+         "--rate and what monitoring reads from it stand still. From Linux 6.2 on the counters stand still as well, and with"
+         " them --stats and --watch.",
+         "Set vs/run_estimation to 1, its default."),
+    Code("conn-reuse-delay", WARNING, "clients that use a port again wait for a second",
+         "Before Linux 5.9, the first packet of such a connection is dropped where connections are tracked: the client repeats"
+         " it after a second.",
+         "Use Linux 5.9 or later. Or set vs/conn_reuse_mode to 0: then such a client keeps its server, even one of weight 0."
+         " Or set vs/conntrack to 0, if no rule of the packet filter needs it."),
     Code("quiescent-templates", WARNING, "servers at weight 0 keep their persistent clients",
          "Clients with a persistence template go on being sent to a server at weight 0 until they stay away for the "
          "whole timeout.",
@@ -112,6 +131,16 @@ CODES = (
          "sh hands its 256 buckets to the servers in the order of the list, as many to each as its weight: none is left for"
          " the last.",
          "Give the servers smaller weights of the same ratio, or use the scheduler mh, which divides its table by weight."),
+    Code("hash-no-fallback", WARNING, "clients of a server at weight 0 are refused",
+         "sh and mh choose a server by the client's address, whatever its weight is now: without the fallback flag, the "
+         "clients of a server at weight 0 get no other one.",
+         "Set sh-fallback or mh-fallback (-b), or delete the server. `ipvsadm -L --shares' shows the part of the hash table, "
+         "--predict the server of a client."),
+    Code("dh-quiesced", WARNING, "dh gives clients to a server at weight 0, and refuses them",
+         "dh chooses a server by the address that the client connects to, whatever its weight: all clients of an address have "
+         "the same server, and while that is at weight 0 they get no other one.",
+         "Give the service another scheduler, or delete the server: lblc keeps an address with one server too, and passes over "
+         "weight 0."),
     Code("boot-file-differs", WARNING, "the rules file that is restored at boot differs from the table",
          "After a reboot the rules of the file are in force. Weights are not compared.",
          "Save the table, or make it match the file (--apply FILE --dry-run shows what that changes)."),

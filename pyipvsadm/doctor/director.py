@@ -11,7 +11,7 @@ import copy
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from pyipvsadm.doctor import services
+from pyipvsadm.doctor import kernel_table, services
 from pyipvsadm.doctor.answers import check_handshakes, check_probes
 from pyipvsadm.doctor.codes import get_severity
 from pyipvsadm.doctor.facts import (
@@ -532,10 +532,11 @@ def check_daemons(table: DirectorTable, facts: Facts) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (
     services.check_scheduler, services.check_servers, check_vips, check_marks, reverse_path,
     check_routes, check_forwarding, check_clients_on_server_link, check_redirects, check_reroute,
-    services.check_ports, check_tunnels, check_conntrack, services.check_quiescent,
-    services.check_full, services.check_buckets, services.check_boot_file, services.check_netmask,
-    services.check_ftp, check_daemons, check_probes,
-    check_handshakes,
+    services.check_ports, check_tunnels, check_conntrack, kernel_table.check_limit,
+    kernel_table.check_load, kernel_table.check_chains, kernel_table.check_estimation,
+    kernel_table.check_reuse, services.check_quiescent, services.check_full,
+    services.check_buckets, services.check_fallback, services.check_boot_file, services.check_netmask, services.check_ftp,
+    check_daemons, check_probes, check_handshakes,
 )  # fmt: skip
 
 

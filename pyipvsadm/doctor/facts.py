@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from pyipvsadm.addresses import format_address, format_numeric
-from pyipvsadm.model import AF_INET, AF_INET6, PROTOCOLS, Server, Service
+from pyipvsadm.addresses import format_address, format_numeric, format_service_key
+from pyipvsadm.model import AF_INET, AF_INET6, Server, Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +107,19 @@ class ProbeResult:
     tcp: str = ""
 
 
+@dataclass(frozen=True)
+class HeldConnections:
+    """Count what the kernel's hash of connections holds. entries: connections and templates;
+    buckets: its size, 0 if unknown; maximum: conn_max, None if there is no limit; chains: buckets
+    by their number of entries, empty if the kernel does not tell.
+    """
+
+    entries: int
+    buckets: int = 0
+    maximum: int | None = None
+    chains: dict[int, int] = field(default_factory=dict)
+
+
 @dataclass
 class Facts:
     """Hold the facts of the host. None stands for a fact that could not be read."""
@@ -128,6 +141,8 @@ class Facts:
     handshakes: dict[Pair, tuple[int, int]] = field(default_factory=dict)
     # the rules file of the distribution's service: its path and its rules; None: not known
     boot_file: tuple[str, DirectorTable] | None = None
+    held: HeldConnections | None = None  # None: not the kernel's table, or only some services
+    release: tuple[int, int] | None = None  # of the kernel: (6, 1)
     unprobed: int = 0  # servers for which there was no time
     # that run in this network namespace: the first 15 bytes of their names
     programs: set[str] = field(default_factory=set)
@@ -219,9 +234,7 @@ def get_host(server: Server) -> str:
 
 def format_service(service: Service) -> str:
     """Return a service's name as listings show it: TCP 10.0.0.1:80."""
-    if service.fwmark:
-        return f"FWM {service.fwmark}" + (" IPv6" if service.af == AF_INET6 else "")
-    return f"{PROTOCOLS.get(service.protocol, service.protocol)} {format_numeric(service.af, service.addr, service.port)}"
+    return format_service_key(*service.key())
 
 
 def format_server(server: Server) -> str:

@@ -14,6 +14,7 @@ import ctypes
 import os
 import socket
 import struct
+from itertools import takewhile
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -71,6 +72,9 @@ SYSCTLS = (
     "net/ipv4/vs/conntrack",
     "net/ipv4/vs/snat_reroute",
     "net/ipv4/vs/expire_quiescent_template",
+    "net/ipv4/vs/conn_reuse_mode",
+    "net/ipv4/vs/conn_lfactor",
+    "net/ipv4/vs/run_estimation",
 )
 OF_LINKS = (
     *(
@@ -153,6 +157,7 @@ class Host:
         found.schedulers = _find_schedulers(schedulers)
         found.filters = _count_filters()
         found.conntrack = _read_conntrack()
+        found.release = _parse_release(os.uname().release)
         return found
 
     def probe_servers(self, found: Facts, servers: list[tuple[str, int]]) -> None:
@@ -277,6 +282,13 @@ def _find_schedulers(names: Iterable[str]) -> set[str] | None:
             name for name in missing if any(f"/ip_vs_{name}.ko" in text for text in listed if text)
         }
     return there
+
+
+def _parse_release(text: str) -> tuple[int, int] | None:
+    """Return the first two numbers of a kernel's release, "6.1.0-25-amd64"."""
+    major, _, rest = text.partition(".")
+    minor = "".join(takewhile(str.isdecimal, rest))
+    return (int(major), int(minor)) if major.isdecimal() and minor else None
 
 
 def _read_conntrack() -> tuple[int, int] | None:

@@ -19,8 +19,19 @@ from pyipvsadm.doctor.fixes import (
 )
 from pyipvsadm.errors import Finding
 from pyipvsadm.grammar.parser import DEFAULT_PERSISTENCE_TIMEOUT
-from pyipvsadm.model import AF_INET6, HOST_MASK4, HOST_PREFIX6, MASQ, PERSISTENT, ROUTE, TCP, TUNNEL
+from pyipvsadm.model import (
+    AF_INET6,
+    HOST_MASK4,
+    HOST_PREFIX6,
+    MASQ,
+    PERSISTENT,
+    ROUTE,
+    SCHED1,
+    TCP,
+    TUNNEL,
+)
 from pyipvsadm.rules import writer
+from pyipvsadm.scheduling.tables import fill_dh, get_dh_bucket
 from pyipvsadm.text import pluralize
 
 TYPE_CHECKING = False
@@ -150,6 +161,42 @@ def _reduce_weights(service: Service, servers: Sequence[Server]) -> tuple[str, .
         for server in servers
         if server.weight > 1
     )
+
+
+def check_fallback(table: DirectorTable, _: Facts) -> Iterator[Finding]:
+    """Find servers at weight 0 whose clients sh, mh or dh refuses while other servers have a weight
+    (ip_vs_sh.c: ip_vs_sh_get, ip_vs_mh.c: ip_vs_mh_get, ip_vs_dh.c: ip_vs_dh_schedule).
+    """
+    for service, servers in table.services:
+        idle = [server for server in servers if not server.weight]
+        if not idle or len(idle) == len(servers):
+            continue
+        named = summarize_names([format_server(server) for server in idle])
+        if service.scheduler in ("sh", "mh") and not service.flags & SCHED1:
+            flag = f"{service.scheduler}-fallback"
+            yield Finding(
+                "hash-no-fallback",
+                format_service(service),
+                f"{named} at weight 0, and the flag {flag} is not set.",
+                (edit_service(service, flags=service.flags | SCHED1),),
+            )
+        elif service.scheduler == "dh" and _refuses_address(service, servers):
+            yield Finding(
+                "dh-quiesced",
+                format_service(service),
+                f"{named} at weight 0.",
+                (edit_service(service, scheduler="lblc"),),
+            )
+
+
+def _refuses_address(service: Service, servers: Sequence[Server]) -> bool:
+    """Return True if dh's server of the service's address is at weight 0; for a service by mark,
+    which may have many addresses, if any server is.
+    """
+    if service.fwmark:
+        return True
+    owner = servers[fill_dh(servers)[get_dh_bucket(service.addr)]]
+    return not owner.weight
 
 
 def check_boot_file(table: DirectorTable, facts: Facts) -> Iterator[Finding]:

@@ -34,23 +34,36 @@ def check_slots(command: str, slots: set[str]) -> None:
         if slot.name not in slots:
             if command in slot.required:
                 raise UsageError(
-                    f"You need to supply the '{slot.name}' option for the '{name}' command"
+                    f"You need to supply the '{slot.name}' option for the '{name}' command",
+                    hint=f"{{{command}}} needs {{{slot.name}}}",
                 )
         elif command in slot.exclusive:
             if exclusive and (exclusive, slot.name) not in ALLOWED_PAIRS:
                 raise UsageError(
-                    f"The option '{slot.name}' conflicts with the '{exclusive}' option in the '{name}' command"
+                    f"The option '{slot.name}' conflicts with the '{exclusive}' option in the '{name}' command",
+                    hint=_exclude(slot.name, exclusive),
                 )
             exclusive = slot.name
         elif command not in slot.optional and command not in slot.required:
-            raise UsageError(f"Illegal '{slot.name}' option with the '{name}' command")
+            raise UsageError(
+                f"Illegal '{slot.name}' option with the '{name}' command",
+                hint=_exclude(slot.name, command),
+            )
+
+
+def _exclude(one: str, other: str) -> str:
+    """Return the hint that two options, or an option and a command, do not go together."""
+    return f"{{{one}}} does not go with {{{other}}}"
 
 
 def check_ours(command: str, slots: set[str]) -> None:
     """Hold options that 1.31 lacks against what they are given with."""
     for slot, other in {**REQUIRES, **(DOCTOR_NEEDS if command == "doctor" else {})}.items():
         if slot in slots and other not in slots:
-            raise UsageError(f"You need to supply the '{other}' option for the '{slot}' option")
+            raise UsageError(
+                f"You need to supply the '{other}' option for the '{slot}' option",
+                hint=f"{{{slot}}} needs {{{other}}}",
+            )
     if "drain" in slots:
         # Draining changes only the weight.
         check_slots("drain", slots - {"service-address"} | {"real-server"})
@@ -59,7 +72,8 @@ def check_ours(command: str, slots: set[str]) -> None:
             for other in others:
                 if slot in slots and other in slots:
                     raise UsageError(
-                        f"The option '{slot}' conflicts with the '{other}' option in the 'list' command"
+                        f"The option '{slot}' conflicts with the '{other}' option in the 'list' command",
+                        hint=_exclude(slot, other),
                     )
 
 
@@ -70,16 +84,21 @@ def check_tunnel(kind: str, slots: set[str]) -> None:
         if slot not in slots:
             if kind in demanded:
                 raise UsageError(
-                    f"You need to supply the '{slot}' option for the '{kind}' tunnel type"
+                    f"You need to supply the '{slot}' option for the '{kind}' tunnel type",
+                    hint=f"--tun-type {kind} needs {{{slot}}}",
                 )
         elif kind in alternative:
             if exclusive:
                 raise UsageError(
-                    f"The option '{slot}' conflicts with the '{exclusive}' option in the '{kind}' tunnel type"
+                    f"The option '{slot}' conflicts with the '{exclusive}' option in the '{kind}' tunnel type",
+                    hint=_exclude(slot, exclusive),
                 )
             exclusive = slot
         elif kind not in demanded:
-            raise UsageError(f"Illegal '{slot}' option with the '{kind}' tunnel type")
+            raise UsageError(
+                f"Illegal '{slot}' option with the '{kind}' tunnel type",
+                hint=f"{{{slot}}} does not go with --tun-type {kind}",
+            )
 
 
 def is_allowed_with(option: Option, command: str) -> bool:
@@ -95,9 +114,14 @@ def describe_option(option: Option, command: str) -> str:
     return COMMAND_HELP.get((command, option.long), option.help)
 
 
-def list_conflict(slots: set[str]) -> bool:
-    """Return True if the list command refuses these options together (process_options)."""
-    return any(slots & left and slots & right for left, right in LIST_CONFLICTS)
+def check_list(slots: set[str]) -> None:
+    """Hold the options of the list command against each other (process_options)."""
+    for left, right in LIST_CONFLICTS:
+        if slots & left and slots & right:
+            raise UsageError(
+                "options conflicts in the list command",
+                hint=_exclude(min(slots & left), min(slots & right)),
+            )
 
 
 def can_join(option: Option, command: str, slots: set[str]) -> bool:
@@ -116,6 +140,8 @@ def can_join(option: Option, command: str, slots: set[str]) -> bool:
         return False
     try:
         check_ours(command, {*slots, slot.name})
+        if command == "list":
+            check_list({*slots, slot.name})
     except UsageError:
         return False
     return True

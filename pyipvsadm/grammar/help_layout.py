@@ -1,16 +1,19 @@
-"""Render --help from the table of options, with click's formatter.
+"""Render --help from the table of options.
 
-Owns: the layout of the help and its examples. Must never know: how a command line is parsed or
-carried out. Only imported when help is asked for: click costs a start 30 ms.
+Owns: the layout of the help, its examples, which topics there are. Must never know: how a command
+line is parsed or carried out. Only imported when help is asked for.
 """
 
 from __future__ import annotations
 
-import click
+import textwrap
 
+from pyipvsadm.errors import UsageError
 from pyipvsadm.grammar.combinations import describe_option, is_allowed_with
 from pyipvsadm.grammar.options import (
+    ATTACHED,
     COMMAND_GROUPS,
+    COMMAND_HELP,
     COMMANDS,
     NONE,
     OPTIONAL,
@@ -19,9 +22,16 @@ from pyipvsadm.grammar.options import (
     Command,
     Option,
 )
+from pyipvsadm.grammar.popt import find_command
 from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULER_FLAGS, SCHEDULERS
 
-WIDTH = 80
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+WIDTH = 80  # of text that goes to no terminal
+MAX_WIDTH = 100  # on a wider terminal
+MIN_WIDTH = 20  # of a column of text, however narrow the terminal is
 # The widest column of names; the help of a wider name starts on the next line.
 MARGIN = 36
 SELECTOR = "service-address"  # the slot that "SERVICE" stands for
@@ -36,11 +46,12 @@ COMMON_EXAMPLES = (
 
 # What ipvsadm 1.31 does not have, on the first page: (how it is typed, what it does).
 EXTENSIONS = (
-    ("--apply FILE", "change only what differs from FILE; undo all of it if one change fails"),
-    ("--dry-run", "with any change: try it on a copy of the table, send nothing"),
+    ("--apply FILE", "change only what differs; undone if one fails"),
+    ("--dry-run", "say what a command would change; send nothing"),
     ("-d ... --drain[=SECONDS]", "delete a server after its connections have ended"),
-    ("--doctor", "find mistakes in addresses, routes and sysctls"),
+    ("--keep", "with -e and -E: settings that are not given stay"),
     ("-L --watch, --pretty, --json", "live, formatted and machine-readable listings"),
+    ("-L --metrics, --shares", "Prometheus metrics; shares of new clients"),
     ("--netns NAME", "work in another network namespace"),
 )
 
@@ -62,68 +73,203 @@ EXAMPLES = {
     "save": ("-S -n > rules",),
     "restore": ("-R < rules",),
     "apply": ("--apply rules --dry-run", "--apply rules"),
+    "undo": ("--undo --dry-run", "--undo"),
+    "history": ("--history",),
     "set": ("--set 900 120 300", "--set 0 0 60"),
     "start-daemon": ("--start-daemon master --mcast-interface eth0 --syncid 7",),
     "stop-daemon": ("--stop-daemon master",),
 }
 
 
-def _format_overview(formatter: click.HelpFormatter) -> None:
-    formatter.write_usage("ipvsadm", "COMMAND [SERVICE] [OPTIONS]    (the command comes first)")
-    formatter.write("Show and change the virtual services of Linux Virtual Server (IPVS).\n")
+# Topics that are no command and no option: title, and rows of (name, text) or a paragraph.
+CONCEPTS: dict[str, tuple[str, Sequence[tuple[str, str]] | str]] = {
+    "schedulers": ("Schedulers (-s)", tuple(SCHEDULERS.items())),
+    "flags": ("Scheduler flags (-b), separated by commas", ", ".join(name for name, *_ in SCHEDULER_FLAGS)),
+    "engines": ("Persistence engines (--pe)", tuple(ENGINES.items())),
+    "forwarding": ("Forwarding methods of a real server", (
+        ("-g", "direct routing: the server has the virtual address and answers the client itself"),
+        ("-i", "tunnelling: like -g, through a tunnel; the server may be in any network"),
+        ("-m", "masquerading (NAT): answers go through this host; ports may differ"),
+    )),
+    "marks": ("Firewall marks (-f)", (
+        ("service", "takes the packets that have the mark: for example several ports of an address as one service"),
+        ("set a mark", "iptables -t mangle -A PREROUTING -d 10.0.0.1 -p tcp -m multiport --dports 80,443 -j MARK --set-mark 7"),
+    )),
+    "rules": ("Rules files", (
+        ("lines", "one command a line, as on a command line without the program's name: -A, -a, --set, --start-daemon"),
+        ("#", "a line that starts with # is a comment"),
+        ("write", "ipvsadm-save -n, or ipvsadm -S -n; with --full also timeouts, daemons and the order of servers"),
+        ("check", "ipvsadm --check FILE"),
+        ("read", "ipvsadm --apply FILE changes what differs; ipvsadm-restore clears the table first; ipvsadm -R adds"),
+    )),
+    "statuses": ("Exit statuses", (
+        ("0", "done, or nothing to do"),
+        ("1", "a listed service does not exist, a file or stream failed, or a drain was not finished"),
+        ("2", "the command line or a rules file is wrong, or IPVS is not available"),
+        ("255", "the kernel refused, or an option is unknown"),
+        ("128 + n", "ended by signal n"),
+        ("--apply", "with --dry-run: 0 nothing to do, 1 something to do, 2 a bad file, 255 it would be refused"),
+        ("--doctor", "0 nothing found, 1 warnings, 2 errors, 3 the table or the host could not be read"),
+    )),
+    "environment": ("Environment variables", (
+        ("IPVSADM_BACKEND", "the table for all commands, as with --backend"),
+        ("IPVSADM_PRETTY", "not 0: -L on a terminal implies --pretty"),
+        ("IPVSADM_DEBUG", "netlink: show every message to and from the kernel"),
+        ("NO_COLOR", "not empty: no colours, as with --color=never"),
+        ("POSIXLY_CORRECT", "set: the first word without a dash ends the options"),
+    )),
+}  # fmt: skip
+LIST_OF_TOPICS = "topics"
+
+
+class _Page:
+    """Collect the lines of a page of some width."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._lines: list[str] = []
+
+    def add_line(self, line: str = "") -> None:
+        """Add a line as it is."""
+        self._lines.append(line)
+
+    def add_text(self, text: str, indent: str = "") -> None:
+        """Add a paragraph."""
+        self._lines += _wrap(text, self._width - len(indent), indent)
+
+    def add_section(self, title: str, rows: Iterable[tuple[str, str]] | str) -> None:
+        """Add a heading, and a paragraph or two columns below it; nothing if there are no rows."""
+        rows = rows if isinstance(rows, str) else list(rows)
+        if not rows:
+            return
+        self._lines += ["", f"{title}:"]
+        if isinstance(rows, str):
+            self.add_text(rows, "  ")
+            return
+        column = min(max(len(name) for name, _ in rows), MARGIN, max(self._width // 2, 1)) + 4
+        for name, text in rows:
+            first, *others = _wrap(text, self._width - column, " " * column) or [""]
+            fits = len(name) + 4 <= column
+            self._lines += (
+                [f"  {name:<{column - 2}}{first.lstrip()}".rstrip()]
+                if fits
+                else [f"  {name}", first]
+            )
+            self._lines += others
+
+    def format(self) -> str:
+        """Return the page."""
+        return "\n".join(self._lines) + "\n"
+
+
+def _wrap(text: str, width: int, indent: str) -> list[str]:
+    """Return a paragraph as lines. A word that is longer than a line is kept whole."""
+    width = max(width, MIN_WIDTH) + len(indent)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _format_overview(page: _Page) -> None:
+    page.add_line("Usage: ipvsadm COMMAND [SERVICE] [OPTIONS]    (the command comes first)")
+    page.add_text("Show and change the virtual services of Linux Virtual Server (IPVS).")
     ungrouped = list(COMMANDS)
     for title, names in COMMAND_GROUPS:
         rows = [row for row in COMMANDS if row.long in names.split()]
         ungrouped = [row for row in ungrouped if row not in rows]
-        _format_section(formatter, title, rows)
-    _format_section(formatter, "Other", ungrouped)
-    with formatter.section("SERVICE is one of"):
-        formatter.write_dl(
-            [(_format_names(row), row.help) for row in OPTIONS if row.slot == SELECTOR], MARGIN
-        )
-    with formatter.section("Not in ipvsadm 1.31"):
-        formatter.write_dl(list(EXTENSIONS), MARGIN)
-    with formatter.section("Examples"):
-        for task, line in COMMON_EXAMPLES:
-            formatter.write(f"  # {task}\n  {line}\n")
-    formatter.write(
-        "\nThe options of a command: ipvsadm COMMAND --help, as in: ipvsadm -a --help\n"
+        page.add_section(title, _describe_rows(rows))
+    page.add_section("Other", _describe_rows(ungrouped))
+    page.add_section(
+        "SERVICE is one of", _describe_rows(row for row in OPTIONS if row.slot == SELECTOR)
+    )
+    page.add_section("Not in ipvsadm 1.31", EXTENSIONS)
+    page.add_line()
+    page.add_line("Examples:")
+    for task, line in COMMON_EXAMPLES:
+        page.add_line(f"  # {task}")
+        page.add_line(f"  {line}")
+    page.add_line()
+    page.add_text(
+        f"More: ipvsadm -a --help, ipvsadm --help drain; all topics: ipvsadm --help {LIST_OF_TOPICS}"
     )
 
 
-def _format_section(formatter: click.HelpFormatter, title: str, rows: list[Command]) -> None:
-    if rows:
-        with formatter.section(title):
-            formatter.write_dl([(_format_names(row), row.help) for row in rows], MARGIN)
+def _describe_rows(rows: Iterable[Command | Option]) -> list[tuple[str, str]]:
+    return [(_format_names(row), row.help) for row in rows]
 
 
-def _format_command_help(row: Command, formatter: click.HelpFormatter) -> None:
-    formatter.write_usage("ipvsadm", format_synopsis(row))
-    formatter.write(f"{row.help[0].upper()}{row.help[1:]}.\n")
+def _format_command_help(row: Command, page: _Page) -> None:
+    page.add_line(f"Usage: ipvsadm {format_synopsis(row)}")
+    page.add_text(_format_sentence(row.help))
     groups: dict[str, list[Option]] = {}
     for option in OPTIONS:
         if row.long not in ("help", "version") and is_allowed_with(option, row.long):
             groups.setdefault(option.group, []).append(option)
     for group, options in groups.items():
-        with formatter.section("SERVICE is one of" if group == "service" else group.capitalize()):
-            formatter.write_dl(
-                [(_format_names(option), describe_option(option, row.long)) for option in options],
-                MARGIN,
-            )
-    for title, kind, values in (
-        ("Schedulers", "scheduler", SCHEDULERS),
-        ("Persistence engines", "engine", ENGINES),
+        page.add_section(
+            "SERVICE is one of" if group == "service" else group.capitalize(),
+            [(_format_names(option), describe_option(option, row.long)) for option in options],
+        )
+    values = {option.values for options in groups.values() for option in options}
+    for title, kind, rows in (
+        ("Schedulers", "scheduler", CONCEPTS["schedulers"][1]),
+        ("Persistence engines", "engine", CONCEPTS["engines"][1]),
+        ("Scheduler flags", "flags", CONCEPTS["flags"][1]),
     ):
-        if any(option.values == kind for options in groups.values() for option in options):
-            with formatter.section(title):
-                formatter.write_dl(list(values.items()))
-    if any(option.values == "flags" for options in groups.values() for option in options):
-        with formatter.section("Scheduler flags"):
-            formatter.write_text(", ".join(name for name, *_ in SCHEDULER_FLAGS))
+        if kind in values:
+            page.add_section(title, rows)
     if row.long in EXAMPLES:
-        with formatter.section("Examples" if len(EXAMPLES[row.long]) > 1 else "Example"):
-            for line in EXAMPLES[row.long]:
-                formatter.write(f"  ipvsadm {line}\n")
+        page.add_line()
+        page.add_line("Examples:" if len(EXAMPLES[row.long]) > 1 else "Example:")
+        for line in EXAMPLES[row.long]:
+            page.add_line(f"  ipvsadm {line}")
+
+
+def _format_option_help(row: Option, page: _Page) -> None:
+    page.add_line(f"Usage: ipvsadm COMMAND ... {_format_names(row).strip()}")
+    page.add_text(_format_sentence(row.help))
+    commands = [
+        command
+        for command in COMMANDS
+        if command.long not in ("help", "version") and is_allowed_with(row, command.long)
+    ]
+    page.add_section("Goes with", ", ".join(_format_short(command) for command in commands))
+    page.add_section(
+        "With these commands",
+        [
+            (_format_short(command), COMMAND_HELP[command.long, row.long])
+            for command in commands
+            if (command.long, row.long) in COMMAND_HELP
+        ],
+    )
+    concept = {"scheduler": "schedulers", "engine": "engines", "flags": "flags"}.get(row.values)
+    if concept:
+        page.add_section(*CONCEPTS[concept])
+    elif "|" in row.values:
+        page.add_section(row.metavar, ", ".join(row.values.split("|")))
+    if row.limits:
+        unit = "; a unit may follow: 90s, 10m, 2h, 1d" if row.metavar == "SECONDS" else ""
+        page.add_section(row.metavar, f"{row.limits[0]} to {row.limits[1]}{unit}")
+
+
+def _format_topics(page: _Page) -> None:
+    page.add_line("Usage: ipvsadm --help TOPIC")
+    page.add_section("Concepts", [(name, title) for name, (title, _) in CONCEPTS.items()])
+    page.add_section("Commands", ", ".join(row.long for row in COMMANDS))
+    page.add_section("Options", ", ".join(row.long for row in OPTIONS))
+
+
+def _format_sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _format_short(row: Command) -> str:
+    return f"-{row.short}" if row.short else f"--{row.long}"
 
 
 def format_synopsis(row: Command) -> str:
@@ -157,6 +303,8 @@ def _format_names(row: Command | Option) -> str:
         return f"{names} {_format_operands(row)}".rstrip()
     if row.argument == NONE:
         return names
+    if row.argument == ATTACHED:
+        return f"{names}[={row.metavar}]"
     return f"{names} [{row.metavar}]" if row.argument == OPTIONAL else f"{names} {row.metavar}"
 
 
@@ -164,17 +312,45 @@ def _format_operands(row: Command) -> str:
     return f"{{{row.operands}}}" if "|" in row.operands else row.operands.upper()
 
 
-def write_help(formatter: click.HelpFormatter, about: str) -> None:
-    """Write the page of the command with the long name `about`, or the overview for ""."""
-    row = next((row for row in COMMANDS if row.long == about), None)
-    if row is None:
-        _format_overview(formatter)
+def _find_row(topic: str) -> Command | Option | None:
+    """Return the command or option of a topic: -w, --weight or weight."""
+    name = topic.removeprefix("--")
+    return next(
+        (
+            row
+            for row in (*COMMANDS, *OPTIONS)
+            if name == row.long or (row.short and topic == f"-{row.short}")
+        ),
+        find_command(topic),
+    )
+
+
+def format_help(topic: str = "", width: int = WIDTH) -> str:
+    """Return the page about a command, an option or a concept; for "" the overview.
+
+    width: of the terminal. Raise UsageError if no topic has that name.
+    """
+    page = _Page(min(width, MAX_WIDTH))
+    row = _find_row(topic) if topic else None
+    name = topic.lstrip("-").lower()
+    if not topic:
+        _format_overview(page)
+    elif isinstance(row, Command):
+        _format_command_help(row, page)
+    elif row is not None:
+        _format_option_help(row, page)
+    elif name in CONCEPTS:
+        title, rows = CONCEPTS[name]
+        page.add_line(f"Usage: ipvsadm --help {name}")
+        page.add_section(title, rows)
+    elif name == LIST_OF_TOPICS:
+        _format_topics(page)
     else:
-        _format_command_help(row, formatter)
+        from pyipvsadm.grammar.hints import find_closest  # noqa: PLC0415  # only after a mistake
 
-
-def format_help(about: str = "") -> str:
-    """Return the overview, or the page of the command with this long name."""
-    formatter = click.HelpFormatter(width=WIDTH, max_width=WIDTH)
-    write_help(formatter, about)
-    return formatter.getvalue().rstrip("\n") + "\n"
+        closest = find_closest(name, [*(row.long for row in (*COMMANDS, *OPTIONS)), *CONCEPTS])
+        raise UsageError(
+            f"no help about {topic}: {f'did you mean {closest}? ' if closest else ''}"
+            f"ipvsadm --help {LIST_OF_TOPICS} lists all topics"
+        )
+    return page.format()

@@ -16,6 +16,7 @@ from __future__ import annotations
 NONE = 0
 REQUIRED = 1
 OPTIONAL = 2
+ATTACHED = 3  # optional, and only behind a "=": the next word may be an operand
 
 
 class Command:
@@ -132,15 +133,18 @@ COMMANDS = (
     Command("stop-daemon", "", "stop a sync daemon", REQUIRED, operands="master|backup"),
     Command("restore", "R", "read rules from standard input and add them"),
     Command("save", "S", "write the rules to standard output"),
-    Command("apply", "", "make the table match the rules in FILE (default: standard input)",
+    Command("apply", "", "make the table match FILE (default: standard input)",
             OPTIONAL, operands="[FILE]", ours=True),
     Command("check", "", "check rule files; needs no root and no kernel",
             operands="[FILE ...]", ours=True),
+    Command("undo", "", "undo the newest change of --history, or change ID",
+            OPTIONAL, operands="[ID]", ours=True),
+    Command("history", "", "list the changes that --undo can undo", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
     Command("predict", "", "say which server a client gets (-: from stdin)", REQUIRED,
             operands="CLIENT[:PORT]", ours=True),
     Command("doctor", "", "diagnose the host (addresses, routes, sysctls); changes nothing", ours=True),
-    Command("help", "h", "show help; after a command, help for that command"),
+    Command("help", "h", "show help, also about an option or a concept; after a command, about it", operands="[TOPIC]"),
     Command("version", "v", "show the version"),
 )  # fmt: skip
 
@@ -149,7 +153,7 @@ COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
     ("Real servers", "add-server edit-server delete-server"),
     ("Listing and counters", "list zero predict doctor"),
-    ("Rules as text", "save restore apply check"),
+    ("Rules as text, history of changes", "save restore apply check undo history"),
     ("Timeouts and sync daemons", "set start-daemon stop-daemon"),
     ("Help", "help version"),
 )
@@ -157,7 +161,7 @@ COMMAND_GROUPS = (
 _SERVICE = "add-service edit-service"
 _SERVER = "add-server edit-server"
 _NAMED = "add-service edit-service delete-service add-server edit-server delete-server"
-_CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply zero"
+_CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply undo zero"
 
 SLOTS = (
     Slot("numeric", optional="list save"),
@@ -201,13 +205,14 @@ SLOTS = (
     Slot("tun-csum", optional=_SERVER),
     Slot("tun-remcsum", optional=_SERVER),
     Slot("resolve-timeout", optional="list save"),  # ours, and all that follow
-    Slot("json", optional="list version apply check predict doctor"),
+    Slot("json", optional="list version apply check history predict doctor"),
     Slot("empty", optional="list"),
     Slot("quiesced", optional="list"),
     Slot("client", optional="list"),
     Slot("keep", optional="edit-service edit-server"),
     Slot("drain", optional="delete-service edit-server delete-server drain"),
     Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
+    Slot("by", optional="list"),
     Slot("pretty", optional="list"),
     Slot("shares", optional="list"),
     Slot("watch", optional="list"),
@@ -239,6 +244,7 @@ LIST_EXCLUSIONS = {
     "real-server": ("timeout", "daemon", "empty"),
     "empty": ("connection", "timeout", "daemon", "quiesced"),
     "quiesced": ("connection", "timeout", "daemon"),
+    "by": ("persistent-conn", "nosort", "watch"),
     "pretty": ("json",),
     "shares": (
         "connection", "timeout", "daemon", "stats", "rate", "thresholds", "persistent-conn", "tun-info", "watch",
@@ -267,6 +273,7 @@ UNSLOTTED_COMMANDS = {
 # Slots that are nothing without another, and those that are nothing with the doctor.
 REQUIRES = {
     "client": "connection",
+    "by": "connection",
     "sort-by": "watch",
     "output": "metrics",
     "drain-inactive": "drain",
@@ -285,6 +292,8 @@ TUNNEL_SLOTS = (
 
 # What --sort-by takes. The first letter of each is its key in --watch.
 SORT_KEYS = ("connections", "rate", "weight")
+# What --by takes, one or several.
+GROUP_KEYS = ("client", "server", "service", "state", "protocol")
 
 OPTIONS = (
     Option("tcp-service", "t", "service-address", "TCP service", "HOST[:PORT]", values="service", group="service"),
@@ -332,6 +341,8 @@ OPTIONS = (
     Option("quiesced", "", "quiesced", "only real servers of weight 0", group="list options", ours=True),
     Option("client", "", "client", "with -c: only connections of these clients", "ADDRESS[/LENGTH]", group="list options",
            ours=True),
+    Option("by", "", "by", "with -c: count connections by client, server, service, state or protocol, largest group first",
+           "KEY[,KEY]", values="|".join(GROUP_KEYS), group="list options", ours=True),
     Option("pretty", "", "pretty", "formatted table with units and bars; addresses are never truncated "
            "(IPVSADM_PRETTY=1: default on a terminal)",
            group="list options", ours=True),
@@ -371,8 +382,9 @@ OPTIONS = (
     Option("keep-weights", "", "keep-weights", "servers that exist keep their weights", group="apply options", ours=True),
     Option("full", "", "full", "also save timeouts, sync daemons and every setting of a service", group="other options",
            ours=True),
-    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing", group="other options",
-           ours=True),
+    Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing; "
+           "clients: count the connected ones that it concerns",
+           "clients", ATTACHED, values="clients", group="other options", ours=True),
     Option("real-server-for", "", "real-server-for", "examine a real server for this virtual address (-g, -i or -m)", "VIP",
            group="doctor options", ours=True),
     Option("director", "", "director", "the director's address in the real server's network", "ADDRESS", group="doctor options",
@@ -380,6 +392,8 @@ OPTIONS = (
     Option("probe", "", "probe", "also probe every server: ARP or neighbour discovery, TCP connect",
            group="doctor options", ours=True),
     Option("explain", "", "explain", "explain a finding (all: every finding)", "CODE", group="doctor options", ours=True),
+    Option("color", "", "", "colours: auto (on terminals; default), always, never", "WHEN", values="auto|always|never",
+           group="other options", ours=True),
     Option("backend", "", "", "kernel, memory (empty, for this command) or memory:FILE", "SPEC", values="backend",
            group="other options", ours=True),
     Option("netns", "", "", "work in this network namespace: NAME (of `ip netns'), PID or PATH", "NAME", values="netns",
@@ -393,6 +407,7 @@ COMMAND_HELP = {
     ("list", "json"): "print every detail as JSON (with -c: one connection per line)",
     ("apply", "json"): "print the changes as JSON",
     ("check", "json"): "print the result as JSON",
+    ("history", "json"): "print the changes as JSON",
     ("doctor", "json"): "print the findings as JSON",
     ("delete-service", "drain"): "set weight 0, wait for connections to end, then delete the service",
     ("delete-server", "drain"): "set weight 0, wait for connections to end, then delete the server",

@@ -6,7 +6,8 @@ exit.
 
 The first option is the command. A method for each slot parses its value into a Service, a Server or
 a Daemon. The combinations are checked at the end, in 1.31's order, because the first fault found is
-the one reported.
+the one reported. The module is longer than others because these methods fill the same records, and
+the later ones depend on the earlier (-M on -t, -r on the port of -t).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pyipvsadm.addresses import (
     parse_mask,
 )
 from pyipvsadm.errors import LineSkippedError, UsageError
-from pyipvsadm.grammar.combinations import check_ours, check_slots, check_tunnel, list_conflict
+from pyipvsadm.grammar.combinations import check_list, check_ours, check_slots, check_tunnel
 from pyipvsadm.grammar.options import (
     LIST_FILTERS,
     NONE,
@@ -30,7 +31,7 @@ from pyipvsadm.grammar.options import (
     Command,
     Option,
 )
-from pyipvsadm.grammar.popt import PoptScanner, find_command
+from pyipvsadm.grammar.popt import PoptScanner
 from pyipvsadm.grammar.values import (
     merge_scheduler_flags,
     parse_extension_value,
@@ -99,6 +100,10 @@ _OPERATIONS = {
     "start-daemon": NEW_DAEMON,
     "stop-daemon": DEL_DAEMON,
 }
+_FILE_HINTS = {
+    "restore": "rules come from standard input: < FILE; or use --apply FILE, or ipvsadm-restore -f FILE",
+    "save": "the rules go to standard output: > FILE; or use ipvsadm-save -f FILE",
+}
 _PROTOCOLS = {"tcp-service": TCP, "udp-service": UDP, "sctp-service": SCTP}
 _METHODS = {"gatewaying": ROUTE, "ipip": TUNNEL, "masquerading": MASQ}
 
@@ -109,7 +114,7 @@ class Request:
 
     services: the named ones, in their order. ours: the options and the command that 1.31 lacks, by
     long name, each with its value (a number if the table of options gives limits, None if it has no
-    value); "help": the command that help is asked for. server: the real server that options
+    value); "help": the topic of --help. server: the real server that options
     describe, None if none is named; port: None if -r has none. files: those of --check. flags: the scheduler flags as typed;
     `change` has them as bits, unless the scheduler is to be kept.
     """
@@ -164,13 +169,9 @@ class CommandParser:
         """
         command = self.command = self._parse_command()
         if command == "help":
-            # The rest may name a command; 1.31 does not even read it.
-            return self._build_help(
-                self._help_topic
-                or next(
-                    (row.long for row in map(find_command, self._words.get_remaining()) if row), ""
-                )
-            )
+            # The next word is the topic; 1.31 does not even read it.
+            topics = [word for word in self._words.get_remaining() if word.strip("-")]
+            return self._build_help(self._help_topic or "".join(topics[:1]))
         if command == "version":
             # 1.31 does not read the rest.
             if "--json" in self._words.get_remaining():
@@ -180,12 +181,15 @@ class CommandParser:
             return self._build_help(command)
         timeouts = self._parse_timeouts() if command == "set" else None
         files: list[str] = []
-        if command == "apply":
-            self._set_file()
+        if command in ("apply", "undo"):
+            self._set_operand(command)
         elif command == "check":
             files, self._words.positional[:] = [*self._words.positional], []
         if self._words.positional:
-            raise UsageError(f"unexpected argument {self._words.positional[0]}")
+            raise UsageError(
+                f"unexpected argument {self._words.positional[0]}",
+                hint=_FILE_HINTS.get(command, ""),
+            )
         if self._flags and "keep" not in self.ours:
             self._service.flags |= parse_scheduler_flags(
                 self._service.scheduler or "wlc", self._flags
@@ -231,7 +235,8 @@ class CommandParser:
                 raise UsageError(
                     "illegal start-daemon parameter specified"
                     if row.long == "start-daemon"
-                    else "illegal start_daemon specified"
+                    else "illegal start_daemon specified",
+                    hint=f"as in: ipvsadm --{row.long} master",
                 )
         return row.long
 
@@ -242,7 +247,10 @@ class CommandParser:
             if row.long == "help":
                 return True
             if isinstance(row, Command):
-                raise UsageError(f"invalid option `{words.get_bad_option()}'")
+                raise UsageError(
+                    f"invalid option `{words.get_bad_option()}'",
+                    hint=f"{{{self.command}}} and {{{row.long}}} are two commands: give one",
+                )
             self._take_option(row)
         return False
 
@@ -266,7 +274,10 @@ class CommandParser:
     def _repeat_slot(self, slot: str) -> None:
         several = next(row.several for row in SLOTS if row.name == slot)
         if self.command not in several:
-            raise UsageError(f"multiple '{slot}' options specified")
+            raise UsageError(
+                f"multiple '{slot}' options specified",
+                hint=f"{{{slot}}}: only one is allowed with {{{self.command}}}",
+            )
         self._service = Service(0, scheduler="")
         self._services.append(self._service)
 
@@ -391,21 +402,24 @@ class CommandParser:
             value, 1, 65535 - 20 - 8, "illegal sync-maxlen specified"
         )
 
-    def _set_file(self) -> None:
-        """Take the single bare word of --apply as its FILE, wherever it stands; `-`, or no word, is
-        standard input.
+    def _set_operand(self, command: str) -> None:
+        """Take the single bare word of --apply as its FILE, that of --undo as its ID, wherever it
+        stands; `-`, or no word, is standard input, or the newest change.
         """
-        attached = self.ours["apply"]
+        attached = self.ours[command]
         words = [*([] if attached is None else [str(attached)]), *self._words.positional]
         if len(words) > 1:
-            raise UsageError(f"--apply takes one FILE: is it {' or '.join(words)}?")
+            kind = "FILE" if command == "apply" else "ID"
+            raise UsageError(f"--{command} takes one {kind}: is it {' or '.join(words)}?")
         self._words.positional.clear()
-        self.ours["apply"] = words[0] if words and words[0] != "-" else None
+        self.ours[command] = words[0] if words and words[0] != "-" else None
 
     def _parse_timeouts(self) -> Timeouts:
         bare = self._words.positional
         if len(bare) < 3:
-            raise UsageError("--set option requires 3 timeout values")
+            raise UsageError(
+                "--set option requires 3 timeout values", hint="as in: ipvsadm --set 900 120 300"
+            )
         values = [parse_timeout(value, 0) for value in bare[:3]]
         del bare[:3]
         return Timeouts(*values)
@@ -425,7 +439,10 @@ class CommandParser:
                 and not service.flags & PERSISTENT
                 and "keep" not in slots
             ):
-                raise UsageError("Zero port specified for non-persistent service")
+                raise UsageError(
+                    "Zero port specified for non-persistent service",
+                    hint="give a port, or -p for a service of all ports",
+                )
             if service.flags & ONE_PACKET and not service.fwmark and service.protocol != UDP:
                 raise UsageError("One-Packet Scheduling is only for UDP virtual services")
             service.scheduler = service.scheduler or "wlc"
@@ -437,8 +454,8 @@ class CommandParser:
             if not service.fwmark and destination.forward in (TUNNEL, ROUTE):
                 destination.port = service.port
             check_server(service, destination, slots)
-        elif command == "list" and list_conflict(slots):
-            raise UsageError("options conflicts in the list command")
+        elif command == "list":
+            check_list(slots)
 
     def _build_request(self, command: str, timeouts: Timeouts | None) -> Request:
         services = self._services if "service-address" in self._slots else []
@@ -505,4 +522,4 @@ def check_server(service: Service, destination: Server, slots: set[str]) -> None
     if destination.forward == TUNNEL:
         check_tunnel(TUNNEL_TYPES[destination.tun_type], slots)
     elif any(slot[:4] == "tun-" for slot in slots):
-        raise UsageError("Tunnel options conflict with forward method")
+        raise UsageError("Tunnel options conflict with forward method", hint="they go with -i")

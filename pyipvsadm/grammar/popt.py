@@ -7,7 +7,7 @@ Owns: popt's grammar (popt.c: poptGetNextOpt): clusters, attached and `=` values
 from __future__ import annotations
 
 from pyipvsadm.errors import LineSkippedError
-from pyipvsadm.grammar.options import COMMANDS, NONE, OPTIONAL, OPTIONS, Command, Option
+from pyipvsadm.grammar.options import ATTACHED, COMMANDS, NONE, OPTIONAL, OPTIONS, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class PoptScanner:
             if attached is not None or (self._cluster and self._cluster[self._letter] == "="):
                 raise LineSkippedError(f"{self.get_bad_option()}: option does not take an argument")
             self.value = None
+        elif row.argument == ATTACHED:
+            self.value = attached
         else:
             self.value = self._take_argument(attached, row)
         return row

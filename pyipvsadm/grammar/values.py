@@ -10,7 +10,7 @@ import os
 
 from pyipvsadm.addresses import format_address, parse_int
 from pyipvsadm.errors import UsageError
-from pyipvsadm.grammar.options import OPTIONAL
+from pyipvsadm.grammar.options import ATTACHED, OPTIONAL
 from pyipvsadm.model import AF_INET, AF_INET6, ROLES, SCHED1, SCHED2, SCHED3
 
 TYPE_CHECKING = False
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ALL_FLAGS = SCHED1 | SCHED2 | SCHED3
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_TIMEOUT = 86400 * 31
 
 
@@ -30,9 +31,18 @@ def parse_extension_value(row: Option, value: str | None) -> int | str | None:
         if row.argument == OPTIONAL:
             # The word may be meant as an operand: show it.
             message += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
-        return parse_in_range(value, *row.limits, message)
-    if "|" in row.values and value not in row.values.split("|"):
-        raise UsageError(f"{message}: it is {' or '.join(row.values.split('|'))}")
+        low, high = row.limits
+        unit = _UNITS.get(value[-1:], 0) if row.metavar == "SECONDS" else 0
+        if not unit:
+            return parse_in_range(value, low, high, message)
+        return parse_in_range(value[:-1], -(-low // unit), high // unit, message) * unit
+    allowed = row.values.split("|") if "|" in row.values or row.argument == ATTACHED else None
+    if allowed and value is not None:
+        # The metavar KEY[,KEY] stands for several of them.
+        words = value.split(",") if "," in row.metavar else [value]
+        if not set(words) <= set(allowed) or len(set(words)) < len(words):
+            several = ", or several with commas between them" if "," in row.metavar else ""
+            raise UsageError(f"{message}: it is {' or '.join(allowed)}{several}")
     return value
 
 
@@ -82,10 +92,13 @@ def parse_scheduler_flags(scheduler: str, text: str) -> int:
     for name in names or [text]:
         matches = [(bit, only) for flag, bit, only in SCHEDULER_FLAGS if flag == name]
         if not matches:
-            raise UsageError(f"invalid scheduler flag `{name}'")
+            known = ", ".join(flag for flag, *_ in SCHEDULER_FLAGS)
+            raise UsageError(f"invalid scheduler flag `{name}'", hint=f"flags: {known}")
         bit, only = matches[0]
         if only and only != scheduler:
-            raise UsageError(f"incompatible scheduler flag `{name}'")
+            raise UsageError(
+                f"incompatible scheduler flag `{name}'", hint=f"it goes with -s {only}"
+            )
         flags |= bit
     return flags
 

@@ -21,6 +21,7 @@ from pyipvsadm.model import (
     DEL_DAEMON,
     DEL_DEST,
     DEL_SERVICE,
+    FLUSH,
     GRE,
     IPIP,
     MASQ,
@@ -204,6 +205,8 @@ def change_rule(change: Change) -> str:
         return f"--stop-daemon {ROLES.get(daemon.state, daemon.state)}\n"
     if change.op == NEW_DAEMON and daemon is not None:
         return format_daemon(daemon)
+    if change.op == FLUSH:
+        return "-C\n"
     assert change.timeouts is not None
     return format_timeouts(change.timeouts)
 

@@ -47,24 +47,25 @@ class Impact(Record):
         self.regained = regained
 
 
-def assess_change(before: State, after: State, build: Build) -> Impact | None:
+def assess_change(
+    before: State, after: State, build: Build, former: Sequence[Server] = ()
+) -> Impact | None:
     """Return what a change from one state of a service to another does to its new clients.
 
     None if the hash tables do not tell: the scheduler has none (HASHING), or becomes another one;
     the flag for the port is set or cleared, so that clients have other buckets; mh's table depends
-    on a weight before weight 0, which the kernel does not list.
+    on a weight before weight 0, which the kernel does not list. former: an earlier state of the
+    servers, if it is known, in which those of `before` with weight 0 had another one.
     """
     scheduler = after[0].scheduler
     if before[0].scheduler != scheduler or scheduler not in HASHING:
         return None
     if scheduler != "dh" and (before[0].flags ^ after[0].flags) & SCHED2:
         return None
-    earlier = {server.key(): server.weight for server in before[1]}
-    # mh goes by the latest weight of each server that was not 0: a server that is edited to weight
-    # 0 keeps its own, one that is added with weight 0 has none (ip_vs_ctl.c: __ip_vs_update_dest).
-    former = [server.weight or earlier.get(server.key(), 0) for server in after[1]]
-    first = _list_owners(before, build, None)
-    second = _list_owners(after, build, former)
+    first, second = (
+        _list_owners(state, build, find_former_weights(before[1], state[1], former))
+        for state in (before, after)
+    )
     if first is None or second is None:
         return None
     still = {server.key() for server in after[1] if get_usable(server) != NO}
@@ -80,6 +81,26 @@ def assess_change(before: State, after: State, build: Build) -> Impact | None:
             moved += 1
             between += old[1] in still
     return Impact(len(first), moved, refused, between, regained)
+
+
+def find_former_weights(
+    before: Sequence[Server], after: Sequence[Server], former: Sequence[Server] = ()
+) -> list[int] | None:
+    """Return the latest weight that was not 0 of each server after a change, by which mh goes; None
+    if that is not known. former: see assess_change.
+
+    A server that is edited to weight 0 keeps its own, one that is added with weight 0 has none
+    (ip_vs_ctl.c: __ip_vs_update_dest).
+    """
+    known = {server.key(): server.weight for server in (*former, *before) if server.weight}
+    present = {server.key() for server in before}
+    weights = []
+    for server in after:
+        weight = server.weight or known.get(server.key())
+        if weight is None and server.key() in present:
+            return None
+        weights.append(weight or 0)
+    return weights
 
 
 def assess_drain(

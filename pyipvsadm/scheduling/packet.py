@@ -98,14 +98,18 @@ class Settings(Record):
 class Prediction(Record):
     """Hold the servers that may get the connection, each (family, address, port): one if that can be
     known, none if it is refused. may_refuse: it may be refused as well. reason: one sentence.
+    bound: a persistence template decides.
     """
 
-    __slots__ = ("candidates", "may_refuse", "reason")
+    __slots__ = ("bound", "candidates", "may_refuse", "reason")
 
-    def __init__(self, candidates: tuple[End, ...], may_refuse: bool, reason: str) -> None:
+    def __init__(
+        self, candidates: tuple[End, ...], may_refuse: bool, reason: str, bound: bool = False
+    ) -> None:
         self.candidates = candidates
         self.may_refuse = may_refuse
         self.reason = reason
+        self.bound = bound
 
     @property
     def outcome(self) -> str:
@@ -167,9 +171,10 @@ class Predictor:
         build: Build,
         settings: Settings | None = None,
         entries: Mapping[ConnectionKey, Entry] | None = None,
+        former: Sequence[int] | None = None,
     ) -> None:
         """Take the service that the packet finds, and its servers, newest first. entries: the
-        connections and templates that exist.
+        connections and templates that exist. former: see Chooser.
         """
         self._service = service
         self._servers = {server.key(): server for server in servers}
@@ -177,7 +182,7 @@ class Predictor:
         self._packet = packet
         self._settings = settings or Settings()
         self._entries = entries or {}
-        self._chooser = Chooser(service, servers, build)
+        self._chooser = Chooser(service, servers, build, former)
         self._refusal = self._find_refusal()
         self._engine = service.pe and service.flags & PERSISTENT and packet.protocol == UDP
 
@@ -295,4 +300,4 @@ class Predictor:
         reason = f"persistence: the client is bound to this server for {entry.expires} s more"
         if get_usable(server) == NO:
             reason += ", though it takes no new clients"
-        return Prediction((self._get_end(server, packet),), False, reason)
+        return Prediction((self._get_end(server, packet),), False, reason, bound=True)

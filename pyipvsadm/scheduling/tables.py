@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 DH_BITS = 8  # ip_vs_dh.c: IP_VS_DH_TAB_BITS; Kconfig has no option for it
 
+_MAX_KEPT = 4  # tables of mh
+_kept: dict[tuple[object, ...], Table] = {}
+
 _FREE = -1  # an entry of mh's table while it is filled
 
 # ip_vs_mh.c: the keys of hash1 and hash2
@@ -79,8 +82,20 @@ def fill_mh(servers: Sequence[Server], weights: Sequence[int], build: Build, af:
     had one: a weight that is edited to 0 leaves the table as it is (ip_vs_mh.c: ip_vs_mh_permutate,
     ip_vs_mh_populate). One of them is not 0.
 
-    af: the service's family, which decides how many bytes of a server's address are hashed.
+    af: the service's family, which decides how many bytes of a server's address are hashed. The
+    last tables are kept, as shares and impacts go by the same ones, and services by the same
+    servers.
     """
+    settings = (af, build.mh_index, build.bits, build.big_endian)
+    members = tuple((*server.key(), weight) for server, weight in zip(servers, weights))
+    table = _kept.pop((settings, members), None) or _populate_mh(servers, weights, build, af)
+    if len(_kept) >= _MAX_KEPT:
+        del _kept[next(iter(_kept))]
+    _kept[settings, members] = table
+    return table
+
+
+def _populate_mh(servers: Sequence[Server], weights: Sequence[int], build: Build, af: int) -> Table:
     size = build.mh_size
     first, second = get_mh_hash(build, _KEY1), get_mh_hash(build, _KEY2)
     walks = []

@@ -36,14 +36,17 @@ EXPIRED = 1 << 31
 # The layout of a line of IPv4 without an engine: protocol, client, its port, virtual service with
 # server, state with time; and the columns of the blanks between all of its words.
 _LAYOUT = Struct("3sx8sx4sx27sx19sx")
-_BLANKS = (3, 12, 17, 26, 31, 40, 45, 57)
+LAYOUT_SIZE = _LAYOUT.size
+LAYOUT_BLANKS = (3, 12, 17, 26, 31, 40, 45, 57)
 _BATCH = 512  # lines taken at once
 
 SYN_RECV_SECONDS = 60
 # seconds after which an answer is late: a client asks again after one second, and after two more
 HANDSHAKE = 3
 # states of persistence templates (ip_vs_proto.c: ip_vs_state_name)
-_TEMPLATES = ([b"NONE"], [b"ASSURED"])
+TEMPLATE_STATES = (b"NONE", b"ASSURED")
+# The protocol of the templates of a firewall mark.
+IP = "IP"
 
 TITLE = "IPVS connection entries\npro expire state       source             virtual            destination\n"
 TITLE_ENGINE = (
@@ -90,8 +93,33 @@ class Connection(Record):
         self.engine = engine
         self.data = data
 
+    @property
+    def is_template(self) -> bool:
+        """Return True for a persistence template: it leads a client's next connections to the
+        server, and has no client port.
+        """
+        return not self.client[2] and os.fsencode(self.state) in TEMPLATE_STATES
 
-def _parse_end(address: str, port: str) -> tuple[int, bytes, int]:
+    @property
+    def mark(self) -> int:
+        """Return the firewall mark of a template, 0 if it has none."""
+        return read_mark(self.virtual[1]) if self.protocol == IP else 0
+
+
+def read_mark(addr: bytes) -> int:
+    """Return the firewall mark that stands in the virtual address of a template of the protocol IP
+    (ip_vs_core.c: ip_vs_sched_persist).
+    """
+    return int.from_bytes(addr[:4], BIG)
+
+
+def format_mark(family: int, mark: int) -> str:
+    """Return the name of a service by firewall mark, as other listings show it."""
+    return f"FWM {mark} IPv6" if family == AF_INET6 else f"FWM {mark}"
+
+
+def parse_end(address: str, port: str) -> tuple[int, bytes, int]:
+    """Parse an address and a port of the file. Raise ValueError if they are none."""
     number = int(port, 16) & 0xFFFF
     if ":" not in address and "." not in address:
         return AF_INET, (int(address, 16) & 0xFFFFFFFF).to_bytes(4, "big"), number
@@ -100,6 +128,11 @@ def _parse_end(address: str, port: str) -> tuple[int, bytes, int]:
     if addr is None:
         raise ValueError(address)
     return family, addr, number
+
+
+def make_malformed_error(line: bytes) -> OperationError:
+    """Return the error for a line, or a part of one, that is no connection's."""
+    return OperationError(f"unexpected input from {CONNECTIONS_FILE}: {line[:80]!r}")
 
 
 def parse_connection(line: bytes) -> Connection:
@@ -124,16 +157,16 @@ def parse_connection(line: bytes) -> Connection:
         engine, data = words[9:11] if len(words) > 10 else ("", "")
         return Connection(
             protocol,
-            _parse_end(client, client_port),
-            _parse_end(virtual, virtual_port),
-            _parse_end(server, server_port),
+            parse_end(client, client_port),
+            parse_end(virtual, virtual_port),
+            parse_end(server, server_port),
             state,
             _get_remaining(expires),
             engine,
             data,
         )
     except ValueError:
-        raise OperationError(f"unexpected input from {CONNECTIONS_FILE}: {line[:80]!r}") from None
+        raise make_malformed_error(line) from None
 
 
 def count_handshakes(
@@ -150,7 +183,7 @@ def count_handshakes(
     samples: dict[tuple[bytes, ...], bytes] = {}
     for line in lines:
         words = line.split()
-        if words[:1] != [b"TCP"] or words[7:8] in _TEMPLATES:
+        if words[:1] != [b"TCP"] or b"".join(words[7:8]) in TEMPLATE_STATES:
             continue
         key = tuple(words[3:7])
         if key not in counts:
@@ -207,7 +240,7 @@ class NumericFormatter:
         block = b"".join(lines)
         size = _LAYOUT.size
         if block[size - 1 :: size] != b"\n" * count or any(
-            block[place::size] != b" " * count for place in _BLANKS
+            block[place::size] != b" " * count for place in LAYOUT_BLANKS
         ):
             return None
         protocols, routes, states = self._protocols, self._routes, self._states
@@ -232,7 +265,7 @@ class NumericFormatter:
             if len(client) == 8:
                 source = f"{inet_ntop(AF_INET, int(client, 16).to_bytes(4, 'big'))}:{int(port, 16) & 0xFFFF}"
             else:
-                source = format_numeric(*_parse_end(os.fsdecode(client), os.fsdecode(port)))
+                source = format_numeric(*parse_end(os.fsdecode(client), os.fsdecode(port)))
             return (
                 f"{self._words[protocol, 3]} {self._times[expires]} {self._words[state, 11]} {source:18} "
                 f"{self._ends[virtual, virtual_port]:18} {self._ends[server, server_port]}\n"
@@ -243,7 +276,7 @@ class NumericFormatter:
 
 def _format_end(end: tuple[bytes, bytes]) -> str:
     address, port = end
-    return format_numeric(*_parse_end(os.fsdecode(address), os.fsdecode(port)))
+    return format_numeric(*parse_end(os.fsdecode(address), os.fsdecode(port)))
 
 
 def _format_remaining(expires: bytes) -> str:
@@ -265,8 +298,8 @@ def _format_route(data: bytes) -> str:
     """Return " 10.1.0.1:80        192.168.0.1:8080" and a line end for 0A010001 0050 C0A80001 1F90."""
     virtual, virtual_port, server, server_port = map(os.fsdecode, data.split())
     return (
-        f" {format_numeric(*_parse_end(virtual, virtual_port)):18} "
-        f"{format_numeric(*_parse_end(server, server_port))}\n"
+        f" {format_numeric(*parse_end(virtual, virtual_port)):18} "
+        f"{format_numeric(*parse_end(server, server_port))}\n"
     )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 MINUTE = 60.0  # seconds that a sparkline covers
+PEAK = 6  # columns of the maximum behind a curve
 
 _UNITS = "kMGTPE"
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -86,6 +87,19 @@ def draw_bar(share: float, width: int, marks: BarCharacters = BLOCKS) -> str:
         filled = max(filled, 1)
     whole, part = divmod(filled, steps)
     return marks.parts[-1] * whole + (marks.parts[part - 1] if part else "")
+
+
+def draw_curve(
+    samples: Sequence[tuple[float, float, float]],
+    now: float,
+    width: int,
+    marks: BarCharacters = BLOCKS,
+) -> str:
+    """Draw a sparkline and behind it its maximum, which has the full height."""
+    if not samples:
+        return ""
+    peak = format_count(max(value for _, _, value in samples))
+    return f"{draw_sparkline(samples, now, width - PEAK - 1, marks)} {peak:>{PEAK}}"
 
 
 def draw_sparkline(

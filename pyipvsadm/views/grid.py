@@ -50,9 +50,11 @@ class TerminalStyle:
         self.color = color
 
 
-def choose_style(environ: Mapping[str, str], terminal: bool, width: int) -> TerminalStyle:
-    """Return the style for a terminal. NO_COLOR keeps bold and dim; a pipe gets no style at all; a
-    locale without UTF-8 gets plain characters.
+def choose_style(
+    environ: Mapping[str, str], terminal: bool, width: int, always: bool = False
+) -> TerminalStyle:
+    """Return the style for a terminal. NO_COLOR keeps bold and dim; a pipe gets no style at all,
+    unless colours go there `always`; a locale without UTF-8 gets plain characters.
     """
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     # The Linux console's font has few of the blocks.
@@ -61,7 +63,7 @@ def choose_style(environ: Mapping[str, str], terminal: bool, width: int) -> Term
         width,
         BLOCKS if blocks else PLAIN,
         terminal and has_styles(environ),
-        terminal and has_colours(environ),
+        always or (terminal and has_colours(environ)),
     )
 
 
@@ -319,8 +321,8 @@ def render_text(lines: Iterable[Line], look: TerminalStyle) -> str:
     console = Console(
         file=file,
         width=look.width,
-        color_system="standard" if look.styled else None,
-        force_terminal=look.styled,
+        color_system="standard" if look.styled or look.color else None,
+        force_terminal=look.styled or look.color,
         no_color=not look.color,
         legacy_windows=False,
         _environ={},

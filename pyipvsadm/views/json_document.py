@@ -47,21 +47,31 @@ def format_document(**values: Any) -> str:
     return _encode({"format": FORMAT, **values}) + "\n"
 
 
+def iter_document(head: dict[str, Any], name: str, records: Iterable[Any]) -> Iterator[str]:
+    """Yield a document in pieces: the members of head, then a list, one line for each record."""
+    yield format_document(**head).removesuffix("}\n") + f', "{name}": ['
+    between = "\n"
+    for record in records:
+        yield between + _encode(record)
+        between = ",\n"
+    yield "\n]}\n"
+
+
 def iter_table(info: Info, entries: Iterable[Entry], names: Names | None) -> Iterator[str]:
-    """Yield the document of services with their servers in pieces, one line for each service.
+    """Return the document of services with their servers in pieces, one line for each service.
     names: None for numbers only.
     """
     ipvs = {"version": classic.format_version_number(info), "connection_table_size": info.size}
-    yield f'{{"format": {FORMAT}, "ipvs": {_encode(ipvs)}, "services": ['
-    between = "\n"
-    for service, servers, shares in entries:
-        yield between
-        made = _make_service(service, servers, names)
-        if shares:
-            _add_shares(made, servers, shares)
-        yield _encode(made)
-        between = ",\n"
-    yield "\n]}\n"
+    return iter_document({"ipvs": ipvs}, "services", (_make_entry(each, names) for each in entries))
+
+
+def _make_entry(entry: Entry, names: Names | None) -> dict[str, Any]:
+    """Return a service with its servers and, if they are asked for, its shares."""
+    service, servers, shares = entry
+    made = _make_service(service, servers, names)
+    if shares:
+        _add_shares(made, servers, shares)
+    return made
 
 
 def _make_service(found: Service, servers: list[Server], names: Names | None) -> dict[str, Any]:
@@ -108,11 +118,16 @@ def make_daemons(found: Iterable[Daemon]) -> str:
     )
 
 
+def make_end(end: tuple[int, bytes, int], number: int, names: Names | None) -> dict[str, Any]:
+    """Return an end of a connection; number: the protocol in which its port has a name."""
+    return _make_end(Server(*end), fields.END_FIELDS, number, names)
+
+
 def make_connection(found: Connection, names: Names | None) -> str:
     """Return the document of one connection or persistence template."""
     made = read_fields(fields.CONNECTION_FIELDS, found)
     for name in ("client", "virtual", "server"):
-        made[name] = _make_end(Server(*made[name]), fields.END_FIELDS, found.number, names)
+        made[name] = make_end(made[name], found.number, names)
     return format_document(**made)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import partial
 
 from pyipvsadm.grammar.options import SORT_KEYS
-from pyipvsadm.text import pluralize, sanitize
+from pyipvsadm.text import sanitize
 from pyipvsadm.views import classic, pretty
-from pyipvsadm.views.figures import MINUTE, draw_sparkline
+from pyipvsadm.views.figures import MINUTE, draw_curve
 from pyipvsadm.views.grid import Cell, Column, Grid, split_sentence, wrap_words
 from pyipvsadm.views.pretty import (
     ServiceGroup,
@@ -38,7 +38,22 @@ if TYPE_CHECKING:
 
 SORTS = {key[0]: key for key in SORT_KEYS}
 MIN_FULL_HEIGHT = 8  # lines; in a window that has fewer, rows come before what stands around them
-HELP = "q quit  c connections  r rate  w weight: sort  arrows scroll"
+FOOTER = "q quit  h keys  c r w sort  arrows scroll"
+KEYS = (
+    ("c", "sort by connections, largest first"),
+    ("r", "sort by rate: new connections a second"),
+    ("w", "sort by weight"),
+    ("up, down", "scroll by a row"),
+    ("page up, down", "scroll by a screen"),
+    ("home, end", "go to the first or the last row"),
+    ("h, ?", "show or leave this help"),
+    ("q", "quit"),
+)
+LEGEND = (
+    ("full", "at the upper threshold: no new connections"),
+    ("quiesced", "weight 0: no new connections"),
+    ("curve", "new connections a second, and their maximum"),
+)
 
 
 def compute_rates(before: Sequence[int], after: Sequence[int], elapsed: float) -> list[float]:
@@ -70,7 +85,7 @@ _COLUMNS = (
     Column("Share", bars=True, drop=5),
     pretty.make_column("connections", "/s"),
     *pretty.make_traffic_columns("/s", 2, 1, 6, 7),
-    Column("Last minute", bars=True, least=11, most=30),
+    Column("Last minute, max", bars=True, least=17, most=37),
 )
 
 
@@ -88,6 +103,7 @@ class Live:
         self.look = look
         self._groups: list[ServiceGroup] = []
         self._message = ""
+        self._helping = False
         self._top = 0
         self._page = 1
         # The kernel brings counters up to date every two seconds (ip_vs_est.c). Over an odd number
@@ -123,6 +139,7 @@ class Live:
 
     def handle_key(self, name: str) -> None:
         """Handle a key; ignore one without a meaning."""
+        self._helping = name in ("h", "?") and not self._helping
         if name in SORTS:
             self.sort = SORTS[name]
             self._top = 0
@@ -181,6 +198,8 @@ class Live:
         servers to the formatter of their names.
         """
         look = self.look(width)
+        if self._helping:
+            return _render_help(look, height)
         above = self._render_summary(look)
         # A row a service and a row a server, from which the window is cut.
         ends: list[int] = []
@@ -216,7 +235,7 @@ class Live:
         body = [line for block in blocks[first : first + seen] for line in block][:room]
         body += [[] for _ in range(room - len(body))]
         where = f"{self._top + 1}-{self._top + seen} of {total} rows  " if seen < total else ""
-        below = wrap_words([(where, ""), *split_sentence(HELP, pretty.FAINT)], look.width, 0)
+        below = wrap_words([(where, ""), *split_sentence(FOOTER, pretty.FAINT)], look.width, 0)
         return [*above, *heading, *body, below[0]][:height]
 
     def _select_window(
@@ -233,15 +252,12 @@ class Live:
         return items[:room]
 
     def _render_summary(self, look: TerminalStyle) -> list[Line]:
-        servers = sum(len(group.servers) for group in self._groups)
-        held = sum(group.connections for group in self._groups)
         words = [
             ("ipvsadm", pretty.SERVICE),
             (f"  every {self._seconds} s,", ""),
             (f" by {self.sort or ('nothing' if 'nosort' in self._shown else 'address')}", ""),
-            (f"  {pluralize(len(self._groups), 'service')},", ""),
-            (f" {pluralize(servers, 'real server')},", ""),
-            (f" {pluralize(held, 'connection')}", ""),
+            ("  ", ""),
+            *pretty.format_totals(self._groups),
         ]
         lines = wrap_words(words, look.width, 2)
         if self._message:
@@ -271,9 +287,7 @@ class Live:
             Cell(str(sum(d.inactive for d in group.servers))),
             Cell(),
             *format_counters(self._get_rates(key, service.stats), exact),
-            Cell(
-                "", pretty.WEIGHTS, partial(draw_sparkline, self._history[key], self._reads[-1][0])
-            ),
+            Cell("", pretty.WEIGHTS, partial(draw_curve, self._history[key], self._reads[-1][0])),
         ]
 
     def _render_server(self, group: ServiceGroup, d: Server, exact: bool) -> list[Cell]:
@@ -285,3 +299,16 @@ class Live:
             *format_counters(counted, exact),
             Cell(word, style),
         ]
+
+
+def _render_help(look: TerminalStyle, height: int) -> list[Line]:
+    """Return the screen of the keys."""
+    lines: list[Line] = [[("Keys of ipvsadm --watch", pretty.SERVICE)]]
+    for rows in (KEYS, LEGEND):
+        lines.append([])
+        for name, meaning in rows:
+            words = [(f"  {name:14}", pretty.SERVICE), *split_sentence(meaning)]
+            lines += wrap_words(words, look.width, 16)
+    lines = lines[: height - 1]
+    lines += [[] for _ in range(height - 1 - len(lines))]
+    return [*lines, [("any key: back to the table", pretty.FAINT)]]

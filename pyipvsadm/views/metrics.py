@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pyipvsadm.model import Daemon, Info, Server, Service, Timeouts
+    from pyipvsadm.views.fields import Field
+
+    Samples = list[tuple[str, int]]  # labels, value
 
 _HELP = {
     "service_info": "A virtual service; its settings are labels.",
@@ -41,12 +44,16 @@ GAUGE = "gauge"
 
 
 class Metrics:
-    """Collect samples, and render them metric by metric, as the format demands."""
+    """Collect what is to be shown, and render it metric by metric, as the format demands. Samples
+    are made when their metric is rendered: a large table has hundreds of thousands.
+    """
 
     def __init__(self, netns: str) -> None:
         self._base = f'netns="{_escape(netns)}"'
-        self._samples: dict[str, list[str]] = {}
-        self._heads: dict[str, str] = {}
+        # Each with its labels.
+        self._services: list[tuple[str, Service, int]] = []
+        self._servers: list[tuple[str, Server]] = []
+        self._settings: list[tuple[str, Samples]] = []
 
     def add_table(
         self, rows: Iterable[tuple[Service, list[Server]]], has_servers: bool = True
@@ -54,31 +61,9 @@ class Metrics:
         """Add services, and unless `has_servers` is false the counters of each real server."""
         for service, servers in rows:
             labels = f"{self._base},{_format_service_labels(service)}"
-            self._add(
-                "service_info", GAUGE, f"{labels},{_format_labels(_get_settings(service))}", 1
-            )
-            self._add("service_servers", GAUGE, labels, len(servers))
-            for field, value in zip(COUNTERS, service.stats):
-                self._add(f"service_{field.metric}", field.kind, labels, value, field.help)
+            self._services.append((labels, service, len(servers)))
             if has_servers:
-                for server in servers:
-                    self._add_server(labels, server)
-
-    def _add_server(self, service_labels: str, server: Server) -> None:
-        labels = (
-            f'{service_labels},server_address="{format_address(server.af, server.addr)}",'
-            f'server_port="{server.port}"'
-        )
-        method = classic.format_method(server.forward).lower()
-        self._add("server_info", GAUGE, f'{labels},method="{_escape(method)}"', 1)
-        for field in fields.SERVER_FIELDS:
-            value = field.read(server) if field.metric else None
-            if value is not None:
-                self._add(f"server_{field.metric}", field.kind, labels, value, field.help)
-        self._add("server_full", GAUGE, labels, int(get_overload(server) == YES))
-        self._add("server_quiesced", GAUGE, labels, int(not server.weight))
-        for field, value in zip(COUNTERS, server.stats):
-            self._add(f"server_{field.metric}", field.kind, labels, value, field.help)
+                self._servers += [(_add_server_labels(labels, each), each) for each in servers]
 
     def add_settings(
         self, info: Info, timeouts: Timeouts, daemons: Iterable[Daemon], estimation: str
@@ -86,30 +71,77 @@ class Metrics:
         """Add what concerns the table as a whole. estimation: the sysctl run_estimation, "" if the
         kernel has none.
         """
-        self._add("connection_table_size", GAUGE, self._base, info.size)
-        for field in fields.TIMEOUTS:
-            labels = f'{self._base},state="{field.key}"'
-            self._add(field.metric, field.kind, labels, field.read(timeouts))
-        for daemon in daemons:
-            values = read_fields(fields.DAEMON_FIELDS[:3], get_daemon_values(daemon))
-            self._add("sync_daemon_info", GAUGE, f"{self._base},{_format_labels(values)}", 1)
+        base = self._base
+        self._settings += [
+            ("connection_table_size", [(base, info.size)]),
+            (
+                "timeout_seconds",
+                [(f'{base},state="{each.key}"', each.read(timeouts)) for each in fields.TIMEOUTS],
+            ),
+            (
+                "sync_daemon_info",
+                [(f"{base},{_format_labels(_get_daemon(each))}", 1) for each in daemons],
+            ),
+        ]
         if estimation:
-            self._add("estimation_enabled", GAUGE, self._base, int(estimation != "0"))
-
-    def _add(self, name: str, kind: str, labels: str, value: int, text: str = "") -> None:
-        name = f"ipvs_{name}"
-        samples = self._samples.get(name)
-        if samples is None:
-            samples = self._samples[name] = []
-            text = text or _HELP[name.removeprefix("ipvs_")]
-            self._heads[name] = f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
-        samples.append(f"{name}{{{labels}}} {value}\n")
+            self._settings.append(("estimation_enabled", [(base, int(estimation != "0"))]))
 
     def render(self) -> Iterator[str]:
-        """Yield the text, a metric at a time."""
-        for name, samples in self._samples.items():
-            yield self._heads[name]
-            yield "".join(samples)
+        """Yield the text, a metric at a time; one without samples is left out."""
+        services, servers = self._services, self._servers
+        yield from _render(
+            "service_info",
+            [
+                (f"{labels},{_format_labels(_get_settings(each))}", 1)
+                for labels, each, _ in services
+            ],
+        )
+        yield from _render("service_servers", [(labels, count) for labels, _, count in services])
+        for index, field in enumerate(COUNTERS):
+            samples = [(labels, each.stats[index]) for labels, each, _ in services]
+            yield from _render(f"service_{field.metric}", samples, field)
+        yield from _render("server_info", [(_add_method(*each), 1) for each in servers])
+        for field in fields.SERVER_FIELDS:
+            if field.metric:
+                samples = [
+                    (labels, value)
+                    for labels, server in servers
+                    if (value := field.read(server)) is not None
+                ]
+                yield from _render(f"server_{field.metric}", samples, field)
+        yield from _render(
+            "server_full", [(labels, int(get_overload(each) == YES)) for labels, each in servers]
+        )
+        yield from _render(
+            "server_quiesced", [(labels, int(not each.weight)) for labels, each in servers]
+        )
+        for index, field in enumerate(COUNTERS):
+            samples = [(labels, each.stats[index]) for labels, each in servers]
+            yield from _render(f"server_{field.metric}", samples, field)
+        for name, values in self._settings:
+            yield from _render(name, values)
+
+
+def _render(name: str, samples: Samples, field: Field | None = None) -> Iterator[str]:
+    """Yield the lines of one metric; field: None for a gauge of 1 or 0, or of a setting."""
+    if samples:
+        text, kind = (field.help, field.kind) if field else (_HELP[name], "gauge")
+        yield f"# HELP ipvs_{name} {text}\n# TYPE ipvs_{name} {kind}\n"
+        yield "".join([f"ipvs_{name}{{{labels}}} {value}\n" for labels, value in samples])
+
+
+def _add_server_labels(labels: str, server: Server) -> str:
+    address = format_address(server.af, server.addr)
+    return f'{labels},server_address="{address}",server_port="{server.port}"'
+
+
+def _add_method(labels: str, server: Server) -> str:
+    method = classic.format_method(server.forward).lower()
+    return f'{labels},method="{_escape(method)}"'
+
+
+def _get_daemon(daemon: Daemon) -> dict[str, object]:
+    return read_fields(fields.DAEMON_FIELDS[:3], get_daemon_values(daemon))
 
 
 def _format_service_labels(service: Service) -> str:

@@ -16,7 +16,6 @@ from typing import NamedTuple
 from pyipvsadm.addresses import format_netmask
 from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
 from pyipvsadm.model import (
-    AF_INET6,
     GRE,
     GUE,
     HASHED,
@@ -26,11 +25,13 @@ from pyipvsadm.model import (
     TUN_CSUM,
     TUNNEL,
 )
+from pyipvsadm.scheduling.overload import YES, get_overload
 from pyipvsadm.text import pluralize, sanitize
 from pyipvsadm.views import classic
+from pyipvsadm.views.connections import format_mark
 from pyipvsadm.views.fields import COUNTERS, HEADINGS, TIMEOUTS
 from pyipvsadm.views.figures import draw_bar, format_count, format_duration, format_size
-from pyipvsadm.views.grid import Cell, Column, Grid, Row, wrap_words
+from pyipvsadm.views.grid import Cell, Column, Grid, Row, split_sentence, wrap_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,10 +134,8 @@ def _format_tunnel(d: Server) -> str:
 def _make_threshold_cells(_: ServiceGroup, d: Server, __: bool) -> list[Cell]:
     held = d.active + d.inactive  # what the kernel compares (ip_vs_conn.c: ip_vs_dest_totalconns)
     limits = [Cell(str(value)) if value else Cell("none", FAINT) for value in (d.upper, d.lower)]
-    full = d.upper and held >= d.upper
-    gauge = (
-        Cell() if not d.upper else Cell("full", ALARM) if full else draw_share(held, d.upper, LOADS)
-    )
+    style = ALARM if get_overload(d) == YES else LOADS
+    gauge = draw_share(min(held, d.upper), d.upper, style) if d.upper else Cell()
     return [*limits, Cell(str(d.active)), Cell(str(d.inactive)), gauge]
 
 
@@ -221,7 +220,7 @@ VIEWS = {
 def format_service_name(service: Service, endpoint: Endpoint) -> str:
     """Return the name of a service."""
     if service.fwmark:
-        return f"FWM {service.fwmark} IPv6" if service.af == AF_INET6 else f"FWM {service.fwmark}"
+        return format_mark(service.af, service.fwmark)
     protocol = PROTOCOLS.get(service.protocol) or str(service.protocol)
     return (
         f"{protocol} {sanitize(endpoint(service.af, service.addr, service.port, service.protocol))}"
@@ -270,8 +269,12 @@ def make_service_row(group: ServiceGroup, view: View, exact: bool, endpoint: End
 def make_server_row(
     group: ServiceGroup, d: Server, cells: Sequence[Cell], endpoint: Endpoint
 ) -> Row:
-    """Return the row of a server; one with weight 0 stands out."""
+    """Return the row of a server; those that get no new connections stand out: at the upper
+    threshold, or with weight 0.
+    """
     called = sanitize(endpoint(d.af, d.addr, d.port, group.service.protocol))
+    if get_overload(d) == YES:
+        return Row(f"{called} full", cells, indent=2, style=ALARM)
     return Row(called, cells, indent=2, style="" if d.weight else QUIESCED)
 
 
@@ -289,10 +292,10 @@ def render_listing(
         rows += [
             make_server_row(group, d, view.server(group, d, exact), endpoint) for d in group.servers
         ]
-    return _draw_rows(view.columns, rows, look, SERVICES)
+    return draw_rows(view.columns, rows, look, SERVICES)
 
 
-def _draw_rows(
+def draw_rows(
     columns: Sequence[Column], rows: Sequence[Row | None], look: TerminalStyle, title: str
 ) -> list[Line]:
     """Return rows under their headings; None is an empty line."""
@@ -303,15 +306,23 @@ def _draw_rows(
     return [*grid.render_heading(), *(lines if lines[0] else lines[1:])]
 
 
+def format_totals(groups: Sequence[ServiceGroup]) -> Line:
+    """Return the words on how much a table has, without a blank before the first."""
+    servers = sum(len(group.servers) for group in groups)
+    connections = sum(group.connections for group in groups)
+    return split_sentence(
+        f"{pluralize(len(groups), 'service', ',')}, {pluralize(servers, 'real server', ',')},"
+        f" {pluralize(connections, 'connection', ',')}"
+    )
+
+
 def render_title(info: Info, groups: Sequence[ServiceGroup], look: TerminalStyle) -> list[Line]:
     """Return the first line of a complete listing."""
     number = info.version
-    servers = sum(len(group.servers) for group in groups)
     words = [
         (f"IPVS {number >> 16}.{number >> 8 & 255}.{number & 255}", ""),
-        (f"  {pluralize(len(groups), 'service')},", ""),
-        (f" {pluralize(servers, 'real server')}", ""),
-        (f"  connection table of {info.size}", FAINT),
+        ("  ", ""),
+        *format_totals(groups),
     ]
     return wrap_words(words, look.width, 2)
 
@@ -322,7 +333,7 @@ def render_timeouts(found: Timeouts, look: TerminalStyle) -> list[Line]:
         Row(field.heading, [Cell(format_duration(field.read(found)))], indent=2)
         for field in TIMEOUTS
     ]
-    return _draw_rows([Column("")], rows, look, "Connections are kept for")
+    return draw_rows([Column("")], rows, look, "Connections are kept for")
 
 
 def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
@@ -347,7 +358,7 @@ def render_daemons(found: Sequence[Daemon], look: TerminalStyle) -> list[Line]:
         )
         for values in map(get_daemon_values, found)
     ]
-    return _draw_rows(columns, rows, look, HEADINGS["role"])
+    return draw_rows(columns, rows, look, HEADINGS["role"])
 
 
 def render_connections(
@@ -366,16 +377,18 @@ def render_connections(
         columns += [make_column(f"persistence_{key}", left=True) for key in ("engine", "data")]
     rows: list[Row | None] = []
     for (protocol, virtual), members in groups.items():
-        number = members[0].number
+        number, mark = members[0].number, members[0].mark
         called = f"{sanitize(protocol)} {sanitize(endpoint(*virtual, number))}"
-        rows += [
-            None,
-            Row(called, style=SERVICE, words=[(f"  {pluralize(len(members), 'connection')}", "")]),
-        ]
+        templates = sum(each.is_template for each in members)
+        words = [(f"  {pluralize(len(members) - templates, 'connection', ',')}", "")]
+        if templates:
+            words.append((f"  {pluralize(templates, 'persistence template', ',')}", ""))
+        name = format_mark(virtual[0], mark) if mark else called
+        rows += [None, Row(name, style=SERVICE, words=words)]
         clients = [sanitize(endpoint(*each.client, number)) for each in members]
         wide = max((len(client) for client in clients if len(client) <= IPV4), default=0)
         for client, each in zip(clients, members):
-            cells = [Cell(sanitize(each.state)), Cell(format_duration(each.expires))]
+            cells = [_format_state(each), Cell(format_duration(each.expires))]
             if engine:
                 cells += [Cell(sanitize(each.engine)), Cell(sanitize(each.data))]
             rows.append(
@@ -385,4 +398,10 @@ def render_connections(
                     indent=2,
                 )
             )
-    return _draw_rows(columns, rows, look, "Service / client -> real server")
+    return draw_rows(columns, rows, look, "Service / client -> real server")
+
+
+def _format_state(found: Connection) -> Cell:
+    if found.is_template:
+        return Cell("template" if found.state == "NONE" else "template, assured", FAINT)
+    return Cell(sanitize(found.state))

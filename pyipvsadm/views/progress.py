@@ -12,8 +12,10 @@ from pyipvsadm.views.figures import has_colours, has_styles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Protocol
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Protocol, TypeVar
+
+    Item = TypeVar("Item")
 
     class Progress(Protocol):
         """Show how many connections and templates are left."""
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
             """Leave the terminal as it was."""
 
 
+READING_DELAY = 1  # seconds before the first word about reading, and between two
+READING_BLOCK = 1024  # lines between two looks at the clock
 REPORT_INTERVAL = 10  # seconds between two lines, and over which a rate is taken
 
 
@@ -54,6 +58,28 @@ def format_remaining(connections: int, templates: int) -> str:
     if templates and not connections:
         return pluralize(templates, "template")
     return pluralize(connections, "connection") + _format_templates(templates)
+
+
+def show_reading(
+    lines: Iterable[Item], draw: Callable[[str], None], clock: Callable[[], float]
+) -> Iterator[Item]:
+    """Yield the lines. If they take more than READING_DELAY seconds, say on one line of the
+    terminal how many came, and remove it at the end.
+    """
+    due = clock() + READING_DELAY
+    count = 0
+    text = ""
+    try:
+        for line in lines:
+            yield line
+            count += 1
+            if not count % READING_BLOCK and (now := clock()) >= due:
+                due = now + READING_DELAY
+                text = f"{count:,} connections read"
+                draw(f"\r{text}")
+    finally:
+        if text:
+            draw(f"\r{' ' * len(text)}\r")
 
 
 class ProgressText:

@@ -31,9 +31,15 @@ class Shares:
 
     __slots__ = ("counts", "found")
 
-    def __init__(self, service: Service, servers: Sequence[Server], build: Build) -> None:
-        """Take a service with all its servers, newest first."""
-        self.found = get_distribution(service, servers, build)
+    def __init__(
+        self,
+        service: Service,
+        servers: Sequence[Server],
+        build: Build,
+        former: Sequence[int] | None = None,
+    ) -> None:
+        """Take a service with all its servers, newest first. former: see Chooser."""
+        self.found = get_distribution(service, servers, build, former)
         self.counts = {server.key(): count for server, count in zip(servers, self.found.counts)}
 
     def get_part(self, server: Server) -> float:
@@ -77,6 +83,14 @@ class Shares:
     def get_count(self, server: Server) -> int | None:
         """Return a server's count in JSON; None if its share is not known."""
         return None if self.found.kind == UNKNOWN_SHARES else self._count(server)
+
+
+def format_percentage(count: int, total: int) -> str:
+    """Return a part as a percentage that is 0 or 100 only if the part is."""
+    text = f"{100 * count / total:.1f}%"
+    if text == "0.0%" and count:
+        return "less than 0.1%"
+    return "more than 99.9%" if text == "100.0%" and count != total else text
 
 
 def format_service(

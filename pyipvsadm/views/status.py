@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from pyipvsadm.grammar.values import get_daemon_values
 from pyipvsadm.model import ROLES
-from pyipvsadm.text import escape_undecodable, sanitize
+from pyipvsadm.text import escape_undecodable, pluralize, sanitize
 from pyipvsadm.views import classic
 from pyipvsadm.views.fields import DAEMON_FIELDS, read_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from pyipvsadm.model import Daemon, Info
@@ -157,45 +157,33 @@ def describe_setting(name: str, value: str) -> str:
     return meanings.get(value, meanings.get("", ""))
 
 
-def _list_facts(status: Status, format_number: Callable[[int], str]) -> Iterator[tuple[str, str]]:
-    """Yield (label, text) of what is counted."""
+def _list_facts(status: Status, separator: str) -> Iterator[tuple[str, str]]:
+    """Yield (label, text) of what is counted. separator: of thousands."""
     if status.embedded:
         yield "Connections", "none: no packet passes through an embedded table"
     else:
-        yield (
-            "Connections",
-            (
-                f"{format_number(status.connections)}, and {format_number(status.templates)} persistence"
-                f" template{'' if status.templates == 1 else 's'}"
-            ),
-        )
-        yield "Hash of connections", _describe_hash(status, format_number)
-    if status.maximum:
-        share = 100 * status.entries / status.maximum
-        yield (
-            "Most connections",
-            (f"{format_number(status.maximum)} (conn_max), of which {share:.1f}% are used"),
-        )
-    yield (
-        "Services",
-        (
-            f"{format_number(status.services)}, with {format_number(status.servers)} real"
-            f" server{'' if status.servers == 1 else 's'}"
-        ),
-    )
+        templates = pluralize(status.templates, "persistence template", separator)
+        yield "Connections", f"{status.connections:{separator}}, and {templates}"
+        yield "Hash of connections", _describe_hash(status, separator)
+    if status.maximum is not None:
+        share = 100 * status.entries / max(1, status.maximum)
+        text = f"{status.maximum:{separator}} (conn_max), of which {share:.1f}% are used"
+        yield "Most connections", text
+    servers = pluralize(status.servers, "real server", separator)
+    yield "Services", f"{status.services:{separator}}, with {servers}"
     if "run_estimation" in status.settings:
-        yield "Estimation", _describe_estimation(status, format_number)
+        yield "Estimation", _describe_estimation(status, separator)
     yield "Sync daemons", _describe_daemons(status)
     if any(name in status.settings for name in _DEFENCES):
         active = [name for name in _DEFENCES if status.settings.get(name) in ("2", "3")]
         yield "Drops", f"now, by {', '.join(active)}" if active else "none"
 
 
-def _describe_hash(status: Status, format_number: Callable[[int], str]) -> str:
+def _describe_hash(status: Status, separator: str) -> str:
     if not status.size:
         return "made with the first service"
     text = (
-        f"load {status.load:.2f}: entries for each of {format_number(status.size)} buckets;"
+        f"load {status.load:.2f}: entries for each of {status.size:{separator}} buckets;"
         " it holds any number"
     )
     chains = status.chains
@@ -207,10 +195,10 @@ def _describe_hash(status: Status, format_number: Callable[[int], str]) -> str:
     return text
 
 
-def _describe_estimation(status: Status, format_number: Callable[[int], str]) -> str:
+def _describe_estimation(status: Status, separator: str) -> str:
     text = "off" if status.settings["run_estimation"] == "0" else "on"
     if status.estimators is not None:
-        text += f", {format_number(status.estimators)} estimators"
+        text += f", {status.estimators:{separator}} estimators"
     return text
 
 
@@ -224,7 +212,7 @@ def _describe_daemons(status: Status) -> str:
 def iter_text(status: Status) -> Iterator[str]:
     """Yield the lines for a pipe: numbers without separators, each fact on one line."""
     yield classic.format_version(status.info).partition(" (")[0] + "\n"
-    for label, text in _list_facts(status, str):
+    for label, text in _list_facts(status, ""):
         yield f"{label:{_LABEL}}{text}\n"
     settings = _list_settings(status)
     if settings:
@@ -247,7 +235,7 @@ def render_status(status: Status, look: TerminalStyle) -> list[Line]:
     from pyipvsadm.views.grid import split_sentence, wrap_words  # noqa: PLC0415
 
     lines: list[Line] = [[(f"IPVS {classic.format_version_number(status.info)}", "bold")]]
-    for label, text in _list_facts(status, "{:,}".format):
+    for label, text in _list_facts(status, ","):
         words = [(f"{label:{_LABEL - 1}}", "dim")]
         words += [(f" {word}", "") for word in sanitize(text).split(" ")]
         lines += wrap_words(words, look.width, _LABEL)
@@ -282,7 +270,7 @@ def make_record(status: Status) -> dict[str, Any]:
     if status.estimators is not None:
         record["estimators"] = status.estimators
     record["daemons"] = [
-        read_fields(DAEMON_FIELDS[:3], get_daemon_values(each)) for each in status.daemons
+        read_fields(DAEMON_FIELDS, get_daemon_values(each)) for each in status.daemons
     ]
     record["settings"] = [
         {

@@ -304,7 +304,7 @@ def test_apt_is_content(life: dict[str, tuple[int, str]], name: str) -> None:
 
 
 PARTS = [
-    ("help-alone", 1, "this needs the Python package click"),
+    ("help-alone", 0, "--add-service"),
     ("pretty-alone", 1, "this needs the Python package rich"),
     ("help", 0, "--add-service"),
     ("pretty", 0, "10.0.0.1:80"),

@@ -261,6 +261,11 @@ FAULTS = [
         ("-A -t {vip}:80 -s sh -b sh-port", RULES_DIRECT[1] + " -w 256", RULES_DIRECT[2] + " -w 256"),
         seen=partial(answers, times=16), wrong={"two"}, right=BOTH,
     ),
+    Fault(
+        "hash-no-fallback", DIRECT, ("-A -t {vip}:80 -s sh -b sh-port", RULES_DIRECT[1] + " -w 0", RULES_DIRECT[2]),
+        seen=partial(answers, times=6), wrong=HALF, right={"two"},
+    ),
+    Fault("dh-quiesced", DIRECT, ("-A -t {vip}:80 -s dh", RULES_DIRECT[1], RULES_DIRECT[2] + " -w 0"), right={"one"}),
     Fault("real-vip-missing", DIRECT, RULES_DIRECT, (("one", "ip addr del {vip}/32 dev lo"),), "one", REAL, wrong=HALF),
     Fault(
         "real-vip-missing", DIRECT, RULES_DIRECT,

@@ -7,6 +7,7 @@ The two examples of jq in docs/json.md are run as they stand there. LAB_TOOL=ref
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import pytest
 from tests.kernel.netns import run_ours, run_reference
 from tests.kernel.network import NAT, Connection, Network, built, eventually
 from tests.unit.views.test_json_document import valid
+from tests.unit.views.test_metrics import read_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +93,67 @@ def counted_by_reference() -> dict[str, list[int]]:
     ).stdout.decode()
     lines = [line.split() for line in listing.splitlines() if "." in line and "version" not in line]
     return {words[1]: [int(word) for word in words[2:]] for words in lines}
+
+
+def test_metrics_are_those_of_the_document(network: Network) -> None:
+    """After three connections: every number of the one is a number of the other."""
+    eventually(lambda: counted()[f"{network.vip}:80"][0], 3)
+    eventually(lambda: read_values() == read_metrics(), wanted=True)
+    assert read_metrics()[network.vip, "", "connections"] == 3
+
+
+def read_values() -> dict[tuple[str, str, str], int]:
+    """The counters and numbers of the document, by service, server and name."""
+    found = {}
+    for service in valid(ipvsadm("-L -n --json"))["services"]:
+        name = service.get("address", "")
+        numbers = {**service["stats"], "servers": len(service["servers"])}
+        found.update({(name, "", key): value for key, value in numbers.items()})
+        for server in service["servers"]:
+            numbers = {
+                **server["stats"],
+                **{k: v for k, v in server.items() if isinstance(v, int) and k != "port"},
+            }
+            found.update({(name, server["address"], key): value for key, value in numbers.items()})
+    return found
+
+
+def read_metrics() -> dict[tuple[str, str, str], int]:
+    found = {}
+    for (metric, text), value in read_samples(ipvsadm("-L -n --metrics")).items():
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', text))
+        _, kind, name = metric.split("_", 2)
+        if kind in ("service", "server") and name not in ("info", "full", "quiesced"):
+            key = (labels["address"], labels.get("server_address", ""), name.removesuffix("_total"))
+            found[key] = value
+    return found
+
+
+def test_the_status_and_the_groups(network: Network) -> None:
+    status = valid(ipvsadm("-L --status --json"))["status"]
+    assert (status["connections"], status["templates"], status["services"], status["servers"]) == (
+        3,
+        0,
+        2,
+        2,
+    )
+    assert status["connection_hash"]["entries"] == 3
+    settings = {each["name"]: each["value"] for each in status["settings"]}
+    assert {
+        "conn_reuse_mode",
+        "expire_nodest_conn",
+        "drop_entry",
+        "sloppy_tcp",
+        "conntrack",
+    } <= set(settings)
+    assert settings["conn_reuse_mode"] == "1"
+    document = valid(ipvsadm("-L -n -c --by=server,state --json"))
+    assert [(each["connections"], each["server"]["address"], each["state"]) for each in document["groups"]] == [
+        (2, network.real[0], "ESTABLISHED"), (1, network.real[1], "ESTABLISHED"),
+    ]  # fmt: skip
+    assert ipvsadm("-L -n -c --by=service") == (
+        f"Connections Templates  Service\n          3         0  TCP {network.vip}:80\n"
+    )
 
 
 def test_connections_are_a_line_each(network: Network) -> None:

@@ -25,7 +25,8 @@ from tests.kernel.network import ip
 from tests.kernel.test_growth import calls
 from tests.older_python import zip_equal
 from tools.bench import measure
-from tools.bench.rows import SHARED, make_rules
+from tools.bench.rows import SHARED, make_connections, make_rules
+from tools.bench.work import connection_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +41,8 @@ SERVICES = 50_000 if FULL else 1_000
 SERVERS = 20_000 if FULL else 400
 PAIRS = 100_000  # services with a server each: two rules
 CONNECTIONS = 100_000 if FULL else 2_000
+LINES = 200_000 if FULL else 2_000  # of a file in the place of the kernel's list of connections
+HASHED = 50_000 if FULL else 1_000  # clients with a connection each
 AT_ONCE = 20  # rows of commands
 COMMANDS = 1_000 if FULL else AT_ONCE
 VIEWS = ("-S -n", "-L -n", "-L -n --stats") if FULL else ("-S -n", "-L -n")
@@ -191,6 +194,8 @@ def test_many_connections(tmp_path: Path) -> None:
         assert run_ours(["-R"], "".join(lines).encode(), namespace="load-director") == Result(
             0, b"", b""
         )
+        # No connection may expire while old kernels list them.
+        assert run_ours(["--set", *["7200"] * 3], namespace="load-director") == Result(0, b"", b"")
         began = time.monotonic()
         sent = set()
         for at in range(CONNECTIONS // 2):
@@ -215,12 +220,73 @@ def test_many_connections(tmp_path: Path) -> None:
         assert found[OURS] == found[REFERENCE]
         with inside("load-director"):
             text = measured(f"{CONNECTIONS:,} connections", OURS, "-L -n", tmp_path).decode()
+            check_groups(f"{CONNECTIONS:,} connections", tmp_path)
             # Each read makes the kernel walk the table from its start: one a page of the file will
             # do, beside some imports.
             pages = len(Path("/proc/net/ip_vs_conn").read_bytes()) / 4096
             assert calls(["-L", "-n", "-c"]) - calls(["-L", "--timeout"]) < 3 * pages + 100
         counted = [line.split()[-2:] for line in text.splitlines() if "->" in line][1:]
         assert [sum(map(int, column)) for column in zip_equal(*counted)] == [CONNECTIONS // 2] * 2
+
+
+# How administrators count connections by service and state.
+PIPE = f"{REFERENCE} -L -n -c | awk 'NR > 2 {{ print $1, $5, $3 }}' | sort | uniq -c | sort -rn"
+
+
+def check_groups(what: str, tmp_path: Path) -> None:
+    """--by counts as awk, sort and uniq do, in bounded memory; the largest group comes first."""
+    out = tmp_path / "pipe"
+    ran = measure.peak(["sh", "-c", PIPE], "/dev/null", str(out))
+    FIGURES.append(Figure(f"-L -n -c | awk | sort | uniq -c, {what}", "reference", ran.seconds))
+    counted = [row.split() for row in out.read_text().splitlines()]
+    ours = measured(what, OURS, "-L -n -c --by=service,state", tmp_path).decode()
+    rows = [line.split() for line in ours.splitlines()[1:]]
+    assert {row[1] for row in rows} == {"0"}  # templates
+    assert sorted([row[0], *row[2:]] for row in rows) == sorted(counted)
+    assert [row[0] for row in rows] == [row[0] for row in counted]
+    clients = measured(what, OURS, "-L -n -c --by=client", tmp_path).decode().splitlines()[1:]
+    assert sum(int(line.split()[0]) for line in clients) == sum(int(row[0]) for row in counted)
+
+
+def read_servers(port: int) -> dict[str, str]:
+    """The server of each client that has a connection from a port."""
+    lines = run_ours(["-L", "-n", "-c"], namespace="load-director").stdout.decode().splitlines()
+    rows = [line.split() for line in lines[2:]]
+    return {row[3].removesuffix(f":{port}"): row[5] for row in rows if row[3].endswith(f":{port}")}
+
+
+def test_a_dry_run_counts_many_clients(tmp_path: Path) -> None:
+    """What it says of their next connections is what happens to them."""
+    target = f"{VIP}:80"
+    servers = [f"{SERVER_NET}.{last}" for last in (1, 2, 3, 4)]
+    rules = f"-A -t {target} -s sh\n" + "".join(
+        f"-a -t {target} -r {each} -g -w 10\n" for each in servers
+    )
+    edit = f"-e -t {target} -r {servers[1]} -g -w 0"
+    with crossing() as send:
+        done = run_ours(["-R"], rules.encode(), namespace="load-director")
+        assert done == Result(0, b"", b"")
+        for number in range(HASHED):
+            send(packet(6, CLIENTS + number, tcp(1024, 0x02)))
+        before = read_servers(1024)
+        assert len(before) == HASHED
+        with inside("load-director"):
+            said = measured(
+                f"{HASHED:,} clients", OURS, f"{edit} --dry-run=clients", tmp_path
+            ).decode()
+        done = run_ours(edit.split(), namespace="load-director")
+        assert done == Result(0, b"", b"")
+        for number in range(HASHED):
+            send(packet(6, CLIENTS + number, tcp(1025, 0x02)))
+        after = read_servers(1025)
+    refused = HASHED - len(after)
+    moved = sum(before[client] != server for client, server in after.items())
+    assert refused > 0
+    assert moved > 0
+    assert said.splitlines()[-1] == (
+        f"dry run: -t {target}: of {HASHED} clients now connected, {refused} would be refused, "
+        f"{moved} would go to another server"
+    )
 
 
 @pytest.mark.usefixtures("netns")
@@ -251,3 +317,11 @@ def test_many_commands(how: str, at_once: int) -> None:
         == run_reference(["-S", "-n"]).stdout.decode()
         == right
     )
+
+
+@pytest.mark.usefixtures("netns")
+def test_many_lines_of_connections(tmp_path: Path) -> None:
+    """From a file: without the time that the kernel takes to list them."""
+    with connection_file(make_connections(LINES)):
+        measured(f"{LINES:,} lines", OURS, "-L -n -c", tmp_path)
+        check_groups(f"{LINES:,} lines", tmp_path)

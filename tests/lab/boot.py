@@ -178,6 +178,8 @@ def boot(
                 "environment": {
                     "IPVSADM_LAB": "1",
                     "LAB_DIR": str(LAB),
+                    # The guest's /var is read-only.
+                    "IPVSADM_HISTORY": "/tmp/history",
                     "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
                     **{name: value for name, value in os.environ.items() if name in PASSED_ON},
                 },

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import errno
 import inspect
+import os
 import re
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +18,19 @@ from click.testing import CliRunner
 from pyipvsadm import __version__, cli
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.click_command import ipvsadm
+from pyipvsadm.environment import Environment
 from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.combinations import is_allowed_with
-from pyipvsadm.grammar.help_layout import COMMON_EXAMPLES, EXAMPLES, EXTENSIONS, format_help
+from pyipvsadm.grammar.help_layout import (
+    COMMON_EXAMPLES,
+    CONCEPTS,
+    EXAMPLES,
+    EXTENSIONS,
+    format_help,
+)
 from pyipvsadm.grammar.options import COMMAND_GROUPS, COMMAND_HELP, COMMANDS, OPTIONS, Command
 from pyipvsadm.grammar.parser import TRY_HELP
+from pyipvsadm.grammar.schedulers import SCHEDULERS
 from pyipvsadm.model import AF_INET, AF_INET6, TCP, Change, Server, Service
 from tests.unit.fake_environment import FakeEnvironment, FakeNames, FullWorld, apply_all, lines
 
@@ -64,13 +74,12 @@ def call(env: FakeEnvironment, line: str) -> tuple[int, str, str]:
 def test_a_package_that_is_missing_is_named_and_what_is_ours_is_a_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "pyipvsadm.grammar.help_layout")
-    monkeypatch.delattr("pyipvsadm.grammar.help_layout")
-    monkeypatch.setitem(sys.modules, "click", None)
-    status, out, err = run(FakeEnvironment(), "--help")
-    assert (status, out) == (1, "")
-    assert err.startswith("this needs the Python package click: ")
-    assert err.endswith("; install it with `apt-get install python3-click'\n")
+    def list_without_rich(*_: Any) -> None:
+        raise ModuleNotFoundError("No module named 'rich'", name="rich.table")
+
+    monkeypatch.setattr("pyipvsadm.commands.listing.run_list", list_without_rich)
+    message = "this needs the Python package rich: No module named 'rich'; install it with `apt-get install python3-rich'\n"
+    assert run(FakeEnvironment(), "-L --pretty") == (1, "", message)
     monkeypatch.setitem(sys.modules, "pyipvsadm.grammar.help_layout", None)
     with pytest.raises(ImportError, match=r"pyipvsadm\.grammar\.help"):
         run(FakeEnvironment(), "--help")
@@ -688,7 +697,8 @@ def test_the_help_of_a_command_names_the_options_that_go_with_it(row: Command) -
     page = run(FakeEnvironment(), f"--help {row.long}")[1]
     for option in OPTIONS:
         shown = any(
-            line.split()[:1] == [f"--{option.long}"] or f", --{option.long}" in line
+            line.replace("[", " ").split()[:1] == [f"--{option.long}"]
+            or f", --{option.long}" in line
             for line in page.splitlines()
         )
         assert shown == (
@@ -710,7 +720,7 @@ TOPICS = (
     ("-a -t 10.0.0.1:80 -h --nonsense", "add-server"),
     ("--help -a", "add-server"),
     ("-h add-server", "add-server"),
-    ("--help --nonsense add-server -D", "add-server"),
+    ("--help - add-server -D", "add-server"),
     ("-l --help", "list"),
     ("--help -l", "list"),
     ("--set --help", "set"),
@@ -722,8 +732,12 @@ TOPICS = (
     ("--backend nowhere -C --help", "clear"),
     ("--help", ""),
     ("--help -", ""),
-    ("-h -q", ""),
-    ("--help nonsense add-", ""),
+    ("--help -w", "weight"),
+    ("--help --weight", "weight"),
+    ("--help drain", "drain"),
+    ("--help schedulers", "schedulers"),
+    ("--help --Schedulers", "schedulers"),
+    ("--help topics", "topics"),
 )
 
 
@@ -732,6 +746,103 @@ def test_what_the_help_is_about(words: str, about: str) -> None:
     env = FakeEnvironment()
     assert run(env, words) == (0, format_help(about), "")
     assert env.specs == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--help nonsense", "no help about nonsense: ipvsadm --help topics lists all topics"),
+        ("-h -q", "no help about -q: ipvsadm --help topics lists all topics"),
+        ("--help drian", "no help about drian: did you mean drain? ipvsadm --help topics lists all topics"),
+        ("--help --add-srver", "no help about --add-srver: did you mean add-server? ipvsadm --help topics lists all topics"),
+        ("--help schedules", "no help about schedules: did you mean schedulers? ipvsadm --help topics lists all topics"),
+    ],
+)  # fmt: skip
+def test_an_unknown_topic_is_an_error_with_a_suggestion(words: str, message: str) -> None:
+    assert run(FakeEnvironment(), words) == (2, "", f"{message}\n")
+
+
+TOPICS_OF_THE_TABLE = [*(row.long for row in (*COMMANDS, *OPTIONS)), *CONCEPTS, "topics", ""]
+
+
+@pytest.mark.parametrize("topic", TOPICS_OF_THE_TABLE)
+@pytest.mark.parametrize("columns", [40, 60, 80, 300])
+def test_every_page_of_the_help_fits_the_terminal(topic: str, columns: int) -> None:
+    page = run(FakeEnvironment(shows=(columns, 24)), f"--help {topic}".strip())[1]
+    for line in page.splitlines():
+        # Only words, command lines and the narrowest column of text may be wider.
+        assert len(line) <= max(min(columns, 100), 76), line
+        assert line == line.rstrip()
+    assert page.startswith("Usage: ipvsadm ")
+    assert page.endswith("\n")
+    if columns == 40:
+        assert max(map(len, page.splitlines())) <= 80
+
+
+def test_the_page_of_an_option_names_its_commands_and_values() -> None:
+    assert format_help("weight") == lines(
+        "Usage: ipvsadm COMMAND ... -w, --weight N",
+        "Weight (default 1; 0: no new connections).",
+        "",
+        "Goes with:",
+        "  -a, -e",
+    )
+    assert format_help("sort-by") == lines(
+        "Usage: ipvsadm COMMAND ... --sort-by KEY",
+        "With --watch: sort by connections, rate or weight, largest first.",
+        "",
+        "Goes with:",
+        "  -L",
+        "",
+        "KEY:",
+        "  connections, rate, weight",
+    )
+    drain = format_help("drain")
+    for (command, option), text in COMMAND_HELP.items():
+        assert (f"  {text}\n" in drain) == (option == "drain"), command
+    assert "SECONDS:\n  0 to 2678400; a unit may follow: 90s, 10m, 2h, 1d\n" in drain
+    for name in SCHEDULERS:
+        assert f"\n  {name} " in format_help("scheduler")
+
+
+@pytest.mark.parametrize(
+    ("environ", "words", "coloured"),
+    [
+        ({}, "", False),
+        ({}, "--color always", True),
+        ({}, "--color=always", True),
+        ({"NO_COLOR": "1"}, "--color=always", True),
+        ({"NO_COLOR": "1"}, "--color=auto", False),
+        ({"CLICOLOR_FORCE": "1"}, "", False),
+        ({}, "--color=never", False),
+    ],
+)
+@pytest.mark.parametrize("command", ["-L -n --pretty", "--apply --dry-run"])
+def test_colours_go_where_they_are_wanted(
+    command: str,
+    environ: dict[str, str],
+    words: str,
+    coloured: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FakeEnvironment, "has_colours", Environment.has_colours)
+    env = with_rules(environ=environ, stdin=b"-A -f 9 -s rr\n")
+    status, out, _ = run(env, f"{command} {words}")
+    assert (status, "\x1b[" in out) == (int("--dry-run" in command), coloured)
+    env.environ, env.shows = {**environ, "TERM": "xterm"}, (80, 24)
+    assert ("\x1b[3" in run(env, f"{command} --color=never")[1]) is False
+    assert run(env, "-L --color=red")[0] == 2
+
+
+def test_help_needs_no_package() -> None:
+    script = "from pyipvsadm.cli import main; sys.exit(main(sys.argv[1:]))"
+    for words in (["--help"], ["--help", "drain"], ["-a", "--help"], ["--help", "statuses"]):
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = [{os.getcwd()!r}]; {script}", *words],
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.startswith(b"Usage: ipvsadm ")
 
 
 def test_the_help_of_a_command_whole() -> None:
@@ -743,10 +854,14 @@ def test_the_help_of_a_command_whole() -> None:
         "      --syncid ID  id of this pair, 0 to 255 (default 0)",
         "",
         "Other options:",
-        "      --dry-run       try the change on a copy of the table and send nothing",
-        "      --backend SPEC  kernel, memory (empty, for this command) or memory:FILE",
-        "      --netns NAME    work in this network namespace: NAME (of `ip netns'), PID",
-        "                      or PATH",
+        "      --dry-run[=clients]  try the change on a copy of the table and send",
+        "                           nothing; clients: count the connected ones that it",
+        "                           concerns",
+        "      --color WHEN         colours: auto (on terminals; default), always, never",
+        "      --backend SPEC       kernel, memory (empty, for this command) or",
+        "                           memory:FILE",
+        "      --netns NAME         work in this network namespace: NAME (of `ip netns'),",
+        "                           PID or PATH",
         "",
         "Example:",
         "  ipvsadm --stop-daemon master",
@@ -781,10 +896,16 @@ def test_the_examples_of_the_help_work(
         apply_all(env.table, ["-a -t 10.0.0.1:80 -r 10.0.0.8:8080 -m"])
     if words.startswith("--predict"):
         apply_all(env.table, ["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m"])
+    if words.startswith(("--undo", "--history")):
+        env.table.name = "memory:table"
+        env.environ = {"IPVSADM_HISTORY": str(tmp_path / "history")}
+        apply_all(env.table, ["-A -f 7"])
+        assert run(env, "-C")[0] == 0
     if words.startswith("--stop"):
         apply_all(env.table, ["--start-daemon master --mcast-interface eth0"])
     status, _, stderr = run(env, words.replace("> rules", "").replace("< rules", ""))
-    assert status == ("--dry-run" in words)  # 1: there is something to do
+    # 1: there is something to do
+    assert status == ("--dry-run" in words and not words.startswith("--undo"))
     assert stderr.endswith(
         "1 added, 0 changed, 0 removed, 0 unchanged\n" if words.startswith("--apply") else ""
     )
@@ -884,6 +1005,45 @@ class Serving(MemoryBackend):
         for server in servers:
             server.active, server.inactive = 3, 5
         return servers
+
+
+@pytest.mark.parametrize(
+    ("words", "resets"),
+    [
+        ("-e -t 10.0.0.1:80 -r 10.0.0.2:80 -w 5", "forwarding method NAT -> direct routing, upper threshold 9 -> none"),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 5", "upper threshold 9 -> none"),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 5 -x 8", ""),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.2:80 -w 5 --keep", ""),
+        ("-e -t 10.0.0.1:80 -r 10.0.0.3:80 -w 5", ""),
+        ("-a -t 10.0.0.1:80 -r 10.0.0.4:80", ""),
+    ],
+)  # fmt: skip
+def test_a_person_is_told_which_settings_an_edit_resets(words: str, resets: str) -> None:
+    rules = (
+        "-A -t 10.0.0.1:80",
+        "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m -x 9",
+        "-a -t 10.0.0.1:80 -r 10.0.0.3:80",
+    )
+    for seen in (True, False):
+        env = FakeEnvironment(seen=seen)
+        apply_all(env.table, rules)
+        hint = (
+            f"hint: {resets}; --keep leaves settings that are not given\n"
+            if resets and seen
+            else ""
+        )
+        assert run(env, words) == (0, "", hint)
+
+
+def test_no_reset_is_told_of_a_table_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = FakeEnvironment(seen=True)
+    apply_all(env.table, ("-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m"))
+
+    def fail(_: Any) -> Any:
+        raise OperationError("gone")
+
+    monkeypatch.setattr(env.table, "read_servers", fail)
+    assert run(env, "-e -t 10.0.0.1:80 -r 10.0.0.2:80") == (0, "", "")
 
 
 @pytest.mark.parametrize(

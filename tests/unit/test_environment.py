@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from pyipvsadm import environment
 from pyipvsadm.environment import Environment
 from pyipvsadm.errors import OperationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def refused(*_: object) -> NoReturn:
@@ -46,6 +49,36 @@ def test_without_dev_a_closed_stream_is_closed_all_the_same(
         made.write_stdout("nor this")
     with pytest.raises(OperationError, match="cannot read standard input: Bad file descriptor"):
         made.read_input()
+
+
+@pytest.mark.parametrize(
+    ("text", "all_recorded"),
+    [
+        ("", False),
+        ("AUTO=true\nJOURNAL=all\n", True),
+        ("  JOURNAL=all  # every command\r\n", True),
+        ("JOURNAL='all'\n", True),
+        ('JOURNAL="all"', True),
+        ("# JOURNAL=all\n", False),
+        ("JOURNAL=allow\n", False),
+        ("MY_JOURNAL=all\n", False),
+        ("JOURNAL=all\nJOURNAL=some\n", False),
+    ],
+)
+def test_the_settings_say_if_simple_commands_are_recorded(
+    text: str, all_recorded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings").write_text(text)
+    monkeypatch.setattr(environment, "SETTINGS_FILE", str(tmp_path / "settings"))
+    assert Environment().records_all() == all_recorded
+
+
+def test_without_settings_simple_commands_are_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (tmp_path / "none", tmp_path):
+        monkeypatch.setattr(environment, "SETTINGS_FILE", str(path))
+        assert not Environment().records_all()
 
 
 def test_without_proc_no_program_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

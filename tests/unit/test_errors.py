@@ -12,11 +12,16 @@ import pytest
 
 from pyipvsadm import model
 from pyipvsadm.errors import (
+    MAX_FINDINGS,
+    Finding,
+    IpvsadmError,
     LineSkippedError,
     OperationError,
     RefusedError,
+    RulesError,
     UsageError,
     format_error,
+    format_findings,
 )
 
 OF_OPERATIONS = [
@@ -82,6 +87,46 @@ def test_refused_says_its_sentence() -> None:
     )
 
 
+FINDINGS = {
+    "of a file": (Finding("rules", "-A -q", "-q: unknown option", file="lvs.rules", line=3),
+                  "lvs.rules:3: -q: unknown option: '-A -q'"),
+    "of standard input": (Finding("rules", "-A -q", "-q: unknown option", line=3), "line 3: -q: unknown option: '-A -q'"),
+    "of no line": (Finding("refused", "-d -f 1 -r 10.0.0.1:0", "No such destination"),
+                   "-d -f 1 -r 10.0.0.1:0: No such destination"),
+    "a sentence": (Finding("failed", "", "cannot read x"), "cannot read x"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("finding", "text"), FINDINGS.values(), ids=FINDINGS)
+def test_a_finding_as_text(finding: Finding, text: str) -> None:
+    assert finding.format() == text
+    assert format_findings([finding]) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "end"), [(1, []), (20, []), (21, ["and 1 more line"]), (50, ["and 30 more lines"])]
+)
+def test_of_many_findings_the_number_is_said(count: int, end: list[str]) -> None:
+    findings = [Finding("rules", "-A", "no", line=line) for line in range(1, count + 1)]
+    shown = [f"line {line}: no: '-A'" for line in range(1, min(count, MAX_FINDINGS) + 1)]
+    assert format_findings(findings).split("\n") == shown + end
+    assert RulesError(findings).list_findings() == findings
+
+
+@pytest.mark.parametrize(
+    ("error", "finding"),
+    [
+        (OperationError("no"), Finding("failed", "", "no")),
+        (UsageError("no"), Finding("usage", "", "no")),
+        (LineSkippedError("no"), Finding("usage", "", "no")),
+        (RefusedError(model.NEW_DEST, errno.EEXIST),
+         Finding("refused", "", "Destination already exists", errnum=errno.EEXIST)),
+    ],
+)  # fmt: skip
+def test_an_error_as_a_finding(error: IpvsadmError, finding: Finding) -> None:
+    assert error.list_findings() == [finding]
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -89,9 +134,10 @@ def test_refused_says_its_sentence() -> None:
         (OperationError("no", 2), 2),
         (UsageError("no"), 2),
         (UsageError("no", 255), 255),
+        (LineSkippedError("no"), 255),
     ],
 )
-def test_statuses(error: OperationError | UsageError, status: int) -> None:
+def test_statuses(error: IpvsadmError, status: int) -> None:
     assert (str(error), error.status) == ("no", status)
 
 

@@ -32,6 +32,7 @@ from pyipvsadm.rules.reader import parse_rules
 from tests.contract.damaged import KINDS, check_damaged_files
 from tests.older_python import zip_equal
 from tests.unit.fake_environment import FakeEnvironment, FullWorld, apply_all, lines
+from tests.unit.views.test_json_document import valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +59,12 @@ PLAN = lines(
     "-E -t 10.0.0.1:80 -s wrr",
     "-d -t 10.0.0.1:80 -r 10.0.1.2:80",
 )
-SHOWN_PLAN = PLAN.replace("-s wrr\n", "-s wrr\n#   scheduler rr -> wrr\n")
+DIFFERENCES = PLAN.replace("-s wrr\n", "-s wrr\n#   scheduler rr -> wrr\n")
+IMPACT = lines(
+    "# -t 10.0.0.1:80: the change of scheduler refuses new connections for a moment, and any client may get another server",
+    "# -t 10.0.0.1:80: shares of the turns: 10.0.1.1:80 50.0% -> 16.7%, 10.0.1.2:80 50.0% -> 0.0%, 10.0.1.3:80 0.0% -> 83.3%",
+)
+SHOWN_PLAN = DIFFERENCES + IMPACT
 UNCHECKED = "not checked, for only the kernel can tell: "
 
 
@@ -130,7 +136,10 @@ def test_a_terminal_shows_the_plan_as_a_difference() -> None:
         f"\033[{colour}m{line}\033[0m"
         for colour, line in zip_equal((32, 32, 33, 31), PLAN.splitlines())
     ]
-    assert [line for line in shown if line.startswith("#")] == ["#   scheduler rr -> wrr"]
+    assert [line for line in shown if line.startswith("#")] == [
+        "#   scheduler rr -> wrr",
+        *IMPACT.splitlines(),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -177,8 +186,24 @@ def test_json() -> None:
     made = make_env()
     status, out, err = run(made, "--apply --json --dry-run")
     assert (status, err) == (1, "")
-    found = json.loads(out)
+    found = valid(out)
     assert [step["rule"] for step in found.pop("steps")] == PLAN.splitlines()
+    assert found.pop("impact") == {
+        "expire_nodest_conn": False,
+        "services": [
+            {
+                "service": "-t 10.0.0.1:80",
+                "changes_scheduler": True,
+                "connections_of_removed_servers": 0,
+                "shares": [
+                    {"address": "10.0.1.1", "port": 80, "before": 0.5, "after": 1 / 6},
+                    {"address": "10.0.1.2", "port": 80, "before": 0.5, "after": 0},
+                    {"address": "10.0.1.3", "port": 80, "before": 0, "after": 5 / 6},
+                ],
+            }
+        ],
+        "more_services": 0,
+    }
     assert found == {
         "format": 1, "dry_run": True, "added": 2, "changed": 1, "removed": 1, "unchanged": 1, "services_not_in_file": 1,
         "refused": [], "signal": None, "meanwhile": [], "undone": 0, "not_undone": [], "reordered": [], "unchecked": [],
@@ -186,7 +211,7 @@ def test_json() -> None:
     made.stdin = b"-A -f 1\n-A -f 2 -s nonsense\n"
     status, out, err = run(made, "--apply --json")
     assert (status, err) == (255, "")
-    assert json.loads(out)["refused"] == [
+    assert valid(out)["refused"] == [
         {
             "line": 2,
             "rule": "-A -f 2 -s nonsense",
@@ -195,6 +220,7 @@ def test_json() -> None:
     ]
 
 
+ONLY = "only -A, -a, --set and --start-daemon lines describe a table"
 BAD: list[tuple[str, str, str]] = [
     ("", "", "the input has no rule: nothing was done (--allow-empty accepts an empty input)"),
     ("", "# nothing\n\n", "the input has no rule: nothing was done (--allow-empty accepts an empty input)"),
@@ -202,7 +228,11 @@ BAD: list[tuple[str, str, str]] = [
     ("", "-A -f 1\n-A -q\n", "line 2: -q: unknown option: '-A -q'"),
     ("", "-A -f 1\n-A -f 0\n", "line 2: invalid fwmark value `0' specified: '-A -f 0'"),
     ("", "-A -f 1\n-h\n", "line 2: --help ends the rules here: none was applied: '-h'"),
-    ("", "-A -f 1\n-R\n", "line 2: Try `ipvsadm -h' or 'ipvsadm --help' for more information.: '-R'"),
+    ("", "-A -f 1\n-R\n", f"line 2: {ONLY}: '-R'"),
+    ("", "\ufeff-A -f 1\n", "line 1: the file starts with a byte order mark (BOM): save it without: '?-A -f 1'"),
+    ("", "-A -f 1\nword\n", f"line 2: {ONLY}: 'word'"),
+    ("", "-A -f 1\n-n\n", f"line 2: {ONLY}: '-n'"),
+    ("", "-A -f 1\n--sett 1 2 3\n", "line 2: --sett: unknown option: '--sett 1 2 3'"),
     ("", "--apply x\n", "line 1: --apply does not belong in rules: give it on the command line: '--apply x'"),
     ("", "-A -f 1 --dry-run\n", "line 1: --dry-run does not belong in rules: give it on the command line: '-A -f 1 --dry-run'"),
     ("", "-C\n", "line 1: only -A, -a, --set and --start-daemon lines describe a table: '-C'"),
@@ -831,15 +861,25 @@ WOULD: dict[str, tuple[str, ...]] = {
     "-A -t 10.0.0.2:80 -s twos": ("would add -A -t 10.0.0.2:80 -s twos",),
     "-A -t 10.0.0.2:80 -p --pe mine": ("would add -A -t 10.0.0.2:80 -s wlc -p 360 --pe mine",),
     "-D -t 10.0.0.1:80": ("would delete 1 service, 2 servers; 0 active connections",),
-    "-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m": ("would add -a -t 10.0.0.1:80 -r 10.0.1.9:80 -m -w 1",),
+    "-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m": (
+        "would add -a -t 10.0.0.1:80 -r 10.0.1.9:80 -m -w 1",
+        "-t 10.0.0.1:80: shares of the turns: 10.0.1.1:80 50.0% -> 33.3%, 10.0.1.2:80 50.0% -> 33.3%, 10.0.1.9:80 0.0% -> 33.3%",
+    ),
     "-a -u 10.0.0.1:53 -r 10.0.1.1:53 -m": ("would add -a -u 10.0.0.1:53 -r 10.0.1.1:53 -m -w 1",),
-    "-d -t 10.0.0.1:80 -r 10.0.1.1:80": ("would delete 1 server; 0 active connections",),
+    "-d -t 10.0.0.1:80 -r 10.0.1.1:80": (
+        "would delete 1 server; 0 active connections",
+        "-t 10.0.0.1:80: shares of the turns: 10.0.1.1:80 50.0% -> 0.0%, 10.0.1.2:80 50.0% -> 100.0%",
+    ),
     "-C": ("would delete 2 services, 2 servers; 0 active connections",),
     "-Z": ("would set the counters of 2 services to zero",),
     "--set 1 2 3": ("tcp timeout 900 s -> 1 s, tcpfin timeout 120 s -> 2 s, udp timeout 300 s -> 3 s",),
     "--start-daemon master --mcast-interface lo": ("would start the master sync daemon",),
     "-A -f 1\n-A -f 1\n-D -f 2\n-A -f 2\n": ("would add 2 services",),
-    "".join(f"-a -t 10.0.0.1:80 -r 10.9.0.{n} -m\n" for n in range(1, 6)): ("would add 5 servers",),
+    "".join(f"-a -t 10.0.0.1:80 -r 10.9.0.{n} -m\n" for n in range(1, 6)): (
+        "would add 5 servers",
+        "-t 10.0.0.1:80: shares of the turns: 10.0.1.1:80 50.0% -> 14.3%, 10.0.1.2:80 50.0% -> 14.3%, "
+        + ", ".join(f"10.9.0.{n}:80 0.0% -> 14.3%" for n in range(1, 6)),
+    ),
 }  # fmt: skip
 
 
@@ -877,7 +917,8 @@ def test_an_embedded_table_is_known_whole() -> None:
         "",
         "Scheduler or persistence engine not found\n",
     )
-    would = "dry run: would add -a -t 10.0.0.1:80 -r 10.0.1.9:80 -m -w 1\n"
+    rule = "-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m"
+    would = lines(*(f"dry run: {line}" for line in WOULD[rule]))
     assert run(make_env(), "-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m --dry-run") == (0, would, "")
 
 
@@ -898,6 +939,12 @@ def test_a_link_local_server_may_be_the_directors_own() -> None:
         ("-L --full", "Illegal 'full' option with the 'list' command"),
         ("--apply x -r 10.0.0.1", "Illegal 'real-server' option with the 'apply' command"),
         ("--apply x y", "--apply takes one FILE: is it x or y?"),
+        ("--apply x --dry-run=all", "illegal dry-run specified: it is clients"),
+        ("-C --dry-run=", "illegal dry-run specified: it is clients"),
+        (
+            "--drain -r 10.0.1.1:80 --dry-run=clients",
+            "--dry-run=clients does not go with --drain: -e with -w 0 and --dry-run=clients counts the same clients",
+        ),
         ("--apply x --prune --prune", "multiple 'prune' options specified"),
     ],
 )

@@ -75,6 +75,19 @@ def test_a_file_is_checked(
     assert bool(found["files"][0]["errors"]) == bool(status)
 
 
+@pytest.mark.parametrize("words", ["--check --apply", "--check -t 10.0.0.1:80", "--check --nope"])
+def test_a_wrong_command_line_opens_no_table(words: str) -> None:
+    status, out, err = run(words.split())
+    assert (status, out) == (255 if "nope" in words else 2, "")
+    assert "ipvs" not in err
+
+
+def test_who_types_the_rules_is_told_how_to_end_them() -> None:
+    env = FakeEnvironment(stdin=GOOD.encode(), terminal=True)
+    assert cli.main(["--check"], env) == 0
+    assert env.stderr == "rules come from the terminal: end them with Ctrl-D on a line of its own\n"
+
+
 def test_several_files_and_standard_input(tmp_path: Path) -> None:
     (tmp_path / "good").write_text(GOOD)
     (tmp_path / "bad").write_text("-A -q\n")

@@ -25,6 +25,7 @@ from pyipvsadm.errors import Finding, OperationError
 from pyipvsadm.model import AF_INET
 from tests.unit.doctor.test_checks import DIRECT, HEALTHY, REAL
 from tests.unit.fake_environment import FakeEnvironment, apply_all
+from tests.unit.views.test_status import NEW, Newer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -96,6 +97,20 @@ UNSEEN_NAT = (
     "The real servers 192.168.10.8, 192.168.10.9. On each, run: "
     "ipvsadm --doctor --real-server-for 172.16.100.1 -m --director 192.168.10.7"
 )
+
+
+def test_connections_of_the_whole_table() -> None:
+    """The kernel's are counted; those of single services, or of an embedded table, are not."""
+    env = DoctorEnvironment()
+    env.table = table = Newer()
+    table.settings = {**NEW, "conn_max": "5500"}
+    apply_all(table, DIRECT.rules)
+    status, out, _ = run(env, "--doctor --json")
+    assert (status, [each["code"] for each in json.loads(out)["findings"]]) == (
+        1,
+        ["connections-near-limit"],
+    )
+    assert run(env, "--doctor -t 172.16.100.1:80")[0] == 0
 
 
 def test_nothing_wrong() -> None:

@@ -75,7 +75,7 @@ SH = "  service    TCP 10.0.0.1:80, sh, if the packet carries no mark\n"
          "  service    FWM 5, mh\n"
          "  because    mh: its table keeps the weight that a server had before weight 0, which is not listed\n")),
         ("2001:db8::9 -f 6 -6", 1,
-         "2001:db8::9 -> refused\n  service    FWM 6 (IPv6), rr\n  because    the service has no real servers\n"),
+         "2001:db8::9 -> refused\n  service    FWM 6 IPv6, rr\n  because    the service has no real servers\n"),
         ("[2001:db8::9]:4000 -t [2001:db8::1]:80", 0,
          ("[2001:db8::9]:4000 -> [2001:db8::8]:80\n"
          "  service    TCP [2001:db8::1]:80, rr, if the packet carries no mark\n"
@@ -136,7 +136,7 @@ BAD = "illegal client `{}': it is ADDRESS, or ADDRESS:PORT\n"
         ("10.3.0.1 -t 10.0.0.9:80", b"", "no service takes a packet to TCP 10.0.0.9:80\n"),
         ("10.3.0.1 -u 10.0.0.1:80", b"", "no service takes a packet to UDP 10.0.0.1:80\n"),
         ("10.3.0.1 -f 7", b"", "no service takes a packet to FWM 7\n"),
-        ("2001:db8::9 -f 5 -6", b"", "no service takes a packet to FWM 5 (IPv6)\n"),
+        ("2001:db8::9 -f 5 -6", b"", "no service takes a packet to FWM 5 IPv6\n"),
         *((f"{text} -t 10.0.0.1:80", b"", BAD.format(text))
           for text in ("host", "10.3.0", "10.3.0.1:", "[::1", "[::1]x", "[::1]:", ":80", "10.3.0.1:80:80")),
         ("::1 -t 10.0.0.1:80", b"", "client `::1' is not of the service's family, IPv4\n"),

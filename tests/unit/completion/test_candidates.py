@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from pyipvsadm.backends import memory
 from pyipvsadm.completion.candidates import NO_SPACE_SUFFIXES, complete
 from pyipvsadm.errors import LineSkippedError, UsageError
-from pyipvsadm.grammar.options import COMMANDS, OPTIONAL, OPTIONS, UNSLOTTED_COMMANDS, Option
+from pyipvsadm.grammar.help_layout import CONCEPTS
+from pyipvsadm.grammar.options import (
+    ATTACHED,
+    COMMANDS,
+    OPTIONAL,
+    OPTIONS,
+    UNSLOTTED_COMMANDS,
+    Option,
+)
 from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.grammar.popt import PoptScanner, find_option
 from pyipvsadm.grammar.schedulers import ENGINES, SCHEDULERS
@@ -79,6 +87,10 @@ class Here:
 
     def list_namespaces(self) -> list[str]:
         return ["blue", "green"]
+
+    def list_changes(self, backend: str | None, place: str | None) -> list[tuple[str, str]]:
+        assert backend is None
+        return [("7", "")] if place == "blue" else [("12", "ipvsadm -C"), ("11", "ipvsadm-restore")]
 
 
 HERE = Here()
@@ -145,8 +157,10 @@ OFFERED: list[tuple[str, str]] = [
     ("-A -D", ""),
     ("-L -h", "-h"),
     ("-v ", ""),
-    ("--help ", " ".join(row.long for row in COMMANDS)),
+    ("--help ", " ".join([*CONCEPTS, *(row.long for row in (*COMMANDS, *OPTIONS))])),
     ("--help --add-", "--add-service --add-server"),
+    ("--help --ti", "--timeout"),
+    ("--help sche", "schedulers scheduler sched-flags"),
     ("--help edit-se", "edit-service edit-server"),
     # services
     ("-D -t ", "10.0.0.1:80 10.0.0.1:443 10.0.0.2:80 [2001:db8::1]:80"),
@@ -224,6 +238,13 @@ OFFERED: list[tuple[str, str]] = [
     ("--netns blue -D -t ", "10.8.8.8:8"),
     ("-D -t ^ --netns=blue", "10.8.8.8:8"),
     ("--netns blue --netns green -D -t ", ""),
+    # the numbers of the history
+    ("--undo ", "12 11 --backend --help"),
+    ("--undo 1", "12 11"),
+    ("--undo --dry-run 12", "12"),
+    ("--undo 12 --h", "--help"),
+    ("--undo 12 1", ""),
+    ("--netns blue --undo ", "7 --backend --help"),
     # the files of --check
     ("--check e", "etc/"),
     ("--check rules r", "rules"),
@@ -434,6 +455,8 @@ def legal(words: Sequence[str]) -> bool:
 
 def continued(words: Sequence[str], word: str) -> Iterator[list[str]]:
     row = find_option(word[2:])
+    if isinstance(row, Option) and row.argument == ATTACHED:
+        return iter([[*words, word]])
     if isinstance(row, Option) and row.argument:
         return ([*words, word, value] for value in samples(row))
     return iter([[*words, word, "master"] if row and row.argument else [*words, word]])

@@ -278,6 +278,30 @@ def test_what_is_asked_of_another_namespace_is_found_there(
     assert around.list_namespaces() == ["table"]
 
 
+# --- the history
+
+
+def test_changes_that_can_be_undone(tmp_path: Path) -> None:
+    table = f"memory:{tmp_path / 'table'}"
+    environ = {"IPVSADM_HISTORY": str(tmp_path / "h")}
+    env = FakeEnvironment(environ=environ)
+    around = shell_protocol.LiveCompletionSource(env, lambda spec: spec or table)
+    assert around.list_changes(None, None) == []
+    for words in ("-A -f 1", "-D -f 1", "-A -f 2", "-C", "--undo"):
+        assert cli.main(["--backend", table, *words.split()], env) == 0
+    expected = [
+        ("3", f"ipvsadm --backend {table} --undo"),
+        ("1", f"ipvsadm --backend {table} -D -f 1"),
+    ]
+    assert around.list_changes(None, None) == expected
+    assert around.list_changes(None, "blue") == expected
+    assert around.list_changes("memory", None) == []
+    (tmp_path / "h").chmod(0o777)
+    assert around.list_changes(None, None) == []
+    env.environ = {}
+    assert around.list_changes(None, None) == []
+
+
 # --- tables
 
 

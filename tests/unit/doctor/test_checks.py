@@ -18,6 +18,7 @@ from pyipvsadm.doctor.facts import (
     Address,
     DirectorTable,
     Facts,
+    HeldConnections,
     Link,
     ProbeResult,
     Route,
@@ -232,6 +233,7 @@ NAT, TUN, MARK, V6, BACKUP = (
     HEALTHY[kind].rules for kind in ("NAT", "TUN", "mark", "v6", "backup")
 )
 DR = DIRECT.rules
+REUSE = {"net/ipv4/vs/conn_reuse_mode": "1", "net/ipv4/vs/conntrack": "1"}
 WAN = Link("wan")
 VLAN = Link("eth0.7")
 PERSISTENT = rules(
@@ -268,6 +270,22 @@ CASES = [
     Case("DR", None, {"schedulers": None}),
     Case("DR", "sh-starved", {"schedulers": None}, ("-A -t 172.16.100.1:80 -s sh", DR[1], DR[2] + " -w 256"),
          fixes=("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.8:80 -g -w 128",)),
+    Case("DR", "hash-no-fallback", {"schedulers": None}, ("-A -t 172.16.100.1:80 -s sh -b sh-port", DR[1], DR[2] + " -w 0"),
+         says="172.16.100.8:80 at weight 0, and the flag sh-fallback is not set.", subject="TCP 172.16.100.1:80",
+         fixes=("ipvsadm -E -t 172.16.100.1:80 -s sh -b sh-fallback,sh-port",)),
+    Case("DR", "hash-no-fallback", {"schedulers": None}, ("-A -t 172.16.100.1:80 -s mh -p 60", DR[1] + " -w 0", DR[2]),
+         fixes=("ipvsadm -E -t 172.16.100.1:80 -s mh -p 60 -b mh-fallback",)),
+    Case("DR", None, {"schedulers": None}, ("-A -t 172.16.100.1:80 -s mh -b mh-fallback", DR[1] + " -w 0", DR[2])),
+    Case("DR", None, {"schedulers": None}, ("-A -t 172.16.100.1:80 -s mh", *DR[1:])),
+    # dh gives this address to the server that was added last: bucket 206 of 256, of two servers.
+    Case("DR", "dh-quiesced", {"schedulers": None}, ("-A -t 172.16.100.1:80 -s dh", DR[1], DR[2] + " -w 0"),
+         says="172.16.100.8:80 at weight 0.", fixes=("ipvsadm -E -t 172.16.100.1:80 -s lblc",)),
+    Case("DR", None, {"schedulers": None}, ("-A -t 172.16.100.1:80 -s dh", DR[1] + " -w 0", DR[2])),
+    Case("mark", "dh-quiesced", {"schedulers": None},
+         ("-A -f 8 -s dh", "-a -f 8 -r 172.16.100.7 -g -w 0", "-a -f 8 -r 172.16.100.8 -g"), subject="FWM 8",
+         fixes=("ipvsadm -E -f 8 -s lblc",)),
+    Case("DR", "all-weights-zero", {"schedulers": None},
+         ("-A -t 172.16.100.1:80 -s dh", DR[1] + " -w 0", DR[2] + " -w 0"), says="Its 2 servers have weight 0."),
     Case("DR", "boot-file-differs", {"boot_file": ("/etc/x y", DirectorTable())}, rules=DR,
          fixes=("ipvsadm-save -n -f '/etc/x y'",), subject="/etc/x y"),
     Case("DR", "no-servers", rules=DR[:1], fixes=("ipvsadm -a -t 172.16.100.1:80 -r SERVER",)),
@@ -385,6 +403,32 @@ CASES = [
     Case("DR", "conntrack-full", {"conntrack": (1000, 1000)}, fixes=("sysctl -w net.netfilter.nf_conntrack_max=2000",),
          says="1000 connections are tracked, of 1000 at most"),
     Case("DR", None, {"conntrack": (0, 0)}),
+    Case("DR", "connections-near-limit", {"held": HeldConnections(900, 4096, 1000)}, subject="connections",
+         fixes=("sysctl -w net.ipv4.vs.conn_max=2000",), says="900 connections and templates are kept, of 1000 at most"),
+    Case("DR", None, {"held": HeldConnections(899, 4096, 1000)}),
+    Case("DR", None, {"held": HeldConnections(899, 4096, 0)}),
+    Case("DR", "connection-hash-small", {"held": HeldConnections(16384, 4096)}, subject="connections",
+         fixes=("echo options ip_vs conn_tab_bits=14 > /etc/modprobe.d/ip_vs.conf",), says="are in 4096 buckets: 4.0 in each"),
+    Case("DR", None, {"held": HeldConnections(16383, 4096)}),
+    Case("DR", None, {"held": HeldConnections(100, 0)}),
+    Case("DR", "connection-chains-long",
+         {"held": HeldConnections(9, 4096, None, {0: 9, 1: 18, 6: 1, 7: 1}), "sysctls": {"net/ipv4/vs/conn_lfactor": "-4"}},
+         fixes=("sysctl -w net.ipv4.vs.conn_lfactor=-5",), says="1 of 20 chains hold 7 connections or more"),
+    Case("DR", "connection-chains-long",
+         {"held": HeldConnections(9, 4096, None, {7: 1}), "sysctls": {"net/ipv4/vs/conn_lfactor": "-8"}}, fixes=()),
+    Case("DR", "connection-chains-long", {"held": HeldConnections(9, 4096, None, {7: 1})}, fixes=()),
+    Case("DR", None, {"held": HeldConnections(9, 4096, None, {0: 9, 1: 20, 7: 1})}),
+    Case("DR", None, {"held": HeldConnections(0, 4096, None, {0: 4096})}),
+    Case("DR", "estimation-off", {"sysctls": {"net/ipv4/vs/run_estimation": "0"}}, subject="counters",
+         fixes=("sysctl -w net.ipv4.vs.run_estimation=1",)),
+    Case("DR", None, {"sysctls": {"net/ipv4/vs/run_estimation": "1"}}),
+    Case("DR", "conn-reuse-delay", {"sysctls": REUSE, "release": (5, 8)}, fixes=("sysctl -w net.ipv4.vs.conn_reuse_mode=0",),
+         says="net.ipv4.vs.conn_reuse_mode is 1, net.ipv4.vs.conntrack is 1, and this is Linux 5.8."),
+    Case("DR", None, {"sysctls": REUSE, "release": (5, 9)}),
+    Case("DR", None, {"sysctls": REUSE}),
+    Case("DR", None, {"sysctls": {**REUSE, "net/ipv4/vs/conn_reuse_mode": "0"}, "release": (4, 19)}),
+    Case("DR", None, {"sysctls": {**REUSE, "net/ipv4/vs/conn_reuse_mode": None}, "release": (4, 19)}),
+    Case("DR", None, {"sysctls": {**REUSE, "net/ipv4/vs/conntrack": "0"}, "release": (4, 19)}),
     Case("DR", None, rules=PERSISTENT),  # no client is held back
     Case("DR", "netmask-without-persistence", rules=(DR[0] + " -M 255.255.255.0", *DR[1:]),
          fixes=("ipvsadm -E -t 172.16.100.1:80 -s rr -p 360 -M 255.255.255.0",)),
@@ -1001,6 +1045,12 @@ def test_no_default_route_without_knowing_the_director() -> None:
     assert [each.fixes for each in real_server.examine_real_server(part, facts)] == [
         ("ip route add default via DIRECTOR",)
     ]
+
+
+def test_settings_matter_to_services_only() -> None:
+    sysctls = {**REUSE, "net/ipv4/vs/run_estimation": "0"}
+    facts = changed(DIRECT.facts, {"sysctls": sysctls, "release": (5, 4)})
+    assert director.examine_director(table_of(()), facts) == []
 
 
 def test_every_code_is_planted() -> None:

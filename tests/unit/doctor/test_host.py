@@ -116,6 +116,14 @@ def test_schedulers_are_loaded_or_known_to_the_folder_of_modules(
     assert host._find_schedulers(["rr", "wlc", "sh", "nq", "w"]) == {"rr", "wlc", "sh"}
 
 
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [("6.1.0-25-amd64", (6, 1)), ("5.10.209+", (5, 10)), ("7.3-rc1", (7, 3)), ("odd", None), ("6.x", None), ("v6.1", None)],
+)  # fmt: skip
+def test_releases(text: str, release: tuple[int, int] | None) -> None:
+    assert host._parse_release(text) == release
+
+
 def test_tracked_connections(root: Callable[[str, str], None]) -> None:
     root("/proc/sys/net/netfilter/nf_conntrack_count", "3\n")
     assert host._read_conntrack() is None

@@ -178,6 +178,7 @@ def test_a_dry_run_goes_with_all_that_changes_something() -> None:
         "list",
         "save",
         "check",
+        "history",
         "predict",
         "doctor",
         "help",

@@ -150,9 +150,11 @@ def test_versions_and_extras_stand_in_one_voice() -> None:
         re.findall(r"^## (\S+)", Path("CHANGELOG.md").read_text(), re.MULTILINE)[0] == __version__
     )
     project = parse_toml(Path("pyproject.toml").read_text())["project"]
-    assert sorted(re.split("[>=]", each)[0] for each in project["dependencies"]) == list(
-        OPTIONAL_PACKAGES
-    )
+    # click is for programs that import click_command.py.
+    assert sorted(re.split("[>=]", each)[0] for each in project["dependencies"]) == [
+        "click",
+        *OPTIONAL_PACKAGES,
+    ]
     (recommends,) = re.findall(
         "^Recommends: (.*)$", Path("packaging/debian/control").read_text(), re.MULTILINE
     )
@@ -332,6 +334,13 @@ def installed_for_red_hat(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "SAVE_ON_STOP=yes",
     )
     return root
+
+
+def test_the_programs_read_the_settings_of_the_service(installed_for_red_hat: Path) -> None:
+    root = installed_for_red_hat
+    (module,) = root.glob("**/pyipvsadm/environment.py")
+    lines = [line for line in module.read_text().splitlines() if line.startswith("SETTINGS_FILE")]
+    assert lines == [f'SETTINGS_FILE = "{root}/etc/sysconfig/pyipvsadm"']
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pyipvsadm import locks, model
+from pyipvsadm import environment, locks, model
 from pyipvsadm.grammar.help_layout import format_synopsis
 from pyipvsadm.grammar.options import (
+    ATTACHED,
     COMMANDS,
     NONE,
     OPTIONAL,
@@ -45,6 +46,8 @@ def heading(row: Command | Option) -> str:
     argument = row.operands if isinstance(row, Command) else row.metavar
     if isinstance(row, Option) and row.argument == OPTIONAL:
         argument = f"[{argument}]"
+    if isinstance(row, Option) and row.argument == ATTACHED:
+        return f"{names}[={argument}]"
     return f"{names} {argument}".rstrip()
 
 
@@ -120,6 +123,7 @@ def test_the_files() -> None:
             model.CONNECTIONS_FILE,
             model.SETTINGS,
             locks.NAMESPACE_LOCK,
+            environment.HISTORY_FOLDER,
             "/etc/ipvsadm.rules",
             "/etc/sysconfig/ipvsadm",
             "/etc/default/ipvsadm",

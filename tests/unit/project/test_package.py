@@ -18,17 +18,17 @@ FOLDERS = {
     "": "__init__ __main__ addresses cli click_command environment errors files locks model netns resolver sorting terminal text",
     "backends": "__init__ kernel memory table_file",
     "api": "__init__ environment records table words",
-    "change": "__init__ describe desired dry_run execute merge pace plan snapshot",
-    "commands": "__init__ apply check dispatch doctor drain full_save listing modify metrics names output predict report"
-    " restore save selection status watch",
+    "change": "__init__ clients describe desired dry_run execute impact journal merge pace plan recorded snapshot undo",
+    "commands": "__init__ apply check connection_groups dispatch doctor drain full_save history impact listing modify metrics"
+    " names output predict report restore save selection status watch",
     "completion": "__init__ candidates shell_protocol",
-    "doctor": "__init__ answers codes director facts fixes host probe real_server report services unchecked",
+    "doctor": "__init__ answers codes director facts fixes host kernel_table probe real_server report services unchecked",
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",
     "netlink": "__init__ attributes dump_layout dumps framing trace",
     "rules": "__init__ fast_encoder fast_parser reader writer",
     "scheduling": "__init__ build choice hashing impact overload packet tables walks",
-    "views": "__init__ classic connections fields figures grid json_document live metrics pretty procfs progress"
-    " shares status",
+    "views": "__init__ classic connection_groups connections fields figures grid json_document live metrics pretty procfs"
+    " progress shares status",
 }
 FILES = [
     f"{folder}/{name}".lstrip("/") for folder, names in FOLDERS.items() for name in names.split()

@@ -388,10 +388,11 @@ run_program(main)
 
 
 @pytest.mark.parametrize(
-    ("words", "runs"), [(["--help"], True), (["-L"], False), (["-A", "-f", "1"], False)]
+    ("words", "runs"),
+    [(["-L", "--pretty"], True), (["--help"], False), (["-L"], False), (["-A", "-f", "1"], False)],
 )
 def test_site_runs_where_a_package_is_needed(words: list[str], runs: bool) -> None:
-    """The installed programs start without it; its folders are where click is found."""
+    """The installed programs start without it; its folders are where rich is found."""
     done = subprocess.run(
         [sys.executable, "-IS", "-c", LAUNCHED, os.getcwd(), "--backend", "memory", *words],
         capture_output=True,
@@ -400,7 +401,7 @@ def test_site_runs_where_a_package_is_needed(words: list[str], runs: bool) -> No
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "site\n" if runs else "")
-    assert done.stdout.startswith("Usage: ") == runs
+    assert done.stdout.startswith("Usage: ") == ("--help" in words)
 
 
 # As the programs are run, but a signal comes with the first import that is ours.
@@ -440,13 +441,24 @@ def test_an_interrupt_before_our_first_import(
 
 
 def test_a_package_that_is_missing_is_named() -> None:
-    """Without site-packages there is no click. What is not an extra of ours is a fault of the
+    """Without site-packages there is no rich. What is not an extra of ours is a fault of the
     installation and says so.
     """
     script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyipvsadm.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-I", "-S", "-c", script, os.getcwd(), "--help"]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        script,
+        os.getcwd(),
+        "-L",
+        "--pretty",
+        "--backend",
+        "memory",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    said = "this needs the Python package click: No module named 'click'; install it with `apt-get install python3-click'\n"
+    said = "this needs the Python package rich: No module named 'rich'; install it with `apt-get install python3-rich'\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
 
 

@@ -98,6 +98,24 @@ def test_the_first_and_the_last_server(scheduler: str, size: int) -> None:
     assert assess_change((kind, []), (kind, added(0)), BUILD) == Impact(size, 0, 0, 0)
 
 
+def test_a_weight_before_weight_0_that_is_known() -> None:
+    """Deleting a drained server: the kernel has its weight, and the caller remembers it."""
+    kind, servers = service("mh"), added(1, 2, 3)
+    drained = added(1, 0, 3)
+    rest = [each for each in drained if each.weight]
+    assert assess_change((kind, drained), (kind, rest), BUILD) is None
+    assert assess_change((kind, drained), (kind, rest), BUILD, servers[:1]) is None
+    impact = assess_change((kind, drained), (kind, rest), BUILD, servers)
+    whole = assess_change((kind, servers), (kind, rest), BUILD)
+    refused = assess_change((kind, servers), (kind, drained), BUILD)
+    assert impact is not None
+    assert whole is not None
+    assert refused is not None
+    # The clients of the drained server get one again; the others move as if it was deleted at once.
+    assert (impact.regained, impact.refused) == (refused.refused, 0)
+    assert impact.moved == impact.between == whole.between
+
+
 def test_a_server_that_is_added_with_weight_0_has_no_part_of_mh() -> None:
     kind = service("mh")
     assert assess_change((kind, added(1, 1)), (kind, added(1, 1, 0)), BUILD) == Impact(

@@ -79,7 +79,7 @@ def test_a_metric_ends_with_its_unit() -> None:
 
 
 # Columns that show no field, but what is made of several.
-DERIVED = {"", "Share", "Used", "New clients", "Last minute"}
+DERIVED = {"", "Share", "Used", "New clients", "Last minute, max"}
 
 
 def test_columns_are_headed_by_the_table() -> None:

@@ -14,6 +14,7 @@ from pyipvsadm.views.figures import (
     PLAIN,
     BarCharacters,
     draw_bar,
+    draw_curve,
     draw_sparkline,
     format_count,
     format_duration,
@@ -163,3 +164,15 @@ def test_what_is_safe_steers_nothing(text: str) -> None:
         unicodedata.category(c)[0] != "C" and unicodedata.bidirectional(c) not in ("R", "AL")
         for c in shown
     )
+
+
+@pytest.mark.parametrize(
+    ("samples", "text"),
+    [
+        ([], ""),
+        ([(30.0, 60.0, 12345.0)], "     █████ 12.3 k"),
+        ([(0.0, 30.0, 4.0), (30.0, 60.0, 0.0)], "█████▁▁▁▁▁      4"),
+    ],
+)
+def test_curve(samples: list[tuple[float, float, float]], text: str) -> None:
+    assert draw_curve(samples, 60.0, 17) == text

@@ -334,7 +334,8 @@ def test_connections_are_a_document_each() -> None:
         {"format": 1, "protocol": "udp", "state": "UDP", "expires": 65, "client": end("10.0.0.99", 49154),
          "virtual": end("10.0.0.1", 5060), "server": end("10.0.0.2", 5060),
          "persistence_engine": "sip", "persistence_data": "call-\\xff1"},
-        {"format": 1, "protocol": "ip", "state": "NONE", "expires": 57, "client": end("10.1.1.0", 0),
+        {"format": 1, "protocol": "ip", "state": "NONE", "expires": 57, "template": True, "firewall_mark": 7,
+         "client": end("10.1.1.0", 0),
          "virtual": end("0.0.0.7", 0), "server": end("2001:db8:1111:2222:3333:4444:5555:6666", 0, "ipv6")},
     ]  # fmt: skip
 

@@ -136,7 +136,8 @@ def test_the_last_minute() -> None:
         )
     row = next(line for line in frame(state, 200) if line.startswith("TCP"))
     # Now is 88: cells of 2 s each, those that end at 60 and at 70 saw 50 new connections.
-    assert row.split()[-1] == "▁" * 15 + "█" + "▁" * 4 + "█" + "▁" * 9
+    # Behind the curve stands its maximum.
+    assert row.split()[-2:] == ["▁" * 15 + "█" + "▁" * 4 + "█" + "▁" * 9, "25"]
 
 
 ROWS = [
@@ -250,3 +251,47 @@ def test_other_views(view: str) -> None:
     state = live(shown={view, "exact"})
     state.add_snapshot(AFTER, 0.0)
     assert any("10.0.0.4:80" in line for line in frame(state))
+
+
+def test_full_servers_are_marked_in_every_view() -> None:
+    full = server(1, active=9)
+    full.upper = 9
+    quiesced = server(2, weight=0, active=9)
+    quiesced.upper = 10
+    for view in ("", "stats", "rate", "thresholds", "persistent-conn", "tun-info"):
+        state = live(shown={view} - {""})
+        state.add_snapshot([(service(80), [full, quiesced])], 0.0)
+        (marked,) = [line for line in frame(state) if "full" in line]
+        assert marked.startswith("  10.0.0.1:80 full ")
+
+
+@pytest.mark.parametrize("key", ["h", "?"])
+def test_keys_are_shown(key: str) -> None:
+    state = live()
+    state.add_snapshot([(service(80), [server(1)])], 0.0)
+    table = frame(state, 60, 20)
+    assert table[-2] == "q quit  h keys  c r w sort  arrows scroll"
+    state.handle_key(key)
+    shown = frame(state, 60, 20)
+    assert shown[0] == "Keys of ipvsadm --watch"
+    assert "  q             quit" in shown
+    assert any(line.startswith("  full ") for line in shown)
+    assert shown[-2] == "any key: back to the table"
+    assert max(map(len, shown)) <= 60
+    state.handle_key(key)
+    assert frame(state, 60, 20) == table
+    state.handle_key(key)
+    state.handle_key("r")
+    assert frame(state, 60, 20)[0].startswith("ipvsadm  every 2 s, by rate")
+
+
+def test_the_footer_fits_while_rows_are_hidden() -> None:
+    state = live()
+    state.add_snapshot([(service(80), [server(n) for n in range(1, 200)])], 0.0)
+    assert frame(state, 60, 20)[-2] == "1-15 of 200 rows  q quit  h keys  c r w sort  arrows scroll"
+
+
+def test_large_numbers_of_the_heading_have_separators() -> None:
+    state = live()
+    state.add_snapshot([(service(80), [server(1, active=4901)])], 0.0)
+    assert frame(state)[0].endswith("1 service, 1 real server, 4,901 connections")

@@ -7,6 +7,7 @@ show.
 from __future__ import annotations
 
 import re
+import sys
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ RULES = (
     "-a -t 10.0.0.1:80 -r 10.0.0.3:80 -m -w 3",
 )
 LISTING = lines(
-    "IPVS 1.2.1  1 service, 2 real servers  connection table of 4096",
+    "IPVS 1.2.1  1 service, 2 real servers, 0 connections",
     "Service / server Method Weight                Active InAct Share",
     "TCP 10.0.0.1:80  rr",
     "  10.0.0.2:80    Masq   1 #####                    0     0",
@@ -99,9 +100,7 @@ def test_the_command(words: str, expected: str) -> None:
 
 
 def test_an_empty_table() -> None:
-    expected = (
-        "IPVS 1.2.1  0 services, 0 real servers  connection table of 4096\nNo virtual services.\n"
-    )
+    expected = "IPVS 1.2.1  0 services, 0 real servers, 0 connections\nNo virtual services.\n"
     assert run(FakeEnvironment(), "-L --pretty") == (0, expected, "")
 
 
@@ -119,6 +118,17 @@ def test_the_variable_counts_on_a_terminal_only(
         is_pretty,
         not is_pretty,
     )
+
+
+@pytest.mark.parametrize("words", ["-L -n", "-L --status"])
+def test_without_rich_the_variable_changes_nothing(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(world_with_rules(shows=(80, 24)), words)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    env = world_with_rules(environ={"IPVSADM_PRETTY": "1"}, shows=(80, 24))
+    assert run(env, words) == plain
+    assert plain[0] == 0
 
 
 def test_names_are_shown_whole() -> None:

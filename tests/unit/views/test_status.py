@@ -145,7 +145,9 @@ def test_the_document() -> None:
         2,
     )
     assert old["connection_hash"] == {"entries": 4912, "buckets": 4096, "load": 1.1992}
-    assert old["daemons"] == [{"role": "master", "interface": "lo", "sync_id": 7}]
+    assert [(each["role"], each["interface"], each["sync_id"]) for each in old["daemons"]] == [
+        ("master", "lo", 7)
+    ]
     assert not {"estimators", "maximum_connections"} & set(old)
     new = valid(run("-L --status --json", make_table(Newer)))["status"]
     assert (new["maximum_connections"], new["estimators"]) == (10000, 6)

@@ -236,7 +236,7 @@ class Task:
         module.exit_json(changed=bool(steps) or result.get("saved", False), **result)
 
     def _check_save(self) -> None:
-        """Fail the task, before anything is done, if the rules may not be saved: the table has other
+        """Refuse, before anything is done, rules that may not be saved: the table has other
         services, or the file holds something else than rules.
         """
         module, path = self._module, self._rules_file
