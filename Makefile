@@ -11,7 +11,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables ke
 CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents
 # Modules without I/O of their own: unit tests alone cover every branch of them.
 PURE := addresses api/* errors model resolver sorting text backends/memory change/* \
-	commands/connection_groups commands/doctor commands/drain commands/report commands/full_save commands/selection commands/status commands/watch completion/candidates \
+	commands/connection_groups commands/doctor commands/drain commands/fallback commands/ramp commands/report commands/full_save commands/selection commands/status commands/watch completion/candidates \
 	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/kernel_table doctor/probe doctor/real_server doctor/report doctor/services \
 	doctor/unchecked \
 	grammar/combinations grammar/help_layout grammar/hints grammar/options grammar/parser grammar/popt grammar/programs grammar/schedulers grammar/values \
@@ -275,8 +275,8 @@ bench-packages: lab-packages
 bench: env bench-packages ## ours and the reference side by side, and where our time goes (root, about an hour)
 	$(BIN)/python -m tools.bench $(BENCH)
 
-bench-tables: env ## write the last `make bench` into README.md and docs/performance.md
-	$(BIN)/python -m tools.bench --show .lab/bench.json --write-pages
+bench-tables: env bench-packages ## measure anew, and write README.md and docs/performance.md (root, about 15 minutes)
+	$(BIN)/python -m tools.bench --guest q --runs 3 --write-pages
 
 ##@ Clean
 clean: ## remove the environment and what the tests left

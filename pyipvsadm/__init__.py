@@ -6,8 +6,9 @@ This file imports nothing, because every start of a command would pay for it.
 
 __version__ = "0.1.0"
 __all__ = [
-    "ApplyError", "Connection", "Counters", "Daemon", "IpvsadmError", "OperationError", "Prediction", "RefusedError",
-    "Result", "RulesError", "Server", "Service", "Step", "Table", "Timeouts", "Tunnel", "UsageError", "open",
+    "ApplyError", "Connection", "Counters", "Daemon", "Entry", "IpvsadmError", "OperationError", "Prediction", "RefusedError",
+    "Result", "RulesError", "Server", "Service", "Step", "Table", "Timeouts", "Tunnel", "UndoResult", "UsageError",
+    "open",
 ]  # fmt: skip
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         Connection,
         Counters,
         Daemon,
+        Entry,
         IpvsadmError,
         OperationError,
         Prediction,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         Table,
         Timeouts,
         Tunnel,
+        UndoResult,
         UsageError,
         open,  # noqa: A004  # pyipvsadm.open, as gzip.open
     )

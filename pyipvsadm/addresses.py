@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _socket
 from _socket import inet_ntop
+from struct import Struct
 
 from pyipvsadm.model import AF_INET, AF_INET6, HOST_MASK4, HOST_PREFIX6, PROTOCOLS
 
@@ -177,6 +178,10 @@ def _format_prefix(network: bytes) -> str:
 PREFIX_TEXTS = TextCache(_format_prefix, CACHE_LIMIT)
 
 
+# Of an IPv4 address and a port: the first three bytes, the last one, the port.
+IPV4_PLACE = Struct(">3sBH")
+
+
 def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
     """Format HOST:PORT in numbers."""
     return (
@@ -231,6 +236,12 @@ class EndpointTexts:
         if self._endpoint is format_numeric:
             # Fast path: format_numeric in place, without a call for each row.
             networks = PREFIX_TEXTS
+            places = b"".join([row[0] + row[1] for row in rows])
+            if len(places) == len(rows) * IPV4_PLACE.size:  # IPv6 addresses are longer
+                return [
+                    f"{start}{networks[network]}{host}:{port}".ljust(width)
+                    for network, host, port in IPV4_PLACE.iter_unpack(places)
+                ]
             return [
                 (
                     f"{start}{networks[addr[:3]]}{addr[3]}:{high << 8 | low}"

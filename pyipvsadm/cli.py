@@ -229,7 +229,13 @@ def _get_effect(request: Request) -> str:
     """Return what a request does to the table."""
     if "dry-run" in request.slots:
         return READS
-    if request.change is not None or request.command in ("restore", "drain", "apply", "undo"):
+    if request.change is not None or request.command in (
+        "restore",
+        "drain",
+        "undrain",
+        "apply",
+        "undo",
+    ):
         return CHANGES
     return SAVES if request.command == "save" else READS
 

@@ -125,8 +125,13 @@ def sort_rows(rows: list[Row]) -> list[Row]:
     """
     if len(rows) < 2:
         return rows
-    if _is_plain([row[0] for row in rows]):
-        return sorted(rows)
+    ordered = sorted(rows)
+    if {len(row[0]) for row in rows} == {4}:
+        # Fast path of _is_plain: these two are the least and the greatest.
+        if _is_plain([ordered[0][0], ordered[-1][0]]):
+            return ordered
+    elif _is_plain([row[0] for row in rows]):
+        return ordered
     return sort_circular(
         rows, lambda row: split_address_words(row[0]), lambda row: int.from_bytes(row[1], "big")
     )

@@ -18,6 +18,7 @@ from pyipvsadm.api.records import (
     Connection,
     Counters,
     Daemon,
+    Entry,
     Prediction,
     Result,
     Server,
@@ -25,13 +26,15 @@ from pyipvsadm.api.records import (
     Step,
     Timeouts,
     Tunnel,
+    UndoResult,
 )
 from pyipvsadm.api.table import ApplyError, Table
 from pyipvsadm.errors import IpvsadmError, OperationError, RefusedError, RulesError, UsageError
 
 __all__ = [
-    "ApplyError", "Connection", "Counters", "Daemon", "IpvsadmError", "OperationError", "Prediction", "RefusedError",
-    "Result", "RulesError", "Server", "Service", "Step", "Table", "Timeouts", "Tunnel", "UsageError", "open",
+    "ApplyError", "Connection", "Counters", "Daemon", "Entry", "IpvsadmError", "OperationError", "Prediction", "RefusedError",
+    "Result", "RulesError", "Server", "Service", "Step", "Table", "Timeouts", "Tunnel", "UndoResult", "UsageError",
+    "open",
 ]  # fmt: skip
 
 # A table is opened by its class; `pyipvsadm.open` reads as the open() of other modules does.

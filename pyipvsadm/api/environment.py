@@ -13,11 +13,13 @@ class ProgramEnvironment(Environment):
     """Collect what commands write. No stream, variable or signal of the program is touched.
 
     input: what a command reads as its standard input. output, messages: what it wrote to standard
-    output and standard error.
+    output and standard error. history: the folder of the history, None for that of the kernel's
+    table.
     """
 
-    def __init__(self) -> None:
-        self.environ = {}  # variables of the program's user change nothing here
+    def __init__(self, history: str | None = None) -> None:
+        # Variables of the program's user change nothing here.
+        self.environ = {} if history is None else {"IPVSADM_HISTORY": history}
         self.names = Resolver()
         self._blocked_signals = []
         self.input = b""

@@ -182,6 +182,36 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """Hold a change of the history.
+
+    id: the number that undo() takes. state: "open" while the change is under way, then "kept" or
+    "undone". time: when it began, in ISO 8601 and UTC. uid: the user who had logged in. arguments:
+    of the command line, or of the call. undoes: the id of the change that it took back.
+    """
+
+    id: int
+    state: str
+    time: str | None = None
+    uid: int | None = None
+    terminal: str | None = None
+    program: str | None = None
+    arguments: tuple[str, ...] = ()
+    deadline: int | None = None
+    undoes: int | None = None
+
+
+@dataclass(frozen=True)
+class UndoResult:
+    """Hold what an undo did. complete: nothing was left. messages: what was undone, and what was left
+    because another program has changed it since.
+    """
+
+    complete: bool
+    messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Prediction:
     """Hold which server a client would get.
 

@@ -19,11 +19,13 @@ from pyipvsadm.api.environment import ProgramEnvironment
 from pyipvsadm.api.records import (
     Connection,
     Daemon,
+    Entry,
     Prediction,
     Result,
     Server,
     Service,
     Timeouts,
+    UndoResult,
     build_record,
 )
 from pyipvsadm.api.words import (
@@ -33,7 +35,13 @@ from pyipvsadm.api.words import (
     list_setting_words,
 )
 from pyipvsadm.commands.dispatch import run_request
-from pyipvsadm.errors import IpvsadmError, LineSkippedError, RefusedError, UsageError
+from pyipvsadm.errors import (
+    IpvsadmError,
+    LineSkippedError,
+    OperationError,
+    RefusedError,
+    UsageError,
+)
 from pyipvsadm.grammar.parser import CommandParser
 from pyipvsadm.grammar.values import get_daemon_values
 from pyipvsadm.sorting import sort_servers, sort_services
@@ -98,13 +106,16 @@ class Table:
     errno if the table refuses, and OperationError if the table cannot be asked.
     """
 
-    def __init__(self, backend: str = "kernel", netns: str | None = None) -> None:
+    def __init__(
+        self, backend: str = "kernel", netns: str | None = None, history: str | None = None
+    ) -> None:
         """Open the table: "kernel", "memory" or "memory:FILE"; netns: the network namespace, as
-        `--netns` takes it.
+        `--netns` takes it. history: the folder of the history; without it, that of the kernel's
+        table, and none for an embedded one.
         """
         if netns is not None and threading.current_thread() is not threading.main_thread():
             raise UsageError("only the main thread can open a table of another network namespace")
-        self._env = ProgramEnvironment()
+        self._env = ProgramEnvironment(history)
         self._netns = netns
         with self._enter():
             self._backend = self._env.open_backend(backend)
@@ -380,6 +391,24 @@ class Table:
             raise ApplyError(f"{where}{first.rule}: {first.message}", result)
         return result
 
+    def history(self) -> list[Entry]:
+        """Return the changes of this table that undo() can take back, the oldest first: those of
+        apply() and undo(), and those of commands.
+        """
+        document, _ = self._run(["--history", "--json"])
+        return [build_record(Entry, entry) for entry in document["history"]]
+
+    def undo(self, entry: int | None = None, *, dry_run: bool = False) -> UndoResult:
+        """Take a change back, as `ipvsadm --undo` does: the one with this id, or this user's newest
+        that is not undone. Raise UsageError if the history has none, OperationError if the table
+        refuses: the table is as before then.
+        """
+        words = ["--undo" if entry is None else f"--undo={entry}", *(["--dry-run"] * dry_run)]
+        status, output, messages = self._carry_out(words)
+        if status > 1:
+            raise OperationError("\n".join(messages), status)
+        return UndoResult(status == 0, (*output.splitlines(), *messages))
+
     def predict(self, client: IP | tuple[IP, int], service: ServiceKey) -> Prediction:
         """Return which server a client would get, as `ipvsadm --predict` says. client: an address,
         or (address, port).
@@ -418,13 +447,18 @@ class Table:
             for _, errnum in self._backend.apply([change]):
                 raise RefusedError(change.op, errnum)
 
-    def _run(self, words: list[str], text: str = "") -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Carry out a command that prints JSON; return its document and its messages."""
+    def _carry_out(self, words: list[str], text: str = "") -> tuple[int, str, tuple[str, ...]]:
+        """Carry out a command with this standard input; return its status, output and messages."""
         env = self._env
         env.input, env.output, env.messages, env.argv = os.fsencode(text), "", [], words
         with self._enter():
-            run_request(self._parse(words), self._backend, env)
-        return json.loads(env.output), tuple("\n".join(env.messages).splitlines())
+            status = run_request(self._parse(words), self._backend, env)
+        return status, env.output, tuple("\n".join(env.messages).splitlines())
+
+    def _run(self, words: list[str], text: str = "") -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Carry out a command that prints JSON; return its document and its messages."""
+        _, output, messages = self._carry_out(words, text)
+        return json.loads(output), messages
 
     def _find_service(self, service: ServiceKey) -> Service:
         with self._enter():

@@ -262,13 +262,17 @@ class KernelBackend:
         """
         # (first sequence number, last sequence number, messages)
         batches: list[tuple[int, int, bytes]] = []
-        pack_message = framing.pack_message
-        family = self._family
+        pack_header = framing.FRAME.pack
         requests: list[bytes] = []
-        op = 0
+        op = last_op = size = 0
+        before = after = b""
         seq = self._take_seq()
         for op, payload in payloads:
-            requests.append(pack_message(family, op, framing.NLM_F_REQUEST, seq, payload))
+            # Most requests have the operation and the size of the last one.
+            if op != last_op or len(payload) != size:
+                last_op, size = op, len(payload)
+                before, after = framing.split_header(self._family, op, framing.NLM_F_REQUEST, size)
+            requests.append(pack_header(before, seq, after) + payload)
             seq += 1
             if len(requests) == self._batch:
                 batches.append(self._finish_batch(requests, op, seq))

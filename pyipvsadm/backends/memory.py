@@ -216,8 +216,11 @@ class MemoryBackend:
         An operation that writes nothing or does not exist is refused with EOPNOTSUPP (genetlink.c:
         genl_family_rcv_msg).
         """
+        return self._carry_out(list(changes))
+
+    def _carry_out(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
         refused = []
-        for index, change in enumerate(list(changes)):
+        for index, change in enumerate(changes):
             carry_out = _OPERATIONS.get(change.op)
             try:
                 if carry_out is None:

@@ -21,7 +21,7 @@ from pyipvsadm.rules.fast_parser import FastRuleParser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pyipvsadm.locks import Lock
     from pyipvsadm.model import Change
@@ -117,12 +117,10 @@ class TableFileBackend(MemoryBackend):
         # exist now.
         super().__init__(lambda _: True)
         try:
-            changes = _parse_changes(text)
-            refused = super().apply([change for _, change in changes])
-            if refused:
-                index, errnum = refused[0]
-                lineno, change = changes[index]
-                raise _LineError(lineno, format_error(change.op, errnum))
+            # A line at a time: a large text is never held as changes.
+            for lineno, change in _iter_changes(text):
+                for _, errnum in self._carry_out([change]):
+                    raise _LineError(lineno, format_error(change.op, errnum))
         except _LineError as exc:
             raise OperationError(f"{self._path}: line {exc.lineno}: {exc} {_UNCHANGED}") from None
         finally:
@@ -133,21 +131,22 @@ class TableFileBackend(MemoryBackend):
         """Read back each line that the file does not have yet, as the next command will: some names
         cannot be written as a rule. Raise OperationError if a line is read back differently.
         """
-        old_lines = set(os.fsdecode(files.read_if_exists(self._path)).split("\n"))
-        lines = [line for line in text.split("\n") if line not in old_lines]
+        old_lines = set(files.read_if_exists(self._path).split(b"\n"))
+        lines = [line for line in os.fsencode(text).split(b"\n") if line not in old_lines]
         try:
-            changes = _parse_changes(os.fsencode("\n".join(lines)))
+            for lineno, change in _iter_changes(b"\n".join(lines)):
+                reread = writer.change_rule(change).rstrip("\n")
+                line = os.fsdecode(lines[lineno - 1])
+                if reread != line:
+                    raise OperationError(
+                        f"{self._path} cannot store `{line}': "
+                        f"it would be read back as `{reread}' {_UNCHANGED}"
+                    )
         except _LineError as exc:
+            line = os.fsdecode(lines[exc.lineno - 1])
             raise OperationError(
-                f"{self._path} cannot store `{lines[exc.lineno - 1]}': {exc} {_UNCHANGED}"
+                f"{self._path} cannot store `{line}': {exc} {_UNCHANGED}"
             ) from None
-        for lineno, change in changes:
-            reread = writer.change_rule(change).rstrip("\n")
-            if reread != lines[lineno - 1]:
-                raise OperationError(
-                    f"{self._path} cannot store `{lines[lineno - 1]}': "
-                    f"it would be read back as `{reread}' {_UNCHANGED}"
-                )
 
 
 class _LineError(Exception):
@@ -158,15 +157,13 @@ class _LineError(Exception):
         self.lineno = lineno
 
 
-def _parse_changes(text: bytes) -> list[tuple[int, Change]]:
-    """Return (line number, change) of each rule. Raise _LineError for the first line that is no
+def _iter_changes(text: bytes) -> Iterator[tuple[int, Change]]:
+    """Yield (line number, change) of each rule. Raise _LineError for the first line that is no
     change.
     """
     fast_parser = FastRuleParser()
-    return [
-        (lineno, fast_parser.parse_change(words) or _parse_change(lineno, words))
-        for lineno, words in reader.tokenize(text)
-    ]
+    for lineno, words in reader.tokenize(text):
+        yield lineno, fast_parser.parse_change(words) or _parse_change(lineno, words)
 
 
 def _parse_change(lineno: int, words: list[str]) -> Change:

@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 SHOWN = 3  # names of a kind; of more, their number
 
 
+class _Assumptions(dict[str, "dict[str, None]"]):
+    """Hold the names and addresses that were taken for granted, by kind, in the order in which they
+    came: a dict is an ordered set.
+
+    is_exact: the copied table is an embedded one, of which all is known.
+    """
+
+    def __init__(self, is_exact: bool) -> None:
+        super().__init__()
+        self.is_exact = is_exact
+
+    def add(self, kind: str, name: str) -> bool:
+        """Record an assumption. Return False if the copy needs none."""
+        if self.is_exact:
+            return False
+        self.setdefault(kind, {})[name] = None
+        return True
+
+
 class DryRunTable(MemoryBackend):
     """Hold a copy of `original`, made from the reading `held`. It answers changes as the original
     would, as far as that can be known.
@@ -34,18 +53,21 @@ class DryRunTable(MemoryBackend):
         self, original: Backend, held: Snapshot, only: Container[ServiceKey] | None = None
     ) -> None:
         super().__init__(original.interfaces if isinstance(original, MemoryBackend) else None)
-        self._has_interface = self.interfaces
-        self.interfaces = self._can_multicast
+        has_interface = self.interfaces
         self._original = original
         self._exact = original.embedded
+        assumptions = self._assumptions = _Assumptions(self._exact)
+        # A method of this object would keep the copy in memory: the program runs without a garbage
+        # collector. A sync daemon needs an interface that can multicast.
+        self.interfaces = lambda name: (
+            has_interface(name)
+            and (assumptions.is_exact or assumptions.add("route for multicast by interface", name))
+        )
         self._schedulers = {service.scheduler for service, _ in held.rows}
         self._engines = {service.pe for service, _ in held.rows}
         self._addresses = {
             (server.af, server.addr) for _, servers in held.rows for server in servers
         }
-        # Names and addresses that were taken for granted, in the order in which they came: a dict
-        # is an ordered set.
-        self._assumed: dict[str, dict[str, None]] = {}
         rows = [row for row in held.rows if only is None or row[0].key() in only or _is_mixed(*row)]
         self.load(rows, held.timeouts, held.daemons)
 
@@ -58,7 +80,7 @@ class DryRunTable(MemoryBackend):
         return (
             super().has_scheduler(name)
             or name in self._schedulers
-            or self._assume("scheduler", name)
+            or self._assumptions.add("scheduler", name)
         )
 
     def has_engine(self, name: str) -> bool:
@@ -68,7 +90,7 @@ class DryRunTable(MemoryBackend):
         return (
             super().has_engine(name)
             or name in self._engines
-            or self._assume("persistence engine", name)
+            or self._assumptions.add("persistence engine", name)
         )
 
     def is_server_address(self, family: int, addr: bytes) -> bool:
@@ -80,23 +102,11 @@ class DryRunTable(MemoryBackend):
         known = super().is_server_address(family, addr)
         if self._exact or not (known or (family == AF_INET6 and is_link_local(addr))):
             return known
-        return self._assume("type of address", format_address(family, addr))
-
-    def _can_multicast(self, interface: str) -> bool:
-        """Return True if a sync daemon can run on the interface."""
-        return self._has_interface(interface) and (
-            self._exact or self._assume("route for multicast by interface", interface)
-        )
-
-    def _assume(self, kind: str, name: str) -> bool:
-        if self._exact:
-            return False
-        self._assumed.setdefault(kind, {})[name] = None
-        return True
+        return self._assumptions.add("type of address", format_address(family, addr))
 
     def list_assumptions(self) -> Iterator[str]:
         """Yield a line for each kind of assumption that was made."""
-        for kind, names in self._assumed.items():
+        for kind, names in self._assumptions.items():
             shown = ", ".join([*names][:SHOWN])
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             yield f"not checked, for only the kernel can tell: {kind} {shown}{more}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pyipvsadm import addresses
 from pyipvsadm.change.merge import TRIES
+from pyipvsadm.change.snapshot import server_settings
+from pyipvsadm.errors import SIGNALS
 from pyipvsadm.model import PERSISTENT, TCP, Record
 from pyipvsadm.rules import writer
 from pyipvsadm.views.progress import format_remaining
@@ -169,6 +171,79 @@ class DrainPace(Pace):
             ]
         self.remaining = sum_remaining(counts)
         return ""
+
+
+class RampPace(Pace):
+    """Send the phases evenly over a time, the first at once and the last at its end; stop when a
+    signal comes, or when another program changes the server.
+
+    states: the server as each phase leaves it. report: called after each phase but the last, with
+    its index and the seconds until the next. signal: the signal that stopped the ramp, or 0.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        service: Service,
+        states: Sequence[Server],
+        seconds: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], int],
+        report: Callable[[int, float], None],
+    ) -> None:
+        super().__init__()
+        self._backend = backend
+        self._service = service
+        self._states = states
+        self._seconds = seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._report = report
+        self._start = 0.0
+        self._reported = 0
+        self.signal = 0
+
+    def wait(self, index: int) -> tuple[int, str]:
+        """Wait until the phase is due, and look at the server each second meanwhile."""
+        if not index:
+            self._start = self._clock()
+            return 0, ""
+        due = self._start + self._seconds * index / (len(self._states) - 1)
+        if self._reported < index:
+            self._reported = index
+            self._report(index - 1, max(0.0, due - self._clock()))
+        while True:
+            change = self._find_change(index)
+            rest = due - self._clock()
+            if change or rest <= 0:
+                return 0, change
+            self.signal = self._sleep(min(POLL_INTERVAL, rest))
+            if self.signal:
+                return 0, SIGNALS[self.signal]
+
+    def is_ready(self, index: int) -> bool:
+        """Return True if no other program has changed the server since the phase before."""
+        return not index or not self._find_change(index)
+
+    def undoes(self, index: int) -> bool:
+        """Return False: a ramp stops where it is."""
+        del index
+        return False
+
+    def _find_change(self, index: int) -> str:
+        """Return what another program changed since the phase before this one, "" for nothing."""
+        state = self._states[index - 1]
+        name = describe_server(self._service, state)
+        for _ in range(TRIES):  # an entry that one dump left out is in the next
+            for server in self._backend.read_servers(self._service):
+                if server.key() != state.key():
+                    continue
+                if server_settings(server) == server_settings(state):
+                    return ""
+                if server.weight != state.weight:
+                    return f"the weight of {name} is {server.weight} now"
+                return f"another program changed {name}"
+        return f"{name} is no longer there"
 
 
 def sum_remaining(counts: Iterable[Remaining]) -> Remaining:

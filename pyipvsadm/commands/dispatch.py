@@ -28,6 +28,14 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
         from pyipvsadm.commands.apply import run_apply  # noqa: PLC0415  # only what is asked for is imported
 
         return run_apply(request, backend, env)
+    if request.command == "undrain":
+        from pyipvsadm.commands.undrain import run_undrain  # noqa: PLC0415
+
+        return run_undrain(request, backend, env)
+    if "ramp" in request.ours:
+        from pyipvsadm.commands.ramp import run_ramp  # noqa: PLC0415
+
+        return run_ramp(request, backend, env)
     if "dry-run" in request.slots and "drain" not in request.ours:
         from pyipvsadm.commands.modify import run_on_copy  # noqa: PLC0415
 
@@ -56,7 +64,12 @@ def run_request(request: Request, backend: Backend, env: Environment) -> int:
     if change is not None:
         from pyipvsadm.commands.modify import apply_change  # noqa: PLC0415
 
-        return apply_change(change, backend, env)
+        status = apply_change(change, backend, env)
+        if "clear-fallback" in request.ours and not status:
+            from pyipvsadm.commands.fallback import print_clearing  # noqa: PLC0415
+
+            return print_clearing(request, change, backend, env)
+        return status
     seconds = request.ours.get("resolve-timeout")
     if isinstance(seconds, int):
         env.names.seconds = seconds

@@ -10,23 +10,36 @@ they survive whatever happens to this process. How it ended is written to standa
 
 from __future__ import annotations
 
+from pyipvsadm import addresses
 from pyipvsadm.change.describe import describe_difference
 from pyipvsadm.change.execute import execute, list_standing
 from pyipvsadm.change.merge import find_matching, find_server, find_service
+from pyipvsadm.change.moves import describe_drain
 from pyipvsadm.change.pace import (
     DrainPace,
     DrainTarget,
+    Pace,
     count_remaining,
     describe_server,
     sum_remaining,
 )
-from pyipvsadm.change.plan import make_drain_plan
+from pyipvsadm.change.plan import Plan, make_drain_plan
 from pyipvsadm.change.snapshot import read_rows, read_services
+from pyipvsadm.commands.fallback import clear_fallback, plan_fallback
 from pyipvsadm.commands.history import open_journal
-from pyipvsadm.commands.report import print_not_undone
+from pyipvsadm.commands.report import format_program, print_not_undone
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError
-from pyipvsadm.model import DEL_SERVICE, NEW_DEST, NEW_SERVICE, PERSISTENT, SET_DEST, Change
+from pyipvsadm.model import (
+    DEL_DEST,
+    DEL_SERVICE,
+    NEW_DEST,
+    NEW_SERVICE,
+    PERSISTENT,
+    SET_DEST,
+    Change,
+)
 from pyipvsadm.rules import writer
+from pyipvsadm.scheduling.impact import HASHING
 from pyipvsadm.views.progress import open_progress
 
 TYPE_CHECKING = False
@@ -35,7 +48,7 @@ if TYPE_CHECKING:
 
     from pyipvsadm.change.execute import Outcome
     from pyipvsadm.change.pace import Remaining
-    from pyipvsadm.change.plan import Plan, Step
+    from pyipvsadm.change.plan import Step
     from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Server, Service
@@ -46,14 +59,7 @@ def run_drain(request: Request, backend: Backend, env: Environment) -> int:
 
     Raise OperationError if there is nothing to drain.
     """
-    options = ""
-    for option in ("backend", "netns"):
-        value = request.ours.get(option)
-        if isinstance(value, str):
-            from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
-
-            options += f" --{option} {quote(value)}"
-    return _Draining(request, backend, env, options).run()
+    return _Draining(request, backend, env).run()
 
 
 def find_targets(request: Request, backend: Backend) -> list[DrainTarget]:
@@ -90,16 +96,16 @@ def _find_in_services(request: Request, backend: Backend) -> list[DrainTarget]:
 
 
 def format_command(
-    options: str, command: str, service: Service, server: Server | None = None, more: str = ""
+    program: str, command: str, service: Service, server: Server | None = None, more: str = ""
 ) -> str:
-    """Return an ipvsadm command line. options: the backend and the network namespace of this run."""
-    return f"ipvsadm{options} {command} {writer.format_entry(service, server)}{more}"
+    """Return an ipvsadm command line. program: see format_program."""
+    return f"{program} {command} {writer.format_entry(service, server)}{more}"
 
 
 class _Draining:
     """Carry out one request with --drain."""
 
-    def __init__(self, request: Request, backend: Backend, env: Environment, options: str) -> None:
+    def __init__(self, request: Request, backend: Backend, env: Environment) -> None:
         seconds = request.ours["drain"]
         self._request = request
         self._seconds = seconds if isinstance(seconds, int) else None
@@ -108,7 +114,8 @@ class _Draining:
         )
         self._backend = backend
         self._env = env
-        self._options = options
+        self._program = format_program(request)
+        self._fallback = Plan()  # sets the fallback flag of services
 
     def run(self) -> int:
         """Drain the servers and return the exit status."""
@@ -134,7 +141,12 @@ class _Draining:
                 self._seconds,
             ),
         )
+        if "fallback" in self._request.ours:
+            self._fallback = plan_fallback(target.service for target in targets)
+        warnings = self._list_warnings(targets)
         if "dry-run" in self._request.slots:
+            for line in warnings:
+                env.write_stderr(line)
             return self._print_dry_run(plan, targets)
         undo_lines = [self._format_undo(step) for step in plan.phases[0]]
         # If these lines cannot be written, nothing is changed.
@@ -143,16 +155,12 @@ class _Draining:
                 env.write_stderr("to undo the draining:")
             env.write_stdout("".join(f"{line}\n" for line in undo_lines))
         env.block_signals()
-        for target in targets:
-            self._warn_of_templates(target.service)
+        for line in warnings:
+            env.write_stderr(line)
         try:
-            outcome = execute(
-                plan,
-                self._backend,
-                pace,
-                self._backend.lock_table,
-                journal=open_journal(self._backend, env),
-            )
+            outcome = self._execute(self._fallback, Pace())
+            if not outcome.refused:  # else nothing is drained
+                outcome = self._execute(plan, pace)
         except (OperationError, RefusedError) as exc:
             env.write_stderr(f"{exc}: stopped{self._nothing_deleted}")
             # The table does not answer: what stands is not known, but what undoes it is.
@@ -162,13 +170,26 @@ class _Draining:
         status = self._report(plan, outcome, pace.remaining, targets[0])
         if not status:
             self._print_end(plan, targets, pace.waited)
+        is_restored = bool(outcome.signal or outcome.undone or (self._deletion and not status))
+        with_undo = {step.change.service.key() for step in plan.phases[0] if step.change.service}
+        for step in self._fallback.iter_steps():
+            assert step.change.service is not None
+            stays_by_us = step.change.service.key() in with_undo and not is_restored
+            is_cleared, sentence = clear_fallback(step.change.service, self._backend, self._program)
+            if sentence and (is_cleared or not stays_by_us):
+                env.write_stderr(sentence)
         return status
+
+    def _execute(self, plan: Plan, pace: Pace) -> Outcome:
+        """Carry out a plan, with an entry in the journal if it has a step."""
+        has_steps = any(plan.phases)
+        journal = open_journal(self._backend, self._env) if has_steps else None
+        return execute(plan, self._backend, pace, self._backend.lock_table, journal=journal)
 
     def _print_dry_run(self, plan: Plan, targets: list[DrainTarget]) -> int:
         """Print what draining would do, and how many connections it would wait for."""
-        for target in targets:
-            self._warn_of_templates(target.service)
-        lines = [f"{_describe_step(step)}: {describe_difference(step)}" for step in plan.phases[0]]
+        steps = [*self._fallback.iter_steps(), *plan.phases[0]]
+        lines = [f"{_describe_step(step)}: {describe_difference(step)}" for step in steps]
         inactive = "drain-inactive" in self._request.ours
         remaining = sum_remaining(
             count_remaining(target.service, server, inactive)
@@ -179,7 +200,7 @@ class _Draining:
         if plan.phases[1]:
             target = targets[0]
             command, server = ("-D", None) if target.whole else ("-d", target.servers[0])
-            lines.append(f"then: {format_command(self._options, command, target.service, server)}")
+            lines.append(f"then: {format_command(self._program, command, target.service, server)}")
         self._env.write_stdout("".join(f"dry run: {line}\n" for line in lines))
         return 0
 
@@ -189,7 +210,7 @@ class _Draining:
         """Print why the draining ended early, if it did, and return the exit status."""
         env = self._env
         for step, reason in outcome.refused:
-            deletes = step.change.op != SET_DEST
+            deletes = step.change.op in (DEL_SERVICE, DEL_DEST)
             env.write_stderr(reason if deletes else f"{_describe_step(step)}: {reason}")
         if outcome.signal:
             env.write_stderr(f"{SIGNALS[outcome.signal]}: {remaining} left{self._nothing_deleted}")
@@ -202,10 +223,12 @@ class _Draining:
                 )
             if remaining and self._deletion:
                 command, server = ("-D", None) if target.whole else ("-d", target.servers[0])
-                line = format_command(self._options, command, target.service, server)
+                line = format_command(self._program, command, target.service, server)
                 env.write_stderr(f"to delete it all the same: {line}")
             return 1
         for step in outcome.undone:
+            if step.change.op != SET_DEST:  # the fallback flag, and no weight was changed
+                continue
             env.write_stderr(f"{_describe_step(step)} has weight {_get_weight(step)} again")
         print_not_undone(env, outcome, _describe_step)
         return 128 + outcome.signal if outcome.signal else EXIT_REFUSED if outcome.refused else 0
@@ -225,13 +248,25 @@ class _Draining:
         else:
             added = []
         commands = [
-            f"ipvsadm{self._options} {writer.change_rule(change).rstrip()}" for change in added
+            f"{self._program} {writer.change_rule(change).rstrip()}" for change in added
         ] or [self._format_undo(step) for step in plan.phases[0]]
         end = f"{name} drained in {waited:.0f} s, {state}"
         if not commands:  # the weight was 0 before
             self._env.write_stderr(end)
         elif len(commands) == 1:
             self._env.write_stderr(f"{end}; to bring it back: {commands[0]}")
+        elif self._env.find_history_folder(self._backend.name) and not (
+            self._deletion or self._request.services
+        ):
+            server = servers[0][1]
+            name = (
+                addresses.format_address(server.af, server.addr)
+                if self._request.port is None
+                else addresses.format_numeric(server.af, server.addr, server.port)
+            )
+            self._env.write_stderr(
+                f"{end}; to bring them back: {self._program} --undrain -r {name}"
+            )
         else:
             self._env.write_stderr(f"{end}; to bring {'it' if first.whole else 'them'} back:")
             for command in commands:
@@ -245,17 +280,46 @@ class _Draining:
         """Return the command that gives a server its weight back."""
         service, server = step.change.service, step.change.server
         assert service is not None
-        return format_command(
-            self._options, "-e", service, server, f" --keep -w {_get_weight(step)}"
+        more = f" --keep -w {_get_weight(step)}"
+        if any(service.key() == each.change.record.key() for each in self._fallback.iter_steps()):
+            more += " --clear-fallback"
+        return format_command(self._program, "-e", service, server, more)
+
+    def _list_warnings(self, targets: Sequence[DrainTarget]) -> list[str]:
+        """Return the warnings: clients of templates that still come; clients that a hash scheduler
+        refuses or moves.
+        """
+        warnings = []
+        with_flag = {
+            step.change.record.key(): step.change.service for step in self._fallback.iter_steps()
+        }
+        for target in targets:
+            warnings.append(self._describe_templates(target.service))
+            if target.service.scheduler in HASHING and not target.whole:
+                service = with_flag.get(target.service.key()) or target.service
+                warnings.append(self._describe_hashing(service, target))
+        return [line for line in warnings if line]
+
+    def _describe_hashing(self, service: Service, target: DrainTarget) -> str:
+        from pyipvsadm.commands.predict import read_build  # noqa: PLC0415  # few schedulers need it
+
+        rows = read_services(self._backend, [service], {})
+        return describe_drain(
+            service,
+            rows[0][1] if rows else [],
+            {server.key() for server in target.servers},
+            self._deletion is not None,
+            read_build(self._backend, self._env),
+            self._program,
         )
 
-    def _warn_of_templates(self, service: Service) -> None:
-        """Warn if persistence keeps sending clients to a server with weight 0."""
+    def _describe_templates(self, service: Service) -> str:
+        """Return the warning if persistence keeps sending clients to a server with weight 0."""
         if not (
             service.flags & PERSISTENT
             and self._backend.read_sysctl("expire_quiescent_template") == "0"
         ):
-            return
+            return ""
         prefix = ""
         netns_name = self._request.ours.get("netns")
         if netns_name is not None:
@@ -263,7 +327,7 @@ class _Draining:
 
             prefix = format_nsenter(str(netns_name))
         named = writer.format_selector(service)
-        self._env.write_stderr(
+        return (
             f"warning: {named} is persistent: clients that come back within {service.timeout} seconds still go to their"
             f" server, at weight 0 too; `{prefix}sysctl net.ipv4.vs.expire_quiescent_template=1' ends that"
         )
@@ -271,7 +335,8 @@ class _Draining:
 
 def _describe_step(step: Step) -> str:
     assert step.change.service is not None
-    assert step.change.server is not None
+    if step.change.server is None:
+        return writer.format_selector(step.change.service)
     return describe_server(step.change.service, step.change.server)
 
 

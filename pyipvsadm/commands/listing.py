@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend, Row, Server, Service
     from pyipvsadm.rules.writer import Endpoint
     from pyipvsadm.views.connections import Connection
+    from pyipvsadm.views.grid import Line
     from pyipvsadm.views.json_document import Entry
 
     Item = TypeVar("Item")
@@ -101,6 +102,7 @@ def _render_pretty(
     from pyipvsadm.views import grid, pretty  # noqa: PLC0415  # rich costs a start 50 ms
 
     shown = request.slots
+    lines: Iterable[Line]
     look = grid.choose_style(
         env.environ, env.is_output_terminal(), env.get_size()[0], env.always_has_colours
     )
@@ -115,10 +117,12 @@ def _render_pretty(
     else:
         entries = list(_read_entries(request, backend, env, wanted))
         groups = [pretty.ServiceGroup(*entry) for entry in entries]
-        lines = [] if request.services else pretty.render_title(backend.read_info(), groups, look)
         endpoint = resolve_unless_numeric(entries, request, env)
-        lines += pretty.render_listing(groups, shown, endpoint, look)
-    yield grid.render_text(lines, look)
+        if not request.services:
+            title = pretty.render_title(backend.read_info(), groups, look)
+            yield grid.render_text(title, look)
+        lines = pretty.render_listing(groups, shown, endpoint, look)
+    yield from grid.iter_text(lines, look)
 
 
 def _run_watch(request: Request, backend: Backend, env: Environment) -> None:

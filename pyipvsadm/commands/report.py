@@ -1,4 +1,6 @@
-"""Print findings, hints and the parts of an outcome that all commands report alike."""
+"""Print findings, hints and the parts of an outcome that all commands report alike; format the
+beginning of commands to run later.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from pyipvsadm.change.execute import Outcome
     from pyipvsadm.change.plan import Step
     from pyipvsadm.environment import Environment
+    from pyipvsadm.grammar.parser import Request
 
 
 def print_hints(env: Environment, hints: Iterable[str]) -> None:
@@ -44,3 +47,17 @@ def print_not_undone(env: Environment, outcome: Outcome, describe: Callable[[Ste
     """Print each step that could not be undone, with the reason."""
     for step, reason in outcome.not_undone:
         env.write_stderr(f"not undone: {describe(step)}: {reason}")
+
+
+def format_program(request: Request) -> str:
+    """Return the beginning of a command for the same table: ipvsadm, with the backend and the
+    network namespace of this run.
+    """
+    program = "ipvsadm"
+    for option in ("backend", "netns"):
+        value = request.ours.get(option)
+        if isinstance(value, str):
+            from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
+
+            program += f" --{option} {quote(value)}"
+    return program

@@ -196,10 +196,7 @@ def _apply_encoded(text: bytes, apply_encoded: ApplyEncoded, env: Environment, c
             lines.append(0)
             ops.append(FLUSH)
             yield FLUSH, b""
-        for lineno, op, payload in fast_encoder.encode_rules(text, env):
-            lines.append(lineno)
-            ops.append(op)
-            yield op, payload
+        yield from fast_encoder.encode_rules(text, env, lines, ops)
 
     return _report_refusals(apply_encoded(iter_payloads()), lines, ops, env)
 

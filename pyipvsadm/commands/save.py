@@ -7,7 +7,6 @@ goes, how a rule is written.
 from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
-from pyipvsadm.commands.names import resolve_endpoints
 from pyipvsadm.model import to_row
 from pyipvsadm.rules import writer
 
@@ -43,9 +42,11 @@ def render_rules(
     else:
         services = sorting.sort_services(backend.read_services(counters=False))
         tables = list(zip(services, backend.iter_rows(services, columns)))
-    endpoint: Endpoint = (
-        addresses.format_numeric if numeric else resolve_endpoints(tables, env, read_back=True)
-    )
+    endpoint: Endpoint = addresses.format_numeric
+    if not numeric:
+        from pyipvsadm.commands.names import resolve_endpoints  # noqa: PLC0415  # rules in numbers do without
+
+        endpoint = resolve_endpoints(tables, env, read_back=True)
     if found and full:
         from pyipvsadm.commands import full_save  # noqa: PLC0415  # the plain save does not pay for it
 

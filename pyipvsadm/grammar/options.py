@@ -128,6 +128,7 @@ COMMANDS = (
     Command("add-server", "a", "add a real server to a virtual service"),
     Command("delete-server", "d", "delete a real server"),
     Command("edit-server", "e", "change a real server"),
+    Command("undrain", "", "give a drained server its former weights back", ours=True),
     Command("set", "", "set timeouts in seconds (0: unchanged)", operands="tcp tcpfin udp"),
     Command("start-daemon", "", "start a sync daemon", REQUIRED, operands="master|backup"),
     Command("stop-daemon", "", "stop a sync daemon", REQUIRED, operands="master|backup"),
@@ -143,15 +144,15 @@ COMMANDS = (
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
     Command("predict", "", "say which server a client gets (-: from stdin)", REQUIRED,
             operands="CLIENT[:PORT]", ours=True),
-    Command("doctor", "", "diagnose the host (addresses, routes, sysctls); changes nothing", ours=True),
-    Command("help", "h", "show help, also about an option or a concept; after a command, about it", operands="[TOPIC]"),
+    Command("doctor", "", "find mistakes on the host; changes nothing", ours=True),
+    Command("help", "h", "show help: of a command, option or concept", operands="[TOPIC]"),
     Command("version", "v", "show the version"),
 )  # fmt: skip
 
 # Where help shows a command, in its order; one that is not named here comes last, under "Other".
 COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
-    ("Real servers", "add-server edit-server delete-server"),
+    ("Real servers", "add-server edit-server delete-server undrain"),
     ("Listing and counters", "list zero predict doctor"),
     ("Rules as text, history of changes", "save restore apply check undo history"),
     ("Timeouts and sync daemons", "set start-daemon stop-daemon"),
@@ -169,14 +170,18 @@ SLOTS = (
     Slot(
         "service-address",
         required=f"{_NAMED} predict",
-        optional="zero drain apply doctor",
+        optional="zero drain undrain apply doctor",
         exclusive="list",
-        several="list drain apply doctor",
+        several="list drain undrain apply doctor",
     ),
     Slot("scheduler", optional=f"{_SERVICE} list"),
     Slot("persistent", optional=_SERVICE),
     Slot("netmask", optional=_SERVICE),
-    Slot("real-server", required="add-server edit-server delete-server drain", optional="list"),
+    Slot(
+        "real-server",
+        required="add-server edit-server delete-server drain undrain",
+        optional="list",
+    ),
     Slot("forwarding-method", optional=f"{_SERVER} doctor"),
     Slot("weight", optional=_SERVER),
     Slot("u-threshold", optional=_SERVER),
@@ -213,6 +218,9 @@ SLOTS = (
     Slot("drain", optional="delete-service edit-server delete-server drain"),
     Slot("drain-inactive", optional="delete-service edit-server delete-server drain"),
     Slot("by", optional="list"),
+    Slot("fallback", optional="edit-server delete-server drain"),
+    Slot("clear-fallback", optional="edit-server"),
+    Slot("ramp", optional=_SERVER),
     Slot("pretty", optional="list"),
     Slot("shares", optional="list"),
     Slot("watch", optional="list"),
@@ -221,7 +229,7 @@ SLOTS = (
     Slot("metrics", optional="list"),
     Slot("output", optional="list"),
     Slot("full", optional="save"),
-    Slot("dry-run", optional=f"{_CHANGING} drain"),
+    Slot("dry-run", optional=f"{_CHANGING} drain undrain"),
     Slot("prune", optional="apply"),
     Slot("force", optional="apply"),
     Slot("allow-empty", optional="apply"),
@@ -266,7 +274,7 @@ LIST_CONFLICTS = (
 
 # Commands that an option without a slot is offered with, where not all: it is refused with none.
 UNSLOTTED_COMMANDS = {
-    "ipv6": frozenset(f"{_NAMED} list zero apply predict doctor".split()),
+    "ipv6": frozenset(f"{_NAMED} list zero undrain apply predict doctor".split()),
     "sort": frozenset({"list"}),
 }
 
@@ -277,6 +285,9 @@ REQUIRES = {
     "sort-by": "watch",
     "output": "metrics",
     "drain-inactive": "drain",
+    "fallback": "drain",
+    "clear-fallback": "keep",
+    "ramp": "weight",
     "director": "real-server-for",
 }
 DOCTOR_NEEDS = {"forwarding-method": "real-server-for", "tun-type": "real-server-for"}
@@ -372,6 +383,12 @@ OPTIONS = (
            "SECONDS", OPTIONAL, group="options of changes", ours=True, limits=(0, 86400 * 31)),
     Option("drain-inactive", "", "drain-inactive", "also wait for inactive TCP connections", group="options of changes",
            ours=True),
+    Option("fallback", "", "fallback", "with --drain under sh and mh: other servers take over the clients",
+           group="options of changes", ours=True),
+    Option("clear-fallback", "", "clear-fallback", "clear the flag that --fallback set, if no server has weight 0",
+           group="options of changes", ours=True),
+    Option("ramp", "", "ramp", "with -w: raise the weight in steps over this time (wrr, wlc, sed, sh, mh)", "SECONDS",
+           group="options of changes", ours=True, limits=(1, 86400)),
     Option("prune", "", "prune", "delete services (and stop daemons) that FILE does not name", group="apply options",
            ours=True),
     Option("force", "", "force", "prune even if keepalived, ldirectord or kube-proxy is running; "

@@ -50,6 +50,7 @@ _S32 = Struct("=i")
 _DONE = Struct("=IHHI4xi")
 
 HEADER = _HEADER.size  # 20
+FRAME = Struct("=8sI8s")
 DONE = _DONE.size  # 20
 
 
@@ -71,6 +72,14 @@ def pack_message(family: int, command: int, flags: int, seq: int, payload: bytes
         _HEADER.pack(HEADER + len(payload), family, flags, seq, 0, command, FAMILY_VERSION, 0)
         + payload
     )
+
+
+def split_header(family: int, command: int, flags: int, size: int) -> tuple[bytes, bytes]:
+    """Return the header of a request with `size` bytes of payload: the bytes before its sequence
+    number, and those after it (FRAME packs the three).
+    """
+    header = _HEADER.pack(HEADER + size, family, flags, 0, 0, command, FAMILY_VERSION, 0)
+    return header[:8], header[12:]
 
 
 def add_ack(request: bytes) -> bytes:

@@ -54,8 +54,10 @@ if TYPE_CHECKING:
     from pyipvsadm.rules.reader import Context
 
     # Of a server: whether its port is its own (else the service's), what packs the bytes, and those
-    # before its address, before its port, before its weight and after that.
+    # before its address, before its port, before its weight and after that; with a weight, those
+    # before its port and all after it.
     _Learnt = tuple[bool, Callable[..., bytes], bytes, bytes, bytes, bytes]
+    _Weighted = tuple[bool, Callable[..., bytes], bytes, bytes, bytes]
 
 CACHE_LIMIT = 1 << 12  # words of lines; then they are forgotten
 
@@ -70,9 +72,11 @@ _WORDS = frozenset(
 )
 
 
-def encode_rules(text: bytes, env: Context) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (line, operation, payload) of each change that a text asks for, as rules/reader.py and
-    netlink/attributes.py would make them.
+def encode_rules(
+    text: bytes, env: Context, lines: list[int], ops: bytearray
+) -> Iterator[tuple[int, bytes]]:
+    """Yield (operation, payload) of each change that a text asks for, as rules/reader.py and
+    netlink/attributes.py would make them. Append its line to `lines`, its operation to `ops`.
 
     Raise NotOnlyChangesError, and UsageError if 1.31 would end the run.
     """
@@ -85,12 +89,16 @@ def encode_rules(text: bytes, env: Context) -> Iterator[tuple[int, int, bytes]]:
             lineno += 1
             found = encoder.encode_line(line)
             if found is not None:
-                yield (lineno, *found)
+                lines.append(lineno)
+                ops.append(found[0])
+                yield found
                 continue
             for _, words in tokenize(os.fsencode(line)):
                 # Tabs, more blanks or the word `ipvsadm` do not keep a line from the fast path.
-                found = encoder.encode_line(" ".join(words))
-                yield (lineno, *(found or encoder.encode_words(lineno, words)))
+                found = encoder.encode_line(" ".join(words)) or encoder.encode_words(lineno, words)
+                lines.append(lineno)
+                ops.append(found[0])
+                yield found
 
 
 class RuleEncoder:
@@ -104,12 +112,15 @@ class RuleEncoder:
         self._services: dict[tuple[str, int, str], tuple[bytes, bytes]] = {}
         # (option, family) -> (server's family, method, other words) -> what is kept of a server
         self._servers: dict[tuple[str, int], dict[tuple[int, str, str], _Learnt]] = {}
+        # (option, family) -> server's family -> all words after its address -> the same, weighted
+        self._weighted: dict[tuple[str, int], dict[int, dict[str, _Weighted]]] = {}
         # of the service that the last lines were about
-        self._option = self._name = ""
+        self._option = self._name = self._head = ""
         self._key = b""
         self._family = 0
         self._port = 0  # in network order
         self._learnt: dict[tuple[int, str, str], _Learnt] = {}
+        self._known: dict[int, dict[str, _Weighted]] = {}
 
     def encode_words(self, lineno: int, words: list[str]) -> tuple[int, bytes]:
         """Encode a line by the definition."""
@@ -122,19 +133,14 @@ class RuleEncoder:
         """Encode a line of the plain shape; None for another."""
         if not line.isascii():  # isdigit() knows other digits
             return None
-        words = line.split(" ", 7)
-        if words[0] == "-A":
-            return self._encode_service(line)
-        if len(words) == 8 and words[3] == "-6":  # of a mark
-            words = [*words[:2], f"{words[2]} -6", *words[4:7], *words[7].split(" ", 1)]
-        if len(words) != 8:
-            return None
-        command, option, name, server_option, server, method, weight_option, rest = words
-        if command != "-a" or server_option != "-r" or weight_option != "-w":
-            return None
-        if (name != self._name or option != self._option) and not self._select(option, name):
-            return None
-        weight, _, rest = rest.partition(" ")
+        head, _, tail = line.partition(" -r ")
+        if head != self._head:
+            words = head.split(" ", 2)
+            if words[0] == "-A":
+                return self._encode_service(line)
+            if words[0] != "-a" or len(words) != 3 or not self._select(*words[1:]):
+                return None
+        server, _, rest = tail.partition(" ")
         try:
             if server[0] == "[":
                 family = AF_INET6
@@ -145,20 +151,14 @@ class RuleEncoder:
             addr = inet_pton(family, host)
         except (OSError, ValueError, IndexError):
             return None
-        if not (port.isdigit() and weight.isdigit() and len(port) < 6 and len(weight) < 6):
+        if not port.isdigit() or len(port) > 5 or (number := int(port)) > 65535:
             return None
-        number = int(port)
-        if number > 65535:
+        known = self._known[family].get(rest) or self._learn_weight(line, family, rest)
+        if known is None:
             return None
-        key = (family, method, rest)
-        learnt = self._learnt.get(key) or self._learn_server(line, key)
-        if learnt is None:
-            return None
-        own, pack, head, before_port, before_weight, after = learnt
+        own, pack, before, before_port, after = known
         number = htons(number) if own else self._port
-        return NEW_DEST, pack(
-            self._key, head, addr, before_port, number, before_weight, int(weight), after
-        )
+        return NEW_DEST, pack(self._key, before, addr, before_port, number, after)
 
     def _encode_service(self, line: str) -> tuple[int, bytes] | None:
         words = line.split(" ", 3)
@@ -180,7 +180,7 @@ class RuleEncoder:
         """Encode what names a service. Return False when it is not named by a plain address and
         port or by a mark.
         """
-        self._name = ""
+        self._name = self._head = ""
         if option == "-f":
             mark, _, rest = name.partition(" ")
             if not mark.isdigit() or len(mark) > 9 or rest not in ("", "-6") or not int(mark):
@@ -198,7 +198,10 @@ class RuleEncoder:
             self._port = htons(port)
         self._option = option
         self._name = name
-        self._learnt = self._servers.setdefault((option, self._family), {})
+        self._head = f"-a {option} {name}"
+        key = (option, self._family)
+        self._learnt = self._servers.setdefault(key, {})
+        self._known = self._weighted.setdefault(key, {AF_INET: {}, AF_INET6: {}})
         return True
 
     def _learn_service(self, line: str, key: tuple[str, int, str]) -> tuple[bytes, bytes] | None:
@@ -210,6 +213,23 @@ class RuleEncoder:
             self._services.clear()
         learnt = self._services[key] = (payload[:4], payload[len(self._key) :])
         return learnt
+
+    def _learn_weight(self, line: str, family: int, rest: str) -> _Weighted | None:
+        """Return what is kept of a server with this weight."""
+        words = rest.split(" ", 3)
+        if len(words) < 3 or words[1] != "-w" or not words[2].isdigit() or len(words[2]) > 5:
+            return None
+        key = (family, words[0], "".join(words[3:]))
+        learnt = self._learnt.get(key) or self._learn_server(line, key)
+        if learnt is None:
+            return None
+        own, pack, before, before_port, before_weight, after = learnt
+        known = self._known[family]
+        if len(known) > CACHE_LIMIT:
+            known.clear()
+        weight = int(words[2]).to_bytes(4, byteorder)
+        known[rest] = own, pack, before, before_port, before_weight + weight + after
+        return known[rest]
 
     def _learn_server(self, line: str, key: tuple[int, str, str]) -> _Learnt | None:
         change = self._parse_line(line, f"{key[1]} {key[2]}".rstrip(" "))
@@ -223,7 +243,7 @@ class RuleEncoder:
         after = payload[DEST_WEIGHT_OFFSET + 4 :]
         layout = Struct(
             f"={len(self._key)}s{len(head)}s{len(server.addr)}s{len(before_port)}sH"
-            f"{len(before_weight)}si{len(after)}s"
+            f"{len(before_weight) + 4 + len(after)}s"
         )
         if len(self._learnt) > CACHE_LIMIT:
             self._learnt.clear()

@@ -58,8 +58,11 @@ _SERVER_TUNNEL = (
     "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
 )
 
+_PLAIN = " %-7s %-6d %-10d %-10d\n"
+_PACKETS = " %8d %8d %8d"
 _FOUR = " %-10d %-10d %-10d %-10d\n"
-_FIVE = "%9d%9d%9d%9d%9d\n"
+# A value from SCALED on has more than 8 digits, and makes the line longer.
+_FIVE = " %8d %8d %8d %8d %8d\n"
 SCALED = 100_000_000  # the least number that is shown with a unit
 
 # How much of a server's name is shown: 1.31 has a buffer of 60 for an IPv6 name, and cuts others at
@@ -175,15 +178,32 @@ def format_counter(value: int, exact: bool) -> str:
     if exact:
         text = str(value)
         return f"{text:>9}" if len(text) <= 8 else f" {text}"
-    if value < SCALED:
-        return f"{value:9}"
-    if value < 1_000_000_000:
-        return f"{value // 1000:8}K"
-    if value < 100_000_000_000:
-        return f"{value // 1_000_000:8}M"
-    if value < 100_000_000_000_000:
-        return f"{value // 1_000_000_000:8}G"
-    return f"{value // 1_000_000_000_000:8}T"
+    return _format_scaled((value,))
+
+
+def _format_scaled(values: Values) -> str:
+    """Format counters, each in 9 columns with its unit. One template for all of them costs two
+    thirds of a text for each.
+    """
+    template = ""
+    scaled = []
+    for value in values:
+        if value < SCALED:
+            template += "%9d"
+            scaled.append(value)
+        elif value < 1_000_000_000:
+            template += "%8dK"
+            scaled.append(value // 1000)
+        elif value < 100_000_000_000:
+            template += "%8dM"
+            scaled.append(value // 1_000_000)
+        elif value < 100_000_000_000_000:
+            template += "%8dG"
+            scaled.append(value // 1_000_000_000)
+        else:
+            template += "%8dT"
+            scaled.append(value // 1_000_000_000_000)
+    return template % tuple(scaled)
 
 
 def format_method(forward: int) -> str:
@@ -211,16 +231,21 @@ def format_tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) 
 
 def _format_plain(values: Values, _: bool) -> str:
     forward, weight, active, inactive = values
-    return f" {format_method(forward):7} {weight:<6} {active:<10} {inactive:<10}\n"
+    return _PLAIN % (format_method(forward), weight, active, inactive)
 
 
 def _format_stats(values: Values, exact: bool) -> str:
-    return f"{''.join([format_counter(value, exact) for value in values])}\n"
+    return f"{_format_counters(values, exact)}\n"
 
 
 def _format_rate(values: Values, exact: bool) -> str:
-    cps, inpps, outpps, inbps, outbps = values
-    return f" {cps:8} {inpps:8} {outpps:8}{format_counter(inbps, exact)}{format_counter(outbps, exact)}\n"
+    return f"{_PACKETS % values[:3]}{_format_counters(values[3:], exact)}\n"
+
+
+def _format_counters(values: Values, exact: bool) -> str:
+    if exact:
+        return "".join([format_counter(value, True) for value in values])
+    return _format_scaled(values)
 
 
 def _format_thresholds(values: Values, _: bool) -> str:
@@ -239,16 +264,22 @@ def _format_tunnels(values: Values, _: bool) -> str:
 
 
 def _make_small_formatter(template: str, rest: Callable[[Values, bool], str]) -> Line:
-    """Return a formatter of rows whose values are mostly small. A template costs half as much as an
-    f-string or as one call a value.
+    """Return a formatter of rows whose values mostly fit into the columns of a template, which
+    costs half as much as an f-string or as one call a value. A line that gets longer goes to `rest`.
     """
     zeros = (0,) * template.count("%")
     idle = template % zeros
+    width = len(idle)
 
     def format_line(values: Values) -> str:
         if values == zeros:
             return idle
-        return template % values if max(values) < SCALED else rest(values, False)
+        # Outgoing bytes come last, and are mostly the largest.
+        if values[-1] < SCALED:
+            line = template % values
+            if len(line) == width:
+                return line
+        return rest(values, False)
 
     return format_line
 
@@ -263,11 +294,12 @@ def _make_exact_formatter(values: Values) -> str:
 
 _STATS_SLICES = {"stats": slice(0, 5), "rate": slice(5, 10)}  # of a service's stats
 
-# A view's columns, the template for values below SCALED or "", and what makes a line's rest of any.
+# A view's columns, the template of a line whose values fit into their columns or "", and the
+# formatter of any line.
 _ROWS: dict[str, tuple[tuple[str, ...], str, Callable[[Values, bool], str]]] = {
     "": (("forward", "weight", "active", "inactive"), "", _format_plain),
     "stats": (("totals",), _FIVE, _format_stats),
-    "rate": (("rates",), " %8d %8d %8d%9d%9d\n", _format_rate),
+    "rate": (("rates",), _FIVE, _format_rate),
     "thresholds": (("upper", "lower", "active", "inactive"), _FOUR, _format_thresholds),
     "persistent-conn": (("weight", "active", "inactive", "persistent"), "", _format_persistent),
     "tun-info": (

@@ -13,7 +13,7 @@ service.
 from __future__ import annotations
 
 import io
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 
 from rich.cells import cell_len
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 NARROWEST = 20  # columns; in a window that has fewer, lines are longer than it
 BAR_MOST = 20
+LINES_AT_ONCE = 500
 HEADING = "dim"
 
 
@@ -139,16 +140,19 @@ class Grid:
     """
 
     def __init__(
-        self, columns: Sequence[Column], rows: Sequence[Row], look: TerminalStyle, title: str
+        self, columns: Sequence[Column], rows: Iterable[Row], look: TerminalStyle, title: str
     ) -> None:
         self._look = look
         self._title = title
         self._all = columns
         self._columns = list(enumerate(columns))
-        with_cells = [row for row in rows if row.words is None]
-        widest = max((row.indent + cell_len(row.name) for row in with_cells), default=0)
-        widest = max(widest, len(title))
-        self._widths = self._measure_columns(with_cells)
+        widest = len(title)
+        needs = [0] * len(columns)
+        for row in rows:
+            if row.words is None:
+                widest = max(widest, row.indent + cell_len(row.name))
+                needs = list(map(max, needs, [cell_len(cell.text) for cell in row.cells]))
+        self._widths = self._measure_columns(needs)
         droppable = sorted((column.drop, at) for at, column in enumerate(columns) if column.drop)
         while droppable and self._measure_width() + min(widest, 24) > look.width:
             _, gone = droppable.pop(0)
@@ -162,8 +166,8 @@ class Grid:
             left -= more
         self._name = max(0, min(widest, look.width - self._measure_width()))
 
-    def _measure_columns(self, rows: Sequence[Row]) -> list[int]:
-        """Return the width that each column needs."""
+    def _measure_columns(self, needs: list[int]) -> list[int]:
+        """Return the width of each column, whose cells need as much as `needs` says."""
         widths: list[int] = []
         for at, column in enumerate(self._all):
             head = max(len(column.top), len(column.bottom))
@@ -171,9 +175,7 @@ class Grid:
                 head = 0
             elif at and self._can_extend_heading(at - 1):
                 head = len(self._all[at - 1].top) - widths[at - 1] - 1
-            widths.append(
-                max(column.least, head, *(cell_len(row.cells[at].text) for row in rows), 0)
-            )
+            widths.append(max(column.least, head, needs[at], 0))
         return widths
 
     def _can_extend_heading(self, at: int) -> bool:
@@ -317,6 +319,13 @@ class Lines:
 
 def render_text(lines: Iterable[Line], look: TerminalStyle) -> str:
     """Return lines as text for a terminal, without trailing blanks."""
+    return "".join(iter_text(lines, look))
+
+
+def iter_text(lines: Iterable[Line], look: TerminalStyle) -> Iterator[str]:
+    """Yield lines as render_text does, some at a time: rich takes kilobytes for each line that it
+    prints at once.
+    """
     file = io.StringIO()
     console = Console(
         file=file,
@@ -327,8 +336,12 @@ def render_text(lines: Iterable[Line], look: TerminalStyle) -> str:
         legacy_windows=False,
         _environ={},
     )
-    console.print(Lines(map(strip_trailing, lines)), end="", soft_wrap=True)
-    return file.getvalue()
+    remaining = iter(lines)
+    while block := list(islice(remaining, LINES_AT_ONCE)):
+        console.print(Lines(map(strip_trailing, block)), end="", soft_wrap=True)
+        yield file.getvalue()
+        file.seek(0)
+        file.truncate()
 
 
 def strip_trailing(line: Line) -> Line:

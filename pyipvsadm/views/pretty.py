@@ -35,7 +35,7 @@ from pyipvsadm.views.grid import Cell, Column, Grid, Row, split_sentence, wrap_w
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from pyipvsadm.model import Daemon, Info, Server, Service, Timeouts
@@ -280,30 +280,46 @@ def make_server_row(
 
 def render_listing(
     groups: Sequence[ServiceGroup], shown: Shown, endpoint: Endpoint, look: TerminalStyle
-) -> list[Line]:
-    """Return the lines of services and their servers in the requested view."""
+) -> Iterator[Line]:
+    """Yield the lines of services and their servers in the requested view."""
     if not groups:
-        return [[("No virtual services.", "")]]
+        return iter([[("No virtual services.", "")]])
     view = VIEWS["shares" if "shares" in shown else classic.view_of(shown)]
     exact = "exact" in shown
-    rows: list[Row | None] = []
-    for group in groups:
-        rows += [None, make_service_row(group, view, exact, endpoint)]
-        rows += [
-            make_server_row(group, d, view.server(group, d, exact), endpoint) for d in group.servers
-        ]
-    return draw_rows(view.columns, rows, look, SERVICES)
+
+    def iter_rows() -> Iterator[Row | None]:
+        for group in groups:
+            yield None
+            yield make_service_row(group, view, exact, endpoint)
+            for d in group.servers:
+                yield make_server_row(group, d, view.server(group, d, exact), endpoint)
+
+    return _draw_rows(view.columns, iter_rows, look, SERVICES)
+
+
+def _draw_rows(
+    columns: Sequence[Column],
+    iter_rows: Callable[[], Iterable[Row | None]],
+    look: TerminalStyle,
+    title: str,
+) -> Iterator[Line]:
+    """Yield rows under their headings; None is an empty line, but for the first. Rows are made
+    twice, to measure them and to draw them, so that a large table's are never held.
+    """
+    grid = Grid(columns, (row for row in iter_rows() if row), look, title)
+    yield from grid.render_heading()
+    for index, row in enumerate(iter_rows()):
+        if row:
+            yield from grid.render_row(row)
+        elif index:
+            yield []
 
 
 def draw_rows(
     columns: Sequence[Column], rows: Sequence[Row | None], look: TerminalStyle, title: str
 ) -> list[Line]:
-    """Return rows under their headings; None is an empty line."""
-    grid = Grid(columns, [row for row in rows if row], look, title)
-    lines: list[Line] = []
-    for row in rows:
-        lines += grid.render_row(row) if row else [[]]
-    return [*grid.render_heading(), *(lines if lines[0] else lines[1:])]
+    """Return rows under their headings; None is an empty line, but for the first."""
+    return list(_draw_rows(columns, lambda: rows, look, title))
 
 
 def format_totals(groups: Sequence[ServiceGroup]) -> Line:

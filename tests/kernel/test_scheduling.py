@@ -3,7 +3,8 @@
 Each random table is a service of its own, to which random clients send one packet each through a
 raw socket; /proc/net/ip_vs_conn then says which server each of them got. IPVSADM_SCHEDULING=full
 has 10,000 pairs of table and client under each hashing scheduler, and 500 sequences under each
-other one (`make scheduling`). IPVSADM_SEED chooses other tables.
+other one (`make scheduling`). IPVSADM_SEED chooses other tables. Draining under these schedulers
+is held against the same choices.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from pyipvsadm.model import (
 from pyipvsadm.scheduling.build import Build, find_release, parse_build
 from pyipvsadm.scheduling.choice import Chooser
 from pyipvsadm.views.connections import parse_connection
+from tests.kernel.netns import run_ours
 from tests.kernel.network import ip
 from tests.turns import WeightedCursor, next_by_weight, next_in_turn, reset_cursor
 
@@ -52,6 +54,8 @@ PAIRS = 10_000 if FULL else 1_000
 CLIENTS = 50  # for each table
 SEQUENCES = 500 if FULL else 30
 LENGTH = 20  # connections of a sequence
+DRAINED_WEIGHTS = (1, 3, 10) if FULL else (3,)
+DRAIN_CLIENTS = 256
 READ_AFTER = 50  # sequences: a connection that is not answered ends after 60 s
 MARK = 77
 WEIGHTS = (0, 1, 1, 1, 2, 3, 5, 10, 64, 100, 101, 255, 300, 1000, 65535)
@@ -294,3 +298,80 @@ def test_sequences(table: KernelBackend, wire: Wire, build: Build) -> None:
             f"{scheduler}: {SEQUENCES} sequences of {LENGTH}, {refused} refused, {len(wrong)} wrong (seed {SEED})"
         )
         assert wrong == {}, (SEED, scheduler)
+
+
+class Clients:
+    """256 source addresses, and the servers that they get one round after the other."""
+
+    def __init__(self, wire: Wire, virtual: bytes) -> None:
+        self._wire = wire
+        self._virtual = virtual
+        self._port = 1024  # another one in each round: a new connection, under the same hash
+        self.addresses = [bytes([172, 16, 5, last]) for last in range(DRAIN_CLIENTS)]
+
+    def ask(self) -> list[End | None]:
+        """The server of each client, None for those that are refused."""
+        self._port += 1
+        target = (self._virtual, 53)
+        for addr in self.addresses:
+            self._wire.send(UDP, (addr, self._port), target)
+        got = read_assignments()
+        return [
+            got.get(((AF_INET, addr, self._port), (AF_INET, *target))) for addr in self.addresses
+        ]
+
+
+def predict(
+    service: Service, servers: list[Server], weight: int, build: Build, clients: Clients
+) -> list[End | None]:
+    """The server that the model chooses for each client. weight: the latest of all that was not 0."""
+    chooser = Chooser(service, servers, build, [weight] * len(servers))
+    found = [chooser.choose(addr, None).candidates for addr in clients.addresses]
+    return [servers[taken[0]].key() if taken else None for taken in found]
+
+
+@pytest.mark.parametrize("weight", DRAINED_WEIGHTS)
+@pytest.mark.parametrize("scheduler", ["sh", "mh"])
+def test_draining_refuses_and_moves_as_predicted(
+    table: KernelBackend, wire: Wire, build: Build, scheduler: str, weight: int
+) -> None:
+    for number, options in enumerate((["--drain=0"], ["--drain=0", "--fallback"])):
+        virtual = bytes([10, 1, 9, number])
+        selector = f"-u 10.1.9.{number}:53"
+        service = Service(AF_INET, UDP, virtual, 53, scheduler=scheduler)
+        added = [Server(AF_INET, bytes([10, 2, 0, last]), 53, MASQ, weight) for last in range(1, 5)]
+        do(
+            table,
+            Change(NEW_SERVICE, service),
+            *(Change(NEW_DEST, service, each) for each in added),
+        )
+        clients = Clients(wire, virtual)
+        before = clients.ask()
+        assert before == predict(service, table.read_servers(service), weight, build, clients)
+        drained = added[2].key()
+        words = ["-e", *selector.split(), "-r", "10.2.0.3:53", *options]
+        result = run_ours(words)
+        # The connections of the first round are left.
+        assert result.status == 1, result
+        service.flags = table.find_service(service).flags
+        after = clients.ask()
+        assert after == predict(service, table.read_servers(service), weight, build, clients)
+        refused = sum(new is None for new in after)
+        lost = sum(old == drained for old in before)
+        between = sum(new not in (None, old) for old, new in zip(before, after) if old != drained)
+        shown = [line for line in result.stderr.decode().splitlines() if "warning: " in line]
+        print(
+            f"{scheduler}, weights of {weight}, {' '.join(options)}: of {DRAIN_CLIENTS} clients"
+            f" {lost} on the server, {refused} refused, {between} moved between others; {shown}"
+        )
+        if "--fallback" in options:
+            assert (refused, service.flags & SCHED1) == (0, SCHED1)
+        else:
+            assert refused > 0
+            assert " is refused" in shown[0]
+        assert (between > 0) == (scheduler == "sh" and weight > 1)
+        # The line that undoes it gives all clients the server that they had.
+        undo = result.stdout.decode().removeprefix("ipvsadm ").split()
+        assert ("--clear-fallback" in undo) == ("--fallback" in options)
+        assert run_ours(undo).status == 0
+        assert (table.find_service(service).flags & SCHED1, clients.ask()) == (0, before)

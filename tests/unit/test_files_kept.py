@@ -526,13 +526,13 @@ def test_only_new_lines_are_read_back(tmp_path: Path, monkeypatch: pytest.Monkey
     table = TableFileBackend(str(tmp_path / "table"))
     apply_all(table, [f"-A -f {mark} -s rr" for mark in range(1, 100)])
     texts: list[bytes] = []
-    real = table_file._parse_changes
+    real = table_file._iter_changes
 
-    def parse(text: bytes) -> list[tuple[int, Change]]:
+    def parse(text: bytes) -> Iterator[tuple[int, Change]]:
         texts.append(text)
         return real(text)
 
-    monkeypatch.setattr(table_file, "_parse_changes", parse)
+    monkeypatch.setattr(table_file, "_iter_changes", parse)
     apply_all(table, ["-A -f 100 -s rr"])
     assert texts[1:] == [b"-A -f 100 -s rr"]
 

@@ -326,6 +326,50 @@ def test_a_closed_table_of_a_namespace_needs_the_main_thread() -> None:
         pyipvsadm.open(netns="no-such-namespace")
 
 
+def test_history_and_undo(tmp_path: Path) -> None:
+    """Calls of apply() and undo() are in the history; what others changed since is left."""
+    rules = lines("-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 192.168.10.8:80 -m -w 1")
+    backend, history = f"memory:{tmp_path / 'table'}", str(tmp_path / "history")
+    with pyipvsadm.open(backend, history=history) as table:
+        table.apply(rules)
+        table.apply(rules.replace("-w 1", "-w 2").replace("rr", "wrr"))
+        table.edit_server(WEB, "192.168.10.8:80", weight=9)
+        assert [(entry.id, entry.state, entry.arguments) for entry in table.history()] == [
+            (1, "kept", ("--apply", "--json")),
+            (2, "kept", ("--apply", "--json")),
+        ]
+        tried = table.undo(dry_run=True)
+        assert not tried.complete
+        assert tried.messages[0] == "dry run: would undo 2: ipvsadm --apply --json"
+        left = table.undo()
+        assert not left.complete
+        assert any("another program set its weight to 9" in message for message in left.messages)
+        assert read_rules(tmp_path) == [
+            "-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 192.168.10.8:80 -m -w 9",
+        ]  # fmt: skip
+        table.edit_server(WEB, "192.168.10.8:80", weight=1)
+        assert table.undo(1).complete
+        assert table.services() == []
+        with pytest.raises(UsageError, match="the history has no change 77"):
+            table.undo(77)
+    with (
+        pyipvsadm.open(backend) as table,
+        pytest.raises(pyipvsadm.OperationError, match="no history"),
+    ):
+        table.history()
+
+
+def test_an_undo_that_the_table_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, history = f"memory:{tmp_path / 'table'}", str(tmp_path / "history")
+    with pyipvsadm.open(backend, history=history) as table:
+        table.apply("-A -t 10.0.0.1:80 -s rr\n")
+        monkeypatch.setattr(
+            MemoryBackend, "apply", lambda _, changes: [(0, errno.EPERM) for _ in changes]
+        )
+        with pytest.raises(pyipvsadm.OperationError, match="Permission denied"):
+            table.undo()
+
+
 # --- the records and the documents
 
 
@@ -447,7 +491,11 @@ def test_every_record_is_frozen() -> None:
 
 def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each example gives the output that the page shows; open() opens an embedded table here."""
-    monkeypatch.setattr(api, "open", functools.partial(Table, f"memory:{tmp_path / 'table'}"))
+    monkeypatch.setattr(
+        api,
+        "open",
+        functools.partial(Table, f"memory:{tmp_path / 'table'}", history=str(tmp_path / "history")),
+    )
     assert run_examples() > 15
 
 

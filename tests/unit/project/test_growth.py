@@ -4,12 +4,28 @@ on embedded tables of distinct servers, in many services and in one.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from itertools import compress
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pyipvsadm import cli
+from pyipvsadm.backends.memory import MemoryBackend
+from pyipvsadm.change import desired
+from pyipvsadm.change.execute import execute
+from pyipvsadm.change.pace import Pace
+from pyipvsadm.change.plan import make_plan
+from pyipvsadm.change.snapshot import read_consistent
 from tests.unit.fake_environment import FakeEnvironment, FakeScreen
 from tools.bench import rows
 from tools.fuzz.targets import lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyipvsadm.model import Change
 
 BASE = 25  # services, or servers of one
 TIMES = 4
@@ -30,6 +46,9 @@ COMMANDS = {
     "dry run": "--apply - --prune --dry-run",
     "dry run of other weights": "--apply - --prune --dry-run",
     "clear by a file": "--apply - --prune --allow-empty",
+    "check": "--check -",
+    "check, by the grammar": "--check -",
+    "restore, by the grammar": "-R",
     "drain a server of all": f"--drain -r {COMMON}",
     "complete a service": "--complete fish 3 ipvsadm -D -t ?",
     "complete a server": "--complete fish 6 ipvsadm -d -t 10.1.0.0:80 -r ?",
@@ -50,6 +69,8 @@ def count_lines(words: list[str], text: str, status: set[int], then: str) -> int
     env.stdin = then.encode()
     if "--allow-empty" in words:
         env.stdin = b""
+    if "-R" in words:
+        assert cli.main(["-C"], env) == 0
     if "--watch" in words:
         env.environ, env.shows, env.screen = TERMINAL, (80, 50), FakeScreen(env, [None, ["q"]])
     ended = []
@@ -72,7 +93,41 @@ def test_work_grows_with_the_table_and_no_faster(command: str, many: bool) -> No
             text = text.replace("-s wlc", "-s sh")
             then = text.replace("-w 1", "-w 2")
             assert then != text
+        elif "grammar" in command:
+            # The fast paths know no long options.
+            then = text.replace(" -m", " --masquerading").replace(" -s ", " --scheduler ")
         counts.append(count_lines(words, text, status, then))
     _, small, large = counts
     # Sorting takes a little more than in proportion.
+    assert large <= small * TIMES * 1.2 + 500, (small, large)
+
+
+class RefusingBackend(MemoryBackend):
+    """Refuse the service of mark 1, after everything else of a plan."""
+
+    def apply(self, changes: Iterable[Change]) -> list[tuple[int, int]]:
+        changes = list(changes)
+        wanted = [not (change.service and change.service.fwmark) for change in changes]
+        refused = [(index, errno.EPERM) for index, keep in enumerate(wanted) if not keep]
+        assert not super().apply(compress(changes, wanted))
+        return refused
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["services", "servers of one"])
+def test_the_work_of_undoing_grows_with_the_plan_and_no_faster(many: bool) -> None:
+    def count(times: int) -> int:
+        backend = RefusingBackend()
+        text = f"{make_text(times, many)}-A -f 1 -s rr\n".encode()
+        wanted = desired.parse_desired(text, FakeEnvironment())
+        plan = make_plan(wanted, read_consistent(backend))
+        outcomes = []
+        lines = lines_of(
+            lambda: outcomes.append(execute(plan, backend, Pace(), contextlib.nullcontext))
+        )
+        assert (len(outcomes[0].refused), outcomes[0].not_undone) == (1, [])
+        assert len(outcomes[0].undone) == plan.added - 1
+        assert backend.read_services() == []
+        return lines
+
+    _, small, large = (count(times) for times in (1, BASE, BASE * TIMES))
     assert large <= small * TIMES * 1.2 + 500, (small, large)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +10,9 @@ from pyipvsadm.errors import IpvsadmError
 from pyipvsadm.model import Change
 from pyipvsadm.netlink.attributes import Encoder
 from pyipvsadm.rules import fast_encoder, reader
+from tests.older_python import zip_equal
 from tests.unit.fake_environment import FakeEnvironment
 from tools.bench import rows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Encoded = tuple[int, int, bytes]
 
@@ -36,23 +32,18 @@ def encode_slowly(text: bytes) -> list[Encoded | str]:
 
 
 def encode_fast(text: bytes) -> list[Encoded | str]:
-    found: list[Encoded | str] = []
+    """Encode by the fast path; an error last, as text."""
+    lines: list[int] = []
+    ops = bytearray()
+    payloads = []
+    errors = []
     try:
-        found.extend(fast_encoder.encode_rules(text, FakeEnvironment()))
+        for op, payload in fast_encoder.encode_rules(text, FakeEnvironment(), lines, ops):
+            assert op == ops[-1]
+            payloads.append(payload)
     except (IpvsadmError, reader.NotOnlyChangesError) as exc:
-        found.append(repr(exc))
-    return found
-
-
-def encode_items(items: Iterable[Encoded]) -> list[Encoded | str]:
-    """Take what comes before an error too."""
-    found: list[Encoded | str] = []
-    try:
-        for item in items:
-            found.append(item)  # noqa: PERF402  # extend() would drop it
-    except (IpvsadmError, reader.NotOnlyChangesError) as exc:
-        found.append(repr(exc))
-    return found
+        errors.append(repr(exc))
+    return [*zip_equal(lines, ops, payloads), *errors]
 
 
 @pytest.mark.parametrize("table", rows.TABLES)
@@ -140,7 +131,7 @@ ODD_LINES = [
 @pytest.mark.parametrize("before", ["-A -t 10.0.0.1:80 -s rr", "-A -f 7 -s rr", "-A -f 7 -6 -s rr"])
 def test_odd_lines_are_encoded_alike(before: str, line: str) -> None:
     text = f"{before}\n{line}\n{line}\n{before}\n".encode()
-    assert encode_items(fast_encoder.encode_rules(text, FakeEnvironment())) == encode_slowly(text)
+    assert encode_fast(text) == encode_slowly(text)
 
 
 @pytest.mark.parametrize("text", [b"# ipvsadm rules, format 9\n", b"-L -n\n", b"-R\n"])
@@ -229,4 +220,4 @@ SERVED = st.builds(
 @given(st.lists(st.one_of(ADDED, SERVED, WORDS), max_size=5))
 def test_both_ways_encode_the_same(lines: list[str]) -> None:
     text = "\n".join([*lines, *lines]).encode()  # what is learnt serves the second time
-    assert encode_items(fast_encoder.encode_rules(text, FakeEnvironment())) == encode_slowly(text)
+    assert encode_fast(text) == encode_slowly(text)

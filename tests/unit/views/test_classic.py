@@ -7,6 +7,8 @@ Every line is written out, trailing blanks included: they are part of what scrip
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyipvsadm.addresses import format_numeric
 from pyipvsadm.model import (
@@ -357,6 +359,17 @@ def test_attributes(found: Service, text: str) -> None:
 def test_counters(value: int, scaled: str, exact: str) -> None:
     assert classic.format_counter(value, exact=False) == scaled
     assert classic.format_counter(value, exact=True) == exact
+
+
+@given(st.tuples(*[st.integers(0, 10**16) | st.sampled_from(HUGE)] * 5))
+def test_a_line_of_counters_has_the_columns_of_each(values: tuple[int, ...]) -> None:
+    server = Server(AF_INET, R4, 80, stats=values * 2)
+    columns = [classic.format_counter(value, exact=False) for value in values]
+    text = listed(WEB, [server, server], {"stats"}, format_numeric)
+    assert text.splitlines()[1:] == [f"{'  -> 10.0.1.1:80':33}{''.join(columns)}"] * 2
+    text = listed(WEB, [server, server], {"rate"}, format_numeric)
+    columns[:3] = [f" {value:8}" for value in values[:3]]
+    assert text.splitlines()[1:] == [f"{'  -> 10.0.1.1:80':33}{''.join(columns)}"] * 2
 
 
 # --- real servers
