@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -584,6 +585,9 @@ def test_the_other_package_comes_and_goes(machine: Machine, verb: str, *, own: b
         assert machine.call(verb, script) == said
     else:
         with subprocess.Popen(["sleep", "60"], env=os.environ | script) as sleeping:
+            environ = Path(f"/proc/{sleeping.pid}/environ")
+            while b"DPKG_MAINTSCRIPT_PACKAGE" not in environ.read_bytes():
+                time.sleep(0.01)  # it is still the test's own until the program runs
             assert machine.call(verb) == said
             sleeping.kill()
     assert machine.holds() == OTHER
