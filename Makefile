@@ -143,7 +143,8 @@ lab-kernels: env lab-packages ## the same on all kernels of KERNELS, Debian's 5.
 	$(BIN)/python -m tests.lab.kernels $(KERNELS) $(if $(GUEST),-- -k $(GUEST))
 
 load: env lab-packages ## much of everything on a real kernel, with figures: 200,000 rules, 100,000 connections (root)
-	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py
+	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py \
+	  tests/kernel/test_history.py
 
 clusters: env lab-packages ## two directors under heartbeat and under Pacemaker, all faults, with the seconds that each takes
 	IPVSADM_CLUSTERS=full $(BIN)/python -m tests.lab --timeout 2400 -- -q -s -o faulthandler_timeout=600 tests/kernel/test_cluster.py

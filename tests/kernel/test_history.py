@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Loaded here: in a child they would be many system calls.
 assert all((apply, history, recorded, undo))
 
-ROUNDS = 20
+ROUNDS = 20 if os.environ.get("IPVSADM_LOAD") == "full" else 4
 SEED = int(os.environ.get("IPVSADM_SEED", "1"))
 PAUSE = 0.05  # seconds between two edits
 LIVE = Service(AF_INET, TCP, bytes(map(int, NAT.vip.split("."))), 80, scheduler="rr")
