@@ -145,6 +145,8 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
         )
         return 0
     backend_spec, netns_name = (parser.ours.get(name) for name in ("backend", "netns"))
+    if usage is not None and backend_spec is None:
+        backend_spec = _find_backend(argv)
     spec = None if backend_spec is None else str(backend_spec)
     # 1.31 opens the table before it reads its arguments: without a table, its message is about
     # that. The doctor and --check need none.
@@ -166,6 +168,18 @@ def _run_ipvsadm(argv: Sequence[str], env: Environment) -> int:
             error.status = UNKNOWN  # 1 and 2 mean findings
         raise error from None
     return status
+
+
+def _find_backend(argv: Sequence[str]) -> str | None:
+    """Return the table that a command line names after the word at which the parser stopped: the
+    error of that word must not become one about the kernel.
+    """
+    for index, word in enumerate(argv):
+        if word == "--backend" and index + 1 < len(argv):
+            return argv[index + 1]
+        if word.startswith("--backend="):
+            return word.partition("=")[2]
+    return None
 
 
 def _choose_colours(when: str, env: Environment) -> None:
@@ -316,7 +330,7 @@ def _save_table(backend: Backend, env: Environment, options: dict[str, str]) -> 
 def _replace_table(backend: Backend, env: Environment, options: dict[str, str]) -> int:
     from pyipvsadm.commands.restore import replace_table  # noqa: PLC0415  # ipvsadm itself does not pay for it
 
-    return replace_table(backend, env, run_request, options.get("f", "-"), "dry-run" in options)
+    return replace_table(backend, env, run_request, options.get("f", "-"), options)
 
 
 def _run_in_netns(env: Environment, netns_name: str | None, body: Callable[[], int]) -> int:

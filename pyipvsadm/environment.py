@@ -36,6 +36,8 @@ class Environment:
     """Serve as the real process environment; tests pass a fake. argv: the words of the command."""
 
     argv: Sequence[str] = ()
+    # Also receives each line for standard error, in a process that works when its user may be gone.
+    log: Callable[[str], None] | None = None
 
     always_has_colours = False  # --color=always
 
@@ -80,6 +82,8 @@ class Environment:
         A line may quote a file or a command line: on a terminal, control characters are replaced.
         Scripts see the text unchanged.
         """
+        if self.log:
+            self.log(line)
         if not line.isprintable() and self.is_error_terminal():
             from pyipvsadm.text import sanitize  # noqa: PLC0415  # few lines need it
 
@@ -115,6 +119,15 @@ class Environment:
     def is_error_terminal(self) -> bool:
         """Return True if standard error is a terminal."""
         return 2 not in self._closed and os.isatty(2)
+
+    def open_syslog(self) -> None:
+        """Send each line for standard error to the system's log, too: a datagram to /dev/log, which
+        systemd's journal or a syslog daemon reads. Without either, nothing is sent.
+        """
+        import syslog  # noqa: PLC0415  # one process needs it
+
+        syslog.openlog("ipvsadm", syslog.LOG_PID, syslog.LOG_DAEMON)
+        self.log = lambda line: syslog.syslog(syslog.LOG_WARNING, line)
 
     def block_signals(self) -> None:
         """Hold back INT, TERM and HUP, which `wait` then receives, and ignore SIGPIPE, so that a

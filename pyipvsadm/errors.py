@@ -116,7 +116,8 @@ class Finding(Record):
         return f"{place}: {self.message}: '{self.text}'"
 
 
-MAX_FINDINGS = 20  # in a text; of more their number is said
+# Findings in a text; of the others it gives only the number.
+MAX_FINDINGS = 20
 
 
 def format_findings(findings: Sequence[Finding]) -> str:

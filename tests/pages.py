@@ -34,6 +34,8 @@ _NOTICE = re.compile(r"^ipvsadm(-save)?: IPVSADM_BACKEND=.* the embedded table.*
 # Times of the history, and of all pages.
 _TIME = re.compile(r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\b")
 _TIME_OF_PAGES = "2026-11-28 09:50:01"
+# The deadline of a change that waits to be confirmed.
+_DEADLINE = re.compile(r"\b(at|until) \d\d:\d\d:\d\d\b")
 # A live view ends by itself here, and the pipe behind it with it. The file `other` is the table of
 # any machine that ssh reaches.
 _PROLOGUE = """\
@@ -182,6 +184,7 @@ def run_commands(page: Path, folder: Path) -> list[tuple[Command, int, str]]:
         text=True,
         timeout=120,
         check=False,
+        start_new_session=True,  # nothing asks at the terminal of the tests
     )
     results = re.findall(r"(.*?)\001(\d+)\002", done.stdout, re.DOTALL)
     assert len(results) == len(commands), done.stdout
@@ -194,6 +197,7 @@ def run_commands(page: Path, folder: Path) -> list[tuple[Command, int, str]]:
 def _hide_surroundings(output: str) -> str:
     """Return an output as every user sees it at every time."""
     output = _TIME.sub(_TIME_OF_PAGES, _NOTICE.sub("", output))
+    output = _DEADLINE.sub(r"\1 09:51:01", output)
     name = history.find_user_name(history.read_login_uid())
     width = max(len(name), len("USER"))
     for word, shown in (("USER", "USER"), (name, "root")):

@@ -161,6 +161,13 @@ may_replace() {
     return 1
 }
 
+# Whether what runs is there to stay: a change that waits to be confirmed may be taken back, and is no rule for the next boot.
+confirmed() {
+    waiting=$("$program" --confirm --dry-run 2>/dev/null) || return 0
+    say "nothing is saved: a change is not confirmed yet, ${waiting#dry run: would keep }; ipvsadm --confirm or --undo ends that" >&2
+    return 1
+}
+
 # What adds services by itself, at work or at the next boot. Its services are no rules to restore.
 find_manager() {
     for manager in keepalived ldirectord; do
@@ -176,6 +183,7 @@ find_manager() {
 # SELinux may let it, and not the program. Fails when what runs would be lost.
 save_before_stop() {
     [ "$SAVE_ON_STOP" = yes ] || return 0
+    confirmed || return
     text=$("$program-save" -n) || return
     manager=$(find_manager)
     if [ -z "$text" ]; then
@@ -222,7 +230,7 @@ stop() {
 }
 
 save() {
-    may_replace || return
+    confirmed && may_replace || return
     "$program-save" -n -f "$rules" || return
     say "saved to $rules"
     [ "$AUTO" = true ] || say "they are not restored at boot: AUTO is not \"true\" in $settings"

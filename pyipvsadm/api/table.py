@@ -102,7 +102,7 @@ class Table:
     address, port), or ("mark", 7); "mark6" stands for a mark's IPv6 packets. A server is a Server, an
     address, or (address, port); without a port, it has the service's.
 
-    Every method raises UsageError for an argument that cannot be, RefusedError with the kernel's
+    Every method raises UsageError for an invalid argument, RefusedError with the kernel's
     errno if the table refuses, and OperationError if the table cannot be asked.
     """
 
@@ -302,7 +302,9 @@ class Table:
         return self._find_server(service, present)
 
     def delete_server(self, service: ServiceKey, server: ServerKey) -> None:
-        """Delete a real server. Its connections are cut or left as expire_nodest_conn says."""
+        """Delete a real server. The sysctl expire_nodest_conn decides whether its connections end at
+        the next packet or at their timeout.
+        """
         self._change(["--delete-server", *list_service_words(service), *list_server_words(server)])
 
     # Timeouts and sync daemons
@@ -427,7 +429,7 @@ class Table:
         return nullcontext() if self._netns is None else self._env.enter_netns(self._netns)
 
     def _parse(self, words: list[str]) -> Request:
-        """Parse words as a command line. Raise UsageError for a value that cannot be."""
+        """Parse words as a command line. Raise UsageError for an invalid value."""
         for word in words:
             if "\0" in word:  # no command line has one
                 raise UsageError(f"{word!r} holds a NUL character")

@@ -208,16 +208,11 @@ class KernelBackend:
             GET_SERVICE, b"", attributes.read_service, dumps.make_proc_reader(self._family)
         )
         other_services = [record for record in records if record.__class__ is Service]
-        simple_keys = (
-            [record for record in records if record.__class__ is not Service]
-            if other_services
-            else records
-        )
-        return (
-            None
-            if can_grow(simple_keys) and len(set(simple_keys)) < len(simple_keys)
-            else ProcTable(text, simple_keys, other_services)
-        )
+        if other_services:
+            records = [record for record in records if record.__class__ is not Service]
+        if can_grow(records) and len(set(records)) < len(records):
+            return None
+        return ProcTable(text, records, other_services)
 
     def read_sysctl(self, name: str) -> str:
         """Return the text of /proc/sys/net/ipv4/vs/NAME, "" if it cannot be read."""

@@ -150,7 +150,7 @@ class MemoryBackend:
         (ip_vs_genl_dump_services).
         """
         services = [_copy_service(service) for service, _ in self._held.values()]
-        services.sort(key=_is_marked)
+        services.sort(key=lambda service: service.fwmark != 0)
         return services
 
     def find_service(self, service: Service) -> Service:
@@ -164,11 +164,8 @@ class MemoryBackend:
         (ip_vs_genl_dump_dests).
         """
         entry = self._held.get(service.key())
-        return (
-            [_copy_server(server, server.af) for server in reversed(entry[1].values())]
-            if entry
-            else []
-        )
+        servers = reversed(entry[1].values()) if entry else iter(())
+        return [_copy_server(server, server.af) for server in servers]
 
     def iter_rows(
         self, services: Iterable[Service], columns: tuple[str, ...]
@@ -530,10 +527,6 @@ def compute_effective_daemon(requested: Daemon, mtu: int) -> Daemon:
     daemon.port = daemon.port or _PORT
     daemon.ttl = daemon.ttl or _TTL
     return daemon
-
-
-def _is_marked(service: Service) -> bool:
-    return service.fwmark != 0
 
 
 def _count_bytes(name: str) -> int:

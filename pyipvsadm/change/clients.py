@@ -3,8 +3,8 @@
 Owns: whose connection is whose client, and the counts. Must never know: how the connection table is
 read, how a client's server is predicted (scheduling/packet.py).
 
-A client is an address with a connection to the service, or with a persistence template; of a
-template for a network without connections, the network counts as one client. Connections do not
+A client is an address with a connection to the service, or with a persistence template; a
+network that has a template and no connections counts as one client. Connections do not
 tell the mark of their packets: clients of a service by mark are those with templates.
 """
 
@@ -116,7 +116,7 @@ def _gather_clients(
     find: Find,
     first_port: int,
 ) -> None:
-    """Put each connection and template to the service that its packets find."""
+    """Add each connection and template to the clients of the service that takes its packets."""
     found: dict[tuple[int, End, bool], _Clients | None] = {}
     for line in lines:
         entry = parse_connection(line)
@@ -194,7 +194,7 @@ def _find_taking(packet: Packet, find: Find, first_port: int) -> State | None:
 
 
 def _add_template_clients(service: Service, clients: _Clients) -> None:
-    """Count those that have a template and no connection."""
+    """Add the clients that have a template and no connection."""
     known = {mask_client(service, client) for client in clients.servers}
     for name, entry in clients.templates.items():
         if name[1] not in known and not entry.engine:
@@ -202,8 +202,8 @@ def _add_template_clients(service: Service, clients: _Clients) -> None:
 
 
 def _make_namer(servers: Sequence[Server]) -> Callable[[End], End]:
-    """Return what gives the key of the server that has an end of a connection: a server may stand
-    for every port of its address, and persistence keeps the port of the packet.
+    """Return a function from an end of a connection to the key of its server. The two differ if the
+    server stands for every port of its address: persistence keeps the port of the packet.
     """
     keys = {server.key() for server in servers}
     by_address = {(server.af, server.addr): server.key() for server in servers}

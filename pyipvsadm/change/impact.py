@@ -39,10 +39,13 @@ if TYPE_CHECKING:
     ServiceKey = tuple[int, int, bytes, int, int]
     State = tuple[Service, Sequence[Server]]
 
-MAX_SERVICES = 20  # that are looked at; of more, their number is said
-MAX_SHARES = 8  # of one service, in text
+# Services that are examined; of the others only the number is reported.
+MAX_SERVICES = 20
+# Servers whose shares stand in the text of one service.
+MAX_SHARES = 8
 _KNOWN = (TABLE, WEIGHT)
-_TELLING = frozenset({*HASHING, "rr", "wrr"})  # schedulers that make shares or buckets known
+# Schedulers whose shares or buckets are known.
+_TELLING = frozenset({*HASHING, "rr", "wrr"})
 _PARTS = {TABLE: "of the hash table", WEIGHT: "of the turns"}
 
 
@@ -125,8 +128,8 @@ def _concerns_clients(step: Step, service: Service) -> bool:
 
 
 def assess_service(before: State, after: State | None, build: Build) -> ServiceImpact:
-    """Return what a change of a service does to its clients. after: connections need not be counted
-    there, those of before are taken.
+    """Return what a change of a service does to its clients. The servers of `after` get the numbers
+    of connections that they have in `before`.
     """
     present = {server.key(): server for server in before[1]}
     if after is None:
@@ -226,7 +229,7 @@ def _describe_buckets(table: Impact) -> str:
 
 
 def _list_weights(servers: Sequence[Server]) -> list[tuple[object, int]]:
-    """Return what the kernel fills hash tables by."""
+    """Return the servers' keys and weights, from which the kernel fills hash tables."""
     return [(server.key(), server.weight) for server in servers]
 
 

@@ -13,10 +13,12 @@ were before, and the lines that were sent:
 
 What the command left behind follows from both, so a kill at any moment leaves a file that says what
 may have been done. The file's name is its number and its state: `12.open` while the change is under
-way, then `12.kept`, or `12.undone`. A state changes by renaming, which is atomic.
+way, then `12.kept`, or `12.undone`. A change with a deadline stays open after its command has sent it,
+until it is confirmed or undone. A state changes by renaming, which is atomic.
 
 Nothing is synced to the disk: a table does not survive the power failure that would lose its
-journal. A journal that cannot be written never stops a change: it is reported, in one line.
+journal. A journal that cannot be written never stops a change: it is reported, in one line. But a
+change with a deadline could not be taken back without its entry, and is not begun.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import os
 
 from pyipvsadm.addresses import format_numeric
 from pyipvsadm.change.snapshot import TRIES, read_all_servers
-from pyipvsadm.errors import OperationError
+from pyipvsadm.errors import OperationError, UsageError
 from pyipvsadm.files import read_file
 from pyipvsadm.rules import writer
 
@@ -146,21 +148,30 @@ class Folder:
 
 class Journal:
     """Write the entry of one change. folder: its path. header: what the first line says beside the
-    format. tell: prints a message.
+    format; if it has a deadline, the entry stays open. tell: prints a message. written: called with
+    the entry's number as soon as it is written.
 
     number: of the entry, 0 if there is none.
     """
 
-    def __init__(self, folder: str, header: dict[str, object], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: str,
+        header: dict[str, object],
+        tell: Callable[[str], None],
+        written: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._folder = folder
         self._header = header
         self._tell = tell
+        self._written = written
+        self._stays_open = header.get("deadline") is not None
         self.number = 0
         self._failed = False
 
     def open_entry(self, plan: Plan) -> None:
         """Write a plan before its first change is sent, or anew after it was amended. A plan
-        without steps has no entry.
+        without steps has no entry. Raise UsageError if an entry with a deadline cannot be written.
         """
         sent = "".join(step.format_rule() for step in plan.iter_steps())
         if sent:
@@ -184,9 +195,11 @@ class Journal:
                 raise OperationError(f"it takes {size >> 20} MB, {MAX_BYTES >> 20} are kept")
             with Folder(self._folder, create=True) as folder:
                 numbers = [number for number, _ in folder.list_files()]
-                self.number = self.number or max(numbers, default=0) + 1
-                folder.write_file(f"{self.number}.{OPEN}", blocks)
-                folder.remove_old(self.number)
+                number = self.number or max(numbers, default=0) + 1
+                folder.write_file(f"{number}.{OPEN}", blocks)
+                self.number = number
+                self._written(number)
+                folder.remove_old(number)
         except (OSError, OperationError) as exc:
             self._report_failure(exc)
 
@@ -200,8 +213,10 @@ class Journal:
             self.close(KEPT)
 
     def close(self, state: str) -> None:
-        """Give the entry a state, or remove it (NOT_BEGUN)."""
-        if not self.number or self._failed:
+        """Give the entry a state, or remove it (NOT_BEGUN). An entry with a deadline is not kept
+        before it is confirmed.
+        """
+        if not self.number or self._failed or (state == KEPT and self._stays_open):
             return
         name = f"{self.number}.{OPEN}"
         try:
@@ -216,6 +231,10 @@ class Journal:
     def _report_failure(self, exc: OSError | OperationError) -> None:
         self._failed = True
         reason = exc.strerror if isinstance(exc, OSError) else exc
+        if self._stays_open and not self.number:
+            raise UsageError(
+                f"this change could not be taken back: {self._folder}: {reason}; nothing was changed"
+            ) from None
         self._tell(f"this change is not in the history ({self._folder}): {reason}")
 
 

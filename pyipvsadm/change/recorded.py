@@ -10,7 +10,7 @@ import json
 import os
 
 from pyipvsadm.change import desired
-from pyipvsadm.change.journal import SENT, Folder, identify_table
+from pyipvsadm.change.journal import OPEN, SENT, Folder, identify_table
 from pyipvsadm.change.plan import make_plan
 from pyipvsadm.change.snapshot import Snapshot
 from pyipvsadm.errors import OperationError, UsageError
@@ -96,6 +96,26 @@ def set_state(path: str, entry: Entry, state: str) -> None:
     except OSError as exc:
         raise OperationError(f"cannot write {path}: {exc.strerror}") from None
     entry.state = state
+
+
+def has_state(path: str, entry: Entry) -> bool:
+    """Return True if the entry still has its state: another process may have changed it."""
+    return os.path.exists(os.path.join(path, entry.name))
+
+
+def find_awaited(entries: list[Entry], table: str) -> Entry | None:
+    """Return the change of this table that is neither confirmed nor taken back yet, if there is one.
+    After a boot, the table that it changed is gone.
+    """
+    boot = identify_table(table)["boot"]
+    for entry in entries:
+        if (
+            entry.state == OPEN
+            and entry.header.get("deadline") is not None
+            and entry.header.get("boot") == boot
+        ):
+            return entry
+    return None
 
 
 def read_change(path: str, entry: Entry, context: Context) -> tuple[Plan, list[str]]:

@@ -1,4 +1,4 @@
-"""Plan how steps that were done are undone. The only undo: after a refusal or a signal, and --undo.
+"""Plan how steps that were done are undone: after a refusal or a signal, by --undo and --undrain.
 
 Owns: which steps may be undone, the changes that undo them, which steps are left and why. Must never
 know: why the steps were done, how changes are sent.

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pyipvsadm.change.execute import Outcome
     from pyipvsadm.change.impact import PlanImpact
     from pyipvsadm.change.plan import Step
+    from pyipvsadm.commands.confirm import Confirmation
     from pyipvsadm.environment import Environment
     from pyipvsadm.grammar.parser import Request
     from pyipvsadm.model import Backend, Service
@@ -52,7 +53,7 @@ FORMAT = 1
 # they may write more than their name into comm: ldirectord does
 LVS_MANAGERS = ("keepalived", "ldirectord", "kube-proxy")
 KUBE = "kube-ipvs0"
-MAX_NAMED = 3  # services in a message; of more their number is said
+MAX_NAMED = 3  # services in a message; of the others it gives only the number
 
 _COLOURS = {
     NEW_SERVICE: 32,
@@ -73,9 +74,9 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
     Raise UsageError (status 2) for bad input.
     """
     try:
-        wanted = desired.parse_desired(
-            _read_rules(request, env), env, str(request.ours["apply"] or "")
-        )
+        text = _read_rules(request, env)
+        confirmation = _start_confirmation(request, backend, env)
+        wanted = desired.parse_desired(text, env, str(request.ours["apply"] or ""))
         print_findings(env, wanted.repeated)
         _check_not_empty(request, wanted)
         if "prune" in request.slots and "force" not in request.slots and not backend.embedded:
@@ -84,10 +85,21 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
             return _ApplyRun(request, wanted, backend, env).try_out()
         with backend.lock_table():
             run = _ApplyRun(request, wanted, backend, env)
-            outcome = run.carry_out()
-        return run.report(outcome)
+            outcome = run.carry_out(confirmation)
+        status = run.report(outcome)
+        return confirmation.await_end(status) if confirmation else status
     except RefusedError as exc:  # a reading
         raise OperationError(str(exc), EXIT_REFUSED) from None
+
+
+def _start_confirmation(
+    request: Request, backend: Backend, env: Environment
+) -> Confirmation | None:
+    if "confirm-within" not in request.ours:
+        return None
+    from pyipvsadm.commands.confirm import start_confirmation  # noqa: PLC0415  # few runs need it
+
+    return start_confirmation(request, backend, env)
 
 
 def _read_rules(request: Request, env: Environment) -> bytes:
@@ -256,7 +268,7 @@ class _ApplyRun:
         self._print_report(outcome, [*copy.list_assumptions()])
         return EXIT_REFUSED if outcome.refused else DRIFT if steps else 0
 
-    def carry_out(self) -> Outcome:
+    def carry_out(self, confirmation: Confirmation | None) -> Outcome:
         """Send the plan, unless a copy of the table refuses some of it."""
         outcome = try_plan(self._plan, self._copy_table())
         if outcome.refused:
@@ -270,7 +282,9 @@ class _ApplyRun:
                 Pace(lambda: self._env.wait(0)),
                 nullcontext,
                 self._plan_again,
-                open_journal(self._backend, self._env),
+                confirmation.open_journal()
+                if confirmation
+                else open_journal(self._backend, self._env),
             )
         except OperationError as exc:
             raise OperationError(

@@ -1,6 +1,6 @@
 """Carry out -L -c --by: count the connections in groups, and write the counts in the requested view.
 
-Owns: when names are looked up, and that reading is shown on a terminal. Must never know: columns,
+Owns: when names are looked up, the progress of reading on a terminal. Must never know: columns,
 lines of the kernel's file.
 """
 

@@ -10,7 +10,7 @@ from pyipvsadm.addresses import format_address, parse_endpoint
 from pyipvsadm.change.desired import parse_desired
 from pyipvsadm.commands.status import read_status
 from pyipvsadm.doctor import answers, director, real_server, report, unchecked
-from pyipvsadm.doctor.codes import BY_CODE, CODES, format_explanation
+from pyipvsadm.doctor.codes import BY_CODE, CODES
 from pyipvsadm.doctor.facts import (
     OUTSIDE,
     DirectorTable,
@@ -78,7 +78,7 @@ def run_doctor(request: Request, env: Environment, spec: str, opened: Callable[[
     if "json" in ours:
         env.write_stdout(report.render_json(findings, aside))
     else:
-        columns = env.get_size()[0] if env.is_output_terminal() else 0
+        columns = _get_columns(env)
         env.write_stdout(report.render_text(findings, aside, columns, env.has_colours()))
     return report.get_status(findings)
 
@@ -177,11 +177,16 @@ def _parse_address(env: Environment, option: str, value: object) -> str:
     return format_address(found.family, found.addr)
 
 
+def _get_columns(env: Environment) -> int:
+    """Return the width of the terminal, 0 if standard output is none."""
+    return env.get_size()[0] if env.is_output_terminal() else 0
+
+
 def _explain_code(code: str, env: Environment) -> int:
-    if code == "all":
-        env.write_stdout("\n".join(map(format_explanation, CODES)))
-    elif code in BY_CODE:
-        env.write_stdout(format_explanation(BY_CODE[code]))
+    if code == "all" or code in BY_CODE:
+        rows = CODES if code == "all" else (BY_CODE[code],)
+        columns = _get_columns(env)
+        env.write_stdout("\n".join(report.render_explanation(row, columns) for row in rows))
     else:
         raise UsageError(
             f"unknown code `{code}': it is all, or one of\n  "

@@ -114,7 +114,7 @@ class _Draining:
         )
         self._backend = backend
         self._env = env
-        self._program = format_program(request)
+        self._program = format_program(request.ours)
         self._fallback = Plan()  # sets the fallback flag of services
 
     def run(self) -> int:
@@ -149,7 +149,6 @@ class _Draining:
                 env.write_stderr(line)
             return self._print_dry_run(plan, targets)
         undo_lines = [self._format_undo(step) for step in plan.phases[0]]
-        # If these lines cannot be written, nothing is changed.
         if undo_lines:
             if env.is_output_terminal() and env.is_error_terminal():
                 env.write_stderr("to undo the draining:")
@@ -163,7 +162,7 @@ class _Draining:
                 outcome = self._execute(plan, pace)
         except (OperationError, RefusedError) as exc:
             env.write_stderr(f"{exc}: stopped{self._nothing_deleted}")
-            # The table does not answer: what stands is not known, but what undoes it is.
+            # The table does not answer: present weights are unknown, the former ones are known.
             for line in undo_lines:
                 env.write_stderr(f"to undo: {line}")
             return exc.status if isinstance(exc, OperationError) else EXIT_REFUSED

@@ -74,7 +74,7 @@ def print_clearing(request: Request, change: Change, backend: Backend, env: Envi
     stays set, if it does. Return 0.
     """
     assert change.service is not None
-    cleared, sentence = clear_fallback(change.service, backend, format_program(request))
+    cleared, sentence = clear_fallback(change.service, backend, format_program(request.ours))
     if sentence and not cleared:
         env.write_stderr(sentence)
     return 0

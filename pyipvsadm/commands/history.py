@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyipvsadm.change.journal import KEPT, UNDONE, Journal, identify_table
+from pyipvsadm.change.journal import KEPT, OPEN, UNDONE, Journal, identify_table
 from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
 from pyipvsadm.files import read_file
 from pyipvsadm.model import NEW_DEST, NEW_SERVICE
@@ -18,6 +18,8 @@ from pyipvsadm.text import escape_undecodable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyipvsadm.change.execute import Outcome
     from pyipvsadm.change.plan import Plan, Step
     from pyipvsadm.change.recorded import Entry
@@ -35,11 +37,12 @@ def open_journal(
     program: str = "ipvsadm",
     deadline: int | None = None,
     undoes: int | None = None,
+    written: Callable[[int], None] = lambda _: None,
 ) -> Journal | None:
     """Return the journal for one change of this table, None if the table has no history.
 
     deadline: the time (seconds since 1970) at which the change is to be taken back. undoes: the
-    number of the entry that the change undoes.
+    number of the entry that the change undoes. written: see Journal.
     """
     folder = env.find_history_folder(backend.name)
     if not folder:
@@ -54,11 +57,11 @@ def open_journal(
         "deadline": deadline,
         "undoes": undoes,
     }
-    return Journal(folder, header, env.write_stderr)
+    return Journal(folder, header, env.write_stderr, written)
 
 
 def read_login_uid() -> int:
-    """Return the user who logged in, whatever sudo made of him since."""
+    """Return the uid of the user who logged in, under sudo too."""
     try:
         uid = int(read_file("/proc/self/loginuid"))
     except (OperationError, ValueError):
@@ -77,7 +80,7 @@ def _find_terminal() -> str:
 
 def run_history(request: Request, backend: Backend, env: Environment) -> int:
     """Print the changes of this table that are kept, the oldest first."""
-    entries = _read_entries(backend, env)
+    entries = read_history(backend, env)
     if "json" in request.slots:
         from pyipvsadm.views.json_document import format_document  # noqa: PLC0415
 
@@ -92,8 +95,8 @@ def run_history(request: Request, backend: Backend, env: Environment) -> int:
             _format_local_time(entry),
             find_user_name(entry.header.get("uid")),
             str(entry.header.get("terminal") or "-"),
-            entry.state,
-            _format_command(entry),
+            _format_state(entry),
+            format_command(entry),
         )
         for entry in entries
     ]
@@ -106,7 +109,7 @@ def run_history(request: Request, backend: Backend, env: Environment) -> int:
     return 0
 
 
-def _read_entries(backend: Backend, env: Environment) -> list[Entry]:
+def read_history(backend: Backend, env: Environment) -> list[Entry]:
     """Return the entries of this table. Raise OperationError if it has no history."""
     from pyipvsadm.change.recorded import read_entries  # noqa: PLC0415  # a change only writes
 
@@ -136,6 +139,14 @@ def _format_local_time(entry: Entry) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
+def _format_state(entry: Entry) -> str:
+    """Return the state, of a change that is not confirmed yet with its deadline."""
+    deadline = entry.header.get("deadline")
+    if entry.state != OPEN or not isinstance(deadline, int):
+        return entry.state
+    return f"open until {time.strftime('%H:%M:%S', time.localtime(deadline))}"
+
+
 def find_user_name(uid: object) -> str:
     """Return the name of a user, or the number if it has none."""
     import pwd  # noqa: PLC0415  # only the listing needs it
@@ -146,28 +157,42 @@ def find_user_name(uid: object) -> str:
         return str(uid)
 
 
-def _format_command(entry: Entry) -> str:
+def format_command(entry: Entry) -> str:
+    """Return the command line of an entry, quoted for a shell."""
     import shlex  # noqa: PLC0415  # only the listing needs it
 
     return shlex.join([str(entry.header.get("program")), *entry.argv])
 
 
 def run_undo(request: Request, backend: Backend, env: Environment) -> int:
-    """Undo a change of the history: restore what is still as the change left it. Return 0; 1 if other
-    programs have changed some of it since; 255 if the kernel refused; 128 + n for signal n.
+    """Undo a change of the history. Return the status of undo_entry."""
+    return undo_entry(
+        _choose_entry(request, backend, env), backend, env, "dry-run" in request.slots
+    )
+
+
+def undo_entry(entry: Entry, backend: Backend, env: Environment, is_dry_run: bool = False) -> int:
+    """Restore what is still as a change left it. Return 0; 1 if other programs have changed some of
+    it since; 255 if the kernel refused; 128 + n for signal n.
+
+    Raise UsageError if another command confirms or undoes the change first.
     """
-    from pyipvsadm.change.recorded import read_change  # noqa: PLC0415  # a change only writes
+    from pyipvsadm.change.recorded import has_state, read_change  # noqa: PLC0415  # a change only writes
     from pyipvsadm.change.undo import plan_undo  # noqa: PLC0415
 
-    entry = _choose_entry(request, backend, env)
-    done, lost = read_change(env.find_history_folder(backend.name), entry, env)
+    folder = env.find_history_folder(backend.name)
+    done, lost = read_change(folder, entry, env)
     try:
         with backend.lock_table():
+            if not has_state(folder, entry):
+                raise UsageError(
+                    f"change {entry.number} is not {entry.state} any more: nothing was done"
+                )
             found = plan_undo([*done.iter_steps()], backend)
             plan = found.make_plan()
             left = [f"{_format_rule(step)}: {reason}" for step, reason in found.left]
             left += [f"{line}: no rule says it as it was" for line in lost]
-            if "dry-run" in request.slots:
+            if is_dry_run:
                 return _print_dry_run(plan, left, entry, env)
             outcome = _execute_undo(plan, entry, backend, env)
     except RefusedError as exc:  # a reading
@@ -180,7 +205,7 @@ def _choose_entry(request: Request, backend: Backend, env: Environment) -> Entry
 
     Raise UsageError if there is none, or if the newest is another user's.
     """
-    entries = _read_entries(backend, env)
+    entries = read_history(backend, env)
     asked = request.ours["undo"]
     if asked is not None:
         for entry in entries:
@@ -199,7 +224,7 @@ def _choose_entry(request: Request, backend: Backend, env: Environment) -> Entry
     if entry.header.get("uid") != read_login_uid():
         raise UsageError(
             f"the newest change is not yours but {find_user_name(entry.header.get('uid'))}'s"
-            f" ({_format_command(entry)}): `ipvsadm --undo {entry.number}' undoes it all the same"
+            f" ({format_command(entry)}): `ipvsadm --undo {entry.number}' undoes it all the same"
         )
     return entry
 
@@ -207,7 +232,7 @@ def _choose_entry(request: Request, backend: Backend, env: Environment) -> Entry
 def _print_dry_run(plan: Plan, left: list[str], entry: Entry, env: Environment) -> int:
     from pyipvsadm.change.describe import describe_plan  # noqa: PLC0415
 
-    lines = [f"would undo {entry.number}: {_format_command(entry)}"]
+    lines = [f"would undo {entry.number}: {format_command(entry)}"]
     lines += describe_plan(plan) or ["would change nothing"]
     lines += [f"would leave {line}" for line in left]
     env.write_stdout("".join(f"dry run: {line}\n" for line in lines))
@@ -235,7 +260,7 @@ def _execute_undo(plan: Plan, entry: Entry, backend: Backend, env: Environment) 
         try:
             set_state(folder, entry, UNDONE)
             # Undoing an undo is doing it again.
-            for other in _read_entries(backend, env):
+            for other in read_history(backend, env):
                 if other.number == entry.header.get("undoes") and other.state == UNDONE:
                     set_state(folder, other, KEPT)
         except OperationError as exc:
@@ -260,12 +285,14 @@ def _report(plan: Plan, outcome: Outcome, left: list[str], entry: Entry, env: En
         env.write_stderr(f"nothing to undo: the table has nothing of change {entry.number}")
         return 1 if left else 0
     env.write_stderr(
-        f"undone {entry.number} ({_format_command(entry)}): {plan.added} added, {plan.changed} changed,"
+        f"undone {entry.number} ({format_command(entry)}): {plan.added} added, {plan.changed} changed,"
         f" {plan.removed} removed"
     )
     services = _list_reordered(plan)
     if services:
         env.write_stderr(f"servers that came back are the newest now: {', '.join(services)}")
+    if entry.header.get("deadline") is not None:
+        env.write_stderr("rules come back, connections do not")
     return 1 if left else 0
 
 

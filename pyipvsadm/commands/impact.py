@@ -1,7 +1,7 @@
-"""Tell what the change of a dry run does to clients.
+"""Read what is needed to tell what a plan does to clients, for dry runs.
 
-Owns: what is read for that. Must never know: how a plan is made, where
-the result is printed.
+Owns: which states, connections and settings are read. Must never know: how a plan is made, how its
+effects are assessed (change/impact.py), where they are printed.
 """
 
 from __future__ import annotations

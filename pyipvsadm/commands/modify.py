@@ -21,14 +21,17 @@ from pyipvsadm.model import (
     SET_DEST,
     SET_SERVICE,
     ZERO,
+    Change,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from pyipvsadm.commands.confirm import Confirmation
     from pyipvsadm.environment import Environment
-    from pyipvsadm.model import Backend, Change
+    from pyipvsadm.grammar.parser import Request
+    from pyipvsadm.model import Backend
 
 _REMOVING = (DEL_SERVICE, DEL_DEST, FLUSH)
 # What is in the history: always, and with JOURNAL=all.
@@ -36,24 +39,28 @@ _RECORDED = (DEL_SERVICE, FLUSH)
 _RECORDED_IF_ALL = (NEW_SERVICE, SET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST)
 
 
-def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
+def apply_change(
+    wanted: Change,
+    backend: Backend,
+    env: Environment,
+    options: Mapping[str, object],
+    confirmation: Confirmation | None = None,
+) -> int:
     """Send one change. Print nothing unless it is refused; to a person at a terminal, say how many
-    active connections removed servers had, and which settings of a server were reset.
+    active connections removed servers had, how the removal is undone, and which settings of a server
+    were reset. options: of the command line.
     """
     is_terminal = env.is_error_terminal()
-    is_removal = wanted.op in _REMOVING
-    connections = _count_connections(wanted, backend) if is_terminal and is_removal else 0
-    resets = _find_resets(wanted, backend) if is_terminal else ""
-    refused = _send_change(wanted, backend, env)
-    if resets and not refused:
-        from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
+    hint = ""
+    if is_terminal and wanted.op in _REMOVING:
+        hint = _describe_removal(wanted, backend, env, options)
+    elif is_terminal and (resets := _find_resets(wanted, backend)):
+        hint = f"{resets}; --keep leaves settings that are not given"
+    refused = _send_change(wanted, backend, env, confirmation)
+    if hint and not refused:
+        from pyipvsadm.commands.report import print_hints  # noqa: PLC0415  # a person waits longer than a script
 
-        print_hints(env, [f"{resets}; --keep leaves settings that are not given"])
-    if connections and not refused:
-        from pyipvsadm.commands.report import print_hints  # noqa: PLC0415
-        from pyipvsadm.text import pluralize  # noqa: PLC0415
-
-        print_hints(env, [f"the removed servers had {pluralize(connections, 'active connection')}"])
+        print_hints(env, [hint])
     for number in refused:
         env.write_stderr(format_error(wanted.op, number))
         if env.is_error_terminal():
@@ -64,16 +71,36 @@ def apply_change(wanted: Change, backend: Backend, env: Environment) -> int:
     return EXIT_REFUSED if refused else 0
 
 
-def _send_change(wanted: Change, backend: Backend, env: Environment) -> list[int]:
+def apply_with_confirmation(
+    request: Request, wanted: Change, backend: Backend, env: Environment
+) -> int:
+    """Send one change, and take it back unless it is confirmed in time (--confirm-within)."""
+    from pyipvsadm.commands.confirm import start_confirmation  # noqa: PLC0415  # few runs need it
+
+    confirmation = start_confirmation(request, backend, env)
+    status = apply_change(wanted, backend, env, request.ours, confirmation)
+    return confirmation.await_end(status) if confirmation else status
+
+
+def _send_change(
+    wanted: Change, backend: Backend, env: Environment, confirmation: Confirmation | None
+) -> list[int]:
     """Send one change. Return the errno of its refusal, if it is refused."""
-    if env.find_history_folder(backend.name) and (
-        wanted.op in _RECORDED or (wanted.op in _RECORDED_IF_ALL and env.records_all())
-    ):
-        return _execute_change(wanted, backend, env)
+    if _is_recorded(wanted, backend, env):
+        return _execute_change(wanted, backend, env, confirmation)
     return [number for _, number in backend.apply([wanted])]
 
 
-def _execute_change(wanted: Change, backend: Backend, env: Environment) -> list[int]:
+def _is_recorded(wanted: Change, backend: Backend, env: Environment) -> bool:
+    """Return True if the history gets an entry for this change."""
+    return bool(env.find_history_folder(backend.name)) and (
+        wanted.op in _RECORDED or (wanted.op in _RECORDED_IF_ALL and env.records_all())
+    )
+
+
+def _execute_change(
+    wanted: Change, backend: Backend, env: Environment, confirmation: Confirmation | None
+) -> list[int]:
     """Send one change as a plan, with its entry in the history."""
     from contextlib import nullcontext  # noqa: PLC0415  # a plain command does not pay for it
 
@@ -83,32 +110,52 @@ def _execute_change(wanted: Change, backend: Backend, env: Environment) -> list[
     try:
         found = plan.make_change_plan(wanted, backend)
     except (OperationError, RefusedError) as exc:
+        if confirmation and isinstance(exc, OperationError):
+            raise
         # The history never stops a change. If the table refuses to be read, it refuses the change.
         if isinstance(exc, OperationError):
             env.write_stderr(f"this change is not in the history: {exc}")
         return [number for _, number in backend.apply([wanted])]
+    journal = confirmation.open_journal() if confirmation else open_journal(backend, env)
     # One change needs no lock.
-    outcome = execute.execute(
-        found, backend, pace.Pace(), nullcontext, journal=open_journal(backend, env)
-    )
+    outcome = execute.execute(found, backend, pace.Pace(), nullcontext, journal=journal)
     return [outcome.errno] if outcome.errno else []
 
 
-def _count_connections(wanted: Change, backend: Backend) -> int:
-    """Return the active connections of the servers that a change removes."""
+def _describe_removal(
+    wanted: Change, backend: Backend, env: Environment, options: Mapping[str, object]
+) -> str:
+    """Return how many active connections the servers have that a change removes, and the command
+    that undoes it. Return "" if it removes nothing, or one of several servers and no connection.
+    """
     from pyipvsadm.change.describe import count_connections  # noqa: PLC0415  # a person waits longer than a script
+    from pyipvsadm.commands.report import format_program  # noqa: PLC0415
+    from pyipvsadm.rules import writer  # noqa: PLC0415
+    from pyipvsadm.text import pluralize  # noqa: PLC0415
 
-    gone = wanted.server and wanted.server.key()
     try:
         services = [wanted.service] if wanted.service else backend.read_services(counters=False)
-        return sum(
-            count_connections(service, server)
-            for service in services
-            for server in backend.read_servers(service)
-            if gone is None or server.key() == gone
-        )
+        servers = [
+            (service, server) for service in services for server in backend.read_servers(service)
+        ]
     except (OperationError, RefusedError):
-        return 0
+        return ""
+    removed = [
+        (service, server)
+        for service, server in servers
+        if wanted.server is None or server.key() == wanted.server.key()
+    ]
+    connections = sum(count_connections(*entry) for entry in removed)
+    undo = ""
+    if _is_recorded(wanted, backend, env):
+        undo = "--undo"
+    elif wanted.server is not None and removed:
+        undo = writer.change_rule(Change(NEW_DEST, *removed[0])).rstrip()
+    is_last = len(removed) == len(servers) and bool(services)
+    if not (connections or (undo and is_last)):
+        return ""
+    hint = f"the removed servers had {pluralize(connections, 'active connection')}"
+    return hint + (f"; to undo: {format_program(options)} {undo}" if undo else "")
 
 
 def _find_resets(wanted: Change, backend: Backend) -> str:

@@ -50,13 +50,15 @@ def run_ramp(request: Request, backend: Backend, env: Environment) -> int:
 
 
 class _Ramp:
+    """Carry out one request with --ramp. Raise UsageError or OperationError if it cannot be ramped."""
+
     def __init__(
         self, request: Request, service: Service, target: Server, backend: Backend, env: Environment
     ) -> None:
         self._service = service
         self._backend = backend
         self._env = env
-        self._program = format_program(request)
+        self._program = format_program(request.ours)
         self._name = describe_server(service, target)
         seconds = request.ours["ramp"]
         assert isinstance(seconds, int)

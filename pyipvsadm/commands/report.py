@@ -8,12 +8,11 @@ from pyipvsadm.errors import Finding, format_findings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pyipvsadm.change.execute import Outcome
     from pyipvsadm.change.plan import Step
     from pyipvsadm.environment import Environment
-    from pyipvsadm.grammar.parser import Request
 
 
 def print_hints(env: Environment, hints: Iterable[str]) -> None:
@@ -49,13 +48,13 @@ def print_not_undone(env: Environment, outcome: Outcome, describe: Callable[[Ste
         env.write_stderr(f"not undone: {describe(step)}: {reason}")
 
 
-def format_program(request: Request) -> str:
+def format_program(options: Mapping[str, object]) -> str:
     """Return the beginning of a command for the same table: ipvsadm, with the backend and the
-    network namespace of this run.
+    network namespace of this run. options: of this run, by long name.
     """
     program = "ipvsadm"
     for option in ("backend", "netns"):
-        value = request.ours.get(option)
+        value = options.get(option)
         if isinstance(value, str):
             from shlex import quote  # noqa: PLC0415  # costs 8 ms, and is seldom needed
 

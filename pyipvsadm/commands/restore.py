@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pyipvsadm.change.journal import Journal
     from pyipvsadm.environment import Environment
     from pyipvsadm.model import Backend
     from pyipvsadm.rules.reader import Step
@@ -42,9 +43,11 @@ def run_restore(backend: Backend, env: Environment, run: Run) -> int:
     return _restore_text(env.read_input(), backend, env, run, clear=False)
 
 
-def replace_table(backend: Backend, env: Environment, run: Run, path: str, is_dry_run: bool) -> int:
+def replace_table(
+    backend: Backend, env: Environment, run: Run, path: str, options: dict[str, str]
+) -> int:
     """Clear the table and add the rules of a file, or of standard input for "-" (ipvsadm-restore).
-    Return the last line's status.
+    Return the last line's status; with --confirm-within, 1 if the change was not confirmed.
 
     All lines are read and checked before the table is cleared, from a terminal too.
     """
@@ -53,17 +56,33 @@ def replace_table(backend: Backend, env: Environment, run: Run, path: str, is_dr
     )
     # The script that is replaced hands the lines on with echo: they end in one line end.
     text = text.rstrip(b"\n") + b"\n"
-    if is_dry_run:
+    if "dry-run" in options:
         return run_on_copy(
             backend, env, lambda copy: _restore_text(text, copy, env, run, clear=True)
         )
+    if "confirm-within" in options:
+        from pyipvsadm.commands.confirm import Confirmation  # noqa: PLC0415  # few runs need it
+        from pyipvsadm.commands.report import format_program  # noqa: PLC0415
+
+        confirmation = Confirmation(
+            backend, env, int(options["confirm-within"]), format_program(options)
+        )
+        journal = confirmation.open_journal("ipvsadm-restore")
+        return confirmation.await_end(_restore_recorded(text, backend, env, run, journal))
     if not env.find_history_folder(backend.name):
         return _restore_text(text, backend, env, run, clear=True)
-    from pyipvsadm.change.journal import KEPT, NOT_BEGUN  # noqa: PLC0415  # -R does without
-    from pyipvsadm.commands.history import open_journal  # noqa: PLC0415
+    from pyipvsadm.commands.history import open_journal  # noqa: PLC0415  # -R does without
 
-    journal = open_journal(backend, env, "ipvsadm-restore")
-    assert journal is not None  # the table has a folder
+    recorded = open_journal(backend, env, "ipvsadm-restore")
+    assert recorded is not None  # the table has a folder
+    return _restore_recorded(text, backend, env, run, recorded)
+
+
+def _restore_recorded(
+    text: bytes, backend: Backend, env: Environment, run: Run, journal: Journal
+) -> int:
+    from pyipvsadm.change.journal import KEPT, NOT_BEGUN  # noqa: PLC0415  # -R does without
+
     journal.open_replacement(backend, b"-C\n" + text)
     try:
         status = _restore_text(text, backend, env, run, clear=True)

@@ -140,7 +140,7 @@ class _Drained:
             if key not in services:
                 continue
             is_cleared, sentence = clear_fallback(
-                service, self._backend, format_program(self._request)
+                service, self._backend, format_program(self._request.ours)
             )
             if sentence:
                 self._env.write_stderr(sentence)

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import textwrap
 
-from pyipvsadm.doctor.codes import BY_CODE, ERROR, STATUS, WARNING, get_severity
+from pyipvsadm.doctor.codes import (
+    BY_CODE,
+    ERROR,
+    STATUS,
+    WARNING,
+    Code,
+    format_explanation,
+    get_severity,
+)
 from pyipvsadm.text import format_json, pluralize, sanitize
 
 TYPE_CHECKING = False
@@ -71,6 +79,19 @@ def render_text(
         parts.append(f"Nothing wrong was found{' in what was examined' if not_checked else ''}.\n")
     lines = [sanitize(line) for line in "".join(parts).split("\n")]
     return "\n".join(map(_colour_severity, lines) if colours else lines)
+
+
+def render_explanation(row: Code, columns: int) -> str:
+    """Return the paragraph that explains a code. columns: of the terminal, by which it is wrapped; 0
+    if there is none.
+    """
+    text = format_explanation(row)
+    if not columns:
+        return text
+    width = min(columns, WIDTH)
+    heading, *sentences = text.splitlines()
+    parts = [_wrap(heading, width, "", "  ") + "\n"]
+    return "".join(parts + [_wrap_sentence(sentence.strip(), width) for sentence in sentences])
 
 
 def render_json(findings: Sequence[Finding], not_checked: Sequence[str]) -> str:

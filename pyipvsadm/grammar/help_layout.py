@@ -49,9 +49,8 @@ EXTENSIONS = (
     ("--apply FILE", "change only what differs; undone if one fails"),
     ("--dry-run", "say what a command would change; send nothing"),
     ("-d ... --drain[=SECONDS]", "delete a server after its connections have ended"),
-    ("--keep", "with -e and -E: settings that are not given stay"),
     ("-L --watch, --pretty, --json", "live, formatted and machine-readable listings"),
-    ("-L --metrics, --shares", "Prometheus metrics; shares of new clients"),
+    ("-L --status, --metrics", "how full the table is; Prometheus metrics"),
     ("--netns NAME", "work in another network namespace"),
 )
 
@@ -75,6 +74,7 @@ EXAMPLES = {
     "apply": ("--apply rules --dry-run", "--apply rules"),
     "undo": ("--undo --dry-run", "--undo"),
     "history": ("--history",),
+    "confirm": ("--confirm --dry-run", "--confirm"),
     "set": ("--set 900 120 300", "--set 0 0 60"),
     "start-daemon": ("--start-daemon master --mcast-interface eth0 --syncid 7",),
     "stop-daemon": ("--stop-daemon master",),
@@ -104,7 +104,7 @@ CONCEPTS: dict[str, tuple[str, Sequence[tuple[str, str]] | str]] = {
     )),
     "statuses": ("Exit statuses", (
         ("0", "done, or nothing to do"),
-        ("1", "a listed service does not exist, a file or stream failed, or a drain was not finished"),
+        ("1", "a listed service does not exist, a file or stream failed, or a drain, ramp or undo was not finished"),
         ("2", "the command line or a rules file is wrong, or IPVS is not available"),
         ("255", "the kernel refused, or an option is unknown"),
         ("128 + n", "ended by signal n"),
@@ -113,6 +113,7 @@ CONCEPTS: dict[str, tuple[str, Sequence[tuple[str, str]] | str]] = {
     )),
     "environment": ("Environment variables", (
         ("IPVSADM_BACKEND", "the table for all commands, as with --backend"),
+        ("IPVSADM_HISTORY", "the folder of the history; an embedded table in a file has a history only with it"),
         ("IPVSADM_PRETTY", "not 0: -L on a terminal implies --pretty"),
         ("IPVSADM_DEBUG", "netlink: show every message to and from the kernel"),
         ("NO_COLOR", "not empty: no colours, as with --color=never"),

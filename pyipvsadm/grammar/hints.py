@@ -38,7 +38,7 @@ MIN_SIMILARITY = 0.7
 OTHER_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 # ip_vs_ctl.c: ip_vs_genl_ops (GENL_ADMIN_PERM asks for the capability in the first user namespace).
 ONLY_HOST = "root of a container or of another user namespace does not suffice: the kernel asks for the host's CAP_NET_ADMIN"
-MAX_NAMED = 3  # services in a hint; of more their number is said
+MAX_NAMED = 3  # services in a hint; of the others it gives only the number
 _SELECTORS = {TCP: "-t", UDP: "-u", SCTP: "--sctp-service"}
 NAMES = tuple(row.long for row in (*COMMANDS, *OPTIONS))
 

@@ -141,6 +141,7 @@ COMMANDS = (
     Command("undo", "", "undo the newest change of --history, or change ID",
             OPTIONAL, operands="[ID]", ours=True),
     Command("history", "", "list the changes that --undo can undo", ours=True),
+    Command("confirm", "", "keep the change that --confirm-within would take back", ours=True),
     Command("zero", "Z", "set the counters of a service, or of all, to zero"),
     Command("predict", "", "say which server a client gets (-: from stdin)", REQUIRED,
             operands="CLIENT[:PORT]", ours=True),
@@ -154,7 +155,7 @@ COMMAND_GROUPS = (
     ("Virtual services", "add-service edit-service delete-service clear"),
     ("Real servers", "add-server edit-server delete-server undrain"),
     ("Listing and counters", "list zero predict doctor"),
-    ("Rules as text, history of changes", "save restore apply check undo history"),
+    ("Rules as text, history of changes", "save restore apply check undo history confirm"),
     ("Timeouts and sync daemons", "set start-daemon stop-daemon"),
     ("Help", "help version"),
 )
@@ -162,7 +163,7 @@ COMMAND_GROUPS = (
 _SERVICE = "add-service edit-service"
 _SERVER = "add-server edit-server"
 _NAMED = "add-service edit-service delete-service add-server edit-server delete-server"
-_CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply undo zero"
+_CHANGING = f"{_NAMED} clear set start-daemon stop-daemon restore apply undo confirm zero"
 
 SLOTS = (
     Slot("numeric", optional="list save"),
@@ -234,6 +235,7 @@ SLOTS = (
     Slot("force", optional="apply"),
     Slot("allow-empty", optional="apply"),
     Slot("keep-weights", optional="apply"),
+    Slot("confirm-within", optional="apply clear"),
     Slot("real-server-for", exclusive="doctor"),
     Slot("probe", exclusive="doctor"),
     Slot("explain", exclusive="doctor"),
@@ -397,10 +399,12 @@ OPTIONS = (
     Option("allow-empty", "", "allow-empty", "accept a file without rules (with --prune: deletes everything)",
            group="apply options", ours=True),
     Option("keep-weights", "", "keep-weights", "servers that exist keep their weights", group="apply options", ours=True),
+    Option("confirm-within", "", "confirm-within", "take the change back after SECONDS unless it is confirmed (--confirm)",
+           "SECONDS", group="options of changes", ours=True, limits=(1, 86400)),
     Option("full", "", "full", "also save timeouts, sync daemons and every setting of a service", group="other options",
            ours=True),
     Option("dry-run", "", "dry-run", "try the change on a copy of the table and send nothing; "
-           "clients: count the connected ones that it concerns",
+           "=clients: also count the connected clients that it concerns",
            "clients", ATTACHED, values="clients", group="other options", ours=True),
     Option("real-server-for", "", "real-server-for", "examine a real server for this virtual address (-g, -i or -m)", "VIP",
            group="doctor options", ours=True),

@@ -7,14 +7,15 @@ two programs runs, or is completed.
 
 from __future__ import annotations
 
-from pyipvsadm.errors import OperationError
+from pyipvsadm.errors import OperationError, UsageError
 from pyipvsadm.grammar.options import OPTIONS, Option
+from pyipvsadm.grammar.values import parse_extension_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MARGIN = 17
+_COLUMNS = 79  # of the usage line
 _SHARED_OPTIONS = {row.long: row for row in OPTIONS}
 _ENDING = (
     Option("help", "h", "", "show this help"),
@@ -70,6 +71,14 @@ RESTORE = Companion(
         Option("", "n", "", "no effect: numbers and names are both understood"),
         Option("", "f", "", "read the rules from FILE (-: standard input)", "FILE", values="file"),
         Option("dry-run", "", "", "try the rules on a copy of the table and change nothing"),
+        Option(
+            "confirm-within",
+            "",
+            "",
+            "undo this after SECONDS, unless it is confirmed",
+            "SECONDS",
+            limits=_SHARED_OPTIONS["confirm-within"].limits,
+        ),
     ),
     "to read rules from a file, give -f FILE or < FILE",
     "nothing was changed",
@@ -110,6 +119,14 @@ def parse_words(program: Companion, words: Sequence[str]) -> dict[str, str]:
                 value = remaining.pop(0)
             if not value:
                 raise _make_usage_error(program, f"{name}: missing argument ({row.metavar})")
+            if row.limits:
+                try:
+                    value = str(parse_extension_value(row, value))
+                except UsageError:
+                    low, high = row.limits
+                    raise _make_usage_error(
+                        program, f"{name}: `{value}' is no number from {low} to {high}"
+                    ) from None
             if (row.long or row.short) in options:
                 raise _make_usage_error(program, f"{name}: given twice")
         options[row.long or row.short] = value if row.argument else ""
@@ -125,11 +142,13 @@ def _make_usage_error(program: Companion, message: str, hint: str = "") -> Opera
 def format_help(program: Companion) -> str:
     """Return the text of --help."""
     options = [row for row in program.options if row not in _ENDING]
-    usage = " ".join(f"[{_format_names(row)}]" for row in options)
-    rows = "".join(f"  {_format_names(row):<{_MARGIN}}{row.help}\n" for row in program.options)
-    return (
-        f"Usage: {program.name} {usage}\n{program.about}\n\n{rows}\nExample:\n  {program.example}\n"
-    )
+    usage = f"Usage: {program.name}"
+    for word in (f"[{_format_names(row)}]" for row in options):
+        column = len(usage) - usage.rfind("\n") - 1
+        usage += f" {word}" if column + len(word) < _COLUMNS else f"\n    {word}"
+    width = max(len(_format_names(row)) for row in program.options) + 2
+    rows = "".join(f"  {_format_names(row):<{width}}{row.help}\n" for row in program.options)
+    return f"{usage}\n{program.about}\n\n{rows}\nExample:\n  {program.example}\n"
 
 
 def _format_names(row: Option) -> str:

@@ -10,7 +10,7 @@ import os
 
 from pyipvsadm.addresses import format_address, parse_int
 from pyipvsadm.errors import UsageError
-from pyipvsadm.grammar.options import ATTACHED, OPTIONAL
+from pyipvsadm.grammar.options import ATTACHED
 from pyipvsadm.model import AF_INET, AF_INET6, ROLES, SCHED1, SCHED2, SCHED3
 
 TYPE_CHECKING = False
@@ -25,24 +25,30 @@ MAX_TIMEOUT = 86400 * 31
 
 
 def parse_extension_value(row: Option, value: str | None) -> int | str | None:
-    """Parse the value of an option that 1.31 lacks, by its row in the table."""
-    message = f"illegal {row.long} specified"
-    if value is not None and row.limits is not None:
-        if row.argument == OPTIONAL:
-            # The word may be meant as an operand: show it.
-            message += f": `{value}' is no number from {row.limits[0]} to {row.limits[1]}"
+    """Parse the value of an option that 1.31 lacks, by its row in the table: a time in seconds, a
+    word, or None without a value. Raise UsageError if the option does not take this value.
+    """
+    if value is None:
+        return None
+    message = f"illegal {row.long} specified: "
+    if row.limits is not None:
         low, high = row.limits
+        message += f"`{value}' is no number from {low} to {high}"
         unit = _UNITS.get(value[-1:], 0) if row.metavar == "SECONDS" else 0
         if not unit:
             return parse_in_range(value, low, high, message)
         return parse_in_range(value[:-1], -(-low // unit), high // unit, message) * unit
     allowed = row.values.split("|") if "|" in row.values or row.argument == ATTACHED else None
-    if allowed and value is not None:
+    if allowed:
         # The metavar KEY[,KEY] stands for several of them.
-        words = value.split(",") if "," in row.metavar else [value]
-        if not set(words) <= set(allowed) or len(set(words)) < len(words):
-            several = ", or several with commas between them" if "," in row.metavar else ""
-            raise UsageError(f"{message}: it is {' or '.join(allowed)}{several}")
+        several = "," in row.metavar
+        words = value.split(",") if several else [value]
+        for word in words:
+            if word not in allowed:
+                names = f"none of {', '.join(allowed)}" if len(allowed) > 1 else f"not {allowed[0]}"
+                raise UsageError(f"{message}`{word}' is {names}")
+            if words.count(word) > 1:
+                raise UsageError(f"{message}`{word}' stands {words.count(word)} times")
     return value
 
 

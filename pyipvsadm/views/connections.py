@@ -12,7 +12,7 @@ from _socket import inet_ntop  # the C module beneath `socket`; this is formatti
 from itertools import islice
 from struct import Struct
 
-from pyipvsadm.addresses import TextCache, format_numeric, parse_address
+from pyipvsadm.addresses import TextCache, format_numeric, format_service_key, parse_address
 from pyipvsadm.errors import OperationError
 from pyipvsadm.model import AF_INET, AF_INET6, CONNECTIONS_FILE, PROTOCOLS, Record
 
@@ -115,7 +115,7 @@ def read_mark(addr: bytes) -> int:
 
 def format_mark(family: int, mark: int) -> str:
     """Return the name of a service by firewall mark, as other listings show it."""
-    return f"FWM {mark} IPv6" if family == AF_INET6 else f"FWM {mark}"
+    return format_service_key(family, 0, b"", 0, mark)
 
 
 def parse_end(address: str, port: str) -> tuple[int, bytes, int]:

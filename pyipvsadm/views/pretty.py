@@ -66,10 +66,10 @@ class ServiceGroup:
         self.service = service
         self.servers = servers
         self.shares = shares  # for the view of that name
-        self.weight = sum(d.weight for d in servers)
-        self.connections = sum(d.active + d.inactive for d in servers)
-        self.counted = sum(d.stats[0] for d in servers)
-        self.rate = sum(d.stats[5] for d in servers)
+        self.weight = sum(server.weight for server in servers)
+        self.connections = sum(server.active + server.inactive for server in servers)
+        self.counted = sum(server.stats[0] for server in servers)
+        self.rate = sum(server.stats[5] for server in servers)
 
 
 class View(NamedTuple):
@@ -88,55 +88,59 @@ def draw_share(part: float, whole: float, style: str) -> Cell:
     return Cell("", style, partial(draw_bar, part / whole if whole else 0.0))
 
 
-def draw_weight(group: ServiceGroup, d: Server) -> list[Cell]:
+def draw_weight(group: ServiceGroup, server: Server) -> list[Cell]:
     """Return the weight, and the server's share of the service's weights; weight 0 is shown as a
     word: such a server gets no new connections.
     """
-    if not d.weight:
+    if not server.weight:
         return [Cell("0", QUIESCED), Cell("quiesced", QUIESCED)]
-    return [Cell(str(d.weight)), draw_share(d.weight, group.weight, WEIGHTS)]
+    return [Cell(str(server.weight)), draw_share(server.weight, group.weight, WEIGHTS)]
 
 
-def draw_load(group: ServiceGroup, d: Server) -> list[Cell]:
+def draw_load(group: ServiceGroup, server: Server) -> list[Cell]:
     """Return the connections, and the server's share of the service's. Active and inactive ones
     count together, because all of UDP's are inactive.
     """
     return [
-        Cell(str(d.active)),
-        Cell(str(d.inactive)),
-        draw_share(d.active + d.inactive, group.connections, LOADS),
+        Cell(str(server.active)),
+        Cell(str(server.inactive)),
+        draw_share(server.active + server.inactive, group.connections, LOADS),
     ]
 
 
-def _make_share_cells(group: ServiceGroup, d: Server, _: bool) -> list[Cell]:
+def _make_share_cells(group: ServiceGroup, server: Server, _: bool) -> list[Cell]:
     assert group.shares is not None
-    part = group.shares.get_part(d)
+    part = group.shares.get_part(server)
     bar = draw_share(part, 1, LOADS) if part else Cell()
-    return [*draw_weight(group, d), Cell(group.shares.format_part(d)), bar]
+    return [*draw_weight(group, server), Cell(group.shares.format_part(server)), bar]
 
 
-def _make_method(d: Server) -> Cell:
-    return Cell(classic.format_method(d.forward))
+def _make_method(server: Server) -> Cell:
+    return Cell(classic.format_method(server.forward))
 
 
-def _format_tunnel(d: Server) -> str:
-    if d.forward != TUNNEL:
+def _format_tunnel(server: Server) -> str:
+    if server.forward != TUNNEL:
         return "-"
-    name = classic.format_tunnel_type(d.tun_type)
-    if d.tun_type not in (GUE, GRE):
+    name = classic.format_tunnel_type(server.tun_type)
+    if server.tun_type not in (GUE, GRE):
         return name
     sums = {0: "no checksum", TUN_CSUM: "checksum", 2: "remote checksum"}.get(
-        d.tun_flags, f"flags {d.tun_flags}"
+        server.tun_flags, f"flags {server.tun_flags}"
     )
-    return f"{name} {d.tun_port}, {sums}" if d.tun_type == GUE else f"{name}, {sums}"
+    return f"{name} {server.tun_port}, {sums}" if server.tun_type == GUE else f"{name}, {sums}"
 
 
-def _make_threshold_cells(_: ServiceGroup, d: Server, __: bool) -> list[Cell]:
-    held = d.active + d.inactive  # what the kernel compares (ip_vs_conn.c: ip_vs_dest_totalconns)
-    limits = [Cell(str(value)) if value else Cell("none", FAINT) for value in (d.upper, d.lower)]
-    style = ALARM if get_overload(d) == YES else LOADS
-    gauge = draw_share(min(held, d.upper), d.upper, style) if d.upper else Cell()
-    return [*limits, Cell(str(d.active)), Cell(str(d.inactive)), gauge]
+def _make_threshold_cells(_: ServiceGroup, server: Server, __: bool) -> list[Cell]:
+    held = (
+        server.active + server.inactive
+    )  # what the kernel compares (ip_vs_conn.c: ip_vs_dest_totalconns)
+    limits = [
+        Cell(str(value)) if value else Cell("none", FAINT) for value in (server.upper, server.lower)
+    ]
+    style = ALARM if get_overload(server) == YES else LOADS
+    gauge = draw_share(min(held, server.upper), server.upper, style) if server.upper else Cell()
+    return [*limits, Cell(str(server.active)), Cell(str(server.inactive)), gauge]
 
 
 def format_counters(values: Sequence[float], exact: bool) -> list[Cell]:
@@ -173,8 +177,10 @@ def _make_counter_view(unit: str, half: slice, whole: str) -> View:
             Column("", bars=True, drop=1),
             *make_traffic_columns(unit),
         ),
-        lambda group, d, exact: make_cells(
-            d.stats[half], exact, draw_share(d.stats[half][0], getattr(group, whole), LOADS)
+        lambda group, server, exact: make_cells(
+            server.stats[half],
+            exact,
+            draw_share(server.stats[half][0], getattr(group, whole), LOADS),
         ),
         lambda group, exact: make_cells(group.service.stats[half], exact, Cell()),
     )
@@ -188,7 +194,11 @@ _LOAD = (*_COUNTS, Column("Share", bars=True))
 VIEWS = {
     "": View(
         (_METHOD, *_WEIGHT, *_LOAD),
-        lambda group, d, _: [_make_method(d), *draw_weight(group, d), *draw_load(group, d)],
+        lambda group, server, _: [
+            _make_method(server),
+            *draw_weight(group, server),
+            *draw_load(group, server),
+        ],
     ),
     "stats": _make_counter_view("", slice(0, 5), "counted"),
     "rate": _make_counter_view("/s", slice(5, 10), "rate"),
@@ -203,15 +213,19 @@ VIEWS = {
     "shares": View((*_WEIGHT, Column("New clients"), Column("", bars=True)), _make_share_cells),
     "persistent-conn": View(
         (*_WEIGHT, make_column("persistent_connections"), *_LOAD),
-        lambda group, d, _: [*draw_weight(group, d), Cell(str(d.persistent)), *draw_load(group, d)],
+        lambda group, server, _: [
+            *draw_weight(group, server),
+            Cell(str(server.persistent)),
+            *draw_load(group, server),
+        ],
     ),
     "tun-info": View(
         (_METHOD, make_column("tunnel", left=True), *_WEIGHT, *_LOAD),
-        lambda group, d, _: [
-            _make_method(d),
-            Cell(_format_tunnel(d)),
-            *draw_weight(group, d),
-            *draw_load(group, d),
+        lambda group, server, _: [
+            _make_method(server),
+            Cell(_format_tunnel(server)),
+            *draw_weight(group, server),
+            *draw_load(group, server),
         ],
     ),
 }
@@ -267,15 +281,15 @@ def make_service_row(group: ServiceGroup, view: View, exact: bool, endpoint: End
 
 
 def make_server_row(
-    group: ServiceGroup, d: Server, cells: Sequence[Cell], endpoint: Endpoint
+    group: ServiceGroup, server: Server, cells: Sequence[Cell], endpoint: Endpoint
 ) -> Row:
     """Return the row of a server; those that get no new connections stand out: at the upper
     threshold, or with weight 0.
     """
-    called = sanitize(endpoint(d.af, d.addr, d.port, group.service.protocol))
-    if get_overload(d) == YES:
+    called = sanitize(endpoint(server.af, server.addr, server.port, group.service.protocol))
+    if get_overload(server) == YES:
         return Row(f"{called} full", cells, indent=2, style=ALARM)
-    return Row(called, cells, indent=2, style="" if d.weight else QUIESCED)
+    return Row(called, cells, indent=2, style="" if server.weight else QUIESCED)
 
 
 def render_listing(
@@ -291,8 +305,8 @@ def render_listing(
         for group in groups:
             yield None
             yield make_service_row(group, view, exact, endpoint)
-            for d in group.servers:
-                yield make_server_row(group, d, view.server(group, d, exact), endpoint)
+            for server in group.servers:
+                yield make_server_row(group, server, view.server(group, server, exact), endpoint)
 
     return _draw_rows(view.columns, iter_rows, look, SERVICES)
 

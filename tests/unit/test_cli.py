@@ -119,7 +119,12 @@ STEPS: list[tuple[str, int, str, str]] = [
         "",
         "Illegal 'resolve-timeout' option with the 'flush' command\n",
     ),
-    ("-L --resolve-timeout x", 2, "", "illegal resolve-timeout specified\n"),
+    (
+        "-L --resolve-timeout x",
+        2,
+        "",
+        "illegal resolve-timeout specified: `x' is no number from 0 to 3600\n",
+    ),
     ("-Z", 0, "", ""),
     ("-C", 0, "", ""),
     ("-v", 0, f"ipvsadm v1.31 (pyipvsadm {__version__}, IPVS v1.2.1)\n", ""),
@@ -152,6 +157,9 @@ def test_statuses(words: str, status: int, stdout: str, stderr: str) -> None:
         ("-Ln --backend kernel", {"IPVSADM_BACKEND": "memory"}, "kernel"),
         ("--backend=memory -Ln", {}, "memory"),
         ("--backend memory -A -t nonsense", {}, "memory"),
+        ("-A -t nonsense --backend memory", {}, "memory"),
+        ("-L --watch=x --backend=memory", {}, "memory"),
+        ("-L --watch=x --backend", {}, "kernel"),
     ],
 )
 def test_the_backend_that_is_opened(words: str, environ: dict[str, str], opened: str) -> None:
@@ -855,8 +863,8 @@ def test_the_help_of_a_command_whole() -> None:
         "",
         "Other options:",
         "      --dry-run[=clients]  try the change on a copy of the table and send",
-        "                           nothing; clients: count the connected ones that it",
-        "                           concerns",
+        "                           nothing; =clients: also count the connected clients",
+        "                           that it concerns",
         "      --color WHEN         colours: auto (on terminals; default), always, never",
         "      --backend SPEC       kernel, memory (empty, for this command) or",
         "                           memory:FILE",
@@ -896,16 +904,21 @@ def test_the_examples_of_the_help_work(
         apply_all(env.table, ["-a -t 10.0.0.1:80 -r 10.0.0.8:8080 -m"])
     if words.startswith("--predict"):
         apply_all(env.table, ["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.8:80 -m"])
-    if words.startswith(("--undo", "--history")):
+    if words.startswith(("--undo", "--history", "--confirm")):
         env.table.name = "memory:table"
         env.environ = {"IPVSADM_HISTORY": str(tmp_path / "history")}
         apply_all(env.table, ["-A -f 7"])
         assert run(env, "-C")[0] == 0
+    if words.startswith("--confirm"):
+        text = (tmp_path / "history" / "1.kept").read_text()
+        (tmp_path / "history" / "1.open").write_text(
+            text.replace('"deadline": null', '"deadline": 1')
+        )
     if words.startswith("--stop"):
         apply_all(env.table, ["--start-daemon master --mcast-interface eth0"])
     status, _, stderr = run(env, words.replace("> rules", "").replace("< rules", ""))
     # 1: there is something to do
-    assert status == ("--dry-run" in words and not words.startswith("--undo"))
+    assert status == ("--dry-run" in words and not words.startswith(("--undo", "--confirm")))
     assert stderr.endswith(
         "1 added, 0 changed, 0 removed, 0 unchanged\n" if words.startswith("--apply") else ""
     )
@@ -1049,7 +1062,10 @@ def test_no_reset_is_told_of_a_table_that_cannot_be_read(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        ("-d -t 10.0.0.1:80 -r 10.0.0.2:80", "3 active connections"),
+        (
+            "-d -t 10.0.0.1:80 -r 10.0.0.2:80",
+            "3 active connections; to undo: ipvsadm -a -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 1",
+        ),
         ("-D -t 10.0.0.1:80", "6 active connections"),
         ("-D -u 10.0.0.1:53", "8 active connections"),
         ("-C", "14 active connections"),

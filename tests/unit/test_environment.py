@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import syslog
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -100,3 +101,20 @@ def test_it_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(time, "sleep", slept.append)
     assert Environment().wait(2.5) == 0
     assert slept == [2.5]
+
+
+def test_what_is_written_goes_to_the_system_s_log_too(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logged: list[object] = []
+    monkeypatch.setattr("syslog.openlog", lambda *words: logged.append(words))
+    monkeypatch.setattr("syslog.syslog", lambda *words: logged.append(words))
+    env = Environment()
+    env.write_stderr("before")
+    env.open_syslog()
+    env.write_stderr("100 %s")
+    assert capfd.readouterr().err == "before\n100 %s\n"
+    assert logged == [
+        ("ipvsadm", syslog.LOG_PID, syslog.LOG_DAEMON),
+        (syslog.LOG_WARNING, "100 %s"),
+    ]

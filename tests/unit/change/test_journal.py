@@ -12,7 +12,7 @@ import pytest
 
 from pyipvsadm.change import execute, journal, plan
 from pyipvsadm.change.pace import Pace
-from pyipvsadm.errors import OperationError
+from pyipvsadm.errors import OperationError, UsageError
 from pyipvsadm.model import AF_INET, FLUSH, NEW_SERVICE, TCP, Change, Service
 from tests.contract.backends import embedded
 from tests.unit.change.test_plan import RefusingBackend, table
@@ -212,3 +212,53 @@ def test_what_tells_tables_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(journal, "read_file", fail)
     assert journal.identify_table("kernel") == {"table": "kernel", "netns": "", "boot": ""}
+
+
+def test_an_entry_with_a_deadline_stays_open(tmp_path: Path) -> None:
+    folder = tmp_path / "h"
+    written: list[int] = []
+    cases: tuple[tuple[dict[str, object], str], ...] = (
+        ({"deadline": 9}, "open"),
+        ({"deadline": None}, "kept"),
+    )
+    for header, state in cases:
+        made = journal.Journal(str(folder), header, pytest.fail, written.append)
+        held = table([Change(NEW_SERVICE, S)])
+        execute.execute(
+            plan.make_change_plan(Change(FLUSH), held), held, Pace(), nullcontext, journal=made
+        )
+        assert held.read_services() == []
+        assert (folder / f"{made.number}.{state}").exists()
+    assert written == [1, 2]
+
+
+def test_a_change_with_a_deadline_is_not_begun_without_its_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "h").write_text("no folder")
+    for folder in (tmp_path / "h", tmp_path / "h" / "x"):
+        made = journal.Journal(str(folder), {"deadline": 9}, pytest.fail)
+        held = table([Change(NEW_SERVICE, S)])
+        with pytest.raises(
+            UsageError, match=r"^this change could not be taken back: .*; nothing was changed$"
+        ):
+            execute.execute(
+                plan.make_change_plan(Change(FLUSH), held), held, Pace(), nullcontext, journal=made
+            )
+        assert len(held.read_services()) == 1
+    # Once it is written, it can be taken back, however long it is kept.
+    told: list[str] = []
+    made = journal.Journal(str(tmp_path / "new"), {"deadline": 9}, told.append)
+    monkeypatch.setattr(journal.Folder, "remove_old", raise_full)
+    execute.execute(
+        plan.make_change_plan(Change(FLUSH), held), held, Pace(), nullcontext, journal=made
+    )
+    assert held.read_services() == []
+    assert names(tmp_path / "new") == ["1.open"]
+    assert told == [
+        f"this change is not in the history ({tmp_path / 'new'}): No space left on device"
+    ]
+
+
+def raise_full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -324,3 +324,19 @@ def test_an_undo_that_is_undone_half_way_leaves_the_table(tmp_path: Path) -> Non
     outcome = execute.execute(back, held, Pace(lambda: next(signals)), nullcontext)
     assert (outcome.signal, outcome.not_undone) == (15, [])
     assert entries(held) == after
+
+
+def test_the_change_that_waits_to_be_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "identify_table", lambda _: {"boot": "now"})
+    entries = [
+        recorded.Entry(number, state, {"deadline": deadline, "boot": boot})
+        for number, state, deadline, boot in (
+            (1, "open", 9, "before"),
+            (2, "open", None, "now"),
+            (3, "kept", 9, "now"),
+            (4, "undone", 9, "now"),
+            (5, "open", 9, "now"),
+        )
+    ]
+    assert recorded.find_awaited(entries, "kernel") is entries[-1]
+    assert recorded.find_awaited(entries[:-1], "kernel") is None

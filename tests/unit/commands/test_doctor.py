@@ -415,6 +415,11 @@ def test_explanations() -> None:
     assert [line.split(" ")[0] for line in text.splitlines() if line[:1].strip()] == [
         row.code for row in CODES
     ]
+    env.shows = (50, 24)
+    narrow = run(env, "--doctor --explain vip-missing")[1]
+    assert max(map(len, narrow.splitlines())) <= 50
+    assert all(line.startswith("  ") for line in narrow.splitlines()[1:])
+    assert narrow.split() == text[text.index("vip-missing") :].split("\n\n")[0].split()
     status, _, stderr = run(env, "--doctor --explain vip")
     assert status == 2
     assert stderr.startswith("unknown code `vip': it is all, or one of\n  module-missing\n")

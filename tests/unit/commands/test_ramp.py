@@ -214,8 +214,10 @@ def test_when_the_line_that_undoes_it_cannot_be_written_nothing_is_done() -> Non
          "No such destination"),
         ("-a -t 10.9.9.9:80 -r 10.0.1.2 -m -w 4 --ramp=9", 255, "Service not defined"),
         (f"-e {WEB} -r {A} --keep --ramp=9", 2, "You need to supply the 'weight' option for the 'ramp' option"),
-        (f"-e {WEB} -r {A} --keep -w 4 --ramp=0", 2, "illegal ramp specified"),
-        (f"-e {WEB} -r {A} --keep -w 4 --ramp=x", 2, "illegal ramp specified"),
+        (f"-e {WEB} -r {A} --keep -w 4 --ramp=0", 2, "illegal ramp specified: `0' is no number from 1 to 86400"),
+        (f"-e {WEB} -r {A} --keep -w 4 --ramp=x", 2, "illegal ramp specified: `x' is no number from 1 to 86400"),
+        (f"-e {WEB} -r {A} --keep -w 4 --ramp=9 --dry-run=clients", 2,
+         "--dry-run=clients does not go with --ramp: -e with -w and --dry-run=clients counts the clients"),
         (f"-d {WEB} -r {A} --ramp=9", 2, "Illegal 'ramp' option with the 'delete-server' command"),
     ],
 )  # fmt: skip

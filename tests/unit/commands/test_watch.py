@@ -278,7 +278,7 @@ def test_blocks_of_the_pretty_listing() -> None:
         ("-L --sort-by rate", "You need to supply the 'watch' option for the 'sort-by' option"),
         (
             "-L --watch --sort-by size",
-            "illegal sort-by specified: it is connections or rate or weight",
+            "illegal sort-by specified: `size' is none of connections, rate, weight",
         ),
         ("-S --watch", "Illegal 'watch' option with the 'save' command"),
         ("-C --pretty", "Illegal 'pretty' option with the 'flush' command"),

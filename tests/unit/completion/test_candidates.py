@@ -301,7 +301,11 @@ def test_offered(line: str, expected: str) -> None:
         ("ipvsadm-save", "-f etc/", "etc/a_b etc/table"),
         ("ipvsadm-save", "-f x ^ -n", "--full --backend --netns --help --version"),
         ("ipvsadm-save", "--backend ", "kernel memory memory:"),
-        ("ipvsadm-restore", "", "-n -f --dry-run --backend --netns --help --version"),
+        (
+            "ipvsadm-restore",
+            "",
+            "-n -f --dry-run --confirm-within --backend --netns --help --version",
+        ),
         ("ipvsadm-restore", "-f ru", "rules"),
         ("ipvsadm-restore", "--backend memory:ru", "memory:rules"),
         ("ipvsadm-restore", "--backend=k", "--backend=kernel"),

@@ -32,6 +32,8 @@ GIVEN: list[tuple[Companion, str, dict[str, str]]] = [
         {"backend": "memory:a=b", "netns": "/run/netns/a=b"},
     ),
     (RESTORE, "-n --dry-run --backend=memory", {"n": "", "dry-run": "", "backend": "memory"}),
+    (RESTORE, "--confirm-within 60", {"confirm-within": "60"}),
+    (RESTORE, "--confirm-within=2m", {"confirm-within": "120"}),
     (RESTORE, "--help", {"help": ""}),
     (RESTORE, "--version", {"version": ""}),
 ]
@@ -71,6 +73,14 @@ REFUSED: list[tuple[Companion, list[str], str]] = [
         RESTORE,
         ["--backend", "--dry-run"],
         "--backend: missing argument (SPEC); see ipvsadm-restore --help",
+    ),
+    *(
+        (
+            RESTORE,
+            ["--confirm-within", value],
+            f"--confirm-within: `{value}' is no number from 1 to 86400; see ipvsadm-restore --help",
+        )
+        for value in ("0", "86401", "x", "2d")
     ),
     (RESTORE, ["-f", "a", "-fb"], "-f: given twice; see ipvsadm-restore --help"),
 ]

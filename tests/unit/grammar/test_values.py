@@ -52,6 +52,24 @@ def test_what_is_no_time(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("color", "blue", "`blue' is none of auto, always, never"),
+        ("by", "state,port", "`port' is none of client, server, service, state, protocol"),
+        ("by", "", "`' is none of client, server, service, state, protocol"),
+        ("by", "client,state,client", "`client' stands 2 times"),
+        ("sort-by", "rate,weight", "`rate,weight' is none of connections, rate, weight"),
+        ("dry-run", "all", "`all' is not clients"),
+        ("ramp", "0", "`0' is no number from 1 to 86400"),
+    ],
+)
+def test_a_message_names_the_wrong_word(option: str, value: str, reason: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(option, value)
+    assert str(caught.value) == f"illegal {option} specified: {reason}"
+
+
 def test_the_limits_hold_with_a_unit() -> None:
     assert parse("watch", "60m") == 3600
     with pytest.raises(UsageError):

@@ -33,6 +33,16 @@ def test_the_readme_is_short() -> None:
     assert len(architecture.splitlines()) <= 180
 
 
+def test_the_changelog_has_no_feature_twice() -> None:
+    text = (REPO / "CHANGELOG.md").read_text()
+    added = text.partition("### Added\n")[2].partition("\n### ")[0]
+    openings = [" ".join(each.split()[:4]) for each in added.split("\n- ")[1:]]
+    assert len(openings) > 20
+    assert [each for each in openings if openings.count(each) > 1] == []
+    lines = [line for line in text.splitlines() if line]
+    assert [line for line in lines if lines.count(line) > 1] == []
+
+
 def test_the_readme_leads_to_every_page() -> None:
     found = {
         (REPO / link.partition("#")[0]).resolve() for link in pages.list_links(REPO / "README.md")

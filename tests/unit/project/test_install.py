@@ -5,6 +5,7 @@ what packagers are told.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -444,6 +445,34 @@ def test_a_save_that_fails_stops_nothing(redhat: Machine) -> None:
         path.rmdir()
     assert redhat.holds() == RULES
     assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["save", "stop", "restart"])
+@pytest.mark.parametrize("state", ["open", "kept"])
+def test_what_is_not_confirmed_yet_is_not_saved(
+    verb: str, state: str, redhat: Machine, tmp_path: Path
+) -> None:
+    path = redhat.etc / "sysconfig/ipvsadm"
+    path.write_text(OTHER)
+    redhat.table.write_text(RULES)
+    head = {
+        "boot": "", "netns": "", "table": f"memory:{redhat.table}", "uid": 0, "deadline": 1,
+        "program": "ipvsadm", "argv": ["--apply", "web", "--confirm-within=60"],
+    }  # fmt: skip
+    (tmp_path / f"3.{state}").write_text(f"# {json.dumps(head)}\n# sent:\n")
+    status, _, err = redhat.call(verb, {"IPVSADM_HISTORY": str(tmp_path)})
+    if state == "kept":
+        assert (status, err) == (0, "")
+        assert path.read_text() == RULES
+        return
+    assert (status, err) == (
+        1,
+        (
+            "ipvsadm: nothing is saved: a change is not confirmed yet, 3: ipvsadm --apply web --confirm-within=60;"
+            " ipvsadm --confirm or --undo ends that\n"
+        ),
+    )
+    assert (path.read_text(), redhat.holds()) == (OTHER, RULES)
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,46 @@ def test_no_modules_import_each_other() -> None:
     with pytest.raises(CycleError):
         TopologicalSorter({**graph, "model": {"cli"}}).prepare()
     TopologicalSorter(graph).prepare()
+
+
+# The sizes that a reader can hold in mind: lines of a module, lines of a function without its
+# docstring, modules beside the folders.
+MAX_MODULE, MAX_FUNCTION, MAX_FLAT = 550, 60, 15
+
+
+def find_oversized(text: str) -> list[str]:
+    """Return what is too large in the text of a module."""
+    found = []
+    lines = text.count("\n")
+    if lines > MAX_MODULE:
+        found.append(f"the module has {lines} lines")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            docstring = ast.get_docstring(node, clean=False)
+            assert node.end_lineno is not None
+            size = node.end_lineno - node.lineno + 1 - len((docstring or "").splitlines())
+            if size > MAX_FUNCTION:
+                found.append(f"{node.name} has {size} lines")
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_modules_and_functions_are_small(path: Path) -> None:
+    assert find_oversized(path.read_text()) == []
+
+
+def test_few_modules_stand_beside_the_folders() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= MAX_FLAT
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [(58, []), (59, []), (60, ["f has 61 lines"]), (550, ["the module has 552 lines", "f has 551 lines"])],
+)  # fmt: skip
+def test_a_size_beyond_the_limit_is_found(body: int, found: list[str]) -> None:
+    assert find_oversized("\ndef f():\n" + "    pass\n" * body) == found
+    assert find_oversized('\ndef f():\n    """Pass."""\n' + "    pass\n" * body) == [
+        line.replace("552", "553") for line in found
+    ]

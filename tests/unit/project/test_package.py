@@ -20,8 +20,8 @@ FOLDERS = {
     "api": "__init__ environment records table words",
     "change": "__init__ clients describe desired dry_run execute impact journal merge moves pace plan ramp"
     " recorded snapshot undo",
-    "commands": "__init__ apply check connection_groups dispatch doctor drain fallback full_save history impact listing modify"
-    " metrics names output predict ramp report restore save selection status undrain watch",
+    "commands": "__init__ apply check confirm connection_groups dispatch doctor drain fallback full_save history impact listing"
+    " modify metrics names output predict ramp report restore save selection status undrain watch",
     "completion": "__init__ candidates shell_protocol",
     "doctor": "__init__ answers codes director facts fixes host kernel_table probe real_server report services unchecked",
     "grammar": "__init__ combinations help_layout hints options parser popt programs schedulers values",

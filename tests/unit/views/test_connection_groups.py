@@ -238,7 +238,7 @@ def test_what_is_no_connection_is_refused(line: bytes, keys: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("-L -c --by=port", "illegal by specified: it is client or server or service or state or protocol, or several"),
+        ("-L -c --by=port", "illegal by specified: `port' is none of client, server, service, state, protocol"),
         ("-L -c --by=state,", "illegal by specified"),
         ("-L -c --by=state,state", "illegal by specified"),
         ("-L --by=state", "You need to supply the 'connection' option for the 'by' option"),
