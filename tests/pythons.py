@@ -27,7 +27,7 @@ from tests.lab.trees import KEYRING, make_tree
 
 SUITES = {"bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13", "forky": "3.14"}
 OLDEST = "bullseye"
-PACKAGES = ("python3", "python3-venv", "make", "git", "e2fsprogs")
+PACKAGES = ("python3", "python3-venv", "make", "git", "e2fsprogs", "jq")
 OWN = ("python3-click", "python3-pyroute2", "python3-rich")
 TESTS = ("tests/unit", "tests/contract", "tests/cases")
 # What pip needs of this machine to reach the package index as it is reached here.

@@ -192,7 +192,7 @@ def iter_text(groups: Sequence[Group], keys: Sequence[str], endpoint: Endpoint) 
     widths[-1] = 0
 
     def join(cells: list[str]) -> str:
-        return "  ".join([f"{cell:{width}}" for cell, width in zip(cells, widths)])
+        return "  ".join([cell.ljust(width) for cell, width in zip(cells, widths)])
 
     yield f"{'Connections':>11} {'Templates':>9}  {join(headings)}\n"
     for group in groups:
