@@ -257,7 +257,11 @@ def test_a_second_one_is_refused_and_plain_changes_go_on(machine: Machine) -> No
         (f"--apply {{rules}} {LONG}", 0, "nothing to confirm: the table was like this before"),
         (f"-C --dry-run {LONG}", 0, None),
         (f"--apply {{folder}}/none {LONG}", 2, None),
-        ("-C --confirm-within=0", 2, "illegal confirm-within specified"),
+        (
+            "-C --confirm-within=0",
+            2,
+            "illegal confirm-within specified: `0' is no number from 1 to 86400",
+        ),
         ("-C --confirm-within", 255, "--confirm-within: missing argument"),
         (f"-D -f 1 {LONG}", 2, "Illegal 'confirm-within' option with the 'delete-service' command"),
         ("--confirm", 2, "no change of this table waits to be confirmed"),
