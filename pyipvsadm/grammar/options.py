@@ -427,7 +427,7 @@ COMMAND_HELP = {
     ("list", "real-server"): "only services and connections of this real server",
     ("list", "json"): "print every detail as JSON (with -c: one connection per line)",
     ("apply", "json"): "print the changes as JSON",
-    ("apply", "drain"): "set weight 0, wait this long for connections to end, then remove servers",
+    ("apply", "drain"): "set weight 0, wait this long for connections, then remove servers",
     ("check", "json"): "print the result as JSON",
     ("history", "json"): "print the changes as JSON",
     ("doctor", "json"): "print the findings as JSON",

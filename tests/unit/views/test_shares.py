@@ -11,7 +11,7 @@ from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.cli import main
 from pyipvsadm.model import AF_INET, Server, Service
 from pyipvsadm.scheduling.build import Build
-from pyipvsadm.views.shares import Shares
+from pyipvsadm.views.shares import Shares, format_percentage
 from tests.unit.fake_environment import FakeEnvironment, apply_all
 from tests.unit.views.test_json_document import SCHEMA
 
@@ -125,3 +125,17 @@ def test_a_fallback_of_mh() -> None:
 @pytest.mark.parametrize("other", ["-c", "--timeout", "--daemon", "--stats", "--rate", "--watch"])
 def test_what_it_does_not_go_with(other: str) -> None:
     assert run(f"-L --shares {other}")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "text"),
+    [
+        (0, 256, "0.0%"),
+        (1, 100_000, "less than 0.1%"),
+        (64, 256, "25.0%"),
+        (99_999, 100_000, "more than 99.9%"),
+        (256, 256, "100.0%"),
+    ],
+)
+def test_only_a_whole_is_100_percent(count: int, total: int, text: str) -> None:
+    assert format_percentage(count, total) == text
