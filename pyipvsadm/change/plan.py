@@ -441,7 +441,7 @@ class _PlanBuilder:
             now = running.pop(state, None)
             if now is None:
                 self._found.added += 1
-            elif _compute_effective(given, now) == now:
+            elif compute_running_daemon(given, now) == now:
                 self._found.unchanged += 1
                 continue
             else:
@@ -476,9 +476,9 @@ class _PlanBuilder:
         raise UsageError(said) if line and self._mixed_then else OperationError(said, EXIT_REFUSED)
 
 
-def _compute_effective(given: Daemon, now: Daemon) -> Daemon:
-    """Return the settings with which the kernel would run the desired daemon. The message length of
-    a backup comes from its interface: as now.
+def compute_running_daemon(given: Daemon, now: Daemon) -> Daemon:
+    """Return the settings with which the kernel runs a daemon that was asked for like this. The
+    message length, if it is not given, comes from the interface: as in `now`.
     """
     found = compute_effective_daemon(given, 0)
     if not given.maxlen:

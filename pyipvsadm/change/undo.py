@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 
 from pyipvsadm.change.merge import copy_record
-from pyipvsadm.change.plan import Plan, Step, change_key
+from pyipvsadm.change.plan import Plan, Step, change_key, compute_running_daemon
 from pyipvsadm.change.snapshot import (
     SERVER_SETTINGS,
     SERVICE_SETTINGS,
@@ -36,6 +36,7 @@ from pyipvsadm.model import (
     SET_DEST,
     SET_SERVICE,
     Change,
+    Daemon,
     Server,
     Service,
 )
@@ -153,16 +154,13 @@ class _Touched:
             self._timeouts = backend.read_timeouts()
             self._now["time-outs",] = self._timeouts
         if any(step.change.daemon for step in steps):
-            self._now |= {
-                (daemon.state,): (daemon.interface, daemon.syncid)
-                for daemon in backend.read_daemons()
-            }
+            self._now |= {(daemon.state,): daemon for daemon in backend.read_daemons()}
 
     def find_restoring(self, step: Step) -> tuple[list[Change], str]:
         """Return the changes that undo a step, and why it cannot be undone ("" if it can, or if the
         entry is as before it already).
         """
-        key, made = _get_expected_state(step.change)
+        key, made = self._find_expected(step.change)
         now = self._now.get(key)
         if step.change.op in (SET_DEST, SET_SERVICE):
             return self._plan_restoring(step, self._records.get(key))
@@ -171,10 +169,31 @@ class _Touched:
             if step.change.op == NEW_SERVICE and self._servers[key]:
                 return [], "another program added servers to it meanwhile"
             return [*step.undo], ""
-        before = map(_get_expected_state, step.undo)
+        before = map(self._find_expected, step.undo)
         if all(self._now.get(other) == state for other, state in before):
             return [], ""
         return [], "another program changed it meanwhile"
+
+    def _find_expected(self, change: Change) -> tuple[_Key, object]:
+        """Return the key of the entry that a change is about, and the settings that the change
+        leaves (None if it deletes the entry), to be compared.
+        """
+        key = change_key(change)
+        state: object = None
+        if change.op in GONE:
+            pass
+        elif change.daemon is not None:
+            now = self._now.get(key)
+            state = compute_running_daemon(
+                change.daemon, now if isinstance(now, Daemon) else change.daemon
+            )
+        elif change.service is None:
+            state = change.timeouts
+        elif change.server is not None:
+            state = server_settings(change.server)
+        else:
+            state = get_service_settings(change.service)
+        return key, state
 
     def _plan_restoring(
         self, step: Step, present: Service | Server | None
@@ -204,7 +223,7 @@ class _Touched:
 
     def invert(self, change: Change) -> list[Change]:
         """Return the changes that take back a change which is about to be made."""
-        key, _ = _get_expected_state(change)
+        key = change_key(change)
         if change.op == SET_CONFIG:
             return [Change(SET_CONFIG, timeouts=self._timeouts)]
         if change.op in (SET_SERVICE, SET_DEST, DEL_SERVICE, DEL_DEST):
@@ -217,7 +236,7 @@ class _Touched:
 
     def record_done(self, change: Change) -> None:
         """Record that the undo makes this change."""
-        name, made = _get_expected_state(change)
+        name, made = self._find_expected(change)
         self._now[name] = made
         if change.op in (NEW_SERVICE, NEW_DEST, SET_SERVICE, SET_DEST):
             self._records[name] = change.record
@@ -262,21 +281,3 @@ def _format_heading(service: Service) -> bytes:
         service.addr.hex().upper().encode(),
         service.port,
     )
-
-
-def _get_expected_state(change: Change) -> tuple[_Key, object]:
-    """Return the key of the entry that a change is about, and the settings that the change leaves
-    (None if it deletes the entry), to be compared.
-    """
-    state: object = None
-    if change.op in GONE:
-        pass
-    elif change.daemon is not None:
-        state = (change.daemon.interface, change.daemon.syncid)  # which no default fills
-    elif change.service is None:
-        state = change.timeouts
-    elif change.server is not None:
-        state = server_settings(change.server)
-    else:
-        state = get_service_settings(change.service)
-    return change_key(change), state

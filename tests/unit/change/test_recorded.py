@@ -15,6 +15,8 @@ from pyipvsadm.change.undo import plan_undo
 from pyipvsadm.errors import OperationError, UsageError
 from pyipvsadm.model import (
     AF_INET,
+    BACKUP,
+    DEL_DAEMON,
     FLUSH,
     MASTER,
     NEW_DAEMON,
@@ -199,6 +201,24 @@ def test_daemons_and_timeouts_are_undone(tmp_path: Path) -> None:
     assert [daemon.syncid for daemon in held.read_daemons()] == [4]
     undo(folder, held)
     assert entries(held) == before
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        Daemon(BACKUP, "lo", 4, port=9000),
+        Daemon(BACKUP, "lo", 4, ttl=9),
+        Daemon(BACKUP, "lo", 4, group=b"\xe0\0\0\x09"),
+    ],
+)
+def test_a_daemon_that_another_program_set_up_anew_stays(tmp_path: Path, theirs: Daemon) -> None:
+    held = table([])
+    folder = str(tmp_path / "h")
+    apply_text(held, b"--start-daemon backup --mcast-interface lo --syncid 4\n", write(folder))
+    assert held.apply([Change(DEL_DAEMON, daemon=theirs), Change(NEW_DAEMON, daemon=theirs)]) == []
+    after = entries(held)
+    undo(folder, held)
+    assert entries(held) == after
 
 
 def test_a_daemon_that_the_command_stopped_alone_is_started_again(tmp_path: Path) -> None:
