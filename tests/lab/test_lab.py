@@ -25,11 +25,18 @@ if TYPE_CHECKING:
 
     from tests.lab.verdict import Left
 
-# What has a guest of its own, by its files: what takes long, as it starts hundreds of processes, or
-# its patients do not answer. All the rest is in one more, which takes longest and starts first.
+# What has a guest of its own, by its files: what takes long, as it starts hundreds of processes,
+# waits for connections or deadlines, or its patients do not answer. All the rest is in one more, which takes longest and starts first.
 KERNEL = "tests/kernel"
 APART = {
     "doctor": ["test_doctor.py"],
+    "changes": [
+        "test_confirm.py",
+        "test_drain.py",
+        "test_history.py",
+        "test_ramp.py",
+        "test_undo.py",
+    ],
     "clusters": [
         "test_recipes.py",
         "test_failover.py",
@@ -56,7 +63,7 @@ def guests(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Left]]]:
     selected = {item.name for item in request.session.items}
     need(missing())
     stop = threading.Event()
-    timeout = 3600 if MEASURED[0] in os.environ else 900
+    timeout = 3600 if MEASURED[0] in os.environ else 1800
     # A guest a processor: packets in one that has to share are late, and tests of networks notice.
     with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
         try:
