@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from tests.lab.verdict import Left
 
 # What has a guest of its own, by its files: what takes long, as it starts hundreds of processes,
-# waits for connections or deadlines, or its patients do not answer. All the rest is in one more, which takes longest and starts first.
+# waits for connections or deadlines, or its patients do not answer. All the rest is in one more,
+# which takes longest and starts first.
 KERNEL = "tests/kernel"
 APART = {
     "doctor": ["test_doctor.py"],
