@@ -141,7 +141,26 @@ def test_each_command() -> None:
         for row in COMMANDS
         if f"-{row.short}" not in tried and f"--{row.long}" not in tried
     }
-    assert missing == {"doctor", "help", "version"}  # the doctor is in test_doctor.py
+    # The doctor is in test_doctor.py, the history below.
+    assert missing == {"doctor", "help", "version", "confirm", "history", "undo", "undrain"}
+
+
+def test_the_history_of_a_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each namespace has its own changes."""
+    monkeypatch.setenv("IPVSADM_HISTORY", str(tmp_path / "h"))
+    assert run_ours(["-C"], namespace="blue").status == 0
+    there("-R", RULES)
+    there("-D -t 10.0.0.1:80")
+    assert "-D -t 10.0.0.1:80" in there("--history")
+    assert "-D" not in ours("--history")[1]
+    assert ours("--undo")[0] == 2
+    assert ours("--undo --netns blue")[0] == 0
+    assert held() == RULES
+    assert ours("-e -t 10.0.0.1:80 -r 192.168.10.8 --drain=9 --netns blue")[0] == 0
+    assert held() == RULES.replace("-w 1", "-w 0")
+    assert ours("--undrain -r 192.168.10.8:80 --netns blue")[0] == 0
+    assert held() == RULES
+    assert ours("--confirm --netns blue")[0] == 2  # no change waits
 
 
 def test_save_and_restore() -> None:
