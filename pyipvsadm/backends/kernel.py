@@ -259,7 +259,8 @@ class KernelBackend:
         batches: list[tuple[int, int, bytes]] = []
         pack_header = framing.FRAME.pack
         requests: list[bytes] = []
-        op = last_op = size = 0
+        op = size = 0
+        last_op = -1
         before = after = b""
         seq = self._take_seq()
         for op, payload in payloads:

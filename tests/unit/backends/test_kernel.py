@@ -205,6 +205,15 @@ def test_nothing_to_apply_sends_nothing(connect: Any) -> None:
     assert len(sock.sends) == 2
 
 
+def test_an_operation_that_does_not_exist_is_sent_and_refused(connect: Any) -> None:
+    table, sock = connect(refuses((0, errno.EOPNOTSUPP)))
+    assert table.apply([Change(0), Change(0), ADD]) == [
+        (0, errno.EOPNOTSUPP),
+        (1, errno.EOPNOTSUPP),
+    ]
+    assert [request[3] for request in sock.sends[2]] == [0, 0, model.NEW_SERVICE]
+
+
 def test_each_refusal_is_told_by_its_place(connect: Any) -> None:
     table, _ = connect(refuses((model.NEW_DEST, errno.EEXIST)))
     found = table.apply([ADD, ADD_SERVER, ADD, ADD_SERVER])
