@@ -84,10 +84,11 @@ class UndoPlan:
     def make_plan(self) -> Plan:
         """Return the changes as a plan: the removals, which come last, are its second phase."""
         steps = [undoing for _, undoing in self.pairs]
-        removals = [step for step in steps if step.change.op in (DEL_SERVICE, DEL_DEST)]
+        phases: tuple[list[Step], list[Step]] = ([], [])
+        for step in steps:
+            phases[step.change.op in (DEL_SERVICE, DEL_DEST)].append(step)
         plan = Plan()
-        plan.phases = [[step for step in steps if step not in removals], removals]
-        plan.phases = [phase for phase in plan.phases if phase]
+        plan.phases = [phase for phase in phases if phase]
         for step in steps:
             plan.count_step(step, 1)
             plan.removed += step.change.op == DEL_SERVICE
