@@ -10,7 +10,7 @@ import os
 import time
 
 from pyipvsadm.change.journal import KEPT, OPEN, UNDONE, Journal, identify_table
-from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
+from pyipvsadm.errors import EXIT_REFUSED, OperationError, RefusedError, UsageError
 from pyipvsadm.files import read_file
 from pyipvsadm.model import NEW_DEST, NEW_SERVICE
 from pyipvsadm.rules import writer
@@ -193,7 +193,10 @@ def undo_entry(entry: Entry, backend: Backend, env: Environment, is_dry_run: boo
             left = [f"{_format_rule(step)}: {reason}" for step, reason in found.left]
             left += [f"{line}: no rule says it as it was" for line in lost]
             if is_dry_run:
-                return _print_dry_run(plan, left, entry, env)
+                from pyipvsadm.commands.report import print_undo_plan  # noqa: PLC0415
+
+                heading = [f"would undo {entry.number}: {format_command(entry)}"]
+                return print_undo_plan(env, plan, left, heading)
             outcome = _execute_undo(plan, entry, backend, env)
     except RefusedError as exc:  # a reading
         raise OperationError(str(exc), EXIT_REFUSED) from None
@@ -229,16 +232,6 @@ def _choose_entry(request: Request, backend: Backend, env: Environment) -> Entry
     return entry
 
 
-def _print_dry_run(plan: Plan, left: list[str], entry: Entry, env: Environment) -> int:
-    from pyipvsadm.change.describe import describe_plan  # noqa: PLC0415
-
-    lines = [f"would undo {entry.number}: {format_command(entry)}"]
-    lines += describe_plan(plan) or ["would change nothing"]
-    lines += [f"would leave {line}" for line in left]
-    env.write_stdout("".join(f"dry run: {line}\n" for line in lines))
-    return 1 if left else 0
-
-
 def _execute_undo(plan: Plan, entry: Entry, backend: Backend, env: Environment) -> Outcome:
     from contextlib import nullcontext  # noqa: PLC0415
 
@@ -269,18 +262,12 @@ def _execute_undo(plan: Plan, entry: Entry, backend: Backend, env: Environment) 
 
 
 def _report(plan: Plan, outcome: Outcome, left: list[str], entry: Entry, env: Environment) -> int:
-    from pyipvsadm.commands.report import print_not_undone  # noqa: PLC0415
+    from pyipvsadm.commands.report import print_undo_failure  # noqa: PLC0415
 
-    for step, reason in outcome.refused:
-        env.write_stderr(f"{_format_rule(step)}: {reason}")
-    print_not_undone(env, outcome, _format_rule)
-    for line in left:
-        env.write_stderr(f"left as it is: {line}")
-    if outcome.refused or outcome.signal:
-        reason = SIGNALS[outcome.signal] if outcome.signal else "refused"
-        state = "some of it was done" if outcome.not_undone else "the table is as before"
-        env.write_stderr(f"{reason}: change {entry.number} is not undone; {state}")
-        return 128 + outcome.signal if outcome.signal else EXIT_REFUSED
+    subject = f"change {entry.number} is not undone; "
+    status = print_undo_failure(env, outcome, left, _format_rule, subject)
+    if status:
+        return status
     if not outcome.done:
         env.write_stderr(f"nothing to undo: the table has nothing of change {entry.number}")
         return 1 if left else 0

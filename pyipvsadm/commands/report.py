@@ -4,14 +4,14 @@ beginning of commands to run later.
 
 from __future__ import annotations
 
-from pyipvsadm.errors import Finding, format_findings
+from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, Finding, format_findings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pyipvsadm.change.execute import Outcome
-    from pyipvsadm.change.plan import Step
+    from pyipvsadm.change.plan import Plan, Step
     from pyipvsadm.environment import Environment
 
 
@@ -46,6 +46,44 @@ def print_not_undone(env: Environment, outcome: Outcome, describe: Callable[[Ste
     """Print each step that could not be undone, with the reason."""
     for step, reason in outcome.not_undone:
         env.write_stderr(f"not undone: {describe(step)}: {reason}")
+
+
+def print_undo_plan(
+    env: Environment, plan: Plan, left: Iterable[str], heading: Sequence[str] = ()
+) -> int:
+    """Print what an undo would do, after its heading, and what it would leave. Return the status: 1
+    if it would leave something.
+    """
+    from pyipvsadm.change.describe import describe_plan  # noqa: PLC0415  # only a dry run needs it
+
+    kept = [f"would leave {line}" for line in left]
+    lines = [*heading, *(describe_plan(plan) or ["would change nothing"]), *kept]
+    env.write_stdout("".join(f"dry run: {line}\n" for line in lines))
+    return 1 if kept else 0
+
+
+def print_undo_failure(
+    env: Environment,
+    outcome: Outcome,
+    left: Iterable[str],
+    describe: Callable[[Step], str],
+    subject: str = "",
+) -> int:
+    """Print what an undo left, and how it failed. Return the status if it failed, else 0.
+
+    subject: what is not undone then, as the beginning of a sentence.
+    """
+    for step, reason in outcome.refused:
+        env.write_stderr(f"{describe(step)}: {reason}")
+    print_not_undone(env, outcome, describe)
+    for line in left:
+        env.write_stderr(f"left as it is: {line}")
+    if not (outcome.refused or outcome.signal):
+        return 0
+    reason = SIGNALS[outcome.signal] if outcome.signal else "refused"
+    state = "some of it was done" if outcome.not_undone else "the table is as before"
+    env.write_stderr(f"{reason}: {subject}{state}")
+    return 128 + outcome.signal if outcome.signal else EXIT_REFUSED
 
 
 def format_program(options: Mapping[str, object]) -> str:

@@ -12,12 +12,12 @@ from pyipvsadm.addresses import format_address, format_numeric
 from pyipvsadm.change.execute import execute
 from pyipvsadm.change.journal import OPEN, UNDONE, identify_table
 from pyipvsadm.change.pace import Pace, describe_server
-from pyipvsadm.change.recorded import read_change, read_entries, set_state
+from pyipvsadm.change.recorded import read_change, set_state
 from pyipvsadm.change.undo import plan_undo
 from pyipvsadm.commands.fallback import clear_fallback
-from pyipvsadm.commands.history import open_journal
-from pyipvsadm.commands.report import format_program, print_not_undone
-from pyipvsadm.errors import EXIT_REFUSED, SIGNALS, OperationError, RefusedError, UsageError
+from pyipvsadm.commands.history import open_journal, read_history
+from pyipvsadm.commands.report import format_program, print_undo_failure, print_undo_plan
+from pyipvsadm.errors import EXIT_REFUSED, OperationError, RefusedError, UsageError
 from pyipvsadm.model import SET_DEST, SET_SERVICE
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def run_undrain(request: Request, backend: Backend, env: Environment) -> int:
             plan = found.make_plan()
             left = [f"{_describe_step(step)}: {reason}" for step, reason in found.left]
             if "dry-run" in request.slots:
-                return _print_dry_run(plan, left, env)
+                return print_undo_plan(env, plan, left)
             env.block_signals()
             # The lock is held already, since the table was read.
             outcome = execute(
@@ -69,10 +69,6 @@ class _Drained:
         self._backend = backend
         self._env = env
         self._folder = env.find_history_folder(backend.name)
-        if not self._folder:
-            raise OperationError(
-                "this table has no history: IPVSADM_HISTORY=FOLDER gives it one", 2
-            )
         self.steps: list[Step] = []
         self._entries: list[tuple[Entry, bool]] = []  # whether other servers were drained with it
         self._flags: dict[
@@ -94,7 +90,7 @@ class _Drained:
     def _collect(self) -> None:
         boot = identify_table(self._backend.name)["boot"]
         seen = set()
-        for entry in reversed(read_entries(self._folder, self._backend.name)):
+        for entry in reversed(read_history(self._backend, self._env)):
             if (
                 entry.state == UNDONE
                 or entry.header.get("undoes")
@@ -150,27 +146,11 @@ class _Drained:
             set_state(self._folder, entry, UNDONE)
 
 
-def _print_dry_run(plan: Plan, left: list[str], env: Environment) -> int:
-    from pyipvsadm.change.describe import describe_plan  # noqa: PLC0415  # only a dry run needs it
-
-    lines = describe_plan(plan) or ["would change nothing"]
-    lines += [f"would leave {line}" for line in left]
-    env.write_stdout("".join(f"dry run: {line}\n" for line in lines))
-    return 1 if left else 0
-
-
 def _report(plan: Plan, outcome: Outcome, left: list[str], env: Environment) -> int:
     """Print what was brought back, and return the exit status."""
-    for step, reason in outcome.refused:
-        env.write_stderr(f"{_describe_step(step)}: {reason}")
-    print_not_undone(env, outcome, _describe_step)
-    for line in left:
-        env.write_stderr(f"left as it is: {line}")
-    if outcome.refused or outcome.signal:
-        reason = SIGNALS[outcome.signal] if outcome.signal else "refused"
-        state = "some of it was done" if outcome.not_undone else "the table is as before"
-        env.write_stderr(f"{reason}: {state}")
-        return 128 + outcome.signal if outcome.signal else EXIT_REFUSED
+    status = print_undo_failure(env, outcome, left, _describe_step)
+    if status:
+        return status
     for step in plan.iter_steps():
         assert step.change.server is not None
         end = "again" if step.change.op == SET_DEST else "and was added again"
