@@ -52,11 +52,14 @@ def apply_change(
     """
     is_terminal = env.is_error_terminal()
     hint = ""
+    removal = None
     if is_terminal and wanted.op in _REMOVING:
-        hint = _describe_removal(wanted, backend, env, options)
+        removal = _read_removal(wanted, backend)
     elif is_terminal and (resets := _find_resets(wanted, backend)):
         hint = f"{resets}; --keep leaves settings that are not given"
-    refused = _send_change(wanted, backend, env, confirmation)
+    refused, in_history = _send_change(wanted, backend, env, confirmation)
+    if removal:
+        hint = _describe_removal(*removal, in_history, options)
     if hint and not refused:
         from pyipvsadm.commands.report import print_hints  # noqa: PLC0415  # a person waits longer than a script
 
@@ -84,15 +87,17 @@ def apply_with_confirmation(
 
 def _send_change(
     wanted: Change, backend: Backend, env: Environment, confirmation: Confirmation | None
-) -> list[int]:
-    """Send one change. Return the errno of its refusal, if it is refused."""
+) -> tuple[list[int], bool]:
+    """Send one change. Return the errno of its refusal, if it is refused, and True if the history
+    has an entry for it.
+    """
     if _is_recorded(wanted, backend, env):
         return _execute_change(wanted, backend, env, confirmation)
-    return [number for _, number in backend.apply([wanted])]
+    return [number for _, number in backend.apply([wanted])], False
 
 
 def _is_recorded(wanted: Change, backend: Backend, env: Environment) -> bool:
-    """Return True if the history gets an entry for this change."""
+    """Return True if the history is to get an entry for this change."""
     return bool(env.find_history_folder(backend.name)) and (
         wanted.op in _RECORDED or (wanted.op in _RECORDED_IF_ALL and env.records_all())
     )
@@ -100,8 +105,8 @@ def _is_recorded(wanted: Change, backend: Backend, env: Environment) -> bool:
 
 def _execute_change(
     wanted: Change, backend: Backend, env: Environment, confirmation: Confirmation | None
-) -> list[int]:
-    """Send one change as a plan, with its entry in the history."""
+) -> tuple[list[int], bool]:
+    """Send one change as a plan, with its entry in the history. Return as _send_change does."""
     from contextlib import nullcontext  # noqa: PLC0415  # a plain command does not pay for it
 
     from pyipvsadm.change import execute, pace, plan  # noqa: PLC0415
@@ -115,23 +120,21 @@ def _execute_change(
         # The history never stops a change. If the table refuses to be read, it refuses the change.
         if isinstance(exc, OperationError):
             env.write_stderr(f"this change is not in the history: {exc}")
-        return [number for _, number in backend.apply([wanted])]
+        return [number for _, number in backend.apply([wanted])], False
     journal = confirmation.open_journal() if confirmation else open_journal(backend, env)
     # One change needs no lock.
     outcome = execute.execute(found, backend, pace.Pace(), nullcontext, journal=journal)
-    return [outcome.errno] if outcome.errno else []
+    in_history = journal is not None and journal.number != 0
+    return [outcome.errno] if outcome.errno else [], in_history
 
 
-def _describe_removal(
-    wanted: Change, backend: Backend, env: Environment, options: Mapping[str, object]
-) -> str:
-    """Return how many active connections the servers have that a change removes, and the command
-    that undoes it. Return "" if it removes nothing, or one of several servers and no connection.
+def _read_removal(wanted: Change, backend: Backend) -> tuple[int, bool, str] | None:
+    """Return how many active connections the servers have that a change removes, True if no server
+    would be left, and the rule that adds a single server again ("" if it is not one); None if the
+    table cannot be read.
     """
     from pyipvsadm.change.describe import count_connections  # noqa: PLC0415  # a person waits longer than a script
-    from pyipvsadm.commands.report import format_program  # noqa: PLC0415
     from pyipvsadm.rules import writer  # noqa: PLC0415
-    from pyipvsadm.text import pluralize  # noqa: PLC0415
 
     try:
         services = [wanted.service] if wanted.service else backend.read_services(counters=False)
@@ -139,20 +142,35 @@ def _describe_removal(
             (service, server) for service in services for server in backend.read_servers(service)
         ]
     except (OperationError, RefusedError):
-        return ""
+        return None
     removed = [
         (service, server)
         for service, server in servers
         if wanted.server is None or server.key() == wanted.server.key()
     ]
     connections = sum(count_connections(*entry) for entry in removed)
-    undo = ""
-    if _is_recorded(wanted, backend, env):
-        undo = "--undo"
-    elif wanted.server is not None and removed:
-        undo = writer.change_rule(Change(NEW_DEST, *removed[0])).rstrip()
-    is_last = len(removed) == len(servers) and bool(services)
-    if not (connections or (undo and is_last)):
+    is_single = wanted.server is not None and bool(removed)
+    rule = writer.change_rule(Change(NEW_DEST, *removed[0])).rstrip() if is_single else ""
+    return connections, len(removed) == len(servers) and bool(services), rule
+
+
+def _describe_removal(
+    connections: int,
+    leaves_none: bool,
+    rule: str,
+    in_history: bool,
+    options: Mapping[str, object],
+) -> str:
+    """Return how many active connections removed servers had, and the command that undoes the
+    removal. Return "" if there were none and either other servers are left or no command undoes it.
+
+    The first three are those of _read_removal. in_history: --undo means this change.
+    """
+    from pyipvsadm.commands.report import format_program  # noqa: PLC0415
+    from pyipvsadm.text import pluralize  # noqa: PLC0415
+
+    undo = "--undo" if in_history else rule
+    if not (connections or (undo and leaves_none)):
         return ""
     hint = f"the removed servers had {pluralize(connections, 'active connection')}"
     return hint + (f"; to undo: {format_program(options)} {undo}" if undo else "")

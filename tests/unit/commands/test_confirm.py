@@ -619,3 +619,22 @@ def test_a_removal_at_a_terminal_says_how_it_is_undone(
     ]
     assert cli.main(command.split(), env) == 0
     assert sorted(machine.saved()) == sorted(before)
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [("-C", ""), ("-D -f 1", ""), ("-d -f 1 -r 10.0.1.1", "-a -f 1 -r 10.0.1.1:0 -m -w 3")],
+)
+def test_no_undo_is_offered_that_would_take_back_an_older_change(
+    words: str, rule: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the history cannot be written, --undo means the change before."""
+    apply_all(machine.table, ["-A -f 1 -s rr", "-a -f 1 -r 10.0.1.1 -m -w 3"])
+    Path(machine.environ["IPVSADM_HISTORY"]).write_text("no folder")
+    env = Waiting(machine)
+    env.seen = True
+    monkeypatch.setattr(env, "records_all", lambda: True)
+    cli.main(words.split(), env)
+    err = env.take()[1]
+    assert "this change is not in the history (" in err
+    assert re.findall("to undo: (.*)", err) == ([f"ipvsadm {rule}"] if rule else [])
