@@ -1,3 +1,3 @@
-"""The measurements behind `make bench`: our ipvsadm and the reference side by side, on two kernels
-and outside them.
+"""Measure our ipvsadm and the reference side by side (`make bench`), on two kernels and outside
+them.
 """

@@ -1,7 +1,7 @@
-"""All measurements, or some: `python -m tools.bench [OPTIONS]`, a table on standard output, JSON in
-.lab/bench.json.
+"""Run all measurements, or some: `python -m tools.bench [OPTIONS]` prints a table and writes JSON
+to .lab/bench.json.
 
-Ends with 1 when the two tools differ or a guest fails; a bar that is missed is marked, and no more.
+Exits with 1 if the two tools differ or a guest fails. A bar that is missed is only marked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GUESTS = ("host", "q", "u")
 
 
 class GuestError(RuntimeError):
-    """A guest did not come to an end that counts."""
+    """Report a guest that failed, or whose report does not count."""
 
 
 def machine() -> dict[str, Any]:
@@ -46,8 +46,8 @@ def machine() -> dict[str, Any]:
 
 
 def in_u(words: list[str], timeout: float) -> dict[str, Any]:
-    """The work in the user-mode guest, whose results come through the one folder that it can
-    write.
+    """Run the work in the user-mode guest and return its results. They come through the one folder
+    that the guest can write.
     """
     installed()
     place = boot.LAB / "bench" / "u.json"

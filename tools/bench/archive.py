@@ -1,4 +1,4 @@
-"""The archive that a Linux kernel unpacks into its first file system (cpio, "newc";
+"""Write the archive that a Linux kernel unpacks into its first file system (cpio, "newc";
 usr/gen_init_cpio.c writes the same).
 
 Owns: that format. Must never know: what is put in.
@@ -19,10 +19,10 @@ TRAILER = "TRAILER!!!"
 
 
 class Archive:
-    """Written to a file as it grows. Names are absolute; folders above them are made as they are
-    needed.
+    """Write an archive to a file as it grows. Names are absolute; the folders above them are added
+    as they are needed.
 
-    Times of files are kept: compiled modules name the time of their source and would not count with
+    Times of files are kept: a compiled module names the time of its source and does not count with
     another.
     """
 
@@ -45,12 +45,12 @@ class Archive:
             self._record(name, stat.S_IFLNK | 0o777, target.encode())
 
     def device(self, name: str, major: int, minor: int) -> None:
-        """A character device."""
+        """Add a character device."""
         self._record(name, stat.S_IFCHR | 0o600, device=(major, minor))
 
     def file(self, source: Path, name: str | None = None) -> None:
-        """A file of this machine, under its own name unless it is given another; a link as a
-        link.
+        """Add a file of this machine, under its own name unless another is given; a
+        link as a link.
         """
         name = name or str(source)
         if source.is_symlink():
@@ -60,7 +60,9 @@ class Archive:
             self.data(name, source.read_bytes(), stat.S_IMODE(found.st_mode), int(found.st_mtime))
 
     def tree(self, source: Path, skip: frozenset[str] = frozenset()) -> None:
-        """A folder of this machine with all below it but what is called as in skip."""
+        """Add a folder of this machine and everything below it, except files and folders with a
+        name in skip.
+        """
         for place, folders, files in os.walk(source):
             folders[:] = sorted(set(folders) - skip)
             self.folder(place)
@@ -98,6 +100,8 @@ class Archive:
         self._padded(data)
 
     def _padded(self, data: bytes) -> None:
-        """Names and data end at a multiple of 4 from the archive's start."""
+        """Write data, filled up with zeros: names and data end at a multiple of 4 from the
+        archive's start.
+        """
         self._out.write(data + bytes(-(self._at + len(data)) % 4))
         self._at += len(data) + -(self._at + len(data)) % 4

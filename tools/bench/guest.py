@@ -1,8 +1,8 @@
-"""The runner inside the Q guest: `python -m tools.bench.guest TOKEN CHANNEL COMMAND...` writes the
-verdict to CHANNEL.
+"""Run a command inside the Q guest: `python -m tools.bench.guest TOKEN CHANNEL COMMAND...` writes
+the report to CHANNEL.
 
-Owns: the report, of the shape that tests/lab/verdict.py judges, with what the command left in
-RESULTS beside it. Must never know: what runs.
+Owns: the report, of the shape that tests/lab/verdict.py judges, and in it the content of RESULTS,
+which the command wrote. Must never know: what runs.
 """
 
 from __future__ import annotations

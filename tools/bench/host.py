@@ -1,7 +1,7 @@
-"""What needs no guest: how long a start takes, and a listing by name while the resolver does not
-answer.
+"""Measure what needs no guest: the time of a start, and a listing by name while the resolver does
+not answer.
 
-Owns: those two. Must never know: bars, tables for people.
+Owns: these two. Must never know: bars, tables for people.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ COMMANDS = {
 
 
 def measured(runs: int = STARTS) -> dict[str, Any]:
-    """{"starts": {what: [seconds]}, "names": {kind: {...}}}; names only as root."""
+    """Return {"starts": {command: [seconds]}, "names": {kind: {...}}}; names only as root."""
     installed()
     return {"starts": starts(runs), "names": names() if os.geteuid() == 0 else {}}
 
 
 def starts(runs: int) -> dict[str, list[float]]:
-    """Whole processes on an empty embedded table, in turn."""
+    """Return the seconds of whole processes on an empty embedded table, the commands in turn."""
     found: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    # -A on an embedded table warns root: without that line, as anybody else would run it.
+    # -A on an embedded table warns root, and only root: the warning is hidden.
     environment = ENVIRONMENT | {"IPVSADM_BACKEND": "memory"}
     errors = os.dup(2)
     silent = os.open("/dev/null", os.O_WRONLY)
@@ -45,7 +45,7 @@ def starts(runs: int) -> dict[str, list[float]]:
         for number in range(runs + 3):
             for name, command in COMMANDS.items():
                 seconds = run(command, environment=environment).seconds
-                if number >= 3:  # the first fill the caches
+                if number >= 3:  # the first runs fill the caches
                     found[name].append(seconds)
     finally:
         os.dup2(errors, 2)
@@ -58,7 +58,7 @@ def names() -> dict[str, Any]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        # a process of its own: what it does to its mounts and its network ends with it
+        # in a process of its own, whose mounts and network end with it
         for kind in DELAYS:
             subprocess.run(
                 [sys.executable, "-m", "tools.bench.names", kind, out],

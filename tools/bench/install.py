@@ -1,9 +1,9 @@
-"""Our ipvsadm as a person installs it: a wheel of this checkout, by pip, compiled, in an
+"""Install our ipvsadm as an administrator does: a wheel of this checkout, by pip, compiled, in an
 environment of the machine's Python.
 
-Owns: .lab/bench/venv, which the host and both guests use under the same path. Its launcher's first
-line is what pip writes there (`#!.../venv/bin/python`): nothing is done to it for speed. Must never
-know: what is measured.
+Owns: .lab/bench/venv, which the host and both guests use under the same path. The first line of its
+launcher is pip's (`#!.../venv/bin/python`): nothing is changed in it for speed. Must never know:
+what is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PYTHON = "/usr/bin/python3"
 OURS = str(VENV / "bin" / "ipvsadm")
 REFERENCE = "/usr/sbin/ipvsadm"
 
-# What a wheel is made of.
+# The files that a wheel is made of.
 SOURCES = (
     "pyproject.toml",
     "README.md",
@@ -35,7 +35,9 @@ SOURCES = (
 
 
 def installed() -> None:
-    """Have an installation of the checkout as it is now; one that is there and the same is kept."""
+    """Install the checkout as it is now, unless the installation that exists is of the
+    same files.
+    """
     wanted = _digest()
     stamp = HOME / "venv.stamp"
     if stamp.exists() and stamp.read_text() == wanted:
@@ -43,7 +45,7 @@ def installed() -> None:
     stamp.unlink(missing_ok=True)
     for folder in (VENV, HOME / "source"):
         shutil.rmtree(folder, ignore_errors=True)
-    # A copy: a build leaves folders behind, and takes what an earlier one left.
+    # Build in a copy: a build leaves folders behind, and would use those of an earlier one.
     for name in SOURCES:
         place = HOME / "source" / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -55,14 +57,14 @@ def installed() -> None:
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     _run(*pip, "--python", VENV / "bin" / "python", "install", "--no-deps", HOME / "source")
     _start_through_a_shell()
-    # pip compiles; this makes sure of it where the environment forbids writing compiled modules.
+    # pip compiles; compile again where the environment forbids it to write compiled modules.
     compileall.compile_dir(VENV / "lib", quiet=2)
     stamp.write_text(wanted)
 
 
 def _start_through_a_shell() -> None:
-    """Let launchers start where the path of the interpreter has blanks, which a first line cannot
-    hold. It costs them the start of a shell.
+    """Let launchers start although the interpreter's path has blanks, which a `#!` line cannot
+    hold. This costs them the start of a shell.
     """
     if " " not in str(VENV):
         return

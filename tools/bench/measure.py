@@ -1,4 +1,4 @@
-"""Whole processes and the clock: what a shell would see.
+"""Time whole processes, as a shell would see them.
 
 Owns: starting a program with files as its streams, its wall-clock time and its peak memory. Must
 never know: what is run.
@@ -19,12 +19,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class StatusError(RuntimeError):
-    """A program that was measured has failed."""
+    """Report a measured program that has failed."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """seconds: wall clock, from before the start to after the wait. peak: KiB."""
+    """Hold a run's seconds (wall clock, from before the start to after the wait) and its peak
+    memory (KiB).
+    """
 
     seconds: float
     peak: int
@@ -36,7 +38,9 @@ def run(
     stdout: str = "/dev/null",
     environment: dict[str, str] | None = None,
 ) -> Ran:
-    """Run a program to its end. The peak is not below this process's own: see peak."""
+    """Run a program to its end. The peak that it returns is not below this process's own: see
+    `peak`.
+    """
     actions = _streams(stdin, stdout)
     start = time.perf_counter()
     pid = os.posix_spawn(argv[0], argv, environment or ENVIRONMENT, file_actions=actions)
@@ -52,14 +56,15 @@ def peak(
     stdout: str = "/dev/null",
     environment: dict[str, str] | None = None,
 ) -> Ran:
-    """Run a program to its end, for its peak memory.
+    """Run a program to its end, and measure its peak memory.
 
-    A process keeps the peak of what it was before exec(), and a child of posix_spawn was this
-    interpreter. So a small shell starts it, ends, and leaves it to us.
+    A process keeps the peak that it had before exec(), and a child of posix_spawn was this
+    interpreter. So a small shell starts the program and ends, and the program becomes a child of
+    this process.
     """
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     actions = [*_streams(stdin, stdout), (os.POSIX_SPAWN_DUP2, 0, 3)]
-    # a job's input is /dev/null unless it is said
+    # a shell's background job reads /dev/null unless its input is redirected
     command = ["/bin/sh", "-c", '"$@" <&3 3<&- &', "sh", *argv]
     start = time.perf_counter()
     shell = os.posix_spawn(command[0], command, environment or ENVIRONMENT, file_actions=actions)
@@ -86,11 +91,11 @@ def _succeeded(argv: list[str] | tuple[str, ...], status: int, stdout: str) -> N
 
 
 def settle(busy: float = 0.1, period: float = 0.25, limit: float = 60) -> float:
-    """Wait until the kernel has done what it put off (the end of a network namespace); the seconds
-    that took.
+    """Wait until the kernel has done its deferred work (the end of a network namespace). Return the
+    seconds that this took.
 
-    Another's work on the same processors would make this wait to its limit: it is meant for a guest
-    of our own.
+    Other work on the same processors would make this wait to its limit: it is meant for a guest
+    that runs nothing else.
     """
     start = time.monotonic()
     while time.monotonic() - start < limit:
@@ -102,8 +107,8 @@ def settle(busy: float = 0.1, period: float = 0.25, limit: float = 60) -> float:
 
 
 def _busy_ticks() -> int:
-    """Ticks of the processors that were not idle (proc(5): user, nice, system, idle, iowait, irq,
-    softirq, steal).
+    """Return the ticks of the processors that were not idle (proc(5): user, nice, system, idle,
+    iowait, irq, softirq, steal).
     """
     with open("/proc/stat", "rb") as file:
         words = [int(word) for word in file.readline().split()[1:9]]

@@ -1,9 +1,9 @@
-"""A listing by name where the resolver is slow or silent: `python -m tools.bench.names KIND OUTPUT`
-writes what it took as JSON.
+"""Measure a listing by name with a slow or silent resolver: `python -m tools.bench.names KIND
+OUTPUT` writes the results as JSON.
 
-Owns: a name server on loopback, in a network and an /etc of its own, so that the C library's
-resolver meets it and nothing leaves the machine. Must never know: bars. The table is an embedded
-one: no kernel module is needed. Root only.
+Owns: a name server on loopback, in a network namespace and with an /etc of its own, so that the C
+library's resolver asks it and no packet leaves the machine. Must never know: bars. The table is an
+embedded one: no kernel module is needed. Root only.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from tools.bench.measure import ENVIRONMENT, run
 CLONE_NEWNS = 0x00020000  # uapi/linux/sched.h
 MS_BIND, MS_REC, MS_PRIVATE = 1 << 12, 1 << 14, 1 << 18  # uapi/linux/mount.h
 SERVERS = 1_000
-DELAYS = {"slow": 0.05, "silent": None}  # seconds to an answer, None: none comes
+DELAYS = {"slow": 0.05, "silent": None}  # seconds to an answer; None: no answer
 
-# What of /etc the loader, the interpreter and the resolver read.
+# The files of /etc that the loader, the interpreter and the resolver read.
 ETC = ("ld.so.cache", "services", "protocols", "host.conf", "gai.conf")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def answer(query: bytes) -> bytes:
-    """The answer to a question for the name of an address (RFC 1035, 4.1): nID.example, as it came
-    in.
+    """Return the answer to a query for the name of an address (RFC 1035, 4.1):
+    host-10-0-0-1.example for 10.0.0.1.
     """
     at = 12
     labels = []
@@ -54,7 +54,7 @@ def answer(query: bytes) -> bytes:
 
 
 def serve(sock: socket.socket, delay: float | None) -> None:
-    """Answer every question after the delay, however many wait."""
+    """Answer each question after the delay, however many wait; none if the delay is None."""
     waiting: list[tuple[float, int, bytes, tuple[str, int]]] = []
     number = 0
     while True:
@@ -93,8 +93,7 @@ def measured(kind: str, folder: Path) -> dict[str, object]:
     rules, table, out = (folder / name for name in ("rules", "table", "out"))
     rules.write_text(rows.make_rules(rows.SHARED, 1, SERVERS))
     environment = ENVIRONMENT | {"IPVSADM_BACKEND": f"memory:{table}"}
-    # As root, a word of warning that the table is not the kernel's goes to standard error: it is
-    # not shown.
+    # To root, ipvsadm warns on standard error that the table is not the kernel's: not shown here.
     run(
         ["/bin/sh", "-c", '"$@" 2>/dev/null', "sh", OURS, "-R"], str(rules), environment=environment
     )

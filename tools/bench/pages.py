@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tools.bench.rows import Row
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
-# Of the table in the README: kind of row, shape, options.
+# The rows of the README's table: kind of row, shape, options.
 HIGHLIGHTS = (
     (rows.RESTORE, (100, 100), ("-R",)),
     (rows.RESTORE, (10_000, 1), ("-R",)),

@@ -1,14 +1,14 @@
-"""Where our time goes, in one process: `python -I phases.py KIND OUTPUT -- ARGV...` runs ipvsadm
-and writes JSON to OUTPUT.
+"""Measure where our time goes, in one process: `python -I phases.py KIND OUTPUT -- ARGV...` runs
+ipvsadm and writes JSON to OUTPUT.
 
 Owns: the split into import, parse, encode, kernel, decode, sort, format and write. Must never know:
-what the parts do inside. It runs as a program of its own, with nothing of the tests imported, where
-ipvsadm is installed.
+what the parts do inside. It runs as a program of its own where ipvsadm is installed, and imports
+nothing of the tests.
 
 How it works. System calls are timed exactly, by a socket class that times itself and by wrapped
-os.read and os.write. The rest is sampled: every few milliseconds all time since the last sample
-goes to the function of ours that is running, and a function belongs to a phase by its module. So
-the split needs no seams in the package and survives its rewriting.
+os.read and os.write. The rest is sampled: every few milliseconds all time since the last sample is
+added to the function of ours that is running, and a function belongs to a phase by its module. So
+the package needs no hooks for the split, and can be rewritten.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-INTERVAL = 0.003  # seconds between samples; what a late one missed it takes with it
+INTERVAL = 0.003  # seconds between samples; a late sample covers all time since the last one
 
-# module -> phase, for each kind of work; of a module that is named nowhere here: "other"
+# module -> phase, for each kind of work; modules that are not named here belong to "other"
 _BOTH = dict.fromkeys(("options", "parser", "combinations", "values", "popt"), "parse")
 PHASES = {
     "restore": _BOTH
@@ -53,7 +53,7 @@ PHASES = {
     )
     | {"sorting": "sort", "output": "write", "environment": "write"},
 }
-# What reads the kernel's files with no call of os.
+# Methods that read the kernel's files without os.read.
 READERS = frozenset(("KernelBackend.read_proc_table", "KernelBackend.iter_connections"))
 
 kind = sys.argv[1]
@@ -63,11 +63,12 @@ phases: dict[str, float] = defaultdict(float)
 functions: dict[str, float] = defaultdict(float)
 
 
-within = [0.0]  # when the call that is being timed began: a sample may come before it is counted
+# When the call began that is being timed, 0 outside of one: a sample may come before its end.
+within = [0.0]
 
 
 def clocked(phase: str, call: Any) -> Any:
-    """The same function, its time put down to a phase."""
+    """Return the same function, with its time added to a phase."""
 
     def timing(*arguments: Any, **named: Any) -> Any:
         within[0] = start = time.perf_counter()
@@ -108,7 +109,7 @@ def read(fd: int, size: int) -> bytes:
 os.read = read
 os.write = clocked("write", os.write)
 
-last = [0.0, 0.0]  # the time of the last sample, and what was timed exactly until then
+last = [0.0, 0.0]  # the time of the last sample, and the seconds timed exactly until then
 
 
 def sample(_: int, frame: FrameType | None) -> None:

@@ -1,11 +1,11 @@
-"""The Q guest: a stock Debian kernel in qemu's emulation, everything in memory, no disk, no
+"""Boot the Q guest: a stock Debian kernel in qemu's emulation, everything in memory, no disk, no
 network.
 
 Owns: where kernel, modules and programs come from, the archive they boot from, qemu's command line.
-Must never know: what is measured. For people: `python -m tools.bench.q --shell-command CMD`.
+Must never know: what is measured. To run it by hand: `python -m tools.bench.q --shell-command CMD`.
 
-Under emulation kernel and programs slow down alike (10 to 20 times), so ratios are near a real
-machine's, which those of user-mode Linux are not: there every system call is a dear one. Nothing is
+Emulation slows kernel and programs down alike (10 to 20 times), so ratios are close to those of a
+real machine. Those of user-mode Linux are not: each system call is expensive there. Nothing is
 installed on the machine: the kernel's package is only unpacked, under .lab/q.
 """
 
@@ -35,11 +35,11 @@ HOME = REPO / ".lab" / "q"
 QEMU = "qemu-system-x86_64"
 BUSYBOX = Path("/bin/busybox")
 APT = "apt-get install qemu-system-x86 busybox-static ipvsadm kmod python3 dpkg make gcc"
-# The first depends on the newest kernel's own; what the others depend on is the kernel's headers.
+# Both are metapackages: they depend on the newest kernel's own image and headers.
 KERNEL_PACKAGES = ("linux-image-amd64", "linux-headers-amd64")
 COUNTERS = Path(__file__).with_name("counters")
 
-# What the IPVS modules do not ask for by themselves.
+# Modules that the IPVS modules do not load by themselves.
 MODULES = (
     "crc32c_generic",
     "crc32c_intel",
@@ -53,7 +53,7 @@ MODULES = (
 )
 MODULE_FOLDERS = ("kernel/net/netfilter/ipvs",)
 
-# Of the standard library: what nothing here imports and much of its size.
+# Parts of the standard library that the bench does not import. They are much of its size.
 NO_LIBRARY = frozenset(
     (
         "test",
@@ -83,7 +83,7 @@ NO_EXTENSIONS = (
 
 
 def missing() -> str:
-    """Why no guest can be booted on this machine, with the remedy; "" when one can."""
+    """Return why this machine can boot no guest, with the remedy; "" if it can."""
     programs = {
         QEMU: "qemu-system-x86",
         "ipvsadm": "ipvsadm",
@@ -102,8 +102,8 @@ def missing() -> str:
 
 
 def kernel() -> tuple[Path, Path]:
-    """The kernel and the folder of its modules: of a package installed here, else of one unpacked
-    under .lab/q.
+    """Return the kernel and the folder of its modules: of a package installed here, otherwise of a
+    package unpacked under .lab/q.
     """
     for root in (Path("/"), HOME / "root"):
         for image in sorted(
@@ -119,7 +119,9 @@ def kernel() -> tuple[Path, Path]:
 
 
 def _unpack() -> None:
-    """Fetch and unpack the kernel with its headers, those that its modules are built with too."""
+    """Fetch and unpack the kernel with its headers, and the packages that its modules are built
+    with (common headers, kbuild).
+    """
     HOME.mkdir(parents=True, exist_ok=True)
     packages = [name for package in KERNEL_PACKAGES for name in _dependencies(package)]
     packages += [
@@ -175,7 +177,9 @@ def build_counters(release: str) -> Path:
 
 
 def _module_files(modules: Path) -> Iterator[Path]:
-    """The wanted modules and, by their names in modules.dep, those they need."""
+    """Yield the files of the wanted modules and, by their names in modules.dep, of those that they
+    need.
+    """
     release = modules.name
     if not (modules / "modules.dep").exists():
         subprocess.run(
@@ -210,7 +214,7 @@ def _put_modules(archive: Archive, modules: Path) -> None:
 
 
 def _libraries(programs: Iterable[Path]) -> set[Path]:
-    """The shared libraries of programs, as their loader finds them."""
+    """Return the shared libraries of programs, as their loader finds them."""
     done = subprocess.run(["ldd", *programs], check=False, capture_output=True, text=True)
     words = (word for line in done.stdout.splitlines() if line[:1] == "\t" for word in line.split())
     return {Path(word) for word in words if word[:1] == "/"}
@@ -234,7 +238,7 @@ def _put_programs(archive: Archive) -> None:
     for path in programs:
         archive.file(path)
     for path in _libraries(programs):
-        # Under the name that is asked for, whatever it is a link to.
+        # Under the name that programs ask for, even if that is a link.
         archive.data("/usr" + str(path).removeprefix("/usr"), path.resolve().read_bytes(), 0o755)
     if Path(PYTHON) != python:
         archive.link(PYTHON, str(python))
@@ -245,15 +249,15 @@ def _put_programs(archive: Archive) -> None:
 
 
 def _compiled(library: Path) -> None:
-    """Debian compiles the library when it installs it; where that was left out, the guest would pay
-    for it.
+    """Raise FileNotFoundError if the standard library is not compiled: the guest would compile it
+    in each run. Debian compiles it when it installs it.
     """
     if not (library / "__pycache__").is_dir():
         raise FileNotFoundError(f"{library} is not compiled: python3 -m compileall {library}")
 
 
 def _put_checkout(archive: Archive) -> None:
-    """The harness: it and the tests' namespaces, compiled."""
+    """Add the bench and the tests' network namespaces, compiled."""
     for folder in ("tools/bench", "tests/kernel", "tests/lab/etc"):
         archive.tree(REPO / folder)
     archive.file(REPO / "tests" / "__init__.py")
@@ -292,11 +296,11 @@ def run(
     timeout: float = 600,
     counting: bool = False,
 ) -> Left:
-    """Boot a guest that runs command in the checkout's folder; what it left behind, the report with
-    its results.
+    """Boot a guest that runs command in the checkout's folder. Return what it left behind; the
+    report has its results.
 
-    counting: the guest's clock counts instructions instead of following the host's: the same on a
-    busy machine, but blind to what an instruction costs.
+    counting: the guest's clock counts instructions instead of following the host's. This gives the
+    same times on a busy machine, but not what an instruction costs.
     """
     HOME.mkdir(parents=True, exist_ok=True)
     installed()

@@ -1,4 +1,4 @@
-"""Results to a table for people: a pure function of what was measured.
+"""Format the results as a table for people: a pure function of the measurements.
 
 Owns: medians, ratios, spreads, which bar is met. Must never know: how anything was measured.
 """
@@ -47,8 +47,8 @@ GUESTS = {
 
 
 def wrong(results: dict[str, Any]) -> list[str]:
-    """What must not be, whatever the times: tables or listings that differ, an installation that is
-    not compiled.
+    """Return what makes the results invalid, whatever the times: tables or listings that differ, an
+    installation that is not compiled.
     """
     found = []
     for guest in GUESTS:
@@ -69,7 +69,7 @@ def wrong(results: dict[str, Any]) -> list[str]:
 
 
 def lines(results: dict[str, Any]) -> Iterator[str]:
-    """All that is known, as text."""
+    """Yield all results as text."""
     machine = results["machine"]
     yield f"{format_machine(machine)}, {results['runs']} runs, medians"
     if "host" in results:
@@ -172,8 +172,8 @@ def _mark(met: bool) -> str:
 
 
 def _large(found: dict[str, Any]) -> Iterator[str]:
-    """The large restore against the small one, for each rule; apart from the kernel, whose chains
-    grow with the table.
+    """Yield a line that compares the large restore with the small one, for each rule, with and
+    without the kernel's part: the kernel's chains grow with the table.
     """
     large, small = found.get(rows.LARGE.name), found.get(rows.SMALL)
     if not large or not small:
@@ -219,7 +219,7 @@ def _splits(found: dict[str, Any]) -> Iterator[str]:
 
 
 def hottest(found: dict[str, Any]) -> Iterator[str]:
-    """Our functions that take longest, for each split."""
+    """Yield for each split the functions of ours that take longest."""
     for name, row in found["rows"].items():
         if "phases" in row:
             functions = row["phases"]["functions"].items()

@@ -104,8 +104,8 @@ ROWS = (
     LARGE,
     Row(LOOP, LOOP, SHARED, (LOOP_COUNT, 0), ("-A",), LOOP_COUNT),
 )
-SMALL = f"restore-10000x1-{DISTINCT}"  # what a rule of LARGE is held against
-PER_RULE = 1.5  # times the time of a rule there
+SMALL = f"restore-10000x1-{DISTINCT}"  # a rule of LARGE is compared with a rule of this row
+PER_RULE = 1.5  # times the time of a rule of SMALL
 PEAK = 100 * 1024  # KiB, of LARGE
 CONNECTIONS_GROWTH = 30 * 1024  # KiB over an empty listing
 START = 0.005  # seconds a command on an empty embedded table takes over the interpreter's start

@@ -1,10 +1,10 @@
-"""The work, inside a guest: `python -m tools.bench.work OUTPUT [--runs N] [--only NAME]...` writes
-results as JSON to OUTPUT.
+"""Do the work inside a guest: `python -m tools.bench.work OUTPUT [--runs N] [--only NAME]...`
+writes results as JSON to OUTPUT.
 
-Owns: the order of things, so that both tools meet the same conditions: runs alternate, each restore
-starts in a network namespace of its own (servers of a table that was cleared are revived, which
-costs a fraction), after one that warmed the kernel's memory up, and once the kernel has taken the
-last namespace away. Must never know: bars, tables for people.
+Owns: the order of runs, so that both tools meet the same conditions: runs alternate; each restore
+starts in a network namespace of its own (a cleared table revives its servers, which costs a
+fraction), after a restore that warmed up the kernel's memory, and when the kernel has removed the
+last namespace. Must never know: bars, tables for people.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Bench:
-    """One guest's measurements. folder is in memory: everything read and written while the clock
-    runs is there.
+    """Run one guest's measurements. folder is in memory: everything that is read and written while
+    the clock runs is there.
     """
 
     def __init__(self, runs: int, chosen: list[str], folder: Path) -> None:
@@ -62,7 +62,7 @@ class Bench:
         )
 
     def all(self) -> dict[str, Any]:
-        """Every wanted row, the tables one after the other."""
+        """Measure all chosen rows, one table after the other, and return the results."""
         found = self._starts()
         tables = dict.fromkeys(
             (row.table, row.shape)
@@ -79,8 +79,8 @@ class Bench:
         return found | {"rows": self.results}
 
     def _starts(self) -> dict[str, Any]:
-        """What starting costs here: the interpreter that does nothing, and both tools on an empty
-        table.
+        """Return what a start costs here: of the interpreter that does nothing, and of both tools
+        on an empty table.
         """
         netns.fresh()
         commands = {
@@ -124,7 +124,7 @@ class Bench:
                 self._phases("list", row.name, list(row.argv))
 
     def _fresh(self) -> None:
-        """An empty table in a quiet kernel."""
+        """Make an empty table in a quiet kernel."""
         netns.fresh()
         settle()
 
@@ -162,7 +162,7 @@ class Bench:
         seconds: dict[str, list[float]] = {name: [] for name in TOOLS}
         peaks = {}
         digests = {}
-        for name, tool in TOOLS.items():  # these warm both up, and are compared
+        for name, tool in TOOLS.items():  # these runs warm both up, and their output is compared
             out = str(self._folder / name)
             peaks[name] = peak([tool, *row.argv], stdout=out).peak
             digests[name] = digest(out, saved=row.argv[0] == "-S")
@@ -182,7 +182,7 @@ class Bench:
         }
 
     def _phases(self, kind: str, name: str, argv: list[str], stdin: str = "/dev/null") -> None:
-        """The split of our time, in the present table."""
+        """Measure the split of our time, in the present table."""
         place = str(self._folder / "phases")
         run(
             [str(VENV / "bin" / "python"), "-I", PHASES, kind, place, "--", *argv],
@@ -194,7 +194,9 @@ class Bench:
     # --- the rest
 
     def _connections(self, row: Row) -> None:
-        """Both tools read the same text: a file system of ours lies over /proc while they run."""
+        """Measure the listing of connections. Both tools read the same text: a file system of ours
+        lies over /proc while they run.
+        """
         self._fresh()
         seconds: dict[str, list[float]] = {name: [] for name in TOOLS}
         digests = {}
@@ -227,7 +229,9 @@ class Bench:
         )
 
     def _loop(self, row: Row) -> None:
-        """What gets slower with us: a command after the other. And the same through -R."""
+        """Measure what is slower with ours: one command after the other. Then the same lines
+        through -R.
+        """
         lines = rows.make_rules(rows.SHARED, row.things, 0).splitlines()
         file = self._file("loop", "\n".join(lines) + "\n")
         seconds: dict[str, list[float]] = {name: [] for name in TOOLS}
@@ -255,7 +259,9 @@ class Bench:
 
 
 def set_counters() -> None:
-    """Give the table the counters of months of traffic, where the guest brought what does that."""
+    """Give the table the counters of months of traffic, if the guest has the module
+    that sets them.
+    """
     if not COUNTERS.exists():
         say("no counters here: they are zero")
         return
@@ -280,7 +286,9 @@ def digest(path: str, saved: bool = False) -> str:
 
 
 def compiled() -> bool:
-    """Whether the compiled modules count: theirs are the time and size of their source."""
+    """Return True if the compiled modules count: they name the time and the size of
+    their source.
+    """
     for source in (VENV / "lib").rglob("pyipvsadm/*.py"):
         cache = source.parent / "__pycache__" / f"{source.stem}.{sys.implementation.cache_tag}.pyc"
         head = cache.read_bytes()[:16] if cache.exists() else b""
@@ -294,8 +302,8 @@ def compiled() -> bool:
 
 @contextlib.contextmanager
 def connection_file(text: str) -> Iterator[Path]:
-    """A file that every process of this mount namespace reads as /proc/net/ip_vs_conn, for the
-    length of the body.
+    """Yield a file that every process of this mount namespace reads as /proc/net/ip_vs_conn, for
+    the length of the body.
 
     /proc/net leads to each reader's own folder, so a mount on the file alone is seen by its owner
     only: all of /proc is covered. Neither tool reads anything else there.
