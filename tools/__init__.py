@@ -1,3 +1,3 @@
-"""Programs for developers: bench, fuzzers, mutation, pictures, and the recorders of what tests are
-held against.
+"""Hold the programs for developers: bench, fuzzers, mutation, pictures, and the recorders of the
+files that tests compare with.
 """

@@ -13,11 +13,11 @@ from tests import pages
 
 
 def fill_page(page: Path, folder: Path) -> str:
-    """Return a page's text with the outputs that its commands have now."""
+    """Return a page's text with what its commands print now."""
     results = iter(pages.run_commands(page, folder))
 
     def fill(command: pages.Command) -> str:
-        """Return a command as it was typed, and its output of now."""
+        """Return a command as it was typed, and its present output."""
         typed = "$ " + command.text.replace("\n", "\n> ") + "\n"
         output = next(results)[2] if pages.is_run(command.text) else command.output
         return typed + (output or "")

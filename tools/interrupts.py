@@ -1,9 +1,9 @@
-"""Send Ctrl-C while a program starts: `python -m tools.interrupts PROGRAM [RUNS]`, each at a moment
-of the first 30 ms.
+"""Send Ctrl-C while a program starts: `python -m tools.interrupts PROGRAM [RUNS]`, in each run at a
+random moment of the first 30 ms.
 
-Counts how each run ends. Ends with 1 when a run shows a traceback from after the launcher sets
-SIGINT's action, or when more than 5 % show one from before it: that is the interpreter's own start
-("line 0" of the launcher is, too).
+Counts how each run ends. Exits with 1 if a run ends with another status, or shows a traceback from
+after the launcher sets SIGINT's action, or if more than 5 % of the runs show a traceback from
+before: from the interpreter's own start ("line 0" of the launcher belongs to it, too).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FROM_START = 0.05  # of the runs
 
 
 def ending(program: str, delay: float) -> str:
-    """Run the program and interrupt it after the delay; name its end."""
+    """Run the program, interrupt it after the delay, and return a name for its end."""
     child = subprocess.Popen(
         [program, "--backend", "memory", "-L", "-n"],
         stdin=subprocess.DEVNULL,

@@ -34,8 +34,8 @@ _COMMANDS = {
 _RULE = "grammar/parser netlink/attributes rules/writer"
 _VIEW = "commands/listing views/classic"
 _CONFIRM = "commands/apply"
-# By the long name. What is not named here describes a service, a real server or a sync daemon:
-# those go from the parser into the record, the message and the rule.
+# By the long name. Options that are not named here describe a service, a real server or a sync
+# daemon: they go from the parser into the record, the message and the rule.
 _OPTIONS = {
     "numeric": "commands/names",
     "connection": "commands/listing views/connections",

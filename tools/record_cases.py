@@ -1,8 +1,8 @@
-"""`python -m tools.record_cases` boots a guest, runs every case through the reference and writes
-recorded.json.
+"""Record the reference's answers: `python -m tools.record_cases` boots a guest, runs every case
+through the reference and writes recorded.json.
 
-With the word `newer` it does so with the reference of Debian 13, whose program is put in the place of
-this machine's in the guest, and writes dialects.json: the answers that differ.
+With the word `newer` it uses the reference of Debian 13, whose program replaces this machine's in
+the guest, and writes dialects.json: the answers that differ.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MADE = "recorded.json"
 
 
 def inside() -> None:
-    """In the guest, whose only writable place on the host is LAB_DIR."""
+    """Record all cases in the guest, whose only writable place on the host is LAB_DIR."""
     from tests.cases import reference  # noqa: PLC0415  # system calls for the guest only
     from tests.kernel import netns  # noqa: PLC0415
 
@@ -40,7 +40,7 @@ def inside() -> None:
 
 
 def record_newer() -> None:
-    """Write the table of what differs from recorded.json."""
+    """Write the table of the answers that differ from recorded.json."""
     from tests.deb.machine import tree  # noqa: PLC0415  # not in the guest
     from tests.lab.make_file import made  # noqa: PLC0415
 

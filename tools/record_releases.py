@@ -1,9 +1,9 @@
-"""What a release has promised, in files: `python -m tools.record_releases NAME` records today's in
-a folder of that name, once.
+"""Record what a release promises, in files: `python -m tools.record_releases NAME` records today's
+answers in a new folder of that name.
 
-Owns: which things are written and with which words. Must never know: what later releases may add
-(unit/project/test_releases.py). A folder holds the file of an embedded table (`table`), what each of
-WRITTEN said of it, and the exit statuses of commands on it.
+Owns: which files are written, and by which commands. Must never know: what later releases may add
+(unit/project/test_releases.py). A folder holds the file of an embedded table (`table`), the output
+of each command of WRITTEN on it, a report of the doctor, and the exit statuses of commands on it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ COMMANDS = (
 
 
 class Table(TableFileBackend):
-    """One that is never stored, on a machine that has lo, with connections."""
+    """Hold a table that is never stored, on a machine that has lo, with connections."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
@@ -90,13 +90,13 @@ class Table(TableFileBackend):
 
 
 def answer(path: Path, words: str) -> tuple[int, str]:
-    """Status and output of a command on the table in that file."""
+    """Return status and output of a command on the table in that file."""
     env = FakeEnvironment(stdin=CHANGED.encode(), table=Table(path))
     return cli.main(words.split(), env), env.stdout
 
 
 def written(path: Path) -> dict[str, str]:
-    """What is written of the table in that file, by the name of the file that keeps it."""
+    """Return the outputs for the table in that file, by the name of the file that keeps them."""
     found = {name: answer(path, words)[1] for name, words in WRITTEN.items()}
     found["doctor.json"] = render_json(
         [Finding(CODES[0].code, "eth0", "detail", ("command",))], ["not checked"]
@@ -105,7 +105,7 @@ def written(path: Path) -> dict[str, str]:
 
 
 def statuses(path: Path, commands: Iterable[str]) -> str:
-    """A line a command: its status on that table, and its words."""
+    """Return a line for each command: its status on that table, and its words."""
     return "".join(f"{answer(path, words)[0]} {words}".rstrip() + "\n" for words in commands)
 
 

@@ -1,5 +1,5 @@
-"""`python -m tools.record_replies` boots a guest and writes recorded/KERNEL.json: its answers to
-what table.py asks.
+"""Record a kernel's replies: `python -m tools.record_replies` boots a guest and writes
+recorded/KERNEL.json, its answers to the commands of table.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MADE = "replies.json"
 
 
 def inside() -> None:
-    """In the guest."""
+    """Record the replies in the guest."""
     from pyipvsadm.backends.kernel import KernelBackend  # noqa: PLC0415
     from pyipvsadm.resolver import Resolver  # noqa: PLC0415  # system calls for the guest only
     from tests.cases import ours, reference  # noqa: PLC0415
@@ -33,10 +33,10 @@ def inside() -> None:
         return found
 
     class Dumping(KernelBackend):
-        """Reads all by messages."""
+        """Read everything by messages."""
 
         def read_proc_table(self) -> None:
-            """Then the listing takes the dumps."""
+            """Return None: then the listing asks for dumps."""
 
     tables = {}
     with netns.kept():

@@ -1,3 +1,3 @@
-"""Hostile bytes for every reader: targets.py says which, `python -m tools.fuzz` tries them for as
-long as is wanted.
+"""Feed hostile bytes to every reader: targets.py lists the readers, `python -m tools.fuzz` tries
+them for a given time.
 """

@@ -1,5 +1,5 @@
-"""`python -m tools.fuzz [SECONDS]`: every target in turn for its share of the time, with what was
-tried and found.
+"""Fuzz: `python -m tools.fuzz [SECONDS [TARGET...]]` tries each target for its share of the time
+and prints the number of inputs and the findings.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
     from tools.fuzz.targets import Target
 
 ROUND = 200  # inputs from one seed
-# MiB that the process may grow by from the end of a target's first round: for one input, or left by
-# many
+# MiB that the process may grow by from the end of a target's first round: in one input, or by
+# memory that many inputs leave behind
 MOST_MEMORY = 64
 
 
 def most_memory() -> int:
-    """The most that this process has ever held, MiB."""
+    """Return the most memory that this process has ever held, MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10  # KiB
 
 
 def tried(target: Target, seconds: float, first: int) -> tuple[int, int, int, int]:
-    """How many inputs, the most lines that one took, how much the process has grown, the next seed.
+    """Return the number of inputs, the most lines that one took, by how many MiB the process has
+    grown, and the next seed.
 
-    Raises what one of them raises.
+    Raises what an input raises, and EndlessError if the process has grown too much.
     """
     count = most = 0
     grown = before = 0

@@ -1,9 +1,9 @@
-"""`python -m tools.fuzz.guided [SECONDS [TARGET...]]`: the targets on inputs that atheris makes by
-what of our code they reach.
+"""Fuzz by coverage: `python -m tools.fuzz.guided [SECONDS [TARGET...]]` lets atheris choose inputs
+by the code of ours that they reach.
 
 Owns: how bytes become the input of a target, and seeds. Must never know: what a target does. Each
-runs in a process of its own, which libFuzzer ends. What it finds stays in
-.lab/fuzz/TARGET-crash-...: make it a case.
+target runs in a process of its own, which libFuzzer ends. Its findings stay in
+.lab/fuzz/TARGET-crash-...: make each a test case.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ TEXTS = ("connections", "table_file", "rules", "embedded_file", "argv")
 
 
 def from_bytes(name: str) -> Callable[[bytes], object]:
-    """A target as a function of bytes: a text's own, elsewhere those that Hypothesis draws from."""
-    from hypothesis import given  # noqa: PLC0415  # what is instrumented is imported after atheris
+    """Return a target as a function of bytes: of the text itself, or, for other targets, of the
+    bytes that Hypothesis draws from.
+    """
+    from hypothesis import given  # noqa: PLC0415  # the package must be imported after atheris
 
     from tools.fuzz import targets  # noqa: PLC0415
 
@@ -49,7 +51,7 @@ def from_bytes(name: str) -> Callable[[bytes], object]:
 
 
 def seeds(name: str) -> list[bytes]:
-    """What is right, to begin with."""
+    """Return valid inputs to begin with."""
     from tools.fuzz import targets  # noqa: PLC0415
 
     return {
@@ -60,7 +62,7 @@ def seeds(name: str) -> list[bytes]:
 
 
 def run(name: str, seconds: int) -> None:
-    """Never returns."""
+    """Fuzz one target. Never returns."""
     import atheris  # noqa: PLC0415  # not among what tests need
 
     with atheris.instrument_imports(include=["pyipvsadm"]):

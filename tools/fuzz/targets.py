@@ -1,9 +1,9 @@
-"""The readers of untrusted bytes, each as a function of drawn input that must end, and in nothing
-but the project's own errors.
+"""Feed untrusted bytes to the readers: each target is a function of drawn input that must end, and
+may raise only the project's own errors.
 
-Owns: what is fed to each, the world it runs in. Must never know: for how long. Nothing here reaches
-the machine: the kernel is a function, files and tables stand in memory but for one in the temporary
-folder.
+Owns: the inputs of each reader, the environment that it runs in. Must never know: for how long.
+Nothing here reaches the machine: the kernel is a function; files and tables are in memory, except a
+file in the temporary folder.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Backend
     from tests.unit.backends.test_kernel import Answer
 
-# All that is imported late elsewhere: no input is to pay for it, and what measures coverage does
-# not see what lines_of runs.
+# Import every module now that the package imports late: otherwise the first input would pay for it,
+# and a tool that measures coverage would not see the imports, because lines_of replaces its trace.
 for _module in pkgutil.walk_packages(pyipvsadm.__path__, "pyipvsadm."):
     if not _module.name.endswith("__main__"):
         importlib.import_module(_module.name)
@@ -92,7 +92,7 @@ TABLE = (
 
 
 class EndlessError(Exception):
-    """More steps, or more memory, than any input of this size may take."""
+    """Report more steps, or more memory, than any input of this size may take."""
 
 
 class _EnoughError(Exception):
@@ -100,7 +100,9 @@ class _EnoughError(Exception):
 
 
 class _World(FakeEnvironment):
-    """Where a command that repeats is stopped, and a file is no file of this machine."""
+    """Stand in for the environment: stop a command that repeats, and read no file of
+    this machine.
+    """
 
     waits = 0
 
@@ -121,7 +123,7 @@ class _World(FakeEnvironment):
 
 
 class Kernelly(MemoryBackend):
-    """A kernel's table, with its files."""
+    """Stand in for a kernel's table, with its files."""
 
     embedded = False
     file = b""
@@ -135,7 +137,7 @@ class Kernelly(MemoryBackend):
 
 
 def lines_of(body: Callable[[], object], most: int = MOST_LINES) -> int:
-    """Run it; how many lines of ours were carried out. Raises EndlessError past `most`."""
+    """Run body and return how many lines of the package ran. Raise EndlessError past `most`."""
     count = 0
 
     def local(_frame: types.FrameType, event: str, _: object) -> Any:
@@ -159,7 +161,9 @@ def lines_of(body: Callable[[], object], most: int = MOST_LINES) -> int:
 
 
 def memory_of(body: Callable[[], object]) -> tuple[int, int]:
-    """Run it; the most bytes that it held, and how many are left of them when it has ended."""
+    """Run body and return the most bytes that it held, and how many of them are left
+    after its end.
+    """
     gc.collect()
     tracemalloc.start()
     try:
@@ -228,7 +232,7 @@ def _valid() -> list[bytes]:
 
 @st.composite
 def _damaged(draw: st.DrawFn, pieces: Sequence[bytes]) -> bytes:
-    """Something right, with bytes changed, cut out or put in."""
+    """Draw valid bytes, then change, cut out or insert some."""
     data = bytearray(draw(st.sampled_from(pieces)))
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(data)))
@@ -281,7 +285,7 @@ def _datagram(given: object, seq: int) -> bytes:
 
 
 def kernel(drawn: tuple[list[str], list[object], bool, bytes]) -> None:
-    """Whatever the kernel answers."""
+    """Run commands while the kernel answers with the drawn datagrams."""
     (words,), datagrams, opens, cut = drawn
 
     def play(request: tuple[int, int, int, int, dict[int, bytes]]) -> list[Answer]:
@@ -322,7 +326,7 @@ def _texts(pieces: Sequence[bytes]) -> st.SearchStrategy[bytes]:
 
 
 def connections(drawn: tuple[str, bytes]) -> None:
-    """/proc/net/ip_vs_conn."""
+    """List connections from a drawn /proc/net/ip_vs_conn."""
     words, text = drawn
     table = filled()
     table.lines = tuple(text.splitlines(keepends=True))
@@ -330,7 +334,7 @@ def connections(drawn: tuple[str, bytes]) -> None:
 
 
 def table_file(text: bytes) -> None:
-    """/proc/net/ip_vs, by the listing and by completion."""
+    """Read a drawn /proc/net/ip_vs, by the listing and by completion."""
     table = filled()
     table.file = text
     _ran(["-L", "-n"], _World(table=table))
@@ -349,7 +353,7 @@ def table_file(text: bytes) -> None:
 
 
 def rules(text: bytes) -> None:
-    """Rules, by every command that reads them."""
+    """Read drawn rules, by every command that reads rules."""
     for words in (
         ["-R"],
         ["--apply"],
@@ -361,7 +365,7 @@ def rules(text: bytes) -> None:
 
 
 def embedded_file(text: bytes) -> None:
-    """The embedded table's file."""
+    """Open a drawn file of an embedded table."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/table"
         Path(path).write_bytes(text)
@@ -370,13 +374,13 @@ def embedded_file(text: bytes) -> None:
 
 
 def argv(words: list[str]) -> None:
-    """A command line."""
+    """Run a drawn command line."""
     _ran(words, _World(stdin=b"-A -f 9\n", table=filled()))
     _ran(words, _World(stdin=b"-A -f 9\n", table=filled(), seen=True))
 
 
 def completion(drawn: tuple[str, list[str], int]) -> None:
-    """A line at whose cursor a shell asks."""
+    """Complete a drawn line at a drawn cursor."""
     shell, words, cursor = drawn
     with mock.patch("pyipvsadm.completion.shell_protocol.TABLE_FILE", "/nonexistent"):
         _ran(["--complete", shell, str(cursor), *words], _World(table=filled()))
@@ -404,7 +408,7 @@ _VALUES = [
     "--",
     "-",
 ]
-# No NUL and no lone surrogates but those that stand for bytes: the system hands over nothing else.
+# No NUL, and no lone surrogates but those that stand for bytes: the system passes no other words.
 _raw = st.binary(max_size=20).map(lambda data: os.fsdecode(data.replace(b"\0", b"")))
 _words = st.sampled_from(_OPTIONS) | st.sampled_from(_OPTIONS) | st.sampled_from(_VALUES) | _raw
 _joined = st.tuples(st.sampled_from(_OPTIONS), st.sampled_from(("=", "", "\n")), _raw).map("".join)

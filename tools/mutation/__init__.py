@@ -1,3 +1,3 @@
-"""How good the tests are: the program with one small fault after the other, each of which a test
-has to notice.
+"""Test the tests: run them on the program with one small fault at a time. A test has to notice each
+fault.
 """

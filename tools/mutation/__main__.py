@@ -1,5 +1,5 @@
-"""`python -m tools.mutation [MODULE...]`: the faults that no test finds, held against those that
-are known to live.
+"""Find the faults that no test finds, and compare them with the known ones: `python -m
+tools.mutation [MODULE...]`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tools.mutation.trial import HUNG, LIVED, trials
 KNOWN = Path(__file__).with_name("survivors.toml")
 BAR = 90  # per cent
 
-# By what is in them, the quickest first: a fault that the first file finds costs no more than that.
+# Test files by subject, the quickest first: if the first file finds a fault, the others do not run.
 _GRAMMAR = [
     "unit/grammar/test_options",
     "unit/grammar/test_popt",
@@ -82,7 +82,7 @@ def main() -> int:
         ]
         began = time.monotonic()
         lived: list[Mutant] = []
-        # in functions and in tables: found, all, hung among the found
+        # for faults in functions (True) and in tables (False): found, all, hung among the found
         count = {True: [0, 0, 0], False: [0, 0, 0]}
         for mutant, said in trials(chosen, [f"tests/{name}.py" for name in TESTS[module]]):
             for at, one in enumerate((said != LIVED, True, said == HUNG)):

@@ -1,9 +1,9 @@
-"""The faults: one change of one module each, made by mutmut's operators and, in tables, by some of
+"""Make the faults: one change of one module each, by mutmut's operators and, in tables, by some of
 our own.
 
 Owns: what is changed. Must never know: how tests are run, which fault is expected to live.
 
-mutmut leaves alone what is run when a module is imported: the tables. In these each entry is
+mutmut leaves alone the code that runs when a module is imported: the tables. In these each entry is
 dropped, each number, flag, byte order and word is changed and, where a text has several words, each
 is dropped. Lines of help are prose: they stay.
 """
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parents[2] / "pyipvsadm"
 PROSE = {"Command": 2, "Option": 3}  # which argument is a line of help
 EXPLAINED = {"SCHEDULERS", "ENGINES"}  # names to explanations, which are prose
-TITLED = {"COMMAND_GROUPS"}  # a title, which is prose, and what stands under it
-# whose functions make the rows of tables, and are never called again
+TITLED = {"COMMAND_GROUPS"}  # entries of a title, which is prose, and a tuple under it
+# modules whose functions make the rows of tables at import, and are never called again
 AT_IMPORT = {"grammar/options"}
 INSTEAD = {"OPTIONAL": "REQUIRED", "REQUIRED": "OPTIONAL", "True": "False", "False": "True"}
-# Of a Struct: another order, or sign. Values of 16 bits are lengths, kinds and families, all small:
-# their sign is nothing.
+# In the format of a Struct: another byte order, or sign. Values of 16 bits are lengths, kinds and
+# families, all small: their sign makes no difference.
 LAYOUT = {"=": ">", ">": "<", **{code: code.swapcase() for code in "bBiIqQ"}}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module with a fault: where is the function, whose code is in function, or the table: then
-    the module's is in source.
+    """Describe a module with a fault. where: the function or the table. function: the function's
+    code, if the fault is in a function; source: the module's code, if it is in a table.
     """
 
     module: str
@@ -51,7 +51,7 @@ class Mutant:
 
 
 def mutants(module: str) -> Iterator[Mutant]:
-    """All of a module (`change/plan`: change/plan.py), in the order they stand."""
+    """Yield all faults of a module (`change/plan`: change/plan.py), in the order of its text."""
     tree = cst.parse_module((PACKAGE / f"{module}.py").read_text())
     for statement in tree.body:
         inner = statement.body.body if isinstance(statement, cst.ClassDef) else [statement]
@@ -109,7 +109,7 @@ def _of_table(module: str, tree: Any, statement: Any) -> Iterator[Mutant]:
 
 
 def _in_code(node: Any) -> Iterator[tuple[Any, Any]]:
-    """(node, changed node) for a function and all that is in it."""
+    """Yield (node, changed node) for a function and everything in it."""
     if isinstance(node, cst.Annotation):
         return
     if (
@@ -117,7 +117,7 @@ def _in_code(node: Any) -> Iterator[tuple[Any, Any]]:
         and isinstance(node.func, cst.Name)
         and node.func.value in ("len", "isinstance")
     ):
-        return  # what mutmut leaves alone
+        return  # mutmut leaves these calls alone
     for kind, operator in mutation_operators:
         if isinstance(node, kind):
             yield from ((node, changed) for changed in operator(node))
@@ -126,8 +126,8 @@ def _in_code(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _in_table(node: Any, prose: bool = False, whole: bool = False) -> Iterator[tuple[Any, Any]]:
-    """(node, changed node) for the value of a table and all that is in it. whole: texts are no
-    lists of words.
+    """Yield (node, changed node) for the value of a table and everything in it. whole: a text is
+    not a list of words.
     """
     called = (
         node.func.value if isinstance(node, cst.Call) and isinstance(node.func, cst.Name) else ""
@@ -181,7 +181,7 @@ def _texts(text: str, whole: bool) -> Iterator[str]:
 
 
 def _difference(before: str, after: str) -> str:
-    """The lines that differ: `old -> new`."""
+    """Return the lines that differ: `old -> new`."""
     old, new = before.splitlines(), after.splitlines()
     parts = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     return "; ".join(

@@ -1,14 +1,14 @@
-"""The trials: whether a test fails when a module has a fault.
+"""Run the trials: find out whether a test fails when a module has a fault.
 
 Owns: processes, the order of tests, when a trial has taken too long. Must never know: how faults
 are made, which are known.
 
-A trial is a fork, so that nothing of it stays. A fault in a function is put into a process that has
-collected the tests already, and only the tests that run that function are tried; one in a table is
-there before the package is imported, and all are. The test that has found the last fault comes
-first. What the package remembers between tests is there before the fault, as everything is: a cache
-is tested as a thing of its own. A trial that takes ten times the processor's time of all tests
-hangs: found, too.
+Each trial is a fork, so that nothing of it stays. A fault in a function is put into a process that
+has collected the tests already, and only the tests that run that function are tried. A fault in a
+table is in place before the package is imported, and all tests are tried. The test that found the
+last fault comes first. The package's caches are filled before a fault in a function is put in: a
+cache needs tests of its own. A trial that takes ten times the processor's time of all tests hangs:
+this counts as found, too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tools.mutation.mutants import Mutant
 
 FOUND, LIVED = "found", "lived"
-HUNG = "hung"  # or died: the processor's time was over, or the memory, and nothing was said
+HUNG = "hung"  # or died: the fork used up its processor's time or its memory, and said nothing
 BROKEN = "the tests fail without a fault"
 OPTIONS = [
     "-q",
@@ -49,8 +49,10 @@ OPTIONS = [
 
 
 def trials(mutants: Iterable[Mutant], tests: list[str]) -> Iterator[tuple[Mutant, str]]:
-    """Each mutant, and FOUND, LIVED or HUNG. RuntimeError where the tests fail anyhow."""
-    # An example that fails is enough; what a failure looks like is nobody's business here.
+    """Yield each mutant with FOUND, LIVED or HUNG. Raise RuntimeError if the tests fail without a
+    fault.
+    """
+    # One example that fails is enough: no shrinking, no explanation.
     settings.register_profile(
         "mutation",
         phases=(Phase.explicit, Phase.generate),
@@ -66,14 +68,16 @@ def trials(mutants: Iterable[Mutant], tests: list[str]) -> Iterator[tuple[Mutant
 
 
 def _answers(body: Callable[[Callable[[str], None]], None]) -> Iterator[str]:
-    """What body says, a line at a time, in a fork of this process."""
+    """Yield what body says in a fork of this process, a line at a time. Raise RuntimeError with any
+    line that is no result.
+    """
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
         try:
             os.close(read)
             body(lambda line: (os.write(write, f"{line}\n".encode()), None)[1])
-        except BaseException:  # noqa: BLE001  # nothing of it may go on as the process it is a copy of
+        except BaseException:  # noqa: BLE001  # the fork must not go on as a copy of its parent
             os.write(write, traceback.format_exc().replace("\n", "; ").encode() + b"\n")
         finally:
             os._exit(0)
@@ -95,7 +99,9 @@ def _session(tests: list[str], plugin: object) -> None:
 
 
 class _Plugin:
-    """Runs the tests of a session until one fails, those first that have found something before."""
+    """Run the tests of a session until one fails. Tests that found a fault before come first
+    (`_sorted`).
+    """
 
     def __init__(self) -> None:
         self.failed = False
@@ -107,7 +113,7 @@ class _Plugin:
         self.failed = self.failed or report.failed
 
     def first_failure(self, items: list[pytest.Item]) -> str:
-        """The name of the test that fails; "" where none does."""
+        """Return the name of the first test that fails; "" if none does."""
         for at, item in enumerate(items):
             item.config.hook.pytest_runtest_protocol(
                 item=item, nextitem=items[at + 1] if at + 1 < len(items) else None
@@ -122,8 +128,8 @@ def _sorted(items: Iterable[pytest.Item], killers: dict[str, int]) -> list[pytes
 
 
 def _fork(body: Callable[[], str], seconds: float) -> str:
-    """What body says in a fork of at most so many seconds of the processor; HUNG when they are over
-    or the fork dies.
+    """Return what body returns in a fork of at most so many seconds of the processor; HUNG if they
+    are over or the fork dies. Raise RuntimeError if the trial itself fails.
     """
     read, write = os.pipe()
     pid = os.fork()
@@ -133,9 +139,9 @@ def _fork(body: Callable[[], str], seconds: float) -> str:
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
             resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
             os.write(write, b"=" + body().encode())
-        except (KeyboardInterrupt, SystemExit):  # of the mutant's making: it has left pytest
+        except (KeyboardInterrupt, SystemExit):  # raised by the mutant: it has left pytest
             os.write(write, b"=left")
-        except BaseException:  # noqa: BLE001  # of ours: no finding
+        except BaseException:  # noqa: BLE001  # a fault of the trial itself is no finding
             os.write(write, traceback.format_exc().encode())
         finally:
             os._exit(0)
@@ -153,7 +159,7 @@ def _word(killer: str) -> str:
 
 
 class _Warm(_Plugin):
-    """Faults in functions."""
+    """Try faults in functions."""
 
     def __init__(self, mutants: list[Mutant], say: Callable[[str], None]) -> None:
         super().__init__()
@@ -172,7 +178,7 @@ class _Warm(_Plugin):
             items = _sorted(reached[mutant.module, mutant.where], killers)
             try:
                 killer = _fork(partial(self._trial, mutant, items), limit) if items else ""
-            except RuntimeError as fault:  # which pytest would keep for itself
+            except RuntimeError as fault:  # reported here: pytest would swallow it
                 self.say(str(fault).replace("\n", "; "))
                 return True
             killers[killer] = at + 1
@@ -183,7 +189,7 @@ class _Warm(_Plugin):
         return _put(mutant) or self.first_failure(items)
 
     def _reached(self, items: list[pytest.Item]) -> dict[tuple[str, str], list[pytest.Item]]:
-        """The tests that run a function."""
+        """Return for each function the tests that run it."""
         found: dict[tuple[str, str], list[pytest.Item]] = defaultdict(list)
         files = {_module(each.module).__file__: each.module for each in self.mutants}
         for at, item in enumerate(items):
@@ -212,14 +218,16 @@ def _module(name: str) -> ModuleType:
 
 
 def _put(mutant: Mutant) -> str:
-    """Give the function, wherever it is referred to already, the mutant's code."""
+    """Give the function the mutant's code, wherever it is referred to already. Return "import" if
+    the code cannot be executed, otherwise "".
+    """
     module = _module(mutant.module)
     target: Any = module
     for part in mutant.where.split("."):
         target = getattr(target, part)
     made: dict[str, Any] = {}
     name = mutant.where.rpartition(".")[2]
-    # Within a function, for super() looks for the class where a method was written.
+    # Within a function with a variable __class__: super() in a method looks for it.
     code = f"from __future__ import annotations\ndef _made(__class__):\n{indent(mutant.function, '    ')}\n    return {name}\n"
     try:
         exec(compile(code, module.__file__ or "", "exec"), module.__dict__, made)
@@ -233,7 +241,7 @@ def _put(mutant: Mutant) -> str:
 
 
 def _cold(mutants: list[Mutant], tests: list[str], say: Callable[[str], None]) -> None:
-    """Faults in tables."""
+    """Try faults in tables."""
     killers: dict[str, int] = {}
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     if mutants and _fork(lambda: _imported(None, tests, killers), 600):
@@ -263,16 +271,16 @@ class _Cold(_Plugin):
     def __init__(self, file: str, killers: dict[str, int]) -> None:
         super().__init__()
         self.killers = killers
-        self.killer = file  # unless it comes to its tests
+        self.killer = file  # stays so if the file cannot be collected
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        if not self.failed:  # in the collection: they cannot even be imported
+        if not self.failed:  # in the collection: then the tests cannot even be imported
             self.killer = self.first_failure(_sorted(session.items, self.killers))
         return True
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Imports the mutant's source in the place of its module."""
+    """Import the mutant's source in the place of its module."""
 
     def __init__(self, mutant: Mutant) -> None:
         self.name = "pyipvsadm." + mutant.module.replace("/", ".")

@@ -1,3 +1,3 @@
-"""The pictures of the README and the text snapshots of the tests: a fixed table with played
-numbers, drawn.
+"""Draw the pictures of the README and the text snapshots of the tests: a fixed table with invented
+numbers.
 """

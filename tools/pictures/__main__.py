@@ -1,5 +1,5 @@
-"""`python -m tools.pictures`: docs/*.svg, and the text snapshots that tests/unit/views/test_pretty.py
-holds the views against.
+"""Draw docs/*.svg, and the text snapshots that tests/unit/views/test_pretty.py compares the views
+with: `python -m tools.pictures`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLUMNS = 100
 
 
 def picture(name: str) -> str:
-    """An SVG, the same bytes each time (with the same rich)."""
+    """Return a view as SVG, the same bytes each time (with the same rich)."""
     console = Console(
         record=True,
         width=COLUMNS,
@@ -36,8 +36,8 @@ def picture(name: str) -> str:
 
 
 def apart(line: Line) -> Line:
-    """The line with its longer blanks apart: some viewers drop those at the ends of a text, and
-    misplace the rest.
+    """Return the line with its longer blanks as separate pieces: some viewers drop blanks at the
+    ends of a text, and misplace the rest.
     """
     return [
         (piece, "not bold" if piece.isspace() else style)

@@ -1,4 +1,4 @@
-"""Each view of the sample, drawn: for the pictures and for the snapshots."""
+"""Draw each view of the sample, for the pictures and for the snapshots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIVE_LINES = 20
 
 
 def listing(*shown: str) -> Callable[[TerminalStyle], list[Line]]:
-    """A listing of services."""
+    """Return a function that draws a listing of services."""
 
     def draw(look: TerminalStyle) -> list[Line]:
         groups = [pretty.ServiceGroup(*row) for row in sample.rows()]
@@ -36,7 +36,7 @@ def listing(*shown: str) -> Callable[[TerminalStyle], list[Line]]:
 
 
 def watched(seconds: int, *shown: str) -> Live:
-    """A --watch after its first minute."""
+    """Return a --watch after so many seconds."""
     live = Live(set(shown), "", 2, grid.TerminalStyle)
     for at in range(0, seconds + 1, 2):
         live.add_snapshot(sample.rows(3600 + at), float(at))
@@ -44,7 +44,7 @@ def watched(seconds: int, *shown: str) -> Live:
 
 
 def watch(*shown: str) -> Callable[[TerminalStyle], list[Line]]:
-    """A frame of it."""
+    """Return a function that draws a frame of --watch after its first minute."""
 
     def draw(look: TerminalStyle) -> list[Line]:
         live = watched(60, *shown)
@@ -74,7 +74,7 @@ VIEWS: dict[str, Callable[[TerminalStyle], list[Line]]] = {
     "watch-stats": watch("stats"),
 }
 
-# file -> (view, width, whether in plain characters)
+# file -> (view, width, True for plain characters)
 SNAPSHOTS = {
     FOLDER / f"{view}-{width}.txt": (view, width, False) for view in VIEWS for width in WIDTHS
 }
@@ -84,6 +84,6 @@ PICTURES = {"pretty": VIEWS["plain"], "watch": VIEWS["watch"]}
 
 
 def snapshot(view: str, width: int, plain: bool) -> str:
-    """A view as text without colours."""
+    """Return a view as text without colours."""
     look = grid.TerminalStyle(width, PLAIN if plain else BLOCKS)
     return grid.render_text(VIEWS[view](look), look)

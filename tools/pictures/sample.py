@@ -1,7 +1,7 @@
-"""A table as a small site might have it. Its rules are real; its traffic is played: an embedded
-table has no packets.
+"""Describe a table as a small site might have it. Its rules are real; its traffic is invented: an
+embedded table has no packets.
 
-The same numbers at each run, for snapshots and pictures.
+The numbers are the same at each run, for snapshots and pictures.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ RULES = (
     "-a -f 7 -r 192.168.30.1:0 -g -w 0",
 )
 
-# How busy each server is, in the order of the listing, for as many as there are.
+# How busy each server is, in the order of the listing.
 _BUSY = (420, 300, 95, 12, 160, 155, 700, 650, 3, 1)
 
 
 def table() -> MemoryBackend:
-    """The rules in an embedded table."""
+    """Return the rules in an embedded table."""
     found = MemoryBackend(interfaces={"eth1"}.__contains__)
     apply_all(found, RULES)
     return found
 
 
 def rows(at: int = 3600) -> Rows:
-    """The table with the traffic that it has had after `at` seconds."""
+    """Return the table with its traffic after `at` seconds."""
     embedded = table()
     found = [
         (service, sorting.sort_servers(embedded.read_servers(service)))
@@ -88,14 +88,14 @@ def _counted(level: int) -> list[int]:
 
 
 def _conns(level: int, second: int) -> int:
-    """New connections in that second: a swell, and some noise."""
+    """Return the new connections in that second: a swell, and some noise."""
     swell = abs(second % 40 - 20)
     noise = (second * 1103515245 + level * 12345) // 65536 % 17
     return level * (20 + swell * 3 + noise) // 60
 
 
 def connections() -> list[Connection]:
-    """A few, and what a persistence engine remembers of one."""
+    """Return a few connections, one of them with the data of a persistence engine."""
     web = (AF_INET, bytes([172, 16, 100, 1]), 80)
     server = (AF_INET, bytes([192, 168, 10, 8]), 8080)
     six = (AF_INET6, bytes.fromhex("20010db8010000000000000000000080"), 443)
@@ -131,7 +131,9 @@ def connections() -> list[Connection]:
 
 
 def daemons() -> list[Daemon]:
-    """A pair, and one of which a kernel tells little."""
+    """Return a pair of daemons, and one of which a kernel shows only state, interface
+    and syncid.
+    """
     return [
         Daemon(MASTER, "eth1", 5, 1472, bytes([224, 0, 0, 81]), 8848, 1),
         Daemon(BACKUP, "eth1", 5, 1472, bytes.fromhex("ff050000000000000000000000000081"), 8848, 4),
@@ -140,5 +142,5 @@ def daemons() -> list[Daemon]:
 
 
 def timeouts() -> Timeouts:
-    """Not the defaults."""
+    """Return timeouts that are not the defaults."""
     return Timeouts(900, 90, 7500)
