@@ -1,9 +1,11 @@
-"""What a case is: command lines run one after the other on a table that is empty at first.
+"""Define what a case is: command lines that run one after the other, on a table that is empty at
+first.
 
-Owns: the shape of a case. Must never know: who runs it, what it answers (recorded.json).
+Owns: the shape of a case. Must never know: which program runs it, what that answers
+(recorded.json).
 
-A step is written as a line (split as a shell does), as a list of words (for words a shell would
-mangle), or with `run`.
+A step is written as a line (split as a shell does), as a list of words (for words that a shell
+would mangle), or with `run`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """One run: words after the program's name, standard input, what is added to the environment."""
+    """Describe one run: the words after the program's name, standard input, additions to the
+    environment.
+    """
 
     argv: tuple[str, ...]
     stdin: bytes = b""
@@ -27,8 +31,8 @@ class Step:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """The step as a shell would take it; what is recorded of it, so that a stale recording
-        shows.
+        """Return the step as a shell command. The recording keeps this text, so that a stale
+        recording shows.
         """
         words = [
             *(f"{name}={value}" for name, value in self.environ.items()),
@@ -36,14 +40,16 @@ class Step:
             *self.argv,
         ]
         line = shlex.join(words)
-        if len(self.stdin) > 500:  # a checksum says as well that it is still the same
+        if len(self.stdin) > 500:  # a checksum shows a change as well as the text would
             return f"{line} <<< {len(self.stdin)} bytes, CRC {zlib.crc32(self.stdin):08x}"
         return f"{line} <<< {self.stdin.decode('latin-1')!r}" if self.stdin else line
 
 
 @dataclass(frozen=True)
 class Case:
-    """Steps, and what stands for /proc/net/ip_vs_conn while they run (None: the kernel's own)."""
+    """Hold the steps, and a text that replaces /proc/net/ip_vs_conn while they run (None: the
+    kernel's own).
+    """
 
     steps: tuple[Step, ...]
     connections: bytes | None = None
@@ -59,21 +65,21 @@ def run(
     program: str = "ipvsadm",
     environ: Mapping[str, str] | None = None,
 ) -> Step:
-    """A step that needs more than words."""
+    """Return a step that needs more than words."""
     argv = tuple(shlex.split(words) if isinstance(words, str) else words)
     return Step(argv, stdin.encode() if isinstance(stdin, str) else stdin, program, environ or {})
 
 
 def restore(rules: str | bytes, program: str = "ipvsadm") -> Step:
-    """A step that reads rules: `ipvsadm -R` or `ipvsadm-restore`."""
+    """Return a step that reads rules: `ipvsadm -R` or `ipvsadm-restore`."""
     return run("-R" if program == "ipvsadm" else "", rules, program)
 
 
 def read(written: Sequence[Written]) -> tuple[Step, ...]:
-    """Steps as they are run."""
+    """Return the steps that are written as words, lines or steps."""
     return tuple(step if isinstance(step, Step) else run(step) for step in written)
 
 
-# What a case has left behind: all there is to see, in one run. Not -S: ours writes more about a
-# server than 1.31 does.
+# List all that a case leaves in the table, in one run. Not with -S: ours writes more about a server
+# than 1.31 does.
 LOOK = restore("-L -n --tun-info\n-L -n --thresholds\n-L --timeout\n-L --daemon\n")

@@ -1,6 +1,6 @@
-"""Ours against a recording, with the differences that are allowed.
+"""Compare our answers with a recording, except for the differences that are allowed.
 
-Owns: what "the same" means. Must never know: who ran what where.
+Owns: what "the same" means. Must never know: which program ran where.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check_recording(case: Case, recorded: Recorded | None) -> None:
-    """The recording is of this case as it is written now."""
+    """Check that the recording is of this case as it is written now."""
     assert recorded is not None, "not recorded: make record"
     assert [step for step, _ in recorded.steps] == [str(step) for step in case.steps], (
         "recorded otherwise: make record"
@@ -27,8 +27,8 @@ def check_recording(case: Case, recorded: Recorded | None) -> None:
 
 
 def expected(name: str, recorded: Recorded, place: str) -> tuple[list[tuple[str, Answer]], str]:
-    """What ours is to answer in that place (differences.EMBEDDED or KERNEL): each step, and what is
-    left at the end.
+    """Return the answers that ours has to give in that place (differences.EMBEDDED or KERNEL): one
+    for each step, and the listing at the end.
     """
     steps = [
         (step, _answer(translate(answer), _entry(differences.STEPS.get((name, at)), place), step))

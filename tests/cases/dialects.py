@@ -1,8 +1,8 @@
-"""The two references, both called 1.31: Debian 12's, whose answers are recorded.json, and Debian
-13's (1:1.31-5, upstream's of January 2025). Ours speaks the newer.
+"""Compare the two references, both called 1.31: Debian 12's, whose answers are recorded.json, and
+Debian 13's (1:1.31-5, upstream's of January 2025). Ours answers as the newer does.
 
-Owns: dialects.json, the table of what differs, which the recording makes. Must never know: where
-ours differs from both (differences.py).
+Owns: dialects.json, the table of the answers that differ, which a recording makes. Must never know:
+where ours differs from both (differences.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEFT = 0
 
 
 class Row(NamedTuple):
-    """One answer that differs. step counts from 1, LEFT is the listing at the end; part is an
+    """Hold one answer that differs. step counts from 1, LEFT is the listing at the end; part is an
     attribute of Answer.
     """
 
@@ -75,7 +75,7 @@ def load_table() -> tuple[list[Row], str]:
 
 
 def collect_messages(rows: list[Row]) -> dict[str, str]:
-    """Return the lines of standard error that differ: the older's, and the newer's instead."""
+    """Return the lines of standard error that differ: {the older's line: the newer's line}."""
     return {
         was: now
         for row in rows
@@ -91,6 +91,6 @@ MESSAGES = collect_messages(load_table()[0])
 
 
 def translate(answer: Answer) -> Answer:
-    """Return the newer's answer, where the older has given this one."""
+    """Return the newer's answer to a step, given the older's answer to it."""
     lines = answer.stderr.splitlines(keepends=True)
     return replace(answer, stderr="".join(MESSAGES.get(line, line) for line in lines))

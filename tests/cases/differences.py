@@ -1,8 +1,8 @@
-"""Where ours may answer differently from the reference, and what exactly it answers instead.
+"""List where ours may answer differently from the reference, and what exactly it answers instead.
 
-An entry that no longer differs from the recording, or from which ours differs, fails its test. What
-is not named here is the same, byte for byte. docs/differences.md lists the kinds for users; a
-reason here names the kind in words.
+An entry that no longer differs from the recording, or from which ours differs, fails its test. Any
+answer that is not named here is the same, byte for byte. docs/differences.md lists the kinds for
+users; a reason here names the kind in words.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.cases import recording
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# Where an entry holds. On the kernel the listings at the end are the reference's own.
+# The places where an entry holds. On the kernel, the reference makes the listings at the end.
 EVERYWHERE = ""
 EMBEDDED = "embedded"
 KERNEL = "kernel"
@@ -27,8 +27,8 @@ KERNEL = "kernel"
 
 @dataclass(frozen=True)
 class Difference:
-    """What ours answers instead; None: as recorded. lines: single lines of standard output that
-    differ.
+    """Hold what ours answers instead; None: as recorded. lines: single lines of standard output
+    that differ.
     """
 
     reason: str
@@ -58,7 +58,7 @@ HELP = "--help after a command shows that command alone"
 TRY_HELP = "Try `ipvsadm -h' or 'ipvsadm --help' for more information."
 ADDRESS = "illegal virtual server address[:port] specified"
 
-SIZE = "(size=4096)"  # of the connection table, everywhere but where it grows: from 7.1 on
+SIZE = "(size=4096)"  # of the connection table; from Linux 7.1 on it starts smaller and grows
 VERSION = f"IP Virtual Server version 1.2.1 {SIZE}\n"
 PLAIN = f"""{VERSION}Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
@@ -72,7 +72,7 @@ TIMEOUTS = "Timeout (tcp tcpfin udp): 900 120 300\n"
 # (case, number of the step from 1)
 STEPS: dict[tuple[str, int], Difference] = {}
 
-# case: what is left at the end
+# case: the listing at the end
 TABLES: dict[str, Difference] = {}
 
 
@@ -96,8 +96,8 @@ def _table(
     servers: Iterable[str] = (),
     only: str = EVERYWHERE,
 ) -> None:
-    """Servers are those of the last service, masqueraded; what is not given is as in an empty
-    table.
+    """Add the listing that ours leaves at the end of a case. Servers are masqueraded, and belong to
+    the last service; everything else is as in an empty table.
     """
     heads = [f"{service}\n" for service in services]
     tunnels = [
@@ -111,7 +111,7 @@ def _table(
     TABLES[case] = Difference(reason, stdout="".join(left), only=only)
 
 
-# --- restoring: a fault that ends the run. Nothing is applied, where the reference has applied the lines before.
+# --- restoring: a fault that ends the run. Ours applies nothing; the reference has applied the lines before.
 
 for _case, _line, _message in (
     ("-R inside", 2, TRY_HELP),

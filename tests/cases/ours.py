@@ -1,8 +1,8 @@
-"""Our answers to a case, in this process: the program's doors with a world whose streams are in
-memory.
+"""Run our programs on a case, in this process: their entry points, with an environment whose
+streams are in memory.
 
-Owns: that world, names from a hosts and a services file. Must never know: which backend, what was
-expected.
+Owns: that environment, names from a hosts and a services file. Must never know: which backend, what
+was expected.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PROGRAMS = {"ipvsadm": cli.main, "ipvsadm-save": cli.run_save, "ipvsadm-restore"
 
 
 class FileNames(Resolver):
-    """The names of the lab, without it: the first line that fits, as the C library reads these
-    files.
+    """Resolve the names of the lab without the lab: the first line that fits, as the C library
+    reads these files.
     """
 
     def __init__(self, folder: Path = ETC) -> None:
@@ -43,7 +43,7 @@ class FileNames(Resolver):
 
     def find_host(self, name: str) -> bytes | None:
         for (family, addr), names in self._hosts:
-            # Asked for IPv4, the C library takes ::1 for 127.0.0.1.
+            # For an IPv4 lookup, the C library reads ::1 as 127.0.0.1.
             if (family == AF_INET or addr == LOOPBACK6) and name.lower() in map(str.lower, names):
                 return addr if family == AF_INET else b"\x7f\0\0\1"
         return None
@@ -78,7 +78,7 @@ def _address(written: str) -> tuple[int, bytes]:
 
 
 class Captured(Environment):
-    """Streams in memory, names and backends that are given."""
+    """Replace the environment: streams in memory, names and backends as given."""
 
     def __init__(self, step: Step, names: Resolver, backend: Callable[[], Backend]) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Captured(Environment):
         return False
 
     def find_history_folder(self, table: str) -> str:
-        """The history of the machine is left alone."""
+        """Return "": the history of the machine is left alone."""
         del table
         return ""
 
@@ -112,14 +112,14 @@ class Captured(Environment):
 
 
 def answer(step: Step, names: Resolver, backend: Callable[[], Backend]) -> Answer:
-    """Run one step on what backend opens."""
+    """Run one step on the table that `backend` opens, and return the answer."""
     env = Captured(step, names, backend)
     status = PROGRAMS[step.program](step.argv, env)
     return Answer(status, _bytes(env.stdout), _bytes(env.stderr))
 
 
 def look(names: Resolver, backend: Callable[[], Backend]) -> str:
-    """What is in a table."""
+    """Return the listing of everything in a table."""
     seen = answer(LOOK, names, backend)
     assert (seen.status, seen.stderr) == (0, ""), f"{LOOK}: {seen}"
     return seen.stdout

@@ -1,4 +1,4 @@
-"""recorded.json: what the reference answered to each case.
+"""Read and write recorded.json: the reference's answers to each case.
 
 Owns: the form of the file. Must never know: how an answer came about.
 
@@ -18,7 +18,7 @@ FILE = Path(__file__).with_name("recorded.json")
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run has said and ended with."""
+    """Hold the output of one run and its exit status."""
 
     status: int
     stdout: str
@@ -27,7 +27,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A case as it was run: (step, answer) in order, and what was left at the end (case.LOOK)."""
+    """Hold a case as it was run: (step, answer) in order, and the listing at the end
+    (case.LOOK).
+    """
 
     steps: list[tuple[str, Answer]]
     table: str
@@ -48,8 +50,8 @@ def dump(cases: dict[str, Recorded], made_by: dict[str, str]) -> str:
 
 
 def _step(step: str, answer: Answer) -> str:
-    """One line for a step, and one for each line it printed. What is empty is left out: most
-    answers are but a status.
+    """Return one line for a step, and one for each line that it printed. Empty outputs are left
+    out: most answers are only a status.
     """
     parts = [f'"run": {json.dumps(step)}', f'"status": {answer.status}']
     parts += [f'"stderr": {json.dumps(_lines(answer.stderr))}'] if answer.stderr else []
@@ -63,7 +65,7 @@ def _block(printed: str) -> str:
 
 @dataclass(frozen=True)
 class Recording:
-    """All cases of a file, and the kernel and the reference that they were made by."""
+    """Hold all cases of a file, and the kernel and the reference that made them."""
 
     cases: dict[str, Recorded]
     made_by: dict[str, str]
@@ -93,6 +95,8 @@ def _recorded(case: dict[str, Any]) -> Recorded:
 
 
 def _lines(printed: str) -> list[str]:
-    """Cut at line feeds only: splitlines would also cut at what Latin-1 calls line ends."""
+    """Split at line feeds only: splitlines would also split at other characters that end lines in
+    Latin-1.
+    """
     lines = [f"{line}\n" for line in printed.split("\n")]
     return [*lines[:-1], lines[-1][:-1]] if lines[-1] != "\n" else lines[:-1]

@@ -1,9 +1,9 @@
-"""The reference's answers, inside the guest.
+"""Run the reference on cases, inside the guest.
 
 Owns: how the reference's programs are started. Must never know: what is done with the answers.
 
-A fork of a Python process costs the guest twice as much as the reference itself: its programs are
-spawned.
+In the guest a fork of a Python process costs twice as much as the reference itself: its programs
+are spawned.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 FOLDER = "/usr/sbin"
 TIMEOUT = 30.0
-# ipvsadm-restore's shell, when the ipvsadm that it writes to was quicker to end at a fault than it
-# was to write.
+# A race in ipvsadm-restore: its shell prints this if the ipvsadm that it writes to has ended at a
+# fault before all lines are written.
 LATE = f"{FOLDER}/ipvsadm-restore: line 25: echo: write error: Broken pipe\n"
 
 CLONE_NEWNS = 0x00020000  # uapi/linux/sched.h
@@ -38,8 +38,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def answer(step: Step, connections: bytes | None = None) -> Answer:
-    """Run one step in the present network namespace; connections, if given, as
-    /proc/net/ip_vs_conn. Raises netns.HungError.
+    """Run one step in the present network namespace; connections, if given, replace
+    /proc/net/ip_vs_conn. Raise netns.HungError.
     """
     program = f"{FOLDER}/{step.program}"
     argv = [step.program, *step.argv]
@@ -79,21 +79,25 @@ def _wait(pid: int, what: str) -> int:
 
 
 def look() -> str:
-    """What is in the kernel: how the table is looked at, whoever has filled it."""
+    """Return the listing of the kernel's table, made by the reference even if ours has filled the
+    table.
+    """
     seen = answer(LOOK)
     assert (seen.status, seen.stderr) == (0, ""), f"{LOOK}: {seen}"
     return seen.stdout
 
 
 def record(case: Case) -> Recorded:
-    """Run a case from an empty table. Leaves the process in a network namespace of its own."""
+    """Run a case from an empty table, and return its recording. Leaves the process in a network
+    namespace of its own.
+    """
     netns.fresh()
     steps = [(str(step), answer(step, case.connections)) for step in case.steps]
     return Recorded(steps, look())
 
 
 def covered(body: Callable[[], int], step: Step, connections: bytes | None) -> Answer:
-    """Run body in a fork with the step's streams and environment, and connections, if given, as
+    """Run body in a fork with the step's streams and environment; connections, if given, replace
     /proc/net/ip_vs_conn.
     """
 
@@ -107,8 +111,8 @@ def covered(body: Callable[[], int], step: Step, connections: bytes | None) -> A
 
 
 def _cover(connections: bytes) -> None:
-    """For this process and those it starts: /proc/net leads into each one's own folder, so that all
-    of /proc is covered.
+    """Replace /proc/net/ip_vs_conn for this process and its children. /proc/net leads into each
+    reader's own folder, so all of /proc is covered.
     """
     _check("unshare", _libc.unshare(CLONE_NEWNS))
     _check("mount", _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))

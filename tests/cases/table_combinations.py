@@ -1,8 +1,8 @@
-"""Every command with every option, every missing option, every pair that excludes itself, every set
-of tunnel options.
+"""Combine every command with every option, every missing option, every pair that excludes itself,
+every set of tunnel options.
 
-Built from what a word for each looks like, not from the program's own table: what is legal is what
-was recorded.
+The cases are built from one word for each option, not from the program's own table: the recording
+shows what is legal.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.cases.case import Cases, Written
 
-# A command as it would be complete, and the option names in it that may be left out to see what is
-# demanded.
+# Each command with the words that it needs, and with no other options.
 COMMANDS = {
     "add-service": "-A -t 10.0.0.1:80",
     "edit-service": "-E -t 10.0.0.1:80",
@@ -41,7 +40,7 @@ OPTIONS = (
     "--tun-csum", "--tun-remcsum", "-6",
 )  # fmt: skip
 
-# Commands that lack what they demand.
+# Commands that lack an option or argument that they need.
 INCOMPLETE = (
     "-A", "-A -s rr", "-A -p", "-A -n", "-E", "-E -s wlc", "-D", "-D -n", "-D -s rr",
     "-a", "-a -t 10.0.0.1:80", "-a -r 10.0.1.1", "-a -m", "-a -w 5", "-a -f 5", "-a -n",
@@ -52,8 +51,8 @@ INCOMPLETE = (
 
 EXCLUSIVE = ("-c", "-t 10.0.0.1:80", "--timeout", "--daemon")
 
-# What may be listed, and how: some of it at once is a conflict that the table of combinations does
-# not know.
+# What may be listed, and in which format: some of these together are a conflict that the
+# reference's table of combinations does not know.
 LISTED = ("", "-c", "--timeout", "--daemon", "-t 10.0.0.1:80")
 FORMATS = (
     "--stats",
@@ -79,8 +78,8 @@ def every_option(command: str) -> list[Written]:
 
 
 def tunnels(kind: str) -> list[Written]:
-    """Every subset of tunnel options; each server has an address of its own, so that what is
-    accepted stays in the table.
+    """Return a step for every subset of tunnel options. Each server has an address of its own, so
+    that accepted servers stay in the table.
     """
     chosen = [
         subset

@@ -1,5 +1,5 @@
-"""`-L -c`: what is listed of given connections. The text stands for /proc/net/ip_vs_conn, which
-both tools read.
+"""List given connections with `-L -c`. The text replaces /proc/net/ip_vs_conn, which both tools
+read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sync daemons and time-outs."""
+"""Cases of sync daemons and timeouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What generated command lines have shown: each failing example, made small, becomes a case
+"""Cases that generated command lines have found: each failing example, made small, becomes a case
 here.
 """
 

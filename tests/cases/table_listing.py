@@ -1,10 +1,10 @@
-"""What is listed and saved: formats, names, and the order of things."""
+"""Cases of listing and saving: formats, names, and order."""
 
 from __future__ import annotations
 
 from tests.cases.case import Cases, Written, restore
 
-# One of everything that a listing shows.
+# One of each thing that a listing shows.
 EVERYTHING = """\
 -A -t 10.0.0.1:80 -s wlc -p 300 -M 255.255.255.0
 -a -t 10.0.0.1:80 -r 10.0.0.11:80 -g -w 1
@@ -41,7 +41,9 @@ SERVICES = ("-t 10.0.0.1:443", "-u 10.0.0.1:53", "--sctp-service 10.0.0.1:3565",
 
 
 def servers(*addresses: str, method: str = "-m", service: str = "-t 10.0.0.1:80") -> list[Written]:
-    """Servers added in this order, then listed: in the table's order the last is the first."""
+    """Return steps that add servers in this order and list them: in the table's order the last is
+    the first.
+    """
     return [
         f"-A {service} -s rr",
         *(f"-a {service} -r {address} {method}" for address in addresses),

@@ -1,5 +1,5 @@
-"""The grammar of the command line: spellings, values, order, and what is wrong with a line before
-it means anything.
+"""Cases of the command line's grammar: spellings, values, order, and faults that are found before a
+line has a meaning.
 """
 
 from __future__ import annotations

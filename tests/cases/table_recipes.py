@@ -1,5 +1,5 @@
-"""What administrators run: set-ups as tutorials and boot scripts have them, and what health
-checkers call in a loop.
+"""Cases that administrators run: set-ups of tutorials and boot scripts, and the commands that
+health checkers call in a loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What -R, ipvsadm-restore and ipvsadm-save make of text."""
+"""Cases of -R, ipvsadm-restore and ipvsadm-save: how they read and write text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Real servers: forwarding, weights, thresholds, ports, families, and what the table answers."""
+"""Cases of real servers: forwarding, weights, thresholds, ports, families, and the kernel's
+refusals.
+"""
 
 from __future__ import annotations
 

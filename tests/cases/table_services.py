@@ -1,5 +1,5 @@
-"""Virtual services: addresses, ports, names, schedulers, persistence, engines, and what the table
-answers.
+"""Cases of virtual services: addresses, ports, names, schedulers, persistence, engines, and the
+kernel's refusals.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What differs between the two references is what the table says, and ours is the newer's."""
+"""The two references differ exactly as the table says, and ours answers as the newer does."""
 
 from __future__ import annotations
 

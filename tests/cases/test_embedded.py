@@ -1,4 +1,4 @@
-"""Every case on the embedded table, against what the reference answered in the guest."""
+"""Every case on the embedded table gets the answers that the reference gave in the guest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = FileNames()
 
 
 class Given(MemoryBackend):
-    """An embedded table in a machine that has lo, and connections that are given."""
+    """Stand in for the table of a machine that has lo, with the connections of the case."""
 
     def __init__(self, case: Case) -> None:
         super().__init__({"lo"}.__contains__)
