@@ -1,7 +1,8 @@
-"""Which table the contract is held against: the embedded one on the host, the kernel's in the lab.
+"""Open the table that the contract is tested on: the embedded one on the host, the kernel's in the
+lab.
 
-Owns: how either is opened empty, what is to be compared of them, on which kernels a rule is newer
-than they are. Must never know: the cases.
+Owns: how either is opened empty, what is compared of them, which rules older kernels do not have.
+Must never know: the cases.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ HZ = round(1 / time.clock_getres(6)) if LAB else memory.HZ
 
 
 class Content(NamedTuple):
-    """What a table holds. Services stand in the order of their keys: a kernel's own is that of its
-    hash.
+    """Hold the content of a table. Services are in the order of their keys: the kernel's own order
+    is that of its hash.
     """
 
     services: list[tuple[Service, list[Server]]]
@@ -63,8 +64,8 @@ def content(backend: Backend) -> Content:
 
 
 def recipe(held: Content) -> list[Change]:
-    """Changes that make an empty table hold this: servers oldest first, for each new one stands
-    before the others.
+    """Return changes that give an empty table this content. They add the oldest server first,
+    because a new server is put before the others.
     """
     changes = [Change(SET_CONFIG, timeouts=held.timeouts)]
     for service, servers in held.services:
@@ -74,13 +75,13 @@ def recipe(held: Content) -> list[Change]:
 
 
 def embedded() -> memory.MemoryBackend:
-    """An empty embedded table, on a machine that has lo and NIC."""
+    """Return an empty embedded table, on a machine that has lo and NIC."""
     return memory.MemoryBackend(lambda name: name in ("lo", NIC))
 
 
 @contextmanager
 def opened() -> Iterator[Backend]:
-    """An empty table: in the lab that of a new network namespace, which has lo only."""
+    """Yield an empty table: in the lab that of a new network namespace, which has lo only."""
     if not LAB:
         yield embedded()
         return
@@ -95,8 +96,8 @@ def opened() -> Iterator[Backend]:
 
 @cache
 def bounds_thresholds() -> bool:
-    """Whether the table refuses upper thresholds above INT_MAX, as the embedded one does. Kernels
-    before 2026's did not.
+    """Return True if the table refuses upper thresholds above INT_MAX, as the embedded one does.
+    Kernels before 2026's did not.
     """
     web = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80)
     server = Server(AF_INET, bytes([10, 0, 0, 2]), 80, upper=1 << 31)
@@ -119,5 +120,5 @@ def plug_in() -> None:
 
 
 def need_nic(changes: Iterable[Change]) -> bool:
-    """Whether one of them names it; without it a namespace is made much faster."""
+    """Return True if a change names the NIC. A namespace without it is made much faster."""
     return any(change.daemon is not None and change.daemon.interface == NIC for change in changes)

@@ -1,6 +1,6 @@
-"""The table of cases: what is there, what is asked, what is answered, what is there afterwards.
+"""List the cases: the table before, the change, the answer, the table afterwards.
 
-Cases come from functions where the same is asked of both families or of a row of values.
+Functions make the cases if both families, or a row of values, get the same change.
 """
 
 from __future__ import annotations

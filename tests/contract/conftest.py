@@ -1,4 +1,4 @@
-"""One fixture, `backend`: an empty table of the kind that this run is about."""
+"""Define one fixture, `backend`: an empty table, embedded on the host, the kernel's in the lab."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(autouse=True)
 def _same_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded table beside the kernel's counts in that kernel's ticks: some limits follow from
-    them.
+    """Let the embedded table count in the ticks of the kernel that it is compared with: some limits
+    depend on them.
     """
     monkeypatch.setattr(memory, "HZ", HZ)

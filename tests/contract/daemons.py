@@ -1,5 +1,5 @@
-"""Cases of sync daemons, on lo (65536 bytes, no way to IPv6 groups) and on an interface like those
-of real machines.
+"""Cases of sync daemons, on lo (65536 bytes, no route to IPv6 groups) and on an interface like
+those of real machines.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ V6 = "ff02::81"
 
 
 def ran(given: Daemon, maxlen: int) -> Daemon:
-    """What runs when `given` was asked for: with defaults for what is 0, and this length of
-    messages.
+    """Return the daemon that runs after a request for `given`: defaults replace 0, and maxlen is
+    the length of its messages.
     """
     group = given.group or master(group=V4).group
     return Daemon(
@@ -50,8 +50,8 @@ def ran(given: Daemon, maxlen: int) -> Daemon:
 
 
 def daemons() -> list[Case]:
-    """NEW_DAEMON, DEL_DAEMON, and what they leave alone."""
-    # (state, interface, group, {length asked for: length that is})
+    """Return the cases of NEW_DAEMON and DEL_DAEMON, and of what these leave alone."""
+    # (state, interface, group, {length requested: length that results})
     lengths = [
         (
             MASTER,

@@ -1,12 +1,12 @@
-"""Files of rules that were damaged in their last line or cut at a line end, and what --apply makes
+"""Damage files of rules in their last line, or cut them at a line end, and check what --apply makes
 of them.
 
-Owns: how they are made (from a fixed seed), and what is promised of them. Must never know: which
-backend answers.
+Owns: how the files are made (from a fixed seed), and what is promised of them. Must never know:
+which backend answers.
 
 The promise: no line is passed over, and without --force no service that the file names loses more
-than half of its servers. A cut that looks like a smaller wish is one: how many are taken for that
-is counted and not hidden.
+than half of its servers. A cut file may be a valid file with fewer servers, which is then applied:
+check_damaged_files counts how often, so that this is not hidden.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ENDING, CUT, ZEROS, GARBLED, SHORT = KINDS = ("ending", "cut", "zeros", "garbled
 
 
 def whole_file(chance: random.Random) -> list[str]:
-    """The lines of a table: one to five services, each with up to nine servers."""
+    """Return the lines of a table: one to five services, each with up to nine servers."""
     lines = []
     for at in chance.sample(range(1, 200), chance.randint(1, 5)):
         host = f"[2001:db8::{at:x}]:80" if at % 3 == 0 else f"10.0.0.{at}:80"
@@ -46,7 +46,7 @@ def whole_file(chance: random.Random) -> list[str]:
 
 
 def damage(kind: str, lines: list[str], chance: random.Random) -> bytes:
-    """The file of these lines, damaged."""
+    """Return the file of these lines, damaged."""
     text, last = "".join(f"{line}\n" for line in lines[:-1]).encode(), lines[-1].encode()
     at = chance.randrange(len(last))
     if kind == ENDING:
@@ -68,7 +68,7 @@ def damage(kind: str, lines: list[str], chance: random.Random) -> bytes:
 
 
 def damaged_files(count: int) -> Iterator[tuple[str, list[str], bytes]]:
-    """Kind, the lines of the intact file, the damaged file."""
+    """Yield the kind of damage, the lines of the intact file, the damaged file."""
     chance = random.Random(SEED)
     for at in range(count):
         lines = whole_file(chance)
@@ -77,7 +77,7 @@ def damaged_files(count: int) -> Iterator[tuple[str, list[str], bytes]]:
 
 
 def servers_of(text: str) -> Servers:
-    """The servers of each service that rules name."""
+    """Return the servers of each service that rules name."""
     found: Servers = {}
     for line in text.splitlines():
         command, _, rest = line.partition(" ")
@@ -89,7 +89,9 @@ def servers_of(text: str) -> Servers:
 
 
 def check_damaged_files(ask: Ask, count: int) -> Counter[str]:
-    """Apply each to the table of its intact file. What became of them, by kind and option."""
+    """Apply each damaged file to the table of its intact file. Return how many were refused, took
+    servers away or took nothing away, by kind and option.
+    """
     seen: Counter[str] = Counter()
     for kind, lines, text in damaged_files(count):
         for option in ("", " --prune"):
@@ -116,7 +118,9 @@ def check_promise(
     after: Servers,
     text: bytes,
 ) -> set[str]:
-    """The servers that services which stay have lost."""
+    """Check the promise for one file, and return the servers that the services that are left have
+    lost.
+    """
     what = (kind, option, lines, text, status, after)
     if status:
         assert (status in {2, 255}, after) == (True, before), what

@@ -1,4 +1,4 @@
-"""Cases of servers of the other family than their service."""
+"""Cases of servers whose family is not their service's."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from tests.contract.shorthand import (
 
 
 def mixed_of(label: str, af: int) -> list[Case]:
-    """A server of the other family than its service: by tunnel only, and never beside a sync
-    daemon.
+    """Return the cases of a server of the other family than its service: by tunnel only, and never
+    beside a sync daemon.
     """
     web = tcp(af)
     far = server(af=other(af), forward=TUNNEL)

@@ -1,4 +1,4 @@
-"""Cases of time-outs, and of requests about no service."""
+"""Cases of timeouts, and of requests about no service."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ from tests.contract.shorthand import (
 
 
 def configs() -> list[Case]:
-    """SET_CONFIG: seconds; 0 leaves as it is; INT_MAX ticks at most."""
+    """Return the cases of SET_CONFIG: seconds; 0 leaves a timeout as it is; INT_MAX
+    ticks at most.
+    """
     most = INT_MAX // HZ
     good = [
         ((1, 2, 3), (1, 2, 3)),
@@ -71,7 +73,9 @@ def configs() -> list[Case]:
 
 
 def others() -> list[Case]:
-    """What is about no service in particular, or wants no such thing as the table."""
+    """Return the cases of changes to all services, of operations that lack a part, and of
+    operations that change no table.
+    """
     web, dns, marked = tcp(), tcp(AF_INET6, 53, protocol=UDP, flags=ONE_PACKET), mark(1)
     two = (new(web), new(dns), new(marked), add(web, server()), add(marked, server()))
     kept = Held(((web, (server(),)), (dns, ()), (marked, (server(),))))
@@ -84,7 +88,7 @@ def others() -> list[Case]:
             refused(f"operation {op} without a service", errno.EINVAL, Change(op), new(web))
             for op in (NEW_SERVICE, SET_SERVICE, DEL_SERVICE, NEW_DEST, SET_DEST, DEL_DEST)
         ),
-        *(  # of a service, what names it is all that these look at
+        *(  # of a service, these operations read only its key
             refused(
                 f"operation {op} without a server, names that do not fit",
                 errno.ESRCH,

@@ -45,7 +45,7 @@ from tests.contract.shorthand import (
 
 
 def servers_of(label: str, af: int) -> list[Case]:
-    """NEW_DEST, SET_DEST, DEL_DEST in one family."""
+    """Return the cases of NEW_DEST, SET_DEST, DEL_DEST in one family."""
     web = tcp(af)
     one, two, three, four = (server(last, af=af) for last in (1, 2, 3, 4))
     with_one = (new(web), add(web, one))
@@ -331,7 +331,9 @@ def servers_of(label: str, af: int) -> list[Case]:
 
 
 def addresses_of(label: str, af: int, fit: str, unfit: str) -> list[Case]:
-    """Which addresses a new server may have; they are looked at last, and only then."""
+    """Return the cases of the addresses that a new server may have: they are checked last, and for
+    new servers only.
+    """
     web = tcp(af)
     cases = [
         *(

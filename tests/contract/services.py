@@ -1,4 +1,6 @@
-"""Cases of services: their names, families, netmasks, edits, and what deletes or zeroes them."""
+"""Cases of services: their names, families, netmasks, edits, and the changes that delete or zero
+them.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,7 @@ from tests.contract.shorthand import (
 
 
 def services_of(label: str, af: int) -> list[Case]:
-    """NEW_SERVICE, SET_SERVICE, DEL_SERVICE, ZERO, FLUSH in one family."""
+    """Return the cases of NEW_SERVICE, SET_SERVICE, DEL_SERVICE, ZERO, FLUSH in one family."""
     web = tcp(af, scheduler="rr")
     other = tcp(af, 443)
     cases = [
@@ -274,7 +276,7 @@ def services_of(label: str, af: int) -> list[Case]:
 
 
 def families() -> list[Case]:
-    """Families that are none, and the two beside each other."""
+    """Return the cases of invalid families, and of both families side by side."""
     good = tcp()
     bad = [(f"family {af}", Service(af, TCP, ip("10.1.1.1"), 80)) for af in (0, 1, 7, 65535)]
     cases = [
@@ -360,8 +362,8 @@ def families() -> list[Case]:
 
 
 def netmasks() -> list[Case]:
-    """IPv4 takes any mask, IPv6 prefix lengths from 1 to 128; these are looked at after the
-    names.
+    """Return the cases of netmasks: IPv4 takes any mask, IPv6 prefix lengths from 1 to 128; they
+    are checked after the names.
     """
     four = [
         (f"v4: mask {value:#010x}", tcp(netmask=value))

@@ -1,7 +1,7 @@
-"""Words to write changes and cases with.
+"""Provide short names to write changes and cases with.
 
 Owns: short names for records and changes, Case, Held. Must never know: a case, or which table it is
-held against.
+tested on.
 """
 
 from __future__ import annotations
@@ -186,8 +186,8 @@ Row = tuple[Service, tuple[Server, ...]]
 
 @dataclass(frozen=True)
 class Held:
-    """What a table holds: services with their servers, newest first; time-outs; daemons, master
-    first.
+    """Hold the content of a table: services with their servers, newest first; timeouts; daemons,
+    master first.
     """
 
     rows: tuple[Row, ...] = ()
@@ -199,7 +199,7 @@ EMPTY = Held()
 
 
 def only(service: Service, *servers: Server) -> Held:
-    """One service with these servers, newest first."""
+    """Return a table with one service and these servers, newest first."""
     return Held(((service, servers),))
 
 
@@ -209,11 +209,11 @@ def running(*daemons: Daemon) -> Held:
 
 @dataclass(frozen=True)
 class Case:
-    """After `setup`, `change` is answered with `errno` (then nothing has changed) or the table
-    holds `after`.
+    """Describe one case: after `setup`, `change` is answered with `errno` (then nothing has
+    changed) or the table holds `after`.
 
-    unbounded: the answer of kernels before the bound of upper thresholds
-    (backends.bounds_thresholds), where it differs.
+    unbounded: the answer of kernels that do not bound upper thresholds
+    (backends.bounds_thresholds), if it differs.
     """
 
     name: str
@@ -235,7 +235,9 @@ def done(name: str, change: Change, after: Held, *setup: Change) -> Case:
 
 
 def gives(name: str, service: Service, held: Service | None = None) -> Case:
-    """Adding this service to an empty table; held: as it is kept, where that differs."""
+    """Return the case that adds this service to an empty table; held: the service as the table
+    keeps it, if that differs.
+    """
     return done(f"new service: {name}", new(service), only(held or service))
 
 

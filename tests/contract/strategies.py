@@ -1,6 +1,7 @@
-"""Random changes for property tests: from few names, so that they meet, and of values at the edges.
+"""Draw random changes for property tests: from few names, so that changes meet, and with values at
+the edges.
 
-What answers differently from one kernel to another is left to the table of cases.
+Changes that kernels answer differently are left to the table of cases.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ _GROUPS = [b"", ip("224.0.0.81"), ip("ff02::81")]
 
 
 def mostly(usual: list[T], rare: list[T]) -> st.SearchStrategy[T]:
-    """One of usual, one time in ten one of rare: a sequence of refusals alone would say little."""
+    """Return a strategy that draws from usual, one time in ten from rare: a sequence of refusals
+    alone would test little.
+    """
     return st.sampled_from(usual * 9 * len(rare) + rare * len(usual))
 
 
@@ -110,7 +113,7 @@ daemons = st.builds(
 )
 seconds = mostly([0, 1, 300], [2**31, U32_MAX])
 
-# Kinds of changes with their shares: more comes than goes.
+# Kinds of changes with their shares: more is added than deleted.
 _CHANGES = [
     (6, st.builds(Change, st.just(NEW_SERVICE), services)),
     (2, st.builds(Change, st.just(SET_SERVICE), services)),
@@ -130,8 +133,8 @@ _CHANGES = [
 ]
 
 
-# The same over the whole range of each field, but for names and families, of which any other is
-# like one of the above.
+# The same over the whole range of each field, except for names and families: any other name or
+# family is answered like one of the above.
 _u8, _u16, _u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
 _s32 = st.integers(-(2**31), 2**31 - 1)
 _addresses = st.sampled_from([(AF_INET, 4), (AF_INET6, 16)]).flatmap(
@@ -158,7 +161,8 @@ wide_services = st.builds(
     mostly([1, 64, 128], [0, 129]) | _u32,
     st.sampled_from(["", "", "sip"]),
 )
-# Where kernels before 2026's would take what the embedded table refuses, none of that is tried.
+# Upper thresholds above INT_MAX are tried only if the table bounds them: kernels before 2026's do
+# not, but the embedded table does.
 _thresholds = st.deferred(
     lambda: st.integers(0, INT_MAX) | _u32 if bounds_thresholds() else st.integers(0, INT_MAX)
 )
@@ -181,7 +185,7 @@ wide_daemons = st.builds(
     _u16,
     _u8,
 )
-# What no command of ours asks: a part that is missing, an operation that there is not.
+# Changes that none of our commands sends: a part is missing, or the operation does not exist.
 odd_changes = st.builds(
     Change,
     st.sampled_from(
@@ -203,7 +207,7 @@ odd_changes = st.builds(
 
 
 def changes() -> st.SearchStrategy[list[Change]]:
-    """Sequences of up to 40 changes."""
+    """Return a strategy for sequences of up to 40 changes."""
     kinds = [kind for share, kind in _CHANGES for _ in range(share)]
     # one_of would count each kind once
     one = st.sampled_from(range(len(kinds))).flatmap(lambda at: kinds[at])

@@ -1,4 +1,6 @@
-"""The contract of every backend: the table of cases, and what a table of cases cannot say."""
+"""The contract of every backend: the table of cases, and rules that a table of cases cannot
+express.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ MH_TABLE = 4093
 
 
 def expected(held: Held) -> Content:
-    """What a table says that holds this: every service of a kernel's table is marked as one."""
+    """Return the content that a backend reads from a table that holds this: a table sets the flag
+    HASHED of every service.
+    """
     rows = [
         (
             Service(
@@ -98,8 +102,8 @@ def with_nic(backend: Backend) -> Backend:
 
 
 def same(backend: Backend, sequence: Sequence[Change]) -> None:
-    """The embedded table answers the same and then holds the same; what is held, made anew, is the
-    same again.
+    """Check that the embedded table gives the same answers and then holds the same, and that a new
+    table with that content holds it, too.
     """
     beside = embedded()
     assert beside.apply(sequence) == backend.apply(sequence)
@@ -173,7 +177,7 @@ def test_one_service(backend: Backend, service: Service) -> None:
     assert backend.apply([new(service), add(service, server(af=service.af))]) == []
     service.flags = HASHED
     assert backend.find_service(service) == service
-    # Only what names it is looked at.
+    # Only its key is read.
     assert (
         backend.find_service(
             Service(service.af, service.protocol, service.addr, service.port, service.fwmark)
@@ -294,7 +298,9 @@ def test_changes_that_cannot_all_be_had_do_nothing(backend: Backend) -> None:
 
 
 def test_many_changes_at_once(backend: Backend) -> None:
-    """More than fit one batch, all of the second half refused."""
+    """More changes than fit one batch are answered one by one: here the whole second half is
+    refused.
+    """
     web = tcp()
     servers = [server(addr=(0x0A030000 + number).to_bytes(4, "big")) for number in range(1500)]
     sequence = [new(web), *(add(web, one) for one in servers)]
@@ -317,7 +323,7 @@ def test_mh_begins_with_no_more_servers_than_its_table_holds(backend: Backend) -
 
 
 def test_addresses_are_told_apart_by_family(backend: Backend) -> None:
-    """Two servers with the same four bytes, one of them the start of an IPv6 address."""
+    """Two servers with the same first four bytes differ if one is IPv4 and the other IPv6."""
     web = tcp(AF_INET6)
     six = server(addr=b"\x0a\2\0\1" + bytes(12), af=AF_INET6, forward=2)
     four = server(addr=b"\x0a\2\0\1", af=AF_INET, forward=2)

@@ -1,11 +1,11 @@
-"""A state machine over every change, legal or not: on a table and on the embedded one at once,
-compared after each step.
+"""A state machine makes every change, legal or not, to a table and to an embedded one, and compares
+them after each step.
 
-In the lab the table is the kernel's: what differs is a fault of memory.py. On the host both are
-embedded ones. There and here, the answer must follow from what the table shows: a table made anew
-from that answers the same. IPVSADM_STEPS and IPVSADM_SEED set how many steps, and which. What was
-tried is counted: a machine that is refused everything shows little, so a run of REACHES steps has
-to have come to all of PLACES.
+In the lab the table is the kernel's: a difference is a fault of memory.py. On the host both are
+embedded ones. In both, the answer must follow from what the table shows: a new table with the same
+content answers the same. IPVSADM_STEPS and IPVSADM_SEED set how many steps, and which. The machine
+counts what it tried: a machine whose changes are all refused shows little, so a run of REACHES
+steps has to have reached all of PLACES.
 """
 
 from __future__ import annotations
@@ -86,14 +86,14 @@ MANY = 6  # services, after which they may all go at once
 
 
 def seldom(usual: st.SearchStrategy[T], wide: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
-    """One time in four one of `wide`, most of which are refused."""
+    """Return a strategy that draws one time in four from `wide`, most of which is refused."""
     return st.integers(0, 3).flatmap(lambda at: usual if at else wide)
 
 
 some_services = seldom(services, wide_services)
 some_servers = seldom(destinations, wide_destinations)
 some_daemons = seldom(daemons, wide_daemons)
-places = st.integers(0, 63)  # of something that is there, from the first
+places = st.integers(0, 63)  # the index of a service or server in the table, modulo their number
 
 OPERATIONS = {
     NEW_SERVICE: "new service",
@@ -139,7 +139,9 @@ PLACES = {
 
 
 def reached(change: Change, number: int, before: Content) -> Iterator[str]:
-    """Which of PLACES it is when a table that held this has answered with that errno."""
+    """Yield those of PLACES that a change reaches: the table held `before`, and answered with that
+    errno.
+    """
     yield f"{OPERATIONS.get(change.op, 'another operation')} {errno.errorcode[number] if number else 'done'}"
     service, server, daemon = change.service, change.server, change.daemon
     if number:
@@ -170,7 +172,7 @@ def reached(change: Change, number: int, before: Content) -> Iterator[str]:
 
 
 def named(service: Service, like: Service) -> Service:
-    """The values of one service with the name of another."""
+    """Return the values of one service with the name of another."""
     return Service(
         like.af, like.protocol, like.addr, like.port, like.fwmark,
         service.scheduler, service.flags, service.timeout, service.netmask, service.pe,
@@ -178,7 +180,7 @@ def named(service: Service, like: Service) -> Service:
 
 
 def at_its_place(server: Server, like: Server) -> Server:
-    """The values of one server with the name of another."""
+    """Return the values of one server with the name of another."""
     return Server(
         like.af, like.addr, like.port, server.forward, server.weight, server.upper, server.lower,
         server.tun_type, server.tun_port, server.tun_flags,
@@ -221,13 +223,15 @@ class Tables(RuleBasedStateMachine):
         return self.held.services[place % len(self.held.services)][0]
 
     def server(self, place: int) -> tuple[Service, Server]:
-        """One that is there; where its service has none, one that is not."""
+        """Return a service and a server of it; a server that does not exist, if the service has
+        none.
+        """
         service, servers = self.held.services[place % len(self.held.services)]
         return service, servers[place % len(servers)] if servers else Server(
             service.af, service.addr or bytes(4), 9
         )
 
-    # What is there, changed.
+    # Changes to services and servers that are in the table.
 
     @rule(service=some_services)
     def new_service(self, service: Service) -> None:
@@ -277,7 +281,7 @@ class Tables(RuleBasedStateMachine):
     def flush(self) -> None:
         self.step(CLEAR)
 
-    # What may not be there, and what no command asks.
+    # Changes to what may not be in the table, and changes that no command sends.
 
     @rule(
         service=some_services,
@@ -312,7 +316,7 @@ def test_the_same_answers_and_the_same_table(backend: Backend) -> None:
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
-        # to make a run smaller would take the guest minutes; `step` tells all there is to know
+        # no shrinking: it would take the guest minutes, and `step` prints all that is needed
         phases=[Phase.generate],
         report_multiple_bugs=False,
     )
