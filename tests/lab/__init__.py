@@ -1,3 +1,3 @@
-"""The lab: a real kernel with IPVS (Debian's user-mode Linux) that runs pytest inside, and what it
-says about it.
+"""Run pytest on a real kernel with IPVS (Debian's user-mode Linux) and judge what comes back: the
+lab.
 """

@@ -1,5 +1,5 @@
-"""One guest for people: `python -m tests.lab [OPTIONS] [-- PYTEST ARGUMENTS]`, ends with the status
-of what ran.
+"""Run one guest by hand: `python -m tests.lab [OPTIONS] [-- PYTEST ARGUMENTS]` exits with the
+status of what ran.
 """
 
 from __future__ import annotations

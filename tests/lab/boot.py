@@ -1,10 +1,10 @@
-"""Boots one guest and hands back what it left behind.
+"""Boot one guest and return what it left behind.
 
-Owns: the kernel's command line, the guest's folder under REPO/.lab, the host's time-out. Must never
+Owns: the kernel's command line, the guest's folder under REPO/.lab, the host's timeout. Must never
 know: what runs inside, what it means (verdict.py).
 
 A guest is a process group of its own: user-mode Linux signals its whole group when it dies, and the
-time-out kills it.
+timeout kills it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ CLUSTER_PACKAGES = "heartbeat cluster-glue pacemaker pacemaker-cli-utils corosyn
 APT = f"apt-get install user-mode-linux {PACKAGES} {CLUSTER_PACKAGES}"
 
 AT_MINSIGSTKSZ = 51  # uapi auxvec.h: bytes of a signal's frame, which holds all registers
-AVX512_FRAME = 4096  # more than a frame takes whose registers user-mode Linux 6.1 has room for
+AVX512_FRAME = 4096  # bytes; any frame whose registers user-mode Linux 6.1 has room for is smaller
 
-# Of our environment, to the guest's tests.
+# Variables of our environment that the guest's tests get.
 PASSED_ON = (
     "LAB_TOOL",
     "LAB_REFERENCE",
@@ -51,7 +51,7 @@ PASSED_ON = (
     "IPVSADM_CLUSTERS",
     "IPVSADM_SCHEDULING",
 )
-# to all of its processes: coverage.py starts in each by itself
+# Variables that all of its processes get: coverage.py starts by itself in each.
 MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")
 
 # Programs the guest needs, by the Debian package that brings them.
@@ -78,9 +78,10 @@ PROGRAMS = {
 
 @dataclass(frozen=True)
 class Task:
-    """What a guest is to do: run pytest with these arguments or, if given, a shell command.
+    """Describe what a guest has to do: run pytest with these arguments or, if given, a shell
+    command.
 
-    Its console stays in .lab/NAME.log; keep leaves its whole folder there.
+    Its console stays in .lab/NAME.log; keep leaves its whole folder below .lab.
     """
 
     name: str = "guest"
@@ -100,12 +101,12 @@ def describe_sources() -> str:
 
 
 def kernel() -> Path:
-    """The guest's kernel: LAB_KERNEL, or where Debian's package puts it."""
+    """Return the guest's kernel: LAB_KERNEL, or the file of Debian's package."""
     return Path(os.environ.get("LAB_KERNEL", "/usr/bin/linux.uml"))
 
 
 def modules() -> Path:
-    """The folder of the kernel's modules: LAB_MODULES, or the newest of Debian's package."""
+    """Return the folder of the kernel's modules: LAB_MODULES, or the newest of Debian's package."""
     if "LAB_MODULES" in os.environ:
         return Path(os.environ["LAB_MODULES"])
     found = sorted(Path("/usr/lib/uml/modules").glob("*"), key=lambda path: path.stat().st_mtime)
@@ -113,8 +114,8 @@ def modules() -> Path:
 
 
 def has_more_registers() -> bool:
-    """Whether this processor has more registers than user-mode Linux 6.1 keeps of a process
-    (AMX).
+    """Return True if this processor has more registers (AMX) than user-mode Linux 6.1 keeps of a
+    process.
     """
     value = ctypes.CDLL(None).getauxval
     value.restype, value.argtypes = ctypes.c_ulong, (ctypes.c_ulong,)
@@ -122,8 +123,8 @@ def has_more_registers() -> bool:
 
 
 def surroundings() -> dict[str, str]:
-    """What the guest's kernel needs in its environment here: where a processor has too many
-    registers, registers.c.
+    """Return the environment that the guest's kernel needs on this machine: LD_PRELOAD with the
+    compiled registers.c if the processor has too many registers, otherwise nothing.
     """
     if not has_more_registers():
         return {}
@@ -141,7 +142,7 @@ def surroundings() -> dict[str, str]:
 
 
 def missing() -> str:
-    """Why no guest can be booted on this machine, with the remedy; "" when one can."""
+    """Return why no guest can be booted on this machine, with the remedy; "" if one can."""
     lacks = []
     if os.geteuid() != 0:
         lacks.append("root")
@@ -161,7 +162,8 @@ def boot(
     show: Callable[[bytes], object] = lambda _piece: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Left:
-    """Run one guest to its end, to the time-out or until stopped() is true (asked every second).
+    """Run one guest until it ends, until the timeout or until stopped() is true (called every
+    second).
 
     show is called with pieces of its console as they come.
     """
@@ -201,7 +203,7 @@ def boot(
 
 
 def _compile() -> None:
-    """Leave compiled modules for the guest: it is ten times slower at it and could not write
+    """Compile all modules for the guest: it takes ten times as long for that, and could not write
     them.
     """
     for folder in ("pyipvsadm", "tests"):
@@ -209,8 +211,8 @@ def _compile() -> None:
 
 
 def _command_line(run: Path, memory: str) -> list[str]:
-    """Words with = that the kernel does not know become the environment of init, words after -- its
-    arguments.
+    """Return the kernel's command line. Words with = that the kernel does not know become the
+    environment of init, words after -- its arguments.
     """
     words = [
         str(kernel()), "rootfstype=hostfs", "rootflags=/", "rw", f"mem={memory}", "con=null", "con0=fd:0,fd:1",
@@ -231,8 +233,8 @@ def watched(
     stopped: Callable[[], bool],
     environment: dict[str, str] | None = None,
 ) -> tuple[str, bool]:
-    """Run a kernel: its console, and whether it had to be killed. home is where it keeps its own
-    files.
+    """Run a kernel. Return its console, and True if it had to be killed. home is where it keeps its
+    own files.
     """
     deadline = time.monotonic() + timeout
     log = bytearray()
@@ -241,7 +243,7 @@ def watched(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # HOME: where user-mode Linux keeps its .uml
+        # user-mode Linux keeps its folder .uml in HOME
         env=os.environ | {"HOME": str(home)} | (environment or {}),
         start_new_session=True,
     )

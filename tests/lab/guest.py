@@ -1,7 +1,7 @@
-"""The runner inside the guest: `python -m tests.lab.guest RUN` does RUN/task.json and writes
+"""Run the task inside the guest: `python -m tests.lab.guest RUN` does RUN/task.json and writes
 RUN/report.json.
 
-The report is a channel of its own: nothing that a test prints can be taken for it. It is written
+The report is a channel of its own: nothing that a test prints can be mistaken for it. It is written
 last, in one piece.
 """
 
@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-# The cache would be written beside the tests. A test that hangs says where before the host kills
-# the guest.
+# No cache: pytest would write it beside the tests. A test that hangs prints its stack before the
+# host kills the guest.
 OPTIONS = ["-p", "no:cacheprovider", "--color=no", "-o", "faulthandler_timeout=120"]
 
 
 class Counts:
-    """A pytest plugin: how many tests had which outcome (an error is one outside the test
+    """Count, as a pytest plugin, how many tests had which outcome (an error is one outside the test
     itself).
     """
 
@@ -45,7 +45,7 @@ class Counts:
 
 
 def run_pytest(arguments: list[str]) -> tuple[int, dict[str, int]]:
-    """Run pytest in this process: its status and its counts."""
+    """Run pytest in this process. Return its status and its counts."""
     plugin = Counts()
     try:
         status = int(pytest.main([*OPTIONS, *arguments], plugins=[plugin]))
@@ -70,7 +70,7 @@ def main(folder: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     if os.getpid() != runner:
-        os._exit(70)  # a test's child that has escaped from its test has no say
+        os._exit(70)  # a child that has escaped from its test must not write the report
     with (run / "report.new").open("w") as out:
         json.dump({"token": task["token"], "status": status, "counts": counts}, out)
         out.flush()

@@ -1,5 +1,5 @@
-"""The lab's tests on several kernels, one after the other: `python -m tests.lab.kernels SUITE...
-[-- PYTEST ARGUMENTS]`. With `-- -k NAME`, only that guest of test_lab.py is booted.
+"""Run the lab's tests on several kernels, one after the other: `python -m tests.lab.kernels
+SUITE... [-- PYTEST ARGUMENTS]`. With `-- -k NAME`, only that guest of test_lab.py is booted.
 
 Owns: the table at the end. Must never know: what is tested, where kernels come from.
 """
@@ -15,7 +15,7 @@ from tests.lab.boot import LAB, REPO, describe_sources, missing
 
 
 def run_suite(suite: str, arguments: list[str]) -> tuple[bool, str]:
-    """Whether the tests pass on the suite's kernel, and a row that says so."""
+    """Run the tests on the suite's kernel. Return True if they pass, and a row that says so."""
     began = time.monotonic()
     commit = describe_sources()
     command = [sys.executable, "-m", "tests.lab.newer", suite, sys.executable]

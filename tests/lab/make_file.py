@@ -1,5 +1,5 @@
-"""A file made in a guest: `python -m MODULE inside` writes it below LAB_DIR, the only place there
-that is the host's too.
+"""Make a file in a guest: `python -m MODULE inside` writes it below LAB_DIR, the only place in the
+guest that the host shares.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from tests.lab.verdict import judge
 
 
 def made(module: str, name: str) -> str:
-    """What that module has written to LAB_DIR/name, its console shown meanwhile. Exits where it
-    cannot be had.
+    """Run the module in a guest, show its console meanwhile, and return the text that it wrote to
+    LAB_DIR/name. Exit the program if there is none.
     """
     if lack := missing():
         print(lack, file=sys.stderr)

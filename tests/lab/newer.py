@@ -1,4 +1,4 @@
-"""Another kernel for the lab: `python -m tests.lab.newer SUITE COMMAND...` runs COMMAND with the
+"""Use another kernel in the lab: `python -m tests.lab.newer SUITE COMMAND...` runs COMMAND with the
 kernel of another Debian suite.
 
 Owns: where that kernel comes from, and what it needs to start on an older machine. Must never know:
@@ -6,9 +6,10 @@ what is run on it.
 
 Debian's other suites (bullseye, stable, unstable) carry `user-mode-linux` packages of other
 kernels. They are taken from the mirror that this machine itself is set up with, checked by Debian's
-keys, and unpacked under .lab; nothing is installed. A newer kernel wants a newer C library than the
-machine has. It cannot be handed to that library's loader as an argument (it takes the memory behind
-itself for its own, and there the loader would lie), so a copy of it names that loader instead.
+keys, and unpacked under .lab; nothing is installed. A newer kernel needs a newer C library than the
+machine has. That library's loader cannot be started with the kernel as its argument: the kernel
+takes the memory behind itself for its own, and the loader would lie in it. So a copy of the kernel
+names that loader instead.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ PT_INTERP = 3  # elf.h
 
 
 def fetched(suite: str) -> Path:
-    """The folder of a suite's kernel: `linux` to start it, `modules`. Made once; remove it to have
-    a newer one.
+    """Return the folder of a suite's kernel: `linux` to start it, `modules`. It is made once;
+    remove it to get a newer kernel.
     """
     place = LAB / f"kernel-{suite}"
     if not place.exists():
@@ -50,7 +51,7 @@ def fetched(suite: str) -> Path:
 
 
 def find_mirror() -> str:
-    """Where this machine gets its Debian from."""
+    """Return the mirror from which this machine gets its Debian."""
     wanted = ["Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"]
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]
     found = subprocess.run(
@@ -62,7 +63,9 @@ def find_mirror() -> str:
 
 
 def _unpack(suite: str, place: Path) -> None:
-    """The suite's packages, unpacked below place/root, by an apt with lists of its own."""
+    """Fetch the suite's packages and unpack them below place/root, by an apt with lists
+    of its own.
+    """
     for folder in ("apt/lists/partial", "apt/cache/archives/partial", "root"):
         (place / folder).mkdir(parents=True)
     (place / "apt/sources.list").write_text(
@@ -95,7 +98,7 @@ def _unpack(suite: str, place: Path) -> None:
 
 
 def is_newer(library: Path) -> bool:
-    """Whether a package of the C library is newer than this machine's."""
+    """Return True if a package of the C library is newer than this machine's."""
     query = ["dpkg-query", "--show", "--showformat=${Version}\n", "libc6"]
     own = subprocess.run(query, check=True, capture_output=True, text=True, timeout=60).stdout
     field = ["dpkg-deb", "--field", str(library), "Version"]
@@ -105,8 +108,8 @@ def is_newer(library: Path) -> bool:
 
 
 def _startable(new: Path, place: Path) -> None:
-    """new/linux: starts the kernel, with the C library that came along if it is newer than the
-    machine's, once new has become place.
+    """Make new/linux, which starts the kernel once new has been renamed to place. It uses the
+    fetched C library if that is newer than the machine's.
     """
     library = new / "root/usr/lib" / TRIPLET / LOADER
     if not library.exists():
@@ -124,8 +127,8 @@ def _startable(new: Path, place: Path) -> None:
 
 
 def with_loader(program: bytes, loader: str) -> bytes:
-    """A program (ELF, 64 bits) that asks for another loader, whose name stands behind all else in
-    its file.
+    """Return a program (ELF, 64 bits) that asks for another loader, whose name is appended to its
+    file.
     """
     name = os.fsencode(loader) + b"\0"
     changed = bytearray(program)

@@ -1,5 +1,5 @@
-"""The tests that need a kernel, seen from the host: five guests, one a processor, one test for the
-verdict on each.
+"""Run the tests that need a kernel, from the host: one guest for each entry of PLAN, as many side
+by side as there are processors (at least two), and one test for the verdict on each.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from tests.lab.verdict import Left
 
-# What has a guest of its own, by its files: what takes long, as it starts hundreds of processes,
-# waits for connections or deadlines, or its patients do not answer. All the rest is in one more,
-# which takes longest and starts first.
+# The test files that have a guest of their own. They take long: they start hundreds of processes,
+# wait for connections or deadlines, or examine machines that do not answer. All other tests run in
+# one more guest, which takes longest and starts first.
 KERNEL = "tests/kernel"
 APART = {
     "doctor": ["test_doctor.py"],
@@ -60,12 +60,13 @@ PLAN = {
 
 @pytest.fixture(scope="session")
 def guests(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Left]]]:
-    """The guests of the tests that were selected, started together."""
+    """Yield the guests of the tests that were selected, started together."""
     selected = {item.name for item in request.session.items}
     need(missing())
     stop = threading.Event()
     timeout = 3600 if MEASURED[0] in os.environ else 1800
-    # A guest a processor: packets in one that has to share are late, and tests of networks notice.
+    # One guest for each processor: if two share one, packets are late, and tests of networks may
+    # fail.
     with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
         try:
             yield {
@@ -104,7 +105,7 @@ def test_what_a_processor_with_more_registers_needs_is_made_on_any(
 ) -> None:
     monkeypatch.setattr(booting, "LAB", tmp_path)
     monkeypatch.setattr(booting, "has_more_registers", lambda: True)
-    for _ in range(2):  # made once, then found
+    for _ in range(2):  # built at first, then reused
         assert surroundings() == {"LD_PRELOAD": str(tmp_path / "registers.so")}
     ctypes.CDLL(str(tmp_path / "registers.so"))
     assert [path.name for path in tmp_path.iterdir()] == ["registers.so"]

@@ -1,8 +1,8 @@
-"""The verdict on guests that were: logs/NAME.log is a console, logs/NAME.report the report, if it
-came to one.
+"""The verdict on recorded guests: logs/NAME.log is a console, logs/NAME.report the report, if there
+was one.
 
 To record one: `python -m tests.lab --keep -- ...`, then take console.log and report.json from the
-folder it leaves, with the place of the repository and the token replaced.
+folder that it leaves, and replace the path of the repository and the token.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trees of Debian packages, made once, below .lab.
+"""Make trees of Debian packages, once, below .lab.
 
 Owns: how a tree is made and when it is made anew. Must never know: what is in it, or what it is
 for.
@@ -30,7 +30,7 @@ def make_tree(
     contents: Sequence[str] = (),
 ) -> Path:
     """Return .lab/NAME-SUITE-KEY, a minimal system with packages from sources, lines of
-    sources.list. A tree that is there is kept while everything that it was made from is the same.
+    sources.list. An existing tree is kept while everything that it was made from is the same.
 
     options: more words for mmdebstrap. complete: finishes the new tree; contents: what it was told
     to put there. Raise RuntimeError with mmdebstrap's last words if it fails.

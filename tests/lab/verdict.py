@@ -1,8 +1,8 @@
-"""What became of a guest: a pure function from what it left behind to a verdict.
+"""Judge a guest: a pure function from what it left behind to a verdict.
 
 Owns: the shape of the report that the guest's runner writes, and the rule that silence is failure.
 Must never know: how a guest is booted. A test that failed (FAILED) is not a lab that broke
-(BROKEN): the first speaks about the program, the second about nothing.
+(BROKEN): the first says something about the program, the second does not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PASSED = "passed"
 FAILED = "failed"
 BROKEN = "the lab broke"
 
-# How much of a log a person is shown.
+# How much of a log is shown.
 TAIL_LINES = 150
 TAIL_CHARACTERS = 15000
 
@@ -23,8 +23,8 @@ NO_TESTS = 5  # pytest's own status for it
 
 @dataclass(frozen=True)
 class Left:
-    """What a guest left behind: its report (None: it wrote none), its console, and whether the host
-    had to kill it.
+    """Hold what a guest left behind: its report (None: it wrote none), its console, and True if the
+    host had to kill it.
     """
 
     token: str
@@ -36,8 +36,8 @@ class Left:
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: PASSED, FAILED or BROKEN. status: of pytest or of the command, None where none was
-    learnt.
+    """Hold the verdict. kind: PASSED, FAILED or BROKEN. status: of pytest or of the command, None
+    if it is not known.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Verdict:
     counts: dict[str, int] = field(default_factory=dict)
 
     def exit_status(self) -> int:
-        """For a shell: the status of what ran; 70 (EX_SOFTWARE) when the lab broke."""
+        """Return a status for the shell: that of what ran; 70 (EX_SOFTWARE) if the lab broke."""
         if self.kind == BROKEN or self.status is None:
             return 70
         return self.status
@@ -57,8 +57,8 @@ class Verdict:
 
 
 def judge(left: Left) -> Verdict:
-    """The verdict on a guest. Only a whole report with the right token and at least one executed
-    test is a success.
+    """Return the verdict on a guest. Only a whole report with the right token and at least one
+    executed test is a success.
     """
     if left.timed_out:
         return Verdict(
@@ -89,7 +89,7 @@ def judge(left: Left) -> Verdict:
 
 
 def _last_words(log: str) -> str:
-    """The kernel's complaint, if the console holds one."""
+    """Return the kernel's complaint if the console holds one, otherwise ""."""
     for line in log.splitlines():
         if "Kernel panic" in line or "BUG:" in line or "Oops" in line:
             return f"; its kernel said: {line.strip()}"
@@ -97,8 +97,8 @@ def _last_words(log: str) -> str:
 
 
 def tail(log: str) -> str:
-    """The end of a console, where pytest writes its failures and their summary, saying how much it
-    leaves out.
+    """Return the end of a console, where pytest writes its failures and their summary; its first
+    line says how much is left out.
     """
     text = "\n".join(log.splitlines()[-TAIL_LINES:])[-TAIL_CHARACTERS:]
     hidden = len(log.rstrip("\n")) - len(text)
