@@ -1,3 +1,3 @@
-"""The Debian package: built, read by lintian, and lived with on a booted Debian (systemd, IPVS, the
+"""Test the Debian package: built, read by lintian, and used on a booted Debian (systemd, IPVS, the
 reference, ldirectord).
 """

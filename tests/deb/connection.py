@@ -1,5 +1,6 @@
-"""One TCP connection that goes on and on, for swap.sh: `serve ADDRESS PORT` sends back what comes;
-`ask ADDRESS PORT FILE` counts in FILE what has come back, and ends when the connection does.
+"""Keep one TCP connection busy, for swap.sh: `serve ADDRESS PORT` sends back all that it receives;
+`ask ADDRESS PORT FILE` counts in FILE the bytes that have come back, and ends when the connection
+does.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""A Debian to install the package on: a tree made from this machine's own apt sources, booted with
-systemd and IPVS.
+"""Make a Debian to install the package on: a tree made from this machine's own apt sources, booted
+with systemd and IPVS.
 
 Owns: the trees (made once, below .lab), the copies that are booted, where results lie. Must never
 know: what they mean.
 
-The kernel is the lab's user-mode Linux, and the copy is all of the host's files that it sees. The
-trees are of the release that this machine has and of others, whose packages come from the same
-mirrors.
+The kernel is the lab's user-mode Linux, and it sees no files of the host but the copy. The trees
+are of the release that this machine has and of others, whose packages come from the same mirrors.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 SUITES = ("bookworm", "trixie")
 PACKAGES = ("systemd-sysv", "ipvsadm", "python3", "kmod", "iproute2", "procps")
 MORE = ("ldirectord", "man-db", "bash-completion", "zsh", "fish")  # for scenario.sh, on the first
-# What the steps install has to be there: the machine has no network.
+# Packages that the steps install. They have to be in the tree: the machine has no network.
 LATER = ("python3-click", "python3-pyroute2", "python3-rich")
 UNIT = """\
 [Unit]
@@ -46,7 +45,7 @@ PROGRAMS = ("mmdebstrap", "dh", "lintian", "dpkg-buildpackage")
 
 
 def missing() -> str:
-    """Why no package can be tested on this machine, with the remedy; "" when it can."""
+    """Return why no package can be tested on this machine, with the remedy; "" if it can."""
     lacks = [program for program in PROGRAMS if not shutil.which(program)]
     if os.geteuid() != 0:
         lacks.append("root")
@@ -56,7 +55,9 @@ def missing() -> str:
 
 
 def sources(suite: str) -> str:
-    """Lines of sources.list for a suite: wherever this machine itself gets its Debian from."""
+    """Return lines of sources.list for a suite, from the mirrors that this machine itself gets its
+    Debian from.
+    """
     own = platform.freedesktop_os_release()["VERSION_CODENAME"]
     form = f"deb [signed-by={KEYRING}] $(REPO_URI) $(RELEASE) $(COMPONENT)"
     command = [
@@ -122,8 +123,8 @@ def newer(package: Path, folder: Path) -> Path:
 
 @contextmanager
 def copied(name: str, suite_tree: Path, script: str, lab: dict[str, Path | str]) -> Iterator[Path]:
-    """Yield the root of a copy of the tree. Its /lab has the script, as script.sh, and what is
-    given: files, or their text.
+    """Yield the root of a copy of the tree. Its /lab has the script, as script.sh, and the entries
+    of `lab`: files to copy, or texts.
     """
     root = LAB / f"machine-{name}-{os.getpid()}"
     shutil.rmtree(root, ignore_errors=True)
@@ -141,8 +142,8 @@ def copied(name: str, suite_tree: Path, script: str, lab: dict[str, Path | str])
 
 
 def boot(name: str, root: Path, times: int = 1) -> str:
-    """Boot the copy, so many times one after the other: the script runs in each. Return the whole
-    log, which .lab keeps.
+    """Boot the copy so many times, one boot after the other: the script runs in each. Return the
+    whole log, which .lab keeps.
     """
     shutil.copytree(modules(), root / "lib/modules" / modules().name)
     (root / "etc/fstab").write_text("")
@@ -186,7 +187,9 @@ def results(root: Path) -> dict[str, tuple[int, str]]:
 
 
 def run_unbooted(root: Path, environment: dict[str, str]) -> str:
-    """Run the script in the copy as it is, with processes of its own. Return what it printed."""
+    """Run the script in the copy without booting it, in namespaces of its own. Return what it
+    printed.
+    """
     command = [
         "unshare",
         "--mount",

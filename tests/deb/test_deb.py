@@ -1,4 +1,4 @@
-"""The package: what is in it, what lintian says, and what happened on the machines (scenario.sh,
+"""The package: its files, lintian's report, and the results of the machines (scenario.sh,
 orders.sh).
 """
 
@@ -72,7 +72,9 @@ def test_the_packages_files(package: Path) -> None:
 
 
 def test_links_of_the_installed_pages(package: Path, tmp_path: Path) -> None:
-    """From the README to every page, and between pages; what is for contributors is not installed."""
+    """Each page has a link from the README, and no link between installed pages is dead; only the
+    pages for contributors are not installed.
+    """
     subprocess.run(["dpkg-deb", "--extract", package, tmp_path], check=True)
     folder = tmp_path / "usr/share/doc/pyipvsadm"
     pages = sorted(folder.glob("*.md"))
@@ -106,8 +108,8 @@ def test_a_second_build_gives_the_same_bytes(package: Path, tmp_path: Path) -> N
     assert package.read_bytes() == (tmp_path / "first").read_bytes()
 
 
-# What the two packages do in turn; `theirs` is the suite's, -12 and -13 are Debian's releases,
-# -next has a higher version.
+# The actions on the two packages, in turn: `ours`, and `theirs`, the reference of the suite. -12 and
+# -13 are the references of these Debian releases, -next has a higher version.
 ORDERS = {
     "theirs-first": ["theirs", "ours", "start", "remove-theirs", "remove-ours"],
     "ours-first": ["ours", "enable", "start", "theirs", "remove-ours"],
@@ -124,13 +126,14 @@ ORDERS = {
     "purges": ["ours", "theirs", "start", "purge-theirs", "remove-ours", "purge-ours"],
 }
 
-# Booting costs minutes: these there, all of them without. The boots that follow see a purge.
+# Booting costs minutes: only these orders run on a booted machine, all of them run without a boot.
+# The boots that follow see a purge.
 BOOTED = ("theirs-first", "upgrades", "release-upgrade")
 
 
 def expected_lines(actions: list[str]) -> list[str]:
-    """Return what each action is to leave: nothing fails, nothing changes, who is there restores
-    the rules at boot.
+    """Return the line that each action has to leave: nothing fails, nothing changes, and once the
+    service is enabled, the installed package (ours, if both are) restores the rules at boot.
     """
     ours = theirs = enabled = False
     lines = []
@@ -149,7 +152,7 @@ def expected_lines(actions: list[str]) -> list[str]:
 
 
 class Lives:
-    """What happened on the machines, two of which run at a time."""
+    """Run the machines, two at a time, and hold their results."""
 
     def __init__(self, package: Path, folder: Path) -> None:
         with ThreadPoolExecutor(2) as pool:

@@ -1,5 +1,5 @@
-"""The Debian package in the place of the reference and back, on a booted director at work: 20 rules
-and an open connection (swap.sh).
+"""The Debian package replaces the reference and is replaced by it, on a booted director at work: 20
+rules and an open connection (swap.sh).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pyipvsadm import __version__
 from tests.deb.machine import SUITES, boot, copied, missing, reference, texts, tree
 from tests.needs import need
 
-# What each action leaves as the command.
+# The program that is the command `ipvsadm` after each action.
 ACTIONS = {
     "ours": "pyipvsadm",
     "remove-theirs": "pyipvsadm",
@@ -26,7 +26,7 @@ ACTIONS = {
 
 @pytest.fixture(scope="session")
 def swaps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """What each result says, by suite."""
+    """Return the text of each result, by suite."""
     need(missing())
     subprocess.run(["make", "--silent", "deb"], check=True, timeout=300, capture_output=True)
     folder = tmp_path_factory.mktemp("swap")

@@ -1,1 +1,1 @@
-"""The package for Red Hat and its kin: built, read by rpmlint, and lived with on a booted tree."""
+"""Test the package for Red Hat and its kin: built, read by rpmlint, and used on a booted tree."""

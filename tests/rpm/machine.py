@@ -1,13 +1,13 @@
-"""A machine whose packages are RPMs: Debian's files and kernel, dnf and rpm, and a repository of our
-own.
+"""Make a machine whose packages are RPMs: Debian's files and kernel, dnf and rpm, and a repository
+of our own.
 
-Owns: the tree, the repository, what in it stands for Red Hat's packages. Must never know: what
-happens there (tests/swap.sh, rpm.sh), what it means.
+Owns: the tree, the repository, its stand-ins for Red Hat's packages. Must never know: what happens
+on the machine (tests/deb/swap.sh, rest.sh), what it means.
 
-Nothing of Red Hat's is to be had here, so these stand in: `lab-base`, without files, provides what
-the packages require (python3, systemd, /bin/sh, /bin/bash, /usr/bin/python3), whose files are
-Debian's; and `ipvsadm` has Debian's program, with the unit and the scriptlets that Red Hat's has, in
-our words.
+No packages of Red Hat's can be had here, so two packages stand in for them. `lab-base` has no files
+and provides what the packages require (python3, systemd, /bin/sh, /bin/bash, /usr/bin/python3),
+whose files are Debian's. `ipvsadm` has Debian's program, and a unit and scriptlets that do the same
+as Red Hat's, in our words.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ Its files are Debian's.
 %files
 """
 
-# The unit and the scriptlets: what those of ipvsadm 1.31-6.el9 do, which the macros of systemd 252
-# expand to.
+# The unit and the scriptlets do the same as those of ipvsadm 1.31-6.el9, whose macros are expanded
+# as by systemd 252.
 THEIRS = """\
 Name: ipvsadm
 Version: 1.31
@@ -92,7 +92,7 @@ if [ $1 -eq 0 ]; then systemctl --no-reload disable --now ipvsadm.service || :; 
 
 
 def find_missing() -> str:
-    """Why no RPM can be tested on this machine, with the remedy; "" when it can."""
+    """Return why no RPM can be tested on this machine, with the remedy; "" if it can."""
     lacks = [program for program in PROGRAMS if not shutil.which(program)]
     own = f"the RPM's tests need {', '.join(lacks)}; as root: {RPM_REMEDY}" if lacks else ""
     return missing_for_deb() or own
@@ -104,7 +104,9 @@ def make_machine() -> Path:
 
 
 def build_rpm(spec: str, folder: Path, files: Path | None = None) -> Path:
-    """Return the package that a spec makes; FILES in it are below files."""
+    """Build a package from a spec, and return its file; the word FILES in the spec becomes the path
+    of files.
+    """
     folder.mkdir()
     (folder / "it.spec").write_text(spec.replace("FILES", str(files)))
     subprocess.run(
@@ -117,7 +119,7 @@ def build_rpm(spec: str, folder: Path, files: Path | None = None) -> Path:
 
 
 def build_newer(package: Path, folder: Path) -> Path:
-    """Return our package once more, of a later version."""
+    """Build our package once more, with a higher release number, and return its file."""
     spec = package.parents[1] / "packaging/rpm/pyipvsadm.spec"
     (folder / "SOURCES").mkdir(parents=True)
     source = package.parents[1] / "build/rpm/SOURCES"
@@ -142,7 +144,7 @@ def make_repository(packages: list[Path], folder: Path) -> None:
 
 
 def install(root: Path, repository: Path, names: list[str]) -> str:
-    """Install packages into a tree that is not booted: what dnf says."""
+    """Install packages into a tree that is not booted. Return what dnf prints."""
     command = [
         "dnf",
         "--quiet",

@@ -1,5 +1,5 @@
-"""The package for Red Hat and its kin: what is in it, what rpmlint says, and what happened on the
-machine (tests/deb/swap.sh, rest.sh).
+"""The package for Red Hat and its kin: its files, rpmlint's report, and the results of the machine
+(tests/deb/swap.sh, rest.sh).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def test_a_second_build_gives_the_same_bytes(package: Path, tmp_path: Path) -> N
 
 @pytest.fixture(scope="session")
 def life(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each result says, after two boots."""
+    """Return the text of each result, after two boots."""
     folder = tmp_path_factory.mktemp("rpm")
     deb = reference(tree("bookworm"))
     subprocess.run(["dpkg-deb", "--extract", deb, folder / "deb"], check=True, timeout=60)
@@ -122,7 +122,7 @@ def life(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     }
     with copied("rpm", make_machine(), "swap.sh", lab) as root:
         shutil.copytree(repository, root / "lab/repository")
-        # As on Red Hat: what is not named there is disabled when it comes.
+        # As on Red Hat: a unit that no preset names is disabled when its package is installed.
         (root / "etc/systemd/system-preset").mkdir(parents=True, exist_ok=True)
         (root / "etc/systemd/system-preset/99-default.preset").write_text("disable *\n")
         install(root, repository, ["lab-base", "ipvsadm"])

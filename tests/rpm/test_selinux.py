@@ -1,5 +1,5 @@
-"""What SELinux lets a unit's /usr/sbin/ipvsadm do, by Debian's reference policy: docs/install.md
-says the same. The policy is asked, nothing is run under it.
+"""SELinux allows a unit's /usr/sbin/ipvsadm what docs/install.md says, by Debian's reference
+policy. The policy is only queried: no program runs under it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tests.rpm.machine import SUITE, find_missing
 if TYPE_CHECKING:
     from pathlib import Path
 
-# (type, class, permission) that are allowed; {started from: runs in}
+# The allowed (type, class, permission), and {domain that starts the program: domain it runs in}.
 Policy = tuple[set[tuple[str, ...]], dict[str, str]]
 
 DOMAIN = "iptables_t"
 FOLDER = "etc/selinux/default"
 PACKAGES = ("selinux-policy-default", "selinux-utils", "setools")
 
-# (path or type, class, what would be done with it, whether it may be)
+# (path or type, class, permission, True if it is allowed)
 ACCESS = [
     ("/usr/bin/python3.11", "file", "execute_no_trans", True),
     ("/usr/lib/pyipvsadm/pyipvsadm/cli.py", "file", "read", True),
@@ -40,7 +40,7 @@ ACCESS = [
     ("/var/lib/ipvsadm", "file", "read", False),
     ("/var/lib/ipvsadm", "file", "write", False),
     ("var_run_t", "dir", "add_name", True),  # a file in /run
-    ("iptables_runtime_t", "file", "create", True),  # is made of this type
+    ("iptables_runtime_t", "file", "create", True),  # the type of a new file in /run
     ("var_run_t", "dir", "create", False),
     (DOMAIN, "netlink_generic_socket", "create", False),
     (DOMAIN, "capability", "net_admin", True),
@@ -52,9 +52,9 @@ ACCESS = [
 # (domain that starts it, domain in which it runs; "": the same)
 STARTS = [("init_t", DOMAIN), ("initrc_t", DOMAIN), ("unconfined_t", "")]
 PROGRAM = "/usr/sbin/ipvsadm"
-# Run in the tree with the policy, the domain and the program's type, it prints as JSON what the domain
-# may do (type, class, permission; rules that a boolean switches aside), and the domains in which the
-# program runs (started from, runs in).
+# A script for the tree. Its arguments are the policy, the domain and the program's type. It prints as
+# JSON what the domain may do (type, class, permission; without rules that a boolean switches), and
+# the domains in which the program runs (domain that starts it, domain it runs in).
 QUERY = """
 import json, sys, setools
 policy, domain, program = sys.argv[1:]
@@ -75,14 +75,14 @@ print(json.dumps([allowed, [(str(rule.source), str(rule.default)) for rule in st
 
 @pytest.fixture(scope="session")
 def tree() -> Path:
-    """A tree with the policy, compiled, and with the programs that read it."""
+    """Return a tree with the policy, compiled, and with the programs that read it."""
     need(find_missing())
     return make_tree("selinux", SUITE, sources(SUITE), PACKAGES)
 
 
 @pytest.fixture(scope="session")
 def types(tree: Path) -> dict[str, str]:
-    """The type of each path."""
+    """Return the SELinux type of each path."""
     paths = [PROGRAM, *(target for target, *_ in ACCESS if target.startswith("/"))]
     contexts = f"/{FOLDER}/contexts/files/file_contexts"
     lines = ask(tree, "matchpathcon", "-n", "-f", contexts, *paths).split()
@@ -91,7 +91,7 @@ def types(tree: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def policy(tree: Path, types: dict[str, str]) -> Policy:
-    """What the domain may do, and the domains in which the program runs."""
+    """Return what the domain may do, and the domains in which the program runs."""
     (file,) = (tree / FOLDER / "policy").iterdir()
     words = (f"/{file.relative_to(tree)}", DOMAIN, types[PROGRAM])
     allowed, starts = json.loads(ask(tree, "/usr/bin/python3", "-c", QUERY, *words))
