@@ -1,4 +1,4 @@
-"""What tests need of the machine."""
+"""Check what tests need of the machine."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 
 
 def need(lack: str) -> None:
-    """Go on where nothing is lacking (""). What is, is a skip on a desk, and a failure for root and
-    where CI is set.
+    """Return if nothing is lacking (""). Otherwise skip the test; fail it for root and where CI is
+    set.
 
-    Root can install it, and `make test` does; a run of CI that skips shows nothing.
+    Root can install what is lacking, and `make test` does; a run of CI that skips tests proves
+    nothing.
     """
     if not lack:
         return

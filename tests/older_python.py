@@ -1,5 +1,5 @@
-"""What the tests need and older Pythons lack: zip that fails where lengths differ (3.10), and TOML
-(3.11).
+"""Provide what the tests need and older Pythons lack: zip that fails if lengths differ (3.10), and
+TOML (3.11).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:  # there pytest brings it
+else:  # pytest installs tomli on these versions
     import tomli as tomllib
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ parse_toml = tomllib.loads
 
 
 def zip_equal(*columns: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """zip(strict=True), on whole lists."""
+    """Return zip(strict=True), on whole lists."""
     lists = [list(column) for column in columns]
     assert len({len(each) for each in lists}) <= 1, [len(each) for each in lists]
     return zip(*lists)

@@ -29,15 +29,15 @@ _BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"^<!-- file: (\S+)\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-# What root alone is told when IPVSADM_BACKEND names the table.
+# The notice that only root gets when IPVSADM_BACKEND names the table.
 _NOTICE = re.compile(r"^ipvsadm(-save)?: IPVSADM_BACKEND=.* the embedded table.*\n", re.MULTILINE)
-# Times of the history, and of all pages.
+# Times that the history prints, and the one time that all pages show instead.
 _TIME = re.compile(r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\b")
 _TIME_OF_PAGES = "2026-11-28 09:50:01"
 # The deadline of a change that waits to be confirmed.
 _DEADLINE = re.compile(r"\b(at|until) \d\d:\d\d:\d\d\b")
-# A live view ends by itself here, and the pipe behind it with it. The file `other` is the table of
-# any machine that ssh reaches.
+# A live view ends after 1.5 seconds, and a pipe from it ends, too. The file `other` is the table of
+# every machine that ssh reaches.
 _PROLOGUE = """\
 exec 2>&1
 set -o pipefail
@@ -159,8 +159,8 @@ def is_run(command: str) -> bool:
 
 
 def run_commands(page: Path, folder: Path) -> list[tuple[Command, int, str]]:
-    """Run the commands of a page that can be run here, in one shell, and return each one's status
-    and output.
+    """Run the commands of a page that can be run here, in one shell. Return each one's status and
+    output.
     """
     for name, text in list_files(page).items():
         (folder / name).write_text(text)
@@ -184,7 +184,7 @@ def run_commands(page: Path, folder: Path) -> list[tuple[Command, int, str]]:
         text=True,
         timeout=120,
         check=False,
-        start_new_session=True,  # nothing asks at the terminal of the tests
+        start_new_session=True,  # no command can ask at the terminal of the tests
     )
     results = re.findall(r"(.*?)\001(\d+)\002", done.stdout, re.DOTALL)
     assert len(results) == len(commands), done.stdout

@@ -1,5 +1,5 @@
-"""Ansible on some directors that are all this machine: a playbook of one task, what it says, and
-its recap.
+"""Run Ansible on several directors that are all this machine: a playbook of one task, its output,
+and its recap.
 
 Owns: the inventory, the environment, the reading of the recap. Must never know: what a task of the
 module means.
@@ -27,14 +27,14 @@ TIMEOUT = 300
 
 @dataclass(frozen=True)
 class Run:
-    """recap: by host, how many tasks were ok, changed, failed ..."""
+    """Hold the result of a playbook. recap: by host, how many tasks were ok, changed, failed ..."""
 
     status: int
     output: str
     recap: dict[str, dict[str, int]]
 
     def counts(self, word: str) -> list[int]:
-        """That count of each host."""
+        """Return that count of each host."""
         return [found[word] for found in self.recap.values()]
 
 
@@ -44,10 +44,10 @@ def play(
     task: Mapping[str, object] | Sequence[dict[str, Any]],
     *options: str,
 ) -> Run:
-    """Run a task of ipvs_rules on all directors, which are known by their variables, or several
-    tasks, of any module.
+    """Run a task of ipvs_rules, or several tasks of any module, on all directors. A director is
+    given by its variables.
 
-    A variable `surroundings` is the environment of ipvsadm there.
+    A variable `surroundings` is the environment of ipvsadm on that director.
     """
     variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     inventory, playbook = folder / "inventory.json", folder / "playbook.json"

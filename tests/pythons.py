@@ -1,4 +1,4 @@
-"""The tests that need no kernel, under each Python that is admitted: `python -m tests.pythons
+"""Run the tests that need no kernel under each supported Python: `python -m tests.pythons
 [SUITE...]`.
 
 Owns: which Debian has which Python, the trees they are taken from, the packages beside them. Must
@@ -6,7 +6,7 @@ never know: what the tests test.
 
 A tree is made once, below .lab, from the mirror that this machine itself is set up with. It has an
 environment with pytest, hypothesis, jsonschema and ansible-core from the package index that this
-machine's pip uses. The oldest admitted click, pyroute2 and rich are tested with the oldest Python;
+machine's pip uses. The oldest supported click, pyroute2 and rich are tested with the oldest Python;
 the other trees have their distribution's own.
 """
 
@@ -30,13 +30,13 @@ OLDEST = "bullseye"
 PACKAGES = ("python3", "python3-venv", "make", "git", "e2fsprogs", "jq")
 OWN = ("python3-click", "python3-pyroute2", "python3-rich")
 TESTS = ("tests/unit", "tests/contract", "tests/cases")
-# What pip needs of this machine to reach the package index as it is reached here.
+# Files of this machine that pip needs in a tree to reach the package index as it is reached here.
 FOR_PIP = ("/etc/resolv.conf", "/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
 LIMIT = 3600
 
 
 def find_missing() -> str:
-    """Why no tree can be made on this machine, with the remedy; "" when it can."""
+    """Return why no tree can be made on this machine, with the remedy; "" if one can."""
     lacks = [] if shutil.which("mmdebstrap") else ["mmdebstrap"]
     lacks += [] if os.geteuid() == 0 else ["root"]
     remedy = "as root: apt-get install mmdebstrap"
@@ -44,7 +44,9 @@ def find_missing() -> str:
 
 
 def list_requirements(suite: str) -> list[str]:
-    """What pip installs into the suite's tree: the package's own words, exact for the oldest."""
+    """Return what pip installs into the suite's tree: the test packages of pyproject.toml and, for
+    the oldest Python, our dependencies in exactly the lowest versions.
+    """
     text = (REPO / "pyproject.toml").read_text()
     (extra,) = re.findall(r"^pythons = \[([^]]*)\]", text, re.MULTILINE)
     words = re.findall('"([^"]+)"', extra)
@@ -90,8 +92,8 @@ def make_python_tree(suite: str) -> Path:
 
 
 def run_inside(tree: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run words in the tree, whose root is a mount of its own, with this machine's network: their
-    status and all that they print.
+    """Run words in the tree, whose root is a mount of its own, with this machine's network. Return
+    their status and all that they print.
     """
     for name in FOR_PIP:
         if Path(name).exists():
@@ -125,7 +127,7 @@ def run_inside(tree: Path, words: list[str]) -> subprocess.CompletedProcess[str]
 
 
 def copy_sources(tree: Path) -> None:
-    """Put what git has, or would take in, into the tree's /src."""
+    """Copy the files that git has, or would add, to the tree's /src."""
     shutil.rmtree(tree / "src", ignore_errors=True)
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
@@ -141,7 +143,7 @@ def copy_sources(tree: Path) -> None:
 
 
 def run_suite(suite: str) -> tuple[bool, str]:
-    """Whether the tests pass under the suite's Python, and a row that says so."""
+    """Run the tests under the suite's Python. Return True if they pass, and a row that says so."""
     tree = make_python_tree(suite)
     copy_sources(tree)
     commit = describe_sources()

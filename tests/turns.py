@@ -1,8 +1,8 @@
-"""The order in which rr and wrr take servers, from a known cursor.
+"""Compute the order in which rr and wrr take servers, from a known cursor.
 
-The kernel does not show its cursor, so the program itself has no use for this: it says which servers
-may be next, and what part of the turns each one has. Both are held against these sequences, and the
-sequences against recorded ones and the kernel.
+The kernel does not show its cursor, so the program itself has no use for this: it says which
+servers may be next, and each server's share of the turns. Tests compare both with these sequences,
+and these sequences with recorded ones and with the kernel.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def next_in_turn(servers: Sequence[Server], last: int) -> int | None:
-    """The server after `last`, -1 for none yet, that takes connections; None if none does
-    (ip_vs_rr.c: ip_vs_rr_schedule).
+    """Return the index of the next server after `last` (-1: none yet) that takes connections; None
+    if none does (ip_vs_rr.c: ip_vs_rr_schedule).
     """
     count = len(servers)
     for step in range(1, count + 2):
@@ -33,8 +33,8 @@ def next_in_turn(servers: Sequence[Server], last: int) -> int | None:
 
 
 class WeightedCursor(Record):
-    """What wrr remembers (ip_vs_wrr.c: struct ip_vs_wrr_mark). last: the server taken last,
-    -1 for the head of the list; current: the weight that is asked for now.
+    """Hold what wrr remembers (ip_vs_wrr.c: struct ip_vs_wrr_mark). last: the server taken last, -1
+    for the head of the list; current: the weight that a server needs now to be taken.
     """
 
     __slots__ = ("current", "last")
@@ -45,7 +45,7 @@ class WeightedCursor(Record):
 
 
 def get_weight_steps(servers: Sequence[Server]) -> tuple[int, int]:
-    """The greatest weight that wrr asks for, and by how much it goes down (ip_vs_wrr.c:
+    """Return the greatest weight that wrr asks for, and by how much it goes down (ip_vs_wrr.c:
     ip_vs_wrr_max_weight, ip_vs_wrr_gcd_weight).
     """
     weights = [server.weight for server in servers if server.weight > 0]
@@ -54,8 +54,8 @@ def get_weight_steps(servers: Sequence[Server]) -> tuple[int, int]:
 
 
 def reset_cursor(servers: Sequence[Server], cursor: WeightedCursor) -> WeightedCursor:
-    """Wrr's cursor after a server was added, edited or deleted; a new one where `current` is
-    0 (ip_vs_wrr.c: ip_vs_wrr_dest_changed).
+    """Return wrr's cursor after a server was added, edited or deleted; a new one if `current` is 0
+    (ip_vs_wrr.c: ip_vs_wrr_dest_changed).
     """
     greatest, step = get_weight_steps(servers)
     current = cursor.current
@@ -69,8 +69,8 @@ def reset_cursor(servers: Sequence[Server], cursor: WeightedCursor) -> WeightedC
 def next_by_weight(
     servers: Sequence[Server], cursor: WeightedCursor
 ) -> tuple[int | None, WeightedCursor]:
-    """The server that wrr takes next, None if it refuses, and its cursor afterwards
-    (ip_vs_wrr.c: ip_vs_wrr_schedule).
+    """Return the index of the server that wrr takes next, None if it refuses, and its cursor
+    afterwards (ip_vs_wrr.c: ip_vs_wrr_schedule).
     """
     greatest, step = get_weight_steps(servers)
     start = index = cursor.last

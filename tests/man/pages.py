@@ -1,5 +1,5 @@
-"""The manual pages as tests read them: sections, examples, and macros of mdoc as plain text (those
-that our pages use).
+"""Read the manual pages as tests need them: sections, examples, and macros of mdoc as plain text
+(those that our pages use).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _OPENS = {
 
 
 def unescaped(line: str) -> str:
-    """A line of text without what roff wants in it."""
+    """Return a line of text without the escapes of roff."""
     return re.sub(r"\\(-|e|\(aq|fB|fP|&)", lambda found: _ESCAPES[found[0]], line)
 
 
 def plain(line: str) -> str:
-    """A line of macros as mandoc shows it: `.It Fl p , Fl -persistent Op Ar SECONDS` is `-p,
+    """Return a line of macros as mandoc shows it: `.It Fl p , Fl -persistent Op Ar SECONDS` is `-p,
     --persistent [SECONDS]`.
     """
     said, end, glued, flag = "", "", True, False
@@ -56,19 +56,19 @@ def plain(line: str) -> str:
 
 
 def text(page: str) -> str:
-    """All of a page, a line each, macros made plain."""
+    """Return all lines of a page, with plain text instead of macros."""
     return "\n".join(
         plain(line) if line.startswith(".") else unescaped(line) for line in page.splitlines()
     )
 
 
 def section(page: str, title: str) -> str:
-    """The source of a section, without its heading."""
+    """Return the source of a section, without its heading."""
     return page.split(f".Sh {title}\n", 1)[1].split("\n.Sh ", 1)[0]
 
 
 def literals(source: str) -> list[str]:
-    """What stands there to be typed: blocks of shell commands."""
+    """Return the blocks of shell commands in a source, as they are typed."""
     return [
         unescaped(block)
         for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", source, re.MULTILINE | re.DOTALL)

@@ -1,5 +1,5 @@
-"""The manual pages as people see them: mandoc finds no fault, 80 columns hold them in both of
-Debian's readers, examples work.
+"""The manual pages as readers see them: mandoc finds no fault, 80 columns hold them in both of
+Debian's readers, the examples work.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def need_program(program: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_mandoc_finds_no_fault(name: str) -> None:
     need_program("mandoc")
-    # References to pages that this machine has not are no fault: ours need not be installed.
+    # A reference to a page that this machine does not have is no fault: ours need not be installed.
     done = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "style", FILES[name]],
         check=False,
@@ -61,15 +61,15 @@ def test_shown_in_80_columns(reader: str, name: str) -> None:
     shown = re.sub(".\b", "", done.stdout)  # bold and underlined are overstruck
     assert done.stderr == ""
     assert max(map(len, shown.splitlines())) <= 80
-    # Commands can be copied: what is typed as a hyphen or a quote is shown as one.
+    # Commands can be copied: a hyphen or a quote in them is shown as the character that is typed.
     blocks = literals(PAGES[name])
     assert blocks
     for line in "".join(blocks).splitlines():
         assert line in shown
 
 
-# After the main page's examples: what draining had written, the examples of jq, and the table as it
-# is now.
+# Run after the main page's examples: compare the file that draining has written, run the examples of
+# jq, and list the table.
 AFTER = """
 cmp undo - <<< '{undo}'
 {jq}
@@ -79,7 +79,7 @@ APPLIED = "0 added, 1 changed, 0 removed, 7 unchanged"
 CHECKED = "3 added, 0 changed, 0 removed, 0 unchanged"
 UNDO = "ipvsadm -e -t 10.0.0.1:80 -r 192.168.10.8:8080 --keep -w 2"
 DRAINED = f"192.168.10.8:8080 of -t 10.0.0.1:80 drained in 0 s, weight 0; to bring it back: {UNDO}"
-# What a page's examples say on standard error.
+# What a page's examples write to standard error.
 SAID = {
     "ipvsadm": [DRAINED, f"dry run: {APPLIED}", APPLIED],
     "ipvsadm-rules": [CHECKED, CHECKED],
@@ -88,8 +88,8 @@ SAID = {
 
 @pytest.mark.parametrize("name", PAGES)
 def test_examples_work(name: str, tmp_path: Path) -> None:
-    """All of a page's examples in a row, on a table in a file as the page says, by a shell that
-    ends at the first that fails.
+    """All of a page's examples work in a row, on a table in a file as the page says, in a shell
+    that ends at the first command that fails.
     """
     need_program("jq")
     environ = {

@@ -1,5 +1,5 @@
-"""Debian's promtool, node_exporter and Prometheus read the metrics, and promtool the alert rules of
-the docs.
+"""Debian's promtool, node_exporter and Prometheus read the metrics, and promtool reads the alert
+rules of the docs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def started(*words: str) -> Iterator[None]:
 
 @contextmanager
 def node_exporter(folder: Path) -> Iterator[int]:
-    """The collector of text files, reading ours, on the port that it yields."""
+    """Run node_exporter's collector of text files on our metrics, and yield its port."""
     need_program("prometheus-node-exporter", "prometheus-node-exporter")
     assert run(f"-L -n --metrics --output {folder / 'ipvs.prom'}")[0] == 0
     port = find_port()
@@ -73,7 +73,7 @@ def test_node_exporter_reads_the_file(tmp_path: Path) -> None:
 
 
 def test_prometheus_scrapes_node_exporter(tmp_path: Path) -> None:
-    """It has each of our samples then, with its value."""
+    """After a scrape, Prometheus has each of our samples with its value."""
     need_program("prometheus", "prometheus")
     with node_exporter(tmp_path) as exporter:
         config = tmp_path / "prometheus.yml"
@@ -98,7 +98,7 @@ def test_prometheus_scrapes_node_exporter(tmp_path: Path) -> None:
         name = labels.pop("__name__")
         found[name, frozenset(labels.items())] = float(each["value"][1])
     expected = {
-        # An empty label is none to Prometheus.
+        # To Prometheus, a label with an empty value is no label.
         (name, frozenset((k, v) for k, v in re.findall(r'(\w+)="([^"]*)"', labels) if v)): float(
             value
         )

@@ -1,10 +1,11 @@
-"""What kernels have answered, byte for byte, with what the reference made of the same tables.
+"""Read and write the replies of kernels, byte for byte, with the reference's listings of the same
+tables.
 
 Owns: the form of recorded/KERNEL.json, and what "the same request" is. Must never know: what is
 asked (table.py), sockets.
 
-A request is known by its bytes with sequence numbers from 0 on; its answers are the datagrams in
-their order, numbered likewise.
+A request is identified by its bytes, with sequence numbers from 0 on. Its answers are the datagrams
+in their order, numbered likewise.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SIZE = struct.Struct("=I")
 
 
 def numbered(messages: bytes, add: int) -> bytes:
-    """Messages with this added to their sequence numbers, and the port id of nobody."""
+    """Return messages with `add` added to their sequence numbers, and with port id 0."""
     changed = bytearray(messages)
     at = 0
     while at < len(messages):
@@ -41,8 +42,8 @@ def first_number(messages: bytes) -> int:
 
 @dataclass
 class Table:
-    """file: /proc/net/ip_vs. answers: to each step, the reference's. exchanges: (request,
-    datagrams), numbered from 0.
+    """Hold one table's recording. file: /proc/net/ip_vs. answers: the reference's, to each step.
+    exchanges: (request, datagrams), numbered from 0.
     """
 
     file: bytes = b""
@@ -51,7 +52,7 @@ class Table:
 
 
 class Trace:
-    """For Kernel(trace=...): keeps what goes to and fro."""
+    """Keep what the kernel's backend sends and receives (the argument `trace` of KernelBackend)."""
 
     def __init__(self) -> None:
         self.exchanges: dict[bytes, list[bytes]] = {}

@@ -1,4 +1,4 @@
-"""What is asked of each kernel, and of which tables.
+"""List what is asked of each kernel, and of which tables.
 
 Owns: the rules, the traffic, the commands. Must never know: how answers are kept or replayed
 (recording.py).
@@ -73,7 +73,7 @@ ONE = (
     "-u 127.0.0.1:5060",
 )
 
-# By what they are asked of. Nothing of it changes a table: what would is refused.
+# The commands, by the table that they run on. None changes a table: those that would are refused.
 STEPS: dict[str, tuple[Step, ...]] = {
     "empty": (
         run("-L -n"),
@@ -117,7 +117,7 @@ PATIENCE = 60.0
 
 
 def set_up() -> None:
-    """IPv6 addresses for the present namespace's lo."""
+    """Give the present namespace's lo its IPv6 addresses."""
     for address in ("fd00::1", "fd00::2"):
         subprocess.run(
             ["ip", "-6", "addr", "add", f"{address}/128", "dev", "lo", "nodad"], check=True
@@ -125,8 +125,8 @@ def set_up() -> None:
 
 
 def traffic(table: KernelBackend) -> Iterator[None]:
-    """Connections that stay while this generator does, and datagrams, all of them counted; then
-    counting is stopped.
+    """Open connections and send datagrams; when all are counted, stop the counting and yield. The
+    connections stay open until the generator goes on.
     """
     sockets = []
     for family, address, port in LISTENERS:
@@ -142,7 +142,7 @@ def traffic(table: KernelBackend) -> Iterator[None]:
             ) as client:
                 client.sendto(b"x" * 100, (host, port))
     deadline = time.monotonic() + PATIENCE
-    # The kernel adds up every two seconds; what rests on the last sum has its rates then.
+    # The kernel sums up every two seconds, and computes the rates of these sums then.
     while sum(service.stats[0] for service in table.read_services()) < len(CLIENTS) + sum(
         DATAGRAMS.values()
     ):

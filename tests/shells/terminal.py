@@ -1,11 +1,11 @@
-"""A shell on a pseudo-terminal: what is typed, what appears, and what is on its command line after
+"""Run a shell on a pseudo-terminal: type to it, read what appears, and read its command line after
 TAB.
 
 Owns: the three shells' start (no files of the user's, our stub loaded, a key that prints the
 command line), bounded waits. Must never know: what completes to what.
 
-A shell takes its keys one after the other, so that what it prints for the key after TAB comes after
-all that TAB has done.
+A shell handles its keys one after the other, so its output for the key after TAB comes after
+everything that TAB has done.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ KILL = "\x05\x15"  # C-e, C-u: the line is emptied
 BACK = "\x02"  # C-b: one character to the left
 SHOW = "\x14"  # C-t: the line is printed between marks
 
-# What a shell is started with, and what it is told first. Marks are put together there, so that
-# typing them does not show them.
+# The command that starts a shell, and the first lines that are typed to it. They put the marks
+# together from parts, so that the typed lines themselves do not show a mark.
 SHELLS = {
     "bash": (
         ["bash", "--norc", "--noprofile", "-i"],
@@ -77,7 +77,7 @@ _ESCAPES = re.compile(
 
 
 class Shell:
-    """One shell, ready to be typed to."""
+    """Run one shell, which is ready to be typed to."""
 
     def __init__(self, name: str, environ: Mapping[str, str], folder: str) -> None:
         words, told = SHELLS[name]
@@ -99,16 +99,16 @@ class Shell:
         self.wait(READY)
 
     def close(self) -> None:
-        """Hang up on it."""
+        """Close the terminal and kill the shell."""
         os.close(self._fd)
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
     def complete(self, line: str, *shown: str) -> tuple[str, str]:
-        """Type a line and TAB where `^` is (else at its end): (what appears then, what is on the
-        command line).
+        """Type a line, and TAB where `^` is (else at its end). Return (what appears then, what is
+        on the command line).
 
-        shown: what must appear before the command line is asked for.
+        shown: texts that must appear before the command line is asked for.
         """
         assert not self._failed, f"not tried, because {self._failed}"
         left, _, right = line.partition("^")
@@ -126,7 +126,9 @@ class Shell:
         return appeared, rest.partition(END)[0].replace("\r\n", "")
 
     def wait(self, text: str) -> None:
-        """Until the text has appeared."""
+        """Wait until the text has appeared. Raise AssertionError if it does not within TIMEOUT
+        seconds, or if the shell ends.
+        """
         deadline = time.monotonic() + TIMEOUT
         while text not in self._seen:
             left = deadline - time.monotonic()
@@ -141,7 +143,7 @@ class Shell:
     def _receive(self) -> None:
         try:
             data = os.read(self._fd, 65536)
-        except OSError as exc:  # how a terminal says that nobody is at the other end
+        except OSError as exc:  # EIO: no process has the other end open any more
             if exc.errno != errno.EIO:
                 raise
             data = b""

@@ -1,7 +1,7 @@
-"""The three shells themselves: TAB on a terminal, each with our stub and nothing else.
+"""The three shells complete on a terminal with TAB, each with our stub and nothing else.
 
-What is offered where is held in tests/unit/completion/test_candidates.py; here it is how words get into a
-shell and back on its line.
+tests/unit/completion/test_candidates.py tests which candidates are offered; the tests here are
+about how words get into a shell and back on its line.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ BRACKETS = str.maketrans({"[": "\\[", "]": "\\]"})  # zsh and fish quote them, b
 DESCRIBED = {"bash": "{0}", "zsh": "{0} -- {1}", "fish": "{0} ({1})"}
 PLACES = {"FOLDER": "", "SCRIPTS": sysconfig.get_path("scripts")}
 
-# (line, what is on the line after TAB). `^` is the cursor; a word that goes on ends without a
-# blank.
+# (line, what is on the line after TAB). `^` is the cursor. No blank follows a word that is not
+# complete yet.
 COMPLETED: list[tuple[str, str]] = [
     ("ipvsadm --zer", "ipvsadm --zero "),
     ("ipvsadm -", "ipvsadm -"),
@@ -113,8 +113,8 @@ COMPLETED: list[tuple[str, str]] = [
     ("ipvsadm-restore --ne", "ipvsadm-restore --netns "),
 ]
 
-# (line, the candidates with their descriptions, what is not among them). Of a beginning that all
-# have fish shows little.
+# (line, the candidates with their descriptions, what is not among them). If all candidates begin
+# alike, fish shows little of the common part.
 SHOWN: list[tuple[str, list[tuple[str, str]], list[str]]] = [
     ("ipvsadm ", [("--add-service", "add a virtual service, -A"), ("--zero", "")], ["--tcp-service"]),
     ("ipvsadm --add-serv", [("-add-service", "add a virtual service, -A"), ("-add-server", "")], ["--edit"]),
@@ -148,7 +148,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=SHELLS)
 def shell(request: pytest.FixtureRequest, folder: Path) -> Iterator[Shell]:
-    """Each shell is started once."""
+    """Yield each shell, started once."""
     name = request.param
     need("" if shutil.which(name) else f"no {name} here: apt-get install {name}")
     started = Shell(
@@ -184,7 +184,7 @@ def test_words_behind_the_cursor_count(shell: Shell) -> None:
     expected = {
         "bash": "ipvsadm -A --scheduler -b sh-port",
         "zsh": "ipvsadm -A --scheduler  -b sh-port",
-        "fish": "ipvsadm -A --sched -b sh-port",  # it does not tell what they are
+        "fish": "ipvsadm -A --sched -b sh-port",  # it does not pass the words after the cursor
     }
     assert shell.complete("ipvsadm -A --sche^ -b sh-port")[1] == expected[shell.name]
 
