@@ -90,14 +90,14 @@ ELSEWHERE = (
 
 
 class Block(NamedTuple):
-    """A fenced block of a page."""
+    """Hold a fenced block of a page."""
 
     language: str
     text: str
 
 
 class Command(NamedTuple):
-    """A command of a page. output: None where the page does not show it."""
+    """Hold a command of a page. output: None if the page does not show it."""
 
     text: str
     output: str | None

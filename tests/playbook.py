@@ -70,7 +70,7 @@ def play(
             "ANSIBLE_COLLECTIONS_PATH": str(REPO),
             "ANSIBLE_HOME": str(folder / "ansible"),
             "ANSIBLE_REMOTE_TEMP": str(folder),
-            "ANSIBLE_PIPELINING": "1",  # a module comes by standard input, not by a file
+            "ANSIBLE_PIPELINING": "1",  # Ansible passes modules by standard input, not as files
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
             "COLUMNS": "1000",

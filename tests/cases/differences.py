@@ -150,7 +150,7 @@ STEPS["restore: -h inside", 1] = Difference(
 )
 _table("restore: -h inside", WHOLE)
 
-# Nothing was applied before these.
+# In these, the fault comes before the first line that the reference applies.
 _numbered("restore: the fault is on the first line", 1, (1, ADDRESS), reason=WHOLE)
 _numbered("restore: CR LF", 4, (1, "invalid option `-A'"), reason=WHOLE)
 _numbered("restore: other white space is not", 1, (1, ADDRESS), reason=WHOLE)

@@ -1,4 +1,4 @@
-"""List all cases by name."""
+"""Collect all cases by name."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""List given connections with `-L -c`. The text replaces /proc/net/ip_vs_conn, which both tools
-read.
+"""List cases of `-L -c` on given connections. Their text replaces /proc/net/ip_vs_conn, which both
+tools read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cases of sync daemons and timeouts."""
+"""List cases of sync daemons and timeouts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Cases that generated command lines have found: each failing example, made small, becomes a case
-here.
+"""List cases that generated command lines have found: each failing example, made small, becomes a
+case here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cases of listing and saving: formats, names, and order."""
+"""List cases of listing and saving: formats, names, and order."""
 
 from __future__ import annotations
 

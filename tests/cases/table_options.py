@@ -1,5 +1,5 @@
-"""Cases of the command line's grammar: spellings, values, order, and faults that are found before a
-line has a meaning.
+"""List cases of the command line's grammar: spellings, values, order, and faults that are found
+before a line has a meaning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cases that administrators run: set-ups of tutorials and boot scripts, and the commands that
+"""List cases that administrators run: set-ups of tutorials and boot scripts, and the commands that
 health checkers call in a loop.
 """
 

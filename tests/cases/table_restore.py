@@ -1,4 +1,4 @@
-"""Cases of -R, ipvsadm-restore and ipvsadm-save: how they read and write text."""
+"""List cases of -R, ipvsadm-restore and ipvsadm-save: how they read and write text."""
 
 from __future__ import annotations
 

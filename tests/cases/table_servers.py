@@ -1,4 +1,4 @@
-"""Cases of real servers: forwarding, weights, thresholds, ports, families, and the kernel's
+"""List cases of real servers: forwarding, weights, thresholds, ports, families, and the kernel's
 refusals.
 """
 

@@ -1,5 +1,5 @@
-"""Cases of virtual services: addresses, ports, names, schedulers, persistence, engines, and the
-kernel's refusals.
+"""List cases of virtual services: addresses, ports, names, schedulers, persistence, engines, and
+the kernel's refusals.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Cases of sync daemons, on lo (65536 bytes, no route to IPv6 groups) and on an interface like
-those of real machines.
+"""Make the cases of sync daemons, on lo (65536 bytes, no route to IPv6 groups) and on an interface
+like those of real machines.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def check_promise(
         lost |= {f"{named} {server}" for server in gone}
     if kind == ENDING:
         assert after == before, what
-    elif kind != SHORT:  # nothing but what the damaged line named
+    elif kind != SHORT:  # at most the server that the damaged line names
         assert len(lost) <= 1, what
         assert all(server.split()[-1] in lines[-1] for server in lost), what
     return lost

@@ -1,4 +1,4 @@
-"""Cases of servers whose family is not their service's."""
+"""Make the cases of servers whose family is not their service's."""
 
 from __future__ import annotations
 

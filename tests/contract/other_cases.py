@@ -1,4 +1,4 @@
-"""Cases of timeouts, and of requests about no service."""
+"""Make the cases of timeouts, and of requests about no service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases of real servers: values, order, edits, addresses."""
+"""Make the cases of real servers: values, order, edits, addresses."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Cases of services: their names, families, netmasks, edits, and the changes that delete or zero
-them.
+"""Make the cases of services: their names, families, netmasks, edits, and the changes that delete
+or zero them.
 """
 
 from __future__ import annotations

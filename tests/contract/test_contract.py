@@ -147,7 +147,7 @@ def test_case(case: Case, backend: Backend) -> None:
 )
 @given(sequence=changes())
 def test_any_changes(with_nic: Backend, sequence: list[Change]) -> None:
-    # One namespace for all: the kernel is slow to take them down, and a thousand fill its memory.
+    # One namespace for all: the kernel is slow to remove namespaces, and a thousand fill its memory.
     with_nic.apply([CLEAR, stop(master()), stop(backup()), config(*DEFAULT_TIMEOUTS)])
     assert content(with_nic) == expected(EMPTY)
     same(with_nic, sequence)
@@ -240,14 +240,14 @@ def test_nothing_is_counted_of_what_a_request_claims(backend: Backend) -> None:
 def test_records_given_back_are_the_callers(backend: Backend) -> None:
     service, one = tcp(), server()
     backend.apply([new(service), add(service, one), config(1, 2, 3)])
-    before = deepcopy(content(backend))  # no part of it is the table's
+    before = deepcopy(content(backend))  # a copy that shares nothing with the table
     held = backend.read_services()[0]
     held.scheduler = "rr"
     backend.find_service(service).flags = 0xFF
     backend.read_servers(service)[0].weight = 99
     backend.read_servers(service).clear()
     backend.read_timeouts().tcp = 9
-    service.scheduler, one.weight = "sh", 77  # and so are those given
+    service.scheduler, one.weight = "sh", 77  # as are the records of a request
     assert content(backend) == before
 
 
@@ -317,7 +317,7 @@ def test_mh_begins_with_no_more_servers_than_its_table_holds(backend: Backend) -
     assert backend.apply([edit(maglev)]) == [(0, errno.EINVAL)]
     assert backend.find_service(web).scheduler == "rr"
     assert backend.apply([remove(web, servers[0]), edit(maglev)]) == []
-    # One that is bound already takes more, and is edited.
+    # A service that has the scheduler already takes more servers, and can be edited.
     assert backend.apply([add(web, servers[0]), edit(maglev)]) == []
     assert len(backend.read_servers(web)) == MH_TABLE + 1
 

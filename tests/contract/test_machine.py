@@ -82,7 +82,7 @@ REACHES = 5000
 STEPS = int(os.environ.get("IPVSADM_STEPS", "1000" if LAB else str(REACHES)))
 SEED = int(os.environ.get("IPVSADM_SEED", "1"))
 A_RUN = 50  # steps on one table
-MANY = 6  # services, after which they may all go at once
+MANY = 6  # services; only a table with more of them is cleared
 
 
 def seldom(usual: st.SearchStrategy[T], wide: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
@@ -322,7 +322,7 @@ def test_the_same_answers_and_the_same_table(backend: Backend) -> None:
     )
     run = SEED
     while Tables.steps < STEPS:
-        print(f"IPVSADM_SEED={run}")  # stands beside what pytest shows of a failure
+        print(f"IPVSADM_SEED={run}")  # pytest prints it with a failure
         run_state_machine_as_test(seed(run)(Tables), settings=chosen)
         run += 1
     print(

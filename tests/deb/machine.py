@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 SUITES = ("bookworm", "trixie")
 PACKAGES = ("systemd-sysv", "ipvsadm", "python3", "kmod", "iproute2", "procps")
-MORE = ("ldirectord", "man-db", "bash-completion", "zsh", "fish")  # for scenario.sh, on the first
+# Packages for scenario.sh, which runs on the first suite only.
+MORE = ("ldirectord", "man-db", "bash-completion", "zsh", "fish")
 # Packages that the steps install. They have to be in the tree: the machine has no network.
 LATER = ("python3-click", "python3-pyroute2", "python3-rich")
 UNIT = """\

@@ -127,7 +127,7 @@ ORDERS = {
 }
 
 # Booting costs minutes: only these orders run on a booted machine, all of them run without a boot.
-# The boots that follow see a purge.
+# The later boots try a purge on a booted machine.
 BOOTED = ("theirs-first", "upgrades", "release-upgrade")
 
 

@@ -131,7 +131,7 @@ def surroundings() -> dict[str, str]:
     LAB.mkdir(exist_ok=True)
     source, library = Path(__file__).with_name("registers.c"), LAB / "registers.so"
     if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
-        new = library.with_suffix(f".{secrets.token_hex(8)}")  # guests start side by side
+        new = library.with_suffix(f".{secrets.token_hex(8)}")  # unique: guests start side by side
         subprocess.run(
             ["cc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", new, source],
             check=True,

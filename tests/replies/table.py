@@ -94,7 +94,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
         run("-d -f 7 -r 10.0.0.3"),
         run("-D -t 10.0.0.8:80"),
         run("-Z -f 9"),
-        # not beside a server of the other family
+        # refused: no daemon runs beside a server of the other family than its service
         run("--start-daemon master --mcast-interface lo"),
         run("--stop-daemon backup"),
         restore("-A -f 7\n-a -f 9 -r 10.0.0.2\n-D -f 9\n"),

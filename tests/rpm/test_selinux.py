@@ -49,7 +49,7 @@ ACCESS = [
 ]
 
 
-# (domain that starts it, domain in which it runs; "": the same)
+# (domain that starts the program, domain in which it runs; "": the same)
 STARTS = [("init_t", DOMAIN), ("initrc_t", DOMAIN), ("unconfined_t", "")]
 PROGRAM = "/usr/sbin/ipvsadm"
 # A script for the tree. Its arguments are the policy, the domain and the program's type. It prints as

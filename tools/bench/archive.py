@@ -93,8 +93,8 @@ class Archive:
     ) -> None:
         self._inode += 1
         path = name.encode() + b"\0"
-        # inode, mode, uid, gid, links, mtime, size, device of the file (2), device it is (2), size
-        # of the name, checksum
+        # inode, mode, uid, gid, links, mtime, size, device that holds the file (2), device that the
+        # file is (2), size of the name, checksum
         numbers = (self._inode, mode, 0, 0, 1, mtime, len(data), 0, 0, *device, len(path), 0)
         self._padded(MAGIC + b"".join(b"%08X" % number for number in numbers) + path)
         self._padded(data)

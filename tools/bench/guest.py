@@ -26,7 +26,7 @@ def main(token: str, channel: str, command: list[str]) -> None:
         while data:
             data = data[out.write(data) or 0 :]
         if os.isatty(out.fileno()):
-            import termios  # noqa: PLC0415  # a file needs none
+            import termios  # noqa: PLC0415  # only needed for a terminal
 
             termios.tcdrain(out.fileno())
 

@@ -94,7 +94,7 @@ def _host(found: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "Outside any guest, an empty embedded table"
     for name in ("-L -n", "-A"):
-        over = starts[name] - starts["environment"]  # the stricter of the two
+        over = starts[name] - starts["environment"]  # the stricter of the two comparisons
         mark = _mark(over <= rows.START)
         yield (
             f"  {name:6} {starts[name] * 1000:6.1f} ms, python -I -c pass {starts['environment'] * 1000:.1f} there "

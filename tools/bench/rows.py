@@ -32,10 +32,10 @@ HEADING = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEN
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result.
+    """Describe one line of the result.
 
-    table: its kind. shape: services x servers of each. things: what is done (rules, entries). bar,
-    aim: times as fast as the reference, whole processes in the Q guest; 0: none.
+    table: its kind. shape: services x servers of each. things: how many rules, entries or commands.
+    bar, aim: times as fast as the reference, whole processes in the Q guest; 0: none.
     """
 
     name: str
@@ -108,7 +108,7 @@ SMALL = f"restore-10000x1-{DISTINCT}"  # a rule of LARGE is compared with a rule
 PER_RULE = 1.5  # times the time of a rule of SMALL
 PEAK = 100 * 1024  # KiB, of LARGE
 CONNECTIONS_GROWTH = 30 * 1024  # KiB over an empty listing
-START = 0.005  # seconds a command on an empty embedded table takes over the interpreter's start
+START = 0.005  # seconds a command on an empty embedded table may take over the interpreter's start
 NAMES = 3.0  # seconds a listing by name may take
 
 

@@ -92,7 +92,7 @@ class Bench:
         for number in range(STARTS + 1):
             for name, command in commands.items():
                 ran = run(command)
-                if number:  # the first fills the caches
+                if number:  # the first run fills the caches
                     seconds[name].append(ran.seconds)
         found = {name: median(values) for name, values in seconds.items()}
         say(", ".join(f"{name} {value * 1000:.1f} ms" for name, value in found.items()))
@@ -270,7 +270,7 @@ def set_counters() -> None:
         address, _, name = line.split()[:3]
         places[name] = address
     setting = Path("/proc/sys/net/ipv4/vs/run_estimation")
-    if setting.exists():  # rates stay as they are set
+    if setting.exists():  # no estimation: rates stay as they are set
         setting.write_text("0")
     words = [f"services=0x{places['ip_vs_svc_table']}", f"marks=0x{places['ip_vs_svc_fwm_table']}"]
     run(["/usr/sbin/insmod", str(COUNTERS), *words])

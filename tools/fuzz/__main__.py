@@ -32,7 +32,7 @@ def tried(target: Target, seconds: float, first: int) -> tuple[int, int, int, in
     """Return the number of inputs, the most lines that one took, by how many MiB the process has
     grown, and the next seed.
 
-    Raises what an input raises, and EndlessError if the process has grown too much.
+    Raise any exception that an input raises, and EndlessError if the process has grown too much.
     """
     count = most = 0
     grown = before = 0

@@ -63,7 +63,7 @@ def seeds(name: str) -> list[bytes]:
 
 def run(name: str, seconds: int) -> None:
     """Fuzz one target. Never returns."""
-    import atheris  # noqa: PLC0415  # not among what tests need
+    import atheris  # noqa: PLC0415  # not among the tests' requirements
 
     with atheris.instrument_imports(include=["pyipvsadm"]):
         body = from_bytes(name)

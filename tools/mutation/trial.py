@@ -68,8 +68,8 @@ def trials(mutants: Iterable[Mutant], tests: list[str]) -> Iterator[tuple[Mutant
 
 
 def _answers(body: Callable[[Callable[[str], None]], None]) -> Iterator[str]:
-    """Yield what body says in a fork of this process, a line at a time. Raise RuntimeError with any
-    line that is no result.
+    """Yield the lines that body writes in a fork of this process. Raise RuntimeError with any line
+    that is no result.
     """
     read, write = os.pipe()
     pid = os.fork()
