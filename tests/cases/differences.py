@@ -111,7 +111,8 @@ def _table(
     TABLES[case] = Difference(reason, stdout="".join(left), only=only)
 
 
-# --- restoring: a fault that ends the run. Ours applies nothing; the reference has applied the lines before.
+# --- restoring: a fault that ends the run. Ours applies nothing; the reference has applied the
+# lines before.
 
 for _case, _line, _message in (
     ("-R inside", 2, TRY_HELP),

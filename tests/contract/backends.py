@@ -85,7 +85,7 @@ def opened() -> Iterator[Backend]:
     if not LAB:
         yield embedded()
         return
-    from pyipvsadm.backends.kernel import KernelBackend  # noqa: PLC0415  # only the lab has a kernel with IPVS
+    from pyipvsadm.backends.kernel import KernelBackend  # noqa: PLC0415  # for the lab only
     from tests.kernel.netns import fresh, kept  # noqa: PLC0415
 
     with kept():

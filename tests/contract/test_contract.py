@@ -147,7 +147,7 @@ def test_case(case: Case, backend: Backend) -> None:
 )
 @given(sequence=changes())
 def test_any_changes(with_nic: Backend, sequence: list[Change]) -> None:
-    # One namespace for all: the kernel is slow to remove namespaces, and a thousand fill its memory.
+    # One namespace for all: the kernel removes namespaces slowly, and a thousand fill its memory.
     with_nic.apply([CLEAR, stop(master()), stop(backup()), config(*DEFAULT_TIMEOUTS)])
     assert content(with_nic) == expected(EMPTY)
     same(with_nic, sequence)

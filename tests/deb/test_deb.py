@@ -108,8 +108,8 @@ def test_a_second_build_gives_the_same_bytes(package: Path, tmp_path: Path) -> N
     assert package.read_bytes() == (tmp_path / "first").read_bytes()
 
 
-# The actions on the two packages, in turn: `ours`, and `theirs`, the reference of the suite. -12 and
-# -13 are the references of these Debian releases, -next has a higher version.
+# The actions on the two packages, in turn: `ours`, and `theirs`, the reference of the suite.
+# -12 and -13 are the references of these Debian releases, -next has a higher version.
 ORDERS = {
     "theirs-first": ["theirs", "ours", "start", "remove-theirs", "remove-ours"],
     "ours-first": ["ours", "enable", "start", "theirs", "remove-ours"],

@@ -68,8 +68,8 @@ def test_shown_in_80_columns(reader: str, name: str) -> None:
         assert line in shown
 
 
-# Run after the main page's examples: compare the file that draining has written, run the examples of
-# jq, and list the table.
+# Run after the main page's examples: compare the file that draining has written, run the examples
+# of jq, and list the table.
 AFTER = """
 cmp undo - <<< '{undo}'
 {jq}

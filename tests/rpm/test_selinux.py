@@ -52,9 +52,9 @@ ACCESS = [
 # (domain that starts the program, domain in which it runs; "": the same)
 STARTS = [("init_t", DOMAIN), ("initrc_t", DOMAIN), ("unconfined_t", "")]
 PROGRAM = "/usr/sbin/ipvsadm"
-# A script for the tree. Its arguments are the policy, the domain and the program's type. It prints as
-# JSON what the domain may do (type, class, permission; without rules that a boolean switches), and
-# the domains in which the program runs (domain that starts it, domain it runs in).
+# A script for the tree. Its arguments are the policy, the domain and the program's type. It prints
+# as JSON what the domain may do (type, class, permission; without rules that a boolean switches),
+# and the domains in which the program runs (domain that starts it, domain it runs in).
 QUERY = """
 import json, sys, setools
 policy, domain, program = sys.argv[1:]
