@@ -49,7 +49,7 @@ def run_pytest(arguments: list[str]) -> tuple[int, dict[str, int]]:
     plugin = Counts()
     try:
         status = int(pytest.main([*OPTIONS, *arguments], plugins=[plugin]))
-    except Exception:  # noqa: BLE001  # pytest raises a warning after the last test here
+    except Exception:  # noqa: BLE001  # a warning after the last test, made an error
         traceback.print_exc()
         status = int(pytest.ExitCode.INTERNAL_ERROR)
     return status, dict(plugin.counts)

@@ -36,7 +36,8 @@ LAYOUT = {"=": ">", ">": "<", **{code: code.swapcase() for code in "bBiIqQ"}}
 @dataclass(frozen=True)
 class Mutant:
     """Describe a module with a fault. where: the function or the table. function: the function's
-    code, if the fault is in a function; source: the module's code, if it is in a table.
+    code, if the fault is in a function; source: the module's code, if it is in a table or in a
+    function that makes tables at import.
     """
 
     module: str
