@@ -10,7 +10,7 @@ name or in numbers.
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import EndpointTexts, format_netmask
+from pyipvsadm.addresses import CACHE_LIMIT, EndpointTexts, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
 from pyipvsadm.model import (
@@ -59,11 +59,12 @@ _SERVER_TUNNEL = (
 )
 
 _PLAIN = " %-7s %-6d %-10d %-10d\n"
-_PACKETS = " %8d %8d %8d"
 _FOUR = " %-10d %-10d %-10d %-10d\n"
-# A value from SCALED on has more than 8 digits, and makes the line longer.
 _FIVE = " %8d %8d %8d %8d %8d\n"
-SCALED = 100_000_000  # the least number that is shown with a unit
+_COLUMN_DIGITS = 8  # of a column of _FIVE; a number with more makes the line longer
+# How counters with more digits are shown: the most digits, how many of them the unit stands for, the
+# unit.
+_UNITS = ((9, 3, "K"), (11, 6, "M"), (14, 9, "G"), (99, 12, "T"))
 
 # How much of a server's name is shown: 1.31 has a buffer of 60 for an IPv6 name, and cuts others at
 # the column's end.
@@ -112,17 +113,13 @@ class Listing:
 
     def __init__(self, shown: Shown, endpoint: Endpoint) -> None:
         view = view_of(shown)
-        exact = "exact" in shown
         self._endpoint = endpoint
         self._hosts = EndpointTexts(endpoint, "  -> ", 33, _LIMITS)
         self._half = _STATS_SLICES.get(view)
-        _, template, rest = _ROWS[view]
-        self._sums: Line = _make_exact_formatter if exact else _sums
-        self._line: Line = (
-            _make_small_formatter(template, rest)
-            if template and not exact
-            else lambda values: rest(values, exact)
-        )
+        self._line = _ROWS[view][1]
+        self._sums = _format_stats
+        if self._half and "exact" in shown:
+            self._line = self._sums = _format_exact
 
     def format_service(self, found: Service, rows: list[Row]) -> str:
         """Return the lines of a service and its servers."""
@@ -175,35 +172,24 @@ def format_counter(value: int, exact: bool) -> str:
     """Return a counter in 9 columns with its unit, or in full with a blank before it
     (print_largenum).
     """
-    if exact:
-        text = str(value)
-        return f"{text:>9}" if len(text) <= 8 else f" {text}"
-    return _format_scaled((value,))
+    text = str(value)
+    return (_make_exact_template if exact else _make_counter_template)(len(text)) % text
 
 
-def _format_scaled(values: Values) -> str:
-    """Format counters, each in 9 columns with its unit. One template for all of them costs two
-    thirds of a text for each.
+def _make_exact_template(digits: int) -> str:
+    """Return the template of a number of so many digits, which is shown in full."""
+    return "%9s" if digits <= _COLUMN_DIGITS else " %s"
+
+
+def _make_counter_template(digits: int) -> str:
+    """Return the template of a counter of so many digits. Its precision leaves off the digits that
+    the unit stands for.
     """
-    template = ""
-    scaled = []
-    for value in values:
-        if value < SCALED:
-            template += "%9d"
-            scaled.append(value)
-        elif value < 1_000_000_000:
-            template += "%8dK"
-            scaled.append(value // 1000)
-        elif value < 100_000_000_000:
-            template += "%8dM"
-            scaled.append(value // 1_000_000)
-        elif value < 100_000_000_000_000:
-            template += "%8dG"
-            scaled.append(value // 1_000_000_000)
-        else:
-            template += "%8dT"
-            scaled.append(value // 1_000_000_000_000)
-    return template % tuple(scaled)
+    if digits > _COLUMN_DIGITS:
+        for most, dropped, unit in _UNITS:
+            if digits <= most:
+                return f"%8.{digits - dropped}s{unit}"
+    return "%9s"
 
 
 def format_method(forward: int) -> str:
@@ -229,82 +215,83 @@ def format_tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) 
     }.get(tun_type, name)[:15]
 
 
-def _format_plain(values: Values, _: bool) -> str:
+def _format_plain(values: Values) -> str:
     forward, weight, active, inactive = values
     return _PLAIN % (format_method(forward), weight, active, inactive)
 
 
-def _format_stats(values: Values, exact: bool) -> str:
-    return f"{_format_counters(values, exact)}\n"
+def _format_exact(values: Values) -> str:
+    return _FIVE % values
 
 
-def _format_rate(values: Values, exact: bool) -> str:
-    return f"{_PACKETS % values[:3]}{_format_counters(values[3:], exact)}\n"
-
-
-def _format_counters(values: Values, exact: bool) -> str:
-    if exact:
-        return "".join([format_counter(value, True) for value in values])
-    return _format_scaled(values)
-
-
-def _format_thresholds(values: Values, _: bool) -> str:
-    return _FOUR % values
-
-
-def _format_persistent(values: Values, _: bool) -> str:
+def _format_persistent(values: Values) -> str:
     weight, active, inactive, persistent = values
     return f" {weight:<9} {persistent:<11} {active:<10} {inactive:<10}\n"
 
 
-def _format_tunnels(values: Values, _: bool) -> str:
+def _format_tunnels(values: Values) -> str:
     forward, weight, tun_type, tun_port, tun_flags, active, inactive = values
     info = format_tunnel(forward, tun_type, tun_port, tun_flags)
     return f" {format_method(forward):7} {info:13} {weight:<6} {active:<10} {inactive:<10}\n"
 
 
-def _make_small_formatter(template: str, rest: Callable[[Values, bool], str]) -> Line:
-    """Return a formatter of rows whose values mostly fit into the columns of a template, which
-    costs half as much as an f-string or as one call a value. A line that gets longer goes to `rest`.
+def _make_formatter(template: str, templates: _LineTemplates | None = None) -> Line:
+    """Return the formatter of lines whose values fit into the columns of a template, or mostly do:
+    then `templates` has those of longer lines.
+
+    A template costs half as much as an f-string or as one call a value.
     """
     zeros = (0,) * template.count("%")
     idle = template % zeros
-    width = len(idle)
+    limit = 10**_COLUMN_DIGITS
 
     def format_line(values: Values) -> str:
         if values == zeros:
             return idle
         # Outgoing bytes come last, and are mostly the largest.
-        if values[-1] < SCALED:
-            line = template % values
-            if len(line) == width:
-                return line
-        return rest(values, False)
+        if templates is None or (values[-1] < limit and max(values) < limit):
+            return template % values
+        texts = tuple(map(str, values))
+        return templates[tuple(map(len, texts))] % texts
 
     return format_line
 
 
-# What a service's counters look like: those of --stats, also where its rates are shown.
-_sums = _make_small_formatter(_FIVE, _format_stats)
+class _LineTemplates(dict[tuple[int, ...], str]):
+    """Cache the templates of lines by the numbers of their values' digits, which are few: counters
+    of one line grow together. columns: makes the template of a value from its number of digits.
+    """
+
+    def __init__(self, *columns: Callable[[int], str]) -> None:
+        super().__init__()
+        self._columns = columns
+
+    def __missing__(self, digits: tuple[int, ...]) -> str:
+        if len(self) > CACHE_LIMIT:
+            self.clear()
+        parts = [make_column(count) for make_column, count in zip(self._columns, digits)]
+        template = self[digits] = f"{''.join(parts)}\n"
+        return template
 
 
-def _make_exact_formatter(values: Values) -> str:
-    return _format_stats(values, True)
-
+# Counters of a service or a server, totals or rates. 1.31 shows connections and packets a second in
+# full.
+_format_stats = _make_formatter(_FIVE, _LineTemplates(*[_make_counter_template] * 5))
+_format_rate = _make_formatter(
+    _FIVE, _LineTemplates(*[_make_exact_template] * 3, *[_make_counter_template] * 2)
+)
 
 _STATS_SLICES = {"stats": slice(0, 5), "rate": slice(5, 10)}  # of a service's stats
 
-# A view's columns, the template of a line whose values fit into their columns or "", and the
-# formatter of any line.
-_ROWS: dict[str, tuple[tuple[str, ...], str, Callable[[Values, bool], str]]] = {
-    "": (("forward", "weight", "active", "inactive"), "", _format_plain),
-    "stats": (("totals",), _FIVE, _format_stats),
-    "rate": (("rates",), _FIVE, _format_rate),
-    "thresholds": (("upper", "lower", "active", "inactive"), _FOUR, _format_thresholds),
-    "persistent-conn": (("weight", "active", "inactive", "persistent"), "", _format_persistent),
+# A view's columns, and the formatter of a line.
+_ROWS: dict[str, tuple[tuple[str, ...], Line]] = {
+    "": (("forward", "weight", "active", "inactive"), _format_plain),
+    "stats": (("totals",), _format_stats),
+    "rate": (("rates",), _format_rate),
+    "thresholds": (("upper", "lower", "active", "inactive"), _make_formatter(_FOUR)),
+    "persistent-conn": (("weight", "active", "inactive", "persistent"), _format_persistent),
     "tun-info": (
         ("forward", "weight", "tun_type", "tun_port", "tun_flags", "active", "inactive"),
-        "",
         _format_tunnels,
     ),
 }
