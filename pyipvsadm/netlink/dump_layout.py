@@ -7,9 +7,9 @@ A kernel writes the records of a dump alike: the offsets of one record hold for 
 is walked once, attribute by attribute, which gives the offset of every header and value; a Struct
 over those offsets then reads all records of that shape. A record has a shape if it has its size,
 and the same bytes at its head and at the headers of the attributes whose length or presence may
-differ (the caller names them; all others are always written and have one size). A record of no
-known shape is walked. Shapes outlive the dump they were learnt from: only the sequence number
-differs from one dump to the next.
+differ (the caller names them; all others are always written and have one size): its signature. A
+record of no known shape is walked. Shapes outlive the dump they were learnt from: only the sequence
+number differs from one dump to the next.
 """
 
 from __future__ import annotations
@@ -39,9 +39,14 @@ _SHAPES = 64
 class RecordLayout:
     """Describe the shape of one record (a complete message): `size` bytes, and its fields in their
     order.
+
+    signature_format: the struct code that reads the signature from a record. unpack_fields(record,
+    offset): reads the fields.
     """
 
-    __slots__ = ("_after", "_before", "_build", "_shape", "_struct", "size")
+    __slots__ = (
+        "_build", "_fields", "_shape", "_shape_values", "signature", "signature_format", "size", "unpack_fields",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -75,15 +80,15 @@ class RecordLayout:
             spans.append((offset - 4, offset + length))
         spans.sort()
         # The sequence number, at byte 8, is the only part of the header that may differ.
-        shape_code = f"=8sI{HEADER - 12}s"
+        rest = f"{HEADER - 12}s"
         end = HEADER
         for offset, span_end in spans:
-            shape_code += f"{offset - end}x{span_end - offset}s"
+            rest += f"{offset - end}x{span_end - offset}s"
             end = span_end
-        self._shape = Struct(f"{shape_code}{self.size - end}x")
-        signature = self._shape.unpack(record)
-        self._before = signature[0]
-        self._after = signature[2:]
+        rest += f"{self.size - end}x"
+        self.signature_format = f"=8s4x{rest}"
+        self.signature: tuple[bytes, ...] = Struct(self.signature_format).unpack(record)
+        self._shape = Struct(f"=8sI{rest}")
         value_code = "="
         end = 0
         for path, kind in fields:
@@ -94,26 +99,24 @@ class RecordLayout:
                 raise LookupError(path)
             value_code += f"{offset - end}x{layout}"
             end = offset + width
-        self._struct = Struct(f"{value_code}{self.size - end}x")
+        self._fields = Struct(f"{value_code}{self.size - end}x")
+        self.unpack_fields = self._fields.unpack_from
 
-    def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
+    def decode_alike(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """Return the values of a datagram's records; None if one of them has another shape or
         sequence number.
         """
-        expected = (self._before, seq, *self._after)
-        # Fast path: in large tables most services have one server.
-        if len(datagram) == self.size:
-            if self._shape.unpack(datagram) != expected:
-                return None
-            values = [self._struct.unpack(datagram)]
-        elif len(datagram) % self.size:
+        if len(datagram) % self.size:
             return None
-        else:
-            shapes = list(self._shape.iter_unpack(datagram))
-            if shapes.count(expected) != len(shapes):
-                return None
-            values = list(self._struct.iter_unpack(datagram))
-        return self._build(values) if self._build else values
+        shapes = list(self._shape.iter_unpack(datagram))
+        before, *after = self.signature
+        if shapes.count((before, seq, *after)) != len(shapes):
+            return None
+        return self.make_values(list(self._fields.iter_unpack(datagram)))
+
+    def make_values(self, rows: list[tuple[Any, ...]]) -> list[Any]:
+        """Return the values of records from their fields."""
+        return self._build(rows) if self._build else rows
 
 
 class DumpDecoder:
@@ -130,46 +133,75 @@ class DumpDecoder:
         self._head = head
         self._learn = learn
         self._layouts: list[RecordLayout] = []
-        self._by_size: dict[int, list[RecordLayout]] = {}
+        # By size of records: what reads a signature, and the layouts by their signatures.
+        self._by_size: dict[int, list[tuple[Struct, dict[tuple[bytes, ...], RecordLayout]]]] = {}
 
     def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """Return the values of all records; None if the datagram holds anything but records of this
         dump whose shape is known or can be learnt.
         """
-        for layout in self._layouts:
-            values = layout.decode_values(datagram, seq)
-            if values is not None:
-                return values
-        values = []
-        offset = 0
+        layout, size = self._find_layout(datagram, 0, seq)
+        if layout is None:
+            return None if datagram else []
+        if size == len(datagram):  # Fast path: in large tables most services have one server.
+            return layout.make_values([layout.unpack_fields(datagram)])
+        values = layout.decode_alike(datagram, seq)
+        return self._decode_mixture(datagram, seq) if values is None else values
+
+    def _decode_mixture(self, datagram: Bytes, seq: int) -> list[Any] | None:
+        """Return as decode_values does. Records of one layout are built together."""
+        groups: dict[RecordLayout, tuple[list[int], list[tuple[Any, ...]]]] = {}
+        offset = count = 0
         while offset < len(datagram):
-            record = bytes(datagram[offset : offset + self._get_record_size(datagram, offset, seq)])
-            offset += len(record)
-            record_values = self._decode_record(record, seq) if record else None
-            if record_values is None:
+            layout, size = self._find_layout(datagram, offset, seq)
+            if layout is None:
                 return None
-            values += record_values
+            if layout not in groups:
+                groups[layout] = ([], [])
+            places, rows = groups[layout]
+            places.append(count)
+            rows.append(layout.unpack_fields(datagram, offset))
+            offset += size
+            count += 1
+        values: list[Any] = [None] * count
+        for layout, (places, rows) in groups.items():
+            for place, value in zip(places, layout.make_values(rows)):
+                values[place] = value
         return values
 
-    def _get_record_size(self, datagram: Bytes, offset: int, seq: int) -> int:
-        """Return the size of the record at `offset`, or 0 if it is not part of this dump."""
+    def _find_layout(
+        self, datagram: Bytes, offset: int, seq: int
+    ) -> tuple[RecordLayout | None, int]:
+        """Return the layout of the record at `offset`, which is learnt if it is new, and its size;
+        None and 0 if the record is not part of this dump or cannot be learnt.
+        """
         if len(datagram) - offset < HEADER:
-            return 0
+            return None, 0
         size, kind, flags, record_seq, _ = _NLMSGHDR.unpack_from(datagram, offset)
         belongs = (kind, flags) == self._head and record_seq == seq
-        return size if belongs and HEADER <= size <= len(datagram) - offset and not size & 3 else 0
+        if not (belongs and HEADER <= size <= len(datagram) - offset) or size & 3:
+            return None, 0
+        for shape, layouts in self._by_size.get(size, ()):
+            layout = layouts.get(shape.unpack_from(datagram, offset))
+            if layout is not None:
+                return layout, size
+        if len(self._layouts) == _SHAPES:
+            return None, 0
+        layout = self._learn(bytes(datagram[offset : offset + size]))
+        if layout is not None:
+            self._add_layout(layout)
+        return layout, size
 
-    def _decode_record(self, record: bytes, seq: int) -> list[Any] | None:
-        for layout in self._by_size.get(len(record), ()):
-            values = layout.decode_values(record, seq)
-            if values is not None:
-                return values
-        learnt = self._learn(record) if len(self._layouts) < _SHAPES else None
-        if learnt is None:
-            return None
-        self._layouts.append(learnt)
-        self._by_size.setdefault(learnt.size, []).append(learnt)
-        return learnt.decode_values(record, seq)
+    def _add_layout(self, layout: RecordLayout) -> None:
+        self._layouts.append(layout)
+        shapes = self._by_size.setdefault(layout.size, [])
+        for shape, layouts in shapes:
+            if shape.format == layout.signature_format:
+                layouts[layout.signature] = layout
+                return
+        shapes.append((Struct(layout.signature_format), {layout.signature: layout}))
+        # A record may have several of these signatures: the longest says most of it.
+        shapes.sort(key=lambda item: -sum(map(len, next(iter(item[1])))))
 
 
 def iter_attributes(
