@@ -449,18 +449,10 @@ class KernelBackend:
     def _receive_datagram(self) -> memoryview:
         """Return one datagram from the kernel; the next call overwrites it."""
         try:
-            size = self._receive_size()
-        except _socket.timeout:
-            raise OperationError(
-                f"The kernel did not answer within {REPLY_TIMEOUT} seconds"
-            ) from None
+            # One system call where the answer is there, as it is after send.
+            size = self._socket.recv_into(self._buffer, 0, MSG_TRUNC | _socket.MSG_DONTWAIT)
         except OSError as exc:
-            hint = (
-                "; some answers are lost: list the table to see what was done"
-                if exc.errno == errno.ENOBUFS
-                else ""
-            )
-            raise OperationError(f"Cannot read the kernel's answer: {exc.strerror}{hint}") from None
+            size = self._wait_for_datagram(exc)
         if size > RECEIVE_SIZE:
             raise OperationError(
                 f"The kernel sent a datagram of {size} bytes; at most {RECEIVE_SIZE} were expected"
@@ -470,18 +462,25 @@ class KernelBackend:
             self._trace("received", data.tobytes())
         return data
 
-    def _receive_size(self) -> int:
-        """Return the size of a datagram read into the buffer: by one system call where the answer
-        is there, as it is after send. Raises _socket.timeout (TimeoutError from Python 3.10 on) when none comes.
+    def _wait_for_datagram(self, exc: OSError) -> int:
+        """Return the size of the next datagram, read into the buffer, after a receive without a wait
+        has failed. Raise OperationError if none comes.
         """
-        try:
-            return self._socket.recv_into(self._buffer, 0, MSG_TRUNC | _socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        if isinstance(exc, BlockingIOError):
             self._socket.settimeout(REPLY_TIMEOUT)
-        try:
-            return self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
-        finally:
-            self._socket.settimeout(None)
+            try:
+                return self._socket.recv_into(self._buffer, 0, MSG_TRUNC)
+            except OSError as failure:
+                exc = failure
+            finally:
+                self._socket.settimeout(None)
+        if isinstance(exc, _socket.timeout):  # TimeoutError from Python 3.10 on
+            message = f"The kernel did not answer within {REPLY_TIMEOUT} seconds"
+        else:
+            message = f"Cannot read the kernel's answer: {exc.strerror}"
+        if exc.errno == errno.ENOBUFS:
+            message += "; some answers are lost: list the table to see what was done"
+        raise OperationError(message) from None
 
     def _iter_messages(self, datagram: memoryview) -> list[framing.Message]:
         try:
