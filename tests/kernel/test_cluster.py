@@ -35,14 +35,14 @@ AWAY = (False, False)
 
 
 class Manager(NamedTuple):
-    """A cluster manager.
+    """Describe a cluster manager.
 
-    files: names in its folder of the documentation, by path below /etc. at_boot: what runs before
-    the manager; start: what starts it on a node; once: what is typed on the first node when both
-    run; back: what is typed to move the addresses to the first node, "" where they go by
-    themselves. link_lost, link_found: what succeeds on the first node when it knows that the other
-    one's wire is cut, or is back. standby_rules: the table of the director without addresses. log:
-    what prints the manager's log.
+    files: names in its folder of the documentation, by path below /etc. at_boot: the commands
+    before the manager; start: the command that starts it on a node; once: the commands to type on
+    the first node when both run; back: the command that moves the addresses to the first node, ""
+    if they move by themselves. link_lost, link_found: commands that succeed on the first node when
+    it knows that the other node's wire is cut, or is back. standby_rules: the table of the director
+    without addresses. log: the command that prints the manager's log.
     """
 
     name: str
@@ -119,8 +119,8 @@ def wait_until(read: Callable[[], bool], patience: float = LONG) -> None:
 
 
 def exercise_until_known(connection: Connection, host: str) -> None:
-    """Ask over a connection until a director has heard of it: the other one tells of a connection
-    again after 50 packets (sync_threshold).
+    """Ask over a connection until a director has learnt of it: the other director announces a
+    connection again after 50 packets (sync_threshold).
     """
 
     def is_known() -> bool:
@@ -135,7 +135,7 @@ def wait_for_request(cluster: Cluster, request: str, host: str) -> None:
     """Wait until a node asks to cut off the other, and check that the addresses have not moved to
     this host.
 
-    request: the node that asks, and the other.
+    request: the node that asks, and the other node.
     """
     wait_until(lambda: request in {" ".join(line.split()[::2]) for line in cluster.requests()})
     assert holds_addresses(host) == AWAY
