@@ -1,5 +1,5 @@
-"""What a replaced file keeps, and what is no file to replace: links, devices, FIFOs, mounts,
-folders that allow little.
+"""Test what a replaced file keeps, and what must not be replaced like a file: links, devices,
+FIFOs, mounts, folders with few permissions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="it takes root")
 
 @contextmanager
 def as_user(groups: Sequence[int] = ()) -> Iterator[None]:
-    """What anybody may do."""
+    """Run the body as an unprivileged user."""
     before = os.getgroups()
     os.setgroups(groups)
     os.setegid(USER)
@@ -50,8 +50,8 @@ def as_user(groups: Sequence[int] = ()) -> Iterator[None]:
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
-    """system.posix_acl_access (linux/posix_acl_xattr.h): its version, then tag, permissions and id
-    of each entry.
+    """Encode system.posix_acl_access (linux/posix_acl_xattr.h): its version, then tag, permissions
+    and id of each entry.
     """
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
@@ -63,7 +63,7 @@ FOR_ONE = acl((1, 6, NOBODY), (2, 6, OTHER), (4, 0, NOBODY), (16, 6, NOBODY), (3
 
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
-    """A folder that everybody may write to, below folders that everybody may search."""
+    """Create a folder that everybody may write to, below folders that everybody may search."""
     folder = tmp_path / "open"
     folder.mkdir()
     folder.chmod(0o777)
@@ -381,7 +381,9 @@ def test_a_folder_that_takes_no_new_file(open_folder: Path) -> None:
 
 @root
 def test_a_folder_to_which_one_may_only_add(tmp_path: Path) -> None:
-    """The fault that stopped it is told, and that the new file cannot be removed either."""
+    """The message names the error that stopped it, and says that the new file cannot be removed
+    either.
+    """
     path = tmp_path / "rules"
     path.write_text("old")
     if subprocess.run(["chattr", "+a", str(tmp_path)], check=False, capture_output=True).returncode:
@@ -485,8 +487,8 @@ def test_a_table_has_one_content_by_all_its_names(dangling: bool, tmp_path: Path
 def test_a_table_never_holds_what_it_would_call_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1.31 drops its own name wherever it stands in a line, so rule text cannot say of this
-    interface that it is one.
+    """1.31 drops its own name wherever it stands in a line, so rule text cannot express that an
+    interface has this name.
     """
     path = tmp_path / "table"
     apply_all(TableFileBackend(str(path)), ["-A -f 1 -s rr"])

@@ -31,7 +31,7 @@ def service(scheduler: str, flags: int = 0, port: int = 80, netmask: int = HOST)
 
 
 def servers(*weights: int | None) -> list[Server]:
-    """Servers 1, 2 and on, newest first; None for one that is not there."""
+    """Return servers 1, 2 and on, newest first, without those whose weight is None."""
     return [
         Server(AF_INET, bytes([10, 2, 0, number]), 80, weight=weight)
         for number, weight in enumerate(weights, 1)
@@ -40,7 +40,7 @@ def servers(*weights: int | None) -> list[Server]:
 
 
 def line(client: int, server: int, port: int = 40000, virtual: int = 80) -> bytes:
-    """A connection of the client 10.3.0.N, with port 0 a template."""
+    """Return a connection of the client 10.3.0.N; with port 0, a template."""
     state = "ESTABLISHED" if port else "NONE"
     real = 80 if virtual or port else 0
     return (

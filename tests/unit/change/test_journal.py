@@ -184,7 +184,7 @@ def test_a_history_that_goes_away_meanwhile(tmp_path: Path) -> None:
 
 def test_a_table_that_keeps_changing_is_not_written(tmp_path: Path) -> None:
     class Busy(type(embedded())):  # type: ignore[misc]
-        """Has another service at each reading."""
+        """Hold another service at each reading."""
 
         count = 0
 

@@ -44,7 +44,7 @@ AFTER = (
 
 
 class RecordingEnvironment(FakeEnvironment):
-    """Has a history, and JOURNAL=all if `all_recorded`."""
+    """Hold a history, and JOURNAL=all if `all_recorded`."""
 
     all_recorded = False
 
@@ -53,7 +53,7 @@ class RecordingEnvironment(FakeEnvironment):
 
 
 class Refusing(TableFileBackend):
-    """Refuses a change of this operation from now on."""
+    """Refuse the changes of this operation from now on."""
 
     refused_op = 0
 

@@ -1,5 +1,5 @@
-"""Some of what `make fuzz` does for minutes, and that no input takes more work than its size
-allows.
+"""Run a part of what `make fuzz` does for minutes, and check that no input takes more work than its
+size allows.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The work of a command grows with the table and no faster: lines of ours are counted, not seconds,
-on embedded tables of distinct servers, in many services and in one.
+"""Check that the work of a command grows in proportion to the table: executed lines of ours are
+counted, not seconds, on embedded tables of distinct servers, in many services and in one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The wheel: exactly these files, and commands that work where it is installed."""
+"""Test the wheel: it has exactly these files, and its commands work after installation."""
 
 from __future__ import annotations
 

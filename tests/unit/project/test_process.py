@@ -1,5 +1,5 @@
-"""The program as a process: streams that are closed, full or broken, garbage in every place, what a
-start imports.
+"""Test the program as a process: streams that are closed, full or broken, garbage in every place,
+and the modules that a start imports.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run(
 
 
 def shell(script: str) -> tuple[int, bytes, bytes]:
-    """A shell line in which $P is the program on an empty embedded table."""
+    """Run a shell script in which $P is the program on an empty embedded table."""
     done = subprocess.run(
         ["/bin/bash", "-c", script],
         capture_output=True,
@@ -253,7 +253,7 @@ def test_an_unreadable_table_file(tmp_path: Path) -> None:
 
 
 def test_no_permission() -> None:
-    """As nobody, there is no kernel's table, whatever the reason."""
+    """The user nobody has no kernel's table, whatever the reason."""
     # The checkout may be in a folder of root's: nobody gets a copy.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
@@ -373,7 +373,7 @@ def test_what_a_plain_request_imports(
 
 
 def test_what_may_be_imported_is_there() -> None:
-    """A name that no module has any more would allow nothing and look as if it did."""
+    """A name that no module has any more would allow nothing, although it seems to."""
     allowed = ALWAYS.union(*BACKENDS.values(), *(also for _, also in REQUESTS))
     assert {name for name in named(allowed) if importlib.util.find_spec(name) is None} == set()
 
@@ -392,7 +392,7 @@ run_program(main)
     [(["-L", "--pretty"], True), (["--help"], False), (["-L"], False), (["-A", "-f", "1"], False)],
 )
 def test_site_runs_where_a_package_is_needed(words: list[str], runs: bool) -> None:
-    """The installed programs start without it; its folders are where rich is found."""
+    """The installed programs start without site; rich is found in its folders."""
     done = subprocess.run(
         [sys.executable, "-IS", "-c", LAUNCHED, os.getcwd(), "--backend", "memory", *words],
         capture_output=True,
@@ -441,8 +441,8 @@ def test_an_interrupt_before_our_first_import(
 
 
 def test_a_package_that_is_missing_is_named() -> None:
-    """Without site-packages there is no rich. What is not an extra of ours is a fault of the
-    installation and says so.
+    """Without site-packages rich is missing. A missing package that is not an extra of ours is
+    reported as a fault of the installation.
     """
     script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyipvsadm.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [
@@ -463,9 +463,7 @@ def test_a_package_that_is_missing_is_named() -> None:
 
 
 def test_the_installed_programs(tmp_path: Path) -> None:
-    """What `pip install` puts beside the interpreter: three launchers that import nothing but
-    us.
-    """
+    """`pip install` puts three launchers beside the interpreter, which import only our package."""
     folder = Path(sysconfig.get_path("scripts"))
     table = f"memory:{tmp_path / 'table'}"
 

@@ -1,5 +1,5 @@
-"""What SECURITY.md promises, as far as the sources and files show it. The rest
-stands beside its subject.
+"""Check the promises of SECURITY.md, as far as the sources and files show them. Other promises are
+tested beside their subjects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.unit.fake_environment import FakeEnvironment
 SOURCES = {path: path.read_text() for path in sorted(Path("pyipvsadm").rglob("*.py"))}
 SECTION = Path("SECURITY.md").read_text().partition("\n## Environment\n")[2].partition("\n## ")[0]
 
-# What starts another program, and what makes code of text.
+# Names that start another program, or turn text into code.
 STARTS = {
     "system",
     "popen",
@@ -65,7 +65,7 @@ OURS, OTHERS = [
 
 
 def test_the_variables_that_are_read_are_those_that_are_listed() -> None:
-    """Each by its name, where it stands: none is read that a search would not find."""
+    """The source reads each variable by its literal name, so that a search finds them all."""
     read = set()
     for path, text in SOURCES.items():
         tree = ast.parse(text)
@@ -187,8 +187,8 @@ def run(words: str, environ: dict[str, str], *options: str) -> tuple[int, str, s
 
 @pytest.mark.parametrize("value", HOSTILE, ids=["empty", "one", "odd", "long", "bytes"])
 def test_a_hostile_environment_changes_how_it_looks_at_most(value: str, table: Path) -> None:
-    """All variables at once, but those that choose the table and the grammar. In a pipe, not even
-    looks.
+    """All variables are set at once, except those that choose the table and the grammar. In a pipe,
+    not even the look changes.
     """
     clean = {"IPVSADM_BACKEND": f"memory:{table}", "PYTHONPATH": os.getcwd()}
     others = {name for name in OTHERS if not name.startswith(("PYTHON", "LD_"))}
@@ -215,7 +215,9 @@ def test_a_hostile_choice_of_the_table_is_a_sentence(value: str) -> None:
 def test_isolated_the_interpreter_s_own_variables_change_nothing(
     table: Path, tmp_path: Path
 ) -> None:
-    """As our launchers start it, and as SECURITY.md says to start it elsewhere."""
+    """The program is started as our launchers start it, and as SECURITY.md says to start it
+    elsewhere.
+    """
     evil = tmp_path / "evil"
     evil.mkdir()
     for name in ("sitecustomize", "usercustomize", "struct", "fcntl", "pyipvsadm"):

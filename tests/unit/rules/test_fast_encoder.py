@@ -1,4 +1,6 @@
-"""The fast path of -R encodes what the definition encodes: rules/reader.py, then netlink/attributes.py."""
+"""Check that the fast path of -R encodes what the definition encodes: rules/reader.py, then
+netlink/attributes.py.
+"""
 
 from __future__ import annotations
 

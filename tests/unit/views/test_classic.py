@@ -1,4 +1,4 @@
-"""The listing, line by line as 1.31 prints it (ipvsadm.c: print_title, print_service_entry,
+"""Test the listing, line by line as 1.31 prints it (ipvsadm.c: print_title, print_service_entry,
 print_largenum, list_*).
 
 Every line is written out, trailing blanks included: they are part of what scripts cut into columns.
@@ -406,7 +406,7 @@ def test_methods(forward: int, name: str) -> None:
         (TUNNEL, GRE, 0, 0, "gre:-c"),
         (TUNNEL, GRE, 0, TUN_CSUM, "gre:+c"),
         (TUNNEL, GRE, 0, TUN_REMCSUM, "gre:r+c"),
-        # What this release does not know is shown as its number.
+        # A value that this release does not know is shown as its number.
         (TUNNEL, GUE, 6080, 3, "gue:6080:3"),
         (TUNNEL, GUE, 65535, 65535, "gue:65535:65535"),
         (TUNNEL, 3, 0, 0, "3"),

@@ -1,5 +1,5 @@
-"""The table of fields against the JSON Schema and the columns: a field that is added in one place
-only fails here, in test_json_document (documents against the schema) or in test_man.
+"""Compare the table of fields with the JSON Schema and the columns: a field that is added in one
+place only fails here, in test_json_document (documents against the schema) or in test_man.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ SAMPLE = re.compile(r'^(ipvs_[a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\} (\
 
 
 class Busy(MemoryBackend):
-    """A table with traffic: 64-bit counters."""
+    """Hold a table with traffic: 64-bit counters."""
 
     def read_services(self, counters: bool = True) -> list[Service]:
         services = super().read_services(counters)
