@@ -78,7 +78,7 @@ exec bash -c 'sleep infinity & wait'
 
 
 class Node:
-    """A director's processes, until its power is cut."""
+    """Hold a director's processes, until its power is cut."""
 
     def __init__(self, host: str) -> None:
         self.host, self.name = host, NAMES[host]

@@ -1,4 +1,6 @@
-"""The Python interface on a real kernel: the page's examples, connections, another namespace."""
+"""Test the Python interface on a real kernel: the page's examples, connections, another
+namespace.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ SERVICE = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, scheduler="rr")
 
 
 SO_MEMINFO = 55  # uapi asm-generic/socket.h
-# What came with the tables that grow.
+# This file came with tables that grow (Linux 7.1).
 STATUS = Path("/proc/net/ip_vs_status") if os.path.exists("/proc/net/ip_vs_status") else None
 
 

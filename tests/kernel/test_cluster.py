@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FULL = os.environ.get("IPVSADM_CLUSTERS") == "full"
 DOCS = Path(__file__).parents[2] / "docs" / "failover"
-LONG = 150.0  # seconds for what the clocks and scripts of a manager take in a slow guest
+LONG = 150.0  # seconds that a manager's clocks and scripts may take in a slow guest
 LIFE = 900  # seconds
 MOVED = (True, True)
 AWAY = (False, False)
@@ -177,7 +177,7 @@ def test_takeover_keeps_connections(manager: Manager) -> None:
         exercise_until_known(early, "second")
         client = stack.enter_context(Asking(NAT_PAIR.vip, 80))
         if FULL:
-            # one cut wire is no reason to move anything
+            # after the cut of one wire nothing moves
             ip(["link set second down"], "switch")
             wait_until(lambda: first.run(manager.link_lost).status == 0)
             ip(["link set second up"], "switch")
@@ -186,7 +186,7 @@ def test_takeover_keeps_connections(manager: Manager) -> None:
             assert cluster.requests() == []
             report("one wire was cut")
 
-        # both wires: the other is cut off before the address moves
+        # after the cut of both, the other node is cut off before the address moves
         cut = time.monotonic()
         ip([f"link set {port} down" for _, _, port, _ in NAT_PAIR.links("director")], "switch")
         wait_for_request(cluster, "node2.name node1.name", "second")

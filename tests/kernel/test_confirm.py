@@ -1,4 +1,4 @@
-"""A change that must be confirmed, on a kernel: how it ends, and what it leaves alone."""
+"""Test a change that must be confirmed, on a kernel: how it ends, and what it leaves alone."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_templates_of_persistence_count_and_are_warned_of(nat: Network) -> None:
         drain.until("1 connection and 1 template left")
         assert f"warning: {web} is persistent" in drain.said
         assert rows(nat, "--persistent-conn")[f"{nat.real[0]}:80"][1] == "1"
-        assert ask(nat.vip, 80, 1) == ["one"]  # that is what it warns of
+        assert ask(nat.vip, 80, 1) == ["one"]  # the warning is about this
         with inside("director"):
             setting.write_text("1\n")
         with pytest.raises(ConnectionRefusedError):
@@ -209,7 +209,7 @@ def test_a_reader_that_has_gone_does_not_end_it(nat: Network) -> None:
         drain.until("1 connection left")
         os.close(drain._pipe)
         drain._pipe = os.open("/dev/null", os.O_RDONLY)
-        # its time is over, and nothing else
+        # status 1: the time is over, which is the only failure
         assert os.waitstatus_to_exitcode(os.waitpid(drain.pid, 0)[1]) == 1
         drain.pid = 0
     assert rows(nat)[f"{nat.real[0]}:80"][1] == "0"

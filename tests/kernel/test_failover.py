@@ -38,7 +38,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "failover.md"
 HOSTS = dict(zip_equal(("lb1", "lb2"), DIRECTORS))
 WEB = {"tcp": [80, 443]}
 
-Steps = list[tuple[str, str]]  # (host, what is typed there)
+Steps = list[tuple[str, str]]  # (host, command)
 
 # The sync daemons of both directors.
 ONE_EACH = ("master", "backup")
@@ -92,7 +92,7 @@ class Way(NamedTuple):
     start: Steps
     failover: Steps
     clients: tuple[str, str] = ("172.16.100.10", "172.16.100.11")
-    roles: tuple[str, str] = ONE_EACH  # what `-L --daemon` names on each
+    roles: tuple[str, str] = ONE_EACH  # the roles that `-L --daemon` shows on each
 
 
 TAKE = ("ip address add 172.16.100.1/32 dev eth0", "arping -U -c 1 -I eth0 172.16.100.1")

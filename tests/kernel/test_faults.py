@@ -101,7 +101,7 @@ def test_proc_is_not_mounted(words: str, status: int, said: str) -> None:
             "-m",
             "/bin/sh",
             "-c",
-            # an empty one: below it is the machine's, which a guest shares
+            # an empty file system hides /proc of the machine, which a guest shares
             'mount -t tmpfs none /proc && exec "$@"',
             "sh",
             sys.executable,

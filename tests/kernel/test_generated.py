@@ -43,7 +43,7 @@ NUMBERED = re.compile(r"^line \d+: ", re.MULTILINE)
 
 Words = list[str]
 
-# --- values: what is right, what is right on a second look, what is wrong
+# --- values: valid ones, odd but valid ones, invalid ones
 
 ODD_NUMBERS = ("0", "-0", "-1", "+1", " 1", "1 ", "01", "0x1", "1x", "x", "", "1.0", "65535", "65536", "2147483647",
                "2147483648", "4294967296", "9223372036854775808", "18446744073709551617")  # fmt: skip

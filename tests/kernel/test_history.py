@@ -1,4 +1,4 @@
-"""The history on a kernel: random tables there and back, beside open connections and another
+"""Test the history on a kernel: random tables there and back, beside open connections and another
 program; a kill at any moment.
 """
 

@@ -29,9 +29,9 @@ REPO = Path(__file__).parents[2]
 FILE = REPO / "docs" / "failover" / "keepalived.conf"
 NAMES = {"director": "lb1", "second": "lb2"}  # the file's lines with @ are for these
 WEB = {"tcp": [80, 443]}
-LONG = 60.0  # seconds for what keepalived's own clocks decide
+LONG = 60.0  # seconds for events that wait for keepalived's own clocks
 
-# What FILE says.
+# The table that FILE describes.
 TABLE = """\
 -A -t 172.16.100.1:80 -s wrr
 -a -t 172.16.100.1:80 -r 192.168.10.8:80 -m -w 2
@@ -173,7 +173,7 @@ def test_its_table_is_read_and_left_alone(tmp_path: Path) -> None:
         stack.enter_context(keepalived("director", tmp_path))
         eventually(lambda: at_work("director"), ACTIVE, LONG)
 
-        # what it says, what we say, what the reference says
+        # the table of its file, our listings, the reference's listings
         eventually(lambda: saved("director"), TABLE)
         for words in (["-L", "-n"], ["-S", "-n"], ["-L", "--daemon"], ["-L", "-n", "--stats"]):
             assert run_ours(words, namespace="director") == run_reference(
@@ -183,7 +183,7 @@ def test_its_table_is_read_and_left_alone(tmp_path: Path) -> None:
         assert as_rules(shell("director", "ipvsadm -L -n --json")) == TABLE
         assert doctor("director") == ([], [])
 
-        # nothing of it is deleted by the way
+        # --prune alone deletes nothing of keepalived's
         (tmp_path / "ipvsadm.rules").write_text("-A -f 7 -s rr\n")
         apply = ["--apply", str(tmp_path / "ipvsadm.rules"), "--prune"]
         no = b"keepalived is running: --prune may delete services that are not yours; "
@@ -213,7 +213,7 @@ def test_its_table_is_read_and_left_alone(tmp_path: Path) -> None:
         eventually(lambda: saved("director"), TABLE + "-A -f 7 -s rr\n", LONG)
         assert set(ask(NAT_PAIR.vip, 80, 3)) == {"one", "two"}
 
-        # and all of it when that is meant
+        # --force deletes all of it
         assert run_ours([*apply, "--force"], namespace="director").status == 0
         assert saved("director") == "-A -f 7 -s rr\n"
 
@@ -247,7 +247,7 @@ def test_its_failover_keeps_connections(tmp_path: Path) -> None:
         assert early.again() == early.server
         assert set(ask(NAT_PAIR.vip, 80, 3)) == {"one", "two"}
 
-        # who comes back stands by, and learns of connections made meanwhile
+        # the director that comes back stands by, and learns of connections made meanwhile
         first = stack.enter_context(keepalived("director", tmp_path))
         eventually(lambda: at_work("director"), STANDS_BY, LONG)
         eventually(lambda: saved("director"), TABLE)

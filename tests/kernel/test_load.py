@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FULL = os.environ.get("IPVSADM_LOAD") == "full"
 OURS = f"{sys.prefix}/bin/ipvsadm"
 MIB = 1024  # KiB
-MOST = (128 if FULL else 20) * MIB  # of memory, whatever is done (a run that does nothing has 11)
+MOST = (128 if FULL else 20) * MIB  # of memory in any run (a run that does nothing has 11 MiB)
 TIMEOUT = 600
 
 SERVICES = 50_000 if FULL else 1_000

@@ -83,8 +83,8 @@ LISTED = (
 )
 SUMMARY = "2 added, 0 changed, 0 removed, 0 unchanged\n"
 
-# (command, standard input, what it writes or how that ends, what it says on standard error, the
-# table before, and after it). None: as before.
+# (command, standard input, its output or the end of it, its message on standard error, the table
+# before, and after it). None: as before.
 EACH: list[tuple[str, str, str, str, str, str | None]] = [
     ("-A -t 10.0.0.1:80 -s rr", "", "", "", "", WEB),
     ("-E -t 10.0.0.1:80 -s wrr", "", "", "", WEB, WEB.replace(" rr", " wrr")),
@@ -122,7 +122,7 @@ def test_each_command() -> None:
         assert bool(said) == bool(out), command
         assert complaint.endswith(err), command
         assert held() == (before if after is None else after), command
-    # What has no rule to show for it.
+    # Settings that are not in the rules.
     there("--set 800 0 0")
     assert there("-L --timeout") == "Timeout (tcp tcpfin udp): 800 120 300\n"
     there("--start-daemon master --mcast-interface only0 --syncid 3")
@@ -190,7 +190,7 @@ def test_by_process_and_by_path(tmp_path: Path) -> None:
     try:
         sleeper.stdin.write(b"\n")
         sleeper.stdin.flush()
-        assert sleeper.stdout.readline() == b"\n"  # by now it is there
+        assert sleeper.stdout.readline() == b"\n"  # now the process is in its namespace
         for at, word in enumerate(
             (str(sleeper.pid), str(place), f"/proc/{sleeper.pid}/ns/net", f"{NAMED}/blue"), 1
         ):
@@ -345,7 +345,7 @@ def test_names_are_asked_of_the_network_that_the_command_was_started_in(
 
 
 def test_a_lock_a_namespace() -> None:
-    with locks.lock_namespace(pytest.fail, "busy"):  # another's lock hinders nobody
+    with locks.lock_namespace(pytest.fail, "busy"):  # another process's lock does not block
         assert ours("--apply --netns blue", RULES) == (0, "", SUMMARY)
     assert not Path("/run/ipvsadm").exists()
 
@@ -382,7 +382,7 @@ def test_the_module_is_loaded_from_there_and_not_by_completion() -> None:
     # newer kernels have no connection table before a service
     assert there("-L -n").startswith(HEAD.partition("size=")[0])
     assert Path(TABLE_FILE).exists()
-    run_ours(["-R"], OWN)  # what the fixture looks for
+    run_ours(["-R"], OWN)  # the fixture checks for this table
 
 
 def test_completion() -> None:

@@ -42,7 +42,7 @@ NOTEBOOK = Path(__file__).with_name("notebook")
 SHORT = 2.0  # seconds for a page that may never come
 LONG = 60.0  # seconds that a check every few seconds may take for several tries
 
-# What Debian's systemd sets at boot.
+# The values that Debian's systemd sets at boot.
 LOOSE = {"net/ipv4/conf/default/rp_filter": "2", "net/ipv4/conf/eth0/rp_filter": "2"}
 SYSCTLS = {"director": LOOSE, "one": LOOSE, "two": LOOSE}
 
@@ -80,7 +80,7 @@ def beside(vip: str, director: str, real: tuple[str, str]) -> Network:
 
 BESIDE = beside(VIP, "172.16.100.2", ("172.16.100.7", "172.16.100.8"))
 
-# Each server is elsewhere.
+# Each server is in another network.
 APART = Network(
     VIP,
     ("192.0.2.7", "198.51.100.8"),
@@ -320,7 +320,7 @@ def dies_and_returns(network: Network, one: ExitStack) -> None:
     assert serving(network.vip) == (0, 10, 0)
     one.enter_context(pages("one"))
     eventually(lambda: out(network), wanted=False, patience=LONG)
-    # it has no connections: wlc gives it all, until it has as many
+    # the server has no connections: wlc gives it all new ones, until it has as many
     assert serving(network.vip) == (10, 0, 0)
 
 

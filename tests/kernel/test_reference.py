@@ -1,5 +1,5 @@
-"""Every case on the kernel: the reference's answers are those recorded, ours are the same, and so
-is the table at the end.
+"""Run every case on the kernel: the reference's answers are those recorded, ours are the same, and
+so is the table at the end.
 
 Each tool has a network namespace of its own; what is in the kernel at the end is listed by the
 reference for both.
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 RECORDED = recording.load()
 NAMES = Resolver()
-# From 7.1 on a connection table grows from nothing: what was recorded of its size on 6.1 is not
-# what is to be seen there.
+# From 7.1 on a connection table grows from nothing: its size differs from the size that was
+# recorded on 6.1.
 KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))
 GROWS = os.path.exists("/proc/net/ip_vs_status")
 

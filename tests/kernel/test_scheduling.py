@@ -1,10 +1,11 @@
-"""The model of the schedulers against the kernel's own choices, by packets that start connections.
+"""Compare the model of the schedulers with the kernel's own choices, by packets that start
+connections.
 
 Each random table is a service of its own, to which random clients send one packet each through a
 raw socket; /proc/net/ip_vs_conn then says which server each of them got. IPVSADM_SCHEDULING=full
 has 10,000 pairs of table and client under each hashing scheduler, and 500 sequences under each
-other one (`make scheduling`). IPVSADM_SEED chooses other tables. Draining under these schedulers
-is held against the same choices.
+other one (`make scheduling`). IPVSADM_SEED chooses other tables. Draining under these schedulers is
+compared with the same choices.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rules that our ipvsadm wrote, judged by the packets that a client and the real servers see.
+"""Judge rules that our ipvsadm wrote by the packets that a client and the real servers see.
 
 Owns: the recipes of administrators (translation, direct routing, tunnels, marks, persistence,
 editing, save and restore) and what they promise to a client. The networks are in network.py.
@@ -178,7 +178,7 @@ def test_the_notebook_s_change_from_rr_to_weights_three_and_one(nat: Network) ->
 
 
 def test_wlc_gives_open_connections_by_weight(direct: Network) -> None:
-    """The notebook's director for direct routing, with its weights 2 and 1."""
+    """The setup is the notebook's director for direct routing, with its weights 2 and 1."""
     ipvsadm(f"-A -t {direct.vip}:80 -s wlc")
     ipvsadm(f"-a -t {direct.vip}:80 -r {direct.real[0]} -g -w 2")
     ipvsadm(f"-a -t {direct.vip}:80 -r {direct.real[1]} -g -w 1")

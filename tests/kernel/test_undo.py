@@ -1,4 +1,6 @@
-"""Undoing and reading on a kernel's table that is large, or that another program keeps busy."""
+"""Test undoing and reading on a kernel's table that is large, or that another program keeps
+busy.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A process stopped at each of its system calls (ptrace): to count them, or to kill it at a certain
-one.
+"""Stop a process at each of its system calls (ptrace): to count them, or to kill it at a certain
+call.
 
 Owns: the tracing. Must never know: what the process does.
 """

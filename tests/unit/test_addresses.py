@@ -433,7 +433,7 @@ def test_one_that_hangs_costs_no_more_than_the_bound() -> None:
     finally:
         released.set()
     assert ended.wait(5)
-    assert 5 not in found  # what comes later changes nothing
+    assert 5 not in found  # later answers change nothing
 
 
 def test_after_the_bound_nothing_more_is_asked() -> None:

@@ -85,7 +85,7 @@ def test_a_file_keeps_owner_mode_and_attributes(mode: int, tmp_path: Path) -> No
     os.chown(path, OTHER, USER)
     path.chmod(mode)
     os.setxattr(path, "user.note", b"mine")
-    # it is the old bytes'
+    # a capability belongs to the old bytes
     os.setxattr(path, "security.capability", struct.pack("<5I", 0x02000000, 1, 0, 0, 0))
     files.replace_file(str(path), "new")
     now = path.stat()
@@ -124,7 +124,7 @@ def test_an_acl_of_the_folder_lets_nobody_into_the_new_file(tmp_path: Path) -> N
     ("failing", "mode", "left"),
     [
         ("fchown", 0o664, 0o604),
-        ("fchown", 0o606, 0o600),  # the old group's members had less than anybody
+        ("fchown", 0o606, 0o600),  # the old group's members had fewer permissions than others
         ("listxattr", 0o664, 0o664),
         ("setxattr", 0o660, 0o600),
         ("removexattr", 0o664, 0o604),
@@ -167,7 +167,7 @@ def test_another_s_file_replaced_by_a_user(
     )
 
 
-# --- what is no file of that name
+# --- names of other things than files
 
 
 @pytest.mark.parametrize("dangling", [False, True])

@@ -1,4 +1,4 @@
-"""The Python interface on embedded tables: what each call sends, returns and raises."""
+"""Test the Python interface on embedded tables: what each call sends, returns and raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clients of a connection table, counted by what a change does to their next connection."""
+"""Count the clients of a connection table by what a change does to their next connection."""
 
 from __future__ import annotations
 

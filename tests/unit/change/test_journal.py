@@ -1,4 +1,6 @@
-"""The folder of the journal: what is kept, what is refused, and failures that stop no change."""
+"""Test the folder of the journal: what is kept, what is refused, and failures that stop no
+change.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The warnings of hash schedulers, and their figures against the choice for every client."""
+"""Test the warnings of hash schedulers, and their figures against the choice for every client."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
 ) -> None:
     text, goal = said(other)
     before, after = entries(now), entries(goal)
-    if not goal.read_daemons():  # then the running ones are left
+    if not goal.read_daemons():  # the running daemons are left
         after |= {key: value for key, value in before.items() if isinstance(key, int)}
     try:
         made = plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True)
@@ -137,7 +137,7 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
         read_back(step)
     assert now.apply([step.change for step in steps]) == []
     assert entries(now) == after
-    # What is equal is not touched, what differs is sent once; a daemon is stopped and started,
+    # Equal entries are not touched, a different entry is sent once; a daemon is stopped and started,
     # servers go with their service.
     differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     restarted = [
@@ -168,7 +168,7 @@ def test_wherever_it_is_cut_off_the_next_plan_converges(
     cut = data.draw(st.integers(0, len(steps)))
     assert now.apply([step.change for step in steps[:cut]]) == []
     rest = [*plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True).iter_steps()]
-    # one more where a daemon was stopped and not yet started: it is new then
+    # one more step if a daemon was stopped and not yet started: it is new then
     assert len(rest) <= len(steps) - cut + 1
     assert now.apply([step.change for step in rest]) == []
     assert [

@@ -533,8 +533,8 @@ MADE = "another program made it meanwhile, with the same settings"
 OTHERWISE = "another program made it meanwhile, with other settings; it was changed"
 REMOVED = "another program removed it meanwhile; it was added again"
 SERVICE7 = "-A -f 7 -s rr"
-# What other programs do before the first sending, what is said of which line with which rule, the
-# summary, and the rules then.
+# (other programs' changes before the first batch, [message, line, rule], the summary, the rules
+# afterwards)
 RACES = [
     pytest.param(NEW, [MADE, 4, NEW], "1 added, 1 changed, 1 removed, 2 unchanged", id="a server, as it should be"),
     pytest.param(
@@ -855,7 +855,7 @@ TRIED: list[tuple[str, str, int, str]] = [
 ]  # fmt: skip
 
 
-# What a dry run prints, by the command or, for -R, by its rules.
+# The output of a dry run, by the command or, for -R, by its rules.
 WOULD: dict[str, tuple[str, ...]] = {
     "-A -t 10.0.0.2:80": ("would add -A -t 10.0.0.2:80 -s wlc",),
     "-A -t 10.0.0.2:80 -s twos": ("would add -A -t 10.0.0.2:80 -s twos",),
@@ -1029,7 +1029,7 @@ def test_a_save_to_a_file_rests_on_two_readings(tmp_path: Path) -> None:
     assert table.readings == 3
 
 
-# --- what surrounds it
+# --- colours, the machine, statuses
 
 
 def test_colours_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

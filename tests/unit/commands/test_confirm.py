@@ -580,7 +580,7 @@ def test_a_history_that_is_damaged_is_reported(
 
 
 REMOVALS = (
-    # words, what the hint says of JOURNAL=all or not
+    # (words, the command in the hint without JOURNAL=all, the command with it)
     ("-C", "--undo", "--undo"),
     ("-D -f 1", "--undo", "--undo"),
     ("-D -f 2", "--undo", "--undo"),

@@ -611,7 +611,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away(
         "5 of 4 connections left (0.5 more per second, 2 s)",
     ):
         assert text in errors
-    # the cursor is back, after the last of it
+    # the cursor is visible again after the last progress
     assert errors.rindex("\x1b[?25h") > errors.rindex("connections left")
     assert bool(re.search(r"\x1b\[[39]\dm", errors)) == (plain == "")
 

@@ -1,4 +1,6 @@
-"""--history and --undo, and which commands write an entry, as commands on an embedded table."""
+"""Test --history and --undo, and which commands write an entry, as commands on an embedded
+table.
+"""
 
 from __future__ import annotations
 

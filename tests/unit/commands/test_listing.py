@@ -1,4 +1,4 @@
-"""The order of a listing: the same in every view, and the table's own for --nosort."""
+"""Test the order of a listing: the same in every view, and the table's own for --nosort."""
 
 from __future__ import annotations
 

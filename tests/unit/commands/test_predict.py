@@ -1,4 +1,4 @@
-"""--predict on the embedded table and on a fake kernel: text, JSON, statuses, what is read."""
+"""Test --predict on the embedded table and on a fake kernel: text, JSON, statuses, what is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Ramps on the embedded table, with a clock that the test runs: each step, and every end."""
+"""Test ramps on the embedded table, with a clock that the test controls: each step, and every
+end.
+"""
 
 from __future__ import annotations
 

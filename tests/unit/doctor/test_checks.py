@@ -302,7 +302,7 @@ CASES = [
     Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": Route("unreachable")}, "links": down(ETH0)},
          fixes=("ip address add 172.16.100.1/32 dev DEVICE",)),
     Case("DR", None, {"addresses": []}),  # a route of type local has it
-    # both on both: this one stands by
+    # both daemons run on both directors: this one stands by
     Case("backup", None, rules=(*BACKUP, "--start-daemon master --mcast-interface eth0")),
     Case("backup", "vip-missing", rules=(*DIRECT.rules, "--start-daemon master --mcast-interface eth0")),
     Case("backup", None, {"programs": {"keepalived", "bash"}}, rules=DIRECT.rules),
@@ -718,7 +718,7 @@ def test_a_sync_daemon_s_interface_is_brought_up_with_multicast() -> None:
     assert finding.fixes == ("ip link set dev sync0 up", "ip link set dev sync0 multicast on")
 
 
-# --- what was not seen
+# --- what could not be checked
 
 UNSEEN = [
     ("NAT", {}, "192.168.10.8, 192.168.10.9", "172.16.100.1 -m --director 192.168.10.7"),

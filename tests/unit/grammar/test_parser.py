@@ -761,7 +761,7 @@ def test_defaults_of_a_server() -> None:
     assert (server.tun_type, server.tun_port, server.tun_flags) == (0, 0, 0)
 
 
-# --- whatever the words
+# --- any words
 
 ODD = st.text(
     st.one_of(
@@ -803,8 +803,7 @@ def test_any_words_end_in_a_request_or_a_fault(words: list[str], posix: bool) ->
     assert isinstance(found, (Request, UsageError, LineSkippedError))
 
 
-# What selects or shows rows of a listing, with what it is refused beside: all of these pairs are
-# tried.
+# Options of a listing. Each is tried beside each option of REFUSED, which holds the refused pairs.
 BESIDE = {
     "connection": "-c",
     "timeout": "--timeout",
@@ -832,7 +831,7 @@ def test_what_a_selection_goes_with(slot: str, words: str, other: str) -> None:
         return
     said, status = fault(f"-L {words} {BESIDE[other]}")
     assert status == 2
-    if slot != "client":  # what that needs is what most of them do not go with
+    if slot != "client":  # most of them do not go with the option that `client` requires
         expected = (
             {f"multiple '{slot}' options specified"}
             if slot == other

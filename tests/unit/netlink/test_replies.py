@@ -142,7 +142,7 @@ def test_both_ways_give_the_same_records(replayed: Any, kernel: str) -> None:
     services = [service for service, _ in found[0]]
     assert len(services) == table.RULES.count("-A ")
     assert sum(len(servers) for _, servers in found[0]) == table.RULES.count("-a ")
-    # All there is to tell apart has been recorded, and was counted.
+    # Every kind of service was recorded.
     assert {(service.af, bool(service.fwmark), bool(service.pe)) for service in services} == {
         (2, False, False), (10, False, False), (2, True, False), (10, True, False), (2, False, True),
     }  # fmt: skip

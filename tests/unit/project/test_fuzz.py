@@ -99,7 +99,7 @@ GROWING = pytest.mark.parametrize(
 @GROWING
 def test_work_grows_with_the_input_and_no_faster(name: str, of: Callable[[int], Any]) -> None:
     run = TARGETS[name].run
-    run(of(1))  # imports, and what is worked out once
+    run(of(1))  # imports, and results that are computed once
     small, large = [lines_of(lambda times=times: run(of(times))) for times in (BASE, BASE * TIMES)]  # type: ignore[misc]
     assert large <= small * TIMES * 1.2 + 500, (small, large)
 

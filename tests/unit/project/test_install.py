@@ -25,7 +25,7 @@ RULES = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 192.168.10.8:80 -m -w 1\n
 OTHER = "-A -f 7 -s wlc\n"
 # Settings, as SUSE has them in /etc/sysconfig/ipvsadm.
 SUSE = '## Type: string\n\nIPVSADM_OPTIONS=""\n'
-REFUSED = f"-D -f 9\n{RULES}"  # by the table; what follows stands
+REFUSED = f"-D -f 9\n{RULES}"  # the table refuses the first line; the other rules take effect
 
 
 def make(target: str, root: Path, *variables: str) -> set[str]:

@@ -59,7 +59,7 @@ def test_every_command_and_option_has_its_place_and_there_are_no_others() -> Non
     titles = ["DESCRIPTION", "COMMANDS", "OPTIONS", "DOCTOR"]
     found = [item for title in titles for item in items(section(MAIN, title))]
     assert sorted(set(found) - set(SEVERITIES)) == sorted(map(heading, ROWS))
-    # what headings go by
+    # headings rely on this
     assert all(bool(row.metavar) == (row.argument != NONE) for row in OPTIONS)
 
 
@@ -74,7 +74,7 @@ KNOWN = (
     {f"--{row.long}" for row in ROWS}
     | {f"-{row.short}" for row in ROWS if row.short}
     | {"-l", "-Ln", "--complete"}
-    | {"--now"}  # of systemctl: what not to give
+    | {"--now"}  # of systemctl: the page says not to give it
 )
 
 

@@ -254,7 +254,7 @@ def test_an_unreadable_table_file(tmp_path: Path) -> None:
 
 def test_no_permission() -> None:
     """The user nobody has no kernel's table, whatever the reason."""
-    # The checkout may be in a folder of root's: nobody gets a copy.
+    # The checkout may be in root's folder, which the user nobody cannot read: make a copy.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         shutil.copytree("pyipvsadm", f"{folder}/pyipvsadm")
@@ -266,15 +266,15 @@ def test_no_permission() -> None:
             [sys.executable, "-I", "-S", "-c", script], capture_output=True, timeout=60, check=False
         )
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.decode().splitlines()[-2:] == [  # after what modprobe may say
+    assert done.stderr.decode().splitlines()[-2:] == [  # modprobe may write lines before these
         "Can't initialize ipvs: Permission denied (you must be root)",
         "Are you sure that IP Virtual Server is built in the kernel or as module?",
     ]
 
 
-# What a plain request may import (beside what the interpreter has loaded by itself), and nothing
-# else. gc is part of the interpreter and costs nothing; __future__ comes with the annotations that
-# are never evaluated.
+# The modules that a plain request may import, beside those that the interpreter has loaded by
+# itself. gc is part of the interpreter and costs nothing; __future__ comes with the annotations,
+# which are never evaluated.
 STANDARD = {
     "__future__",
     "gc",

@@ -56,7 +56,7 @@ def test_one_program_is_started_by_its_whole_path_and_no_shell() -> None:
     assert sorted(found) == [("confirm.py", "fork"), ("kernel.py", "posix_spawn", "MODPROBE")]
 
 
-# Of the section: what is ours to read, and what it says that others read.
+# From the section: variables that we read, and variables that it says other programs read.
 OURS, OTHERS = [
     set(re.findall(r"`([A-Z][A-Z_0-9]+)`", part))
     for part in SECTION.partition("What the environment can change")[2].partition(
@@ -230,7 +230,7 @@ def test_isolated_the_interpreter_s_own_variables_change_nothing(
         "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2", "PYTHONIOENCODING": "ascii:strict", "PYTHONUSERBASE": str(evil),
         "PYTHONVERBOSE": "1", "PYTHONMALLOC": "debug",
     }  # fmt: skip
-    # what it is kept from
+    # without isolation the variable takes effect
     assert run("-L -n", {**clean, "PYTHONPATH": str(evil)})[0] not in (0, 255)
     for words in PLAIN:
         assert run(words, hostile, "-I") == run(words, clean, "-I"), words

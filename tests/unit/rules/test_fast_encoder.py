@@ -221,5 +221,5 @@ SERVED = st.builds(
 
 @given(st.lists(st.one_of(ADDED, SERVED, WORDS), max_size=5))
 def test_both_ways_encode_the_same(lines: list[str]) -> None:
-    text = "\n".join([*lines, *lines]).encode()  # what is learnt serves the second time
+    text = "\n".join([*lines, *lines]).encode()  # the second time uses what was cached
     assert encode_fast(text) == encode_slowly(text)

@@ -283,7 +283,7 @@ def test_the_name_is_asked_for_in_the_service_s_protocol() -> None:
     assert asked == [(AF_INET, V4, 53, UDP), (AF_INET6, R6, 54, UDP), (AF_INET, R4, 55, 0)]
 
 
-# --- what follows the scheduler
+# --- the columns after the scheduler
 
 
 def service(

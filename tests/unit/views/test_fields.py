@@ -78,7 +78,7 @@ def test_a_metric_ends_with_its_unit() -> None:
         assert "\n" not in field.help
 
 
-# Columns that show no field, but what is made of several.
+# Columns that show no field, but a value derived from several.
 DERIVED = {"", "Share", "Used", "New clients", "Last minute, max"}
 
 

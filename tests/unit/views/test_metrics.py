@@ -1,4 +1,4 @@
-"""Metrics: the format, the values, the file."""
+"""Test metrics: the format, the values, the file."""
 
 from __future__ import annotations
 

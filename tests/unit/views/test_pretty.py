@@ -1,4 +1,4 @@
-"""The pretty views: text snapshots at three widths, and what a snapshot of good records cannot
+"""Test the pretty views: text snapshots at three widths, and what a snapshot of good records cannot
 show.
 
 `make pictures` writes the snapshots anew: look at the difference before you commit it.
