@@ -111,7 +111,8 @@ def run_ours(
     """
     if os.environ.get("LAB_TOOL") == "reference":
         return run_reference(argv, stdin, env, namespace, timeout)
-    from pyipvsadm.cli import main  # noqa: PLC0415  # lazy import: the reference can be tried without our package
+    # lazy import: the reference can be tried without our package
+    from pyipvsadm.cli import main  # noqa: PLC0415
 
     def ours() -> int:
         # pytest may have replaced the streams: the tool gets plain ones

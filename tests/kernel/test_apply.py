@@ -303,7 +303,7 @@ def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPa
 
     def killed(at: int) -> Result:
         with closing(KernelBackend()) as table:
-            table.apply([Change(DEL_DAEMON, daemon=Daemon(BACKUP))])  # which may not run
+            table.apply([Change(DEL_DAEMON, daemon=Daemon(BACKUP))])  # if any runs
             assert table.apply(start) == []
 
         def body() -> int:
@@ -331,7 +331,7 @@ def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPa
         assert held() == goal
         assert ours("--apply --prune --dry-run", AFTER).status == 0
     print(f"killed at {len(points)} points: {len(seen)} different tables left")
-    assert len(seen) > 4  # it was cut off in between, and not only before and after
+    assert len(seen) > 4  # the kills also came in between, and not only before and after
 
 
 @pytest.mark.usefixtures("netns")
@@ -439,7 +439,7 @@ def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> Non
         assert busy.stderr.decode() == (
             f"another ipvsadm is changing the kernel's table (process {os.getpid()}): waiting until it ends\n"
         )
-        assert ours("--apply --dry-run", BEFORE).status == 1  # it reads, and needs no lock
+        assert ours("--apply --dry-run", BEFORE).status == 1  # a dry run needs no lock
         with namespaces.kept():
             namespaces.fresh()
             assert ours("--apply", BEFORE).status == 0  # another namespace, another table

@@ -81,9 +81,9 @@ def rules(services: int, servers: int) -> str:
 @pytest.mark.usefixtures("netns")
 def test_thousands_of_rules_there_and_back() -> None:
     text = rules(SERVICES, SERVERS).encode()
-    assert run_ours(["-R"], text) == run_ours(["-Z"])  # both: status 0 and not a word
+    assert run_ours(["-R"], text) == run_ours(["-Z"])  # both tools: status 0 and no output
     assert run_ours(["-S", "-n"]).stdout == text
-    # it lists some services twice while their table grows
+    # the reference lists some services twice while their table grows
     eventually(lambda: run_reference(["-S", "-n"]).stdout, text)
     assert run_ours(["-L", "-n", "--stats"]) == run_reference(["-L", "-n", "--stats"])
     again = run_ours(["-R"], text)
@@ -119,7 +119,7 @@ def test_the_kernels_own_order_is_shown() -> None:
         f"-A -f {at} -s rr\n-a -f {at} -r 10.2.0.1 -g\n" for at in range(1, 101)
     )
     assert run_ours(["-R"], text.encode()).status == 0
-    # of two listings made while it grows, each has its own order
+    # two listings that are made while the table grows differ in their order
     for words in ("-L -n --nosort", "-L -n --nosort --stats"):
         eventually(
             lambda words=words: run_ours(words.split()) == run_reference(words.split()),  # type: ignore[misc]
@@ -363,6 +363,7 @@ def test_nobody_but_the_kernel_can_answer(table: KernelBackend) -> None:
         other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
         with closing(other):
             other.bind((0, 0))
-            assert stranger.sendto(end, other.getsockname()) == len(end)  # so it would go otherwise
+            # without connect() the message would arrive
+            assert stranger.sendto(end, other.getsockname()) == len(end)
     assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
     assert [service.key() for service in table.read_services()] == [SERVICE.key()]

@@ -206,7 +206,7 @@ def test_takeover_keeps_connections(manager: Manager) -> None:
         asked = cluster.requests()
         first = cluster.switch_on("director")
         first.output(manager.at_boot)
-        if not manager.back:  # it will take over as soon as it can
+        if not manager.back:  # the first node will take over as soon as it can
             exercise_until_known(early, "director")
             exercise_until_known(late, "director")
         first.output(manager.start)
@@ -228,7 +228,7 @@ def test_takeover_keeps_connections(manager: Manager) -> None:
         assert client.refusals() == []
         report(f"back: {client.longest_silence(back):.1f} s without an answer")
 
-        # its processes are killed, its kernel keeps the addresses
+        # the manager's processes are killed, the node's kernel keeps the addresses
         exercise_until_known(early, "second")
         exercise_until_known(late, "second")
         killed = time.monotonic()

@@ -41,7 +41,7 @@ SERVICES = 50_000 if FULL else 1_000
 SERVERS = 20_000 if FULL else 400
 PAIRS = 100_000  # services with a server each: two rules
 CONNECTIONS = 100_000 if FULL else 2_000
-LINES = 200_000 if FULL else 2_000  # of a file in the place of the kernel's list of connections
+LINES = 200_000 if FULL else 2_000  # lines of a file that replaces the kernel's list of connections
 HASHED = 50_000 if FULL else 1_000  # clients with a connection each
 AT_ONCE = 20  # rows of commands
 COMMANDS = 1_000 if FULL else AT_ONCE
@@ -86,7 +86,7 @@ def measured(
 @pytest.mark.usefixtures("netns")
 @pytest.mark.parametrize(
     ("services", "servers", "reference_restores"),
-    # Of 200,000 rules it takes ten minutes.
+    # The reference takes ten minutes to restore 200,000 rules.
     [(SERVICES, 0, FULL), (1, SERVERS, FULL), *([(PAIRS, 1, False)] if FULL else [])],
 )
 def test_a_large_table(

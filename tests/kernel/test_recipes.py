@@ -407,4 +407,4 @@ def test_the_notebook_s_health_checks(name: str, log: list[str]) -> None:
         faster = "sleep() { command sleep 1; }; export -f sleep"  # for 5
         with running("director", f"{faster}; exec {notes(name)}"):
             dies_and_returns(network, one)
-            eventually(events, log, LONG)  # it writes after ipvsadm has ended
+            eventually(events, log, LONG)  # the script writes after ipvsadm has ended

@@ -173,7 +173,7 @@ def test_the_notebook_s_change_from_rr_to_weights_three_and_one(nat: Network) ->
     ipvsadm(f"-E -t {nat.vip}:80 -s wrr")
     ipvsadm(f"-e -t {nat.vip}:80 -r {nat.real[0]} -m -w 3")
     ipvsadm(f"-e -t {nat.vip}:80 -r {nat.real[1]} -m -w 1")
-    for _ in range(3):  # each cycle for itself, wherever it starts
+    for _ in range(3):  # each cycle has these shares, wherever it starts
         assert Counter(ask(nat.vip, 80, 4)) == {"one": 3, "two": 1}
 
 

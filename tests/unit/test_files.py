@@ -408,7 +408,7 @@ def test_refreshed_it_is_what_the_file_is_now(tmp_path: Path) -> None:
     table.refresh()
     assert [each.fwmark for each in table.read_services()] == [1]
     path.write_text("nonsense\n")
-    for _ in range(2):  # it is read again as long as it is damaged
+    for _ in range(2):  # a damaged file is read again each time
         with pytest.raises(OperationError, match="this is not a rule"):
             table.refresh()
     path.unlink()

@@ -89,7 +89,7 @@ def test_mh_remembers_the_weight_before_weight_0() -> None:
     assert count(service("mh"), servers(1, 1, 1), servers(1, 0, 1), *lines) == ClientCounts(
         3, refused=1
     )
-    # From weight 0 on the weight before is not known.
+    # If the weight is 0, the weight before that is not known.
     back = count(service("mh"), servers(1, 0, 1), servers(1, 1, 1), *lines)
     assert (back.clients, back.refused) == (3, 0)
 

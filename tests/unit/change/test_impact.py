@@ -204,7 +204,7 @@ def step(op: int, kind: Service, server: Server | None = None, *undo: Change) ->
 def test_services_that_a_plan_concerns(steps: list[Step], concerned: bool) -> None:
     keys = [each.change.service.key() for each in steps if each.change.service is not None]
     assert list_concerned(steps) == (keys[:1] if concerned else [])
-    # Each of them once.
+    # Each service is listed once.
     assert list_concerned(steps * 2) == list_concerned(steps)
 
 

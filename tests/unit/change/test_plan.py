@@ -137,8 +137,8 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
         read_back(step)
     assert now.apply([step.change for step in steps]) == []
     assert entries(now) == after
-    # Equal entries are not touched, a different entry is sent once; a daemon is stopped and started,
-    # servers go with their service.
+    # Equal entries are not touched, a different entry is sent once. Daemons are stopped and
+    # started. Servers go with their service.
     differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     restarted = [
         key for key in differing if isinstance(key, int) and key in before and key in after
@@ -395,7 +395,7 @@ def test_what_cannot_be_read_again_is_not_undone() -> None:
 
 
 class Counting(RefusingBackend):
-    """Count what is read, and give the kernel's text, from which the services with servers are known."""
+    """Count what is read, and give the kernel's text, which shows the services with servers."""
 
     has_overview = True
 
@@ -756,7 +756,7 @@ def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
     busy = Busy(held, 0)
     found = snapshot.read_consistent(busy)
     assert [len(servers) for _, servers in found.rows] == [2] * 10
-    assert found.rows[0][1][0].weight == 11  # of the last reading
+    assert found.rows[0][1][0].weight == 11  # the weight of the last reading
     assert busy.reads == {"services": 2, "destinations": 10 + 10 + 1}
 
 

@@ -693,7 +693,7 @@ def test_another_order_of_servers_is_not_the_table_as_before(services: int, said
             f"refused: the table is as before but for the order of servers of {said} ({services} undone)",
         ),
     )  # fmt: skip
-    assert saved(made) == before  # which sorts
+    assert saved(made) == before  # -S sorts, so that the order does not show
     assert run(made, "-S -n --full")[1].splitlines()[1:4] == [
         MIXED[0],
         MIXED[2],

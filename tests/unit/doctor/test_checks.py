@@ -503,7 +503,7 @@ def test_another_port_without_nat() -> None:
     )
 
 
-# of connections, which the embedded table has none of
+# codes about connections, of which the embedded table has none
 COUNTED = {"quiescent-templates", "server-full", "server-syn-recv"}
 
 
@@ -627,7 +627,7 @@ REDUCED = tuple(
         ((SH, DR[1], DR[2] + " -w 300"), "sum to 301",
          ("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.8:80 -g -w 150",)),
         ((SH, DR[1] + " -w 300", DR[2] + " -w 255"), "", ()),  # one bucket is left
-        ((SH, DR[1] + " -w 0", DR[2] + " -w 256"), "", ()),  # without a weight none is asked for
+        ((SH, DR[1] + " -w 0", DR[2] + " -w 256"), "", ()),  # a server of weight 0 needs no bucket
         (("-A -t 172.16.100.1:80 -s wrr", DR[1] + " -w 256", DR[2] + " -w 256"), "", ()),
         ((SH, *(f"-a -t 172.16.100.1:80 -r 10.0.{n // 200}.{n % 200}:80 -g" for n in range(257))), "none for 10.0.0.0:80.", ()),
         ((SH, *(f"-a -t 172.16.100.1:80 -r 10.0.0.{n}:80 -g -w {65535 if n == 254 else 1}" for n in range(255))), "none for",

@@ -171,7 +171,7 @@ def test_rules_of_nftables(
 ) -> None:
     class Tables:
         def __init__(self, nfgen_family: int) -> None:
-            assert nfgen_family == 0  # all of them
+            assert nfgen_family == 0  # AF_UNSPEC: all families
 
         def __enter__(self) -> Self:
             return self
@@ -185,6 +185,6 @@ def test_rules_of_nftables(
     made: Any = types.ModuleType("pyroute2.nftables.main")
     made.NFTables = Tables
     monkeypatch.setitem(sys.modules, "pyroute2.nftables.main", made)
-    assert host._count_filters() == {}  # it is not loaded: not asked
+    assert host._count_filters() == {}  # the module is not loaded: nothing is asked
     root("/sys/module/nf_tables/version", "")
     assert host._count_filters() == {"nftables web": 2, "nftables nat": 1}

@@ -150,7 +150,7 @@ def test_an_interrupt_ends_it_silently_by_signal() -> None:
         env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
     assert child.stdin
-    # it has read some of this before we go on: it is past its start
+    # the program has read a part of this before we go on: its start is over
     child.stdin.write(b"-L\n" * (1 << 18))
     child.stdin.flush()
     child.send_signal(signal.SIGINT)

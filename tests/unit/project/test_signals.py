@@ -232,5 +232,5 @@ def test_a_killed_draining_has_said_before_how_to_undo_it(path: Path) -> None:
 def test_a_draining_goes_on_though_nobody_reads_what_it_says(path: Path) -> None:
     run = Running(path, "-d -f 1 -r 10.0.0.2 --drain=1")
     run.until(b"2 connections left")
-    assert run.abandon() == 1  # its time is over, and nothing else
+    assert run.abandon() == 1  # status 1: the time is over, which is the only failure
     assert b" -w 0\n" in path.read_bytes()

@@ -123,8 +123,8 @@ def test_a_line_of_a_megabyte() -> None:
 
 
 def stream(text: bytes) -> list[list[bytes]]:
-    """Read words as the reference's loop does: fscanf of a word and the blank after it, or of single
-    characters where no word comes.
+    """Read words as the reference's loop does: fscanf of a word and the blank after it, or of
+    single characters where no word comes.
 
     One difference: a last line that ends in blanks counts here. The reference has read it and
     forgets it at the end of the input.

@@ -112,7 +112,7 @@ VIEWS: dict[str, tuple[str, str]] = {
     ),
     "rate": (
         "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n" + REMOTE,
-        # Of a server, only bytes are scaled.
+        # In a server's line, only bytes are scaled.
         (
             "TCP  10.0.0.1:80                         6       70      800     9000    10000\n"
             "  -> 10.0.1.1:80                         6       70      800     9000    10000\n"
