@@ -633,7 +633,8 @@ def test_what_the_reference_lacks_is_handed_on(
     assert scan(line).ours == ours
 
 
-# --- the table of combinations: the reference's matrix, a row a command, a character a kind of option
+# --- the table of combinations: the reference's matrix, a row for each command, a character for
+# each kind of option
 
 KINDS = (
     "numeric", "connection", "service-address", "scheduler", "persistent", "netmask", "real-server", "forwarding-method",

@@ -88,7 +88,8 @@ GROWS: list[tuple[str, str, Callable[[int], Any]]] = [
 ]  # fmt: skip
 
 
-# Bytes that ten runs may leave. Python 3.9 keeps frames and caches for later, up to a bound that does not grow with the runs.
+# Bytes that ten runs may leave. Python 3.9 keeps frames and caches for later, up to a bound that
+# does not grow with the runs.
 SETTLED = 1000 if sys.version_info >= (3, 10) else 15_000
 
 GROWING = pytest.mark.parametrize(
