@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.kernel.network import Network
 
 POWER = machine.PLACE / "power"
-PATIENCE = 150.0  # seconds for what a slow guest starts
+PATIENCE = 150.0  # seconds that a program may take to start in a slow guest
 # The nodes' names, and their addresses at eth0.
 NAMES = {"director": "node1.name", "second": "node2.name"}
 ADDRESSES = {"director": "172.16.100.2", "second": "172.16.100.3"}
@@ -78,7 +78,7 @@ exec bash -c 'sleep infinity & wait'
 
 
 class Node:
-    """A director's processes, until its power is cut."""
+    """Hold a director's processes, until its power is cut."""
 
     def __init__(self, host: str) -> None:
         self.host, self.name = host, NAMES[host]
@@ -130,17 +130,17 @@ class Node:
         return result.stdout.decode()
 
     def end(self) -> None:
-        """Kill all of its processes."""
+        """Kill all processes of the node."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
 
 class Cluster:
-    """Both nodes on a network, and their power switch."""
+    """Hold both nodes on a network, and their power switch."""
 
     def __init__(self, network: Network, files: dict[str, str]) -> None:
-        """Write files, text by path below /etc, for both nodes."""
+        """Write the configuration files for both nodes. files: text by path below /etc."""
         self.network = network
         self.nodes: dict[str, Node] = {}
         machine.install_programs()
@@ -164,7 +164,7 @@ class Cluster:
         return self.network.setup[host].replace(" dev ", " brd + dev ").splitlines()
 
     def switch_on(self, host: str) -> Node:
-        """Boot a node: its cables and addresses, then its processes."""
+        """Boot a node: plug its cables in, set its addresses, then start its processes."""
         ip([f"addr flush dev {link}" for _, link, *_ in self.network.links(host)], host)
         ip(self._addresses(host), host)
         plug(self.network, host, "up")
@@ -173,7 +173,7 @@ class Cluster:
         return self.nodes[host]
 
     def cut_power(self, host: str) -> None:
-        """Take a node off, with all that its kernel has, and let the request for it succeed."""
+        """Cut a node off, with all that its kernel holds, and let the request for it succeed."""
         plug(self.network, host, "down")
         self.nodes.pop(host).end()
         for words in (["-C"], ["--stop-daemon", "master"], ["--stop-daemon", "backup"]):
@@ -198,7 +198,7 @@ def list_rules(host: str) -> str:
 
 
 def holds_addresses(host: str) -> tuple[bool, bool]:
-    """Return whether a director has the virtual address, and the real servers' gateway."""
+    """Return True if a director has the virtual address and the real servers' gateway."""
     words = shell(host, "ip -br -4 address show").split()
     addresses = {word.partition("/")[0] for word in words}
     return "172.16.100.1" in addresses, "192.168.10.1" in addresses

@@ -1,5 +1,5 @@
-"""What the tests in the guest share. On the host they are not collected: they would change the
-machine's own IPVS.
+"""Hold the fixtures of the tests in the guest. On the host these tests are not collected: they
+would change the machine's own IPVS.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _in_the_guest() -> None:
-    """A file that is named on the command line is collected all the same: its tests fail."""
+    """Fail if a test runs outside the guest: a file that is named on the command line is collected
+    all the same.
+    """
     assert GUEST, REMEDY
 
 
 @pytest.fixture(autouse=True)
 def _signals_as_before() -> Iterator[None]:
-    """What holds signals (World.hold_signals) does so to its process's end; here that is all tests'
-    and their children's.
+    """Restore the signal mask and the action of SIGPIPE after each test. Code that blocks signals
+    (Environment.block_signals) does so until its process ends; here one process runs all tests and
+    starts their children.
     """
     held, pipe = signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGPIPE)
     yield
@@ -45,7 +48,7 @@ def _signals_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def netns(_in_the_guest: None) -> Iterator[None]:
-    """A network namespace of the test's own: an empty IPVS table, lo up and nothing else."""
+    """Enter a network namespace of the test's own: an empty IPVS table, lo up and nothing else."""
     with namespaces.kept():
         namespaces.fresh()
         yield

@@ -1,11 +1,11 @@
-"""Clusters with something wrong, each with its finding, and six in which nothing is.
+"""List clusters with one fault each, with the finding for it, and six clusters without any.
 
 Owns: the table of faults: what is done to a cluster, what that does to its clients, and what they
-see when it is mended. The networks are in network.py, the ways to look in observe.py. Must never
-know: how a fault is found.
+see when it is mended. The networks are in network.py, the functions that observe them in
+observe.py. Must never know: how a fault is found.
 
-A command with a word in capitals (DEVICE, SERVER) asks something of a person: `answers` says what
-that person puts there.
+A command with a word in capitals (DEVICE, SERVER) has a value for a person to fill in: `answers`
+holds that value.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ HALF = frozenset({"", "two"})
 
 
 class Fault(NamedTuple):
-    """A cluster and what is done to it. rules: for ipvsadm; plant: (host, shell command).
+    """Describe a cluster and the fault that is put into it. rules: for ipvsadm; plant: (host, shell
+    command).
 
     In both {vip}, {one} and {two} are addresses as a rule has them; with _ ({vip_}) they are bare.
-    seen: what is looked at; wrong: what it gives with the fault (None: the harm cannot be seen in
-    packets here); right: after the mend.
+    seen: the function that observes the harm; wrong: its result with the fault (None: the harm
+    cannot be seen in packets here); right: its result after the mend.
     """
 
     code: str
@@ -55,7 +56,8 @@ class Fault(NamedTuple):
     seen: Callable[[Network], object] | None = None
     ports: dict[str, list[int]] = WEB
     name: str = ""
-    after: tuple[tuple[str, str], ...] = ()  # what the manual page says beside the command
+    # the manual step that the finding names beside the command
+    after: tuple[tuple[str, str], ...] = ()
 
 
 def filled(text: str, network: Network) -> str:
@@ -343,9 +345,7 @@ FAULTS = [
 
 
 class Health(NamedTuple):
-    """A cluster in which everything is as it should be, seen from the director and from a real
-    server.
-    """
+    """Describe a cluster without any fault, seen from the director and from a real server."""
 
     name: str
     network: Network

@@ -1,11 +1,11 @@
-"""A host of a lab's network as an administrator's machine: scripts run there as they stand.
+"""Turn a host of a test network into an administrator's machine: scripts run on it unchanged.
 
 Owns: a mount namespace for each host, in which /sbin/ipvsadm and its companions are ours,
-`iptables` is the one that the guest's kernel has, and /etc, /var/log and /var/lib can be written;
-the service is installed as the package does it. Must never know: what a script is for.
+`iptables` is the variant that the guest's kernel supports, and /etc, /var/log and /var/lib can be
+written; the service is installed as the package does it. Must never know: what a script is for.
 
-Ours is started afresh here, by the interpreter, as everywhere outside: it costs some 0.2 seconds
-each time.
+Each call of our ipvsadm starts a new interpreter, as outside of the tests: it costs some 0.2
+seconds each time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PLACE = Path("/run/machines")
 PROGRAMS = ("ipvsadm", "ipvsadm-save", "ipvsadm-restore")
 
 # Run once a host, as `sh -e -c SETUP sh OWN PLACE`, within its mount namespace. /etc is a folder of
-# links into the one that was there, but for what recipes write to. Without a writable /sys nobody
-# waits for udev (systemd-networkd does).
+# links into the guest's own /etc, except for the files that recipes write to. Without a writable
+# /sys no program waits for udev (systemd-networkd does).
 SETUP = f"""
 own=$1 place=$2
 mkdir -p $own/etc /run/lock/subsys
@@ -53,8 +53,8 @@ for name in {" ".join(PROGRAMS)}; do mount --bind $place/$name /sbin/$name; done
 mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi
 mount -o remount,bind,ro /sys
 """
-# As the Makefile fills them in; whoever starts the service calls it by another name than
-# /etc/init.d's.
+# Filled in as the Makefile does. The service is started under another name than that in
+# /etc/init.d.
 FILLED = {
     "@SBINDIR@": "/sbin",
     "@LIBEXECDIR@": "/etc",
@@ -65,7 +65,9 @@ FILLED = {
 
 
 def install_programs() -> None:
-    """Write what SETUP takes from PLACE: our programs, the service's script and its unit."""
+    """Write the files that SETUP takes from PLACE: our programs, the service's script and its
+    unit.
+    """
     PLACE.mkdir(exist_ok=True)
     for name in PROGRAMS:
         lines = (REPO / "pyipvsadm" / "programs" / name).read_text().splitlines(keepends=True)
@@ -80,7 +82,7 @@ def install_programs() -> None:
 
 @contextmanager
 def machines(*hosts: str) -> Iterator[None]:
-    """These hosts, until the end of the body."""
+    """Set up these hosts as machines until the end of the body."""
     install_programs()
     made = []
     try:
@@ -122,13 +124,13 @@ def _command(host: str, script: str, arguments: tuple[str, ...]) -> list[str]:
 
 
 def run(host: str, script: str, *arguments: str, timeout: float = 60) -> Result:
-    """A script there, by a shell that ends at the first command that fails."""
+    """Run a script on a host, by a shell that ends at the first command that fails."""
     command = _command(host, script, arguments)
     return run_child(lambda: os.execvp(command[0], command), timeout=timeout)
 
 
 def done(host: str, script: str, *arguments: str) -> str:
-    """What a script that succeeds prints there."""
+    """Run a script that must succeed on a host, and return its standard output."""
     result = run(host, script, *arguments)
     assert result.status == 0, (host, script, result)
     return result.stdout.decode()
@@ -136,8 +138,8 @@ def done(host: str, script: str, *arguments: str) -> str:
 
 @contextmanager
 def running(host: str, script: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A script that goes on there, in a process group of its own, until it has ended or the body
-    has.
+    """Run a script on a host in the background, in a process group of its own, until it ends or the
+    body ends.
     """
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(

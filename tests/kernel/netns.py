@@ -1,12 +1,12 @@
-"""Network namespaces and the two tools run in them.
+"""Run the two tools in network namespaces.
 
 Owns: the system calls that Python 3.11 lacks (unshare, setns), one way to run a child with a
-time-out, the child that is our ipvsadm and the one that is the reference. Must never know: what the
-tools are asked or how they answer.
+timeout, the child that is our ipvsadm and the child that is the reference. Must never know: what
+the tools are asked or how they answer.
 
 A new network namespace is an empty IPVS table. In the guest a fresh interpreter costs half a
-second: ours runs in a fork of the warm test process. Streams are files in memory, so that no amount
-of output can block either side.
+second: our ipvsadm runs in a fork of the warm test process. Streams are files in memory, so that no
+amount of output can block either side.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class HungError(AssertionError):
-    """A child did not end in time and was killed."""
+    """Report that a child did not end in time and was killed."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """status: what the process ended with, negative: the signal that ended it."""
+    """Hold the result of a process. status: its exit status; if negative, the signal that ended
+    it.
+    """
 
     status: int
     stdout: bytes
@@ -71,14 +73,14 @@ def fresh() -> None:
 
 
 def enter(namespace: str) -> None:
-    """Move this process into one of `ip netns`."""
+    """Move this process into a namespace of `ip netns`."""
     with (NAMED / namespace).open("rb") as file:
         _check("setns", _libc.setns(file.fileno(), CLONE_NEWNET))
 
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Come back to the present network namespace at the end, wherever the body goes."""
+    """Return to the present network namespace at the end, whichever one the body enters."""
     with Path("/proc/self/ns/net").open("rb") as home:
         try:
             yield
@@ -88,7 +90,7 @@ def kept() -> Iterator[None]:
 
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
-    """Stay in one of `ip netns` for the length of the body."""
+    """Stay in a namespace of `ip netns` for the length of the body."""
     with kept():
         enter(namespace)
         yield
@@ -101,18 +103,19 @@ def run_ours(
     namespace: str | None = None,
     timeout: float = TIMEOUT,
 ) -> Result:
-    """Our ipvsadm in a fork of this process. argv is without the program's name; env is added to
-    the environment.
+    """Run our ipvsadm in a fork of this process. argv is without the program's name; env is added
+    to the environment.
 
-    LAB_TOOL=reference runs the reference instead: a test that holds for it says something about
-    IPVS, not about us.
+    LAB_TOOL=reference runs the reference instead: a test that the reference passes too shows
+    something about IPVS, not about us.
     """
     if os.environ.get("LAB_TOOL") == "reference":
         return run_reference(argv, stdin, env, namespace, timeout)
-    from pyipvsadm.cli import main  # noqa: PLC0415  # here, so that the reference can be tried without it
+    # lazy import: the reference can be tried without our package
+    from pyipvsadm.cli import main  # noqa: PLC0415
 
     def ours() -> int:
-        # whatever pytest made of the streams, the tool has the plain ones
+        # pytest may have replaced the streams: the tool gets plain ones
         sys.stdin = io.TextIOWrapper(open(0, "rb", closefd=False))  # noqa: SIM115
         sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False))  # noqa: SIM115
         sys.stderr = io.TextIOWrapper(open(2, "wb", closefd=False), write_through=True)  # noqa: SIM115
@@ -130,7 +133,7 @@ def run_reference(
     namespace: str | None = None,
     timeout: float = TIMEOUT,
 ) -> Result:
-    """The reference, called `ipvsadm`."""
+    """Run the reference under the name `ipvsadm`."""
     return run_child(
         lambda: os.execv(REFERENCE, ["ipvsadm", *argv]), stdin, env, namespace, timeout
     )
@@ -143,9 +146,10 @@ def run_child(
     namespace: str | None = None,
     timeout: float = TIMEOUT,
 ) -> Result:
-    """Run body in a forked child whose fds 0, 1 and 2 are files; its result is the exit status.
+    """Run body in a forked child whose fds 0, 1 and 2 are files; its return value is the exit
+    status.
 
-    Raises HungError, with what it had written, when the child had to be killed.
+    Raise HungError, with all that the child had written, if it had to be killed.
     """
     streams = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
     try:
@@ -167,7 +171,7 @@ def run_child(
 
 
 def _wait(pid: int, timeout: float) -> bool:
-    """Wait for a child to end; kill it after timeout and say False."""
+    """Wait for a child to end. Return False if it had to be killed after the timeout."""
     pidfd = os.pidfd_open(pid)
     try:
         poll = select.poll()
@@ -183,7 +187,9 @@ def _wait(pid: int, timeout: float) -> bool:
 def _child(
     body: Callable[[], int], streams: list[int], env: Mapping[str, str], namespace: str | None
 ) -> None:
-    """Never returns: whatever happens here must not reach the test runner whose copy this is."""
+    """Run body in the child. Never return: the child is a copy of the test runner, which must not
+    go on in it.
+    """
     status = 1
     try:
         for number, fd in enumerate(streams):

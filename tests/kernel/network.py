@@ -1,4 +1,5 @@
-"""Small networks for real packets: a client, one or two directors and two real servers on bridges.
+"""Build small networks for real packets: a client, one or two directors and two real servers on
+bridges.
 
 Owns: the namespaces and their addresses, the servers that answer with their name, the client's
 sockets. Must never know: IPVS and its tools. Namespaces are made with `ip -batch`: one process for
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 SERVERS = ("one", "two")
 
-PATIENCE = 10.0  # seconds for one answer, or for something to become true
-SERVER_LIFE = 120  # seconds after which a forgotten server ends by itself
+PATIENCE = 10.0  # seconds to wait for one answer, or for a condition to become true
+SERVER_LIFE = 120  # seconds after which a server that was left running ends by itself
 
 ETH_P_ALL = 0x0003  # uapi/linux/if_ether.h
 ETH_P_IP = 0x0800
@@ -39,11 +40,11 @@ PACKET_HOST = 0  # uapi/linux/if_packet.h
 
 @dataclass(frozen=True)
 class Network:
-    """vip and real are addresses as in a rule. setup is `ip -batch` text, sysctls are values, both
-    by host.
+    """Describe a network. vip and real are addresses as in a rule. setup is `ip -batch` text,
+    sysctls are values, both by host.
 
-    wires: the bridges that a host's eth0, eth1 and so on are plugged into, where that is not eth0
-    into lan.
+    wires: the bridges that a host's eth0, eth1 and so on are plugged into, for hosts whose links
+    are not just eth0 into lan.
     """
 
     vip: str
@@ -53,14 +54,14 @@ class Network:
     wires: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def but(self, **more: str) -> Network:
-        """The same network with more lines of set-up."""
+        """Return the same network with more lines of setup."""
         return replace(
             self, setup={host: f"{text}\n{more.get(host, '')}" for host, text in self.setup.items()}
         )
 
     def links(self, *hosts: str) -> list[tuple[str, str, str, str]]:
-        """Of these hosts, or of all: host, its link, the port of the switch at the other end, the
-        bridge of that.
+        """Return the links of these hosts, or of all: host, its link, the switch's port at the
+        other end, the bridge of that port.
         """
         return [
             (host, f"eth{at}", f"{host}{at or ''}", bridge)
@@ -70,8 +71,8 @@ class Network:
 
 
 # The link of each host is eth0. With NAT the answers must pass the director: the client is in
-# another subnet, and a redirect, which would tell the servers that it is on their wire all the
-# same, is not sent (IPv4) or not heeded (IPv6).
+# another subnet. A redirect would tell the servers that the client is on their wire all the same;
+# it is not sent (IPv4) or not heeded (IPv6).
 NAT = Network(
     "172.16.100.1",
     ("192.168.10.8", "192.168.10.9"),
@@ -128,9 +129,9 @@ DIRECT = Network(
     dict.fromkeys(SERVERS, _QUIET),
 )
 
-# Neighbour discovery never answers for an address of another interface: nothing to silence. The
-# director must not tunnel from the VIP, which is the real servers' own address as well: it is
-# deprecated, so that another is chosen.
+# Neighbour discovery never answers for an address of another interface, so there is nothing to turn
+# off. The director must not tunnel from the VIP, which is the real servers' own address as well: it
+# is deprecated, so that another address is chosen.
 DIRECT6 = Network(
     "[2001:db8:100::1]",
     ("[2001:db8:100::7]", "[2001:db8:100::8]"),
@@ -144,14 +145,16 @@ DIRECT6 = Network(
 
 
 def crossed(outer: Network, inner: Network) -> Network:
-    """Both families on the same hosts: the VIP of one, the real servers' addresses of the other."""
+    """Return a network with both families on the same hosts: the VIP of inner, the real servers'
+    addresses of outer.
+    """
     return Network(
         inner.vip, outer.real, inner.but(**outer.setup).setup, outer.sysctls | inner.sysctls
     )
 
 
 def ip(lines: Iterable[str], namespace: str | None = None) -> None:
-    """`ip -batch` in a namespace; lines are its commands."""
+    """Run the lines as commands of `ip -batch`, in a namespace."""
     command = ["ip", *(["-n", namespace] if namespace else []), "-batch", "-"]
     done = subprocess.run(
         command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False
@@ -161,8 +164,8 @@ def ip(lines: Iterable[str], namespace: str | None = None) -> None:
 
 @contextmanager
 def built(network: Network, ports: dict[str, list[int]], life: int = SERVER_LIFE) -> Iterator[None]:
-    """The network, with real servers on these ports: {"tcp": [80], "udp": [53]}; none: no server.
-    All is gone afterwards.
+    """Build the network, with real servers on these ports, such as {"tcp": [80], "udp": [53]};
+    without ports no server is started. Everything is deleted afterwards.
     """
     with ExitStack() as stack:
         namespaces = ("switch", *network.setup)
@@ -205,11 +208,12 @@ def built(network: Network, ports: dict[str, list[int]], life: int = SERVER_LIFE
 def served(
     host: str, family: int, ports: dict[str, list[int]], life: int = SERVER_LIFE
 ) -> Iterator[None]:
-    """A real server in a forked child: whoever connects, and every datagram, gets the host's name.
-    It dies with the body.
+    """Run a real server in a forked child: it answers each connection and each datagram with the
+    host's name. It ends with the body.
 
-    A connection stays open until the client closes it; each thing it sends is answered with the
-    name again. One of "http" is given a page with the name when it asks, and closed.
+    A connection stays open until the client closes it; each thing that the client sends is answered
+    with the name again. A server of kind "http" answers a request with a page that holds the name,
+    and closes.
     """
     with inside(host):
         sockets = [(kind, _listening(family, kind, port)) for kind in ports for port in ports[kind]]
@@ -231,13 +235,14 @@ def served(
 
 
 def _listening(family: int, kind: str, port: int) -> socket.socket:
-    """A socket on every address of this namespace.
+    """Return a socket that listens on every address of this namespace.
 
     A UDP answer comes from the host's own address, whichever was asked: good for translation, not
     for direct routing.
     """
     sock = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
-    if kind != "udp":  # a server that comes back finds connections of its predecessor closing
+    # connections of a server's predecessor may still be closing when it comes back
+    if kind != "udp":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("", port))
     if kind != "udp":
@@ -246,7 +251,7 @@ def _listening(family: int, kind: str, port: int) -> socket.socket:
 
 
 def _serve(name: bytes, sockets: list[tuple[str, socket.socket]]) -> None:
-    """Answer for ever."""
+    """Answer requests for ever."""
     with selectors.DefaultSelector() as selector:
 
         def accept(sock: socket.socket) -> None:
@@ -286,7 +291,9 @@ def _serve(name: bytes, sockets: list[tuple[str, socket.socket]]) -> None:
 
 
 class Connection:
-    """The client's side of a TCP connection to host:port; server is the name of who answered."""
+    """Hold the client's side of a TCP connection to host:port; server is the name of the host that
+    answered.
+    """
 
     def __init__(self, host: str, port: int, source: str = "") -> None:
         with inside("client"):
@@ -297,7 +304,7 @@ class Connection:
         self.server = self._line()
 
     def again(self) -> str:
-        """Ask over the same connection who is there."""
+        """Ask over the same connection which server answers."""
         self.sock.sendall(b"?")
         return self._line()
 
@@ -320,8 +327,9 @@ class Connection:
 
 
 class Asking:
-    """A client that asks for a server every tenth of a second, in a forked child, and notes when an
-    answer came, and when the connection was refused: by a host that has the address and no service.
+    """Run a client that asks for a server every tenth of a second, in a forked child, and note when
+    an answer came, and when the connection was refused: by a host that has the address and no
+    service.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -358,7 +366,7 @@ class Asking:
         return self._moments("refusal")
 
     def longest_silence(self, since: float) -> float:
-        """Return the longest time without an answer since then, in seconds."""
+        """Return the longest time without an answer since `since`, in seconds."""
         times = self._moments("answer")
         times = [since, *(moment for moment in times if moment > since), time.monotonic()]
         return max(later - earlier for earlier, later in pairwise(times))
@@ -373,7 +381,7 @@ class Asking:
 
 
 def ask(host: str, port: int, times: int, source: str = "") -> list[str]:
-    """Connect that often, one after the other: the names of the servers."""
+    """Open this many connections, one after the other, and return the names of the servers."""
     names = []
     for _ in range(times):
         with Connection(host, port, source) as connection:
@@ -382,8 +390,8 @@ def ask(host: str, port: int, times: int, source: str = "") -> list[str]:
 
 
 def ask_udp(host: str, port: int, times: int, data: bytes = b"?") -> list[str]:
-    """Send that often, each time from a new port, and wait for the answer: the names of the
-    servers.
+    """Send this many datagrams, each from a new port, and wait for each answer. Return the names of
+    the servers.
     """
     names = []
     for _ in range(times):
@@ -397,8 +405,8 @@ def ask_udp(host: str, port: int, times: int, data: bytes = b"?") -> list[str]:
 
 
 def browse(host: str, port: int, times: int, patience: float = PATIENCE) -> list[str]:
-    """Ask for a page that often, one after the other: the names of the servers; "" where none came
-    within patience.
+    """Ask for a page this many times, one after the other. Return the names of the servers; "" if
+    no page came within patience.
     """
     names = []
     for _ in range(times):
@@ -416,7 +424,9 @@ def browse(host: str, port: int, times: int, patience: float = PATIENCE) -> list
 
 @contextmanager
 def listened(host: str) -> Iterator[set[str]]:
-    """The kinds of packet that this host is sent during the body: filled in at its end."""
+    """Yield a set that is filled at the end of the body with the kinds of packet that this host was
+    sent.
+    """
     kinds: set[str] = set()
     with inside(host):
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
@@ -433,7 +443,9 @@ def listened(host: str) -> Iterator[set[str]]:
 
 
 def kind_of(packet: bytes) -> str:
-    """What an IP packet carries: tcp, ipip, ipv6, gre or udp, and what a tunnel's header says."""
+    """Return the content of an IP packet: tcp, ipip, ipv6, gre or udp, and what a tunnel's header
+    says.
+    """
     protocol, inner = (packet[9], packet[20:]) if packet[0] >> 4 == 4 else (packet[6], packet[40:])
     if protocol == 47:  # RFC 2784: the first bit
         return "gre, checksum" if inner[0] & 0x80 else "gre"
@@ -449,7 +461,7 @@ def kind_of(packet: bytes) -> str:
 
 
 def eventually(read: Callable[[], object], wanted: object, patience: float = PATIENCE) -> None:
-    """Read until it gives what is wanted; the last thing read is what a failure shows."""
+    """Read until the result is as wanted; a failure shows the last result."""
     deadline = time.monotonic() + patience
     while (found := read()) != wanted and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -1,8 +1,8 @@
-"""What a client and a wire show of a cluster: who answers, who says on the wire to be whom, what
-leaves the director.
+"""Observe a cluster as clients and wires see it: which server answers, which host claims an address
+by ARP, which packets leave the director.
 
-Owns: a person's shell on each host, and the ways to look. Must never know: what is wrong with the
-cluster, or what finds it.
+Owns: a person's shell on each host, and the functions that observe. Must never know: what is wrong
+with the cluster, or what finds it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ NOBODY = {""}
 
 @cache
 def filters() -> bool:
-    """Whether the guest's kernel has iptables (of the old interface; nf_tables has no IPv4 in any
-    of them).
+    """Return True if the guest's kernel has iptables (of the old interface: none of these kernels
+    has IPv4 in nf_tables).
     """
     done = subprocess.run(
         ["iptables-legacy", "-n", "-L"], capture_output=True, text=True, timeout=30, check=False
@@ -43,16 +43,19 @@ def filters() -> bool:
 
 
 def need_filters() -> None:
-    """Newer user-mode Linux is built without iptables' old interface as well."""
+    """Skip the test if the kernel has no packet filters: newer user-mode Linux is built without
+    iptables' old interface as well.
+    """
     if not filters():
         pytest.skip("this kernel is built without packet filters for IPv4 and IPv6")
 
 
 def shell(host: str, command: str) -> str:
-    """A command of a person on that host: what it prints. Our ipvsadm, anything else by the shell.
+    """Run a command of a person on that host and return its output. ipvsadm is ours; the shell runs
+    everything else.
 
-    nf_tables has no IPv4 in the guest. A test that wants a packet filter ends there where the
-    kernel has none.
+    nf_tables has no IPv4 in the guest. A test that wants a packet filter ends here if the kernel
+    has none.
     """
     if command.startswith("ipvsadm "):
         result = run_ours(shlex.split(command)[1:], namespace=host)
@@ -74,7 +77,9 @@ def shell(host: str, command: str) -> str:
 
 
 def answers(network: Network, port: int = 80, times: int = 2, source: str = "") -> set[str]:
-    """Who answered that many connections of the client's; "" stands for nobody."""
+    """Return the names of the servers that answered this many connections of the client; "" stands
+    for no answer.
+    """
     names = set()
     family = socket.AF_INET6 if network.vip.startswith("[") else socket.AF_INET
     for _ in range(times):
@@ -87,7 +92,7 @@ def answers(network: Network, port: int = 80, times: int = 2, source: str = "") 
                     sock.bind((source, 0))
                 sock.connect((network.vip.strip("[]"), port))
                 name = sock.recv(100)
-                sock.send(b"?")  # and once more, over the connection that is there
+                sock.send(b"?")  # ask once more, over the same connection
                 names.add(name.decode().strip() if sock.recv(100) == name else "")
             except OSError:
                 names.add("")
@@ -95,7 +100,7 @@ def answers(network: Network, port: int = 80, times: int = 2, source: str = "") 
 
 
 def arp_answers(network: Network) -> set[str]:
-    """The hosts that answer the client's question for the virtual address on the wire."""
+    """Return the hosts that answer the client's ARP request for the virtual address."""
     with inside("client"):
         mine = bytes.fromhex(link_address("client").replace(":", ""))
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP))
@@ -133,10 +138,10 @@ def from_afar(network: Network) -> set[str]:
 
 
 def breaks(network: Network) -> bool:
-    """Whether some answers of a lasting conversation do not come.
+    """Return True if some answers of a lasting conversation do not come.
 
-    By UDP: a TCP socket that is being written to leaves a redirect unheeded, and without the delay
-    of a wire it always is.
+    The conversation is by UDP: a TCP socket that is being written to leaves a redirect unheeded,
+    and without the delay of a wire it always is being written to.
     """
     with inside("client"):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -154,12 +159,13 @@ def breaks(network: Network) -> bool:
 
 
 def taken_for_the_director(network: Network) -> str:
-    """The host that the client holds for the director, once the server had to ask for the
-    client.
+    """Return the host that the client takes for the director, after the server had to ask for the
+    client's link address.
     """
     shell("client", "ip neigh flush dev eth0")
     answers(network, times=1)
-    time.sleep(1.1)  # the client keeps what it has learnt for a second, whoever says otherwise
+    # the client keeps what it has learnt for a second, whichever host says otherwise
+    time.sleep(1.1)
     shell("one", "ip neigh flush dev eth0")
     answers(network, times=1)
     with inside("client"):
@@ -171,17 +177,19 @@ def taken_for_the_director(network: Network) -> str:
 
 
 def spread(network: Network) -> int:
-    """How many servers one client sees."""
+    """Return how many servers one client gets."""
     return len(answers(network, times=4))
 
 
 def transfer(network: Network) -> bool:
-    """Whether a transfer's connection reaches a server, when the client is known at port 21."""
+    """Return True if a transfer's connection reaches the same server as the client's connection to
+    port 21.
+    """
     return answers(network, 21, 1) == answers(network, 40000, 1) != NOBODY
 
 
 def passive(network: Network) -> str:
-    """The address that the client is told to connect to."""
+    """Return the address that the client is told to connect to."""
     with inside("client"):
         sock = socket.create_connection((network.vip, 21), SHORT)
     with sock:
@@ -195,8 +203,8 @@ def passive(network: Network) -> str:
 
 
 def handed_over(network: Network) -> bool:
-    """Whether the director sends connections out on its link for sync daemons, whose other end is
-    sync1.
+    """Return True if the director sends connections out on its link for sync daemons, whose other
+    end is sync1.
     """
     with inside("director"):
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))

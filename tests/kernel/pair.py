@@ -1,8 +1,8 @@
-"""Two directors for one virtual address: their networks, a director that is cut off, and what both
-and a client see.
+"""Run two directors for one virtual address: their networks, a director that is cut off, and what
+both and a client see.
 
-Owns: the second director, what a failover does to wires, and the ways to look. Must never know: who
-moves an address, or when.
+Owns: the second director, what a failover does to wires, and the functions that observe the pair.
+Must never know: which program moves an address, or when.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _FORWARDING = {"net/ipv4/ip_forward": "1"}
 # the kernel announces an address of IPv6 by itself, where it is told to
 _NOTIFYING = {"net/ipv6/conf/eth0/ndisc_notify": "1"}
 
-# The virtual address and, with NAT, the servers' gateway are nobody's yet. Clients come by eth0;
-# servers and sync daemons are at eth1.
+# At first no host has the virtual address nor, with NAT, the servers' gateway. Clients come by
+# eth0; servers and sync daemons are at eth1.
 NAT_PAIR = Network(
     "172.16.100.1",
     ("192.168.10.8", "192.168.10.9"),
@@ -68,10 +68,10 @@ def plug(network: Network, host: str, state: str) -> None:
 
 
 def cut_short() -> int:
-    """Established connections of the client's that were cut by a reset, or left with something
-    unread.
+    """Return how many established connections of the client were cut by a reset, or closed with
+    data unread.
 
-    /proc/net/snmp: a line of names, one of values.
+    /proc/net/snmp has a line of names, then a line of values.
     """
     with inside("client"):
         names, values = (
@@ -83,7 +83,7 @@ def cut_short() -> int:
 
 
 def known(host: str) -> list[tuple[str, ...]]:
-    """What a director's connections are, and templates: protocol, state, client, virtual address,
+    """Return a director's connections and templates: protocol, state, client, virtual address,
     server.
     """
     rows = [line.split() for line in shell(host, "ipvsadm -L -n -c").splitlines()[2:]]
@@ -91,8 +91,8 @@ def known(host: str) -> list[tuple[str, ...]]:
 
 
 def doctor(host: str) -> tuple[list[object], list[str]]:
-    """What the doctor finds there, and what it says without judging, beside the real servers that
-    it always names.
+    """Return the doctor's findings on a host, and its list of what it could not check, without the
+    real servers that it always names.
     """
     result = run_ours(["--doctor", "--json"], namespace=host)
     assert result.stderr == b"", result

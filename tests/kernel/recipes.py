@@ -1,12 +1,13 @@
-"""The recipes (docs/recipes) as tests read them.
+"""Read the recipes (docs/recipes) as the tests need them.
 
-Owns: the form of a recipe's file. Must never know: what it is to bring about (test_recipes.py).
+Owns: the form of a recipe's file. Must never know: what a recipe is to bring about
+(test_recipes.py).
 
-A file is shell for people to read and to copy from. Its first line is its name for people; `#
-First: OTHER.sh` says what it goes on from; `### on the director` or `### on each real server`
-stands over what is to be typed there, and says after a comma when, if not at once. What stands
-under `: check the set-up` finds nothing wrong afterwards. Before the first of them stands STOP: run as a
-script, a recipe changes nothing.
+A file is shell for people to read and to copy from. Its first line is its title; `# First:
+OTHER.sh` names the recipe that must be followed before it; `### on the director` or `### on each
+real server` stands over the commands to type on that host and, after a comma, says when, if not at
+once. The commands under `: check the set-up` find nothing wrong afterwards. STOP stands before the
+first of these headings: run as a script, a recipe changes nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _HEADING = re.compile(r"^### on (the director|each real server)(?:[,:] (.*))?$",
 
 
 class Part(NamedTuple):
-    """hosts: where it is to be run, one after the other; when: "" at once."""
+    """Hold a part of a recipe. hosts: those to run it on, one after the other; when: "" at once."""
 
     hosts: tuple[str, ...]
     when: str
@@ -37,21 +38,23 @@ class Part(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """first: the recipe that it goes on from, "" none. A recipe that is a program has no parts."""
+    """Hold a recipe. first: the recipe to follow before it, "" if there is none. A recipe that is a
+    program has no parts.
+    """
 
     title: str
     first: str
     parts: tuple[Part, ...]
 
     def then(self, when: str) -> list[Part]:
-        """The parts for that time."""
+        """Return the parts for that time."""
         found = [part for part in self.parts if part.when == when]
         assert found, when
         return found
 
 
 def read(name: str) -> Recipe:
-    """The recipe in NAME.sh."""
+    """Read the recipe in NAME.sh."""
     text = (FOLDER / f"{name}.sh").read_text()
     title = next(line for line in text.splitlines() if not line.startswith("#!")).removeprefix("# ")
     head, *rest = _HEADING.split(text)

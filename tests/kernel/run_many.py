@@ -1,9 +1,9 @@
-"""Many commands, each a process of its own: `python -m tests.kernel.run_many HOW ROWS <COMMANDS` prints
-those that failed.
+"""Run many commands, each in a process of its own, and print those that failed: `python -m
+tests.kernel.run_many HOW ROWS <COMMANDS`.
 
 HOW: ours, reference, or restore (each row is then the input of one `ipvsadm -R`). ROWS: how many
-are at work at once. A small process of its own: what forks from the tests' runner copies the memory
-of all of it each time.
+are at work at once. This is a small process of its own because a fork of the tests' runner copies
+all of its memory each time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Many directors by Ansible, on a kernel: three network namespaces are three hosts.
+"""Run Ansible for many directors, on a kernel: three network namespaces are three hosts.
 
-What the module says in every case is held on embedded tables (tests/unit/test_ansible.py); Ansible
-is slow in the guest.
+Each answer of the module is tested on embedded tables (tests/unit/test_ansible.py); Ansible is slow
+in the guest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SERVER = "-a -t 10.0.0.1:80 -r 127.0.0.2:80 -m -w 1\n"
 
 @pytest.fixture(autouse=True)
 def places(netns: None) -> Iterator[None]:  # noqa: ARG001
-    """The directors have a service already; the namespace that Ansible runs in stays empty."""
+    """Give each director a service. The namespace that Ansible runs in must stay empty."""
     ip([f"netns add {name}" for name in DIRECTORS])
     try:
         for name in DIRECTORS:
@@ -39,7 +39,7 @@ def places(netns: None) -> Iterator[None]:  # noqa: ARG001
 
 
 def tables() -> set[str]:
-    """What the three hold; one text when they agree."""
+    """Return the tables of the three directors; a single text if they agree."""
     return {run_ours(["-S", "-n"], namespace=name).stdout.decode() for name in DIRECTORS}
 
 
@@ -66,7 +66,7 @@ def test_three_namespaces_are_three_directors(tmp_path: Path) -> None:
     ), tried.output
     assert tried.output.count(SERVER) == 3
     assert tables() == {WEB}
-    # A run does it, and a second one finds nothing to do.
+    # A run does it, and a second run finds nothing to do.
     for changed in (1, 0):
         done = play(tmp_path, DIRECTORS, task)
         assert (done.status, done.counts("changed"), done.counts("failed")) == (
@@ -78,7 +78,7 @@ def test_three_namespaces_are_three_directors(tmp_path: Path) -> None:
 
 
 def test_the_reference_is_named_as_another_ipvsadm(tmp_path: Path) -> None:
-    """It knows neither --json nor --apply, and complains of something else on each kernel."""
+    """The reference knows neither --json nor --apply, and its complaint differs between kernels."""
     task = {"rules": WEB + SERVER, "executable": REFERENCE}
     done = play(tmp_path, {"one": {}}, task)
     assert (done.status, done.counts("failed"), done.counts("changed")) == (2, [1], [0]), (

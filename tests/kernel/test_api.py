@@ -1,4 +1,6 @@
-"""The Python interface on a real kernel: the page's examples, connections, another namespace."""
+"""Test the Python interface on a real kernel: the page's examples, connections, another
+namespace.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.usefixtures("netns")
 def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guest's /var can only be read: the history is elsewhere."""
+    """The guest's /var is read-only: the history is in another folder."""
     monkeypatch.setattr(api, "open", functools.partial(Table, history=str(tmp_path)))
     assert run_examples() > 15
 

@@ -1,5 +1,5 @@
-"""--apply and -S --full on a kernel: what is sent, what a client notices, what is left when it is
-cut off.
+"""Test --apply and -S --full on a kernel: what is sent, what a client notices, and the table after
+an interruption.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def restored(text: str) -> None:
 
 @pytest.mark.usefixtures("netns")
 def test_five_changed_lines_are_five_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 1,000 services with 10 servers each; and the second time nothing."""
+    """Of 1,000 services with 10 servers each, only the five lines are sent; a second run sends
+    nothing.
+    """
     lines = make_rules(SHARED, 1000, 10).splitlines(keepends=True)
     restored("".join(lines))
     for at in (1, 2501, 5001, 7501, 10000):
@@ -140,8 +142,8 @@ TWO = f"""\
 -A -t {NAT.vip}:81 -s rr
 -a -t {NAT.vip}:81 -r {NAT.real[0]}:81 -m -w 1
 """
-# The second service gets another scheduler, a server and other weights; then it loses what it had
-# at first.
+# The second service gets another scheduler, a server and other weights; then it loses its first
+# server.
 OTHER = (
     TWO.replace(f"{NAT.vip}:81 -s rr", f"{NAT.vip}:81 -s wlc").replace(":81 -m -w 1", ":81 -m -w 3")
     + f"-a -t {NAT.vip}:81 -r {NAT.real[1]}:81 -m -w 1\n-A -t {NAT.vip}:82 -s rr\n"
@@ -153,8 +155,8 @@ RATE = 50  # connections a second
 
 @contextmanager
 def visited() -> Iterator[Callable[[], tuple[int, int]]]:
-    """A client that opens RATE connections a second to both ports in turn. What is given ends it:
-    (accepted, refused).
+    """Run a client that opens RATE connections a second to both ports in turn. Yield a function
+    that ends it and returns (accepted, refused).
     """
     results, end = os.pipe()
     stop, stopper = os.pipe()
@@ -216,8 +218,8 @@ def network() -> Iterator[None]:
 
 @pytest.mark.usefixtures("network")
 def test_a_client_sees_nothing_of_an_apply() -> None:
-    """Neither at the service that is left alone nor at the one that is edited; what is open stays
-    open.
+    """A client notices nothing, neither at the service that is left alone nor at the edited one;
+    open connections stay open.
     """
     with Connection(NAT.vip, 80) as plain, Connection(NAT.vip, 81) as edited:
         counted = f"{NAT.vip}:80 "
@@ -237,13 +239,13 @@ def test_a_client_sees_nothing_of_an_apply() -> None:
             (row,) = [line for line in done.splitlines() if counted in line]
             return int(row.split()[2])
 
-        # All that ever came: the counters of what is left alone are never lost.
+        # The counters of the service that is left alone are never lost.
         eventually(lambda: connections() >= accepted // 2, True)
 
 
 @pytest.mark.usefixtures("network")
 def test_a_client_is_refused_when_the_table_is_cleared_and_restored() -> None:
-    """What --apply is there to replace, as everybody's script does it."""
+    """Clear and restore, as common scripts do, refuses clients; --apply replaces it."""
 
     def run(command: str, text: str = "") -> None:
         assert run_reference(command.split(), text.encode(), namespace="director").status == 0
@@ -277,7 +279,7 @@ ABSENT = "Scheduler or persistence engine not found"
 
 
 def recipe(found: snapshot.Snapshot) -> Iterator[Change]:
-    """What would make an empty table hold this."""
+    """Yield the changes that give an empty table this content."""
     yield Change(SET_CONFIG, timeouts=found.timeouts)
     for daemon in found.daemons:
         yield Change(NEW_DAEMON, daemon=daemon)
@@ -301,7 +303,7 @@ def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPa
 
     def killed(at: int) -> Result:
         with closing(KernelBackend()) as table:
-            table.apply([Change(DEL_DAEMON, daemon=Daemon(BACKUP))])  # which may not run
+            table.apply([Change(DEL_DAEMON, daemon=Daemon(BACKUP))])  # if any runs
             assert table.apply(start) == []
 
         def body() -> int:
@@ -329,7 +331,7 @@ def test_killed_at_any_point_the_next_run_converges(monkeypatch: pytest.MonkeyPa
         assert held() == goal
         assert ours("--apply --prune --dry-run", AFTER).status == 0
     print(f"killed at {len(points)} points: {len(seen)} different tables left")
-    assert len(seen) > 4  # it was cut off in between, and not only before and after
+    assert len(seen) > 4  # the kills also came in between, and not only before and after
 
 
 @pytest.mark.usefixtures("netns")
@@ -355,7 +357,9 @@ def test_what_the_kernel_refuses_is_undone() -> None:
 def test_what_1_31_adds_between_reading_and_sending_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Equal it is left, by an undo too; otherwise it is edited. What it deletes is made again."""
+    """An addition of 1.31 that is equal to ours is left, by an undo too; otherwise it is edited.
+    What 1.31 deletes is added again.
+    """
     web = "-t 10.0.0.1:80"
     held = f"-A {web} -s rr\n-a {web} -r 10.1.1.1:80 -m -w 1\n"
     text = f"{held}-a {web} -r 10.1.1.2:80 -m -w 1\n"
@@ -435,7 +439,7 @@ def test_two_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> Non
         assert busy.stderr.decode() == (
             f"another ipvsadm is changing the kernel's table (process {os.getpid()}): waiting until it ends\n"
         )
-        assert ours("--apply --dry-run", BEFORE).status == 1  # it reads, and needs no lock
+        assert ours("--apply --dry-run", BEFORE).status == 1  # a dry run needs no lock
         with namespaces.kept():
             namespaces.fresh()
             assert ours("--apply", BEFORE).status == 0  # another namespace, another table
@@ -464,7 +468,7 @@ def test_of_two_at_once_one_has_the_last_word() -> None:
 
 
 class ChangedByOthersBackend(KernelBackend):
-    """While the first dump of services is read, some that were read already are deleted."""
+    """Delete some services that were read already, while the first dump of services is read."""
 
     def __init__(self, meddler: KernelBackend) -> None:
         super().__init__()
@@ -583,13 +587,14 @@ def test_generated_tables_come_back(made: list[Change]) -> None:
         plug_in()
     with closing(KernelBackend()) as table:
         table.apply(made)
-    # What the grammar cannot say stands as a comment, and is named on standard error.
+    # Settings that the grammar cannot express are comments in the text, and are named on standard
+    # error.
     text = "".join(line for line in saved().splitlines(keepends=True) if not line.startswith("#"))
     there_and_back(text)
 
 
 @pytest.mark.usefixtures("network")
 def test_in_a_namespace_of_its_own_nothing_else_manages() -> None:
-    """A manager in another network namespace is none here."""
+    """A manager in another network namespace does not count."""
     with inside("director"):
         assert ours("--apply --prune", TWO).status == 0

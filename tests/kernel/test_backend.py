@@ -1,5 +1,5 @@
-"""The backend on a real kernel: large batches and dumps, daemons stopped at once, a module that is
-not loaded.
+"""Test the backend on a real kernel: large batches and dumps, daemons stopped at once, a module
+that is not loaded.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ SERVICE = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, scheduler="rr")
 
 
 SO_MEMINFO = 55  # uapi asm-generic/socket.h
-# What came with the tables that grow.
+# This file came with tables that grow (Linux 7.1).
 STATUS = Path("/proc/net/ip_vs_status") if os.path.exists("/proc/net/ip_vs_status") else None
 
 
 @pytest.fixture
 def table(netns: None) -> Iterator[KernelBackend]:  # noqa: ARG001
-    """The kernel's table of a fresh namespace."""
+    """Open the kernel's table of a fresh namespace."""
     with closing(KernelBackend()) as opened:
         yield opened
 
 
 def rules(services: int, servers: int) -> str:
-    """A table as -S -n writes it."""
+    """Return a table as -S -n writes it."""
     parts = []
     for at in range(services):
         vip = f"10.1.{at >> 8}.{at & 255}:80"
@@ -81,9 +81,9 @@ def rules(services: int, servers: int) -> str:
 @pytest.mark.usefixtures("netns")
 def test_thousands_of_rules_there_and_back() -> None:
     text = rules(SERVICES, SERVERS).encode()
-    assert run_ours(["-R"], text) == run_ours(["-Z"])  # both: status 0 and not a word
+    assert run_ours(["-R"], text) == run_ours(["-Z"])  # both tools: status 0 and no output
     assert run_ours(["-S", "-n"]).stdout == text
-    # it lists some services twice while their table grows
+    # the reference lists some services twice while their table grows
     eventually(lambda: run_reference(["-S", "-n"]).stdout, text)
     assert run_ours(["-L", "-n", "--stats"]) == run_reference(["-L", "-n", "--stats"])
     again = run_ours(["-R"], text)
@@ -94,8 +94,8 @@ def test_thousands_of_rules_there_and_back() -> None:
 
 @pytest.mark.usefixtures("netns")
 def test_the_size_of_the_connection_table_is_what_the_kernel_says() -> None:
-    """Up to 7.0 it is one number; from 7.1 on each namespace's table is nothing until its first
-    service, and grows later.
+    """Up to 7.0 the size is one number; from 7.1 on a namespace's table does not exist before its
+    first service, and grows later.
     """
     sizes = []
     for words in ("-Z", "-A -f 1", "-C"):
@@ -112,12 +112,14 @@ def test_the_size_of_the_connection_table_is_what_the_kernel_says() -> None:
 
 @pytest.mark.usefixtures("netns")
 def test_the_kernels_own_order_is_shown() -> None:
-    """From 7.1 on it is random, marks among addresses, and another once the table has grown."""
+    """From 7.1 on the order is random, with marks among addresses, and changes when the table
+    grows.
+    """
     text = rules(100, 2) + "".join(
         f"-A -f {at} -s rr\n-a -f {at} -r 10.2.0.1 -g\n" for at in range(1, 101)
     )
     assert run_ours(["-R"], text.encode()).status == 0
-    # of two listings made while it grows, each has its own order
+    # two listings that are made while the table grows differ in their order
     for words in ("-L -n --nosort", "-L -n --nosort --stats"):
         eventually(
             lambda words=words: run_ours(words.split()) == run_reference(words.split()),  # type: ignore[misc]
@@ -134,8 +136,8 @@ def test_the_kernels_own_order_is_shown() -> None:
 
 @pytest.mark.parametrize("turn", range(15))
 def test_no_service_is_missed_while_a_table_grows(table: KernelBackend, turn: int) -> None:
-    """From 7.1 on, a dump taken then can be in two orders (half of them were): 1.31 shows a service
-    twice and misses another.
+    """From 7.1 on, a dump that is taken while the table grows can mix two orders (half of them
+    did): 1.31 shows a service twice and misses another.
     """
     marks = list(range(1, 600 + 10 * turn))
     assert table.apply(Change(NEW_SERVICE, Service(AF_INET, fwmark=mark)) for mark in marks) == []
@@ -159,7 +161,9 @@ def test_what_the_first_release_saved_is_read_by_both_tools(
 
 
 def test_a_batch_in_which_everything_is_refused(table: KernelBackend) -> None:
-    """More errors than a receive buffer would hold if they were all sent at once."""
+    """The kernel sends more errors than a receive buffer would hold if they were all sent at
+    once.
+    """
     count = 3000
     wrong = Change(NEW_DEST, SERVICE, Server(AF_INET, bytes([10, 0, 0, 2]), 80))
     assert table.apply([wrong] * count) == [(at, errno.ESRCH) for at in range(count)]
@@ -185,7 +189,7 @@ def test_an_error_takes_no_more_of_the_receive_buffer_than_batches_leave_for_it(
 
 
 def test_a_daemon_stopped_right_after_its_start(table: KernelBackend) -> None:
-    """Its acknowledgement can get lost; we must neither wait for it nor call it a failure."""
+    """The acknowledgement can get lost; we must neither wait for it nor call that a failure."""
     daemon = Daemon(MASTER, "lo")
     for _ in range(30):
         assert (
@@ -197,7 +201,7 @@ def test_a_daemon_stopped_right_after_its_start(table: KernelBackend) -> None:
 
 
 def test_what_this_release_does_not_know_is_shown_as_a_number(table: KernelBackend) -> None:
-    """The kernel stores methods and tunnel types that no ipvsadm writes."""
+    """Other programs can store methods and tunnel types in the kernel that no ipvsadm writes."""
     odd = Server(AF_INET, bytes([10, 0, 0, 2]), 80, BYPASS)
     tunnel = Server(AF_INET, bytes([10, 0, 0, 3]), 80, TUNNEL, tun_type=9, tun_flags=7)
     unknown = Service(AF_INET, 47, bytes([10, 0, 0, 1]), 80, scheduler="rr")
@@ -234,11 +238,10 @@ def module(*words: str) -> int:
 
 @pytest.fixture
 def without_module() -> Iterator[None]:
-    """For tests that unload ip_vs: what the guest loads when it boots is there again for those that
-    follow.
+    """Load the modules again that the guest loads at boot, after a test that unloads ip_vs.
 
-    A scheduler that comes on demand while a namespace of an earlier test goes can lock the kernel
-    (lab/init.sh).
+    A scheduler that is loaded on demand while the namespace of an earlier test is being deleted can
+    lock the kernel (lab/init.sh).
     """
     yield
     assert module("-a", "ip_vs", "ip_vs_lblc", "ip_vs_lblcr", "fou") == 0
@@ -349,8 +352,8 @@ def test_watching_while_packets_come_and_the_module_goes_and_comes(table: Kernel
 
 
 def test_nobody_but_the_kernel_can_answer(table: KernelBackend) -> None:
-    """A stranger's message to our port id is refused on its own side, as our socket is connected to
-    the kernel.
+    """The kernel refuses a message of another process to our port id and tells that process so, as
+    our socket is connected to the kernel.
     """
     (port_id, _) = table._socket.getsockname()
     end = struct.pack("=IHHIIi", 20, framing.NLMSG_DONE, framing.NLM_F_MULTI, table._seq + 1, 0, 0)
@@ -360,6 +363,7 @@ def test_nobody_but_the_kernel_can_answer(table: KernelBackend) -> None:
         other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
         with closing(other):
             other.bind((0, 0))
-            assert stranger.sendto(end, other.getsockname()) == len(end)  # so it would go otherwise
+            # without connect() the message would arrive
+            assert stranger.sendto(end, other.getsockname()) == len(end)
     assert table.apply([Change(NEW_SERVICE, SERVICE)]) == []
     assert [service.key() for service in table.read_services()] == [SERVICE.key()]

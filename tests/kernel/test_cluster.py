@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 FULL = os.environ.get("IPVSADM_CLUSTERS") == "full"
 DOCS = Path(__file__).parents[2] / "docs" / "failover"
-LONG = 150.0  # seconds for what the clocks and scripts of a manager take in a slow guest
+LONG = 150.0  # seconds that a manager's clocks and scripts may take in a slow guest
 LIFE = 900  # seconds
 MOVED = (True, True)
 AWAY = (False, False)
 
 
 class Manager(NamedTuple):
-    """A cluster manager.
+    """Describe a cluster manager.
 
-    files: names in its folder of the documentation, by path below /etc. at_boot: what runs before
-    the manager; start: what starts it on a node; once: what is typed on the first node when both
-    run; back: what is typed to move the addresses to the first node, "" where they go by
-    themselves. link_lost, link_found: what succeeds on the first node when it knows that the other
-    one's wire is cut, or is back. standby_rules: the table of the director without addresses. log:
-    what prints the manager's log.
+    files: names in its folder of the documentation, by path below /etc. at_boot: the commands
+    before the manager; start: the command that starts it on a node; once: the commands to type on
+    the first node when both run; back: the command that moves the addresses to the first node, ""
+    if they move by themselves. link_lost, link_found: commands that succeed on the first node when
+    it knows that the other node's wire is cut, or is back. standby_rules: the table of the director
+    without addresses. log: the command that prints the manager's log.
     """
 
     name: str
@@ -119,8 +119,8 @@ def wait_until(read: Callable[[], bool], patience: float = LONG) -> None:
 
 
 def exercise_until_known(connection: Connection, host: str) -> None:
-    """Ask over a connection until a director has heard of it: the other one tells of a connection
-    again after 50 packets (sync_threshold).
+    """Ask over a connection until a director has learnt of it: the other director announces a
+    connection again after 50 packets (sync_threshold).
     """
 
     def is_known() -> bool:
@@ -135,7 +135,7 @@ def wait_for_request(cluster: Cluster, request: str, host: str) -> None:
     """Wait until a node asks to cut off the other, and check that the addresses have not moved to
     this host.
 
-    request: the node that asks, and the other.
+    request: the node that asks, and the other node.
     """
     wait_until(lambda: request in {" ".join(line.split()[::2]) for line in cluster.requests()})
     assert holds_addresses(host) == AWAY
@@ -177,7 +177,7 @@ def test_takeover_keeps_connections(manager: Manager) -> None:
         exercise_until_known(early, "second")
         client = stack.enter_context(Asking(NAT_PAIR.vip, 80))
         if FULL:
-            # one cut wire is no reason to move anything
+            # after the cut of one wire nothing moves
             ip(["link set second down"], "switch")
             wait_until(lambda: first.run(manager.link_lost).status == 0)
             ip(["link set second up"], "switch")
@@ -186,7 +186,7 @@ def test_takeover_keeps_connections(manager: Manager) -> None:
             assert cluster.requests() == []
             report("one wire was cut")
 
-        # both wires: the other is cut off before the address moves
+        # after the cut of both, the other node is cut off before the address moves
         cut = time.monotonic()
         ip([f"link set {port} down" for _, _, port, _ in NAT_PAIR.links("director")], "switch")
         wait_for_request(cluster, "node2.name node1.name", "second")
@@ -206,7 +206,7 @@ def test_takeover_keeps_connections(manager: Manager) -> None:
         asked = cluster.requests()
         first = cluster.switch_on("director")
         first.output(manager.at_boot)
-        if not manager.back:  # it will take over as soon as it can
+        if not manager.back:  # the first node will take over as soon as it can
             exercise_until_known(early, "director")
             exercise_until_known(late, "director")
         first.output(manager.start)
@@ -228,7 +228,7 @@ def test_takeover_keeps_connections(manager: Manager) -> None:
         assert client.refusals() == []
         report(f"back: {client.longest_silence(back):.1f} s without an answer")
 
-        # its processes are killed, its kernel keeps the addresses
+        # the manager's processes are killed, the node's kernel keeps the addresses
         exercise_until_known(early, "second")
         exercise_until_known(late, "second")
         killed = time.monotonic()

@@ -1,4 +1,6 @@
-"""Completion on a real kernel: its file says what its netlink family says, and to anybody."""
+"""Test completion on a real kernel: /proc/net/ip_vs has the same content as the netlink family, and
+every user may read it.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ def test_the_file_says_what_netlink_says() -> None:
 @pytest.mark.usefixtures("netns")
 @pytest.mark.parametrize("user", [0, 65534])
 def test_live_values(user: int) -> None:
-    """Also for who is not root: they type behind sudo."""
+    """Completion works for users other than root too: they type behind sudo."""
     assert run_ours(["-R"], RULES).stderr == b""
 
     def ask() -> int:

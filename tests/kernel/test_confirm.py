@@ -1,4 +1,4 @@
-"""A change that must be confirmed, on a kernel: how it ends, and what it leaves alone."""
+"""Test a change that must be confirmed, on a kernel: how it ends, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, netns: None) -> Path
 
 @pytest.fixture
 def log() -> Iterator[socket.socket]:
-    """The socket of a syslog daemon, if /dev has none."""
+    """Yield the socket of a syslog daemon; skip the test if the machine has one at /dev/log."""
     path = Path("/dev/log")
     if path.exists():
         pytest.skip("this machine has a syslog daemon")

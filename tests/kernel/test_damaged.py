@@ -1,4 +1,4 @@
-"""Files of rules that were damaged or cut short, through --apply on a kernel."""
+"""Apply files of rules that were damaged or cut short, with --apply on a kernel."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The doctor's findings, each provoked, seen in packets, mended by the command that was printed,
-and gone.
+"""Provoke each finding of the doctor, see its harm in packets, carry out the printed command, and
+see both gone.
 
-Owns: how a faulty cluster is set up, examined and mended. The faults are in faulty_setups.py. Must never know: how a check is
-made.
+Owns: how a faulty cluster is set up, examined and mended. The faults are in faulty_setups.py. Must
+never know: how a check is made.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ FALLBACK = Path("/proc/sys/net/core/fb_tunnels_only_for_init_net")
 
 
 def doctor(host: str | None, words: str = "") -> tuple[int, list[dict[str, object]]]:
-    """The status and the findings."""
+    """Return the doctor's status and its findings."""
     result = run_ours(["--doctor", "--json", *words.split()], namespace=host)
     assert result.stderr == b"", result
     found = json.loads(result.stdout)
@@ -62,7 +62,7 @@ def doctor(host: str | None, words: str = "") -> tuple[int, list[dict[str, objec
 
 
 def carry_out(fault: Fault, findings: list[dict[str, object]]) -> None:
-    """The fixes of all findings, in their order, once each."""
+    """Carry out the fixes of all findings, in their order, each once."""
     done = []
     for finding in findings:
         fixes = finding["fix"]
@@ -82,8 +82,8 @@ def carry_out(fault: Fault, findings: list[dict[str, object]]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_tunnels_of_their_own() -> Iterator[None]:
-    """New namespaces get no tunl0 and the like: a real server has the tunnels that its test gives
-    it.
+    """Keep the kernel from giving new namespaces tunl0 and the like: a real server has only the
+    tunnels that its test creates.
     """
     before = FALLBACK.read_text()
     FALLBACK.write_text("1")
@@ -138,8 +138,8 @@ def test_a_fault_is_found_and_what_is_printed_mends_it(fault: Fault) -> None:
 
 
 def test_another_port_without_nat() -> None:
-    """Made by another tool; the servers listen where the table says, and get the packets
-    elsewhere.
+    """Another tool made the server; the servers listen on the port that the table names, and get
+    the packets on another.
     """
     with built(DIRECT, {"tcp": [8080]}):
         shell("director", f"ipvsadm -A -t {DIRECT.vip}:80 -s rr")
@@ -163,7 +163,7 @@ def test_another_port_without_nat() -> None:
 
 @contextmanager
 def ftp_server(host: str, address: str) -> Iterator[None]:
-    """Answers everything with its own address, as to PASV."""
+    """Run an FTP server that answers every command with its own address, as it answers PASV."""
     with inside(host):
         listening = socket.create_server(("", 21))
     pid = os.fork()
@@ -207,7 +207,9 @@ def test_ftp_by_nat_without_the_helper() -> None:
 
 
 def test_a_full_table_of_tracked_connections() -> None:
-    """Its limit is one for all namespaces: it is set, and mended, from outside the director's."""
+    """The limit is one for all namespaces: the test sets and mends it from outside the
+    director's.
+    """
     most = Path("/proc/sys/net/netfilter/nf_conntrack_max")
     with built(DIRECT, WEB), served("director", socket.AF_INET, {"tcp": [22]}):
         for rule in RULES_DIRECT:
@@ -246,7 +248,9 @@ def test_a_kernel_without_the_module() -> None:
         ]
 
     def gone() -> list[str]:
-        """Modules of services that are still going cannot go."""
+        """Unload what can be unloaded. Return the modules that stay: services that are still being
+        deleted hold theirs.
+        """
         for name in sorted(loaded(), reverse=True):
             subprocess.run(["rmmod", name], check=False, capture_output=True)
         return loaded()
@@ -269,8 +273,8 @@ def test_a_kernel_without_the_module() -> None:
 
 
 def test_rules_of_nftables_are_counted() -> None:
-    """Not asked before the module is there: the doctor loads none. Of its families the lab's kernel
-    has bridge alone.
+    """Nothing is asked before the module is loaded, since the doctor loads none. The test kernel
+    has only the bridge family of nftables.
     """
 
     def counted() -> dict[str, int]:
@@ -305,7 +309,7 @@ def test_rules_of_nftables_are_counted() -> None:
 
 
 def test_the_fallback_tunnel_is_brought_up() -> None:
-    """As modprobe ipip leaves it: tunl0, for any sender, down."""
+    """After modprobe ipip, tunl0 is down and open to any sender."""
     subprocess.run(["modprobe", "ipip"], check=True, capture_output=True)
     FALLBACK.write_text("0")
     with built(DIRECT, WEB):
@@ -339,8 +343,8 @@ def test_in_a_healthy_cluster_nothing_is_found(health: Health) -> None:
 
 
 def test_another_namespace_is_examined_and_mended_from_here() -> None:
-    """With --netns all that is read is of that namespace, and what is printed works where it is
-    read.
+    """With --netns everything that is read is of that namespace, and the printed commands work in
+    the namespace of the reader.
     """
     with built(NAT, {"tcp": [80]}):
         for rule in RULES_NAT:

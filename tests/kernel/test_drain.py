@@ -1,4 +1,4 @@
-"""Draining, held against connections that the test opens, holds and closes.
+"""Test draining with connections that the test opens, holds and closes.
 
 Owns: that the kernel's counts mean what pyipvsadm/commands/drain.py takes them for. The networks
 are in network.py.
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def ipvsadm(command: str) -> str:
-    """What a successful run on the director printed."""
+    """Return the output of a successful run on the director."""
     result = run_ours(command.split(), namespace="director")
     assert (result.status, result.stderr) == (0, b""), (command, result)
     return result.stdout.decode()
 
 
 class Running:
-    """An ipvsadm on the director that is still at work; what it says comes through a pipe."""
+    """Run an ipvsadm on the director in the background; its output comes through a pipe."""
 
     def __init__(self, command: str) -> None:
         reading, writing = os.pipe()
@@ -52,7 +52,7 @@ class Running:
         self.said = ""
 
     def until(self, text: str) -> None:
-        """Wait until it has said this."""
+        """Wait until the output has this text."""
         while text not in self.said:
             assert select.select([self._pipe], [], [], PATIENCE)[0], (
                 f"no word of {text!r}: {self.said!r}"
@@ -62,7 +62,7 @@ class Running:
             self.said += piece.decode()
 
     def ends(self) -> int:
-        """Its exit status, when it has ended by itself."""
+        """Wait for the program to end by itself, and return its exit status."""
         while select.select([self._pipe], [], [], PATIENCE)[0]:
             piece = os.read(self._pipe, 65536)
             if not piece:
@@ -81,7 +81,7 @@ class Running:
 
 @contextmanager
 def running(command: str) -> Iterator[Running]:
-    """It, until it has ended or the body has."""
+    """Run the program until it ends or the body ends."""
     run = Running(command)
     try:
         yield run
@@ -96,7 +96,7 @@ def nat() -> Iterator[Network]:
 
 
 def rows(network: Network, *options: str) -> dict[str, list[str]]:
-    """The words after each real server in the listing."""
+    """Return the words after each real server in the listing."""
     listing = ipvsadm(" ".join(["-Ln", *options]))
     found = [
         line.split()
@@ -114,7 +114,7 @@ def test_a_held_connection_is_waited_for_and_the_server_deleted(nat: Network) ->
     with Connection(nat.vip, 80) as held, running(f"-d {web} -r {nat.real[0]} --drain") as drain:
         drain.until("1 connection left")
         assert drain.said.splitlines()[0] == f"ipvsadm -e {web} -r {one} --keep -w 3"
-        # somebody adds another server: that is no meddling
+        # another program adds a server: draining goes on
         ipvsadm(f"-a {web} -r {nat.real[1]} -m")
         assert held.again() == "one"
         assert ask(nat.vip, 80, 3) == ["two"] * 3
@@ -179,7 +179,7 @@ def test_templates_of_persistence_count_and_are_warned_of(nat: Network) -> None:
         drain.until("1 connection and 1 template left")
         assert f"warning: {web} is persistent" in drain.said
         assert rows(nat, "--persistent-conn")[f"{nat.real[0]}:80"][1] == "1"
-        assert ask(nat.vip, 80, 1) == ["one"]  # that is what it warns of
+        assert ask(nat.vip, 80, 1) == ["one"]  # the warning is about this
         with inside("director"):
             setting.write_text("1\n")
         with pytest.raises(ConnectionRefusedError):
@@ -209,7 +209,7 @@ def test_a_reader_that_has_gone_does_not_end_it(nat: Network) -> None:
         drain.until("1 connection left")
         os.close(drain._pipe)
         drain._pipe = os.open("/dev/null", os.O_RDONLY)
-        # its time is over, and nothing else
+        # status 1: the time is over, which is the only failure
         assert os.waitstatus_to_exitcode(os.waitpid(drain.pid, 0)[1]) == 1
         drain.pid = 0
     assert rows(nat)[f"{nat.real[0]}:80"][1] == "0"

@@ -1,7 +1,7 @@
-"""Failover of two directors by hand: what sync daemons have handed over goes on, and without them
-it does not.
+"""Test the failover of two directors by hand: connections that sync daemons have handed over go on,
+and without the daemons they do not.
 
-Owns: the ways to run a pair, with what a person types; the lines for NAT are those of
+Owns: the ways to run a pair, with the commands that a person types; the lines for NAT are those of
 docs/failover.md. The networks are in pair.py, keepalived in test_keepalived.py.
 """
 
@@ -38,7 +38,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "failover.md"
 HOSTS = dict(zip_equal(("lb1", "lb2"), DIRECTORS))
 WEB = {"tcp": [80, 443]}
 
-Steps = list[tuple[str, str]]  # (host, what is typed there)
+Steps = list[tuple[str, str]]  # (host, command)
 
 # The sync daemons of both directors.
 ONE_EACH = ("master", "backup")
@@ -46,8 +46,8 @@ BOTH = ("master backup", "master backup")
 
 
 def read_page_steps() -> list[Steps]:
-    """Return the steps of each block of the page, before keepalived: `# lb1` says where what
-    follows is typed.
+    """Return the steps of each block of the page, before keepalived: `# lb1` names the host on
+    which the following lines are typed.
     """
     section = PAGE.read_text().split("\n## keepalived\n")[0]
     blocks = []
@@ -66,7 +66,9 @@ PAGE_START, PAGE_FAILOVER = read_page_steps()
 
 
 def daemons(roles: tuple[str, str], words: str) -> Steps:
-    """roles: of both directors, with blanks between those of one."""
+    """Return the commands that start the daemons. roles: of both directors, with blanks between
+    those of one director.
+    """
     return [
         (host, f"ipvsadm --start-daemon {role} {words}")
         for host, given in zip_equal(DIRECTORS, roles)
@@ -79,18 +81,18 @@ def moved(host: str, *lines: str) -> Steps:
 
 
 class Way(NamedTuple):
-    """How a pair is run. start: on both, when all is well; failover: when the first director is
-    gone; clients: two addresses.
+    """Describe how a pair is run. start: steps on both, when all is well; failover: steps when the
+    first director is gone; clients: two addresses.
     """
 
     name: str
     network: Network
     method: str
-    address: str  # the director's first hold of what moves
+    address: str  # gives the director the moving addresses at the start
     start: Steps
     failover: Steps
     clients: tuple[str, str] = ("172.16.100.10", "172.16.100.11")
-    roles: tuple[str, str] = ONE_EACH  # what `-L --daemon` names on each
+    roles: tuple[str, str] = ONE_EACH  # the roles that `-L --daemon` shows on each
 
 
 TAKE = ("ip address add 172.16.100.1/32 dev eth0", "arping -U -c 1 -I eth0 172.16.100.1")
@@ -117,7 +119,7 @@ WAYS = [
 
 @contextmanager
 def running(way: Way, start: Steps) -> Iterator[None]:
-    """The pair at work: the same rules on both, the address at the first."""
+    """Run the pair: the same rules on both, the address at the first."""
     rules = "".join(
         f"-A -t {way.network.vip}:{port} -s rr{persistence}\n"
         + "".join(
@@ -136,7 +138,7 @@ def running(way: Way, start: Steps) -> Iterator[None]:
 
 
 class Held(NamedTuple):
-    """Connections of two clients, one of them to the service that is not persistent."""
+    """Hold connections of two clients, one of them to the service that is not persistent."""
 
     plain: Connection
     first: Connection
@@ -151,7 +153,9 @@ class Held(NamedTuple):
 
 @contextmanager
 def held(way: Way) -> Iterator[Held]:
-    """The second client has another server than the one that a fresh table would begin with."""
+    """Open the connections. The second client gets another server than the first, which a fresh
+    table would begin with.
+    """
     with ExitStack() as stack:
         made = Held(
             *(
@@ -196,7 +200,9 @@ def test_connections_and_persistence_go_on(way: Way) -> None:
 
 
 def test_back_again_with_both_daemons_on_both() -> None:
-    """Planned moves: what either director has taken up, the other has learnt."""
+    """A planned move back works: whichever director has taken up a connection, the other has learnt
+    of it.
+    """
     way = WAYS[1]
     with running(way, way.start), ExitStack() as stack:
         made = [stack.enter_context(Connection(way.network.vip, 80))]
@@ -213,7 +219,7 @@ def test_back_again_with_both_daemons_on_both() -> None:
 
 
 def ports(host: str) -> set[int]:
-    """The client's ports of a director's connections."""
+    """Return the client's ports of a director's connections."""
     return {int(row[2].rpartition(":")[2]) for row in known(host)}
 
 
@@ -255,7 +261,7 @@ def test_a_filter_that_tracks_lets_connections_go_on_but_not_what_it_translates(
 
 
 def test_without_daemons_they_are_cut_and_clients_get_other_servers() -> None:
-    """So that the tests above can fail."""
+    """The result shows that the tests above can fail."""
     way = WAYS[1]
     with running(way, []), held(way) as connections:
         assert connections.again() == connections.servers()

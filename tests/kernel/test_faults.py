@@ -1,5 +1,5 @@
-"""Faults of the machine around a command: signals in its middle, full and read-only disks, no
-/proc, others at the same time.
+"""Test faults of the machine around a command: signals while it runs, full and read-only disks, no
+/proc, other commands at the same time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def marks() -> list[int]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two pages that holds a file `rules`."""
+    """Mount a file system of two pages that holds a file `rules`."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", tmp_path], check=True)
     try:
         (tmp_path / "rules").write_text("-A -f 7 -s wlc\n")
@@ -101,7 +101,7 @@ def test_proc_is_not_mounted(words: str, status: int, said: str) -> None:
             "-m",
             "/bin/sh",
             "-c",
-            # an empty one: below it is the machine's, which a guest shares
+            # an empty file system hides /proc of the machine, which a guest shares
             'mount -t tmpfs none /proc && exec "$@"',
             "sh",
             sys.executable,
@@ -126,7 +126,9 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGKILL]
 def test_a_signal_between_two_batches_of_a_restore(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends by the signal; what was sent stands, in order, and the rest can follow."""
+    """The program ends by the signal; the rules that were sent stand, in order, and the rest can
+    follow.
+    """
     real = KernelBackend._send_bytes
     sent: list[int] = []
 
@@ -198,7 +200,7 @@ def save_rules() -> str:
 def test_a_signal_while_an_apply_reads(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends by the signal, and nothing was sent."""
+    """The program ends by the signal, and nothing was sent."""
     assert run_ours(["-R"], BEFORE.encode()).status == 0
     before = save_rules()
     real = KernelBackend.read_services
@@ -227,8 +229,8 @@ def test_a_signal_while_an_apply_reads(
 def test_a_signal_while_an_apply_sends(
     number: signal.Signals, phase: int, undone: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the last of it is sent, it is undone; then it is done. That nobody reads what it says
-    changes nothing.
+    """Before the last of the plan is sent, the signal undoes it; after that, the plan is done. It
+    makes no difference that no process reads the output.
     """
     assert run_ours(["-R"], BEFORE.encode()).status == 0
     before = save_rules()
@@ -279,8 +281,8 @@ GONE = [Change(DEL_SERVICE, Service(AF_INET, fwmark=mark)) for mark in (1, 2)]
 def test_another_process_between_reading_and_sending(
     others: Change, said: str, counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To what is new, edited or removed by us: it is read again, and the table is what the rules
-    say.
+    """Another process changes entries that we add, edit or remove: they are read again, and the
+    table ends as the rules say.
     """
     assert run_ours(["-R"], BEFORE.encode()).status == 0
     real = KernelBackend.apply
@@ -301,7 +303,9 @@ def test_another_process_between_reading_and_sending(
 
 
 def test_more_errors_than_the_socket_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ENOBUFS in the middle of a batch: what was done of it is not known, and that is said."""
+    """ENOBUFS in the middle of a batch: how much of it was done is not known, and the message says
+    so.
+    """
     monkeypatch.setattr(kernel, "RCVBUF_PER_ERROR", 32)  # the kernel's errors take more
     assert run_ours(["-R"], RULES).status == 0
     found = run_ours(["-R"], RULES)
@@ -341,7 +345,7 @@ def test_a_permission_that_is_dropped(
 
 
 def test_signals_that_are_handled_disturb_nothing() -> None:
-    """EINTR: some thousand of them, while requests are sent and answered."""
+    """EINTR comes some thousand times while requests are sent and answered."""
 
     def under_fire(words: list[str]) -> Callable[[], int]:
         def body() -> int:
@@ -363,7 +367,7 @@ def test_signals_that_are_handled_disturb_nothing() -> None:
 
 @pytest.mark.parametrize("embedded", [False, True])
 def test_two_restores_at_once(embedded: bool, tmp_path: Path) -> None:
-    """Nothing is lost: each rule is one's, and the other is told that it is there."""
+    """Nothing is lost: each rule is added by one restore, and the other is told that it exists."""
     backend = ["--backend", f"memory:{tmp_path / 'table'}"] if embedded else []
     pids = []
     for name in ("one", "two"):

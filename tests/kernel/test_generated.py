@@ -1,12 +1,12 @@
-"""Generated command lines, right ones and damaged ones: ours does on the kernel what the reference
+"""Generate command lines, valid and damaged: our ipvsadm does on the kernel what the reference
 does.
 
-IPVSADM_SEED chooses other lines, IPVSADM_EXAMPLES how many. What has failed once becomes a case:
-tests/cases/table_found.py.
+IPVSADM_SEED chooses other lines, IPVSADM_EXAMPLES how many. A line that has failed once becomes a
+case: tests/cases/table_found.py.
 
-Left out is what ends the reference badly (a value with `!#:+` never returns, `-b ,` crashes) and
-what may differ (help, marks above 2^31-1, addresses in no defined order, names that -R could not
-read back).
+Left out are lines that hang or crash the reference (a value with `!#:+` never returns, `-b ,`
+crashes) and lines whose results may differ (help, marks above 2^31-1, addresses in no defined
+order, names that -R could not read back).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NUMBERED = re.compile(r"^line \d+: ", re.MULTILINE)
 
 Words = list[str]
 
-# --- values: what is right, what is right on a second look, what is wrong
+# --- values: valid ones, odd but valid ones, invalid ones
 
 ODD_NUMBERS = ("0", "-0", "-1", "+1", " 1", "1 ", "01", "0x1", "1x", "x", "", "1.0", "65535", "65536", "2147483647",
                "2147483648", "4294967296", "9223372036854775808", "18446744073709551617")  # fmt: skip
@@ -171,7 +171,7 @@ Row = tuple[str, str, "st.SearchStrategy[str] | None"]
 
 @st.composite
 def option(draw: st.DrawFn, row: Row) -> Words:
-    """An option in one of its spellings."""
+    """Draw a spelling of an option."""
     short, long, values = row
     by_short = bool(short) and draw(st.integers(0, 3)) != 0
     name = f"-{short}" if by_short else f"--{long}"
@@ -290,7 +290,7 @@ def joined(parts: Sequence[Words]) -> Words:
 
 @st.composite
 def damaged(draw: st.DrawFn, lines: st.SearchStrategy[Words]) -> Words:
-    """A line, seldom with something done to it."""
+    """Draw a line, sometimes damaged."""
     words = draw(lines)
     if not words or draw(st.integers(0, 3)):
         return clustered(words) if draw(st.booleans()) else words
@@ -336,7 +336,7 @@ def damaged(draw: st.DrawFn, lines: st.SearchStrategy[Words]) -> Words:
 
 
 def clustered(words: Words) -> Words:
-    """Short options without a value of their own pulled together with the next: -A -t X becomes -At
+    """Join each short option without a value to the short option after it: -A -t X becomes -At
     X.
     """
     bare = {f"-{short}" for short, _, values in EVERY if short and values is None} | {
@@ -352,7 +352,7 @@ def clustered(words: Words) -> Words:
 
 
 def gains(words: Sequence[str]) -> bool:
-    """Whether it selects what to list in a way that the reference refuses."""
+    """Return True if the line selects rows of a listing in a way that the reference refuses."""
     scanner = CommandParser(words, NAMES)
     with suppress(UsageError, LineSkippedError):
         scanner.parse_request()
@@ -385,7 +385,7 @@ FULL = b"""\
 -A -f 5 -6
 -a -f 5 -6 -r fd00::12 -i --tun-type gue --tun-port 6080
 """
-# What is in the table at first, as -R reads it.
+# The table at first, as -R reads it.
 STARTS = st.sampled_from(
     (
         FULL,
@@ -407,7 +407,9 @@ def steps(draw: st.DrawFn) -> list[Step]:
 
 @st.composite
 def rules(draw: st.DrawFn) -> bytes:
-    """Rules for -R. A word that is empty or has blanks is several words there, or none."""
+    """Draw rules for -R. A word that is empty or has blanks becomes no word or several in the
+    text.
+    """
     ends = st.sampled_from(("\n", "\n", "\n", "\r\n", " \n", "\n\n"))
     before = st.sampled_from(("", "", "", "ipvsadm ", "\t", "  "))
     words = st.one_of(on_services(), on_servers(), LINE).filter(bool)
@@ -441,8 +443,8 @@ def generated(test: object) -> object:
 
 
 def shown(step: Step, answer: Answer) -> str:
-    """What was printed, with its lines sorted where the table's own order shows, which differs
-    between namespaces.
+    """Return the output, with its lines sorted if --nosort shows the table's own order, which
+    differs between namespaces.
     """
     if b"--nosort" in step.stdin or any("--nosort" in word for word in step.argv):
         return "".join(sorted(answer.stdout.splitlines(keepends=True)))
@@ -475,8 +477,8 @@ def test_lines(steps: list[Step]) -> None:
 @generated
 @given(STARTS, rules())
 def test_rules(start: bytes, rules: bytes) -> None:
-    """-R. Ours says which line; where a line ends the reference's run, ours says the same and has
-    applied nothing.
+    """With -R our messages name the line; if a line ends the reference's run, ours prints the same
+    message and has applied nothing.
     """
     first, step = Step(("-R",), start), Step(("-R",), rules)
     netns.fresh()

@@ -1,9 +1,9 @@
-"""How many system calls a rule and a listed service cost: counted, so that no machine is too slow
-for it.
+"""Count the system calls that a rule and a listed service cost: a count does not depend on the
+speed of the machine.
 
-A tracer stops the tool at each of its system calls (ptrace), whatever makes them: what reading,
-writing and memory cost is counted too. What a run costs anyhow falls out, because two sizes are
-compared.
+A tracer stops the tool at each of its system calls (ptrace), whatever makes them: those for
+reading, writing and memory are counted too. The fixed cost of a run cancels out, because two sizes
+are compared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ PER_SERVICE = 4
 
 
 def calls(argv: list[str], stdin: bytes = b"") -> int:
-    """System calls of ours, from its main function on. Its output is thrown away."""
+    """Return the number of our system calls, from the main function on. The output is thrown
+    away.
+    """
 
     def counted() -> int:
         stops, status = traced(lambda: main(argv))

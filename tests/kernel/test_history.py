@@ -1,4 +1,4 @@
-"""The history on a kernel: random tables there and back, beside open connections and another
+"""Test the history on a kernel: random tables there and back, beside open connections and another
 program; a kill at any moment.
 """
 
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_table(dice: random.Random) -> str:
-    """Return rules of services whose clients the test does not have."""
+    """Return rules of services that the test's clients do not use."""
     lines = []
     for mark in dice.sample(range(1, 9), dice.randint(2, 6)):
         scheduler = dice.choice(("rr", "wrr", "wlc", "sh"))
@@ -61,7 +61,7 @@ def on_director(command: str, text: str = "") -> tuple[int, str]:
 
 
 def list_by_reference() -> list[str]:
-    """Return all that 1.31 shows, in no order: rules, and thresholds."""
+    """Return all that 1.31 shows, sorted: rules, and thresholds."""
     shown = [
         run_reference(words.split(), namespace="director")
         for words in ("-S -n", "-L -n --thresholds")
@@ -71,8 +71,8 @@ def list_by_reference() -> list[str]:
 
 @contextmanager
 def edited_weights(edits: Path) -> Iterator[None]:
-    """Have another process edit the weights of the live service's servers all the time; the last
-    weight of each server is in the file.
+    """Have another process edit the weights of the live service's servers all the time; the file
+    holds the weight that it set last.
     """
     edits.write_bytes(b"%08d" % 0)
     fd = os.open(edits, os.O_RDWR)
@@ -129,7 +129,8 @@ def test_random_tables_come_back_beside_connections_and_another_program(tmp_path
             last = int(edits.read_text())
             with inside("director"), closing(KernelBackend()) as table:
                 servers = table.read_servers(LIVE)
-                # The weight of the last edit, or of the next, which was cut off before its note.
+                # The weight of the last edit in the file, or of the next, if the kill came before
+                # its note.
                 assert max(server.weight for server in servers) in (last, last + 1), number
                 assert {server.weight for server in servers} <= {last - 1, last, last + 1}, number
                 for server in servers:

@@ -1,7 +1,8 @@
-"""--json on a real kernel, with connections through it: held against the schema and the reference,
-and read by jq.
+"""Test --json on a real kernel, with connections through it: the output is compared with the schema
+and the reference, and read by jq.
 
-The two examples of jq in docs/json.md are run as they stand there. LAB_TOOL=reference makes no sense here.
+The two examples of jq in docs/json.md are run as they stand there. LAB_TOOL=reference makes no
+sense here.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def ipvsadm(command: str) -> str:
 
 @pytest.fixture
 def network() -> Iterator[Network]:
-    """A service by translation, its first server quiesced with two connections open, the second
-    with one.
+    """Build a service by translation, its first server quiesced with two connections open, the
+    second with one.
     """
     with built(NAT, {"tcp": [80, 8080]}):
         vip = NAT.vip
@@ -79,7 +80,7 @@ def test_what_is_listed_is_in_the_document(network: Network) -> None:
 
 
 def counted() -> dict[str, list[int]]:
-    """The counters of the first service and of its servers."""
+    """Return the counters of the first service and of its servers."""
     service = valid(ipvsadm("-L -n --json"))["services"][0]
     return {
         f"{each['address']}:{each['port']}": list(each["stats"].values())
@@ -96,14 +97,14 @@ def counted_by_reference() -> dict[str, list[int]]:
 
 
 def test_metrics_are_those_of_the_document(network: Network) -> None:
-    """After three connections: every number of the one is a number of the other."""
+    """After three connections, every number of the metrics is a number of the document."""
     eventually(lambda: counted()[f"{network.vip}:80"][0], 3)
     eventually(lambda: read_values() == read_metrics(), wanted=True)
     assert read_metrics()[network.vip, "", "connections"] == 3
 
 
 def read_values() -> dict[tuple[str, str, str], int]:
-    """The counters and numbers of the document, by service, server and name."""
+    """Return the counters and numbers of the document, by service, server and name."""
     found = {}
     for service in valid(ipvsadm("-L -n --json"))["services"]:
         name = service.get("address", "")

@@ -1,5 +1,5 @@
-"""Beside keepalived, which runs the file that the documentation shows: its table read, its failover
-served.
+"""Test ipvsadm beside keepalived, which runs the file that the documentation shows: its table is
+read, its failover works.
 
 Owns: keepalived's processes, and what its file means as a table. The networks are in pair.py.
 """
@@ -29,9 +29,9 @@ REPO = Path(__file__).parents[2]
 FILE = REPO / "docs" / "failover" / "keepalived.conf"
 NAMES = {"director": "lb1", "second": "lb2"}  # the file's lines with @ are for these
 WEB = {"tcp": [80, 443]}
-LONG = 60.0  # seconds for what keepalived's own clocks decide
+LONG = 60.0  # seconds for events that wait for keepalived's own clocks
 
-# What FILE says.
+# The table that FILE describes.
 TABLE = """\
 -A -t 172.16.100.1:80 -s wrr
 -a -t 172.16.100.1:80 -r 192.168.10.8:80 -m -w 2
@@ -51,7 +51,7 @@ FULL = f"""\
 
 
 class Keepalived:
-    """It, on a host, with its children: a process group. What it says is in its log."""
+    """Run keepalived on a host, with its children in a process group. Its output is in its log."""
 
     def __init__(self, host: str, folder: Path) -> None:
         self.log = folder / f"{host}.log"
@@ -81,17 +81,17 @@ class Keepalived:
                 os._exit(127)
 
     def killed(self) -> None:
-        """Its first process alone; the others see it, and leave the host as they found it."""
+        """Kill only its first process; its children notice, and leave the host as they found it."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         self.pid = 0
 
     def frozen(self) -> None:
-        """All of it, as when the machine hangs."""
+        """Stop all of its processes, as when the machine hangs."""
         os.killpg(self.pid, signal.SIGSTOP)
 
     def gone(self) -> None:
-        """Whatever became of it."""
+        """Kill all of its processes, and print the log."""
         if self.pid:
             os.killpg(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
@@ -100,7 +100,7 @@ class Keepalived:
 
 @contextmanager
 def keepalived(host: str, folder: Path) -> Iterator[Keepalived]:
-    """It runs until the body ends, if it was not killed before."""
+    """Run keepalived until the body ends, unless it was killed before."""
     run = Keepalived(host, folder)
     try:
         yield run
@@ -109,8 +109,8 @@ def keepalived(host: str, folder: Path) -> Iterator[Keepalived]:
 
 
 def at_work(host: str) -> tuple[bool, bool, list[str]]:
-    """Whether a host has the virtual address and the servers' gateway, and which daemons it
-    runs.
+    """Return whether a host has the virtual address, whether it has the servers' gateway, and the
+    daemons it runs.
     """
     addresses = shell(host, "ip -br -4 address show").split()
     daemons = [line.split()[0] for line in shell(host, "ipvsadm -L --daemon").splitlines()]
@@ -126,7 +126,7 @@ def saved(host: str, *words: str) -> str:
 
 
 def as_rules(text: str) -> str:
-    """The document of --json as what -S writes."""
+    """Return the document of --json in the form that -S writes."""
     lines = []
     for service in json.loads(text)["services"]:
         virtual = f"-t {service['address']}:{service['port']}"
@@ -148,8 +148,8 @@ def as_rules(text: str) -> str:
 
 
 def service_script(folder: Path) -> list[str]:
-    """The command behind `service ipvsadm`, as installed beside the environment's programs, with
-    its /etc in folder.
+    """Return the command behind `service ipvsadm`, as installed beside the environment's programs,
+    with its /etc in folder.
     """
     text = (REPO / "packaging" / "systemd" / "service.sh").read_text()
     script = folder / "service"
@@ -173,7 +173,7 @@ def test_its_table_is_read_and_left_alone(tmp_path: Path) -> None:
         stack.enter_context(keepalived("director", tmp_path))
         eventually(lambda: at_work("director"), ACTIVE, LONG)
 
-        # what it says, what we say, what the reference says
+        # the table of its file, our listings, the reference's listings
         eventually(lambda: saved("director"), TABLE)
         for words in (["-L", "-n"], ["-S", "-n"], ["-L", "--daemon"], ["-L", "-n", "--stats"]):
             assert run_ours(words, namespace="director") == run_reference(
@@ -183,7 +183,7 @@ def test_its_table_is_read_and_left_alone(tmp_path: Path) -> None:
         assert as_rules(shell("director", "ipvsadm -L -n --json")) == TABLE
         assert doctor("director") == ([], [])
 
-        # nothing of it is deleted by the way
+        # --prune alone deletes nothing of keepalived's
         (tmp_path / "ipvsadm.rules").write_text("-A -f 7 -s rr\n")
         apply = ["--apply", str(tmp_path / "ipvsadm.rules"), "--prune"]
         no = b"keepalived is running: --prune may delete services that are not yours; "
@@ -213,13 +213,15 @@ def test_its_table_is_read_and_left_alone(tmp_path: Path) -> None:
         eventually(lambda: saved("director"), TABLE + "-A -f 7 -s rr\n", LONG)
         assert set(ask(NAT_PAIR.vip, 80, 3)) == {"one", "two"}
 
-        # and all of it when that is meant
+        # --force deletes all of it
         assert run_ours([*apply, "--force"], namespace="director").status == 0
         assert saved("director") == "-A -f 7 -s rr\n"
 
 
 def test_its_failover_keeps_connections(tmp_path: Path) -> None:
-    """Twice: its first process is killed; then the other machine hangs and is cut off."""
+    """The failover is tested twice: first its first process is killed; then the other machine hangs
+    and is cut off.
+    """
     with built(NAT_PAIR, WEB), ExitStack() as stack:
         first = stack.enter_context(keepalived("director", tmp_path))
         eventually(lambda: at_work("director"), ACTIVE, LONG)
@@ -245,7 +247,7 @@ def test_its_failover_keeps_connections(tmp_path: Path) -> None:
         assert early.again() == early.server
         assert set(ask(NAT_PAIR.vip, 80, 3)) == {"one", "two"}
 
-        # who comes back stands by, and learns of connections made meanwhile
+        # the director that comes back stands by, and learns of connections made meanwhile
         first = stack.enter_context(keepalived("director", tmp_path))
         eventually(lambda: at_work("director"), STANDS_BY, LONG)
         eventually(lambda: saved("director"), TABLE)

@@ -1,8 +1,8 @@
-"""Many of everything: services, servers, rules, connections, commands. Nothing is lost, and memory
-stays bounded.
+"""Test large numbers of services, servers, rules, connections and commands. Nothing is lost, and
+memory stays bounded.
 
-Owns: what much is (IPVSADM_LOAD=full: `make load`; else a small part of it), and the figures, which
-are printed at the end. No time is held against anything: it is a figure. The table is always
+Owns: how large they are (IPVSADM_LOAD=full: `make load`; otherwise a small part of it), and the
+figures, which are printed at the end. No time is asserted: it is a figure. The table is always
 compared with what was sent, as both tools show it.
 """
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 FULL = os.environ.get("IPVSADM_LOAD") == "full"
 OURS = f"{sys.prefix}/bin/ipvsadm"
 MIB = 1024  # KiB
-MOST = (128 if FULL else 20) * MIB  # of memory, whatever is done (a run that does nothing has 11)
+MOST = (128 if FULL else 20) * MIB  # of memory in any run (a run that does nothing has 11 MiB)
 TIMEOUT = 600
 
 SERVICES = 50_000 if FULL else 1_000
 SERVERS = 20_000 if FULL else 400
 PAIRS = 100_000  # services with a server each: two rules
 CONNECTIONS = 100_000 if FULL else 2_000
-LINES = 200_000 if FULL else 2_000  # of a file in the place of the kernel's list of connections
+LINES = 200_000 if FULL else 2_000  # lines of a file that replaces the kernel's list of connections
 HASHED = 50_000 if FULL else 1_000  # clients with a connection each
 AT_ONCE = 20  # rows of commands
 COMMANDS = 1_000 if FULL else AT_ONCE
@@ -49,7 +49,7 @@ VIEWS = ("-S -n", "-L -n", "-L -n --stats") if FULL else ("-S -n", "-L -n")
 
 
 class Figure(NamedTuple):
-    """seconds of the whole process; peak: KiB of memory, 0: not measured."""
+    """Hold a figure. seconds: of the whole process; peak: KiB of memory, 0: not measured."""
 
     what: str
     who: str
@@ -74,7 +74,7 @@ def _told() -> Iterator[None]:
 def measured(
     what: str, program: str, words: str, tmp_path: Path, stdin: str = "/dev/null"
 ) -> bytes:
-    """Run one of the tools, its figure noted: its output."""
+    """Run one of the tools, note its figure, and return its output."""
     out = tmp_path / "out"
     ran = measure.peak([program, *words.split()], stdin, str(out))
     who = "reference" if program == REFERENCE else "ours"
@@ -86,7 +86,7 @@ def measured(
 @pytest.mark.usefixtures("netns")
 @pytest.mark.parametrize(
     ("services", "servers", "reference_restores"),
-    # Of 200,000 rules it takes ten minutes.
+    # The reference takes ten minutes to restore 200,000 rules.
     [(SERVICES, 0, FULL), (1, SERVERS, FULL), *([(PAIRS, 1, False)] if FULL else [])],
 )
 def test_a_large_table(
@@ -119,8 +119,8 @@ PORTS = 50  # connections of each
 
 @contextmanager
 def crossing() -> Iterator[Callable[[bytes], object]]:
-    """A director that clients reach by one wire, and whose servers swallow everything: what sends
-    frames on that wire.
+    """Build a director that clients reach by one wire, and whose servers swallow everything. Yield
+    the function that sends frames on that wire.
     """
     names = ("load-clients", "load-director")
     ip(f"netns add {name}" for name in names)
@@ -163,7 +163,7 @@ def link(namespace: str, name: str) -> str:
 
 
 def packet(protocol: int, client: int, payload: bytes) -> bytes:
-    """IPv4 to the VIP."""
+    """Return an IPv4 packet to the VIP."""
     fields = (0x45, 0, 20 + len(payload), 0, 0x4000, 64, protocol)
     ends = (client.to_bytes(4, "big"), socket.inet_aton(VIP))
     head = struct.pack("!BBHHHBBH4s4s", *fields, 0, *ends)
@@ -177,13 +177,15 @@ def checksum(data: bytes) -> int:
 
 
 def tcp(port: int, flags: int) -> bytes:
-    """A segment to port 80; IPVS looks at no checksum of what it passes on by direct routing."""
+    """Return a TCP segment to port 80; IPVS checks no checksum of what it passes on by direct
+    routing.
+    """
     return struct.pack("!HHIIBBHHH", port, 80, 1, 1, 0x50, flags, 8192, 0, 0)
 
 
 def test_many_connections(tmp_path: Path) -> None:
-    """Half of them TCP, established, half UDP; each listed once, by both tools, with its ends and
-    its state.
+    """Half of the connections are TCP, established, half UDP; both tools list each of them once,
+    with its ends and its state.
     """
     with crossing() as send:
         servers = [f"{SERVER_NET}.{last}" for last in (1, 2)]
@@ -234,7 +236,9 @@ PIPE = f"{REFERENCE} -L -n -c | awk 'NR > 2 {{ print $1, $5, $3 }}' | sort | uni
 
 
 def check_groups(what: str, tmp_path: Path) -> None:
-    """--by counts as awk, sort and uniq do, in bounded memory; the largest group comes first."""
+    """Check that --by counts as awk, sort and uniq do, in bounded memory, and puts the largest
+    group first.
+    """
     out = tmp_path / "pipe"
     ran = measure.peak(["sh", "-c", PIPE], "/dev/null", str(out))
     FIGURES.append(Figure(f"-L -n -c | awk | sort | uniq -c, {what}", "reference", ran.seconds))
@@ -249,14 +253,14 @@ def check_groups(what: str, tmp_path: Path) -> None:
 
 
 def read_servers(port: int) -> dict[str, str]:
-    """The server of each client that has a connection from a port."""
+    """Return the server of each client that has a connection from a port."""
     lines = run_ours(["-L", "-n", "-c"], namespace="load-director").stdout.decode().splitlines()
     rows = [line.split() for line in lines[2:]]
     return {row[3].removesuffix(f":{port}"): row[5] for row in rows if row[3].endswith(f":{port}")}
 
 
 def test_a_dry_run_counts_many_clients(tmp_path: Path) -> None:
-    """What it says of their next connections is what happens to them."""
+    """The dry run's prediction for the clients' next connections comes true."""
     target = f"{VIP}:80"
     servers = [f"{SERVER_NET}.{last}" for last in (1, 2, 3, 4)]
     rules = f"-A -t {target} -s sh\n" + "".join(
@@ -294,7 +298,7 @@ def test_a_dry_run_counts_many_clients(tmp_path: Path) -> None:
     ("how", "at_once"), [("ours", 1), ("reference", 1), ("ours", AT_ONCE), ("restore", AT_ONCE)]
 )
 def test_many_commands(how: str, at_once: int) -> None:
-    """In a row, and in twenty rows at once: none fails, and each has done what it was to do."""
+    """Commands in a row, and in twenty rows at once: none fails, and each has done its work."""
     assert run_ours(["-A", "-f", "1"]) == Result(0, b"", b"")
     servers = [f"10.2.{at >> 8}.{at & 255}" for at in range(COMMANDS)]
     lines = "".join(f"-a -f 1 -r {server} -g -w 1\n" for server in servers)
@@ -321,7 +325,9 @@ def test_many_commands(how: str, at_once: int) -> None:
 
 @pytest.mark.usefixtures("netns")
 def test_many_lines_of_connections(tmp_path: Path) -> None:
-    """From a file: without the time that the kernel takes to list them."""
+    """The connections are lines of a file, so that the kernel's time to list them does not
+    count.
+    """
     with connection_file(make_connections(LINES)):
         measured(f"{LINES:,} lines", OURS, "-L -n -c", tmp_path)
         check_groups(f"{LINES:,} lines", tmp_path)

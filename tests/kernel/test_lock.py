@@ -1,4 +1,4 @@
-"""The lock of --apply on a kernel: who can take it, and where it stands."""
+"""Test the lock of --apply on a kernel: which processes can take it, and where it is."""
 
 from __future__ import annotations
 

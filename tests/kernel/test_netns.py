@@ -1,8 +1,8 @@
-"""`--netns` on a kernel: every command does there what it does here, and leaves the caller's own
-namespace alone.
+"""Test `--netns` on a kernel: every command does in that namespace what it does in the present one,
+and leaves the caller's own namespace alone.
 
 The caller is in a namespace of the test's own, with a table that must stay as it is; `blue` and
-`green` are those of `ip netns`.
+`green` are namespaces of `ip netns`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ RULES = WEB + SERVER
 
 @pytest.fixture(autouse=True)
 def places(netns: None) -> Iterator[None]:  # noqa: ARG001
-    """Blue has an interface that nobody else has. The caller's table is held against what it
-    was.
+    """Create blue and green. Only blue has an interface only0. Check afterwards that the caller's
+    table is as before.
     """
     ip(["netns add blue", "netns add green"])
     try:
@@ -66,14 +66,14 @@ def ours(command: str, text: str = "") -> tuple[int, str, str]:
 
 
 def there(command: str, text: str = "", place: str = "blue") -> str:
-    """What a command says of that namespace; it must succeed."""
+    """Return the output of a command for that namespace; it must succeed."""
     status, out, err = ours(f"--netns {place} {command}", text)
     assert (status, err) == (0, ""), command
     return out
 
 
 def held(place: str = "blue") -> str:
-    """The table of a namespace, read by who is in it."""
+    """Return the table of a namespace, read by a process inside it."""
     return run_ours(["-S", "-n"], namespace=place).stdout.decode()
 
 
@@ -83,8 +83,8 @@ LISTED = (
 )
 SUMMARY = "2 added, 0 changed, 0 removed, 0 unchanged\n"
 
-# (command, standard input, what it writes or how that ends, what it says on standard error, the
-# table before, and after it). None: as before.
+# (command, standard input, its output or the end of it, its message on standard error, the table
+# before, and after it). None: as before.
 EACH: list[tuple[str, str, str, str, str, str | None]] = [
     ("-A -t 10.0.0.1:80 -s rr", "", "", "", "", WEB),
     ("-E -t 10.0.0.1:80 -s wrr", "", "", "", WEB, WEB.replace(" rr", " wrr")),
@@ -122,7 +122,7 @@ def test_each_command() -> None:
         assert bool(said) == bool(out), command
         assert complaint.endswith(err), command
         assert held() == (before if after is None else after), command
-    # What has no rule to show for it.
+    # Settings that are not in the rules.
     there("--set 800 0 0")
     assert there("-L --timeout") == "Timeout (tcp tcpfin udp): 800 120 300\n"
     there("--start-daemon master --mcast-interface only0 --syncid 3")
@@ -190,7 +190,7 @@ def test_by_process_and_by_path(tmp_path: Path) -> None:
     try:
         sleeper.stdin.write(b"\n")
         sleeper.stdin.flush()
-        assert sleeper.stdout.readline() == b"\n"  # by now it is there
+        assert sleeper.stdout.readline() == b"\n"  # now the process is in its namespace
         for at, word in enumerate(
             (str(sleeper.pid), str(place), f"/proc/{sleeper.pid}/ns/net", f"{NAMED}/blue"), 1
         ):
@@ -238,7 +238,9 @@ def test_what_is_no_namespace_or_not_ours_to_enter(tmp_path: Path) -> None:
 
 
 def test_the_caller_is_where_it_was() -> None:
-    """Also the process that calls: what the kernel's files say before, within and after."""
+    """The calling process stays in its namespace too: the kernel's files show the same before,
+    within and after.
+    """
 
     def look() -> tuple[int, str, str, str]:
         table, settings = Path(TABLE_FILE), Path(SETTINGS, "expire_quiescent_template")
@@ -274,8 +276,8 @@ def test_the_caller_is_where_it_was() -> None:
 
 
 def test_only_the_thread_that_asks_moves() -> None:
-    """The kernel's facts that netns.py is built on: whose view /proc shows, and where threads are
-    born.
+    """netns.py relies on two facts of the kernel: whose view /proc shows, and in which namespace
+    threads are born.
     """
 
     def inode(of: str) -> int:
@@ -343,13 +345,15 @@ def test_names_are_asked_of_the_network_that_the_command_was_started_in(
 
 
 def test_a_lock_a_namespace() -> None:
-    with locks.lock_namespace(pytest.fail, "busy"):  # another's lock hinders nobody
+    with locks.lock_namespace(pytest.fail, "busy"):  # another process's lock does not block
         assert ours("--apply --netns blue", RULES) == (0, "", SUMMARY)
     assert not Path("/run/ipvsadm").exists()
 
 
 def test_settings_and_managers_are_those_of_the_namespace() -> None:
-    """Draining warns by the namespace's own setting; --prune fears who manages that namespace."""
+    """Draining warns by the namespace's own setting; --prune refuses beside a manager of that
+    namespace.
+    """
     there("-R", RULES.replace(" rr", " rr -p 50") + "-A -f 9 -s rr\n")
     status, _, err = ours("-e -t 10.0.0.1:80 -r 192.168.10.8 --drain=9 --netns blue")
     assert (status, "expire_quiescent_template" in err) == (0, False)
@@ -378,7 +382,7 @@ def test_the_module_is_loaded_from_there_and_not_by_completion() -> None:
     # newer kernels have no connection table before a service
     assert there("-L -n").startswith(HEAD.partition("size=")[0])
     assert Path(TABLE_FILE).exists()
-    run_ours(["-R"], OWN)  # what the fixture looks for
+    run_ours(["-R"], OWN)  # the fixture checks for this table
 
 
 def test_completion() -> None:

@@ -1,4 +1,4 @@
-"""Ramps, held against connections that the test opens and holds at each step.
+"""Test ramps with connections that the test opens and holds at each step.
 
 Owns: that the shares of new clients follow the weight under wrr and wlc. The networks are in
 network.py.
@@ -33,7 +33,9 @@ def nat() -> Iterator[Network]:
 
 
 def add(network: Network, port: int, scheduler: str) -> tuple[str, str]:
-    """A service with the first server at WEIGHT and the second at 0: the service, the second."""
+    """Add a service with the first server at WEIGHT and the second at 0. Return the service and the
+    second server.
+    """
     web, real = f"-t {network.vip}:{port}", f"{network.real[1]}:{port}"
     ipvsadm(f"-A {web} -s {scheduler}")
     ipvsadm(f"-a {web} -r {network.real[0]} -m -w {WEIGHT}")
@@ -49,7 +51,9 @@ def test_shares_follow_the_weight(nat: Network) -> None:
     with ExitStack() as stack:
 
         def hold(port: int, count: int) -> int:
-            """Open connections and keep them open; how many the second server has got of them."""
+            """Open connections and keep them open. Return how many of them the second server has
+            got.
+            """
             held = [stack.enter_context(Connection(nat.vip, port)) for _ in range(count)]
             return sum(connection.server == "two" for connection in held)
 

@@ -1,8 +1,9 @@
-"""The recipes that people are told to follow, and the notebook's scripts, carried out as they stand
-and counted at the client.
+"""Follow the recipes for administrators, and the notebook's scripts, exactly as written, and count
+the answers at the client.
 
 Owns: the machines as each recipe finds them, and what a client sees afterwards. The recipes are in
-docs/recipes, their form in recipes.py. Must never know: what is in a recipe, but for its addresses.
+docs/recipes, their form in recipes.py. Must never know: what is in a recipe, except for its
+addresses.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 VIP = "172.16.100.1"
 NOTEBOOK = Path(__file__).with_name("notebook")
 SHORT = 2.0  # seconds for a page that may never come
-LONG = 60.0  # seconds for what a check every few seconds makes of several tries
+LONG = 60.0  # seconds that a check every few seconds may take for several tries
 
-# What Debian's systemd sets at boot.
+# The values that Debian's systemd sets at boot.
 LOOSE = {"net/ipv4/conf/default/rp_filter": "2", "net/ipv4/conf/eth0/rp_filter": "2"}
 SYSCTLS = {"director": LOOSE, "one": LOOSE, "two": LOOSE}
 
@@ -61,7 +62,7 @@ BETWEEN = Network(
 
 
 def beside(vip: str, director: str, real: tuple[str, str]) -> Network:
-    """All on one wire, and nobody has the virtual address yet."""
+    """Return a network with all hosts on one wire, in which no host has the virtual address yet."""
     net = vip.rpartition(".")[0]
     hosts = {
         "client": f"{net}.10/24 dev eth0\naddr add {net}.11",
@@ -79,7 +80,7 @@ def beside(vip: str, director: str, real: tuple[str, str]) -> Network:
 
 BESIDE = beside(VIP, "172.16.100.2", ("172.16.100.7", "172.16.100.8"))
 
-# Each server is elsewhere.
+# Each server is in another network.
 APART = Network(
     VIP,
     ("192.0.2.7", "198.51.100.8"),
@@ -105,12 +106,12 @@ WEB = {"tcp": [80, 443]}
 
 
 def carry_out(parts: list[recipes.Part]) -> str:
-    """What they print, all together."""
+    """Run the parts, and return their output, all together."""
     return "".join(done(host, part.text) for part in parts for host in part.hosts)
 
 
 def follow(name: str) -> None:
-    """A recipe, after those that it goes on from."""
+    """Follow a recipe, after the recipes that must be followed before it."""
     recipe = recipes.read(name)
     if recipe.first:
         follow(recipe.first)
@@ -118,7 +119,9 @@ def follow(name: str) -> None:
 
 
 def healthy(name: str) -> None:
-    """Nothing is found where the recipe, or the one that it goes on from, says to look."""
+    """Check that the doctor finds nothing on the hosts that the recipe, or its predecessor, says to
+    check.
+    """
     recipe = recipes.read(name)
     if recipe.first:
         healthy(recipe.first)
@@ -132,7 +135,7 @@ def healthy(name: str) -> None:
 
 @contextmanager
 def cluster(name: str, ports: dict[str, list[int]] = WEB) -> Iterator[ExitStack]:
-    """The machines of a recipe, on which it has been followed."""
+    """Set up the machines of a recipe, and follow it on them."""
     recipe = recipes.read(name)
     with (
         built(NETWORKS[recipe.first or name], ports),
@@ -148,14 +151,16 @@ def table() -> str:
 
 
 def spread(names: list[str]) -> tuple[int, int, int]:
-    """How many answers came from one, from two, and from nobody."""
+    """Return how many answers came from one, how many from two, and how many connections got
+    none.
+    """
     count = Counter(names)
     assert set(count) <= {"one", "two", ""}, names
     return count["one"], count["two"], count[""]
 
 
 def held(vip: str, times: int) -> tuple[int, int, int]:
-    """So many connections, all open at the same time."""
+    """Return the spread of this many connections, all open at the same time."""
     with ExitStack() as stack:
         return spread([stack.enter_context(Connection(vip, 80)).server for _ in range(times)])
 
@@ -222,7 +227,9 @@ CLIENTS = ("172.16.100.10", "172.16.100.11")
 
 
 def stays(first: int, others: list[int]) -> None:
-    """Each client gets one server, another than the other's, at these ports."""
+    """Check that each client gets one server at all these ports, and that the two clients get
+    different servers.
+    """
     here = {client: ask(VIP, first, 1, client)[0] for client in CLIENTS}
     assert sorted(here.values()) == ["one", "two"]
     for client, server in here.items():
@@ -254,8 +261,8 @@ def test_persistence_by_mark() -> None:
 
 
 def test_after_the_next_boot() -> None:
-    """What the recipe wrote, read as at boot: by the unit, by systemd-networkd (both machines' own
-    programs).
+    """The files that the recipe wrote are read as at boot: by the unit, and by systemd-networkd
+    (both machines run their own programs).
     """
     with cluster("boot"):
         before = table()
@@ -292,7 +299,7 @@ def serving(vip: str) -> tuple[int, int, int]:
 
 
 def out(network: Network) -> bool:
-    """Whether the first server gets nothing new."""
+    """Return True if the first server gets no new clients."""
     return not re.search(rf"-r {network.real[0]}:80 -\w -w [1-9]", table())
 
 
@@ -301,7 +308,9 @@ def pages(host: str) -> AbstractContextManager[None]:
 
 
 def dies_and_returns(network: Network, one: ExitStack) -> None:
-    """What the client sees while a server dies and returns. one: what keeps it alive."""
+    """Check what the client sees while a server dies and returns. one: the context that keeps it
+    running.
+    """
     eventually(lambda: out(network), wanted=False, patience=LONG)
     ones, twos, nobodies = serving(network.vip)
     assert (ones + twos, nobodies) == (10, 0)
@@ -311,12 +320,12 @@ def dies_and_returns(network: Network, one: ExitStack) -> None:
     assert serving(network.vip) == (0, 10, 0)
     one.enter_context(pages("one"))
     eventually(lambda: out(network), wanted=False, patience=LONG)
-    # it has no connections: wlc gives it all, until it has as many
+    # the server has no connections: wlc gives it all new ones, until it has as many
     assert serving(network.vip) == (10, 0, 0)
 
 
 def events(host: str = "director") -> list[str]:
-    """What the log has, without its times."""
+    """Return the lines of the log, without their times."""
     log = done(host, "cat /var/log/ipvsmonitor.log || true").splitlines()
     return [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, ", "", line) for line in log]
 
@@ -329,7 +338,7 @@ def test_the_health_check() -> None:
             "director", f"INTERVAL=1 exec sh {recipes.FOLDER}/health-check.sh -t {VIP}:80"
         ) as check:
             dies_and_returns(BESIDE, one)
-            done("one", "ip link set eth0 down")  # nothing refuses: nobody is there
+            done("one", "ip link set eth0 down")  # nothing refuses: the host cannot be reached
             eventually(lambda: out(BESIDE), wanted=True, patience=LONG)
             assert serving(VIP) == (0, 10, 0)
             done("one", "ip link set eth0 up")
@@ -398,4 +407,4 @@ def test_the_notebook_s_health_checks(name: str, log: list[str]) -> None:
         faster = "sleep() { command sleep 1; }; export -f sleep"  # for 5
         with running("director", f"{faster}; exec {notes(name)}"):
             dies_and_returns(network, one)
-            eventually(events, log, LONG)  # it writes after ipvsadm has ended
+            eventually(events, log, LONG)  # the script writes after ipvsadm has ended

@@ -1,5 +1,5 @@
-"""Every case on the kernel: the reference's answers are those recorded, ours are the same, and so
-is the table at the end.
+"""Run every case on the kernel: the reference's answers are those recorded, ours are the same, and
+so is the table at the end.
 
 Each tool has a network namespace of its own; what is in the kernel at the end is listed by the
 reference for both.
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 RECORDED = recording.load()
 NAMES = Resolver()
-# From 7.1 on a connection table grows from nothing: what was recorded of its size on 6.1 is not
-# what is to be seen there.
+# From 7.1 on a connection table grows from nothing: its size differs from the size that was
+# recorded on 6.1.
 KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))
 GROWS = os.path.exists("/proc/net/ip_vs_status")
 
@@ -65,7 +65,7 @@ def test_both(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_as_processes(name: str) -> None:
-    """The same from outside: real streams and exit statuses."""
+    """The same holds from outside: real streams and exit statuses."""
     steps, left = expected(name, RECORDED[name], differences.KERNEL)
     netns.fresh()
     right = Recorded(steps, left)
@@ -74,16 +74,16 @@ def test_as_processes(name: str) -> None:
 
 
 def is_older(name: str, live: Recorded) -> bool:
-    """Whether it is the kernel's age that makes the difference: until 5.14, a network's lowest
-    address was one of broadcast (fib_frontend.c: fib_add_ifaddr), and no real server's.
+    """Return True if the difference comes from the kernel's age: until 5.14, a network's lowest
+    address was a broadcast address (fib_frontend.c: fib_add_ifaddr), and could be no real server's.
     """
     lowest = [seen.status for step, seen in live.steps if step.endswith(" -r 127.0.0.0")]
     return KERNEL < (5, 14) and name == "servers: addresses, IPv4" and lowest == [255]
 
 
 def fitted(found: Recorded, right: Recorded) -> Recorded:
-    """The same with the size that 6.1's tables have wherever that is the right one, on a kernel
-    whose tables grow.
+    """Return the recorded answers with the size that 6.1's tables have in each place where the
+    expected answer has it, on a kernel whose tables grow.
     """
 
     def fit(text: str, like: str) -> str:

@@ -1,5 +1,5 @@
-"""ipvsadm-restore typed at a terminal on the kernel's table: an interrupt before the end of the
-rules leaves it as it was.
+"""Test ipvsadm-restore typed at a terminal on the kernel's table: an interrupt before the end of
+the rules leaves the table as it was.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def table() -> str:
 
 
 class Typed:
-    """ipvsadm-restore on a pseudo-terminal, which is its controlling one: keys make signals
-    there.
+    """Run ipvsadm-restore on a pseudo-terminal, which is its controlling terminal: keys make
+    signals.
     """
 
     def __init__(self, *words: str, ignores_hangup: bool = False) -> None:
@@ -53,7 +53,9 @@ class Typed:
         self.wait_for(WAITS)
 
     def type(self, keys: str) -> None:
-        """Type keys; the terminal shows them, so that they have come when this returns."""
+        """Type keys, and wait until the terminal echoes them: they have arrived when this
+        returns.
+        """
         for line in keys.splitlines(keepends=True):
             self.seen = b""
             os.write(self.fd, line.encode())
@@ -70,7 +72,7 @@ class Typed:
             self.seen += os.read(self.fd, 65536)
 
     def end(self) -> int:
-        """Return the exit status, a signal's number below 0."""
+        """Return the exit status; if a signal ended the process, its number below 0."""
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         if self.fd >= 0:
             os.close(self.fd)

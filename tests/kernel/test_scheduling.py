@@ -1,10 +1,11 @@
-"""The model of the schedulers against the kernel's own choices, by packets that start connections.
+"""Compare the model of the schedulers with the kernel's own choices, by packets that start
+connections.
 
 Each random table is a service of its own, to which random clients send one packet each through a
 raw socket; /proc/net/ip_vs_conn then says which server each of them got. IPVSADM_SCHEDULING=full
 has 10,000 pairs of table and client under each hashing scheduler, and 500 sequences under each
-other one (`make scheduling`). IPVSADM_SEED chooses other tables. Draining under these schedulers
-is held against the same choices.
+other one (`make scheduling`). IPVSADM_SEED chooses other tables. Draining under these schedulers is
+compared with the same choices.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Wire:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
 
     def send(self, protocol: int, source: tuple[bytes, int], target: tuple[bytes, int]) -> None:
-        """The first packet of a connection: a SYN of TCP, or a datagram."""
+        """Send the first packet of a connection: a SYN of TCP, or a datagram."""
         ports = struct.pack("!HH", source[1], target[1])
         body = (
             ports + struct.pack("!IIBBHHH", 1, 0, 5 << 4, 2, 1024, 0, 0)
@@ -101,7 +102,9 @@ class Wire:
 
 @pytest.fixture
 def network(netns: None) -> None:  # noqa: ARG001
-    """Virtual addresses that are local; no way to the servers, so that no server answers."""
+    """Make the virtual addresses local. There is no route to the servers, so that no server
+    answers.
+    """
     ip(["route add local 10.1.0.0/16 dev lo", "route add local fd01::/16 dev lo"])
 
 
@@ -132,8 +135,8 @@ def do(table: KernelBackend, *changes: Change) -> None:
 
 
 def read_assignments() -> dict[tuple[End, End], End]:
-    """(client, virtual) -> server, of all connections. The file is read until nothing new is found:
-    the kernel goes on by counting, and leaves entries out where others end meanwhile.
+    """Return (client, virtual) -> server of all connections. The file is read until nothing new is
+    found: the kernel resumes a listing by position, and skips entries if others end meanwhile.
     """
     found: dict[tuple[End, End], End] = {}
     before = -1
@@ -145,7 +148,7 @@ def read_assignments() -> dict[tuple[End, End], End]:
 
 
 def make_servers(rng: random.Random, af: int, count: int) -> list[Server]:
-    """Servers in the order in which they are added."""
+    """Return servers in the order in which they are added."""
     base = bytes([10, 2]) if af == AF_INET else bytes([0xFD, 2]) + bytes(12)
     kind = rng.randrange(3)
     weights = (
@@ -233,8 +236,8 @@ def test_hashing(table: KernelBackend, wire: Wire, build: Build) -> None:
 def follow(
     scheduler: str, servers: Sequence[Server], cursor: WeightedCursor, build: Build
 ) -> tuple[int | None, WeightedCursor]:
-    """The next server and cursor. The program does not know the cursor: the server of rr and wrr
-    must be among those that it names.
+    """Return the index of the next server, and the cursor. The program does not know the cursor:
+    the server of rr and wrr must be among those that it names.
     """
     choice = Chooser(Service(AF_INET, scheduler=scheduler, port=80), servers, build).choose(
         b"", None
@@ -301,7 +304,9 @@ def test_sequences(table: KernelBackend, wire: Wire, build: Build) -> None:
 
 
 class Clients:
-    """256 source addresses, and the servers that they get one round after the other."""
+    """Hold 256 source addresses, and ask for the servers that they get, one round after the
+    other.
+    """
 
     def __init__(self, wire: Wire, virtual: bytes) -> None:
         self._wire = wire
@@ -310,7 +315,7 @@ class Clients:
         self.addresses = [bytes([172, 16, 5, last]) for last in range(DRAIN_CLIENTS)]
 
     def ask(self) -> list[End | None]:
-        """The server of each client, None for those that are refused."""
+        """Return the server of each client, None for those that are refused."""
         self._port += 1
         target = (self._virtual, 53)
         for addr in self.addresses:
@@ -324,7 +329,9 @@ class Clients:
 def predict(
     service: Service, servers: list[Server], weight: int, build: Build, clients: Clients
 ) -> list[End | None]:
-    """The server that the model chooses for each client. weight: the latest of all that was not 0."""
+    """Return the server that the model chooses for each client. weight: the last weight of all
+    servers that was not 0.
+    """
     chooser = Chooser(service, servers, build, [weight] * len(servers))
     found = [chooser.choose(addr, None).candidates for addr in clients.addresses]
     return [servers[taken[0]].key() if taken else None for taken in found]

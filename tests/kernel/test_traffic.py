@@ -1,4 +1,4 @@
-"""Rules that our ipvsadm wrote, judged by the packets that a client and the real servers see.
+"""Judge rules that our ipvsadm wrote by the packets that a client and the real servers see.
 
 Owns: the recipes of administrators (translation, direct routing, tunnels, marks, persistence,
 editing, save and restore) and what they promise to a client. The networks are in network.py.
@@ -39,15 +39,15 @@ WEB = {"tcp": [80]}
 
 
 def ipvsadm(command: str, stdin: str = "") -> str:
-    """What a successful run on the director printed."""
+    """Return the output of a successful run on the director."""
     result = run_ours(command.split(), stdin.encode(), namespace="director")
     assert (result.status, result.stderr) == (0, b""), (command, result)
     return result.stdout.decode()
 
 
 def table(network: Network, service: str, real: str) -> None:
-    """One service with both real servers. In the options, {vip}, {one} and {two} stand for
-    addresses; {real} for each.
+    """Add one service with both real servers. In the options, {vip}, {one} and {two} stand for
+    addresses; {real} for each server's.
     """
     names = {"vip": network.vip, "one": network.real[0], "two": network.real[1]}
     ipvsadm("-A " + service.format(**names))
@@ -57,8 +57,8 @@ def table(network: Network, service: str, real: str) -> None:
 
 
 def fields(listing: str, address: str) -> list[str]:
-    """The words after an address and port in the line of a listing that has it first (or after
-    ->).
+    """Return the words after an address and port, from the first line of a listing that begins with
+    it (or with -> and it).
     """
     for line in listing.splitlines():
         words = line.split()
@@ -68,8 +68,8 @@ def fields(listing: str, address: str) -> list[str]:
 
 
 class Way(NamedTuple):
-    """A way from the director to the real servers; wire is what arrives there, maybe what may
-    arrive beside it.
+    """Describe a way from the director to the real servers. wire: the kinds of packet that arrive;
+    maybe: the kinds that may arrive as well.
     """
 
     name: str
@@ -92,7 +92,7 @@ TUNNELS = {
 
 
 def tunnelled(kind: str, network: Network = DIRECT) -> Network:
-    """Both real servers at the far end of a tunnel."""
+    """Return a network with both real servers at the far end of a tunnel."""
     ends = {
         host: TUNNELS[kind].format(own=own.strip("[]")) + "\nlink set tun up"
         for host, own in zip_equal(("one", "two"), network.real)
@@ -173,12 +173,12 @@ def test_the_notebook_s_change_from_rr_to_weights_three_and_one(nat: Network) ->
     ipvsadm(f"-E -t {nat.vip}:80 -s wrr")
     ipvsadm(f"-e -t {nat.vip}:80 -r {nat.real[0]} -m -w 3")
     ipvsadm(f"-e -t {nat.vip}:80 -r {nat.real[1]} -m -w 1")
-    for _ in range(3):  # each cycle for itself, wherever it starts
+    for _ in range(3):  # each cycle has these shares, wherever it starts
         assert Counter(ask(nat.vip, 80, 4)) == {"one": 3, "two": 1}
 
 
 def test_wlc_gives_open_connections_by_weight(direct: Network) -> None:
-    """The notebook's director for direct routing, with its weights 2 and 1."""
+    """The setup is the notebook's director for direct routing, with its weights 2 and 1."""
     ipvsadm(f"-A -t {direct.vip}:80 -s wlc")
     ipvsadm(f"-a -t {direct.vip}:80 -r {direct.real[0]} -g -w 2")
     ipvsadm(f"-a -t {direct.vip}:80 -r {direct.real[1]} -g -w 1")
@@ -199,7 +199,7 @@ def test_wlc_gives_open_connections_by_weight(direct: Network) -> None:
 
 
 def active(network: Network) -> tuple[int, int]:
-    """All connections to both servers of the only service: active and inactive."""
+    """Return the numbers of active and inactive connections to both servers of the only service."""
     listing = ipvsadm("-Ln")
     rows = [fields(listing, f"{address}:80") for address in network.real]
     return sum(int(row[2]) for row in rows), sum(int(row[3]) for row in rows)
@@ -238,7 +238,9 @@ MARK_AT_THE_LINK = (
 
 
 def mark(*ports: int) -> None:
-    """The notebook's rule for each port, on the director."""
+    """Add the notebook's rule for each port, on the director. Kernels without iptables get a rule
+    of tc.
+    """
     if not filters():
         shell("director", "tc qdisc add dev eth0 ingress")
     for port in ports:
@@ -299,8 +301,8 @@ def test_an_upper_threshold_is_kept_to(nat: Network) -> None:
 
 
 def test_an_upper_threshold_set_for_a_busy_server(nat: Network) -> None:
-    """Kernels that bound thresholds look at its connections then; those before 2026's do so at its
-    next one.
+    """Kernels that bound thresholds look at the server's connections at once; those before 2026's
+    do so at its next connection.
     """
     table(nat, "-t {vip}:80 -s rr", "-r {real} -m")
     connections = [Connection(nat.vip, 80) for _ in range(4)]

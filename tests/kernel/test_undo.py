@@ -1,4 +1,6 @@
-"""Undoing and reading on a kernel's table that is large, or that another program keeps busy."""
+"""Test undoing and reading on a kernel's table that is large, or that another program keeps
+busy.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +60,9 @@ def run(words: str, rest: str, text: str) -> Result:
 
 
 class Timed(KernelBackend):
-    """Counts what is sent, and how long sending took."""
+    """Count the messages that are sent, and measure how long each batch of changes took."""
 
-    sent = 0  # asked already where it is opened
+    sent = 0  # opening the table sends a message already
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -118,8 +120,8 @@ def test_a_large_refused_plan_is_undone_by_few_questions(
 
 @contextmanager
 def edited() -> Iterator[Callable[[], int]]:
-    """Another process that gives one server another weight ten times a second. What is given: how
-    often it has.
+    """Run another process that gives one server another weight ten times a second. Yield a function
+    that returns how often it has.
     """
     of, server = service(BUSY // 2), Server(AF_INET, SERVER, 80, MASQ)
     counts, end = os.pipe()

@@ -1,5 +1,5 @@
-"""A process stopped at each of its system calls (ptrace): to count them, or to kill it at a certain
-one.
+"""Stop a process at each of its system calls (ptrace): to count them, or to kill it at a certain
+call.
 
 Owns: the tracing. Must never know: what the process does.
 """
@@ -27,10 +27,10 @@ _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 
 
 def traced(body: Callable[[], int], kill_at: int = 0) -> tuple[int, int]:
-    """Run body in a fork: how often it stopped (before each system call and after it), and its
-    status as waitpid gives it.
+    """Run body in a fork. Return how often it stopped (before each system call and after it), and
+    its status as waitpid gives it.
 
-    kill_at: at that stop it is killed, before the call it is about to make is made.
+    kill_at: kill it at that stop, before it makes the next call.
     """
     pid = os.fork()
     if pid == 0:

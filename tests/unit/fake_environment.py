@@ -1,4 +1,4 @@
-"""A world without streams: what was written is kept, what is read is given, names come from
+"""Provide an environment without streams: it keeps output, reads given input, and looks names up in
 dictionaries.
 """
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def overview(text: bytes, services: Iterable[Service]) -> ProcTable:
-    """What the kernel's backend makes of the file and a dump of these services."""
+    """Return the text and the services in the form in which the kernel's backend passes on its file
+    and a dump.
+    """
     found = ProcTable(text, [], [])
     for s in services:
         if s.fwmark or s.af != AF_INET or s.flags & ~HASHED:
@@ -35,7 +37,7 @@ def overview(text: bytes, services: Iterable[Service]) -> ProcTable:
 
 
 class FakeNames(Resolver):
-    """A resolver that knows these hosts and services, and no others."""
+    """Resolve these hosts and services, and no others."""
 
     def __init__(
         self, hosts: Mapping[str, tuple[int, bytes]] = {}, ports: Mapping[tuple[str, int], int] = {}
@@ -65,7 +67,7 @@ class FakeNames(Resolver):
 
 
 class FakeEnvironment(Environment):
-    """Streams as strings; one table for all runs in this world."""
+    """Hold streams as strings, and one table for all runs in this environment."""
 
     is_root = False
 
@@ -109,7 +111,9 @@ class FakeEnvironment(Environment):
         self.stderr += text
 
     def find_history_folder(self, table: str) -> str:
-        """The history of the machine is left alone."""
+        """Return the folder of the history only if a variable names it: the history of the machine
+        is left alone.
+        """
         return super().find_history_folder(table) if "IPVSADM_HISTORY" in self.environ else ""
 
     def block_signals(self) -> None:
@@ -168,15 +172,15 @@ class FakeEnvironment(Environment):
         return self.table
 
     def take(self) -> tuple[str, str]:
-        """What was written since the last take: (stdout, stderr)."""
+        """Return the output since the last call: (stdout, stderr)."""
         taken = (self.stdout, self.stderr)
         self.stdout = self.stderr = ""
         return taken
 
 
 class FakeScreen(Screen):
-    """Plays what the user does: at each wait for keys a step, which may be keys, nothing (the time
-    is up), or a change.
+    """Play the user: each wait for keys takes a step, which may be keys, nothing (the time is up),
+    or a change.
     """
 
     def __init__(
@@ -200,7 +204,7 @@ class FakeScreen(Screen):
 
 
 class FullWorld(FakeEnvironment):
-    """Standard output takes nothing."""
+    """Refuse all standard output, as a full disk does."""
 
     def write_stdout(self, data: str) -> None:
         raise OperationError(
@@ -209,12 +213,12 @@ class FullWorld(FakeEnvironment):
 
 
 def lines(*rows: str) -> str:
-    """Rows as a stream has them."""
+    """Return rows in the form of a stream."""
     return "".join(f"{row}\n" for row in rows)
 
 
 def apply_all(table: Backend, rows: Iterable[str]) -> None:
-    """Rules into a table, none refused."""
+    """Apply rules to a table, none of which may be refused."""
     from pyipvsadm.cli import main  # noqa: PLC0415  # cli is the door; only tests come back through it
 
     for row in rows:

@@ -1,5 +1,5 @@
-"""Addresses, ports and names: what the reference takes for one, and a resolver that fails, lies or
-hangs.
+"""Test addresses, ports and names: which words the reference takes for them, and a resolver that
+fails, lies or hangs.
 
 No test asks the machine's resolver: `_socket`'s functions are replaced.
 """
@@ -33,7 +33,7 @@ V6 = bytes.fromhex("20010db8000000000000000000000001")
 
 
 class Book(Resolver):
-    """A resolver that knows one host and two services."""
+    """Resolve one host and two services."""
 
     def find_host(self, name: str) -> bytes | None:
         return {"www": V4}.get(name)
@@ -239,7 +239,7 @@ def test_endpoint_text(family: int, host: str, port: str | int, text: str) -> No
 
 
 def answer(value: object) -> Callable[..., object]:
-    """A function of the C library that gives value, or raises it."""
+    """Return a stand-in for a function of the C library that returns value, or raises it."""
 
     def replaced(*_: object) -> object:
         if isinstance(value, Exception):
@@ -265,7 +265,7 @@ def test_host(found: object, addr: bytes | None, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("name", ["", "<broadcast>", "<any>", "a\0b", "\ud800"])
 def test_names_that_are_not_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Python has addresses of its own for the first three, and cannot say the others in C.
+    # Python handles the first three addresses itself, and cannot pass the others to C.
     monkeypatch.setattr(_socket, "gethostbyname_ex", answer(("", [], ["10.0.0.1"])))
     assert Resolver().find_host(name) is None
 
@@ -294,7 +294,7 @@ def test_ports_by_name(protocol: int, name: str, monkeypatch: pytest.MonkeyPatch
 
 def test_ports_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     names = Resolver()
-    # No protocol yet (`-r` before the service): there is nothing to ask.
+    # No protocol yet (`-r` before the service): no name can be looked up.
     assert (names.find_port("http", 0), names.find_port_name(80, 0)) == (None, None)
     assert (names.find_port("ht\0tp", TCP), names.find_port("\udcff", TCP)) == (None, None)
     no = OSError("service/proto not found")
@@ -312,7 +312,7 @@ def test_ports_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
             "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher",
         ),
         (("", [], []), None),
-        (("www\x1b[31m", [], []), None),  # a name is not to steer the terminal
+        (("www\x1b[31m", [], []), None),  # a name must not steer the terminal
         (("www\u202e.example", [], []), None),
         (("two\nlines", [], []), None),
         (_socket.herror(1, "Unknown host"), None),
@@ -433,7 +433,7 @@ def test_one_that_hangs_costs_no_more_than_the_bound() -> None:
     finally:
         released.set()
     assert ended.wait(5)
-    assert 5 not in found  # what comes later changes nothing
+    assert 5 not in found  # later answers change nothing
 
 
 def test_after_the_bound_nothing_more_is_asked() -> None:
@@ -452,7 +452,7 @@ def test_after_the_bound_nothing_more_is_asked() -> None:
     finally:
         released.set()
     assert ended.wait(5)
-    time.sleep(0.02)  # would another key be asked for, it would be now
+    time.sleep(0.02)  # a request for another key would come by now
     assert len(asked) == 1
 
 

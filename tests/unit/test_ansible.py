@@ -1,5 +1,5 @@
-"""The collection: its module on embedded tables, run by Ansible; its papers against what the module
-takes and gives.
+"""Test the collection: its module on embedded tables, run by Ansible; and its documentation against
+the module's arguments and results.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def load(name: str) -> ModuleType:
 
 
 def test_three_directors(tmp_path: Path) -> None:
-    """Check mode tells what would be done, a run does it, a second one finds nothing to do."""
+    """Check mode shows the changes, a run makes them, a second run finds nothing to do."""
     tables = [tmp_path / name for name in ("one", "two", "three")]
     directors = {
         path.name: {"surroundings": {"IPVSADM_BACKEND": f"memory:{path}"}} for path in tables
@@ -82,7 +82,7 @@ def test_three_directors(tmp_path: Path) -> None:
 def module(
     tmp_path: Path, module_name: str = "ipvs_rules", /, **arguments: object
 ) -> dict[str, Any]:
-    """The module's own answer, as Ansible gets it from a director."""
+    """Run the module, and return its answer as Ansible gets it from a director."""
     script = (
         "import json, runpy, sys\n"
         "from ansible.module_utils import basic\n"
@@ -199,7 +199,7 @@ def test_a_failure_says_what_and_changes_nothing(
 
 
 def played(path: Path, script: str) -> Path:
-    """An ipvsadm that is a shell script."""
+    """Write an ipvsadm that is a shell script."""
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return path
@@ -241,8 +241,8 @@ def test_the_exit_status_decides(
     said: str,
     tmp_path: Path,
 ) -> None:
-    """Signals and half an undoing need a moment or somebody else at the same table: they are
-    played.
+    """Shell scripts stand for ipvsadm: signals and half an undo would need exact timing, or another
+    program at the same table.
     """
     asked = '[ "$1" = -v ] && { echo pyipvsadm; exit; }'
     script = f"{asked}\ncat <<'END'\n{json.dumps(REPORT | changes)}\nEND\nexit {status}"
@@ -254,7 +254,7 @@ def test_the_exit_status_decides(
 
 
 def test_a_signal_while_rules_are_sent_fails_the_task(tmp_path: Path) -> None:
-    """The real ipvsadm, with TERM there already when it begins to send."""
+    """The real ipvsadm runs; TERM is already pending when it begins to send."""
     sender = (
         "import os, signal, sys\n"
         "from pyipvsadm import cli, environment\n"
@@ -285,8 +285,8 @@ def test_one_ended_by_a_signal_says_nothing(tmp_path: Path) -> None:
 def test_output_comes_whole_however_the_program_ends(
     ipvs_rules: ModuleType, tmp_path: Path
 ) -> None:
-    """After a silence, and together with its end: where ansible-core's own run_command may lose
-    it.
+    """Output comes after a silence, and together with the end, where ansible-core's own run_command
+    may lose it.
     """
     script = "sleep 1.05; head -c 300000 /dev/zero | tr '\\0' x; printf '\\377' >&2"
     done = ipvs_rules.run([str(played(tmp_path / "late", script))])
@@ -294,7 +294,7 @@ def test_output_comes_whole_however_the_program_ends(
 
 
 def test_force_goes_with_or_without_prune(tmp_path: Path) -> None:
-    """It is also what lets most of a service's servers go, which is refused without it."""
+    """Force also allows deleting most of a service's servers, which is refused without it."""
     script = f'[ "$1" = -v ] && exec {IPVSADM} -v\necho "$@" >{tmp_path}/words\necho "2 of 3 servers would go" >&2; exit 2'
     program = played(tmp_path / "refuses", script)
     for arguments, options in (
@@ -330,7 +330,7 @@ def test_check_mode_shows_the_rules_that_would_be(tmp_path: Path) -> None:
 
 
 def test_only_the_kernel_knows_a_scheduler(tmp_path: Path) -> None:
-    """Where an embedded table refuses the rules, the difference is the steps."""
+    """If an embedded table refuses the rules, the difference is the steps."""
     asks = """case "$*" in -v) echo pyipvsadm;; *memory:*) exit 255;; *-S*) ;; *"""
     program = played(
         tmp_path / "kernel", f"{asks}) cat <<'END'\n{json.dumps(REPORT)}\nEND\n;; esac"
@@ -380,7 +380,7 @@ def test_the_rules_are_saved_once(tmp_path: Path) -> None:
 def test_a_save_that_is_refused(
     present: str, file: str, arguments: dict[str, object], said: str, tmp_path: Path
 ) -> None:
-    """Nothing is changed, neither the table nor the file."""
+    """Neither the table nor the file is changed."""
     path = tmp_path / "ipvsadm.rules"
     path.write_text(file)
     (tmp_path / "table").write_text(present)
@@ -414,7 +414,7 @@ def test_the_table_is_returned(tmp_path: Path) -> None:
 
 
 def test_a_table_of_each_namespace_is_returned(tmp_path: Path) -> None:
-    """Entering one needs root: a program plays it."""
+    """Entering a namespace needs root: a program stands in for it."""
     document = """{"ipvs": {}, "services": ["'$1'"], "timeouts": {}, "daemons": []}"""
     script = f"while [ $# -gt 1 ]; do shift; done\necho '{document}'"
     program = played(tmp_path / "played", script)

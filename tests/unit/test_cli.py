@@ -1,5 +1,5 @@
-"""The door and what runs behind it: backends chosen, statuses, streams, restoring, saving, names,
-help.
+"""Test the entry points and what runs behind them: backends chosen, statuses, streams, restoring,
+saving, names, help.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def run(env: FakeEnvironment, words: str) -> tuple[int, str, str]:
 
 
 def call(env: FakeEnvironment, line: str) -> tuple[int, str, str]:
-    """Run ipvsadm, or ipvsadm-save or ipvsadm-restore where `save` or `restore` is the first
-    word.
-    """
+    """Run ipvsadm; or ipvsadm-save or ipvsadm-restore if `save` or `restore` is the first word."""
     words = line.split()
     program = {"save": cli.run_save, "restore": cli.run_restore}.get(
         words[0] if words else "", cli.main
@@ -364,8 +362,8 @@ TYPING = "reading rules from the terminal: Ctrl-D puts them in the place of the 
 
 
 class Typist(FakeEnvironment):
-    """A terminal at which these lines are typed: `seen_while_typing` notes the table before each of
-    them and at their end.
+    """Play a terminal at which these lines are typed: `seen_while_typing` notes the table before
+    each of them and at their end.
     """
 
     def __init__(self, *typed: str, hangs_up: bool = False) -> None:
@@ -539,7 +537,7 @@ NAMED = FakeNames(
 
 
 class Liar(FakeNames):
-    """other.example.com leads elsewhere than it came from."""
+    """Resolve other.example.com to another address than the one it came from."""
 
     def find_host(self, name: str) -> bytes | None:
         return bytes(4) if name == "other.example.com" else super().find_host(name)
@@ -572,7 +570,7 @@ def test_the_time_for_names_can_be_set(words: str, seconds: float) -> None:
 
 
 class Connected(MemoryBackend):
-    """A table with these connections."""
+    """Hold a table with these connections."""
 
     def iter_connections(self) -> Any:
         yield b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
@@ -615,7 +613,7 @@ def test_connections(words: str, expected: tuple[str, ...]) -> None:
 
 
 class Hostile(MemoryBackend):
-    """A table with a connection whose client has sent an odd Call-ID."""
+    """Hold a table with a connection whose client has sent an odd Call-ID."""
 
     def iter_connections(self) -> Any:
         yield b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
@@ -1011,7 +1009,7 @@ def test_zero_of_the_unspecified_address_is_zero_of_all() -> None:
 
 
 class Serving(MemoryBackend):
-    """A table whose servers all have three active connections and five inactive ones."""
+    """Give all servers three active connections and five inactive ones."""
 
     def read_servers(self, service: Service) -> list[Server]:
         servers = super().read_servers(service)

@@ -1,4 +1,4 @@
-"""The real world: what it does where the machine lacks something."""
+"""Test the real environment: its behaviour where the machine lacks something."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refused(*_: object) -> NoReturn:
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All three streams were closed when we started."""
+    """Make all three streams look closed since the start."""
     monkeypatch.setattr(environment, "_is_open", lambda _: False)
 
 
@@ -88,7 +88,7 @@ def test_without_proc_no_program_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_program_that_ends_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    # there is no process 0
+    # process 0 does not exist
     monkeypatch.setattr(
         "pyipvsadm.environment.os.listdir", lambda _: ["self", "0", str(os.getpid())]
     )

@@ -1,5 +1,5 @@
-"""Sentences: the reference's for (operation, errno) (libipvs.c: ipvs_strerror), the C library's for
-the rest.
+"""Test sentences: the reference's for (operation, errno) (libipvs.c: ipvs_strerror), the C
+library's for the rest.
 """
 
 from __future__ import annotations

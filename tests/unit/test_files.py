@@ -1,4 +1,4 @@
-"""Files replaced whole, their lock, and the embedded table that lives in one."""
+"""Test files that are replaced whole, their lock, and the embedded table in a file."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_a_folder_that_does_not_sync_is_no_failure(
 def test_replace_does_not_write_through_a_planted_link(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does a file that an earlier process has left stop it: another name is tried, some
-    times.
+    """A file that an earlier process has left does not stop it either: it tries other names, a
+    limited number of times.
     """
     path, victim = tmp_path / "file", tmp_path / "victim"
     victim.write_text("precious")
@@ -135,7 +135,7 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 class Holder:
-    """Another process with the lock of a file, or of this namespace."""
+    """Run another process that holds the lock of a file, or of this namespace."""
 
     def __init__(self, path: Path | None) -> None:
         made = "locks.lock_namespace(print, '')" if path is None else f"locks.Lock({str(path)!r})"
@@ -153,7 +153,7 @@ class Holder:
         self.pid = self._process.pid
 
     def let_go(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.communicate(b"\n")
 
 
@@ -182,7 +182,9 @@ def test_who_comes_second_waits_and_says_for_whom(
 def test_a_short_wait_is_no_matter(
     threads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is a long one where the user has no more threads: nothing can be said."""
+    """No message comes for a short wait; none for a long one either if the user may start no more
+    threads.
+    """
     holder = Holder(tmp_path / "file")
     real = fcntl.flock
 
@@ -279,8 +281,8 @@ def test_without_a_lock_of_the_namespace_it_goes_on(
 def test_the_lock_is_on_the_file_that_is_there_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever waited for a file that was replaced meanwhile must not hold the lock of the old
-    one.
+    """A process that waited for a file that was replaced meanwhile must not hold the lock of the
+    old one.
     """
     path = tmp_path / "file"
     real = fcntl.flock
@@ -406,7 +408,7 @@ def test_refreshed_it_is_what_the_file_is_now(tmp_path: Path) -> None:
     table.refresh()
     assert [each.fwmark for each in table.read_services()] == [1]
     path.write_text("nonsense\n")
-    for _ in range(2):  # it is read again as long as it is damaged
+    for _ in range(2):  # a damaged file is read again each time
         with pytest.raises(OperationError, match="this is not a rule"):
             table.refresh()
     path.unlink()

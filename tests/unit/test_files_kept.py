@@ -1,5 +1,5 @@
-"""What a replaced file keeps, and what is no file to replace: links, devices, FIFOs, mounts,
-folders that allow little.
+"""Test what a replaced file keeps, and what must not be replaced like a file: links, devices,
+FIFOs, mounts, folders with few permissions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="it takes root")
 
 @contextmanager
 def as_user(groups: Sequence[int] = ()) -> Iterator[None]:
-    """What anybody may do."""
+    """Run the body as an unprivileged user."""
     before = os.getgroups()
     os.setgroups(groups)
     os.setegid(USER)
@@ -50,8 +50,8 @@ def as_user(groups: Sequence[int] = ()) -> Iterator[None]:
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
-    """system.posix_acl_access (linux/posix_acl_xattr.h): its version, then tag, permissions and id
-    of each entry.
+    """Encode system.posix_acl_access (linux/posix_acl_xattr.h): its version, then tag, permissions
+    and id of each entry.
     """
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
@@ -63,7 +63,7 @@ FOR_ONE = acl((1, 6, NOBODY), (2, 6, OTHER), (4, 0, NOBODY), (16, 6, NOBODY), (3
 
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
-    """A folder that everybody may write to, below folders that everybody may search."""
+    """Create a folder that everybody may write to, below folders that everybody may search."""
     folder = tmp_path / "open"
     folder.mkdir()
     folder.chmod(0o777)
@@ -85,7 +85,7 @@ def test_a_file_keeps_owner_mode_and_attributes(mode: int, tmp_path: Path) -> No
     os.chown(path, OTHER, USER)
     path.chmod(mode)
     os.setxattr(path, "user.note", b"mine")
-    # it is the old bytes'
+    # a capability belongs to the old bytes
     os.setxattr(path, "security.capability", struct.pack("<5I", 0x02000000, 1, 0, 0, 0))
     files.replace_file(str(path), "new")
     now = path.stat()
@@ -124,7 +124,7 @@ def test_an_acl_of_the_folder_lets_nobody_into_the_new_file(tmp_path: Path) -> N
     ("failing", "mode", "left"),
     [
         ("fchown", 0o664, 0o604),
-        ("fchown", 0o606, 0o600),  # the old group's members had less than anybody
+        ("fchown", 0o606, 0o600),  # the old group's members had fewer permissions than others
         ("listxattr", 0o664, 0o664),
         ("setxattr", 0o660, 0o600),
         ("removexattr", 0o664, 0o604),
@@ -167,7 +167,7 @@ def test_another_s_file_replaced_by_a_user(
     )
 
 
-# --- what is no file of that name
+# --- names of other things than files
 
 
 @pytest.mark.parametrize("dangling", [False, True])
@@ -381,7 +381,9 @@ def test_a_folder_that_takes_no_new_file(open_folder: Path) -> None:
 
 @root
 def test_a_folder_to_which_one_may_only_add(tmp_path: Path) -> None:
-    """The fault that stopped it is told, and that the new file cannot be removed either."""
+    """The message names the error that stopped it, and says that the new file cannot be removed
+    either.
+    """
     path = tmp_path / "rules"
     path.write_text("old")
     if subprocess.run(["chattr", "+a", str(tmp_path)], check=False, capture_output=True).returncode:
@@ -485,8 +487,8 @@ def test_a_table_has_one_content_by_all_its_names(dangling: bool, tmp_path: Path
 def test_a_table_never_holds_what_it_would_call_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1.31 drops its own name wherever it stands in a line, so rule text cannot say of this
-    interface that it is one.
+    """1.31 drops its own name wherever it stands in a line, so rule text cannot express that an
+    interface has this name.
     """
     path = tmp_path / "table"
     apply_all(TableFileBackend(str(path)), ["-A -f 1 -s rr"])

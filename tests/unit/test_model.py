@@ -1,4 +1,4 @@
-"""Records: equality, how they show themselves, and what names one to the kernel."""
+"""Test records: equality, their repr, and their keys for the kernel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pyipvsadm.model import (
 
 V4 = bytes([10, 0, 0, 1])
 
-# Of each kind one record with no two values alike where that is possible, by name.
+# One record of each kind, with no two values alike where that is possible, by name.
 RECORDS: list[tuple[type[Record], dict[str, object]]] = [
     (
         Service,
@@ -106,7 +106,8 @@ def test_records_have_no_other_names() -> None:
         (Service(AF_INET, TCP, V4, 0), (AF_INET, TCP, V4, 0, 0)),
         (Service(AF_INET, fwmark=5), (AF_INET, 0, b"", 0, 5)),
         (Service(AF_INET6, fwmark=5), (AF_INET6, 0, b"", 0, 5)),
-        (Service(AF_INET, TCP, V4, 80, 5), (AF_INET, 0, b"", 0, 5)),  # a mark is all there is to it
+        # a mark alone names the service
+        (Service(AF_INET, TCP, V4, 80, 5), (AF_INET, 0, b"", 0, 5)),
         (Service(AF_INET, TCP, V4, 80, 0, "rr", 1, 300, 0, "sip"), (AF_INET, TCP, V4, 80, 0)),
     ],
 )

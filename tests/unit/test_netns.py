@@ -1,5 +1,5 @@
-"""`--netns` without a kernel's help: what a word stands for, what is refused, the way there and
-back, who passes it on.
+"""Test `--netns` without a kernel's help: what a word stands for, what is refused, entering and
+leaving, which commands pass it on.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def test_what_a_person_runs_there() -> None:
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    """Nothing but regular files is even opened: a pipe would wait, a device might act. The rest is
-    for the kernel to say.
+    """Only regular files are opened at all: a pipe would wait, a device might act. The kernel
+    judges the rest.
     """
     pipe, loop = tmp_path / "pipe", tmp_path / "loop"
     os.mkfifo(pipe)
@@ -85,8 +85,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 def test_a_fifo_that_takes_the_place_of_a_namespace_is_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether it comes before the file is looked at or after: what was looked at is what is
-    opened.
+    """The FIFO may come before the file is examined or after it: the file that was examined is the
+    file that is opened.
     """
     path = tmp_path / "sandbox"
     path.touch()
@@ -112,7 +112,7 @@ def test_a_fifo_that_takes_the_place_of_a_namespace_is_not_opened(
 
 
 class Kernel:
-    """Moves a thread by taking notice of it."""
+    """Play setns: note where a thread goes."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, refuse: Callable[[str], int] = lambda _: 0
@@ -145,7 +145,7 @@ def test_there_and_back(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert env.names.seconds == 7.0
         assert env.names.find_port("http", 6) == 80
         assert env.names.find_port_name(80, 6) == "http"
-        assert kernel.went == ["there"]  # a port's name is in a file
+        assert kernel.went == ["there"]  # a port's name is looked up in a file
         assert env.names.find_host("web") == bytes([10, 0, 0, 1])
         assert kernel.went == ["there", "home", "there"]
         assert env.names.find_host_names([(2, bytes([10, 0, 0, 1])), (2, bytes(4))]) == {
@@ -198,7 +198,7 @@ def test_names_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert netns.list_netns() == []
 
 
-# --- who passes it on
+# --- which commands pass it on
 
 LINES = {
     "set": "--set 1 2 3",

@@ -1,8 +1,8 @@
-"""The order of services and of real servers: the reference's wherever that is one, numeric
-elsewhere, stable always.
+"""Test the order of services and of real servers: the reference's if that is an order, otherwise
+numeric, and always stable.
 
-Held against a transcription of the reference's comparisons (libipvs.c: ipvs_cmp_services,
-ipvs_cmp_dests), which subtract 32-bit numbers and look at the sign of what is left.
+It is compared with a transcription of the reference's comparisons (libipvs.c: ipvs_cmp_services,
+ipvs_cmp_dests), which subtract 32-bit numbers and look at the sign of the result.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ CIRCLE = 1 << 32
 
 
 def difference(one: int, other: int) -> int:
-    """`int r = one - other` of two 32-bit unsigned numbers."""
+    """Return `int r = one - other` of two 32-bit unsigned numbers."""
     found = (one - other) % CIRCLE
     return found - CIRCLE if found >= CIRCLE // 2 else found
 
 
 def words(addr: bytes) -> list[int]:
-    """s6_addr32 of an address in a union of 16 bytes."""
+    """Return s6_addr32 of an address in a union of 16 bytes."""
     padded = addr.ljust(16, b"\0")
     return [int.from_bytes(padded[at : at + 4], "big") for at in range(0, 16, 4)]
 
@@ -184,7 +184,7 @@ def test_equals_stay_as_they_came() -> None:
 
 
 def near(start: int) -> st.SearchStrategy[int]:
-    """Numbers on less than half of the circle from start on."""
+    """Return a strategy for numbers on less than half of the circle from start on."""
     return st.one_of(st.integers(0, 3), st.integers(0, CIRCLE // 2 - 1)).map(
         lambda ahead: (start + ahead) % CIRCLE
     )
@@ -197,7 +197,9 @@ STARTS = st.one_of(
 
 @st.composite
 def some_servers(draw: st.DrawFn) -> list[Server]:
-    """Of one family or both; each word of all addresses lies on one half of the circle."""
+    """Draw servers of one family or both; each word of all addresses lies on one half of the
+    circle.
+    """
     words = [near(draw(STARTS)) for _ in range(4)]
     found = []
     for _ in range(draw(st.integers(0, 8))):
@@ -253,8 +255,8 @@ def test_services_as_the_reference_has_them(found: list[Service]) -> None:
 
 @given(st.lists(st.integers(0, CIRCLE - 1), unique=True, max_size=8))
 def test_any_addresses_have_one_order(found: list[int]) -> None:
-    """However they came, and it is numeric from some address on around the circle, from the least
-    where that is no order.
+    """The order does not depend on the order before; it is numeric from some address on around the
+    circle, from the least one if the reference's is no order.
     """
     listed = numbers(sorting.sort_servers([ipv4(number) for number in found]))
     assert listed == numbers(

@@ -1,5 +1,5 @@
-"""The terminal: keys from bytes, and --watch as a process on a pseudo-terminal that is as it was at
-every end.
+"""Test the terminal: keys from bytes, and --watch as a process on a pseudo-terminal, which is
+restored however it ends.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def test_keys_come_in_pieces(parts: list[bytes], data: st.DataObject) -> None:
 
 
 class Session:
-    """`ipvsadm --backend memory:FILE -L -n --watch=1` at a terminal of its own; `seen` is all it
-    wrote.
+    """Run `ipvsadm --backend memory:FILE -L -n --watch=1` at a terminal of its own; `seen` is all
+    that it wrote.
     """
 
     def __init__(self, table: Path, stdin: int | None = None) -> None:
@@ -129,15 +129,13 @@ class Session:
         )
 
     def wait_for(self, text: str, count: int = 1) -> bytes:
-        """Wait until text was written `count` times more than it was so far; what was written
-        meanwhile.
-        """
+        """Wait until text was written `count` more times, and return what was written meanwhile."""
         start = len(self.seen)
         self._until(lambda: self.seen.count(text.encode(), start) >= count, text)
         return self.seen[start:]
 
     def end(self) -> int:
-        """Wait for the end of the process; its status, negative for a signal."""
+        """Wait for the end of the process, and return its status, negative for a signal."""
         self._until(lambda: self.child.poll() is not None, "its end")
         self._read(0.1)
         return self.child.returncode
@@ -176,8 +174,8 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 def as_before(session: Session) -> bool:
-    """Whether the screen was entered once and left once, at the end, and the terminal's modes are
-    those of the start.
+    """Return True if the screen was entered first, and left as often and last, and the terminal's
+    modes are those of the start.
     """
     seen = session.seen.decode()
     return (

@@ -1,4 +1,4 @@
-"""A program that uses the Python interface and nothing else of the package. `make lint` checks it as
+"""Use the Python interface, and nothing else of the package, in a program. `make lint` checks it as
 users' type checkers check theirs (mypy --strict).
 """
 

@@ -1,4 +1,4 @@
-"""The Python interface on embedded tables: what each call sends, returns and raises."""
+"""Test the Python interface on embedded tables: what each call sends, returns and raises."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def table(tmp_path: Path) -> Iterator[Table]:
 
 
 def read_rules(tmp_path: Path) -> list[str]:
-    """The table as -S -n writes it."""
+    """Return the table as -S -n writes it."""
     env = FakeEnvironment()
     status = cli.main(["--backend", f"memory:{tmp_path / 'table'}", "-S", "-n"], env)
     assert status == 0
@@ -231,7 +231,7 @@ def test_timeouts_and_daemons(table: Table) -> None:
 
 
 class Tracked(MemoryBackend):
-    """A table with one connection and one template."""
+    """Hold a table with one connection and one template."""
 
     def iter_connections(self) -> Iterator[bytes]:
         yield b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"

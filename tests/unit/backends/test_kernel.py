@@ -1,5 +1,5 @@
-"""The kernel backend against a function that plays the kernel: batches, dumps, lost and foreign
-answers, a missing module.
+"""Test the kernel backend against a function that plays the kernel: batches, dumps, lost and
+foreign answers, a missing module.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def info(seq: int) -> bytes:
 
 
 def opening(request: Request) -> list[Answer] | None:
-    """What every kernel with IPVS answers when it is opened."""
+    """Answer as every kernel with IPVS does when the backend is opened."""
     seq, kind, flags, command, _ = request
     if kind == framing.GENL_ID_CTRL:
         return [
@@ -75,7 +75,7 @@ def opening(request: Request) -> list[Answer] | None:
 
 
 class Socket:
-    """A netlink socket with a player behind it."""
+    """Play a netlink socket: a function answers for the kernel."""
 
     def __init__(self, play: Player, buffer: int = 212992) -> None:
         self.play = play
@@ -84,7 +84,7 @@ class Socket:
         self.sends: list[list[Request]] = []
         self.closed = False
         self.waiting: float | None = None  # seconds that a receive waits
-        self.late: list[Answer] = []  # what comes only while one waits
+        self.late: list[Answer] = []  # answers that come only while a receive waits
 
     def setsockopt(self, *_: Any) -> None:
         return
@@ -93,7 +93,7 @@ class Socket:
         return self.buffer
 
     def connect(self, address: tuple[int, int]) -> None:
-        assert address == (0, 0)  # so that nobody but the kernel can send to it
+        assert address == (0, 0)  # so that only the kernel can send to it
 
     def close(self) -> None:
         self.closed = True
@@ -154,13 +154,13 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[KernelBacken
 
 
 def silent(request: Request) -> list[Answer]:
-    """A kernel to which everything is right."""
+    """Play a kernel that accepts every request."""
     seq, _, flags, _, _ = request
     return [error(seq, 0)] if flags & framing.NLM_F_ACK else []
 
 
 def refuses(*commands: tuple[int, int]) -> Player:
-    """A kernel that answers these commands with these errnos."""
+    """Return a player of a kernel that answers these commands with these errnos."""
     numbers = dict(commands)
 
     def play(request: Request) -> list[Answer]:
@@ -256,7 +256,7 @@ def test_what_is_not_found_is_refused_where_ipvs_is_there(connect: Any) -> None:
 
 
 def test_an_overrun_in_a_later_batch(connect: Any) -> None:
-    """The first was done; of the second, what was refused is not known."""
+    """The first batch was done; of the second, the program does not know what was refused."""
 
     def play(request: Request) -> list[Answer]:
         first = len(sock.sends) <= 3
@@ -356,7 +356,7 @@ def test_a_dump_marked_as_interrupted_is_taken_again(connect: Any) -> None:
 def test_where_tables_grow_a_dump_with_a_service_twice_is_taken_again(
     connect: Any, monkeypatch: pytest.MonkeyPatch, grows: bool, dumps: int
 ) -> None:
-    """It was in two orders: what is there twice stands for what is missing."""
+    """The dump was in two orders: a service that is in it twice means that another is missing."""
     marks = [[*range(1, 20), 3], [*range(2, 20), 4, 4], list(range(1, 21))]
     times: list[int] = []
     pauses: list[float] = []
@@ -425,7 +425,7 @@ def test_a_service_that_is_not_there(connect: Any) -> None:
 
 
 def strangers(request: Request) -> list[Answer]:
-    """The right answer, after those to an earlier request."""
+    """Answer correctly, after answers to an earlier request."""
     seq = request[0]
     right = listing(request)
     return [part(seq - 1, b""), error(seq - 1, errno.EPERM), done(seq - 1), *right]
@@ -487,7 +487,7 @@ def test_an_answer_without_its_attributes(connect: Any) -> None:
     "answer", [header(FAMILY, 0, 1, bytes(4)), header(framing.NLMSG_ERROR, 0, 1, b"")]
 )
 def test_an_opening_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
-    """A family without its id, an error without its errno."""
+    """The family comes without its id, the error without its errno."""
     sock = Socket(silent)
     monkeypatch.setattr(sock, "send", lambda _: sock.queue.append(answer))
     monkeypatch.setattr("pyipvsadm.backends.kernel._socket.socket", lambda *_: sock)
@@ -540,10 +540,9 @@ def test_no_permission_to_ask_for_info(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Absent:
-    """A kernel where the family appears when the module is loaded, if it `loads`.
+    """Play a kernel where the family appears when the module is loaded, if it `loads`.
 
-    The controller answers `refusal` until then; the old interface answers `number`, 0 where it is
-    there.
+    The controller answers `refusal` until then; the old interface answers `number`, 0 if it exists.
     """
 
     refusal = errno.ENOENT
@@ -614,7 +613,7 @@ def test_refreshed_it_finds_the_module_that_was_loaded_anew_but_loads_none(
 
 
 def test_a_module_that_goes_while_a_command_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ENOENT is then no missing scheduler or server."""
+    """ENOENT then does not mean a missing scheduler or server."""
     absent = Absent(monkeypatch, loads=True, works=True, number=errno.ENOPROTOOPT)
     table = KernelBackend()
     absent.there = False
@@ -637,7 +636,7 @@ def test_a_module_that_goes_while_a_command_is_at_work(monkeypatch: pytest.Monke
         (False, True, errno.ENOPROTOOPT, "Protocol not available"),
         (False, True, errno.EPERM, "Permission denied (you must be root)"),
         (False, False, errno.ENOPROTOOPT, "Protocol not available"),
-        (False, True, 0, "Protocol not available"),  # the old interface alone is there
+        (False, True, 0, "Protocol not available"),  # only the old interface exists
     ],
 )
 def test_no_module_at_all(
@@ -663,7 +662,7 @@ def test_a_module_that_brings_no_family_is_loaded_once(monkeypatch: pytest.Monke
 
 
 def test_the_controller_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For another reason than that there is no such family: no module is loaded."""
+    """The reason is another than a missing family: no module is loaded."""
     absent = Absent(monkeypatch, loads=True, works=True, number=0)
     absent.refusal = errno.EPERM
     with pytest.raises(OperationError, match="Permission denied"):

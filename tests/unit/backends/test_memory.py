@@ -1,4 +1,4 @@
-"""The embedded table: what the contract (tests/contract) cannot say of every backend."""
+"""Test the embedded table where the contract of all backends (tests/contract) says nothing."""
 
 from __future__ import annotations
 
@@ -212,8 +212,8 @@ def test_close_is_nothing() -> None:
 
 @pytest.mark.skipif(LAB, reason="fresh memory costs the guest more than the work")
 def test_many_rules_take_time_in_proportion() -> None:
-    """Four times the servers take far less than the sixteen times of a search or of insertions at
-    the head.
+    """Four times the servers take far less than sixteen times as long, which a search or insertions
+    at the head would take.
     """
 
     def seconds(count: int) -> float:
@@ -237,8 +237,8 @@ def test_many_rules_take_time_in_proportion() -> None:
 
 
 def test_imports_are_the_allowed_ones() -> None:
-    """sys, os, errno, struct, time, _socket and our own: start-up is paid on every keystroke of an
-    administrator.
+    """Only sys, os, errno, struct, time, _socket and our own modules are imported: an administrator
+    waits for the start of every command.
     """
     program = (
         "import sys, os, errno; before = set(sys.modules); "

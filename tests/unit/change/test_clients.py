@@ -1,4 +1,4 @@
-"""The clients of a connection table, counted by what a change does to their next connection."""
+"""Count the clients of a connection table by what a change does to their next connection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def service(scheduler: str, flags: int = 0, port: int = 80, netmask: int = HOST)
 
 
 def servers(*weights: int | None) -> list[Server]:
-    """Servers 1, 2 and on, newest first; None for one that is not there."""
+    """Return servers 1, 2 and on, newest first, without those whose weight is None."""
     return [
         Server(AF_INET, bytes([10, 2, 0, number]), 80, weight=weight)
         for number, weight in enumerate(weights, 1)
@@ -40,7 +40,7 @@ def servers(*weights: int | None) -> list[Server]:
 
 
 def line(client: int, server: int, port: int = 40000, virtual: int = 80) -> bytes:
-    """A connection of the client 10.3.0.N, with port 0 a template."""
+    """Return a connection of the client 10.3.0.N; with port 0, a template."""
     state = "ESTABLISHED" if port else "NONE"
     real = 80 if virtual or port else 0
     return (
@@ -89,7 +89,7 @@ def test_mh_remembers_the_weight_before_weight_0() -> None:
     assert count(service("mh"), servers(1, 1, 1), servers(1, 0, 1), *lines) == ClientCounts(
         3, refused=1
     )
-    # From weight 0 on the weight before is not known.
+    # If the weight is 0, the weight before that is not known.
     back = count(service("mh"), servers(1, 0, 1), servers(1, 1, 1), *lines)
     assert (back.clients, back.refused) == (3, 0)
 

@@ -1,4 +1,4 @@
-"""Steps of a plan in words."""
+"""Test the description of a plan's steps in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan does to clients: the services that it concerns, the words, the JSON."""
+"""Test the effect of a plan on clients: the services that it concerns, the words, the JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def service(scheduler: str, flags: int = 0, protocol: int = TCP) -> Service:
 
 
 def servers(*weights: int | None, **values: Any) -> list[Server]:
-    """Servers 1, 2 and on, newest first; None for one that is not there."""
+    """Return servers 1, 2 and on, newest first, without those whose weight is None."""
     return [
         Server(AF_INET, bytes([10, 2, 0, number]), 80, weight=weight, **values)
         for number, weight in enumerate(weights, 1)
@@ -164,7 +164,7 @@ def test_connections_of_removed_servers() -> None:
 
 
 def test_connections_are_those_of_before() -> None:
-    """A copy of the table has none, and a server over its threshold takes no clients."""
+    """A copy of the table has no connections, and a server over its threshold takes no clients."""
     before = (service("sh"), servers(1, 1, upper=4, active=4))
     assert describe(before, (service("sh"), servers(1, 1, upper=4))) == [
         "no part of the hash table moves or is refused"
@@ -204,7 +204,7 @@ def step(op: int, kind: Service, server: Server | None = None, *undo: Change) ->
 def test_services_that_a_plan_concerns(steps: list[Step], concerned: bool) -> None:
     keys = [each.change.service.key() for each in steps if each.change.service is not None]
     assert list_concerned(steps) == (keys[:1] if concerned else [])
-    # Each of them once.
+    # Each service is listed once.
     assert list_concerned(steps * 2) == list_concerned(steps)
 
 

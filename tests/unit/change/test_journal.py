@@ -1,4 +1,6 @@
-"""The folder of the journal: what is kept, what is refused, and failures that stop no change."""
+"""Test the folder of the journal: what is kept, what is refused, and failures that stop no
+change.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +186,7 @@ def test_a_history_that_goes_away_meanwhile(tmp_path: Path) -> None:
 
 def test_a_table_that_keeps_changing_is_not_written(tmp_path: Path) -> None:
     class Busy(type(embedded())):  # type: ignore[misc]
-        """Has another service at each reading."""
+        """Hold another service at each reading."""
 
         count = 0
 

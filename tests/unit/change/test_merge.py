@@ -1,5 +1,5 @@
-"""Edits that keep what is not given: which server is meant, what stays, and that all given is a
-plain edit.
+"""Test edits that keep the settings that are not given: which server is meant, what stays, and that
+an edit with all settings is a plain edit.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ START = (
 
 
 def save(table: Backend) -> list[str]:
-    """The table's rules in numbers, without time-outs."""
+    """Return the table's rules in numbers, without timeouts."""
     return writer.dump_table(table).splitlines()[2:]
 
 
 def edited(command: str) -> tuple[int, str, set[tuple[str, str]]]:
-    """Status, what was said, and the rules before and after, where they differ."""
+    """Run an edit. Return its status, its messages, and each rule that it changed, before and
+    after.
+    """
     env = FakeEnvironment()
     apply_all(env.table, START)
     before = save(env.table)
@@ -209,7 +211,9 @@ S, R = "-u 10.0.0.1:80", "-r 10.0.0.2:80"
 
 
 def after(service: str, server: str, command: str) -> tuple[list[str], Change]:
-    """The rules after an edit of that service and server, and the change that was asked for."""
+    """Return the rules after an edit of that service and server, and the change that was
+    requested.
+    """
     table = MemoryBackend()
     for words in (f"-A {S} {service}", f"-a {S} {R} {server}"):
         asked = CommandParser(words.split(), FakeNames()).parse_request().change

@@ -1,4 +1,4 @@
-"""The warnings of hash schedulers, and their figures against the choice for every client."""
+"""Test the warnings of hash schedulers, and their figures against the choice for every client."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_service(scheduler: str, flags: int = 0, mark: int = 0) -> Service:
 
 
 def make_servers(*weights: int) -> list[Server]:
-    """Servers 10.0.0.2, .3 and so on, newest first."""
+    """Return servers 10.0.0.2, .3 and so on, newest first."""
     return [
         Server(AF_INET, bytes([10, 0, 0, 2 + index]), 80, weight=weight)
         for index, weight in enumerate(weights)
@@ -33,14 +33,14 @@ def make_servers(*weights: int) -> list[Server]:
 
 
 def set_weight(servers: list[Server], index: int, weight: int) -> list[Server]:
-    """Copies of the servers, of which one has another weight."""
+    """Return copies of the servers, of which one has another weight."""
     copies = copy.deepcopy(servers)
     copies[index].weight = weight
     return copies
 
 
 def describe(service: Service, servers: list[Server], last: int, deletes: bool = False) -> str:
-    """The warning for draining 10.0.0.LAST."""
+    """Return the warning for draining 10.0.0.LAST."""
     keys = {server.key() for server in servers if server.addr[-1] == last}
     assert keys
     return moves.describe_drain(service, servers, keys, deletes, BUILD, "ipvsadm --netns blue")

@@ -1,6 +1,7 @@
-"""Plans held against a model: tables made of random changes, one brought to the rules of the other.
+"""Test plans against a model: random changes make two tables, and a plan brings one to the rules of
+the other.
 
-What a plan is to do is counted independently; what it does is seen on the embedded table.
+The expected changes are counted independently; their effect is seen on the embedded table.
 """
 
 from __future__ import annotations
@@ -60,14 +61,16 @@ def table(changes: Iterable[Change]) -> MemoryBackend:
 
 
 def text_of(held: MemoryBackend) -> bytes:
-    """What the full save makes of it; lines that the grammar cannot say are comments there."""
+    """Return the full save of a table; it holds what the grammar cannot express as comments."""
     found = snapshot.read_table(held)
     found.rows = sorting.sort_table(found.rows)
     return full_save.render_full_save(found, format_numeric, FakeEnvironment()).encode()
 
 
 def said(held: MemoryBackend) -> tuple[bytes, MemoryBackend]:
-    """The text of a table and what it describes: the table itself but for what cannot be said."""
+    """Return the text of a table and the table that it describes: the same, except for what the
+    grammar cannot express.
+    """
     text = text_of(held)
     copy = embedded()
     for found in reader.parse_rules(text, FakeEnvironment()):
@@ -81,7 +84,7 @@ def parse_table(text: bytes) -> desired.DesiredTable:
 
 
 def entries(held: Backend) -> dict[Any, Any]:
-    """Everything that is configured, each by what names it."""
+    """Return all configured entries by their keys."""
     found: dict[Any, Any] = {"timeouts": vars_of(held.read_timeouts())}
     for service in held.read_services():
         found[service.key()] = snapshot.get_service_settings(service)
@@ -97,8 +100,8 @@ def vars_of(record: Timeouts | Daemon) -> tuple[Any, ...]:
 
 
 def read_back(step: plan.Step) -> None:
-    """A step's line asks for the step, unless the grammar has no word for what somebody else's
-    program made.
+    """Check that a step's line asks for the step, unless the grammar cannot express an entry that
+    another program made.
     """
     change = step.change
     back = reader.parse_rule(1, step.format_rule().split(), FakeEnvironment())
@@ -120,7 +123,7 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
 ) -> None:
     text, goal = said(other)
     before, after = entries(now), entries(goal)
-    if not goal.read_daemons():  # then the running ones are left
+    if not goal.read_daemons():  # the running daemons are left
         after |= {key: value for key, value in before.items() if isinstance(key, int)}
     try:
         made = plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True)
@@ -134,8 +137,8 @@ def test_a_plan_makes_the_table_that_is_wanted_with_the_fewest_changes(
         read_back(step)
     assert now.apply([step.change for step in steps]) == []
     assert entries(now) == after
-    # What is equal is not touched, what differs is sent once; a daemon is stopped and started,
-    # servers go with their service.
+    # Equal entries are not touched, a different entry is sent once. Daemons are stopped and
+    # started. Servers go with their service.
     differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     restarted = [
         key for key in differing if isinstance(key, int) and key in before and key in after
@@ -165,7 +168,7 @@ def test_wherever_it_is_cut_off_the_next_plan_converges(
     cut = data.draw(st.integers(0, len(steps)))
     assert now.apply([step.change for step in steps[:cut]]) == []
     rest = [*plan.make_plan(parse_table(text), snapshot.read_table(now), prune=True).iter_steps()]
-    # one more where a daemon was stopped and not yet started: it is new then
+    # one more step if a daemon was stopped and not yet started: it is new then
     assert len(rest) <= len(steps) - cut + 1
     assert now.apply([step.change for step in rest]) == []
     assert [
@@ -195,7 +198,7 @@ def test_without_prune_what_is_not_named_stays(now: MemoryBackend, other: Memory
 
 
 class RefusingBackend(MemoryBackend):
-    """Refuses the change of that number, and tells what else it was asked."""
+    """Refuse the change of that number, counted from 1, and carry out all others."""
 
     def __init__(self, held: MemoryBackend, at: int) -> None:
         super().__init__(held.interfaces)
@@ -266,7 +269,7 @@ A_RULES = S_RULES + b"-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m\n"
 
 
 class ChangedByOthersBackend(RefusingBackend):
-    """Refuses the change of that number; somebody else then makes changes of their own."""
+    """Refuse the change of that number; then another program makes changes of its own."""
 
     def __init__(
         self, held: MemoryBackend, at: int, others: Iterable[Change], then: int = 0
@@ -392,7 +395,7 @@ def test_what_cannot_be_read_again_is_not_undone() -> None:
 
 
 class Counting(RefusingBackend):
-    """Counts what is read, and says with the kernel's words which services have servers."""
+    """Count what is read, and give the kernel's text, which shows the services with servers."""
 
     has_overview = True
 
@@ -545,7 +548,7 @@ MIXED6 = Server(AF_INET6, bytes([0xFD, *[0] * 14, 9]), 0, TUNNEL)
 def test_servers_that_come_back_in_another_order_are_told_of(
     servers: list[Server], at: int, reordered: list[Any]
 ) -> None:
-    """Where servers of another family go, daemons come after the removals: one of them may be
+    """If servers of another family are removed, daemons start after the removals: a daemon may be
     refused.
     """
     held = table([ADD_S, *(Change(NEW_DEST, S, server) for server in servers)])
@@ -733,8 +736,8 @@ def test_readings_that_never_agree() -> None:
 
 
 def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
-    """A weight that changes at each reading holds up nothing; one service's servers that differ
-    cost no other service.
+    """A weight that changes at each reading delays nothing; if the servers of one service differ,
+    no other service is read again.
     """
 
     class Busy(Counting):
@@ -753,7 +756,7 @@ def test_values_may_move_and_what_differs_alone_is_read_again() -> None:
     busy = Busy(held, 0)
     found = snapshot.read_consistent(busy)
     assert [len(servers) for _, servers in found.rows] == [2] * 10
-    assert found.rows[0][1][0].weight == 11  # of the last reading
+    assert found.rows[0][1][0].weight == 11  # the weight of the last reading
     assert busy.reads == {"services": 2, "destinations": 10 + 10 + 1}
 
 

@@ -1,4 +1,4 @@
-"""The steps of a ramp: which schedulers have any, and which weights they pass through."""
+"""Test the steps of a ramp: which schedulers have steps, and which weights these pass through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the journal says was changed, and undoing it: random tables, and another program meanwhile."""
+"""Test the changes that the journal records, and undoing them: random tables, and another program
+that makes changes meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -177,8 +179,8 @@ OTHER_PORT = Server(AF_INET, b"\x0a\0\1\1", 8080, ROUTE)
 
 
 def test_what_no_rule_can_express_is_not_undone_as_another(tmp_path: Path) -> None:
-    """-g takes the service's port whatever the rule says, and -p takes no 0: other programs can make
-    both.
+    """-g takes the service's port whatever the rule says, and -p takes no 0: other programs can
+    make a server with another port, and a service with timeout 0.
     """
     odd = Service(AF_INET, fwmark=3, scheduler="rr", flags=PERSISTENT)
     held = table(
@@ -312,7 +314,9 @@ def test_refused_lines_of_a_restore_left_nothing(tmp_path: Path) -> None:
 
 
 def test_an_amended_plan_is_written_again(tmp_path: Path) -> None:
-    """What another program did meanwhile is the state before; the steps are those that were sent."""
+    """Another program's change is the state before ours; the entry holds the steps that were
+    sent.
+    """
     held = table([Change(NEW_SERVICE, S)])
     now = snapshot.read_table(held)
     text = b"-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 5\n"
@@ -331,7 +335,7 @@ def test_an_amended_plan_is_written_again(tmp_path: Path) -> None:
 
 
 def test_an_undo_that_is_undone_half_way_leaves_the_table(tmp_path: Path) -> None:
-    """The steps of an undo have what undoes them: settings as they were just before."""
+    """Each step of an undo can be undone too: it holds the settings as they were just before."""
     held = table([Change(NEW_SERVICE, S), Change(NEW_DEST, S, A)])
     folder = str(tmp_path / "h")
     apply_text(

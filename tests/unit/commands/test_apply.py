@@ -1,4 +1,4 @@
-"""--apply, --dry-run and -S --full as commands: what is read, refused, said and printed."""
+"""Test --apply, --dry-run and -S --full as commands: what they read, refuse and print."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ UNCHECKED = "not checked, for only the kernel can tell: "
 
 
 class KernelLikeBackend(MemoryBackend):
-    """Taken for a kernel's."""
+    """Hold an embedded table that the program takes for a kernel's."""
 
     embedded = False
 
 
 class EverySchedulerBackend(KernelLikeBackend):
-    """A kernel with every scheduler."""
+    """Play a kernel with every scheduler."""
 
     def has_scheduler(self, name: str) -> bool:
         return bool(name)
@@ -366,8 +366,8 @@ def test_a_few_services_are_named_and_the_rest_counted() -> None:
 
 
 def test_only_services_that_are_named_are_guarded() -> None:
-    """--prune says itself that the others may go; with services on the command line the rest is not
-    looked at.
+    """--prune itself says that the other services may be deleted; with services on the command line
+    the rest of the table is not examined.
     """
     made = make_env(
         *with_servers(1, 1, 2),
@@ -444,7 +444,7 @@ def test_prune_asks_where_a_manager_is(
     ("table", "running"), [(KernelLikeBackend(), "bash"), (MemoryBackend(), "keepalived")]
 )
 def test_prune_asks_nobody_where_no_manager_is(table: MemoryBackend, running: str) -> None:
-    """The embedded table has none."""
+    """The embedded table has no manager."""
     made = make_env(table=table)
     made.running = {running}
     assert run(made, "--apply --prune")[0] == 0
@@ -465,7 +465,7 @@ def test_a_refusal_that_can_be_foreseen_sends_nothing() -> None:
 
 
 class Refusing(KernelLikeBackend):
-    """A kernel that lacks a scheduler."""
+    """Play a kernel that lacks a scheduler."""
 
     def has_scheduler(self, name: str) -> bool:
         return name != "lack"
@@ -509,7 +509,7 @@ def test_what_stands_is_said_exactly() -> None:
 
 
 class Raced(KernelLikeBackend):
-    """A kernel to which other programs send something before each of our sendings."""
+    """Play a kernel to which other programs send a change before each of our batches."""
 
     def __init__(self) -> None:
         super().__init__(interfaces={"lo"}.__contains__)
@@ -533,8 +533,8 @@ MADE = "another program made it meanwhile, with the same settings"
 OTHERWISE = "another program made it meanwhile, with other settings; it was changed"
 REMOVED = "another program removed it meanwhile; it was added again"
 SERVICE7 = "-A -f 7 -s rr"
-# What other programs do before the first sending, what is said of which line with which rule, the
-# summary, and the rules then.
+# (other programs' changes before the first batch, [message, line, rule], the summary, the rules
+# afterwards)
 RACES = [
     pytest.param(NEW, [MADE, 4, NEW], "1 added, 1 changed, 1 removed, 2 unchanged", id="a server, as it should be"),
     pytest.param(
@@ -671,8 +671,8 @@ MIXED = ("-A -f 1 -s rr", "-a -f 1 -r [fd00::1]:0 -i -w 1", "-a -f 1 -r 10.0.1.1
     [(1, "-f 1"), (3, "-f 1, -f 2, -f 3"), (4, "4 services")],
 )
 def test_another_order_of_servers_is_not_the_table_as_before(services: int, said: str) -> None:
-    """Servers of another family go before daemons start; a daemon that is refused then brings them
-    back, at the head.
+    """Servers of another family are removed before daemons start; if a daemon is then refused, they
+    come back at the head.
     """
 
     class Unreachable(KernelLikeBackend):
@@ -693,14 +693,14 @@ def test_another_order_of_servers_is_not_the_table_as_before(services: int, said
             f"refused: the table is as before but for the order of servers of {said} ({services} undone)",
         ),
     )  # fmt: skip
-    assert saved(made) == before  # which sorts
+    assert saved(made) == before  # -S sorts, so that the order does not show
     assert run(made, "-S -n --full")[1].splitlines()[1:4] == [
         MIXED[0],
         MIXED[2],
         f"{MIXED[1]} --tun-type ipip",
     ]
     found = json.loads(run(made, "--apply --json")[1])
-    assert found["reordered"] == []  # it is in that order now
+    assert found["reordered"] == []  # it already has that order
 
 
 def test_json_is_unicode_whatever_the_rules_are() -> None:
@@ -835,7 +835,7 @@ TRIED: list[tuple[str, str, int, str]] = [
     ("-D -t 10.0.0.2:80", "", 255, "No such service\n"),
     ("-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m", "", 255, "Destination already exists\n"),
     ("-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m", "", 0, f"{UNCHECKED}type of address 10.0.1.9\n"),
-    ("-a -u 10.0.0.1:53 -r 10.0.1.1:53 -m", "", 0, ""),  # its address is there already
+    ("-a -u 10.0.0.1:53 -r 10.0.1.1:53 -m", "", 0, ""),  # its address exists already
     ("-a -t 10.0.0.1:80 -r 224.0.0.1:80 -m", "", 255,
      "Invalid operation.  Possibly wrong module version, address not unicast, ...\n"),
     ("-e -t 10.0.0.1:80 -r 10.0.1.9:80 -m", "", 255, "No such destination\n"),
@@ -855,7 +855,7 @@ TRIED: list[tuple[str, str, int, str]] = [
 ]  # fmt: skip
 
 
-# What a dry run prints, by the command or, for -R, by its rules.
+# The output of a dry run, by the command or, for -R, by its rules.
 WOULD: dict[str, tuple[str, ...]] = {
     "-A -t 10.0.0.2:80": ("would add -A -t 10.0.0.2:80 -s wlc",),
     "-A -t 10.0.0.2:80 -s twos": ("would add -A -t 10.0.0.2:80 -s twos",),
@@ -1029,7 +1029,7 @@ def test_a_save_to_a_file_rests_on_two_readings(tmp_path: Path) -> None:
     assert table.readings == 3
 
 
-# --- what surrounds it
+# --- colours, the machine, statuses
 
 
 def test_colours_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""--apply with --drain, on the embedded table, with counts that a test sets and a clock that it runs."""
+"""Test --apply with --drain, on the embedded table, with counts and a clock that the test
+controls.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ AGAIN = "the same --apply again goes on; without --drain it removes them at once
 
 
 class TellingEnvironment(FakeEnvironment):
-    """Keeps each warning, with the number of changes that the table had seen by then."""
+    """Keep each warning, with the number of changes that the table had seen by then."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +53,7 @@ class TellingEnvironment(FakeEnvironment):
 
 
 class Apply(Drain):
-    """Runs --apply with a file."""
+    """Run --apply with a file."""
 
     def __init__(self, path: Path, text: str = FILE) -> None:
         self.telling = TellingEnvironment()
@@ -200,7 +202,7 @@ def test_no_lock_is_held_while_waiting(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_a_refusal(tmp_path: Path, at: int) -> None:
-    """Changes: the new server, the edit, the weight, the removal."""
+    """The plan has four changes: the new server, the edit, the weight, the removal."""
     text = FILE.replace(f"{START[2]}", START[2].replace("-w 1", "-w 2"))
     drain = Apply(tmp_path, text)
     drain.table.refuses = {at}
@@ -212,7 +214,9 @@ def test_a_refusal(tmp_path: Path, at: int) -> None:
 
 
 def test_a_server_that_another_program_removes_first_is_no_refusal(tmp_path: Path) -> None:
-    """It goes between the reading and the weight 0; the other one is still waited for."""
+    """Another program removes it between the reading and the weight 0; the other server is still
+    waited for.
+    """
     drain = Apply(tmp_path, FILE.replace(f"{START[2]}\n", ""))
     drain.table.count(B, 1)
     drain.table.before_change = {2: drain.other(f"-d {WEB} -r {A}")}
@@ -314,7 +318,7 @@ def test_undo_goes_back_behind_the_draining(
     entries = []
 
     def look() -> object:
-        """What a kill at this moment leaves."""
+        """Note the entry that a kill at this moment leaves."""
         sent = (tmp_path / "history" / "1.open").read_text().partition("# sent:\n")[2]
         entries.append(sent)
         return end(drain)
@@ -350,8 +354,8 @@ def test_daemons_start_when_servers_of_another_family_are_removed(
 
 
 def test_all_servers_are_drained_together_after_an_amendment(tmp_path: Path) -> None:
-    """Another program adds the new server first: the service is planned anew, and the other service
-    has its draining in the plan still.
+    """Another program adds the new server first: the service is planned again, and the draining of
+    the other service is still in the plan.
     """
     text = FILE.replace(f"{START[4]}\n", "")
     drain = Apply(tmp_path, text)

@@ -1,4 +1,4 @@
-"""The check of rule files, and errors as JSON documents."""
+"""Test the check of rule files, and errors as JSON documents."""
 
 from __future__ import annotations
 

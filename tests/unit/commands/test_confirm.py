@@ -1,5 +1,5 @@
-"""--confirm-within and --confirm: how a change ends, as processes on an embedded table, some of them
-at a terminal; the process that waits, with a clock of its own.
+"""Test --confirm-within and --confirm: how a change ends, as processes on an embedded table, some
+of them at a terminal; and the process that waits, with a clock that the test controls.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PLAY = "import sys; from pyipvsadm import cli; cli.run_program(getattr(cli, sys.
 
 
 class Machine:
-    """A table, its history and the rules that are applied to it."""
+    """Hold a table, its history and the rules that are applied to it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -96,7 +96,7 @@ class Machine:
 
 
 class Session:
-    """A command on a terminal of its own, in which it leads the session, or a shell does."""
+    """Run a command on a terminal of its own. The command or a shell leads the session."""
 
     def __init__(
         self, machine: Machine, words: str, program: str = "main", shell: str = ""
@@ -470,7 +470,7 @@ def test_a_refused_change_is_not_asked_about(rules: str, machine: Machine) -> No
 
 
 class Waiting(FakeEnvironment):
-    """Has a history, a clock of its own and a system's log."""
+    """Hold a history, a clock that the test controls, and a system log."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(
@@ -484,7 +484,7 @@ class Waiting(FakeEnvironment):
 
 @pytest.fixture
 def waiting(machine: Machine) -> Waiting:
-    """The environment of the process that waits, for a change that is open."""
+    """Return the environment of the process that waits, for a change that is open."""
     env = Waiting(machine)
     env.argv = ["-C"]
     assert cli.main(["-C"], env) == 0
@@ -529,7 +529,9 @@ def test_it_ends_when_the_change_does(
 
 
 def test_confirmed_at_the_last_moment_it_stands(waiting: Waiting, machine: Machine) -> None:
-    """Both hold the lock of the table; who comes second sees what the first has done."""
+    """Both processes hold the lock of the table in turn; the second sees what the first has
+    done.
+    """
 
     class Confirmed(TableFileBackend):
         def __enter__(self) -> None:
@@ -578,7 +580,7 @@ def test_a_history_that_is_damaged_is_reported(
 
 
 REMOVALS = (
-    # words, what the hint says of JOURNAL=all or not
+    # (words, the command in the hint without JOURNAL=all, the command with it)
     ("-C", "--undo", "--undo"),
     ("-D -f 1", "--undo", "--undo"),
     ("-D -f 2", "--undo", "--undo"),

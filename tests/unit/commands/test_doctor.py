@@ -1,5 +1,5 @@
-"""`--doctor` from the command line to its status, on a host made of facts; the probe's sockets on
-loopback.
+"""Test `--doctor` from the command line to its status, on a host made of facts; and the probe's
+sockets on loopback.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class FakeHost:
-    """Facts that were read already, and a note of what was asked for."""
+    """Hold facts that were read already, and note what was requested."""
 
     def __init__(self, facts: Facts, ipvs: bool = True) -> None:
         self.found = facts
@@ -67,7 +67,7 @@ class FakeHost:
 
 
 class DoctorEnvironment(FakeEnvironment):
-    """A world with such a host."""
+    """Hold an environment with such a host."""
 
     def __init__(
         self, facts: Facts = DIRECT.facts, rules: tuple[str, ...] = (), ipvs: bool = True
@@ -100,7 +100,9 @@ UNSEEN_NAT = (
 
 
 def test_connections_of_the_whole_table() -> None:
-    """The kernel's are counted; those of single services, or of an embedded table, are not."""
+    """The kernel's connections are counted; those of single services, or of an embedded table, are
+    not.
+    """
     env = DoctorEnvironment()
     env.table = table = Newer()
     table.settings = {**NEW, "conn_max": "5500"}
@@ -337,7 +339,7 @@ def test_without_proc_nothing_is_said_of_the_module() -> None:
 
 
 class Busy(MemoryBackend):
-    """A table with connections."""
+    """Hold a table with connections."""
 
     lines: tuple[bytes, ...] | None = ()
 
@@ -493,7 +495,7 @@ def test_probes(listening: tuple[str, int], refusing: tuple[str, int]) -> None:
 
 
 def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue that is full takes no more: the kernel drops what comes."""
+    """A full queue accepts no more: the kernel drops further connections."""
     monkeypatch.setattr(probe, "CONNECT_TIMEOUT", 0.2)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -506,7 +508,7 @@ def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_few_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then fewer are asked at once, and all in the end."""
+    """Fewer servers are probed at once, and all in the end."""
     monkeypatch.setattr(probe, "CONNECT_TIMEOUT", 0.01)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = len(os.listdir("/proc/self/fd"))
@@ -515,7 +517,7 @@ def test_few_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
         server.bind(("", 0))
         server.listen(0)
         port = server.getsockname()[1]
-        # the queue is full: who comes now is not answered
+        # the queue is full: new connections are not answered
         with socket.create_connection(("127.0.0.1", port)):
             servers = [(f"127.0.0.{number}", port) for number in range(1, 121)]
             found = Facts()
@@ -548,7 +550,7 @@ def test_what_there_is_no_time_for(
 
 
 def test_servers_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No way there: the system says so at once."""
+    """They have no route: the system reports it at once."""
 
     class Nowhere(socket.socket):
         def connect_ex(self, _: object, /) -> int:

@@ -1,5 +1,5 @@
-"""Draining on the embedded table, with counts that a test sets and a clock that it runs: every way
-it can end.
+"""Test draining on the embedded table, with counts and a clock that the test controls: every way it
+can end.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ START = (
 
 
 class Counting(MemoryBackend):
-    """Each server has the connections (active, inactive, persistent) that stand under its port and
-    address here.
+    """Give each server the connections (active, inactive, persistent) that `counts` holds for its
+    port and address.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Counting(MemoryBackend):
         self.skips = 0  # how many dumps show nothing
         self.locked = 0
         self.on_lock: Callable[[], object] = lambda: None
-        # What another program does before a change, by the number of that change.
+        # Changes of another program before a change of ours, by the number of that change.
         self.before_change: dict[int, Callable[[], object]] = {}
 
     @contextmanager
@@ -99,7 +99,7 @@ class Counting(MemoryBackend):
 
 
 class Drain:
-    """A world with a table, and what has become of both."""
+    """Hold an environment with a table, run commands in it, and report what changed."""
 
     def __init__(self, env: FakeEnvironment | None = None) -> None:
         self.table = Counting()
@@ -110,7 +110,9 @@ class Drain:
         self.before = self.table.weights()
 
     def at(self, events: dict[int, Callable[[], object]]) -> None:
-        """What happens when the clock has come so far; a number it gives is a signal."""
+        """Set what happens when the clock reaches a second; an event that returns a number sends
+        that signal.
+        """
 
         def meanwhile(now: float) -> int:
             assert now < 200, "this does not end"
@@ -124,7 +126,7 @@ class Drain:
         return (cli.main(words.split(), self.env), *self.env.take())
 
     def changed(self) -> dict[str, int | None]:
-        """Weights that differ from the start; None: the server is gone."""
+        """Return the weights that differ from the start; None: the server was deleted."""
         now = self.table.weights()
         return {
             key: now.get(key)
@@ -133,11 +135,11 @@ class Drain:
         }
 
     def other(self, *rules: str) -> Callable[[], object]:
-        """Somebody else's commands."""
+        """Return a function that applies another program's rules."""
         return lambda: apply_all(self.table, rules)
 
 
-# How a draining ends that had nothing to wait for.
+# The output of a draining that had nothing to wait for.
 END_A, END_B, END_DNS, END_MARK = (
     f"{name} drained in 0 s, "
     for name in (f"{A} of {WEB}", f"{B} of {WEB}", f"10.0.0.2:53 of {DNS}", f"10.0.0.3:0 of {MARK}")
@@ -589,7 +591,7 @@ def test_a_variable_that_leaked_is_named() -> None:
 def test_on_a_terminal_a_bar_is_drawn_and_taken_away(
     plain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # of our own process: only the world's environment counts
+    # of our own process: only the fake environment's variables count
     monkeypatch.setenv("NO_COLOR", "" if plain else "1")
     case = Drain(FakeEnvironment(environ={"TERM": "xterm", "NO_COLOR": plain}))
     case.env.seen = True
@@ -609,7 +611,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away(
         "5 of 4 connections left (0.5 more per second, 2 s)",
     ):
         assert text in errors
-    # the cursor is back, after the last of it
+    # the cursor is visible again after the last progress
     assert errors.rindex("\x1b[?25h") > errors.rindex("connections left")
     assert bool(re.search(r"\x1b\[[39]\dm", errors)) == (plain == "")
 
@@ -669,7 +671,9 @@ def test_the_embedded_table_has_no_settings_to_warn_of() -> None:
 
 
 def test_a_client_that_comes_at_the_last_moment_is_waited_for() -> None:
-    """Between the last reading and the deletion, which reads again under the lock."""
+    """The client comes between the last reading and the deletion, which reads again under the
+    lock.
+    """
     case = Drain()
     case.table.count(A, 1)
     readings = iter([1, 0, 1, 1, 0, 0])

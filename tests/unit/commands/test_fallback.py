@@ -1,4 +1,4 @@
-"""The fallback flag of sh and mh during a draining: when it is set, and when it is cleared."""
+"""Test the fallback flag of sh and mh during a draining: when it is set, and when it is cleared."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stays(server: str) -> str:
 
 
 class Hashed(Drain):
-    """A table with services of sh, mh and rr."""
+    """Hold a table with services of sh, mh and rr."""
 
     def __init__(self, *more: str) -> None:
         super().__init__(FakeEnvironment())

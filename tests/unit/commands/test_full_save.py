@@ -1,4 +1,4 @@
-"""A complete save of names that are no UTF-8: their bytes come back."""
+"""Test a complete save of names that are no UTF-8: their bytes come back."""
 
 from __future__ import annotations
 

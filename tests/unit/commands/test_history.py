@@ -1,4 +1,6 @@
-"""--history and --undo, and which commands write an entry, as commands on an embedded table."""
+"""Test --history and --undo, and which commands write an entry, as commands on an embedded
+table.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ AFTER = (
 
 
 class RecordingEnvironment(FakeEnvironment):
-    """Has a history, and JOURNAL=all if `all_recorded`."""
+    """Hold a history, and JOURNAL=all if `all_recorded`."""
 
     all_recorded = False
 
@@ -53,7 +55,7 @@ class RecordingEnvironment(FakeEnvironment):
 
 
 class Refusing(TableFileBackend):
-    """Refuses a change of this operation from now on."""
+    """Refuse the changes of this operation from now on."""
 
     refused_op = 0
 

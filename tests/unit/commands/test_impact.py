@@ -1,4 +1,4 @@
-"""What dry runs say of clients, from the command line on: what is read, and how much is shown."""
+"""Test the effects on clients that dry runs print: what is read, and how much is shown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COUNTS = "-t 10.0.0.1:80: of 3 clients now connected, 1 would be refused"
 
 
 class BusyKernel(FakeKernel):
-    """Each server has two active connections."""
+    """Give each server two active connections."""
 
     def read_servers(self, service: Service) -> list[Server]:
         servers = super().read_servers(service)
@@ -104,7 +104,7 @@ def test_a_refused_plan_has_no_impact() -> None:
     ],
 )  # fmt: skip
 def test_connections_of_a_deleted_service(setting: str, fate: str) -> None:
-    """Its clients are taken by the service of port 0."""
+    """The clients go to the service with port 0."""
     env = make_env(expire_nodest_conn=setting)
     status, out = run(env, "-D -t 10.0.0.2:80 --dry-run=clients")
     assert (status, out) == (

@@ -1,4 +1,4 @@
-"""The order of a listing: the same in every view, and the table's own for --nosort."""
+"""Test the order of a listing: the same in every view, and the table's own for --nosort."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def list_endpoints(text: str) -> list[str]:
 def test_every_view_has_the_same_order(
     view: str, how: str, order: str, expected: list[str]
 ) -> None:
-    if "--real-server" in how:  # of the services with that server, the server alone
+    if "--real-server" in how:  # only that server, of each service that has it
         expected = [end for end in expected if end.startswith(("10.0.0.9", "10.0.1.2:"))]
     elif "-t" in how and order:  # named services come as they are named
         expected = expected[4:] + expected[:4]

@@ -1,4 +1,4 @@
-"""--predict on the embedded table and on a fake kernel: text, JSON, statuses, what is read."""
+"""Test --predict on the embedded table and on a fake kernel: text, JSON, statuses, what is read."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_faults(table: MemoryBackend, words: str, stdin: bytes, message: str) ->
 
 
 class FakeKernel(MemoryBackend):
-    """A table that is not embedded: with settings, daemons and connections."""
+    """Hold a table that is not embedded: with settings, daemons and connections."""
 
     embedded = False
 
@@ -214,7 +214,7 @@ def test_a_line_that_is_no_connection() -> None:
 
 
 class HostEnvironment(FakeEnvironment):
-    """A host with these files."""
+    """Hold a host with these files."""
 
     def __init__(self, **files: bytes) -> None:
         super().__init__()

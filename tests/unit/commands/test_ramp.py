@@ -1,4 +1,6 @@
-"""Ramps on the embedded table, with a clock that the test runs: each step, and every end."""
+"""Test ramps on the embedded table, with a clock that the test controls: each step, and every
+end.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,7 @@ def test_a_signal_stops_it_where_it_is(number: int) -> None:
 def test_another_programs_change_stops_it(
     rule: str, message: str, changed: dict[str, int | None], moment: int
 ) -> None:
-    """Between two steps, and at the moment of one."""
+    """The other change comes between two steps, and at the moment of a step."""
     case = Ramp()
     case.at({moment: case.other(rule)})
     status, _, errors = case.run(RAISE)

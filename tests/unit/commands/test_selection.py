@@ -1,4 +1,4 @@
-"""Which rows and connections a listing shows, and what is said of selectors that cannot be."""
+"""Test which rows and connections a listing shows, and the messages for invalid selectors."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def run(words: str) -> tuple[int, str, str]:
     return (cli.main(words.split(), made), *made.take())
 
 
-# (options, what is left: each service's port or mark with its servers' last bytes)
+# (options, the rows that are shown: each service's port or mark with its servers' last bytes)
 ROWS: list[tuple[str, dict[str, list[str]]]] = [
     (
         "-s rr",
         {"10.0.0.1:80": ["10.0.1.1:80", "10.0.1.2:80"], "fd00::1:80": ["fd00::11:80"], "5": []},
     ),
-    ("-s sed", {}),  # a scheduler that nobody uses
+    ("-s sed", {}),  # a scheduler that no service uses
     ("-r 10.0.1.1", {"10.0.0.1:80": ["10.0.1.1:80"], "10.0.0.1:81": ["10.0.1.1:8080"]}),
     ("-r 10.0.1.1:8080", {"10.0.0.1:81": ["10.0.1.1:8080"]}),
     ("-r web.example.com:http", {"10.0.0.1:80": ["10.0.1.1:80"]}),
@@ -115,7 +115,7 @@ def test_it_combines_with_every_view(options: str, left: dict[str, list[str]], h
     assert sorted(servers[1:]) == sorted(each for found in left.values() for each in found)
 
 
-# (options, which lines are left)
+# (options, which lines are shown)
 CONNECTIONS: list[tuple[str, list[int]]] = [
     ("", [0, 1, 2, 3]),
     ("-t 10.0.0.1:80", [0]),

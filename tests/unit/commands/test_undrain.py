@@ -1,4 +1,4 @@
-"""--undrain, on an embedded table with a history: what it brings back, and what it leaves."""
+"""Test --undrain, on an embedded table with a history: what it brings back, and what it leaves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEB_AGAIN, DNS_AGAIN = f"{ON_WEB} has weight 3 again", f"{ON_DNS} has weight 2 a
 
 
 class Undrain:
-    """A table with a history, and runs on it."""
+    """Hold a table with a history, and run commands on it."""
 
     def __init__(self, folder: Path) -> None:
         self.table = Refusing(str(folder / "table"))
@@ -111,7 +111,7 @@ def test_flags_of_other_services_stay(case: Undrain) -> None:
 
 
 def test_a_draining_under_way_sees_it_and_stops(case: Undrain) -> None:
-    """Its entry stays open; it will be closed by the draining itself."""
+    """The entry of the draining stays open; the draining itself will close it."""
     assert case.run(f"-e {WEB} -r 10.0.1.1 --drain")[0] == 0
     folder = case.env.environ["IPVSADM_HISTORY"]
     (entry,) = recorded.read_entries(folder, case.table.name)

@@ -1,6 +1,4 @@
-"""The loop of --watch in a world without a terminal or a clock, and what it writes where there is
-none.
-"""
+"""Test the loop of --watch with a fake terminal and clock, and its output without a terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ TERMINAL = {"TERM": "xterm", "LANG": "C.UTF-8", "NO_COLOR": "1"}
 
 
 class Gone(MemoryBackend):
-    """A table that cannot be read while `gone` says why."""
+    """Hold a table that cannot be read while `gone` holds the reason."""
 
     gone = ""
 
@@ -43,7 +41,7 @@ def world_with_rules(**options: object) -> FakeEnvironment:
 
 
 def ends(after: int) -> Callable[[float], int]:
-    """So many waits pass, the next does not."""
+    """Return a wait that passes this many times; the next one returns signal 1."""
     left = [0] * after
     return lambda _: left.pop() if left else 1
 
@@ -170,7 +168,7 @@ def test_not_all_names_are_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) 
 )
 @pytest.mark.parametrize("environ", [TERMINAL, {}])
 def test_watching_for_ever_takes_no_more_memory(words: str, environ: dict[str, str]) -> None:
-    """As a program it runs without a collector of cycles (cli.run_program)."""
+    """The program runs without the collector of cycles (cli.run_program)."""
     env = world_with_rules(environ=environ, shows=(80, 12) if environ else None)
     env.write_stdout = lambda _: None  # type: ignore[assignment,method-assign]
     held: list[int] = []
@@ -199,7 +197,7 @@ def test_watching_for_ever_takes_no_more_memory(words: str, environ: dict[str, s
         tracemalloc.stop()
         if collects:
             gc.enable()
-    assert held[-1] - held[99] < 20_000, held[::20]  # what a frame takes is some 30,000
+    assert held[-1] - held[99] < 20_000, held[::20]  # a frame takes some 30,000
 
 
 CLASSIC = "".join(

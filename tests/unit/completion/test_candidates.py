@@ -1,7 +1,7 @@
-"""Completion: what is offered where, and that it is what the scanner accepts: neither more nor
-less.
+"""Test completion: the candidates at each place are the words that the scanner accepts, neither
+more nor less.
 
-The lines of tests/cases are the model: of each that the scanner accepts, every beginning is
+The lines of tests/cases are the model: every beginning of each line that the scanner accepts is
 completed.
 """
 
@@ -58,8 +58,8 @@ FOLDERS = {"": ["rules", "etc/", ".hidden"], "etc/": ["a b", "table"], "/": ["et
 
 
 class Here:
-    """A machine with a table, others under the name memory:other and in another network namespace,
-    a few files and interfaces.
+    """Hold a machine with a table, others under the name memory:other and in another network
+    namespace, a few files and interfaces.
     """
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ LIMITS = "--weight --u-threshold --l-threshold"
 LISTED = "--numeric --exact --tun-info --nosort --sort --resolve-timeout --syncid --backend --help"
 APPLY = f"{SERVICES} --backend --help"
 
-# (line, the candidates in their order). `^` is the cursor, the end where there is none.
+# (line, the candidates in their order). `^` is the cursor, which stands at the end without it.
 OFFERED: list[tuple[str, str]] = [
     # commands
     ("", f"{ALL_COMMANDS} --backend"),
@@ -117,7 +117,7 @@ OFFERED: list[tuple[str, str]] = [
     ("-t 10.0.0.1:80 --ed", "--edit-service --edit-server"),
     ("-- ", ""),
     ("^ -D -t 10.0.0.1:80", "--backend --help"),
-    # the options that go with the command, what it demands first
+    # the options that go with the command, required options first
     ("-A ", f"{SERVICES} --scheduler --sched-flags --persistent --netmask --pe --ops --backend --help"),
     ("-A -t 10.0.0.1:80 -s rr -p 5 ", "--sched-flags --netmask --pe --backend --help"),
     ("-A -u 10.0.0.1:53 --o", "--ops"),
@@ -278,7 +278,8 @@ def offered(line: str, program: str = "ipvsadm") -> list[tuple[str, str]]:
     ("line", "expected"), OFFERED, ids=[line or "(nothing)" for line, _ in OFFERED]
 )
 def test_offered(line: str, expected: str) -> None:
-    # What this table was written with; later options of ours are held against the scanner below.
+    # The options that this list was written with; our later options are compared with the scanner
+    # below.
     later = {f"--{row.long}" for row in OPTIONS if row.ours} - {"--backend", "--resolve-timeout"}
     assert [value for value, _ in offered(line) if value not in later] == [
         word.replace("_", " ") for word in expected.split()
@@ -351,7 +352,7 @@ def test_each_comes_with_a_line_about_it(line: str, described: list[tuple[str, o
 
 def test_no_line_at_all() -> None:
     assert complete([], 0, HERE) == complete(["ipvsadm"], 1, HERE)
-    # the cursor on the program's name: no shell asks that
+    # the cursor on the program's name: no shell asks for that
     assert complete(["ipvsadm", "-A"], 0, HERE)
 
 
@@ -404,7 +405,8 @@ LINES = sorted(
 )
 BEGINNINGS = sorted({words[:at] for words in LINES for at in range(len(words) + 1)})
 
-# What an option's argument may be, by its name in the help, where the table does not say itself.
+# Samples of an option's argument, by its name in the help, for arguments that the table does not
+# describe itself.
 SAMPLES = {
     "HOST[:PORT]": ("10.9.9.9:80", "[fd00::9]:80"),
     "MARK": ("5",),
@@ -414,7 +416,7 @@ SAMPLES = {
     "ADDRESS": ("224.0.0.81",),
     "MASK": ("64",),
 }
-# What may be missing yet. The tunnel's options are demanded by each other.
+# Options that may still be missing. The tunnel's options require each other.
 CURES = sorted(
     (
         [*" ".join(cure).split()]
@@ -439,7 +441,7 @@ def samples(row: Option) -> tuple[str, ...]:
 
 
 def waits(words: Sequence[str]) -> bool:
-    """Whether the next word is the argument of the last option."""
+    """Return True if the next word is the argument of the last option."""
     found = PoptScanner(words, posix=False)
     while True:
         try:
@@ -453,7 +455,7 @@ def waits(words: Sequence[str]) -> bool:
 
 
 def legal(words: Sequence[str]) -> bool:
-    """Whether something can follow that makes it a line that the scanner accepts."""
+    """Return True if the words can be completed to a line that the scanner accepts."""
     return accepted([*words, "-L"]) or any(accepted([*words, *cure]) for cure in CURES)
 
 

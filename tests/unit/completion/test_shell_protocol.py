@@ -1,5 +1,5 @@
-"""What shells send and what they get: lines into words, quoting, live values of the kernel's file,
-of tables in files.
+"""Test what shells send and what they receive: lines into words, quoting, live values of the
+kernel's file, of tables in files.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def asked(*words: str) -> tuple[int, list[str], str]:
     return status, env.stdout.splitlines(), env.stderr
 
 
-# (left of the cursor, right of it, what readline replaces) -> the answer
+# (text left of the cursor, text right of it, the part that readline replaces) -> the answer
 BASH: list[tuple[str, str, str, list[str]]] = [
     ("ipvsadm --add-serv", "", "--add-serv", ["--add-service", "--add-server"]),
     ("ipvsadm -D -t ", "", "", ["10.0.0.1:80", "10.0.0.1:443", "[2001:db8::1]:80"]),
@@ -196,7 +196,7 @@ def test_files_in_bash_are_quoted(home: Path) -> None:
     got = files(home, "bash", "ipvsadm-save -f ~/", "", "~/")
     assert "~/a\\ b" in got
     assert "~/etc/" in got
-    # a name with a line end cannot be said
+    # a name with a line end cannot be expressed
     assert not any("hidden" in line or "feed" in line for line in got)
     # What bash makes of the words is the names again.
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The doctor's checks over facts as plain data: what each finds, what it leaves alone, and six
+"""Test the doctor's checks over facts as plain data: what each finds, what it leaves alone, and six
 clusters that are healthy.
 """
 
@@ -189,7 +189,9 @@ def table_of(lines: tuple[str, ...], *more: Change) -> DirectorTable:
 
 
 def changed(facts: Facts, changes: dict[str, Any]) -> Facts:
-    """Dictionaries are updated (None takes away), anything else is replaced."""
+    """Return facts with these changes. Dictionaries are updated (None deletes an entry), anything
+    else is replaced.
+    """
     facts = copy.deepcopy(facts)
     for name, value in changes.items():
         there = getattr(facts, name)
@@ -209,15 +211,15 @@ def test_a_healthy_cluster_gives_no_finding(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", HEALTHY)
 def test_of_what_was_not_read_nothing_is_claimed(kind: str) -> None:
-    """But for what the table says by itself."""
+    """If the host was not read, findings can only come from the table itself."""
     assert director.examine_director(table_of(HEALTHY[kind].rules), Facts()) == []
     # a server without a route may be this host
     assert list(unchecked.list_not_checked(table_of(HEALTHY[kind].rules), Facts())) == []
 
 
 class Case(NamedTuple):
-    """A planted fault: what is done to a healthy cluster, and the finding (None: there is none,
-    however it looks).
+    """Describe a planted fault: what is done to a healthy cluster, and the finding (None: no
+    finding, although it looks like a fault).
     """
 
     kind: str
@@ -300,7 +302,7 @@ CASES = [
     Case("DR", "vip-missing", {"addresses": [], "routes": {"172.16.100.1": Route("unreachable")}, "links": down(ETH0)},
          fixes=("ip address add 172.16.100.1/32 dev DEVICE",)),
     Case("DR", None, {"addresses": []}),  # a route of type local has it
-    # both on both: this one stands by
+    # both daemons run on both directors: this one stands by
     Case("backup", None, rules=(*BACKUP, "--start-daemon master --mcast-interface eth0")),
     Case("backup", "vip-missing", rules=(*DIRECT.rules, "--start-daemon master --mcast-interface eth0")),
     Case("backup", None, {"programs": {"keepalived", "bash"}}, rules=DIRECT.rules),
@@ -489,7 +491,7 @@ def check(case: Case, found: list[Finding]) -> None:
 
 
 def test_another_port_without_nat() -> None:
-    """No tool of ours makes such a server, but others do."""
+    """No tool of ours makes such a server, but other programs do."""
     service = Service(AF_INET, TCP, bytes([172, 16, 100, 1]), 80)
     odd = Server(AF_INET, bytes([172, 16, 100, 7]), 8080, ROUTE, 3)
     table = table_of(DR[:1], Change(NEW_DEST, service, odd))
@@ -501,12 +503,12 @@ def test_another_port_without_nat() -> None:
     )
 
 
-# of connections, which the embedded table has none of
+# codes about connections, of which the embedded table has none
 COUNTED = {"quiescent-templates", "server-full", "server-syn-recv"}
 
 
 def counted(lines: tuple[str, ...], **counts: int) -> DirectorTable:
-    """The table of these rules, with these counts at its first service's first server."""
+    """Return the table of these rules, with these counts at its first service's first server."""
     table = table_of(lines)
     (_, servers), *_ = table.services
     for name, value in counts.items():
@@ -589,7 +591,7 @@ def test_connections_that_stay_in_syn_recv(
     ("lines", "bad", "held", "fixes"),
     [
         (DR, ["7"], 0, ["ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.7:80 -g -w 0"]),
-        (DR[:2], ["7"], 0, []),  # nobody would take its clients
+        (DR[:2], ["7"], 0, []),  # no server would take its clients
         (DR, ["7", "8"], 0, []),
         ((*DR[:2], DR[2] + " -w 0"), ["7"], 0, []),
         (
@@ -625,7 +627,7 @@ REDUCED = tuple(
         ((SH, DR[1], DR[2] + " -w 300"), "sum to 301",
          ("ipvsadm -e -t 172.16.100.1:80 -r 172.16.100.8:80 -g -w 150",)),
         ((SH, DR[1] + " -w 300", DR[2] + " -w 255"), "", ()),  # one bucket is left
-        ((SH, DR[1] + " -w 0", DR[2] + " -w 256"), "", ()),  # without a weight none is asked for
+        ((SH, DR[1] + " -w 0", DR[2] + " -w 256"), "", ()),  # a server of weight 0 needs no bucket
         (("-A -t 172.16.100.1:80 -s wrr", DR[1] + " -w 256", DR[2] + " -w 256"), "", ()),
         ((SH, *(f"-a -t 172.16.100.1:80 -r 10.0.{n // 200}.{n % 200}:80 -g" for n in range(257))), "none for 10.0.0.0:80.", ()),
         ((SH, *(f"-a -t 172.16.100.1:80 -r 10.0.0.{n}:80 -g -w {65535 if n == 254 else 1}" for n in range(255))), "none for",
@@ -643,7 +645,7 @@ def test_source_hashing_needs_a_bucket_for_each_server(
         assert each.fixes == fixes
 
 
-# --- what is printed does not lead to the next finding
+# --- the printed commands do not cause the next finding
 
 
 def test_an_address_comes_with_what_its_interface_lacks_for_it() -> None:
@@ -692,7 +694,7 @@ def test_a_tunnel_in_the_place_of_direct_routing_starts_elsewhere() -> None:
 
 
 def test_what_widens_an_interface_leaves_room_for_every_tunnel() -> None:
-    """Otherwise the last command would set what is too narrow for the first server."""
+    """Otherwise the last command would set an MTU that is too narrow for the first server."""
     gue = "-a -t 172.16.100.1:80 -r 10.2.0.7:80 -i --tun-type gue --tun-port 6080"
     facts = changed(HEALTHY["TUN"].facts, {"links": {"eth0": replace(ETH0, mtu=80)}})
     found = director.examine_director(table_of((TUN[0], TUN[1], gue)), facts)
@@ -716,7 +718,7 @@ def test_a_sync_daemon_s_interface_is_brought_up_with_multicast() -> None:
     assert finding.fixes == ("ip link set dev sync0 up", "ip link set dev sync0 multicast on")
 
 
-# --- what was not seen
+# --- what could not be checked
 
 UNSEEN = [
     ("NAT", {}, "192.168.10.8, 192.168.10.9", "172.16.100.1 -m --director 192.168.10.7"),
@@ -761,7 +763,7 @@ def test_real_servers_of_several_services_and_tunnels() -> None:
 
 
 class Counted(list[Address]):
-    """Addresses that note how many of them were looked at."""
+    """Hold addresses, and count how many of them were read."""
 
     looked = 0
 
@@ -777,8 +779,8 @@ class Counted(list[Address]):
 
 
 def looks(number: int) -> int:
-    """How many addresses are looked at, when that many are virtual ones, of services by each method
-    and by mark.
+    """Return how many addresses are read if `number` addresses are virtual ones, of services by
+    each method and by mark.
     """
     vips = [f"172.16.{high}.{low}" for high in range(number // 100) for low in range(1, 101)]
     lines: list[str] = []
@@ -839,7 +841,7 @@ def test_what_cannot_be_judged_is_named(
 
 
 def asides(table: DirectorTable, facts: Facts) -> list[str]:
-    """What cannot be judged beside the real servers, which are always named."""
+    """Return what cannot be checked, without the real servers, which are always named."""
     return [
         line
         for line in unchecked.list_not_checked(table, facts)
@@ -873,7 +875,7 @@ def test_full_sized_packets_and_tunnels() -> None:
 
 
 def test_redirects_of_ipv6() -> None:
-    """No value turns them off where they are sent."""
+    """No setting turns redirects off on the host that sends them."""
     lines = list(unchecked.list_not_checked(table_of(V6), HEALTHY["v6"].facts))
     assert [line for line in lines if "redirects" in line and "through eth0" in line]
 

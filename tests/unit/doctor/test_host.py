@@ -1,5 +1,5 @@
-"""The doctor's reading of the host, where this machine need not have what is read: folders and
-answers are given.
+"""Test how the doctor reads the host. This machine need not have what is read: folders and answers
+are given.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ RELEASE = os.uname().release
 
 @pytest.fixture
 def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
-    """All that is read of /proc, /sys and /lib is below a folder, into which what is returned
-    writes a file.
+    """Redirect all reads of /proc, /sys and /lib to a folder. Return a function that writes a file
+    into it.
     """
 
     def write(path: str, text: str) -> None:
@@ -44,7 +44,7 @@ def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str]
 
 
 class Answer(dict[str, Any]):
-    """A message of pyroute2's: fields, and attributes by name."""
+    """Hold a message of pyroute2's: fields, and attributes by name."""
 
     def __init__(self, attributes: dict[str, Any], **fields: Any) -> None:
         super().__init__(fields)
@@ -84,7 +84,7 @@ def test_addresses_of_other_families_are_passed_over() -> None:
 
 
 def test_rules_of_the_other_family_are_not_taken_twice() -> None:
-    """A kernel without IPv6 answers with its IPv4 rules when it is asked for those of IPv6."""
+    """A kernel without IPv6 answers with its IPv4 rules if it is asked for those of IPv6."""
     rule = Answer({"FRA_FWMARK": 7}, family=AF_INET, table=100, src_len=0)
     route: Any = types.SimpleNamespace(
         get_rules=lambda **_: [rule],
@@ -106,7 +106,8 @@ def test_schedulers_are_loaded_or_known_to_the_folder_of_modules(
 ) -> None:
     root("/sys/module/ip_vs_rr/version", "")
     assert host._find_schedulers(["rr"]) == {"rr"}
-    assert host._find_schedulers(["rr", "wlc"]) is None  # no list of modules: nobody can tell
+    # no list of modules: the schedulers cannot be known
+    assert host._find_schedulers(["rr", "wlc"]) is None
     root(
         f"/lib/modules/{RELEASE}/modules.dep",
         "kernel/net/netfilter/ipvs/ip_vs_wlc.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz",
@@ -158,7 +159,7 @@ def test_filters_that_are_not_ours_to_see(root: Callable[[str, str], None]) -> N
 
 
 def test_a_table_that_the_kernel_does_not_tell(root: Callable[[str, str], None]) -> None:
-    """Really asked: there is no such table, or it is not ours to ask."""
+    """The real kernel is asked: the table does not exist, or we may not ask for it."""
     root("/proc/net/ip_tables_names", "nonesuch\n")
     with pytest.raises(OSError, match=r"nonesuch|Operation not permitted"):
         host._count_legacy(socket.AF_INET, SOL_IP, "nonesuch")
@@ -170,7 +171,7 @@ def test_rules_of_nftables(
 ) -> None:
     class Tables:
         def __init__(self, nfgen_family: int) -> None:
-            assert nfgen_family == 0  # all of them
+            assert nfgen_family == 0  # AF_UNSPEC: all families
 
         def __enter__(self) -> Self:
             return self
@@ -184,6 +185,6 @@ def test_rules_of_nftables(
     made: Any = types.ModuleType("pyroute2.nftables.main")
     made.NFTables = Tables
     monkeypatch.setitem(sys.modules, "pyroute2.nftables.main", made)
-    assert host._count_filters() == {}  # it is not loaded: not asked
+    assert host._count_filters() == {}  # the module is not loaded: nothing is asked
     root("/sys/module/nf_tables/version", "")
     assert host._count_filters() == {"nftables web": 2, "nftables nat": 1}

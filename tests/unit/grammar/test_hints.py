@@ -1,4 +1,4 @@
-"""Hints: what a person is told after the reference's text, and that a script is told nothing."""
+"""Test hints: what a person reads after the reference's text, and that scripts get no hints."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NO_PORT = "is no port: neither a number from 0 to 65535, nor a name in /etc/serv
 FROM_FILE = (
     "rules come from standard input: < FILE; or use --apply FILE, or ipvsadm-restore -f FILE"
 )
-# (command line, what 1.31 says, what a person is told beside it)
+# (command line, 1.31's message, the hint that follows it for a person)
 HINTS: list[tuple[str, str, list[str]]] = [
     ("-L --shceduler rr", "--shceduler: unknown option", ["did you mean --scheduler?"]),
     ("-L --sched=rr", "--sched=rr: unknown option", ["did you mean --scheduler?"]),
@@ -58,7 +58,7 @@ HINTS: list[tuple[str, str, list[str]]] = [
         "--wieght: unknown option",
         ["did you mean --weight?"],
     ),
-    # it does not go with -C, but what else
+    # --weight does not go with -C, but no other option is meant
     ("-C --wieght 5", "--wieght: unknown option", ["did you mean --weight?"]),
     ("-L --STATS", "--STATS: unknown option", ["did you mean --stats?"]),
     ("-L -nquiesced", "-nquiesced: unknown option", []),
@@ -230,7 +230,7 @@ def test_two_letters_in_the_wrong_order_are_seen_through(row: Any) -> None:
 
 
 def test_a_hint_never_names_a_slot() -> None:
-    """Nor a command as 1.31 calls it: each word of a hint can be typed."""
+    """Nor does it name a command as 1.31's messages do: each word of a hint can be typed."""
     slots = {slot.name for slot in SLOTS} - set(NAMES)
     assert "service-address" in slots
     for _, _, hints in HINTS:

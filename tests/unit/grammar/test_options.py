@@ -1,6 +1,6 @@
-"""The table of options against the reference's names and numbers, and against itself.
+"""Compare the table of options with the reference's names and numbers, and with itself.
 
-Which combinations are legal is held in test_parser.py, where the rules about them are.
+Which combinations are legal is tested in test_parser.py, beside the rules about them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pyipvsadm.grammar.options import (
 from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS
 from pyipvsadm.model import SCHED1, SCHED2, SCHED3
 
-# 1.31's options (ipvsadm.c: options_table) with what each fills (optnames): (long, short, argument,
-# slot).
+# 1.31's options (ipvsadm.c: options_table) with the slot that each fills (optnames): (long, short,
+# argument, slot).
 REFERENCE = [
     ("tcp-service", "t", REQUIRED, "service-address"),
     ("udp-service", "u", REQUIRED, "service-address"),
@@ -159,7 +159,7 @@ def test_tunnel_types_stand_at_their_numbers() -> None:
 
 
 def test_a_group_of_help_has_several_options() -> None:
-    """One alone is a group that was written otherwise than the rest of it."""
+    """A group of one option would be laid out unlike the rest of the help."""
     groups = [row.group for row in OPTIONS]
     assert {group for group in groups if groups.count(group) < 3} == set()
 

@@ -1,7 +1,7 @@
-"""The scanner: what each word makes of a record, every message with its status, and which of
-several faults is reported.
+"""Test the parser: the record that each word fills, every message with its status, and which of
+several errors is reported.
 
-The table of combinations is held against a second transcription of the reference's matrix
+The table of combinations is compared with a second transcription of the reference's matrix
 (ipvsadm.c: commands_v_options, tunnel_types_v_options). No name is looked up: `Book` stands for the
 resolver.
 """
@@ -65,7 +65,7 @@ WWW = bytes([10, 9, 9, 9])
 
 
 class Book(Resolver):
-    """A resolver that knows one host and two services."""
+    """Resolve one host and two services."""
 
     def find_host(self, name: str) -> bytes | None:
         return {"www": WWW}.get(name)
@@ -152,7 +152,7 @@ def test_changes(line: str, change: Change) -> None:
         ("-R", "restore", set()),
         ("-h", "help", set()),
         ("-v", "version", set()),
-        ("--help --bogus -t", "help", set()),  # what follows is not even read
+        ("--help --bogus -t", "help", set()),  # the words that follow are not even read
         ("-vz", "version", set()),
         ("-v --json", "version", {"json"}),
         ("--json -v --bogus", "version", {"json"}),
@@ -271,7 +271,7 @@ def test_scheduler_flags_are_cut_at_127_bytes() -> None:
 # --- values of a real server
 
 SERVERS: dict[str, Server] = {
-    # The port of the service where none is given, and always but with -m or a mark.
+    # The service's port if none is given, and always except with -m or a mark.
     "-a -t 10.0.0.1:80 -r 10.0.1.1": Server(AF_INET, R4, 80),
     "-a -t 10.0.0.1:80 -r 10.0.1.1:8080": Server(AF_INET, R4, 80),
     "-a -t 10.0.0.1:80 -r 10.0.1.1:8080 -g": Server(AF_INET, R4, 80),
@@ -633,7 +633,8 @@ def test_what_the_reference_lacks_is_handed_on(
     assert scan(line).ours == ours
 
 
-# --- the table of combinations: the reference's matrix, a row a command, a character a kind of option
+# --- the table of combinations: the reference's matrix, a row for each command, a character for
+# each kind of option
 
 KINDS = (
     "numeric", "connection", "service-address", "scheduler", "persistent", "netmask", "real-server", "forwarding-method",
@@ -665,7 +666,7 @@ MATRIX = [
 def expected(
     name: str, row: str, kinds: tuple[str, ...], supplied: set[str], what: str
 ) -> str | None:
-    """The reference's walk over a row: the first fault's message."""
+    """Return the message of the first error in a row, found as the reference does."""
     last = ""
     for kind, mark in zip_equal(kinds, row):
         if kind not in supplied:
@@ -698,8 +699,8 @@ def test_the_matrix_is_whole() -> None:
 
 @pytest.mark.parametrize(("name", "command", "row"), MATRIX, ids=[name for name, _, _ in MATRIX])
 def test_combinations(name: str, command: str, row: str) -> None:
-    """Every set of up to two kinds beside what is demanded, with all of that or one of it
-    missing.
+    """Every set of up to two kinds is tried beside the required options, with all of those or one
+    of them missing.
     """
     demanded = [kind for kind, mark in zip_equal(KINDS, row) if mark == "+"]
     bases = [set(demanded), *({*demanded} - {missing} for missing in demanded)]
@@ -761,7 +762,7 @@ def test_defaults_of_a_server() -> None:
     assert (server.tun_type, server.tun_port, server.tun_flags) == (0, 0, 0)
 
 
-# --- whatever the words
+# --- any words
 
 ODD = st.text(
     st.one_of(
@@ -803,8 +804,7 @@ def test_any_words_end_in_a_request_or_a_fault(words: list[str], posix: bool) ->
     assert isinstance(found, (Request, UsageError, LineSkippedError))
 
 
-# What selects or shows rows of a listing, with what it is refused beside: all of these pairs are
-# tried.
+# Options of a listing. Each is tried beside each option of REFUSED, which holds the refused pairs.
 BESIDE = {
     "connection": "-c",
     "timeout": "--timeout",
@@ -832,7 +832,7 @@ def test_what_a_selection_goes_with(slot: str, words: str, other: str) -> None:
         return
     said, status = fault(f"-L {words} {BESIDE[other]}")
     assert status == 2
-    if slot != "client":  # what that needs is what most of them do not go with
+    if slot != "client":  # most of them do not go with the option that `client` requires
         expected = (
             {f"multiple '{slot}' options specified"}
             if slot == other

@@ -1,5 +1,5 @@
-"""popt's grammar: which words are options, which are their values, which stand alone, and which
-word a fault names.
+"""Test popt's grammar: which words are options, which are their values, which are positional, and
+which word an error names.
 
 Expected values follow popt 1.19 (popt.c: poptGetNextOpt, expandNextArg, poptBadOption).
 """
@@ -20,7 +20,7 @@ Read = list[tuple[str, "str | None"]]
 
 
 def read(words: list[str], posix: bool = False) -> tuple[Read, list[str]]:
-    """All options as (long name, value), and the bare words."""
+    """Return all options as (long name, value), and the positional words."""
     scanned = PoptScanner(words, posix)
     found = []
     while (row := scanned.read_option()) is not None:
@@ -28,7 +28,7 @@ def read(words: list[str], posix: bool = False) -> tuple[Read, list[str]]:
     return found, scanned.positional
 
 
-# (words, options with their values, bare words)
+# (words, options with their values, positional words)
 GRAMMAR: dict[str, tuple[list[str], Read, list[str]]] = {
     "nothing": ([], [], []),
     "a long option": (["--list"], [("list", None)], []),
@@ -199,7 +199,7 @@ def test_any_words_end(words: list[str], posix: bool) -> None:
 
 
 class CountedWord(str):
-    """A word that counts the characters that are copied out of it."""
+    """Count the characters that are copied out of a word."""
 
     __slots__ = ()
     copied = 0

@@ -1,4 +1,4 @@
-"""The command lines of ipvsadm-save and ipvsadm-restore."""
+"""Test the command lines of ipvsadm-save and ipvsadm-restore."""
 
 from __future__ import annotations
 

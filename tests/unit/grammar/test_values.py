@@ -1,4 +1,4 @@
-"""Values: seconds with a unit."""
+"""Test values: seconds with a unit."""
 
 from __future__ import annotations
 

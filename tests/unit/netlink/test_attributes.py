@@ -1,4 +1,4 @@
-"""The codec: values and exact bytes both ways, and bytes that are nothing."""
+"""Test the codec: values and exact bytes both ways, and bytes that mean nothing."""
 
 from __future__ import annotations
 
@@ -504,7 +504,7 @@ def test_incomplete_answers(read: Any, message: framing.Message, said: str) -> N
 
 
 def outcomes(datagram: bytes) -> None:
-    """Whatever the bytes: values or WireError."""
+    """Decode any bytes: the result is values or WireError."""
     try:
         decoded = list(framing.iter_messages(datagram))
     except framing.WireError:

@@ -1,8 +1,8 @@
-"""The codec against pyroute2, which knows the family too, as an independent reader and writer.
+"""Compare the codec with pyroute2, which knows the family too, as an independent reader and writer.
 
 Its known errors are left out: it types the IPv6 netmask as an address and the tunnel's port in the
-machine's order, and has no 64-bit statistics of its own naming. Before 0.8 it had no IPVS at all:
-the package admits such, so these tests are skipped beside one.
+machine's order, and has no names of its own for 64-bit statistics. Before 0.8 it had no IPVS at
+all: the package accepts such a version, and with it these tests are skipped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ V4 = bytes([10, 0, 0, 1])
 
 
 def pyroute2_reads(payload: bytes) -> dict[str, Any]:
-    """Our request, decoded by pyroute2."""
+    """Return our request, decoded by pyroute2."""
     message = theirs.ipvsmsg(framing.pack_message(28, 1, 1, 1, payload))
     message.decode()
     return {name: dict(value["attrs"]) for name, value in message["attrs"]}
@@ -72,7 +72,7 @@ def test_pyroute2_reads_our_server() -> None:
 
 
 def pyroute2_writes(*attrs: tuple[str, Any]) -> framing.Message:
-    """A message of pyroute2's, as ours to read."""
+    """Return a message that pyroute2 wrote, for us to read."""
     message = theirs.ipvsmsg()
     message["cmd"] = 1
     message["version"] = 1

@@ -1,5 +1,5 @@
-"""Dumps read a datagram at a time are what the walk makes of them, whatever the mixture, and
-nothing else is taken for one.
+"""Test that dumps decoded a datagram at a time equal those decoded attribute by attribute, whatever
+the mixture, and that no other bytes are taken for a dump.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def nested(kind: int, values: dict[int, bytes], order: tuple[int, ...]) -> bytes
 
 
 def statistics(numbers: tuple[int, ...], pad: int = 0) -> bytes:
-    """pad: the value that a pad stands before, for processors that want them aligned
-    (IPVS_STATS_ATTR_PAD).
+    """Encode the counters. pad: the value that a pad stands before, for processors that want them
+    aligned (IPVS_STATS_ATTR_PAD).
     """
     values = [
         framing.pack_attribute(at, struct.pack("=Q", value)) for at, value in enumerate(numbers, 1)
@@ -61,8 +61,8 @@ def record(
 def service_record(
     service: Service, pad: int = 0, more: bytes | None = None, **options: int
 ) -> bytes:
-    """As ip_vs_genl_fill_service writes it. more: what a newer kernel might put before the
-    counters.
+    """Encode a service as ip_vs_genl_fill_service does. more: the content of an attribute that a
+    newer kernel might put before the counters.
     """
     values = framing.parse_attributes(
         framing.parse_attributes(attributes.Encoder().encode(Change(NEW_SERVICE, service)))[
@@ -77,7 +77,7 @@ def service_record(
 
 
 def destination_record(server: Server, stats: bool = True, pad: int = 0) -> bytes:
-    """As ip_vs_genl_fill_dest writes it."""
+    """Encode a server as ip_vs_genl_fill_dest does."""
     values = framing.parse_attributes(
         framing.parse_attributes(attributes.encode_dest(server))[attributes.DEST]
     )

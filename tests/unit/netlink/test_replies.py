@@ -1,4 +1,4 @@
-"""What kernels have answered (tests/replies/recorded) read by both ways of decoding: the
+"""Read the recorded answers of kernels (tests/replies/recorded) by both ways of decoding: the
 reference's own listings come out.
 """
 
@@ -32,7 +32,7 @@ QUICK, WALK, FILE = WAYS = ("quick", "walk", "file")
 
 
 class Replay:
-    """A netlink socket behind which a recording answers."""
+    """Play a netlink socket from a recording."""
 
     def __init__(self, exchanges: dict[bytes, list[bytes]]) -> None:
         self.exchanges = exchanges
@@ -68,7 +68,9 @@ class Replay:
 def replayed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[[recording.Table, str], KernelBackend]:
-    """A Kernel that a recording answers, and which reads it in one of WAYS."""
+    """Return a function that opens a kernel backend on a recording, which it reads in one of
+    WAYS.
+    """
     monkeypatch.setattr("pyipvsadm.backends.kernel.load_module", lambda: False)
     quick = dump_layout.DumpDecoder.decode_values
     file = tmp_path / "ip_vs"
@@ -90,7 +92,8 @@ def replayed(
         )
         if way == FILE:
             file.write_bytes(recorded.file)
-        monkeypatch.setattr("pyipvsadm.backends.kernel.TABLE_FILE", str(file))  # else there is none
+        # the other ways find no file
+        monkeypatch.setattr("pyipvsadm.backends.kernel.TABLE_FILE", str(file))
         return KernelBackend()
 
     return opened
@@ -139,7 +142,7 @@ def test_both_ways_give_the_same_records(replayed: Any, kernel: str) -> None:
     services = [service for service, _ in found[0]]
     assert len(services) == table.RULES.count("-A ")
     assert sum(len(servers) for _, servers in found[0]) == table.RULES.count("-a ")
-    # All there is to tell apart has been recorded, and was counted.
+    # Every kind of service was recorded.
     assert {(service.af, bool(service.fwmark), bool(service.pe)) for service in services} == {
         (2, False, False), (10, False, False), (2, True, False), (10, True, False), (2, False, True),
     }  # fmt: skip

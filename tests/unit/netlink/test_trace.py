@@ -1,5 +1,5 @@
-"""Netlink messages in words: requests and replies line by line, and bytes that are damaged or are
-nothing.
+"""Test the trace of netlink messages: requests and replies line by line, and bytes that are damaged
+or mean nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REQUEST_ACK = framing.NLM_F_REQUEST | framing.NLM_F_ACK
 
 
 def u32(value: int) -> str:
-    """A word in hexadecimal as it lies in memory."""
+    """Return a 32-bit number in hexadecimal as it lies in memory."""
     return struct.pack("=I", value).hex()
 
 

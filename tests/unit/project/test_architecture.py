@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md: its index of options is fresh, and the files that it names exist."""
+"""Check ARCHITECTURE.md: its index of options is fresh, and the files that it names exist."""
 
 from __future__ import annotations
 

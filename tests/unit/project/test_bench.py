@@ -1,4 +1,4 @@
-"""The pure parts of the measurements: texts, the archive, the table for people."""
+"""Test the pure parts of the measurements: texts, the archive, the table for people."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_an_archive_ends_every_part_at_a_multiple_of_four(tmp_path: Path) -> Non
 
 
 def _members(data: bytes) -> dict[str, bytes]:
-    """An archive read back (cpio(5): the "new ASCII" format)."""
+    """Read an archive back (cpio(5): the "new ASCII" format)."""
     found = {}
     at = 0
     while at < len(data):

@@ -1,5 +1,5 @@
-"""Docstrings open with an imperative verb: modules, classes and functions, of the package and of
-the Ansible collection.
+"""Check that docstrings open with an imperative verb: modules, classes and functions, of the
+package and of the Ansible collection.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The README and the pages: short, linked, and true; each command that they show is run."""
+"""Test the README and the pages: they are short, linked, and true; each command that they show is
+run.
+"""
 
 from __future__ import annotations
 
@@ -65,14 +67,14 @@ def test_links_lead_somewhere(name: str) -> None:
 
 @of_each_page
 def test_prose_wraps(name: str) -> None:
-    """Tables and what stands between fences may be wider."""
+    """Tables and the lines between fences may be wider."""
     text = re.sub(r"^```.*?^```$", "", (REPO / name).read_text(), flags=re.MULTILINE | re.DOTALL)
     assert [line for line in text.splitlines() if len(line) > 130 and line[0] != "|"] == []
 
 
 @of_each_page
 def test_blocks_are_of_a_known_kind(name: str) -> None:
-    """What is typed stands in blocks that are run: text is what needs a terminal."""
+    """Commands to type are in blocks that are run; a `text` block is for what needs a terminal."""
     languages = [block.language for block in pages.list_blocks(REPO / name)]
     assert set(languages) <= {"console", "pycon", "sh", "text", "yaml"}
 
@@ -94,7 +96,9 @@ def test_no_page_names_an_option_that_there_is_not(name: str) -> None:
 
 @of_each_page
 def test_commands_work(name: str, tmp_path: Path) -> None:
-    """Each command, in order: a session's output is the one that is shown, others end with 0."""
+    """Each command is run in order: a session's output is the output shown, other commands end with
+    0.
+    """
     commands = pages.list_commands(REPO / name)
     if any("jq " in command.text for command in commands):
         need(pages.find_missing("jq"))
@@ -116,7 +120,7 @@ def test_other_commands_are_run_by_other_tests(words: str, test: str, proof: str
 
 
 def test_reports_of_the_doctor() -> None:
-    """The page's two reports are what a director and a real server with these faults get."""
+    """The page's two reports are those of a director and a real server with these faults."""
     director = test_doctor.DoctorEnvironment(test_doctor.sick(), test_checks.HEALTHY["NAT"].rules)
     facts = copy.deepcopy(test_checks.REAL["DR"][1])
     facts.sysctls = {**facts.sysctls, "net/ipv4/conf/all/arp_ignore": "0"}
@@ -141,7 +145,7 @@ def test_explanations_of_the_doctor() -> None:
 
 
 def test_the_playbooks(tmp_path: Path) -> None:
-    """The page's tasks, on a director that is this machine with an embedded table."""
+    """The page's tasks run on a director that is this machine with an embedded table."""
     blocks = pages.list_blocks(DOCS / "ansible.md")
     first, saving, asking = (
         [task for play in yaml.safe_load(block.text) for task in play["tasks"]]
@@ -195,7 +199,7 @@ def test_hooks_and_workflow_run_what_contributors_run() -> None:
 
 
 def test_faults_are_reported_to_one_place() -> None:
-    """Whatever stands for the project's place, it is the same everywhere."""
+    """Every document names the same address, whichever it is."""
     project = parse_toml((REPO / "pyproject.toml").read_text())["project"]
     (address,) = [author["email"] for author in project["authors"]]
     home = project["urls"]["Homepage"]

@@ -1,5 +1,5 @@
-"""Some of what `make fuzz` does for minutes, and that no input takes more work than its size
-allows.
+"""Run a part of what `make fuzz` does for minutes, and check that no input takes more work than its
+size allows.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ GROWS: list[tuple[str, str, Callable[[int], Any]]] = [
 ]  # fmt: skip
 
 
-# Bytes that ten runs may leave. Python 3.9 keeps frames and caches for later, up to a bound that does not grow with the runs.
+# Bytes that ten runs may leave. Python 3.9 keeps frames and caches for later, up to a bound that
+# does not grow with the runs.
 SETTLED = 1000 if sys.version_info >= (3, 10) else 15_000
 
 GROWING = pytest.mark.parametrize(
@@ -99,7 +100,7 @@ GROWING = pytest.mark.parametrize(
 @GROWING
 def test_work_grows_with_the_input_and_no_faster(name: str, of: Callable[[int], Any]) -> None:
     run = TARGETS[name].run
-    run(of(1))  # imports, and what is worked out once
+    run(of(1))  # imports, and results that are computed once
     small, large = [lines_of(lambda times=times: run(of(times))) for times in (BASE, BASE * TIMES)]  # type: ignore[misc]
     assert large <= small * TIMES * 1.2 + 500, (small, large)
 

@@ -1,5 +1,5 @@
-"""The work of a command grows with the table and no faster: lines of ours are counted, not seconds,
-on embedded tables of distinct servers, in many services and in one.
+"""Check that the work of a command grows in proportion to the table: executed lines of ours are
+counted, not seconds, on embedded tables of distinct servers, in many services and in one.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def test_work_grows_with_the_table_and_no_faster(command: str, many: bool) -> No
     for times in (1, BASE, BASE * TIMES):
         text = then = make_text(times, many)
         if command == "dry run of other weights":
-            # Of hashing schedulers a dry run compares the tables, of a few services.
+            # A dry run compares the tables of hashing schedulers, for a few services.
             text = text.replace("-s wlc", "-s sh")
             then = text.replace("-w 1", "-w 2")
             assert then != text

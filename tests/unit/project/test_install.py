@@ -1,5 +1,5 @@
-"""`make install` and the script behind the service, on an embedded table in a folder of their own;
-what packagers are told.
+"""Test `make install` and the script behind the service, on an embedded table in a folder of their
+own; and the advice for packagers.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ RULES = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 192.168.10.8:80 -m -w 1\n
 OTHER = "-A -f 7 -s wlc\n"
 # Settings, as SUSE has them in /etc/sysconfig/ipvsadm.
 SUSE = '## Type: string\n\nIPVSADM_OPTIONS=""\n'
-REFUSED = f"-D -f 9\n{RULES}"  # by the table; what follows stands
+REFUSED = f"-D -f 9\n{RULES}"  # the table refuses the first line; the other rules take effect
 
 
 def make(target: str, root: Path, *variables: str) -> set[str]:
-    """Run the target: the files below root then. Paths are cut off at root."""
+    """Run the target, and return the files below root, as paths relative to it."""
     subprocess.run(
         ["make", "--silent", target, *variables], check=True, timeout=120, capture_output=True
     )
@@ -41,7 +41,7 @@ def make(target: str, root: Path, *variables: str) -> set[str]:
 
 
 def expected(prefix: str, python: str, zsh: str) -> set[str]:
-    """What is to be installed, from what the tree has."""
+    """Return the files to be installed, as the source tree has them."""
     found = {path for path in Path("pyipvsadm").rglob("*") if path.is_file()}
     modules = {
         f"{python}/{path}" for path in found if not {"programs", "__pycache__"} & set(path.parts)
@@ -175,7 +175,9 @@ def test_the_oldest_python_is_the_same_in_all_places() -> None:
 
 
 def test_nothing_is_written_as_python_3_9_does_not_read_it() -> None:
-    """What neither ruff nor mypy sees there: `make test-pythons` would, later."""
+    """The test finds what neither ruff nor mypy sees; `make test-pythons` would find it, but
+    later.
+    """
     for path in (*Path("pyipvsadm").rglob("*.py"), *Path("tests").rglob("*.py")):
         tree = ast.parse(path.read_text(), path, feature_version=(3, 9))
         strict = [
@@ -189,7 +191,7 @@ def test_nothing_is_written_as_python_3_9_does_not_read_it() -> None:
 
 
 class Machine:
-    """An installation with an /etc and an embedded table of its own."""
+    """Hold an installation with an /etc and an embedded table of its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -486,7 +488,7 @@ def test_what_is_not_confirmed_yet_is_not_saved(
 )
 def test_red_hats_settings(redhat: Machine, settings: str, *, saves: bool, starts: bool) -> None:
     (redhat.etc / "sysconfig/pyipvsadm").write_text(settings)
-    # Red Hat ships this one, and nothing has read it since EL 7.
+    # Red Hat ships this file, and no program has read it since EL 7.
     (redhat.etc / "sysconfig/ipvsadm-config").write_text("SAVE_ON_STOP=no\n")
     path = redhat.etc / "sysconfig/ipvsadm"
     path.write_text(OTHER)
@@ -536,7 +538,8 @@ def test_sync_daemons(machine: Machine, settings: str, roles: list[tuple[str, st
         r"--start-daemon (\w+) --mcast-interface (\w+) --syncid (\d+)", machine.holds()
     )
     assert [(role, interface, int(number)) for role, interface, number in started] == roles
-    again, out, err = machine.call("start")  # what runs already is said and is no failure
+    # an already running daemon is reported and is no failure
+    again, out, err = machine.call("start")
     assert (again, re.findall("left as it is: (\\w+) sync daemon", out), err) == (
         0,
         [role for role, _, _ in roles],
@@ -544,7 +547,7 @@ def test_sync_daemons(machine: Machine, settings: str, roles: list[tuple[str, st
     )
     assert machine.call("stop")[0] == 0
     assert "--start-daemon" not in machine.holds()
-    status, _, err = machine.call("stop")  # what is not there is said and is no failure
+    status, _, err = machine.call("stop")  # a missing daemon is reported and is no failure
     assert (status, err.count("No daemon is running")) == (0, len(roles))
 
 

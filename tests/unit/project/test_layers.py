@@ -1,6 +1,4 @@
-"""Imports run downwards, without cycles: the layers of the package, and a test that holds every
-module to them.
-"""
+"""Check the layers of the package: imports of every module run downwards, without cycles."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The manual pages against what they speak of: the table of options, the help, what the code reads,
-the README.
+"""Compare the manual pages with what they describe: the table of options, the help, the variables
+that the code reads, the README.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SEVERITIES = ("Errors", "Warnings")  # over the doctor's codes
 
 
 def heading(row: Command | Option) -> str:
-    """The line that the page has over what it says of a row."""
+    """Return the line that the page has above its text about a row."""
     names = ", ".join([f"-{row.short}"] * bool(row.short) + [f"--{row.long}"])
     argument = row.operands if isinstance(row, Command) else row.metavar
     if isinstance(row, Option) and row.argument == OPTIONAL:
@@ -59,7 +59,7 @@ def test_every_command_and_option_has_its_place_and_there_are_no_others() -> Non
     titles = ["DESCRIPTION", "COMMANDS", "OPTIONS", "DOCTOR"]
     found = [item for title in titles for item in items(section(MAIN, title))]
     assert sorted(set(found) - set(SEVERITIES)) == sorted(map(heading, ROWS))
-    # what headings go by
+    # headings rely on this
     assert all(bool(row.metavar) == (row.argument != NONE) for row in OPTIONS)
 
 
@@ -74,13 +74,13 @@ KNOWN = (
     {f"--{row.long}" for row in ROWS}
     | {f"-{row.short}" for row in ROWS if row.short}
     | {"-l", "-Ln", "--complete"}
-    | {"--now"}  # of systemctl: what not to give
+    | {"--now"}  # of systemctl: the page says not to give it
 )
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 def test_no_page_names_an_option_that_there_is_not(page: str) -> None:
-    """Other than in examples, which run, and in what formats lists and dates."""
+    """Exceptions are examples, which run, and formats of lists and dates."""
     spoken = re.sub(r"^\.Bd.*?^\.Ed$|^\.(Bl|Dd) .*?$", "", page, flags=re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"(?<![\w-])--?[a-zA-Z0-9][a-zA-Z0-9-]*", text(spoken)))
     assert named
@@ -145,7 +145,7 @@ def test_differences_are_the_page_s() -> None:
 
 
 def test_the_verbs_of_the_service() -> None:
-    """The page has each verb of the script, but those that are other names of one."""
+    """The page names each verb of the script, except for synonyms."""
     script = (REPO / "packaging" / "systemd" / "service.sh").read_text()
     (usage,) = re.findall(r"Usage: \$0 \{(.*)\}", script)
     others = {"try-restart", "force-reload"}
@@ -153,7 +153,9 @@ def test_the_verbs_of_the_service() -> None:
 
 
 def test_diagnostics_are_messages_that_there_are() -> None:
-    """Each is 1.31's sentence, ours, or the C library's for an errno that has none."""
+    """Each diagnostic is 1.31's sentence, ours, or the C library's for an errno that has no
+    sentence.
+    """
     named = re.findall(r'^\.It "(.*)"$', section(MAIN, "DIAGNOSTICS"), re.MULTILINE)
     code = "".join(path.read_text() for path in (REPO / "pyipvsadm").rglob("*.py"))
     code += os.strerror(errno.ERANGE)
@@ -164,7 +166,7 @@ def test_diagnostics_are_messages_that_there_are() -> None:
 
 
 def test_the_fields_of_json() -> None:
-    """The page names the fields of each record, and no other."""
+    """The page names the fields of each record, and no other field."""
     listed = re.split(r"^\.It Li ", section(MAIN, "JSON"), flags=re.MULTILINE)[1:]
     found = {
         item.split()[0]: set(re.findall(r"^\.Li (\w+)", item, re.MULTILINE)) for item in listed

@@ -1,4 +1,4 @@
-"""The wheel: exactly these files, and commands that work where it is installed."""
+"""Test the wheel: it has exactly these files, and its commands work after installation."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ META = {"METADATA", "WHEEL", "RECORD", "top_level.txt", "licenses/LICENSE"}
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    # From what git would have in a checkout: leftovers in the working tree do not count.
+    # The files that git has or would add: ignored leftovers do not count.
     files = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, check=True
     ).stdout

@@ -1,5 +1,5 @@
-"""The program as a process: streams that are closed, full or broken, garbage in every place, what a
-start imports.
+"""Test the program as a process: streams that are closed, full or broken, garbage in every place,
+and the modules that a start imports.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run(
 
 
 def shell(script: str) -> tuple[int, bytes, bytes]:
-    """A shell line in which $P is the program on an empty embedded table."""
+    """Run a shell script in which $P is the program on an empty embedded table."""
     done = subprocess.run(
         ["/bin/bash", "-c", script],
         capture_output=True,
@@ -150,7 +150,7 @@ def test_an_interrupt_ends_it_silently_by_signal() -> None:
         env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
     assert child.stdin
-    # it has read some of this before we go on: it is past its start
+    # the program has read a part of this before we go on: its start is over
     child.stdin.write(b"-L\n" * (1 << 18))
     child.stdin.flush()
     child.send_signal(signal.SIGINT)
@@ -253,8 +253,8 @@ def test_an_unreadable_table_file(tmp_path: Path) -> None:
 
 
 def test_no_permission() -> None:
-    """As nobody, there is no kernel's table, whatever the reason."""
-    # The checkout may be in a folder of root's: nobody gets a copy.
+    """The user nobody has no kernel's table, whatever the reason."""
+    # The checkout may be in root's folder, which the user nobody cannot read: make a copy.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         shutil.copytree("pyipvsadm", f"{folder}/pyipvsadm")
@@ -266,15 +266,15 @@ def test_no_permission() -> None:
             [sys.executable, "-I", "-S", "-c", script], capture_output=True, timeout=60, check=False
         )
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.decode().splitlines()[-2:] == [  # after what modprobe may say
+    assert done.stderr.decode().splitlines()[-2:] == [  # modprobe may write lines before these
         "Can't initialize ipvs: Permission denied (you must be root)",
         "Are you sure that IP Virtual Server is built in the kernel or as module?",
     ]
 
 
-# What a plain request may import (beside what the interpreter has loaded by itself), and nothing
-# else. gc is part of the interpreter and costs nothing; __future__ comes with the annotations that
-# are never evaluated.
+# The modules that a plain request may import, beside those that the interpreter has loaded by
+# itself. gc is part of the interpreter and costs nothing; __future__ comes with the annotations,
+# which are never evaluated.
 STANDARD = {
     "__future__",
     "gc",
@@ -373,7 +373,7 @@ def test_what_a_plain_request_imports(
 
 
 def test_what_may_be_imported_is_there() -> None:
-    """A name that no module has any more would allow nothing and look as if it did."""
+    """A name that no module has any more would allow nothing, although it seems to."""
     allowed = ALWAYS.union(*BACKENDS.values(), *(also for _, also in REQUESTS))
     assert {name for name in named(allowed) if importlib.util.find_spec(name) is None} == set()
 
@@ -392,7 +392,7 @@ run_program(main)
     [(["-L", "--pretty"], True), (["--help"], False), (["-L"], False), (["-A", "-f", "1"], False)],
 )
 def test_site_runs_where_a_package_is_needed(words: list[str], runs: bool) -> None:
-    """The installed programs start without it; its folders are where rich is found."""
+    """The installed programs start without site; rich is found in its folders."""
     done = subprocess.run(
         [sys.executable, "-IS", "-c", LAUNCHED, os.getcwd(), "--backend", "memory", *words],
         capture_output=True,
@@ -441,8 +441,8 @@ def test_an_interrupt_before_our_first_import(
 
 
 def test_a_package_that_is_missing_is_named() -> None:
-    """Without site-packages there is no rich. What is not an extra of ours is a fault of the
-    installation and says so.
+    """Without site-packages rich is missing. A missing package that is not an extra of ours is
+    reported as a fault of the installation.
     """
     script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyipvsadm.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [
@@ -463,9 +463,7 @@ def test_a_package_that_is_missing_is_named() -> None:
 
 
 def test_the_installed_programs(tmp_path: Path) -> None:
-    """What `pip install` puts beside the interpreter: three launchers that import nothing but
-    us.
-    """
+    """`pip install` puts three launchers beside the interpreter, which import only our package."""
     folder = Path(sysconfig.get_path("scripts"))
     table = f"memory:{tmp_path / 'table'}"
 

@@ -1,5 +1,5 @@
-"""The recipes: where they are spoken of, and the health check's corners, on an embedded table with
-servers of the test's.
+"""Test the recipes: which pages name them, and the corner cases of the health check, on an embedded
+table with servers of the test's.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def test_a_recipe_has_the_form_of_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "health-check"])
 def test_a_recipe_that_is_run_does_nothing(name: str, tmp_path: Path) -> None:
-    """Without any program on its PATH: what it might start would be named."""
+    """The PATH has no program: if the recipe started one, the error would name it."""
     done = subprocess.run(
         ["/bin/sh", FOLDER / f"{name}.sh"],
         cwd=tmp_path,
@@ -82,7 +82,9 @@ grep -qF "$url" well
 
 
 class Checked:
-    """A folder with an embedded table, what `curl` is to find well, and what it was asked."""
+    """Hold a folder with an embedded table, the servers that `curl` is to find well, and the
+    requests that it got.
+    """
 
     service = "-t 10.0.0.1:80"
 
@@ -123,7 +125,7 @@ class Checked:
         )
 
     def rounds(self, number: int = 2) -> None:
-        """So many more rounds have gone by."""
+        """Wait for this many more rounds."""
         before = self._asked()
         self.until(lambda: self._asked() >= before + number)
 
@@ -190,7 +192,9 @@ def test_a_killed_check_goes_on_from_the_table(checked: Checked) -> None:
 
 
 def test_services_that_share_a_server_keep_their_own_weights(checked: Checked) -> None:
-    """Two checks with one STATE: the server goes from both services, and comes back to both."""
+    """Two checks share one STATE: the server is removed from both services, and comes back to
+    both.
+    """
     checked.ipvsadm("-A -t 10.0.0.2:80 -s wrr")
     checked.ipvsadm("-a -t 10.0.0.2:80 -r 10.1.1.1 -w 3 -m")
     before = checked.ipvsadm("-S -n")

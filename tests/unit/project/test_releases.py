@@ -1,7 +1,7 @@
-"""What earlier releases have written is read for ever, and what they have promised to programs
-holds.
+"""Check that everything that earlier releases wrote can be read for ever, and that their promises
+to programs hold.
 
-tests/releases/ has a folder a release, which is never recorded anew.
+tests/releases/ has a folder for each release, which is never recorded anew.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RELEASES = sorted(each for each in HERE.iterdir() if (each / "table").exists())
-PROSE = {"title", "reason", "pyipvsadm"}  # what a value may say in other words
+PROSE = {"title", "reason", "pyipvsadm"}  # fields whose values may be reworded
 SCHEMA = Draft202012Validator(json.loads(Path("pyipvsadm/schema/ipvsadm-1.json").read_text()))
 
 of_each_release = pytest.mark.parametrize("release", RELEASES, ids=[each.name for each in RELEASES])
 
 
 def documents(text: str) -> list[Any]:
-    """One, or one a line."""
+    """Return the document of a text, or the documents if it has one in each line."""
     try:
         return [json.loads(text)]
     except json.JSONDecodeError:
@@ -41,7 +41,7 @@ def documents(text: str) -> list[Any]:
 
 
 def lost(before: Any, now: Any, where: str = "") -> Iterable[str]:
-    """What of a document of then is not in that of now."""
+    """Yield what an earlier document has and the present one lacks."""
     if isinstance(before, dict):
         for name, value in before.items():
             if not isinstance(now, dict) or name not in now:
@@ -67,8 +67,8 @@ def test_there_is_a_first_release() -> None:
 
 @of_each_release
 def test_its_rules_are_read(release: Path) -> None:
-    """The table of an embedded table's file, of -S --full, and of either by -R and --apply, are
-    one; -S keeps what it kept.
+    """The table of an embedded table's file, that of -S --full, and that of either by -R and
+    --apply are the same; -S keeps what it kept.
     """
     table = TableFileBackend(str(release / "table"))
     held = content(table)
@@ -90,7 +90,9 @@ def test_its_rules_are_read(release: Path) -> None:
 
 @of_each_release
 def test_what_it_wrote_is_written_today(release: Path) -> None:
-    """Rule text to the byte; documents with all their fields, to which others may have come."""
+    """Rule text is the same to the byte; documents have all their fields, to which others may have
+    been added.
+    """
     today = written(release / "table")
     recorded = {
         each.name: each.read_text()

@@ -1,5 +1,5 @@
-"""What SECURITY.md promises, as far as the sources and files show it. The rest
-stands beside its subject.
+"""Check the promises of SECURITY.md, as far as the sources and files show them. Other promises are
+tested beside their subjects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.unit.fake_environment import FakeEnvironment
 SOURCES = {path: path.read_text() for path in sorted(Path("pyipvsadm").rglob("*.py"))}
 SECTION = Path("SECURITY.md").read_text().partition("\n## Environment\n")[2].partition("\n## ")[0]
 
-# What starts another program, and what makes code of text.
+# Names that start another program, or turn text into code.
 STARTS = {
     "system",
     "popen",
@@ -56,7 +56,7 @@ def test_one_program_is_started_by_its_whole_path_and_no_shell() -> None:
     assert sorted(found) == [("confirm.py", "fork"), ("kernel.py", "posix_spawn", "MODPROBE")]
 
 
-# Of the section: what is ours to read, and what it says that others read.
+# From the section: variables that we read, and variables that it says other programs read.
 OURS, OTHERS = [
     set(re.findall(r"`([A-Z][A-Z_0-9]+)`", part))
     for part in SECTION.partition("What the environment can change")[2].partition(
@@ -66,7 +66,7 @@ OURS, OTHERS = [
 
 
 def test_the_variables_that_are_read_are_those_that_are_listed() -> None:
-    """Each by its name, where it stands: none is read that a search would not find."""
+    """The source reads each variable by its literal name, so that a search finds them all."""
     read = set()
     for path, text in SOURCES.items():
         tree = ast.parse(text)
@@ -189,8 +189,8 @@ def run(words: str, environ: dict[str, str], *options: str) -> tuple[int, str, s
 
 @pytest.mark.parametrize("value", HOSTILE, ids=["empty", "one", "odd", "long", "bytes"])
 def test_a_hostile_environment_changes_how_it_looks_at_most(value: str, table: Path) -> None:
-    """All variables at once, but those that choose the table and the grammar. In a pipe, not even
-    looks.
+    """All variables are set at once, except those that choose the table and the grammar. In a pipe,
+    not even the look changes.
     """
     clean = {"IPVSADM_BACKEND": f"memory:{table}", "PYTHONPATH": os.getcwd()}
     others = {name for name in OTHERS if not name.startswith(("PYTHON", "LD_"))}
@@ -217,7 +217,9 @@ def test_a_hostile_choice_of_the_table_is_a_sentence(value: str) -> None:
 def test_isolated_the_interpreter_s_own_variables_change_nothing(
     table: Path, tmp_path: Path
 ) -> None:
-    """As our launchers start it, and as SECURITY.md says to start it elsewhere."""
+    """The program is started as our launchers start it, and as SECURITY.md says to start it
+    elsewhere.
+    """
     evil = tmp_path / "evil"
     evil.mkdir()
     for name in ("sitecustomize", "usercustomize", "struct", "fcntl", "pyipvsadm"):
@@ -228,7 +230,7 @@ def test_isolated_the_interpreter_s_own_variables_change_nothing(
         "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2", "PYTHONIOENCODING": "ascii:strict", "PYTHONUSERBASE": str(evil),
         "PYTHONVERBOSE": "1", "PYTHONMALLOC": "debug",
     }  # fmt: skip
-    # what it is kept from
+    # without isolation the variable takes effect
     assert run("-L -n", {**clean, "PYTHONPATH": str(evil)})[0] not in (0, 255)
     for words in PLAIN:
         assert run(words, hostile, "-I") == run(words, clean, "-I"), words

@@ -1,9 +1,9 @@
-"""Signals in the middle of whatever takes long, as a process: how it ends, what it says, what is
-left of the table.
+"""Test signals in the middle of long operations, as a process: how it ends, what it prints, how it
+leaves the table.
 
-The table is a file's, whose servers are busy and whose connections have no end. What a signal does
-between two messages to a kernel, and while a file is written, is in tests/kernel/test_faults.py;
-what it does to a terminal in test_terminal.py.
+The table is in a file; its servers are busy and its connections have no end. Signals between two
+messages to a kernel, and while a file is written, are tested in tests/kernel/test_faults.py; their
+effect on a terminal in test_terminal.py.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ UNDO = "ipvsadm --backend memory:{} -e -f 1 -r 10.0.0.2:0 --keep -w 3\n"
 
 
 class Running:
-    """The program, at work on the table; what it writes to either stream is what it `said`."""
+    """Run the program on the table; `said` holds what it writes to either stream."""
 
     def __init__(self, path: Path, words: str, ignored: tuple[signal.Signals, ...] = ()) -> None:
         self.child = subprocess.Popen(
@@ -100,12 +100,12 @@ class Running:
                 self.said[stream] += piece
 
     def end(self) -> tuple[int, bytes, bytes]:
-        """Its status, and all that it said."""
+        """Wait for the end. Return the status, and all output and all errors."""
         out, err = self.child.communicate(timeout=PATIENCE)
         return self.child.returncode, self.said[self.output] + out, self.said[self.errors] + err
 
     def abandon(self) -> int:
-        """Read it no more: its status in the end."""
+        """Close its streams, wait for its end, and return the status."""
         for stream in (self.input, self.output, self.errors):
             stream.close()
         return self.child.wait(PATIENCE)
@@ -232,5 +232,5 @@ def test_a_killed_draining_has_said_before_how_to_undo_it(path: Path) -> None:
 def test_a_draining_goes_on_though_nobody_reads_what_it_says(path: Path) -> None:
     run = Running(path, "-d -f 1 -r 10.0.0.2 --drain=1")
     run.until(b"2 connections left")
-    assert run.abandon() == 1  # its time is over, and nothing else
+    assert run.abandon() == 1  # status 1: the time is over, which is the only failure
     assert b" -w 0\n" in path.read_bytes()

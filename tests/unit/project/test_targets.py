@@ -1,4 +1,4 @@
-"""The table of CONTRIBUTING.md that says which target is run by whom, against the Makefile and
+"""Compare the table of CONTRIBUTING.md that says which target is run by whom with the Makefile and
 .ci/run.
 """
 

@@ -1,4 +1,6 @@
-"""The fast path of -R encodes what the definition encodes: rules/reader.py, then netlink/attributes.py."""
+"""Check that the fast path of -R encodes what the definition encodes: rules/reader.py, then
+netlink/attributes.py.
+"""
 
 from __future__ import annotations
 
@@ -219,5 +221,5 @@ SERVED = st.builds(
 
 @given(st.lists(st.one_of(ADDED, SERVED, WORDS), max_size=5))
 def test_both_ways_encode_the_same(lines: list[str]) -> None:
-    text = "\n".join([*lines, *lines]).encode()  # what is learnt serves the second time
+    text = "\n".join([*lines, *lines]).encode()  # the second time uses what was cached
     assert encode_fast(text) == encode_slowly(text)

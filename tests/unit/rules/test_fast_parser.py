@@ -1,4 +1,4 @@
-"""The quick reader of rule lines says what the scanner says, or nothing."""
+"""Check that the fast parser of rule lines returns what the scanner returns, or nothing."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Rule text both ways: how lines become words, what each record is written as, and that what is
-written is read back the same.
+"""Test rule text both ways: how lines become words, how each record is written, and that the
+written text is read back the same.
 
-The writers are held against literal lines; the reader against a transcription of the reference's
-loop (config_stream.c); and both together against the scanner, with random records.
+The writers are compared with literal lines; the reader with a transcription of the reference's loop
+(config_stream.c); and both together with the scanner, with random records.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def test_lines(text: bytes, found: list[tuple[int, list[str]]]) -> None:
     "end", ["", *("".join(end) for size in (1, 2, 3) for end in product(" \t\r\0", repeat=size))]
 )
 def test_no_last_line_is_lost(end: str) -> None:
-    """Whatever stands behind it, and without a line end: a NUL ends its word, and alone it is an
-    empty word (no rule has one).
+    """The last line counts whatever follows it, and without a line end too: a NUL ends its word,
+    and alone it is an empty word (no rule has one).
     """
     (*_, (at, words)) = reader.tokenize(f"-C\n-Z{end}".encode())
     assert (at, words[0], set(words[1:]) <= {""}) == (2, "-Z", True)
@@ -123,11 +123,11 @@ def test_a_line_of_a_megabyte() -> None:
 
 
 def stream(text: bytes) -> list[list[bytes]]:
-    """The reference's loop: fscanf of a word and the blank after it, single characters where no
-    word stands.
+    """Read words as the reference's loop does: fscanf of a word and the blank after it, or of
+    single characters where no word comes.
 
-    But that a last line that ends in blanks counts: the reference has read it and forgets it at the
-    end of the input.
+    One difference: a last line that ends in blanks counts here. The reference has read it and
+    forgets it at the end of the input.
     """
     found: list[list[bytes]] = []
     at = 0
@@ -227,7 +227,7 @@ def service(
     return Service(af, TCP, V4 if af == AF_INET else V6, 80, 0, scheduler, flags, timeout, mask, pe)
 
 
-# (service, what -S writes, what the full form writes), after `-A NAMED`
+# (service, the text of -S, the text of the full form), after `-A NAMED`
 SERVICE_RULES: list[tuple[Service, str, str]] = [
     (service(), "-s rr", "-s rr"),
     (service(HASHED), "-s rr", "-s rr"),
@@ -371,7 +371,7 @@ def test_numeric(family: int, addr: bytes, text: str) -> None:
 
 
 class Fixed:
-    """A table that holds what it was made with; servers newest first, as a backend gives them."""
+    """Hold a table of given records; servers newest first, as a backend gives them."""
 
     def __init__(self, rows: list[tuple[Service, list[Server]]], daemons: list[Daemon]) -> None:
         self._rows = rows
@@ -417,7 +417,7 @@ def test_a_table_is_dumped_as_rules() -> None:
 
 
 class NoNames(Resolver):
-    """Full rules are numbers: nothing is looked up."""
+    """Fail if a name is looked up: full rules are numbers."""
 
     def find_host(self, name: str) -> bytes | None:
         raise AssertionError(name)
@@ -427,7 +427,7 @@ class NoNames(Resolver):
 
 
 def read(text: str) -> list[Change]:
-    """The changes that a text of rules asks for."""
+    """Return the changes that a text of rules asks for."""
     requests = [
         CommandParser(words, NoNames()).parse_request()
         for _, words in reader.tokenize(os.fsencode(text))
@@ -436,8 +436,8 @@ def read(text: str) -> list[Change]:
 
 
 def names(size: int) -> st.SearchStrategy[str]:
-    """Names of up to size bytes, of which some are no UTF-8; without what parts words, and without
-    popt's substitution mark.
+    """Return a strategy for names of up to size bytes, of which some are no UTF-8; without word
+    separators, and without popt's substitution mark.
     """
     usual = st.sampled_from([b"rr", b"wlc", b"sh", b"mh", b"sip", b"-", b"--", b"-n", b"#", b"="])
     odd = st.binary(min_size=1, max_size=size).filter(
@@ -461,7 +461,7 @@ BITS = st.sampled_from([SCHED1, SCHED2, SCHED3])
 
 @st.composite
 def services(draw: st.DrawFn) -> Service:
-    """Any service that the grammar can say."""
+    """Draw any service that the grammar can express."""
     family = draw(st.sampled_from([AF_INET, AF_INET6]))
     found = Service(family, scheduler=draw(names(15)))
     if draw(st.booleans()):
@@ -485,7 +485,7 @@ def services(draw: st.DrawFn) -> Service:
 
 @st.composite
 def servers(draw: st.DrawFn, of: Service) -> Server:
-    """Any real server of that service that the grammar can say."""
+    """Draw any real server of that service that the grammar can express."""
     forward = draw(st.sampled_from([MASQ, TUNNEL, ROUTE]))
     family = draw(st.sampled_from([AF_INET, AF_INET6])) if forward == TUNNEL else of.af
     port = draw(st.integers(0, 65535)) if of.fwmark or forward == MASQ else of.port
@@ -529,7 +529,7 @@ def daemons(draw: st.DrawFn) -> Daemon:
 
 
 def by_name(of: Service) -> Service:
-    """A service as a rule about a server of it names it."""
+    """Return a service with only the fields by which a rule about one of its servers names it."""
     return Service(
         of.af,
         of.protocol,
@@ -584,7 +584,7 @@ def test_timeouts_are_read_back(tcp: int, tcp_fin: int, udp: int) -> None:
 
 
 def numbered(count: int) -> list[Row]:
-    """Rows of so many servers, of four ports."""
+    """Return rows of this many servers, with four ports."""
     return [(number.to_bytes(4, "big"), (number & 3).to_bytes(2, "big")) for number in range(count)]
 
 
@@ -598,7 +598,7 @@ def numbered(count: int) -> list[Row]:
     st.sampled_from([("", 0), ("  -> ", 33)]),
 )
 def test_numbers_are_written_as_a_name_would_be(rows: list[Row], shape: tuple[str, int]) -> None:
-    """Both ways: the numbers written out, and texts that are asked for one by one."""
+    """The two ways agree: the numbers written at once, and the texts asked for one by one."""
     asked = addresses.EndpointTexts(
         lambda family, addr, port, _: addresses.format_numeric(family, addr, port), *shape
     )

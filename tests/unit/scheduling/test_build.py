@@ -1,4 +1,4 @@
-"""What is read of a kernel's configuration and release."""
+"""Test how a kernel's configuration and release are read."""
 
 from __future__ import annotations
 

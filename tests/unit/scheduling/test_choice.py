@@ -1,4 +1,4 @@
-"""Hash tables, choices and shares: sequences recorded on kernels 6.1, 6.12 and 7.3."""
+"""Test hash tables, choices and shares: sequences recorded on kernels 6.1, 6.12 and 7.3."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def service(scheduler: str, flags: int = 0) -> Service:
 
 
 def added(*weights: int, **values: Any) -> list[Server]:
-    """Servers 1, 2, 3 and on, newest first."""
+    """Return servers 1, 2, 3 and on, newest first."""
     return [
         Server(AF_INET, bytes([10, 2, 0, number]), 80, weight=weight, **values)
         for number, weight in enumerate(weights, 1)
@@ -143,7 +143,7 @@ def test_buckets_are_explained() -> None:
 
 
 def test_the_fallback_of_mh() -> None:
-    """It moves the clients of the server of weight 0, and no others."""
+    """The fallback moves the clients of the server of weight 0, and no others."""
     servers = added(1, 0, 1)
     plain = Chooser(service("mh"), servers, BUILD, [1, 1, 1])
     fallback = Chooser(service("mh", SCHED1), servers, BUILD, [1, 1, 1])

@@ -1,4 +1,6 @@
-"""What a change does to the new clients of a service, by hand-counted tables and by client."""
+"""Test the effect of a change on the new clients of a service, by hand-counted tables and by
+client.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ def service(scheduler: str, flags: int = 0, fwmark: int = 0) -> Service:
 
 
 def added(*weights: int) -> list[Server]:
-    """Servers 1, 2, 3 and on, newest first."""
+    """Return servers 1, 2, 3 and on, newest first."""
     return [
         Server(AF_INET, bytes([10, 2, 0, number]), 80, weight=weight)
         for number, weight in enumerate(weights, 1)
@@ -99,7 +101,7 @@ def test_the_first_and_the_last_server(scheduler: str, size: int) -> None:
 
 
 def test_a_weight_before_weight_0_that_is_known() -> None:
-    """Deleting a drained server: the kernel has its weight, and the caller remembers it."""
+    """A drained server is deleted: the kernel has its weight, and the caller remembers it."""
     kind, servers = service("mh"), added(1, 2, 3)
     drained = added(1, 0, 3)
     rest = [each for each in drained if each.weight]
@@ -150,7 +152,7 @@ SMALL = Build(sh_bits=4, mh_index=8, counts_total=True)
 
 @cache
 def list_clients(scheduler: str) -> list[bytes]:
-    """A client for each bucket: that does not depend on the servers."""
+    """Return a client for each bucket, which does not depend on the servers."""
     chooser = Chooser(service(scheduler), added(1), SMALL)
     clients: dict[str, bytes] = {}
     size = {"sh": SMALL.sh_size, "mh": SMALL.mh_size}[scheduler]

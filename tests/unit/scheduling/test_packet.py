@@ -1,4 +1,6 @@
-"""What comes before the scheduler: which service takes a packet, connections, templates, ports."""
+"""Test the steps before the scheduler: which service takes a packet, connections, templates,
+ports.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Schedulers that compare and take turns: sequences recorded on kernels 6.1, 6.12 and 7.3, and the
-thresholds.
+"""Test schedulers that compare and take turns: sequences recorded on kernels 6.1, 6.12 and 7.3, and
+the thresholds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def server(number: int, weight: int = 1, **values: Any) -> Server:
 
 
 def added(weights: str) -> list[Server]:
-    """Servers 1, 2, 3 with these weights, newest first."""
+    """Return servers 1, 2, 3 with these weights, newest first."""
     return [server(at + 1, int(weight)) for at, weight in enumerate(weights.split(","))][::-1]
 
 
@@ -185,7 +185,7 @@ def test_the_overhead_of_old_and_new_kernels() -> None:
 def test_every_case_of_unknown_thresholds(
     scheduler: str, rows: list[tuple[int, int, int, bool]]
 ) -> None:
-    """Where a server may or may not be over its threshold, the candidates are the answers of both."""
+    """If a server may or may not be over its threshold, the candidates are those of both cases."""
     servers = [
         server(at, weight, active=active, inactive=inactive, upper=12 if unknown else 0, lower=1)
         for at, (weight, active, inactive, unknown) in enumerate(rows)

@@ -1,4 +1,4 @@
-"""The listing, line by line as 1.31 prints it (ipvsadm.c: print_title, print_service_entry,
+"""Test the listing, line by line as 1.31 prints it (ipvsadm.c: print_title, print_service_entry,
 print_largenum, list_*).
 
 Every line is written out, trailing blanks included: they are part of what scripts cut into columns.
@@ -112,7 +112,7 @@ VIEWS: dict[str, tuple[str, str]] = {
     ),
     "rate": (
         "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n" + REMOTE,
-        # Of a server, only bytes are scaled.
+        # In a server's line, only bytes are scaled.
         (
             "TCP  10.0.0.1:80                         6       70      800     9000    10000\n"
             "  -> 10.0.1.1:80                         6       70      800     9000    10000\n"
@@ -283,7 +283,7 @@ def test_the_name_is_asked_for_in_the_service_s_protocol() -> None:
     assert asked == [(AF_INET, V4, 53, UDP), (AF_INET6, R6, 54, UDP), (AF_INET, R4, 55, 0)]
 
 
-# --- what follows the scheduler
+# --- the columns after the scheduler
 
 
 def service(
@@ -406,7 +406,7 @@ def test_methods(forward: int, name: str) -> None:
         (TUNNEL, GRE, 0, 0, "gre:-c"),
         (TUNNEL, GRE, 0, TUN_CSUM, "gre:+c"),
         (TUNNEL, GRE, 0, TUN_REMCSUM, "gre:r+c"),
-        # What this release does not know is shown as its number.
+        # A value that this release does not know is shown as its number.
         (TUNNEL, GUE, 6080, 3, "gue:6080:3"),
         (TUNNEL, GUE, 65535, 65535, "gue:65535:65535"),
         (TUNNEL, 3, 0, 0, "3"),

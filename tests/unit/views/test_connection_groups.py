@@ -1,4 +1,4 @@
-"""-L -c --by: what is counted, in which order it comes, and what is refused."""
+"""Test -L -c --by: what is counted, in which order it comes, and what is refused."""
 
 from __future__ import annotations
 

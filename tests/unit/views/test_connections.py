@@ -1,5 +1,5 @@
-"""/proc/net/ip_vs_conn: lines as the kernel prints them (ip_vs_conn.c: ip_vs_conn_seq_show), and
-the reference's of them.
+"""Test /proc/net/ip_vs_conn: lines as the kernel prints them (ip_vs_conn.c: ip_vs_conn_seq_show),
+and the reference's lines for them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SERVER6 = (AF_INET6, bytes.fromhex("fd000002000000000000000000000009"), 80)
 CLIENT6 = (AF_INET6, bytes.fromhex("fd000001000000000000000000000007"), 65535)
 VIRTUAL6 = (AF_INET6, bytes.fromhex("fd000001000000000000000000000001"), 443)
 
-# (the kernel's line, what it says, the listing's line, the listing's with engines)
+# (the kernel's line, its fields, the listing's line, the listing's line with engines)
 LINES: dict[str, tuple[bytes, Connection, str, str]] = {
     "TCP": (
         b"TCP 0A010101 6590 0A010101 0050 0A020001 1F90 ESTABLISHED     899\n",

@@ -1,5 +1,5 @@
-"""The table of fields against the JSON Schema and the columns: a field that is added in one place
-only fails here, in test_json_document (documents against the schema) or in test_man.
+"""Compare the table of fields with the JSON Schema and the columns: a field that is added in one
+place only fails here, in test_json_document (documents against the schema) or in test_man.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def test_a_metric_ends_with_its_unit() -> None:
         assert "\n" not in field.help
 
 
-# Columns that show no field, but what is made of several.
+# Columns that show no field, but a value derived from several.
 DERIVED = {"", "Share", "Used", "New clients", "Last minute, max"}
 
 

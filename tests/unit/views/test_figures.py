@@ -1,4 +1,4 @@
-"""Figures for people: numbers, spans, bars, sparklines, text fit for a terminal."""
+"""Test figures for people: numbers, durations, bars, sparklines, text made safe for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns that fit a width, folding, what is drawn for which terminal."""
+"""Test columns that fit a width, wrapping, and which characters each terminal gets."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ LINES: list[Line] = [
 def test_what_is_written(
     environ: dict[str, str], terminal: bool, written: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # of our own process: only the world's environment counts
+    # of our own process: only the fake environment's variables count
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert render_text(LINES, choose_style(environ, terminal, 80)) == written
 

@@ -1,4 +1,4 @@
-"""--json: what is written, read by a strict parser and held against the schema that is shipped."""
+"""Test --json: its output, read by a strict parser and compared with the schema that is shipped."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ RULES = (
 
 
 def closed(part: Any) -> Any:
-    """The schema with nothing allowed but what it names: the shipped one lets programs live with
-    fields that come later.
+    """Return the schema with no other fields allowed than those that it names: the shipped one
+    accepts fields that later releases add.
     """
     if isinstance(part, list):
         return [closed(each) for each in part]
@@ -68,7 +68,7 @@ VALIDATOR = Draft202012Validator(closed(SCHEMA))
 
 
 def strict(text: str) -> Any:
-    """A document as a strict reader takes it: ASCII, a line end behind it, no half of a surrogate
+    """Read a document as a strict reader does: ASCII, a line end behind it, no half of a surrogate
     pair, no name twice.
     """
 
@@ -310,7 +310,7 @@ LINES = (
 
 
 class Connected(MemoryBackend):
-    """A table with these connections, many times."""
+    """Hold a table with these connections, many times."""
 
     def __init__(self, times: int = 1) -> None:
         super().__init__()
@@ -352,7 +352,7 @@ def test_no_connection_is_no_line() -> None:
 
 
 class Counting(FakeNames):
-    """Which addresses were asked for, in which blocks."""
+    """Count the addresses that were looked up in each block."""
 
     def __init__(self) -> None:
         super().__init__()

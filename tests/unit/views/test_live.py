@@ -1,4 +1,4 @@
-"""What --watch shows: rates between snapshots, history, sorting, scrolling."""
+"""Test what --watch shows: rates between snapshots, history, sorting, scrolling."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def frame(state: Live, width: int = 120, height: int = 24) -> list[str]:
 
 
 def conns(state: Live) -> str:
-    """The rate of connections that the first service is shown with."""
+    """Return the rate of connections that is shown for the first service."""
     found = next(line for line in frame(state) if line.startswith("TCP"))
     return found.split()[5]
 
@@ -86,8 +86,8 @@ def test_the_first_rate_is_the_kernel_s_then_ours() -> None:
 
 
 def test_of_odd_seconds_the_rate_is_over_two_reads() -> None:
-    """The kernel's counters move every two seconds: read every second, they move at every second
-    read.
+    """The kernel updates its counters every two seconds: if they are read every second, they change
+    at every second reading.
     """
     state = Live(set(), "", 1, grid.TerminalStyle)
     shown = []

@@ -1,4 +1,4 @@
-"""Metrics: the format, the values, the file."""
+"""Test metrics: the format, the values, the file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAMPLE = re.compile(r'^(ipvs_[a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\} (\
 
 
 class Busy(MemoryBackend):
-    """A table with traffic: 64-bit counters."""
+    """Hold a table with traffic: 64-bit counters."""
 
     def read_services(self, counters: bool = True) -> list[Service]:
         services = super().read_services(counters)

@@ -1,4 +1,4 @@
-"""The pretty views: text snapshots at three widths, and what a snapshot of good records cannot
+"""Test the pretty views: text snapshots at three widths, and what a snapshot of good records cannot
 show.
 
 `make pictures` writes the snapshots anew: look at the difference before you commit it.
@@ -59,7 +59,9 @@ def test_no_line_is_wider_than_the_window(path: Path) -> None:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_the_readme_s_picture_is_of_today(name: str) -> None:
-    """Its text: the rest of the file is rich's, and differs between its releases."""
+    """The picture has today's text: the rest of the file is rich's, and differs between its
+    releases.
+    """
     assert picture(name) == picture(name)
     svg = Path(f"docs/{name}.svg").read_text(encoding="utf-8")
     shown = re.sub(r"\s", "", unescape("".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))))

@@ -1,4 +1,6 @@
-"""The listing made from /proc/net/ip_vs is the listing made from the dumps, or "cannot"."""
+"""Check that the listing made from /proc/net/ip_vs equals the listing made from the dumps, or is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +45,14 @@ METHODS = {0: "Masq", 1: "Local", 2: "Tunnel", 3: "Route"}
 
 
 def hexadecimal(af: int, addr: bytes, port: int) -> str:
-    """An end as the kernel writes it there: %08X:%04X, [%pI6]:%04X."""
+    """Return an address and port as the kernel writes them in the file: %08X:%04X, [%pI6]:%04X."""
     if af == AF_INET:
         return f"{int.from_bytes(addr, 'big'):08X}:{port:04X}"
     return f"[{':'.join(f'{addr[at]:02x}{addr[at + 1]:02x}' for at in range(0, 16, 2))}]:{port:04X}"
 
 
 def kernel_text(table: Table) -> bytes:
-    """What ip_vs_info_seq_show writes for a table (HZ 250)."""
+    """Return the text that ip_vs_info_seq_show writes for a table (HZ 250)."""
     text = HEADINGS
     for s, servers in table:
         ops = "ops " if s.flags & ONE_PACKET else ""
@@ -242,7 +244,7 @@ def test_ipv6_servers_sort_as_in_the_classic_listing(firsts: list[int]) -> None:
 
 @pytest.mark.parametrize("firsts", [[10, 100, 11], [200, 10, 100]])
 def test_ipv4_servers_sort_as_in_the_classic_listing(firsts: list[int]) -> None:
-    """On one half of the circle, and on both."""
+    """The addresses lie on one half of the circle, or on both."""
     table: Table = [(VIP, [Server(AF_INET, bytes([first, 0, 0, 1]), 80) for first in firsts])]
     found = procfs.render_listing(overview(kernel_text(table), [VIP]), sort=True)
     assert "".join(found or []) == classic_text(table, sort=True)

@@ -1,4 +1,4 @@
-"""-L --shares: as text, for people, as JSON, and with filters."""
+"""Test -L --shares: as text, for people, as JSON, and with filters."""
 
 from __future__ import annotations
 

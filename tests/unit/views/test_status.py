@@ -1,4 +1,4 @@
-"""The status of the table: what is counted, the words, the document."""
+"""Test the status of the table: what is counted, the words, the document."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OLD = {
 
 
 class Kernel(MemoryBackend):
-    """A table that says of itself that it is the kernel's."""
+    """Hold a table that claims to be the kernel's."""
 
     embedded = False
     settings: Mapping[str, str] = OLD
@@ -215,7 +215,7 @@ def test_a_setting_without_a_meaning_and_no_setting() -> None:
 
 
 def test_no_number_reads_as_a_limit() -> None:
-    """The size of the hash stands beside the load only."""
+    """The size of the hash table is shown only beside the load."""
     for status in (
         make_status(info=Info(0x010201, 4096)),
         make_status(kernel=view.parse_status_file(FILE)),
