@@ -10,7 +10,7 @@ name or in numbers.
 
 from __future__ import annotations
 
-from pyipvsadm.addresses import CACHE_LIMIT, EndpointTexts, format_netmask
+from pyipvsadm.addresses import CACHE_LIMIT, EndpointTexts, TextCache, format_netmask
 from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
 from pyipvsadm.model import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     Values = tuple[Any, ...]  # of a row, without its address and port
     Line = Callable[[Values], str]
+    Templates = TextCache[tuple[int, ...]]  # by the numbers of digits
 
     Shown = frozenset[str] | set[str]
 
@@ -62,9 +63,13 @@ _PLAIN = " %-7s %-6d %-10d %-10d\n"
 _FOUR = " %-10d %-10d %-10d %-10d\n"
 _FIVE = " %8d %8d %8d %8d %8d\n"
 _COLUMN_DIGITS = 8  # of a column of _FIVE; a number with more makes the line longer
-# How counters with more digits are shown: the most digits, how many of them the unit stands for, the
-# unit.
-_UNITS = ((9, 3, "K"), (11, 6, "M"), (14, 9, "G"), (99, 12, "T"))
+# Of counters with more digits: how many of them the unit stands for, and the unit; from 15 on, T.
+_UNITS = {
+    9: (3, "K"),
+    **dict.fromkeys((10, 11), (6, "M")),
+    **dict.fromkeys((12, 13, 14), (9, "G")),
+}
+_LARGEST_UNIT = (12, "T")
 
 # How much of a server's name is shown: 1.31 has a buffer of 60 for an IPv6 name, and cuts others at
 # the column's end.
@@ -185,11 +190,10 @@ def _make_counter_template(digits: int) -> str:
     """Return the template of a counter of so many digits. Its precision leaves off the digits that
     the unit stands for.
     """
-    if digits > _COLUMN_DIGITS:
-        for most, dropped, unit in _UNITS:
-            if digits <= most:
-                return f"%8.{digits - dropped}s{unit}"
-    return "%9s"
+    if digits <= _COLUMN_DIGITS:
+        return "%9s"
+    dropped, unit = _UNITS.get(digits, _LARGEST_UNIT)
+    return f"%8.{digits - dropped}s{unit}"
 
 
 def format_method(forward: int) -> str:
@@ -235,7 +239,7 @@ def _format_tunnels(values: Values) -> str:
     return f" {format_method(forward):7} {info:13} {weight:<6} {active:<10} {inactive:<10}\n"
 
 
-def _make_formatter(template: str, templates: _LineTemplates | None = None) -> Line:
+def _make_formatter(template: str, templates: Templates | None = None) -> Line:
     """Return the formatter of lines whose values fit into the columns of a template, or mostly do:
     then `templates` has those of longer lines.
 
@@ -257,28 +261,23 @@ def _make_formatter(template: str, templates: _LineTemplates | None = None) -> L
     return format_line
 
 
-class _LineTemplates(dict[tuple[int, ...], str]):
-    """Cache the templates of lines by the numbers of their values' digits, which are few: counters
-    of one line grow together. columns: makes the template of a value from its number of digits.
+def _make_templates(*columns: Callable[[int], str]) -> Templates:
+    """Return the templates of lines by the numbers of their values' digits, which are few: counters
+    of one line grow together. columns: make the template of a value from its number of digits.
     """
 
-    def __init__(self, *columns: Callable[[int], str]) -> None:
-        super().__init__()
-        self._columns = columns
+    def make_template(digits: tuple[int, ...]) -> str:
+        parts = [make_column(count) for make_column, count in zip(columns, digits)]
+        return f"{''.join(parts)}\n"
 
-    def __missing__(self, digits: tuple[int, ...]) -> str:
-        if len(self) > CACHE_LIMIT:
-            self.clear()
-        parts = [make_column(count) for make_column, count in zip(self._columns, digits)]
-        template = self[digits] = f"{''.join(parts)}\n"
-        return template
+    return TextCache(make_template, CACHE_LIMIT)
 
 
 # Counters of a service or a server, totals or rates. 1.31 shows connections and packets a second in
 # full.
-_format_stats = _make_formatter(_FIVE, _LineTemplates(*[_make_counter_template] * 5))
+_format_stats = _make_formatter(_FIVE, _make_templates(*[_make_counter_template] * 5))
 _format_rate = _make_formatter(
-    _FIVE, _LineTemplates(*[_make_exact_template] * 3, *[_make_counter_template] * 2)
+    _FIVE, _make_templates(*[_make_exact_template] * 3, *[_make_counter_template] * 2)
 )
 
 _STATS_SLICES = {"stats": slice(0, 5), "rate": slice(5, 10)}  # of a service's stats
