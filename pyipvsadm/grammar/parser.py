@@ -274,9 +274,10 @@ class CommandParser:
     def _repeat_slot(self, slot: str) -> None:
         several = next(row.several for row in SLOTS if row.name == slot)
         if self.command not in several:
+            beside = f" with {{{self.command}}}" if self.command else ""
             raise UsageError(
                 f"multiple '{slot}' options specified",
-                hint=f"{{{slot}}}: only one is allowed with {{{self.command}}}",
+                hint=f"{{{slot}}}: only one is allowed{beside}",
             )
         self._service = Service(0, scheduler="")
         self._services.append(self._service)

@@ -229,6 +229,17 @@ def test_two_letters_in_the_wrong_order_are_seen_through(row: Any) -> None:
     assert "hint: did you mean --" in env.stderr or damaged == row.long
 
 
+@pytest.mark.parametrize("row", OPTIONS, ids=[row.long for row in OPTIONS])
+def test_an_option_given_twice_ends_in_a_sentence(row: Any) -> None:
+    """With a command before it, after it, or with none."""
+    word = f"--{row.long}=1" if row.argument else f"--{row.long}"
+    for words in ([word, word], [word, word, "-L"], ["-L", word, word], ["-a", word, word]):
+        env = FakeEnvironment()
+        env.seen = True
+        cli.main(words, env)
+        assert "{" not in env.take()[1]
+
+
 def test_a_hint_never_names_a_slot() -> None:
     """Nor does it name a command as 1.31's messages do: each word of a hint can be typed."""
     slots = {slot.name for slot in SLOTS} - set(NAMES)
