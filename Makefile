@@ -276,7 +276,7 @@ bench-packages: lab-packages
 bench: env bench-packages ## ours and the reference side by side, and where our time goes (root, about an hour)
 	$(BIN)/python -m tools.bench $(BENCH)
 
-bench-tables: env bench-packages ## measure anew, and write README.md and docs/performance.md (root, about 15 minutes)
+bench-tables: env bench-packages ## measure anew, and write README.md and docs/performance.md (root, about 40 minutes)
 	$(BIN)/python -m tools.bench --guest q --runs 3 --write-pages
 
 ##@ Clean
