@@ -99,7 +99,7 @@ class _EnoughError(Exception):
     pass
 
 
-class _World(FakeEnvironment):
+class _FuzzEnvironment(FakeEnvironment):
     """Stand in for the environment: stop a command that repeats, and read no file of
     this machine.
     """
@@ -122,7 +122,7 @@ class _World(FakeEnvironment):
         raise _EnoughError
 
 
-class Kernelly(MemoryBackend):
+class KernelLikeTable(MemoryBackend):
     """Stand in for a kernel's table, with its files."""
 
     embedded = False
@@ -188,8 +188,8 @@ def _ran(
     assert "Traceback" not in env.stderr
 
 
-def filled() -> Kernelly:
-    table = Kernelly()
+def filled() -> KernelLikeTable:
+    table = KernelLikeTable()
     web, marked = (
         Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80),
         Service(AF_INET6, fwmark=5, netmask=128),
@@ -314,7 +314,7 @@ def kernel(drawn: tuple[list[str], list[object], bool, bytes]) -> None:
             table = KernelBackend()
         except OperationError:
             return
-        _ran(words.split(), _World(table=table))
+        _ran(words.split(), _FuzzEnvironment(table=table))
 
 
 # --- texts
@@ -330,14 +330,14 @@ def connections(drawn: tuple[str, bytes]) -> None:
     words, text = drawn
     table = filled()
     table.lines = tuple(text.splitlines(keepends=True))
-    _ran(words.split(), _World(table=table))
+    _ran(words.split(), _FuzzEnvironment(table=table))
 
 
 def table_file(text: bytes) -> None:
     """Read a drawn /proc/net/ip_vs, by the listing and by completion."""
     table = filled()
     table.file = text
-    _ran(["-L", "-n"], _World(table=table))
+    _ran(["-L", "-n"], _FuzzEnvironment(table=table))
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(text)
         shell_protocol.read_proc_rows(file.name)
@@ -348,7 +348,8 @@ def table_file(text: bytes) -> None:
                 ["-a", "-f", "5", "-r", ""],
             ):
                 _ran(
-                    ["--complete", "fish", str(len(words)), "ipvsadm", *words], _World(table=table)
+                    ["--complete", "fish", str(len(words)), "ipvsadm", *words],
+                    _FuzzEnvironment(table=table),
                 )
 
 
@@ -360,8 +361,8 @@ def rules(text: bytes) -> None:
         ["--apply", "--dry-run", "--prune", "--json"],
         ["-R", "--dry-run"],
     ):
-        _ran(words, _World(stdin=text, table=filled()))
-    _ran([], _World(stdin=text, table=filled()), cli.run_restore)
+        _ran(words, _FuzzEnvironment(stdin=text, table=filled()))
+    _ran([], _FuzzEnvironment(stdin=text, table=filled()), cli.run_restore)
 
 
 def embedded_file(text: bytes) -> None:
@@ -375,15 +376,15 @@ def embedded_file(text: bytes) -> None:
 
 def argv(words: list[str]) -> None:
     """Run a drawn command line."""
-    _ran(words, _World(stdin=b"-A -f 9\n", table=filled()))
-    _ran(words, _World(stdin=b"-A -f 9\n", table=filled(), seen=True))
+    _ran(words, _FuzzEnvironment(stdin=b"-A -f 9\n", table=filled()))
+    _ran(words, _FuzzEnvironment(stdin=b"-A -f 9\n", table=filled(), seen=True))
 
 
 def completion(drawn: tuple[str, list[str], int]) -> None:
     """Complete a drawn line at a drawn cursor."""
     shell, words, cursor = drawn
     with mock.patch("pyipvsadm.completion.shell_protocol.TABLE_FILE", "/nonexistent"):
-        _ran(["--complete", shell, str(cursor), *words], _World(table=filled()))
+        _ran(["--complete", shell, str(cursor), *words], _FuzzEnvironment(table=filled()))
 
 
 _OPTIONS = [
