@@ -52,19 +52,30 @@ if TYPE_CHECKING:
 # A rule of what was before says how the entry was added.
 _ADDING = {SET_SERVICE: NEW_SERVICE, SET_DEST: NEW_DEST}
 _REMOVALS = (DEL_SERVICE, DEL_DEST)
+# The operation that undoes an addition.
+REMOVAL_OF = {NEW_SERVICE: DEL_SERVICE, NEW_DEST: DEL_DEST, NEW_DAEMON: DEL_DAEMON}
 
 
 class Step:
     """Hold a change, the number of the line that asks for it (0 for none), and the changes that
-    undo it, in order.
+    undo it, in order. The removal that undoes an addition is not given: it is made when it is asked
+    for, because a plan may add 100,000 servers.
     """
 
-    __slots__ = ("change", "line", "undo")
+    __slots__ = ("_undo", "change", "line")
 
     def __init__(self, line: int, change: Change, *undo: Change) -> None:
         self.line = line
         self.change = change
-        self.undo: Sequence[Change] = undo
+        self._undo: Sequence[Change] = undo
+
+    @property
+    def undo(self) -> Sequence[Change]:
+        """Return the changes that undo this one, in order."""
+        change = self.change
+        if self._undo or change.op not in REMOVAL_OF:
+            return self._undo
+        return (Change(REMOVAL_OF[change.op], change.service, change.server, change.daemon),)
 
     def format_rule(self) -> str:
         """Return the step as a line that -R accepts."""
@@ -273,10 +284,8 @@ def make_change_plan(change: Change, backend: Backend) -> Plan:
 
 def _find_undo(change: Change, backend: Backend) -> list[Change]:
     service, server = change.service, change.server
-    if service is None:
+    if service is None or change.op in REMOVAL_OF:
         return []
-    if change.op in (NEW_SERVICE, NEW_DEST):
-        return [Change(DEL_SERVICE if server is None else DEL_DEST, service, server)]
     present = read_service(backend, service)
     if present is None:
         return []
@@ -368,17 +377,13 @@ class _PlanBuilder:
             )
 
     def _add_service(self, each: DesiredService) -> None:
-        self._first.append(
-            Step(each.line, Change(NEW_SERVICE, each.service), Change(DEL_SERVICE, each.service))
-        )
+        self._first.append(Step(each.line, Change(NEW_SERVICE, each.service)))
         self._found.added += 1
         for line, server in each.servers.values():
             self._add_server(self._first, each.service, line, server)
 
     def _add_server(self, steps: list[Step], service: Service, line: int, server: Server) -> None:
-        steps.append(
-            Step(line, Change(NEW_DEST, service, server), Change(DEL_DEST, service, server))
-        )
+        steps.append(Step(line, Change(NEW_DEST, service, server)))
         self._found.added += 1
         if server.af != service.af:
             self._mixed_then = line
@@ -447,9 +452,7 @@ class _PlanBuilder:
             else:
                 self._found.changed += 1
                 steps.append(_make_stop_step(line, now))
-            steps.append(
-                Step(line, Change(NEW_DAEMON, daemon=given), Change(DEL_DAEMON, daemon=given))
-            )
+            steps.append(Step(line, Change(NEW_DAEMON, daemon=given)))
         if self._prune:
             self._found.removed += len(running)
             steps = [_make_stop_step(0, daemon) for daemon in running.values()] + steps

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 
 from pyipvsadm.change.merge import copy_record
-from pyipvsadm.change.plan import Plan, Step, change_key, compute_running_daemon
+from pyipvsadm.change.plan import REMOVAL_OF, Plan, Step, change_key, compute_running_daemon
 from pyipvsadm.change.snapshot import (
     SERVER_SETTINGS,
     SERVICE_SETTINGS,
@@ -28,7 +28,6 @@ from pyipvsadm.model import (
     DEL_DEST,
     DEL_SERVICE,
     HASHED,
-    NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
     PROTOCOLS,
@@ -60,14 +59,7 @@ GONE = {
 MANY = 100
 SHARE = 8
 
-_INVERSE = {
-    NEW_SERVICE: DEL_SERVICE,
-    NEW_DEST: DEL_DEST,
-    NEW_DAEMON: DEL_DAEMON,
-    DEL_SERVICE: NEW_SERVICE,
-    DEL_DEST: NEW_DEST,
-    DEL_DAEMON: NEW_DAEMON,
-}
+_INVERSE = REMOVAL_OF | {removal: addition for addition, removal in REMOVAL_OF.items()}
 
 
 class UndoPlan:
