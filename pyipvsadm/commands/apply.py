@@ -78,6 +78,7 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
         text = _read_rules(request, env)
         confirmation = _start_confirmation(request, backend, env)
         wanted = desired.parse_desired(text, env, str(request.ours["apply"] or ""))
+        del text  # of large tables it takes megabytes
         print_findings(env, wanted.repeated)
         _check_not_empty(request, wanted)
         if "prune" in request.slots and "force" not in request.slots and not backend.embedded:
