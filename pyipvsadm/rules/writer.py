@@ -65,6 +65,7 @@ _DAEMON_OPTIONS = {
 }  # fmt: skip
 FORMAT_VERSION = 1  # of rule text; a line that ever comes to mean something else makes it 2
 FORMAT_HEADER = "# ipvsadm rules, format "
+BLOCK_LINES = 1000  # of a dump, joined at once
 
 
 def format_selector(service: Service, endpoint: Endpoint = format_numeric) -> str:
@@ -238,14 +239,14 @@ def dump_table(table: Backend) -> str:
     rows = (
         (service, table.read_servers(service)) for service in table.read_services(counters=False)
     )
-    return "".join(
-        [
-            f"{FORMAT_HEADER}{FORMAT_VERSION}\n",
-            *(
-                text
-                for _, text in iter_full_rules(
-                    rows, table.read_timeouts(), table.read_daemons(), format_numeric
-                )
-            ),
-        ]
-    )
+    rules = iter_full_rules(rows, table.read_timeouts(), table.read_daemons(), format_numeric)
+    blocks = []
+    lines = [f"{FORMAT_HEADER}{FORMAT_VERSION}\n"]
+    for _, text in rules:
+        lines.append(text)
+        if (
+            len(lines) == BLOCK_LINES
+        ):  # a text for each line of a large table takes thrice the memory
+            blocks.append("".join(lines))
+            lines.clear()
+    return "".join([*blocks, *lines])
