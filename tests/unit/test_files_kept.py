@@ -484,12 +484,14 @@ def test_a_table_has_one_content_by_all_its_names(dangling: bool, tmp_path: Path
     assert (link.is_symlink(), further.is_symlink(), table.is_symlink()) == (True, True, False)
 
 
+@pytest.mark.parametrize("block", [0, 30, 1 << 16])
 def test_a_table_never_holds_what_it_would_call_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1.31 drops its own name wherever it stands in a line, so rule text cannot express that an
-    interface has this name.
+    interface has this name. Each block of lines is checked.
     """
+    monkeypatch.setattr("pyipvsadm.backends.table_file._BLOCK", block)
     path = tmp_path / "table"
     apply_all(TableFileBackend(str(path)), ["-A -f 1 -s rr"])
     before = path.read_bytes()

@@ -395,7 +395,10 @@ def dump_rows(rows: list[tuple[Service, list[Server]]], daemons: list[Daemon]) -
     return writer.dump_table(cast("Backend", Fixed(rows, daemons)))
 
 
-def test_a_table_is_dumped_as_rules() -> None:
+@pytest.mark.parametrize("lines", [1, 2, 3, 1000])
+def test_a_table_is_dumped_as_rules(lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many lines are joined at once."""
+    monkeypatch.setattr(writer, "BLOCK_LINES", lines)
     newest, oldest = server(MASQ), Server(AF_INET6, R6, 0, TUNNEL)
     rows = [
         (service(SCHED1, "sh", netmask=0xFFFFFF00), [newest, oldest]),
