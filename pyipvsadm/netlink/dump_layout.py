@@ -45,7 +45,7 @@ class RecordLayout:
     """
 
     __slots__ = (
-        "_build", "_fields", "_shape", "_shape_values", "signature", "signature_format", "size", "unpack_fields",
+        "_build", "_fields", "_shape", "signature", "signature_format", "size", "unpack_fields",
     )  # fmt: skip
 
     def __init__(

@@ -65,7 +65,8 @@ _DAEMON_OPTIONS = {
 }  # fmt: skip
 FORMAT_VERSION = 1  # of rule text; a line that ever comes to mean something else makes it 2
 FORMAT_HEADER = "# ipvsadm rules, format "
-BLOCK_LINES = 1000  # of a dump, joined at once
+# Of a dump, joined at once: a text for each line of a large table takes much memory.
+BLOCK_LINES = 1000
 
 
 def format_selector(service: Service, endpoint: Endpoint = format_numeric) -> str:
@@ -244,9 +245,7 @@ def dump_table(table: Backend) -> str:
     lines = [f"{FORMAT_HEADER}{FORMAT_VERSION}\n"]
     for _, text in rules:
         lines.append(text)
-        if (
-            len(lines) == BLOCK_LINES
-        ):  # a text for each line of a large table takes thrice the memory
+        if len(lines) == BLOCK_LINES:
             blocks.append("".join(lines))
             lines.clear()
     return "".join([*blocks, *lines])
