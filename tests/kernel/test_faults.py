@@ -367,7 +367,9 @@ def test_signals_that_are_handled_disturb_nothing() -> None:
 
 @pytest.mark.parametrize("embedded", [False, True])
 def test_two_restores_at_once(embedded: bool, tmp_path: Path) -> None:
-    """Nothing is lost: each rule is added by one restore, and the other is told that it exists."""
+    """Nothing is lost: each rule is added by one restore, and the other is told that it exists. On a
+    slow machine the other also says that it waits for an embedded table.
+    """
     backend = ["--backend", f"memory:{tmp_path / 'table'}"] if embedded else []
     pids = []
     for name in ("one", "two"):
@@ -379,8 +381,12 @@ def test_two_restores_at_once(embedded: bool, tmp_path: Path) -> None:
         pids.append(pid)
     for pid in pids:
         os.waitpid(pid, 0)
-    told = [(tmp_path / name).read_text().splitlines() for name in ("one", "two")]
-    assert len(told[0]) + len(told[1]) == COUNT
-    assert all(line.endswith("Service already exists") for lines in told for line in lines)
-    assert len({line for lines in told for line in lines}) == COUNT
+    told = [
+        line
+        for name in ("one", "two")
+        for line in (tmp_path / name).read_text().splitlines()
+        if "table is being changed by another command" not in line
+    ]
+    assert all(line.endswith("Service already exists") for line in told)
+    assert len(told) == len(set(told)) == COUNT
     assert run_ours([*backend, "-S", "-n"]).stdout.count(b"\n") == COUNT
