@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 VIP = "172.16.100.1"
 NOTEBOOK = Path(__file__).with_name("notebook")
-SHORT = 2.0  # seconds for a page that may never come
 LONG = 60.0  # seconds that a check every few seconds may take for several tries
 
 # The values that Debian's systemd sets at boot.
@@ -295,7 +294,7 @@ def test_after_the_next_boot() -> None:
 
 
 def serving(vip: str) -> tuple[int, int, int]:
-    return spread(browse(vip, 80, 10, SHORT))
+    return spread(browse(vip, 80, 10))
 
 
 def out(network: Network) -> bool:
