@@ -140,7 +140,7 @@ lab-newer: env lab-packages ## the same on the kernel of Debian's SUITE (unstabl
 KERNELS ?= bullseye bookworm trixie unstable
 GUEST ?=
 lab-kernels: env lab-packages ## the same on all kernels of KERNELS, Debian's 5.10, 6.1, 6.12 and newest; a table at the end (root)
-	$(BIN)/python -m tests.lab.kernels $(KERNELS) $(if $(GUEST),-- -k $(GUEST))
+	$(BIN)/python -m tests.lab.kernels $(KERNELS) $(if $(GUEST),-- -k '$(GUEST)')
 
 load: env lab-packages ## much of everything on a real kernel, with figures: 200,000 rules, 100,000 connections (root)
 	IPVSADM_LOAD=full $(BIN)/python -m tests.lab --memory 4G --timeout 3600 -- -q -s -o faulthandler_timeout=900 tests/kernel/test_load.py \
