@@ -109,18 +109,21 @@ def parse_scheduler_flags(scheduler: str, text: str) -> int:
     return flags
 
 
-def format_scheduler_flags(service: Service) -> str | None:
-    """Return the names of a service's scheduler flags with commas, None if it has none; sh and mh
-    have no name for the third.
+def format_scheduler_flags(service: Service, full: bool = False) -> str | None:
+    """Return the names of a service's scheduler flags with commas, None if it has none. sh and mh
+    have names of their own, none for the third, which 1.31 leaves out. full: name it flag-3.
     """
     if not service.flags & _ALL_FLAGS:
         return None
     from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS  # noqa: PLC0415  # few services have flags
 
     own = service.scheduler if service.scheduler in ("sh", "mh") else ""
-    return ",".join(
-        name for name, bit, only in SCHEDULER_FLAGS if only == own and service.flags & bit
-    )
+    names = {
+        bit: name
+        for name, bit, only in SCHEDULER_FLAGS  # the names of one scheduler come last
+        if only == own or (full and not only)
+    }
+    return ",".join([name for bit, name in names.items() if service.flags & bit])
 
 
 def get_daemon_values(daemon: Daemon) -> dict[str, int | str]:

@@ -86,8 +86,8 @@ def format_entry(service: Service, server: Server | None = None) -> str:
 
 
 def format_service(service: Service, named: str, full: bool = False, command: str = "-A") -> str:
-    """Format the -A line of a service. full: also a netmask without persistence, and flags by names
-    that any scheduler accepts.
+    """Format the -A line of a service. full: also a netmask without persistence, and flags for which
+    the scheduler has no name.
     """
     rule = f"{command} {named} -s {service.scheduler}"
     mask = format_netmask(service.af, service.netmask)
@@ -99,14 +99,8 @@ def format_service(service: Service, named: str, full: bool = False, command: st
         rule += f" --pe {service.pe}"
     if service.flags & ONE_PACKET:
         rule += " -o"
-    flags = format_scheduler_flags(service)
+    flags = format_scheduler_flags(service, full)
     if flags is not None:
-        if full:
-            from pyipvsadm.grammar.schedulers import SCHEDULER_FLAGS  # noqa: PLC0415
-
-            flags = ",".join(
-                name for name, bit, only in SCHEDULER_FLAGS if not only and service.flags & bit
-            )
         rule += f" -b {flags}"
     return rule + "\n"
 

@@ -521,11 +521,11 @@ DAEMONS = """\
 --start-daemon backup --mcast-interface net0 --syncid 99 --sync-maxlen 1500 --mcast-group ff02::90 --mcast-port 89 --mcast-ttl 9
 """
 EVERY_FIELD = """\
--A -t 10.0.0.1:80 -s sh -p 300 -M 255.255.255.0 -b flag-1,flag-2
+-A -t 10.0.0.1:80 -s sh -p 300 -M 255.255.255.0 -b sh-fallback,sh-port
 -a -t 10.0.0.1:80 -r 10.0.1.9:8080 -m -w 0 -x 30 -y 10
 -a -t 10.0.0.1:80 -r 10.0.1.1:80 -g -w 65535 -x 2147483647
 -a -t 10.0.0.1:80 -r 10.0.1.5:80 -i -w 3 --tun-type ipip
--A -t [fd00::1]:80 -s mh -p 60 -M 64 -b flag-1,flag-2,flag-3
+-A -t [fd00::1]:80 -s mh -p 60 -M 64 -b mh-fallback,mh-port,flag-3
 -a -t [fd00::1]:80 -r [fd00::9]:80 -i -w 1 --tun-type gre --tun-csum
 -a -t [fd00::1]:80 -r [fd00::8]:80 -i -w 1 --tun-type gre --tun-nocsum
 -A -t 10.0.0.1:0 -s none -p 360

@@ -332,11 +332,11 @@ TEXT = lines(
     "--set 100 200 300",
     "--start-daemon backup --mcast-interface lo --syncid 7 --sync-maxlen 65487 --mcast-group ff02::81 --mcast-port 8848"
     " --mcast-ttl 1",
-    "-A -t 10.0.0.1:80 -s sh -M 255.255.255.0 -b flag-2",
+    "-A -t 10.0.0.1:80 -s sh -M 255.255.255.0 -b sh-port",
     "-a -t 10.0.0.1:80 -r 10.0.0.4:8080 -m -w 3 -x 10 -y 5",
     "-a -t 10.0.0.1:80 -r 10.0.0.2:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum",
     "-A -u 10.0.0.1:5060 -s wlc -p 360 --pe sip -o",
-    "-A --sctp-service [2001:db8::1]:9 -s mh -b flag-1,flag-2",
+    "-A --sctp-service [2001:db8::1]:9 -s mh -b mh-fallback,mh-port",
     "-A -f 4294967295 -6 -s wlc -p 30 -M 64",
     "-a -f 4294967295 -6 -r [2001:db8::2]:0 -g -w 0",
 )

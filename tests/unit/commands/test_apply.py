@@ -959,7 +959,7 @@ def test_combinations(words: str, said: str) -> None:
 FULL = (
     "--set 900 120 300",
     "--start-daemon backup --mcast-interface lo --syncid 0 --sync-maxlen 1400 --mcast-group ff02::8 --mcast-port 9 --mcast-ttl 1",
-    "-A -t 10.0.0.1:80 -s sh -p 60 -M 255.255.255.0 --pe sip -b flag-1,flag-2",
+    "-A -t 10.0.0.1:80 -s sh -p 60 -M 255.255.255.0 --pe sip -b sh-fallback,sh-port",
     "-a -t 10.0.0.1:80 -r 10.0.1.2:80 -g -w 1 -x 20 -y 10",
     "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -i -w 0 --tun-type gue --tun-port 6080 --tun-csum",
 )

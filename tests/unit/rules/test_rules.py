@@ -242,10 +242,10 @@ SERVICE_RULES: list[tuple[Service, str, str]] = [
     (service(ONE_PACKET), "-s rr -o", "-s rr -o"),
     (service(SCHED1), "-s rr -b flag-1", "-s rr -b flag-1"),
     (service(SCHED1 | SCHED2 | SCHED3), "-s rr -b flag-1,flag-2,flag-3", "-s rr -b flag-1,flag-2,flag-3"),
-    (service(SCHED1 | SCHED2, "sh"), "-s sh -b sh-fallback,sh-port", "-s sh -b flag-1,flag-2"),
-    (service(SCHED1, "mh"), "-s mh -b mh-fallback", "-s mh -b flag-1"),
-    (service(SCHED2, "mh"), "-s mh -b mh-port", "-s mh -b flag-2"),
-    (service(SCHED2 | SCHED3, "mh"), "-s mh -b mh-port", "-s mh -b flag-2,flag-3"),
+    (service(SCHED1 | SCHED2, "sh"), "-s sh -b sh-fallback,sh-port", "-s sh -b sh-fallback,sh-port"),
+    (service(SCHED1, "mh"), "-s mh -b mh-fallback", "-s mh -b mh-fallback"),
+    (service(SCHED2, "mh"), "-s mh -b mh-port", "-s mh -b mh-port"),
+    (service(SCHED2 | SCHED3, "mh"), "-s mh -b mh-port", "-s mh -b mh-port,flag-3"),
     # sh has no name for it: 1.31 leaves the blank
     (service(SCHED3, "sh"), "-s sh -b ", "-s sh -b flag-3"),
     (
@@ -409,7 +409,7 @@ def test_a_table_is_dumped_as_rules(lines: int, monkeypatch: pytest.MonkeyPatch)
         "--set 900 120 300\n"
         "--start-daemon master --mcast-interface lo --syncid 0\n"
         "--start-daemon backup --mcast-interface lo --syncid 0\n"
-        "-A -t 10.0.0.1:80 -s sh -M 255.255.255.0 -b flag-1\n"
+        "-A -t 10.0.0.1:80 -s sh -M 255.255.255.0 -b sh-fallback\n"
         "-a -t 10.0.0.1:80 -r [2001:db8::2]:0 -i -w 1 --tun-type ipip\n"
         "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 1\n"
         "-A -f 5 -6 -s wlc\n"
