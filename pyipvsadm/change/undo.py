@@ -118,6 +118,7 @@ class _Touched:
         self._now: dict[_Key, object] = {}  # settings, to be compared
         self._records: dict[_Key, Service | Server] = {}
         self._servers: dict[_Key, set[_Key]] = {}  # by service
+        self._overtaken: set[_Key] = set()  # not as the last of our steps left them
         wanted = {
             step.change.service.key(): step.change.service
             for step in steps
@@ -157,11 +158,14 @@ class _Touched:
         now = self._now.get(key)
         if step.change.op in (SET_DEST, SET_SERVICE):
             return self._plan_restoring(step, self._records.get(key))
-        if now == made:
+        # A daemon is replaced by two steps: if another program has stopped the new one, it looks as
+        # our first step left it.
+        if now == made and key not in self._overtaken:
             # Deleting a service deletes its servers. Those that we added are undone before it.
             if step.change.op == NEW_SERVICE and self._servers[key]:
                 return [], "another program added servers to it meanwhile"
             return [*step.undo], ""
+        self._overtaken.add(key)
         before = map(self._find_expected, step.undo)
         if all(self._now.get(other) == state for other, state in before):
             return [], ""

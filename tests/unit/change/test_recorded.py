@@ -223,6 +223,26 @@ def test_a_daemon_that_another_program_set_up_anew_stays(tmp_path: Path, theirs:
     assert entries(held) == after
 
 
+@pytest.mark.parametrize("theirs", [None, Daemon(BACKUP, "lo", 5), Daemon(BACKUP, "lo", 6)])
+def test_a_daemon_that_was_replaced_and_then_changed_stays(
+    tmp_path: Path, theirs: Daemon | None
+) -> None:
+    """The change stopped one daemon and started another; that one was stopped, replaced, or
+    replaced by the first.
+    """
+    old = Daemon(BACKUP, "lo", 5)
+    held = table([Change(NEW_DAEMON, daemon=old)])
+    folder = str(tmp_path / "h")
+    text = b"--start-daemon backup --mcast-interface lo --syncid 4\n"
+    apply_text(held, text, write(folder))
+    assert [daemon.syncid for daemon in held.read_daemons()] == [4]
+    new = [] if theirs is None else [Change(NEW_DAEMON, daemon=theirs)]
+    assert held.apply([Change(DEL_DAEMON, daemon=old), *new]) == []
+    after = entries(held)
+    undo(folder, held)
+    assert entries(held) == after
+
+
 def test_a_daemon_that_the_command_stopped_alone_is_started_again(tmp_path: Path) -> None:
     held = table([])
     folder = str(tmp_path / "h")
