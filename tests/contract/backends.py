@@ -107,6 +107,16 @@ def bounds_thresholds() -> bool:
         ]
 
 
+# Cases of changes that older kernels refuse (EINVAL), and the first release that takes them: the
+# lowest address of a network is a broadcast address before 5.14 (fib_frontend.c: fib_add_ifaddr).
+REFUSED_BEFORE = {"v4: new server at 127.0.0.0": (5, 14)}
+
+
+def is_kernel_before(*release: int) -> bool:
+    """Return True if the table is that of a kernel older than this release."""
+    return LAB and tuple(map(int, os.uname().release.split(".")[:2])) < release
+
+
 def plug_in() -> None:
     """Give the lab's present network namespace its NIC."""
     if LAB:

@@ -30,10 +30,12 @@ from pyipvsadm.model import (
 )
 from tests.contract.backends import (
     LAB,
+    REFUSED_BEFORE,
     Content,
     bounds_thresholds,
     content,
     embedded,
+    is_kernel_before,
     need_nic,
     plug_in,
     recipe,
@@ -127,6 +129,9 @@ def test_case(case: Case, backend: Backend) -> None:
     if case.unbounded is not None and not bounds_thresholds():
         assert backend.apply([case.change]) == ([(0, case.unbounded)] if case.unbounded else [])
         return  # the embedded table is a later kernel's
+    if case.name in REFUSED_BEFORE and is_kernel_before(*REFUSED_BEFORE[case.name]):
+        assert backend.apply([case.change]) == [(0, errno.EINVAL)]
+        return
     assert backend.apply([case.change]) == ([(0, case.errno)] if case.errno else [])
     after = content(backend)
     assert after == (before if case.after is None else expected(case.after))
@@ -315,7 +320,9 @@ def test_mh_begins_with_no_more_servers_than_its_table_holds(backend: Backend) -
     ]
     assert backend.apply([new(web), *(add(web, one) for one in servers)]) == []
     assert backend.apply([edit(maglev)]) == [(0, errno.EINVAL)]
-    assert backend.find_service(web).scheduler == "rr"
+    # Linux 5.10 has taken the old scheduler away by then; 6.1 gives it back.
+    left = "none" if is_kernel_before(6, 1) else "rr"
+    assert backend.find_service(web).scheduler == left
     assert backend.apply([remove(web, servers[0]), edit(maglev)]) == []
     # A service that has the scheduler already takes more servers, and can be edited.
     assert backend.apply([add(web, servers[0]), edit(maglev)]) == []
