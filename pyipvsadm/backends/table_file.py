@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pyipvsadm.model import Change
 
 _UNCHANGED = "(the file was not changed)"
-_BLOCK = 1 << 16  # characters that are checked at once
 _ALLOWED_COMMANDS = ("add-service", "add-server", "set", "start-daemon")
 
 
@@ -133,7 +132,7 @@ class TableFileBackend(MemoryBackend):
         cannot be written as a rule. Raise OperationError if a line is read back differently.
         """
         old_lines = set(files.read_if_exists(self._path).split(b"\n"))
-        for block in _split_blocks(text):
+        for block in reader.split_blocks(os.fsencode(text)):
             self._check_lines([line for line in block.split(b"\n") if line not in old_lines])
 
     def _check_lines(self, lines: list[bytes]) -> None:
@@ -151,15 +150,6 @@ class TableFileBackend(MemoryBackend):
             raise OperationError(
                 f"{self._path} cannot store `{line}': {exc} {_UNCHANGED}"
             ) from None
-
-
-def _split_blocks(text: str) -> Iterator[bytes]:
-    """Yield a text in blocks of whole lines: the lines of all of it, one by one, take much memory."""
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start + _BLOCK) + 1 or len(text)
-        yield os.fsencode(text[start:end])
-        start = end
 
 
 class _LineError(Exception):

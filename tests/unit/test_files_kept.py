@@ -491,7 +491,7 @@ def test_a_table_never_holds_what_it_would_call_damaged(
     """1.31 drops its own name wherever it stands in a line, so rule text cannot express that an
     interface has this name. Each block of lines is checked.
     """
-    monkeypatch.setattr("pyipvsadm.backends.table_file._BLOCK", block)
+    monkeypatch.setattr("pyipvsadm.rules.reader.BLOCK", block)
     path = tmp_path / "table"
     apply_all(TableFileBackend(str(path)), ["-A -f 1 -s rr"])
     before = path.read_bytes()
