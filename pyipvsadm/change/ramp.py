@@ -10,7 +10,7 @@ from math import gcd
 
 from pyipvsadm.change.merge import copy_record
 from pyipvsadm.change.plan import Plan, Step
-from pyipvsadm.model import DEL_DEST, NEW_DEST, ONE_PACKET, SET_DEST, UDP, Change
+from pyipvsadm.model import NEW_DEST, ONE_PACKET, SET_DEST, UDP, Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,12 +79,10 @@ def make_ramp_plan(service: Service, before: Server | None, states: Sequence[Ser
     """
     plan = Plan()
     for state in states:
-        change = Change(NEW_DEST if before is None else SET_DEST, service, state)
-        undo = (
-            Change(DEL_DEST, service, state)
-            if before is None
-            else Change(SET_DEST, service, before)
-        )
-        plan.phases.append([Step(0, change, undo)])
+        if before is None:
+            step = Step(0, Change(NEW_DEST, service, state))
+        else:
+            step = Step(0, Change(SET_DEST, service, state), Change(SET_DEST, service, before))
+        plan.phases.append([step])
         before = state
     return plan

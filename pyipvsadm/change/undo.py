@@ -28,6 +28,7 @@ from pyipvsadm.model import (
     DEL_DEST,
     DEL_SERVICE,
     HASHED,
+    NEW_DAEMON,
     NEW_DEST,
     NEW_SERVICE,
     PROTOCOLS,
@@ -59,7 +60,7 @@ GONE = {
 MANY = 100
 SHARE = 8
 
-_INVERSE = REMOVAL_OF | {removal: addition for addition, removal in REMOVAL_OF.items()}
+_ADDITION_OF = {removal: addition for addition, removal in REMOVAL_OF.items()}
 
 
 class UndoPlan:
@@ -219,17 +220,21 @@ class _Touched:
         return [Change(step.change.op, service, server)], ""
 
     def invert(self, change: Change) -> list[Change]:
-        """Return the changes that take back a change which is about to be made."""
+        """Return the changes that take back a change which is about to be made. An addition needs none
+        (Step).
+        """
+        if change.op in REMOVAL_OF:
+            return []
         key = change_key(change)
         if change.op == SET_CONFIG:
             return [Change(SET_CONFIG, timeouts=self._timeouts)]
         if change.op in (SET_SERVICE, SET_DEST, DEL_SERVICE, DEL_DEST):
-            op = _INVERSE.get(change.op, change.op)
+            op = _ADDITION_OF.get(change.op, change.op)
             present = self._records[key]
             if isinstance(present, Service):
                 return [Change(op, present)]
             return [Change(op, change.service, present)]
-        return [Change(_INVERSE[change.op], change.service, change.server, change.daemon)]
+        return [Change(NEW_DAEMON, daemon=change.daemon)]
 
     def record_done(self, change: Change) -> None:
         """Record that the undo makes this change."""
