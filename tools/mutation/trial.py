@@ -178,8 +178,8 @@ class _Warm(_Plugin):
             items = _sorted(reached[mutant.module, mutant.where], killers)
             try:
                 killer = _fork(partial(self._trial, mutant, items), limit) if items else ""
-            except RuntimeError as fault:  # reported here: pytest would swallow it
-                self.say(str(fault).replace("\n", "; "))
+            except RuntimeError as exc:  # reported here: pytest would swallow it
+                self.say(str(exc).replace("\n", "; "))
                 return True
             killers[killer] = at + 1
             self.say(_word(killer))

@@ -88,10 +88,10 @@ REFUSED: list[tuple[Companion, list[str], str]] = [
 
 @pytest.mark.parametrize(("program", "words", "said"), REFUSED)
 def test_words_that_are_not_understood(program: Companion, words: list[str], said: str) -> None:
-    with pytest.raises(OperationError) as fault:
+    with pytest.raises(OperationError) as exc_info:
         parse_words(program, words)
-    assert str(fault.value) == f"{program.name}: {said}; {program.untouched}"
-    assert fault.value.status == 2
+    assert str(exc_info.value) == f"{program.name}: {said}; {program.untouched}"
+    assert exc_info.value.status == 2
 
 
 @pytest.mark.parametrize("program", COMPANIONS.values(), ids=COMPANIONS)
