@@ -2,6 +2,8 @@
 
 Owns: the methods of a table, and how their arguments become a request. Must never know: the grammar
 (grammar/parser.py), which checks them as it checks a command line, and how a change is sent.
+
+The module is longer than others because a table has so many methods; each is a few lines.
 """
 
 from __future__ import annotations

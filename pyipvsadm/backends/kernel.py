@@ -7,8 +7,9 @@ meaning of a message's attributes (netlink/attributes.py), how anything is shown
 The kernel handles a request inside send(), so its answers are queued when send returns. A batch of
 changes goes out as one send, and only its last message asks for an acknowledgement. A refused
 change is answered with an error of its own, whose sequence number tells which change it was; the
-others are not answered. When the last answer is there, all are. `_socket` is the C module beneath
-`socket`, whose import would cost every start 6 ms.
+others are not answered. When the last answer is there, all are. The module is longer than others
+because requests, dumps and batches share the socket and its sequence numbers. `_socket` is the C
+module beneath `socket`, whose import would cost every start 6 ms.
 """
 
 from __future__ import annotations

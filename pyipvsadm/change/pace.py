@@ -3,6 +3,9 @@
 Owns: which connections keep a server from being drained, when waiting ends, changes by other
 programs that end it. Must never know: how a plan is sent or undone, how progress is drawn. Clock,
 signals and progress are passed in, so that every path runs in a test without waiting.
+
+The module is longer than others because draining, removing and ramping share how connections are
+counted and how changes by other programs are found.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ tells whether the word at the cursor is an argument (of which option) or an opti
 are filled. An option is offered if it can join the present words, so that none of them has to be
 removed; required slots that are empty come first. A candidate replaces the whole word at the
 cursor. One that ends in `/`, `:`, `,` or `=` is meant to be continued.
+
+The module is longer than others because all candidates depend on the same parsed words.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Owns: the checks, one small function for each, and CHECKS, their order. Must never know: where facts
 come from, how findings are shown. A check claims nothing about facts that were not read: an absent
-fact gives no finding.
+fact gives no finding. The module is longer than others because there are many checks, all of one
+form.
 """
 
 from __future__ import annotations
