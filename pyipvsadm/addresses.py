@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeVar
 
-    from pyipvsadm.model import Row
+    from pyipvsadm.model import Row, Service
     from pyipvsadm.resolver import Resolver
 
     Key = TypeVar("Key")
@@ -178,8 +178,23 @@ def _format_prefix(network: bytes) -> str:
 PREFIX_TEXTS = TextCache(_format_prefix, CACHE_LIMIT)
 
 
-# Of an IPv4 address and a port: the first three bytes, the last one, the port.
-IPV4_PLACE = Struct(">3sBH")
+def format_ipv6_prefix(prefix: bytes) -> str:
+    """Return the text of IPv6 addresses up to their last word, which is not zero; "" if the last
+    word is not written as a word of its own (::ffff:10.0.0.1).
+    """
+    text = inet_ntop(AF_INET6, prefix + b"\xff\xff")
+    return text[:-4] if text.endswith(":ffff") and "." not in text else ""
+
+
+# A zero at the end may be part of "::", so that addresses with it are left to inet_ntop.
+PREFIX6_TEXTS = TextCache(format_ipv6_prefix, CACHE_LIMIT)
+
+
+def format_ipv6(addr: bytes) -> str:
+    """Format an IPv6 address as inet_ntop does."""
+    prefix = PREFIX6_TEXTS[addr[:14]]
+    word = addr[14] << 8 | addr[15]
+    return f"{prefix}{word:x}" if prefix and word else inet_ntop(AF_INET6, addr)
 
 
 def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
@@ -187,7 +202,7 @@ def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> s
     return (
         f"{PREFIX_TEXTS[addr[:3]]}{addr[3]}:{port}"
         if family == AF_INET
-        else f"[{inet_ntop(family, addr)}]:{port}"
+        else f"[{format_ipv6(addr)}]:{port}"
     )
 
 
@@ -213,7 +228,7 @@ _NO_LIMITS: dict[int, int | None] = {AF_INET: None, AF_INET6: None}
 class EndpointTexts:
     """Format the endpoints of real servers, each in its service's protocol; ask for each name once.
 
-    Numbers are written down anew each time: to remember them costs more. start, width: of the text,
+    Numbers are written anew each time: to remember them costs more. start, width: of the text,
     which is padded to the width. limits: characters of a name, by family.
     """
 
@@ -230,32 +245,70 @@ class EndpointTexts:
         self._limits = limits
         self._known: dict[int, _KnownTexts] = {}
 
-    def format_rows(self, protocol: int, rows: list[Row]) -> list[str]:
-        """Return a text a row."""
-        start, width = self._start, self._width
+    def format_tables(self, tables: list[tuple[Service, list[Row]]]) -> list[str]:
+        """Return a text a row, for the servers of one service after the other."""
         if self._endpoint is format_numeric:
-            # Fast path: format_numeric in place, without a call for each row.
-            networks = PREFIX_TEXTS
-            places = b"".join([row[0] + row[1] for row in rows])
-            if len(places) == len(rows) * IPV4_PLACE.size:  # IPv6 addresses are longer
-                return [
-                    f"{start}{networks[network]}{host}:{port}".ljust(width)
-                    for network, host, port in IPV4_PLACE.iter_unpack(places)
-                ]
-            return [
-                (
-                    f"{start}{networks[addr[:3]]}{addr[3]}:{high << 8 | low}"
-                    if len(addr) == 4
-                    else f"{start}[{inet_ntop(AF_INET6, addr)}]:{high << 8 | low}"
-                ).ljust(width)
-                for addr, (high, low) in [row[:2] for row in rows]
-            ]
+            rows = [row for _, servers in tables for row in servers]
+            return _format_numeric_rows(rows, self._start, self._width)
+        return [
+            text for service, rows in tables for text in self._format_names(service.protocol, rows)
+        ]
+
+    def _format_names(self, protocol: int, rows: list[Row]) -> list[str]:
         known = self._known.get(protocol)
         if known is None:
             known = self._known[protocol] = _KnownTexts(
-                self._endpoint, protocol, start, width, self._limits
+                self._endpoint, protocol, self._start, self._width, self._limits
             )
         return [known[row[0] + row[1]] for row in rows]
+
+
+def _format_numeric_rows(rows: list[Row], start: str, width: int) -> list[str]:
+    places = b"".join([row[0] + row[1] for row in rows])
+    if len(places) == len(rows) * IPV4_PLACE.size:
+        return format_ipv4_places(places, start, width)
+    if len(places) == len(rows) * IPV6_PLACE.size:
+        return format_ipv6_places(places, start, width)
+    return [
+        text
+        for row in rows
+        for text in (format_ipv4_places if len(row[0]) == 4 else format_ipv6_places)(
+            row[0] + row[1], start, width
+        )
+    ]
+
+
+# Of an address and a port: the bytes of its prefix, the last number, the port.
+IPV4_PLACE = Struct(">3sBH")
+IPV6_PLACE = Struct(">14sHH")
+# The texts of 0 to 255; made for the first addresses that need them.
+_OCTETS: list[str] = []
+
+
+def format_ipv4_places(places: bytes, start: str, width: int) -> list[str]:
+    """Format many HOST:PORT as format_numeric does, after `start` and padded to the width. places:
+    address and port of each, in network order.
+    """
+    if not _OCTETS:
+        _OCTETS.extend(map(str, range(256)))
+    prefixes, octets = PREFIX_TEXTS, _OCTETS
+    return [
+        f"{start}{prefixes[prefix]}{octets[octet]}:{port}".ljust(width)
+        for prefix, octet, port in IPV4_PLACE.iter_unpack(places)
+    ]
+
+
+def format_ipv6_places(places: bytes, start: str, width: int) -> list[str]:
+    """Format as format_ipv4_places does."""
+    prefixes = PREFIX6_TEXTS
+    return [
+        (
+            f"{start}[{prefixes[prefix]}{word:x}]:{port}"
+            if word and prefixes[prefix]
+            else f"{start}[{inet_ntop(AF_INET6, prefix + word.to_bytes(2, 'big'))}]:{port}"
+        ).ljust(width)
+        for prefix, word, port in IPV6_PLACE.iter_unpack(places)
+    ]
 
 
 class _KnownTexts(dict[bytes, str]):

@@ -203,6 +203,9 @@ class Server(Record):
         return (self.af, self.addr, self.port)
 
 
+# Lines of a table that are written at once.
+BLOCK_LINES = 1000
+
 # The columns that listings may request of real servers, in the order of the kernel's records
 # (ip_vs_ctl.c: ip_vs_genl_fill_dest). totals and rates are the two halves of stats.
 COLUMNS = (
@@ -229,6 +232,25 @@ def to_row(server: Server, columns: tuple[str, ...]) -> Row:
                 server.tun_port.to_bytes(2, "big") if name == "tun_port" else getattr(server, name)
             )
     return tuple(values)
+
+
+def iter_blocks(
+    tables: Iterable[tuple[Service, list[Row]]],
+) -> Iterator[list[tuple[Service, list[Row]]]]:
+    """Yield the services with their rows in blocks, which are written at once: work that is done for
+    a block costs less than for each service, and texts do not fill the memory.
+    """
+    block: list[tuple[Service, list[Row]]] = []
+    lines = 0
+    for table in tables:
+        block.append(table)
+        lines += 1 + len(table[1])
+        if lines >= BLOCK_LINES:
+            yield block
+            block = []
+            lines = 0
+    if block:
+        yield block
 
 
 def build_server(row: Row) -> Server:
@@ -308,9 +330,9 @@ class Info(Record):
 class ProcTable(Record):
     """Hold the text of /proc/net/ip_vs and the records needed to interpret it.
 
-    simple_keys: the services that the text shows completely (by an IPv4 address, no flags), each as
-    its protocol in the machine's byte order, its address and its port in network order (2, 4 and 2
-    bytes). other_services: the rest of the services; their stats need not be current.
+    simple_keys: the services that the text shows completely (by an address, no flags), each as its
+    protocol in the machine's byte order, its address and its port in network order (2, 4 or 16, and
+    2 bytes). other_services: the rest of the services; their stats need not be current.
     """
 
     __slots__ = ("other_services", "simple_keys", "text")
@@ -406,7 +428,8 @@ if TYPE_CHECKING:
             """Yield the servers of one service after the other, as rows (to_row), for listings,
             which need few values of many servers.
 
-            The servers of a service are read when the iterator reaches it.
+            Servers are read when the iterator reaches their service, or a little earlier: the
+            kernel's backend reads those of several services at once.
             """
 
         def read_proc_table(self) -> ProcTable | None:

@@ -126,7 +126,7 @@ def sort_rows(rows: list[Row]) -> list[Row]:
     if len(rows) < 2:
         return rows
     ordered = sorted(rows)
-    if {len(row[0]) for row in rows} == {4}:
+    if len(b"".join([row[0] for row in rows])) == 4 * len(rows):  # IPv6 addresses are longer
         # Fast path of _is_plain: these two are the least and the greatest.
         if _is_plain([ordered[0][0], ordered[-1][0]]):
             return ordered

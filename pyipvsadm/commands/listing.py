@@ -19,7 +19,7 @@ from pyipvsadm.commands.output import (
 )
 from pyipvsadm.errors import OperationError
 from pyipvsadm.grammar.options import LIST_FILTERS
-from pyipvsadm.model import CONNECTIONS_FILE, to_row
+from pyipvsadm.model import CONNECTIONS_FILE, iter_blocks, to_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -311,8 +311,7 @@ def _render_rows(
         endpoint = resolve_endpoints(tables, env)
     listing = classic.Listing(shown, endpoint)
     yield classic.format_title(shown)
-    for service, rows in tables:
-        yield listing.format_service(service, rows)
+    yield from map(listing.format_tables, iter_blocks(tables))
 
 
 def _render_shares(

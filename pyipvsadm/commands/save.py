@@ -7,7 +7,7 @@ goes, how a rule is written.
 from __future__ import annotations
 
 from pyipvsadm import addresses, sorting
-from pyipvsadm.model import to_row
+from pyipvsadm.model import iter_blocks, to_row
 from pyipvsadm.rules import writer
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ def render_rules(
     full: with timeouts and daemons, and consistent. certain: read consistently, so that no entry is
     missing because the table changed meanwhile.
     """
-    columns = writer.ServerRules.COLUMNS
+    columns = writer.TableRules.COLUMNS
     found: Snapshot | None = None
     tables: list[tuple[Service, list[Row]]]
     if full or certain:
@@ -51,10 +51,6 @@ def render_rules(
         from pyipvsadm.commands import full_save  # noqa: PLC0415  # the plain save does not pay for it
 
         return full_save.render_full_save(found, endpoint, env)
-    servers = writer.ServerRules(endpoint)
-    parts = []
-    for service, rows in tables:
-        selector = writer.format_selector(service, endpoint)
-        parts.append(writer.format_service(service, selector))
-        parts.append(servers.format_rows(service, selector, sorting.sort_rows(rows)))
-    return "".join(parts)
+    rules = writer.TableRules(endpoint)
+    ordered = ((service, sorting.sort_rows(rows)) for service, rows in tables)
+    return "".join(map(rules.format_tables, iter_blocks(ordered)))

@@ -18,6 +18,7 @@ from pyipvsadm.grammar.options import TUNNEL_TYPES
 from pyipvsadm.grammar.values import format_scheduler_flags, get_daemon_values
 from pyipvsadm.model import (
     AF_INET6,
+    BLOCK_LINES,
     DEL_DAEMON,
     DEL_DEST,
     DEL_SERVICE,
@@ -65,8 +66,6 @@ _DAEMON_OPTIONS = {
 }  # fmt: skip
 FORMAT_VERSION = 1  # of rule text; a line that ever comes to mean something else makes it 2
 FORMAT_HEADER = "# ipvsadm rules, format "
-# Of a dump, joined at once: a text for each line of a large table takes much memory.
-BLOCK_LINES = 1000
 
 
 def format_selector(service: Service, endpoint: Endpoint = format_numeric) -> str:
@@ -105,8 +104,8 @@ def format_service(service: Service, named: str, full: bool = False, command: st
     return rule + "\n"
 
 
-class ServerRules:
-    """Format the -a lines of real servers. A method or tunnel type that this release does not know
+class TableRules:
+    """Format the -A and -a lines of a table. A method or tunnel type that this release does not know
     is written as its number.
     """
 
@@ -114,25 +113,29 @@ class ServerRules:
     COLUMNS = ("forward", "weight", "tun_type", "tun_port", "tun_flags", "upper", "lower")
 
     def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._hosts = EndpointTexts(endpoint)
         # Most servers of a table have the same few options.
         self._options: TextCache[Row] = TextCache(
             lambda values: format_server_options(*values), CACHE_LIMIT
         )
 
-    def format_rows(self, service: Service, named: str, rows: list[Row]) -> str:
-        """Return a line for each server of the service, which is `named` in each."""
+    def format_tables(self, tables: list[tuple[Service, list[Row]]]) -> str:
+        """Return a line for each service, and after it one for each of its servers."""
         options = self._options
-        start = f"-a {named} -r "
-        hosts = self._hosts.format_rows(service.protocol, rows)
-        if len(rows) == 1:  # Fast path: in large tables most services have one server.
-            return f"{start}{hosts[0]}{options[rows[0][2:]]}"
-        return "".join([f"{start}{host}{options[row[2:]]}" for host, row in zip(hosts, rows)])
+        hosts = iter(self._hosts.format_tables(tables))
+        parts = []
+        for service, rows in tables:
+            selector = format_selector(service, self._endpoint)
+            parts.append(format_service(service, selector))
+            start = f"-a {selector} -r "
+            parts += [f"{start}{host}{options[row[2:]]}" for row, host in zip(rows, hosts)]
+        return "".join(parts)
 
 
 def format_server(d: Server, named: str, endpoint: str, command: str = "-a") -> str:
     """Format the line of one real server."""
-    return f"{command} {named} -r {endpoint}{format_server_options(*to_row(d, ServerRules.COLUMNS)[2:])}"
+    return f"{command} {named} -r {endpoint}{format_server_options(*to_row(d, TableRules.COLUMNS)[2:])}"
 
 
 def format_server_options(

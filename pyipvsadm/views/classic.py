@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pyipvsadm.rules.writer import Endpoint
 
     Values = tuple[Any, ...]  # of a row, without its address and port
-    Line = Callable[[Values], str]
-    Templates = TextCache[tuple[int, ...]]  # by the numbers of digits
+    # Makes lines from their first 33 columns and their values.
+    LineFormatter = Callable[[list[str], list[Values]], list[str]]
 
     Shown = frozenset[str] | set[str]
 
@@ -60,9 +60,7 @@ _SERVER_TUNNEL = (
 )
 
 _PLAIN = " %-7s %-6d %-10d %-10d\n"
-_FOUR = " %-10d %-10d %-10d %-10d\n"
-_FIVE = " %8d %8d %8d %8d %8d\n"
-_COLUMN_DIGITS = 8  # of a column of _FIVE; a number with more makes the line longer
+_COLUMN_DIGITS = 8  # of a column of counters, which has a blank before it
 # Of counters with more digits: how many of them the unit stands for, and the unit; from 15 on, T.
 _UNITS = {
     9: (3, "K"),
@@ -121,22 +119,33 @@ class Listing:
         self._endpoint = endpoint
         self._hosts = EndpointTexts(endpoint, "  -> ", 33, _LIMITS)
         self._half = _STATS_SLICES.get(view)
-        self._line = _ROWS[view][1]
-        self._sums = _format_stats
+        self._format_lines = _ROWS[view][1]
+        self._format_sums = _format_stats
         if self._half and "exact" in shown:
-            self._line = self._sums = _format_exact
+            self._format_lines = self._format_sums = _format_exact
 
-    def format_service(self, found: Service, rows: list[Row]) -> str:
-        """Return the lines of a service and its servers."""
-        if self._half:
-            text = f"{_format_name(found, self._endpoint):33}{self._sums(found.stats[self._half])}"
-        else:
-            text = format_heading(found, self._endpoint)
-        line = self._line
-        if len(rows) == 1:  # Fast path: in large tables most services have one server.
-            return f"{text}{self._hosts.format_rows(found.protocol, rows)[0]}{line(rows[0][2:])}"
-        hosts = self._hosts.format_rows(found.protocol, rows)
-        return text + "".join([host + line(row[2:]) for host, row in zip(hosts, rows)])
+    def format_tables(self, tables: list[tuple[Service, list[Row]]]) -> str:
+        """Return the lines of services, each with its servers."""
+        rows = [row[2:] for _, servers in tables for row in servers]
+        headings = self._format_headings([service for service, _ in tables])
+        lines = self._format_lines(self._hosts.format_tables(tables), rows)
+        parts = []
+        start = 0
+        for heading, (_, servers) in zip(headings, tables):
+            end = start + len(servers)
+            parts.append(heading)
+            parts += lines[start:end]
+            start = end
+        return "".join(parts)
+
+    def _format_headings(self, services: list[Service]) -> list[str]:
+        endpoint, half = self._endpoint, self._half
+        if not half:
+            return [format_heading(service, endpoint) for service in services]
+        return self._format_sums(
+            [_format_name(service, endpoint).ljust(33) for service in services],
+            [service.stats[half] for service in services],
+        )
 
 
 def format_heading(found: Service, endpoint: Endpoint) -> str:
@@ -183,7 +192,7 @@ def format_counter(value: int, exact: bool) -> str:
 
 def _make_exact_template(digits: int) -> str:
     """Return the template of a number of so many digits, which is shown in full."""
-    return "%9s" if digits <= _COLUMN_DIGITS else " %s"
+    return f"{' ' * max(1, 1 + _COLUMN_DIGITS - digits)}%s"
 
 
 def _make_counter_template(digits: int) -> str:
@@ -191,9 +200,9 @@ def _make_counter_template(digits: int) -> str:
     the unit stands for.
     """
     if digits <= _COLUMN_DIGITS:
-        return "%9s"
+        return _make_exact_template(digits)
     dropped, unit = _UNITS.get(digits, _LARGEST_UNIT)
-    return f"%8.{digits - dropped}s{unit}"
+    return f"%{_COLUMN_DIGITS}.{digits - dropped}s{unit}"
 
 
 def format_method(forward: int) -> str:
@@ -219,13 +228,18 @@ def format_tunnel(forward: int, tun_type: int, tun_port: bytes, tun_flags: int) 
     }.get(tun_type, name)[:15]
 
 
+def _format_each(format_line: Callable[[Values], str]) -> LineFormatter:
+    """Return the formatter of lines that are made one by one."""
+
+    def format_lines(starts: list[str], rows: list[Values]) -> list[str]:
+        return [start + format_line(row) for start, row in zip(starts, rows)]
+
+    return format_lines
+
+
 def _format_plain(values: Values) -> str:
     forward, weight, active, inactive = values
     return _PLAIN % (format_method(forward), weight, active, inactive)
-
-
-def _format_exact(values: Values) -> str:
-    return _FIVE % values
 
 
 def _format_persistent(values: Values) -> str:
@@ -239,59 +253,74 @@ def _format_tunnels(values: Values) -> str:
     return f" {format_method(forward):7} {info:13} {weight:<6} {active:<10} {inactive:<10}\n"
 
 
-def _make_formatter(template: str, templates: Templates | None = None) -> Line:
-    """Return the formatter of lines whose values fit into the columns of a template, or mostly do:
-    then `templates` has those of longer lines.
-
-    A template costs half as much as an f-string or as one call a value.
-    """
-    zeros = (0,) * template.count("%")
-    idle = template % zeros
-    limit = 10**_COLUMN_DIGITS
-
-    def format_line(values: Values) -> str:
-        if values == zeros:
-            return idle
-        # Outgoing bytes come last, and are mostly the largest.
-        if templates is None or (values[-1] < limit and max(values) < limit):
-            return template % values
-        texts = tuple(map(str, values))
-        return templates[tuple(map(len, texts))] % texts
-
-    return format_line
+# Few numbers of connections and thresholds differ, and formatting a number with its blanks takes four
+# times as long as looking up the text.
+_NUMBERS: TextCache[int] = TextCache(lambda number: f" {number:<10}", CACHE_LIMIT)
 
 
-def _make_templates(*columns: Callable[[int], str]) -> Templates:
-    """Return the templates of lines by the numbers of their values' digits, which are few: counters
-    of one line grow together. columns: make the template of a value from its number of digits.
+def _format_thresholds(starts: list[str], rows: list[Values]) -> list[str]:
+    texts = _NUMBERS
+    return [
+        f"{start}{texts[upper]}{texts[lower]}{texts[active]}{texts[inactive]}\n"
+        for start, (upper, lower, active, inactive) in zip(starts, rows)
+    ]
+
+
+def _format_counters(*columns: Callable[[int], str]) -> LineFormatter:
+    """Return the formatter of lines of five counters. columns: make the template of a value from
+    its number of digits.
+
+    One template for many lines costs less than one for each, and all numbers are written by one,
+    too.
     """
 
-    def make_template(digits: tuple[int, ...]) -> str:
+    def make_template(digits: bytes) -> str:
         parts = [make_column(count) for make_column, count in zip(columns, digits)]
         return f"{''.join(parts)}\n"
 
-    return TextCache(make_template, CACHE_LIMIT)
+    # By the numbers of digits of a line's values, which are few: the counters of a server grow
+    # together.
+    templates = TextCache(make_template, CACHE_LIMIT)
+    zeros = (0,) * len(columns)
+    idle = make_template(bytes([1] * len(columns))) % zeros
+
+    def format_lines(starts: list[str], rows: list[Values]) -> list[str]:
+        busy = [value for row in rows if row != zeros for value in row]
+        if not busy:
+            return [start + idle for start in starts]
+        texts = ("%d " * len(busy) % tuple(busy)).split()
+        digits = bytes(map(len, texts))
+        count = len(columns)
+        template = "".join(
+            [templates[digits[at : at + count]] for at in range(0, len(digits), count)]
+        )
+        lines = iter((template % tuple(texts)).splitlines(keepends=True))
+        return [start + (idle if row == zeros else next(lines)) for start, row in zip(starts, rows)]
+
+    return format_lines
 
 
 # Counters of a service or a server, totals or rates. 1.31 shows connections and packets a second in
 # full.
-_format_stats = _make_formatter(_FIVE, _make_templates(*[_make_counter_template] * 5))
-_format_rate = _make_formatter(
-    _FIVE, _make_templates(*[_make_exact_template] * 3, *[_make_counter_template] * 2)
-)
+_format_stats = _format_counters(*[_make_counter_template] * 5)
+_format_rate = _format_counters(*[_make_exact_template] * 3, *[_make_counter_template] * 2)
+_format_exact = _format_counters(*[_make_exact_template] * 5)
 
 _STATS_SLICES = {"stats": slice(0, 5), "rate": slice(5, 10)}  # of a service's stats
 
-# A view's columns, and the formatter of a line.
-_ROWS: dict[str, tuple[tuple[str, ...], Line]] = {
-    "": (("forward", "weight", "active", "inactive"), _format_plain),
+# A view's columns, and the formatter of lines.
+_ROWS: dict[str, tuple[tuple[str, ...], LineFormatter]] = {
+    "": (("forward", "weight", "active", "inactive"), _format_each(_format_plain)),
     "stats": (("totals",), _format_stats),
     "rate": (("rates",), _format_rate),
-    "thresholds": (("upper", "lower", "active", "inactive"), _make_formatter(_FOUR)),
-    "persistent-conn": (("weight", "active", "inactive", "persistent"), _format_persistent),
+    "thresholds": (("upper", "lower", "active", "inactive"), _format_thresholds),
+    "persistent-conn": (
+        ("weight", "active", "inactive", "persistent"),
+        _format_each(_format_persistent),
+    ),
     "tun-info": (
         ("forward", "weight", "tun_type", "tun_port", "tun_flags", "active", "inactive"),
-        _format_tunnels,
+        _format_each(_format_tunnels),
     ),
 }
 

@@ -7,15 +7,20 @@ No test asks the machine's resolver: `_socket`'s functions are replaced.
 from __future__ import annotations
 
 import _socket
+import struct
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pyipvsadm.addresses import (
     format_address,
     format_endpoint,
+    format_ipv6_places,
+    format_numeric,
     parse_atoi,
     parse_endpoint,
     parse_int,
@@ -220,6 +225,20 @@ def test_mask(text: str, mask: int | None) -> None:
 )
 def test_address_text(family: int, addr: bytes, text: str) -> None:
     assert format_address(family, addr) == text
+
+
+# Few words differ from zero, so that "::" stands everywhere.
+ipv6 = st.lists(
+    st.sampled_from([0, 0, 0, 1, 0xFFFF]) | st.integers(0, 0xFFFF), min_size=8, max_size=8
+).map(lambda words: struct.pack(">8H", *words))
+
+
+@given(st.lists(ipv6, min_size=1, max_size=9))
+@example([bytes(16), bytes(15) + b"\1", bytes(10) + b"\xff\xff\0\0\0\1", bytes(12) + V4])
+def test_ipv6_addresses_are_written_as_by_the_c_library(addrs: list[bytes]) -> None:
+    wanted = [f"[{_socket.inet_ntop(AF_INET6, addr)}]:80" for addr in addrs]
+    assert [format_numeric(AF_INET6, addr, 80) for addr in addrs] == wanted
+    assert format_ipv6_places(b"".join([addr + b"\0\x50" for addr in addrs]), "", 0) == wanted
 
 
 @pytest.mark.parametrize(

@@ -144,3 +144,13 @@ NUMBERS = {
 
 def test_the_kernel_s_numbers() -> None:
     assert {name: getattr(model, name) for name in NUMBERS} == NUMBERS
+
+
+@pytest.mark.parametrize("counts", [[], [0], [1] * 5, [998, 1, 0, 3000, 2], [0] * 2001])
+def test_blocks_hold_each_table_once(counts: list[int]) -> None:
+    tables = [(Service(AF_INET, fwmark=at), [(at,)] * count) for at, count in enumerate(counts, 1)]
+    blocks = list(model.iter_blocks(iter(tables)))
+    assert [table for block in blocks for table in block] == tables
+    for block in blocks[:-1]:
+        lines = [1 + len(rows) for _, rows in block]
+        assert sum(lines[:-1]) < model.BLOCK_LINES <= sum(lines)

@@ -52,8 +52,6 @@ from pyipvsadm.resolver import Resolver
 from pyipvsadm.rules import reader, writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pyipvsadm.model import Backend, Row
 
 V4 = bytes([10, 0, 0, 1])
@@ -306,7 +304,7 @@ SERVER_RULES: list[tuple[Server, str]] = [
 
 @pytest.mark.parametrize(("found", "rule"), SERVER_RULES)
 def test_server_options(found: Server, rule: str) -> None:
-    values = to_row(found, writer.ServerRules.COLUMNS)
+    values = to_row(found, writer.TableRules.COLUMNS)
     assert writer.format_server_options(*values[2:]) == f" {rule}\n"
 
 
@@ -317,20 +315,27 @@ def test_servers_are_named_in_the_protocol_of_their_service() -> None:
         asked.append(what)
         return f"name{len(asked)}"
 
-    servers = writer.ServerRules(endpoint)
+    rules = writer.TableRules(endpoint)
     four, six = (
-        to_row(d, servers.COLUMNS)
+        to_row(d, rules.COLUMNS)
         for d in (Server(AF_INET, bytes(4), 80, MASQ), Server(AF_INET6, bytes(16), 1))
     )
+    marked = Service(AF_INET, fwmark=1, scheduler="rr")
     tcp, udp = Service(AF_INET, TCP, bytes(4), 80), Service(AF_INET, UDP, bytes(4), 80)
-    assert (
-        servers.format_rows(tcp, "A", [four, six, four])
-        == "-a A -r name1 -m -w 1\n-a A -r name2 -g -w 1\n-a A -r name1 -m -w 1\n"
+    assert rules.format_tables([(tcp, [four, six, four]), (marked, []), (udp, [four])]) == (
+        "-A -t name4 -s wlc\n"
+        "-a -t name4 -r name1 -m -w 1\n"
+        "-a -t name4 -r name2 -g -w 1\n"
+        "-a -t name4 -r name1 -m -w 1\n"
+        "-A -f 1 -s rr\n"
+        "-A -u name5 -s wlc\n"
+        "-a -u name5 -r name3 -m -w 1\n"
     )
-    assert servers.format_rows(udp, "B", [four]) == "-a B -r name3 -m -w 1\n"
     assert asked == [
         (AF_INET, bytes(4), 80, TCP),
         (AF_INET6, bytes(16), 1, TCP),
+        (AF_INET, bytes(4), 80, UDP),
+        (AF_INET, bytes(4), 80, TCP),
         (AF_INET, bytes(4), 80, UDP),
     ]
 
@@ -557,12 +562,11 @@ def test_the_full_form_loses_nothing(
     assert [(change.service, change.server) for change in found[1 + len(running) :]] == wanted
 
 
-def saved(table: list[tuple[Service, list[Server]]]) -> Iterator[str]:
-    for each, behind in table:
-        named = writer.format_selector(each, addresses.format_numeric)
-        yield writer.format_service(each, named)
-        servers = writer.ServerRules(addresses.format_numeric)
-        yield servers.format_rows(each, named, [to_row(d, servers.COLUMNS) for d in behind])
+def saved(table: list[tuple[Service, list[Server]]]) -> str:
+    rules = writer.TableRules(addresses.format_numeric)
+    return rules.format_tables(
+        [(each, [to_row(d, rules.COLUMNS) for d in behind]) for each, behind in table]
+    )
 
 
 @given(st.lists(rows(), max_size=4))
@@ -573,7 +577,7 @@ def test_what_is_saved_is_read_back(table: list[tuple[Service, list[Server]]]) -
             each.netmask = by_name(each).netmask
         if each.scheduler in ("sh", "mh"):
             each.flags &= ~SCHED3
-    found = read("".join(saved(table)))
+    found = read(saved(table))
     wanted: list[tuple[Service, Server | None]] = []
     for each, behind in table:
         wanted += [(each, None), *((by_name(each), d) for d in behind)]
@@ -584,6 +588,9 @@ def test_what_is_saved_is_read_back(table: list[tuple[Service, list[Server]]]) -
 def test_timeouts_are_read_back(tcp: int, tcp_fin: int, udp: int) -> None:
     found = Timeouts(tcp, tcp_fin, udp)
     assert [change.timeouts for change in read(writer.format_timeouts(found))] == [found]
+
+
+WEB = Service(AF_INET, TCP, bytes(4), 80)
 
 
 def numbered(count: int) -> list[Row]:
@@ -606,7 +613,7 @@ def test_numbers_are_written_as_a_name_would_be(rows: list[Row], shape: tuple[st
         lambda family, addr, port, _: addresses.format_numeric(family, addr, port), *shape
     )
     numeric = addresses.EndpointTexts(addresses.format_numeric, *shape)
-    assert numeric.format_rows(TCP, rows) == asked.format_rows(TCP, rows)
+    assert numeric.format_tables([(WEB, rows)]) == asked.format_tables([(WEB, rows)])
 
 
 def test_names_are_cut_and_padded() -> None:
@@ -614,7 +621,7 @@ def test_names_are_cut_and_padded() -> None:
         lambda *_: "a-long-name.example:80", "-> ", 8, {AF_INET: 4, 10: 30}
     )
     for _ in range(2):
-        assert hosts.format_rows(TCP, [(bytes(4), b"\0\1"), (bytes(16), b"\0\1")]) == [
+        assert hosts.format_tables([(WEB, [(bytes(4), b"\0\1"), (bytes(16), b"\0\1")])]) == [
             "-> a-lo ",
             "-> a-long-name.example:80",
         ]
@@ -627,7 +634,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts = addresses.EndpointTexts(
         lambda family, addr, port, _: addresses.format_numeric(family, addr, port)
     )
-    assert hosts.format_rows(TCP, numbered(9)) == [
+    assert hosts.format_tables([(WEB, numbered(9))]) == [
         addresses.format_numeric(AF_INET, addr, int.from_bytes(port, "big"))
         for addr, port in numbered(9)
     ]
@@ -636,10 +643,10 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         f"0.0.{at}.1:80" for at in range(9)
     ]
     assert len(addresses.PREFIX_TEXTS) <= 4
-    servers = writer.ServerRules(addresses.format_numeric)
+    rules = writer.TableRules(addresses.format_numeric)
     rows = [
-        to_row(Server(AF_INET, bytes(4), 80, weight=weight), servers.COLUMNS) for weight in range(9)
+        to_row(Server(AF_INET, bytes(4), 80, weight=weight), rules.COLUMNS) for weight in range(9)
     ]
-    wanted = "".join(f"-a A -r 0.0.0.0:80 -g -w {weight}\n" for weight in range(9))
-    assert servers.format_rows(Service(AF_INET, TCP, bytes(4), 80), "A", rows) == wanted
-    assert len(servers._options) <= 4
+    wanted = "".join(f"-a -t 0.0.0.0:80 -r 0.0.0.0:80 -g -w {weight}\n" for weight in range(9))
+    assert rules.format_tables([(WEB, rows)]) == f"-A -t 0.0.0.0:80 -s wlc\n{wanted}"
+    assert len(rules._options) <= 4

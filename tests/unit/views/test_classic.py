@@ -156,9 +156,8 @@ VIEWS: dict[str, tuple[str, str]] = {
 
 
 def listed(found: Service, servers: list[Server], shown: set[str], endpoint: Endpoint) -> str:
-    return classic.Listing(shown, endpoint).format_service(
-        found, [to_row(d, classic.list_columns(shown)) for d in servers]
-    )
+    rows = [to_row(d, classic.list_columns(shown)) for d in servers]
+    return classic.Listing(shown, endpoint).format_tables([(found, rows)])
 
 
 @pytest.mark.parametrize(
@@ -370,6 +369,32 @@ def test_a_line_of_counters_has_the_columns_of_each(values: tuple[int, ...]) -> 
     text = listed(WEB, [server, server], {"rate"}, format_numeric)
     columns[:3] = [f" {value:8}" for value in values[:3]]
     assert text.splitlines()[1:] == [f"{'  -> 10.0.1.1:80':33}{''.join(columns)}"] * 2
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([(0,) * 5, (1, 2, 3, 4, 5), HUGE[:5]]), max_size=5), max_size=5
+    ),
+    st.sampled_from(sorted(VIEWS)),
+)
+def test_services_in_one_block_are_as_each_by_itself(
+    counters: list[list[tuple[int, ...]]], view: str
+) -> None:
+    shown = {"numeric", *view.split()}
+    columns = classic.list_columns(shown)
+    tables = [
+        (
+            Service(AF_INET, TCP, V4, port, stats=(port,) * 10),
+            [
+                to_row(Server(AF_INET, R4, 80, MASQ, active=stats[0], stats=stats * 2), columns)
+                for stats in servers
+            ],
+        )
+        for port, servers in enumerate(counters)
+    ]
+    listing = classic.Listing(shown, format_numeric)
+    alone = [listing.format_tables([table]) for table in tables]
+    assert listing.format_tables(tables) == "".join(alone)
 
 
 # --- real servers

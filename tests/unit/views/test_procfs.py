@@ -78,8 +78,8 @@ def classic_text(table: Table, sort: bool) -> str:
     if sort:
         held = {key: sorting.sort_rows(rows) for key, rows in held.items()}
     listing = classic.Listing(set(), format_numeric)
-    return "".join(
-        listing.format_service(service, held[service.key()]) for service in arranged(table, sort)
+    return listing.format_tables(
+        [(service, held[service.key()]) for service in arranged(table, sort)]
     )
 
 
