@@ -1,7 +1,7 @@
 """Read and change the kernel's table through one generic netlink socket, which lives as long as the
 process.
 
-Owns: the socket, sequence numbers, timeouts, batches, loading the module. Must never know: the
+Owns: the socket, sequence numbers, timeouts, batches. Must never know: the
 meaning of a message's attributes (netlink/attributes.py), how anything is shown.
 
 The kernel handles a request inside send(), so its answers are queued when send returns. A batch of
@@ -19,9 +19,8 @@ import errno
 import os
 import time
 
-from pyipvsadm.errors import OperationError, RefusedError, format_error
+from pyipvsadm.errors import OperationError, RefusedError
 from pyipvsadm.model import (
-    AF_INET,
     COLUMNS,
     CONNECTIONS_FILE,
     DEL_DAEMON,
@@ -42,13 +41,14 @@ from pyipvsadm.model import (
     build_server,
     to_row,
 )
-from pyipvsadm.netlink import attributes, dumps, framing
+from pyipvsadm.netlink import attributes, framing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, NoReturn, TypeVar
 
+    from pyipvsadm.backends.dump_blocks import DumpBlocks
     from pyipvsadm.locks import Lock
     from pyipvsadm.model import Row
     from pyipvsadm.netlink.dump_layout import DumpDecoder
@@ -60,10 +60,6 @@ NETLINK_GENERIC = 16
 SOL_NETLINK = 270
 # With this option, an error has no copy of the request.
 NETLINK_CAP_ACK = 10
-# A socket option of the interface before netlink; only its errno is used.
-IP_VS_SO_GET_INFO = 64 + 1024 + 64 + 1
-
-MODPROBE = "/sbin/modprobe"
 # Seconds to wait for a reply; the kernel needs microseconds.
 REPLY_TIMEOUT = 10
 # Interrupted dumps before a read fails.
@@ -105,6 +101,7 @@ class KernelBackend:
         self._tell = tell
         self._seq = 0
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
+        self._blocks: DumpBlocks | None = None
         try:
             self._socket = _socket.socket(
                 AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_GENERIC
@@ -116,7 +113,7 @@ class KernelBackend:
                     " for a unit of systemd in RestrictAddressFamilies=",
                     2,
                 ) from None
-            raise make_unavailable_error(probe_old_interface()) from None
+            raise make_unavailable_error() from None
         try:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
             # Only the kernel (port id 0) can send to a connected socket (af_netlink.c:
@@ -124,7 +121,7 @@ class KernelBackend:
             self._socket.connect((0, 0))
         except OSError:
             # A sandbox may forbid netlink sockets.
-            raise make_unavailable_error(probe_old_interface()) from None
+            raise make_unavailable_error() from None
         self._batch = (
             self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // RCVBUF_PER_ERROR
         )
@@ -162,6 +159,8 @@ class KernelBackend:
 
     def read_services(self, counters: bool = True) -> list[Service]:
         """Return all services, in the order of the kernel's hash tables."""
+        from pyipvsadm.netlink import dumps  # noqa: PLC0415  # changes do without
+
         reader = dumps.make_service_reader(self._family, counters)
         for attempt in range(MAX_DUMP_TRIES):
             services = self._request_dump(GET_SERVICE, b"", attributes.read_service, reader)
@@ -188,20 +187,47 @@ class KernelBackend:
         self, services: Iterable[Service], columns: tuple[str, ...]
     ) -> Iterator[list[Row]]:
         """Yield the requested columns of each service's real servers, newest first."""
-        family = AF_INET
-
-        def read(reply: framing.Message) -> Row:
-            return to_row(attributes.read_destination(reply, family), columns)
+        from pyipvsadm.netlink import dumps  # noqa: PLC0415
 
         reader = dumps.make_row_reader(self._family, columns)
-        for service in services:
-            family = service.af
-            yield self._request_dump(GET_DEST, attributes.encode_service_key(service), read, reader)
+        waiting = iter(services)
+        while True:
+            block, found = self._fetch_rows(waiting, reader)
+            if not block:
+                return
+            slow_way = (self._read_rows(service, columns, reader) for service in block)
+            yield from slow_way if found is None else found
+
+    def _fetch_rows(
+        self, waiting: Iterator[Service], reader: DumpDecoder
+    ) -> tuple[list[Service], Iterable[list[Row]] | None]:
+        """Take a block of services, and return them with the rows of each; None instead of the rows
+        if each service has to be read by itself (dump_blocks.py).
+        """
+        if self._trace:
+            return list(waiting), None
+        if not self._blocks:
+            from pyipvsadm.backends import dump_blocks  # noqa: PLC0415  # only iter_rows needs it
+
+            self._blocks = dump_blocks.DumpBlocks(self._socket, RECEIVE_SIZE)
+        seq = self._take_seq()
+        block, sizes, data = self._blocks.fetch(waiting, self._family, seq)
+        return block, None if data is None else reader.decode_dumps(data, sizes, seq)
+
+    def _read_rows(
+        self, service: Service, columns: tuple[str, ...], reader: DumpDecoder
+    ) -> list[Row]:
+        def read(reply: framing.Message) -> Row:
+            return to_row(attributes.read_destination(reply, service.af), columns)
+
+        return self._request_dump(GET_DEST, attributes.encode_service_key(service), read, reader)
 
     def read_proc_table(self) -> ProcTable | None:
         """Return /proc/net/ip_vs and the records that it lacks; None if it cannot be read: then
         dumps serve.
         """
+        from pyipvsadm.netlink import dumps  # noqa: PLC0415
+
         text = _read_file(TABLE_FILE)
         if text is None:
             return None
@@ -345,9 +371,13 @@ class KernelBackend:
             except RefusedError as exc:
                 if exc.errno != errno.ENOENT:
                     raise make_unavailable_error(exc.errno) from None
-            if not load or not load_module():
-                raise make_unavailable_error(probe_old_interface())
+            if not load:
+                raise make_unavailable_error()
+            from pyipvsadm.backends import missing_ipvs  # noqa: PLC0415
+
             load = False
+            if not missing_ipvs.load_module():
+                raise make_unavailable_error()
 
     def _request(
         self, command: int, read: Callable[[framing.Message], Value], payload: bytes = b""
@@ -512,39 +542,8 @@ def make_malformed_error(exc: framing.WireError) -> OperationError:
     )
 
 
-def make_unavailable_error(errnum: int) -> OperationError:
-    """Return the error with 1.31's message for a kernel without IPVS (ipvsadm.c: main)."""
-    return OperationError(
-        f"Can't initialize ipvs: {format_error(0, errnum)}\n"
-        "Are you sure that IP Virtual Server is built in the kernel or as module?",
-        2,
-    )
+def make_unavailable_error(errnum: int = 0) -> OperationError:
+    """Return the error for a kernel without IPVS. 0: ask the interface before netlink for errno."""
+    from pyipvsadm.backends import missing_ipvs  # noqa: PLC0415  # nearly always, IPVS is there
 
-
-def load_module() -> bool:
-    """Load ip_vs as 1.31 does, but with an environment of our own: MODPROBE_OPTIONS must not reach
-    modprobe. Return True if it was loaded.
-    """
-    command = [MODPROBE, "--", "ip_vs"]
-    try:
-        child = os.posix_spawn(MODPROBE, command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
-    except OSError:
-        return False
-    return os.waitpid(child, 0)[1] == 0
-
-
-def probe_old_interface() -> int:
-    """Return the errno that the interface before netlink gives if the family is missing; 1.31's
-    message comes from it.
-
-    EPERM without CAP_NET_RAW, ENOPROTOOPT without the module (libipvs.c: ipvs_init).
-    """
-    try:
-        raw_socket = _socket.socket(AF_INET, _socket.SOCK_RAW, _socket.IPPROTO_RAW)
-        try:
-            raw_socket.getsockopt(_socket.IPPROTO_IP, IP_VS_SO_GET_INFO, 12)
-        finally:
-            raw_socket.close()
-    except OSError as exc:
-        return exc.errno or errno.ENOPROTOOPT
-    return errno.ENOPROTOOPT
+    return missing_ipvs.make_error(errnum or missing_ipvs.probe_old_interface())

@@ -15,6 +15,7 @@ number differs from one dump to the next.
 from __future__ import annotations
 
 from struct import Struct
+from sys import byteorder
 
 from pyipvsadm.netlink.framing import HEADER, TYPE_MASK
 
@@ -29,9 +30,16 @@ if TYPE_CHECKING:
     Path = tuple[int, ...]
     # The path and the struct code of a value; "s" takes the whole payload.
     Field = tuple[Path, str]
+    # By their signatures.
+    Layouts = dict[tuple[bytes, ...], "RecordLayout"]
 
-_NLMSGHDR = Struct("=IHHII")
+# Of a record's header: size, type and flags as bytes, and the sequence number.
+_HEAD = Struct("=8sI")
+_SIZE_AND_TYPE = Struct("=IHH")
+_UNKNOWN: tuple[int, list[Any]] = (0, [])
 _NLATTR = Struct("=HH")
+# Records from which on comparing them byte by byte, all at once, is faster than one by one.
+_MANY = 8
 # Shapes that a decoder keeps. Records of further shapes are walked.
 _SHAPES = 64
 
@@ -45,7 +53,7 @@ class RecordLayout:
     """
 
     __slots__ = (
-        "_build", "_fields", "_shape", "signature", "signature_format", "size", "unpack_fields",
+        "_build", "_fields", "_fixed", "signature", "signature_format", "size", "unpack_fields",
     )  # fmt: skip
 
     def __init__(
@@ -55,15 +63,15 @@ class RecordLayout:
         nested: Iterable[Path],
         variable: Iterable[Path],
         build: Callable[[list[tuple[Any, ...]]], list[Any]] | None = None,
-        constants: Iterable[tuple[Path, bytes]] = (),
+        constants: Iterable[tuple[Path, bytes | None]] = (),
     ) -> None:
         """Build the layout of a record.
 
         fields: the values to read, in the order of the record. nested: the attributes that hold
         attributes. variable: the attributes whose length or presence may move others. build: makes
         values from the fields of many records; without it they stay tuples. constants: payloads
-        that belong to the shape. Raise LookupError if a field is missing, too short or out of
-        order, or if the payload of a constant differs.
+        that belong to the shape; None: as in this record. Raise LookupError if a field is missing,
+        too short or out of order, or if the payload of a constant differs.
         """
         self.size = len(record)
         self._build = build
@@ -75,20 +83,24 @@ class RecordLayout:
         spans = [(offsets[path][0] - 4, offsets[path][0]) for path in variable]
         for path, value in constants:
             offset, length = offsets[path]
-            if record[offset : offset + length] != value:
+            if value is not None and record[offset : offset + length] != value:
                 raise LookupError(path)
             spans.append((offset - 4, offset + length))
         spans.sort()
         # The sequence number, at byte 8, is the only part of the header that may differ.
         rest = f"{HEADER - 12}s"
         end = HEADER
-        for offset, span_end in spans:
+        fixed = [*range(8), *range(12, HEADER)]
+        for start, span_end in spans:
+            offset = max(start, end)  # an attribute may be both variable and constant
             rest += f"{offset - end}x{span_end - offset}s"
+            fixed += range(offset, span_end)
             end = span_end
         rest += f"{self.size - end}x"
         self.signature_format = f"=8s4x{rest}"
         self.signature: tuple[bytes, ...] = Struct(self.signature_format).unpack(record)
-        self._shape = Struct(f"=8sI{rest}")
+        # The bytes of the signature, by their offsets.
+        self._fixed = [(offset, record[offset : offset + 1]) for offset in fixed]
         value_code = "="
         end = 0
         for path, kind in fields:
@@ -102,17 +114,21 @@ class RecordLayout:
         self._fields = Struct(f"{value_code}{self.size - end}x")
         self.unpack_fields = self._fields.unpack_from
 
-    def decode_alike(self, datagram: Bytes, seq: int) -> list[Any] | None:
-        """Return the values of a datagram's records; None if one of them has another shape or
-        sequence number.
+    def decode_alike(self, data: bytes, seq: int) -> list[Any] | None:
+        """Return the values of many records; None if one of them has another shape or sequence
+        number. A byte is compared in all records at once.
         """
-        if len(datagram) % self.size:
+        size = self.size
+        count, rest = divmod(len(data), size)
+        if rest:
             return None
-        shapes = list(self._shape.iter_unpack(datagram))
-        before, *after = self.signature
-        if shapes.count((before, seq, *after)) != len(shapes):
-            return None
-        return self.make_values(list(self._fields.iter_unpack(datagram)))
+        for offset, byte in self._fixed:
+            if data[offset::size] != byte * count:
+                return None
+        for offset, number in enumerate(seq.to_bytes(4, byteorder), 8):
+            if data[offset::size] != bytes((number,)) * count:
+                return None
+        return self.make_values(list(self._fields.iter_unpack(data)))
 
     def make_values(self, rows: list[tuple[Any, ...]]) -> list[Any]:
         """Return the values of records from their fields."""
@@ -125,43 +141,64 @@ class DumpDecoder:
     head: (type, flags) of their records; learn: returns a RecordLayout for a record, or None.
     """
 
-    __slots__ = ("_by_size", "_head", "_layouts", "_learn")
+    __slots__ = ("_by_head", "_count", "_head", "_learn")
 
     def __init__(
         self, head: tuple[int, int], learn: Callable[[bytes], RecordLayout | None]
     ) -> None:
         self._head = head
         self._learn = learn
-        self._layouts: list[RecordLayout] = []
-        # By size of records: what reads a signature, and the layouts by their signatures.
-        self._by_size: dict[int, list[tuple[Struct, dict[tuple[bytes, ...], RecordLayout]]]] = {}
+        self._count = 0
+        # By the bytes of size, type and flags of known records: the size, and for each form of
+        # their signatures the Struct that reads it and the layouts by their signatures.
+        self._by_head: dict[bytes, tuple[int, list[tuple[Struct, Layouts]]]] = {}
 
     def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """Return the values of all records; None if the datagram holds anything but records of this
         dump whose shape is known or can be learnt.
         """
-        layout, size = self._find_layout(datagram, 0, seq)
+        data = bytes(datagram)  # is read faster than a memoryview
+        layout = self._find_layout(data, 0, seq)
         if layout is None:
-            return None if datagram else []
-        if size == len(datagram):  # Fast path: in large tables most services have one server.
-            return layout.make_values([layout.unpack_fields(datagram)])
-        values = layout.decode_alike(datagram, seq)
-        return self._decode_mixture(datagram, seq) if values is None else values
+            return None if data else []
+        values = layout.decode_alike(data, seq) if len(data) >= _MANY * layout.size else None
+        return self._decode_mixture(data, seq) if values is None else values
 
-    def _decode_mixture(self, datagram: Bytes, seq: int) -> list[Any] | None:
+    def decode_dumps(self, data: bytes, sizes: list[int], seq: int) -> list[list[Any]] | None:
+        """Return as decode_values does, but the values of several dumps, whose records are joined.
+        sizes: the bytes of each dump.
+        """
+        layout = self._find_layout(data, 0, seq)
+        values = layout.decode_alike(data, seq) if layout else None
+        dumps = []
+        start = 0
+        for length in sizes:
+            end = start + length
+            if layout and values is not None:
+                dumps.append(values[start // layout.size : end // layout.size])
+            else:
+                found = self.decode_values(data[start:end], seq)
+                if found is None:
+                    return None
+                dumps.append(found)
+            start = end
+        return dumps
+
+    def _decode_mixture(self, datagram: bytes, seq: int) -> list[Any] | None:
         """Return as decode_values does. Records of one layout are built together."""
         groups: dict[RecordLayout, tuple[list[int], list[tuple[Any, ...]]]] = {}
         offset = count = 0
-        while offset < len(datagram):
-            layout, size = self._find_layout(datagram, offset, seq)
+        end = len(datagram)
+        while offset < end:
+            layout = self._find_layout(datagram, offset, seq)
             if layout is None:
                 return None
-            if layout not in groups:
-                groups[layout] = ([], [])
-            places, rows = groups[layout]
-            places.append(count)
-            rows.append(layout.unpack_fields(datagram, offset))
-            offset += size
+            group = groups.get(layout)
+            if group is None:
+                group = groups[layout] = ([], [])
+            group[0].append(count)
+            group[1].append(layout.unpack_fields(datagram, offset))
+            offset += layout.size
             count += 1
         values: list[Any] = [None] * count
         for layout, (places, rows) in groups.items():
@@ -169,39 +206,42 @@ class DumpDecoder:
                 values[place] = value
         return values
 
-    def _find_layout(
-        self, datagram: Bytes, offset: int, seq: int
-    ) -> tuple[RecordLayout | None, int]:
-        """Return the layout of the record at `offset`, which is learnt if it is new, and its size;
-        None and 0 if the record is not part of this dump or cannot be learnt.
+    def _find_layout(self, datagram: bytes, offset: int, seq: int) -> RecordLayout | None:
+        """Return the layout of the record at `offset`, which is learnt if it is new; None if the
+        record is not part of this dump or cannot be learnt.
         """
-        if len(datagram) - offset < HEADER:
-            return None, 0
-        size, kind, flags, record_seq, _ = _NLMSGHDR.unpack_from(datagram, offset)
-        belongs = (kind, flags) == self._head and record_seq == seq
-        if not (belongs and HEADER <= size <= len(datagram) - offset) or size & 3:
-            return None, 0
-        for shape, layouts in self._by_size.get(size, ()):
-            layout = layouts.get(shape.unpack_from(datagram, offset))
+        rest = len(datagram) - offset
+        if rest < HEADER:
+            return None
+        head, record_seq = _HEAD.unpack_from(datagram, offset)
+        if record_seq != seq:
+            return None
+        size, shapes = self._by_head.get(head, _UNKNOWN)
+        if size > rest:
+            return None
+        for shape, layouts in shapes:
+            layout: RecordLayout | None = layouts.get(shape.unpack_from(datagram, offset))
             if layout is not None:
-                return layout, size
-        if len(self._layouts) == _SHAPES:
-            return None, 0
-        layout = self._learn(bytes(datagram[offset : offset + size]))
-        if layout is not None:
-            self._add_layout(layout)
-        return layout, size
+                return layout
+        size, kind, flags = _SIZE_AND_TYPE.unpack(head)
+        if (kind, flags) != self._head or not HEADER <= size <= rest or size & 3:
+            return None
+        return self._learn_layout(head, datagram[offset : offset + size])
 
-    def _add_layout(self, layout: RecordLayout) -> None:
-        self._layouts.append(layout)
-        shapes = self._by_size.setdefault(layout.size, [])
+    def _learn_layout(self, head: bytes, record: bytes) -> RecordLayout | None:
+        layout = self._learn(record) if self._count < _SHAPES else None
+        if layout is None:
+            return None
+        self._count += 1
+        _, shapes = self._by_head.setdefault(head, (layout.size, []))
         for shape, layouts in shapes:
             if shape.format == layout.signature_format:
                 layouts[layout.signature] = layout
-                return
+                return layout
         shapes.append((Struct(layout.signature_format), {layout.signature: layout}))
         # A record may have several of these signatures: the longest says most of it.
         shapes.sort(key=lambda item: -sum(map(len, next(iter(item[1])))))
+        return layout
 
 
 def iter_attributes(

@@ -306,8 +306,8 @@ def kernel(drawn: tuple[list[str], list[object], bool, bytes]) -> None:
             "pyipvsadm.backends.kernel._socket",
             types.SimpleNamespace(**names, socket=lambda *_: sock, timeout=_socket.timeout),
         ),
-        mock.patch("pyipvsadm.backends.kernel.load_module", return_value=False),
-        mock.patch("pyipvsadm.backends.kernel.probe_old_interface", return_value=92),
+        mock.patch("pyipvsadm.backends.missing_ipvs.load_module", return_value=False),
+        mock.patch("pyipvsadm.backends.missing_ipvs.probe_old_interface", return_value=92),
         mock.patch("pyipvsadm.backends.kernel.TABLE_FILE", "/nonexistent"),
     ):
         try:

@@ -18,7 +18,17 @@ from pyipvsadm import model
 from pyipvsadm.backends import kernel
 from pyipvsadm.backends.kernel import KernelBackend
 from pyipvsadm.errors import OperationError, RefusedError
-from pyipvsadm.model import AF_INET, HASHED, TCP, Change, Daemon, Server, Service, Timeouts
+from pyipvsadm.model import (
+    AF_INET,
+    AF_INET6,
+    HASHED,
+    TCP,
+    Change,
+    Daemon,
+    Server,
+    Service,
+    Timeouts,
+)
 from pyipvsadm.netlink import attributes, framing
 from tests.unit.fake_environment import overview
 
@@ -313,6 +323,125 @@ def test_reading(connect: Any) -> None:
     assert table.read_servers(SERVICE) == [SERVER]
     assert table.read_daemons() == [Daemon(model.MASTER, "lo", 1)]
     assert table.read_timeouts() == Timeouts(900, 120, 300)
+
+
+def dest_record(seq: int, server: Server, flags: int = framing.NLM_F_MULTI) -> bytes:
+    """Return a server as ip_vs_genl_fill_dest writes it."""
+    values = framing.parse_attributes(
+        framing.parse_attributes(attributes.encode_dest(server))[attributes.DEST]
+    )
+    for kind in (7, 8, 9):
+        values[kind] = bytes(4)
+    values[12] = b"".join(
+        framing.pack_attribute(kind, struct.pack("=Q", kind)) for kind in range(1, 11)
+    )
+    order = (1, 2, 3, 4, 13, 14, 15, 5, 6, 7, 8, 9, 11, 12)
+    payload = b"".join(framing.pack_attribute(kind, values[kind]) for kind in order)
+    return part(seq, framing.pack_attribute(attributes.DEST, payload), flags)
+
+
+def make_servers(port: int, count: int) -> list[Server]:
+    """Return as many servers; every fourth service has servers of both families."""
+    return [
+        Server(AF_INET6, bytes([32, 1, *bytes(12), at >> 8, at & 255]), port, weight=at)
+        if port % 4 == 3 and at % 2
+        else Server(AF_INET, bytes([10, 1, at >> 8, at & 255]), port, weight=at)
+        for at in range(count)
+    ]
+
+
+def make_services(count: int) -> list[Service]:
+    return [
+        Service(AF_INET, fwmark=port)
+        if port % 5 == 2
+        else Service(AF_INET, TCP, bytes([10, 0, 0, 1]), port)
+        for port in range(1, count + 1)
+    ]
+
+
+INTERRUPTED = framing.NLM_F_MULTI | framing.NLM_F_DUMP_INTR
+# How a kernel answers the first request for the servers of the third service: datagrams, as they
+# would be for sequence number 0; RECORDS are those of the service.
+RECORDS = b"the records"
+COMPLETE = [RECORDS, done(0)]
+IRREGULAR: list[tuple[str, list[bytes]]] = [
+    ("interrupted", [RECORDS, header(framing.NLMSG_DONE, INTERRUPTED, 0, bytes(4))]),
+    ("an interrupted record", [dest_record(0, SERVER, INTERRUPTED), done(0)]),
+    ("nothing", []),
+    ("no end", [RECORDS]),
+    ("the end beside the records", [RECORDS + done(0)]),
+    ("too large", [bytes(kernel.RECEIVE_SIZE + 1), done(0)]),
+    ("an answer to an older request", [done(-1 & 0xFFFFFFFF), RECORDS, done(0)]),
+    ("nothing that is known", [bytes(40), done(0)]),
+    ("a record of another dump", [dest_record(1 << 31, SERVER), done(0)]),
+    ("cut", [dest_record(0, SERVER)[:-4], done(0)]),
+]
+
+
+def number_messages(datagram: bytes, seq: int) -> bytes:
+    """Return a datagram of messages with the sequence number added to theirs."""
+    data = bytearray(datagram)
+    offset = 0
+    while offset + 16 <= len(data):
+        (size, number) = struct.unpack_from("=I4xI", data, offset)
+        struct.pack_into("=I", data, offset + 8, number + seq & 0xFFFFFFFF)
+        offset += max(size, 16)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "counts", [[1] * 900, [3, 0, 2, 100, 0], [0] * 3, [1, 2000, 1], [9, 9, 9, 9]]
+)
+@pytest.mark.parametrize(
+    "answer",
+    [pytest.param(answer, id=name) for name, answer in [("complete", COMPLETE), *IRREGULAR]],
+)
+def test_servers_of_many_services(connect: Any, counts: list[int], answer: list[bytes]) -> None:
+    services = make_services(len(counts))
+    keys = list(map(attributes.encode_service_key, services))
+    servers = {key: make_servers(at, count) for at, (key, count) in enumerate(zip(keys, counts))}
+    seen: set[bytes] = set()
+
+    def play(request: Request) -> list[Answer]:
+        seq, _, flags, command, attrs = request
+        assert (command, flags & framing.NLM_F_DUMP) == (model.GET_DEST, framing.NLM_F_DUMP)
+        key = framing.pack_attribute(attributes.SERVICE, attrs[attributes.SERVICE])
+        records = [dest_record(0, server) for server in servers[key]]
+        # netlink_dump: a datagram has at most 32 KiB
+        datagrams = [b"".join(records[at : at + 80]) for at in range(0, len(records), 80)]
+        datagrams.append(done(0))
+        if key not in seen:
+            seen.add(key)
+            if len(seen) == 3:
+                datagrams = [each.replace(RECORDS, b"".join(records[:80])) for each in answer]
+        return [number_messages(each, seq) for each in datagrams]
+
+    table, sock = connect(play)
+    wanted = [[model.to_row(server, ("weight",)) for server in servers[key]] for key in keys]
+    if answer is COMPLETE:
+        wanted[2] = wanted[2][:80]
+    assert list(table.iter_rows(services, ("weight",))) == wanted
+    if answer is COMPLETE:
+        assert len(sock.sends) == 2 + len(services)
+
+
+def test_a_refused_dump_among_many(connect: Any) -> None:
+    """What the kernel says about one service is raised when that service's turn comes."""
+
+    def play(request: Request) -> list[Answer]:
+        seq, attrs = request[0], request[4]
+        service = framing.parse_attributes(attrs[attributes.SERVICE])
+        if service.get(attributes.SVC_PORT) == struct.pack(">H", 4):
+            return [done(seq, errno.EPERM)]
+        return [dest_record(seq, SERVER), done(seq)]
+
+    table, _ = connect(play)
+    found = table.iter_rows(make_services(6), ("weight",))
+    row = model.to_row(SERVER, ("weight",))
+    assert [next(found) for _ in range(3)] == [[row]] * 3
+    with pytest.raises(RefusedError) as raised:
+        next(found)
+    assert raised.value.errno == errno.EPERM
 
 
 def test_the_kernels_own_listing_and_what_it_lacks(

@@ -190,7 +190,7 @@ def test_a_pad_at_another_place_is_another_shape() -> None:
     reader = dumps.make_row_reader(FAMILY, ("totals",))
     wanted = [to_row(server, ("totals",)) for server in (first, first, second)]
     assert reader.decode_values(one + one + other, SEQ) == wanted
-    assert len(reader._layouts) == 2
+    assert reader._count == 2
 
 
 @pytest.mark.parametrize(
@@ -273,6 +273,30 @@ def test_what_is_left_to_the_walk(other: bytes) -> None:
         assert reader.decode_values(GOOD * 3, SEQ) == [SERVICE] * 3
 
 
+@given(
+    st.lists(st.lists(servers(), max_size=12), max_size=5),
+    st.sets(st.sampled_from(COLUMNS)),
+    st.booleans(),
+)
+def test_dumps_that_are_joined(dumped: list[list[Server]], names: set[str], alike: bool) -> None:
+    """Joined dumps are decoded to what each is decoded to."""
+    columns = tuple(name for name in COLUMNS if name in names)
+    if alike:
+        for server in [server for batch in dumped for server in batch]:
+            server.af, server.addr = AF_INET, server.addr[:4]
+    parts = [b"".join(map(destination_record, batch)) for batch in dumped]
+    reader = dumps.make_row_reader(FAMILY, columns)
+    found = reader.decode_dumps(b"".join(parts), list(map(len, parts)), SEQ)
+    assert found == [[to_row(server, columns) for server in batch] for batch in dumped]
+
+
+@pytest.mark.parametrize("other", [pytest.param(data, id=name) for name, data in OTHERS])
+def test_joined_dumps_that_are_left_to_the_walk(other: bytes) -> None:
+    for parts in ([other], [GOOD * 9, other], [other, GOOD], [GOOD * 9 + other]):
+        reader = dumps.make_service_reader(FAMILY, counters=True)
+        assert reader.decode_dumps(b"".join(parts), list(map(len, parts)), SEQ) is None
+
+
 def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
     assert (
         dumps.make_row_reader(FAMILY, ("totals",)).decode_values(
@@ -304,7 +328,7 @@ def test_shapes_outlive_the_dump_they_were_learnt_in() -> None:
         assert reader.decode_values(later * 3, seq) == [SERVICE] * 3
         assert reader.decode_values(later * 3, SEQ) is None
         assert reader.decode_values(later + GOOD, seq) is None
-    assert len(reader._layouts) == 1
+    assert reader._count == 1
 
 
 def test_a_family_that_nobody_knows() -> None:

@@ -71,7 +71,7 @@ def replayed(
     """Return a function that opens a kernel backend on a recording, which it reads in one of
     WAYS.
     """
-    monkeypatch.setattr("pyipvsadm.backends.kernel.load_module", lambda: False)
+    monkeypatch.setattr("pyipvsadm.backends.missing_ipvs.load_module", lambda: False)
     quick = dump_layout.DumpDecoder.decode_values
     file = tmp_path / "ip_vs"
 

@@ -53,7 +53,7 @@ def test_one_program_is_started_by_its_whole_path_and_no_shell() -> None:
                     found.append((path.name, node.func.attr, *words))
                 assert not (isinstance(node.func, ast.Name) and node.func.id in RUNS), path
     # The process that waits for a confirmation is a copy of this one.
-    assert sorted(found) == [("confirm.py", "fork"), ("kernel.py", "posix_spawn", "MODPROBE")]
+    assert sorted(found) == [("confirm.py", "fork"), ("missing_ipvs.py", "posix_spawn", "MODPROBE")]
 
 
 # From the section: variables that we read, and variables that it says other programs read.
