@@ -51,16 +51,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
 
-    from pyipvsadm.netlink.dump_layout import Field
+    from pyipvsadm.netlink.dump_layout import Field, Path
 
 _U16 = Struct("=H")
 _NO_FLAGS = Struct("=II").pack(HASHED, 0xFFFFFFFF)  # and their mask, as the kernel writes them
 _SERVICE_NESTS = ((SERVICE,), (SERVICE, SVC_STATS64))
 _BY_MARK: tuple[Field, ...] = (((SERVICE, SVC_FWMARK), "I"),)
 _NAME: Field = ((SERVICE, SVC_SCHED_NAME), "s")
+_FLAGS = (SERVICE, SVC_FLAGS)
 _ENGINE: Field = ((SERVICE, SVC_PE_NAME), "s")
 _REST: tuple[Field, ...] = (
-    ((SERVICE, SVC_FLAGS), "I"),
+    (_FLAGS, "I"),
     ((SERVICE, SVC_TIMEOUT), "I"),
     ((SERVICE, SVC_NETMASK), "4s"),
 )
@@ -68,7 +69,7 @@ _COUNTERS: tuple[Field, ...] = tuple(((SERVICE, SVC_STATS64, kind), "Q") for kin
 # Names have any length, and the engine is optional. On processors that need aligned 64-bit values,
 # a record may have a pad before the first or before the second of them (netlink.h:
 # nla_align_64bit).
-_SERVICE_MOVING = ((SERVICE, SVC_SCHED_NAME), (SERVICE, SVC_FLAGS), (SERVICE, SVC_STATS64, 1))
+_SERVICE_MOVING = ((SERVICE, SVC_SCHED_NAME), _FLAGS, (SERVICE, SVC_STATS64, 1))
 _DEST_MOVING = ((DEST, DEST_STATS64, 1),)
 _DEST_NESTS = ((DEST,), (DEST, DEST_STATS64))
 # The struct code of an address, whose payload always has 16 bytes.
@@ -182,7 +183,13 @@ def _make_service_builder(
     return build_with_engine if engine else build
 
 
-def _make_service_layout(counters: tuple[Field, ...]) -> Callable[[bytes], RecordLayout | None]:
+def _make_service_layout(
+    counters: tuple[Field, ...], own: tuple[Path, ...] = ()
+) -> Callable[[bytes], RecordLayout | None]:
+    """Return the function that builds the layout of a record. own: attributes whose payload belongs
+    to the shape.
+    """
+
     def build_layout(record: bytes) -> RecordLayout | None:
         # A layout skips the attributes that it does not read, so the layouts that need more are
         # tried first: a mark before an address, an engine before none.
@@ -191,7 +198,10 @@ def _make_service_layout(counters: tuple[Field, ...]) -> Callable[[bytes], Recor
                 for family, width in _WIDTHS.items():
                     head = _BY_MARK if marked else _make_address_fields(width)
                     fields = (*head, _NAME, *((_ENGINE,) if engine else ()), *_REST, *counters)
-                    constants = [((SERVICE, SVC_AF), _U16.pack(family))]
+                    constants = [
+                        ((SERVICE, SVC_AF), _U16.pack(family)),
+                        *((path, None) for path in own),
+                    ]
                     build = _make_service_builder(family, marked, engine)
                     try:
                         return RecordLayout(
@@ -208,16 +218,19 @@ def _build_known_layout(record: bytes) -> RecordLayout | None:
     """Decode only the key of services that /proc/net/ip_vs shows completely; decode the others
     fully.
     """
-    fields: tuple[Field, ...] = (
-        ((SERVICE, SVC_PROTOCOL), "2s"), ((SERVICE, SVC_ADDR), "4s"), ((SERVICE, SVC_PORT), "2s")
-    )  # fmt: skip
-    constants = [((SERVICE, SVC_AF), _U16.pack(AF_INET)), ((SERVICE, SVC_FLAGS), _NO_FLAGS)]
-    try:
-        return RecordLayout(
-            record, fields, _SERVICE_NESTS, ((SERVICE, SVC_SCHED_NAME),), constants=constants
-        )
-    except LookupError:
-        return _make_service_layout(())(record)
+    for family, width in _WIDTHS.items():
+        fields: tuple[Field, ...] = (
+            ((SERVICE, SVC_PROTOCOL), "2s"), ((SERVICE, SVC_ADDR), width), ((SERVICE, SVC_PORT), "2s")
+        )  # fmt: skip
+        constants = [((SERVICE, SVC_AF), _U16.pack(family)), (_FLAGS, _NO_FLAGS)]
+        try:
+            return RecordLayout(
+                record, fields, _SERVICE_NESTS, ((SERVICE, SVC_SCHED_NAME),), constants=constants
+            )
+        except LookupError:
+            continue
+    # Each set of flags has layouts of its own: services without flags must not fit into one.
+    return _make_service_layout((), (_FLAGS,))(record)
 
 
 def _make_row_layout(columns: tuple[str, ...]) -> Callable[[bytes], RecordLayout | None]:

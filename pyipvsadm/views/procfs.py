@@ -5,14 +5,14 @@ Owns: the lines of that file (ip_vs_ctl.c: ip_vs_info_seq_show). Must never know
 reads the file.
 
 The file has the servers of the plain listing, and from the column of methods on, a server's line is
-1.31's own text. For services by an IPv4 address and without flags, which are most, the file is
-complete too. The other services lack facts or show them differently (families of marks, flags of
-schedulers, seconds): these come from their records. If the parts do not fit together, the answer is
-None, and dumps serve instead. A method without a name in the kernel is Masq in the file.
+1.31's own text. For services by an address and without flags, which are most, the file is complete
+too. The other services lack facts or show them differently (families of marks, flags of schedulers,
+seconds): these come from their records. If the parts do not fit together, the answer is None, and
+dumps serve instead. A method without a name in the kernel is Masq in the file.
 
-The lines of a service become one text, its block; blocks sort as the listing does. The work for
-each of thousands of blocks is slicing, and looking up the text that was made for the same slice
-before.
+The lines of a service become one text, its block; blocks sort as the listing does. The lines of all
+servers are made at once, and those of services mostly by looking up the text that was made for the
+same slice before.
 """
 
 from __future__ import annotations
@@ -20,36 +20,50 @@ from __future__ import annotations
 from sys import byteorder
 
 from pyipvsadm import sorting
-from pyipvsadm.addresses import CACHE_LIMIT, TextCache, format_numeric
-from pyipvsadm.model import AF_INET, AF_INET6, SCTP, TCP, UDP
+from pyipvsadm.addresses import (
+    CACHE_LIMIT,
+    TextCache,
+    format_ipv4_places,
+    format_ipv6,
+    format_ipv6_places,
+    format_ipv6_prefix,
+    format_numeric,
+)
+from pyipvsadm.model import AF_INET, SCTP, TCP, UDP
 from pyipvsadm.views import classic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyipvsadm.model import ProcTable, Service
 
 _HEADINGS = [
     "Prot LocalAddress:Port Scheduler Flags",
     "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn",
 ]
-_METHODS = {f"{name:7}": f" {name:7}" for name in classic.METHODS.values()}
+_METHODS = frozenset([f" {name:7}" for name in classic.METHODS.values()])
 _ARROW = "  -> "
 _SERVER = "\0"  # in a block, stands for a line end and an arrow
 # of protocols in blocks: of one length, and in the order of the numbers
 _NAMES = {TCP: "TCP  ", UDP: "UDP  ", SCTP: "ZZZ  "}
 
-# "TCP  0A0001F6:0050 wlc  ": protocol, address, port; the rest starts with the scheduler.
+# Of a service, "TCP  0A0001F6:0050 wlc ", "TCP  [2001:0db8:...:0001]:0050 wlc " or "FWM  0000002A
+# wlc ": where the address starts, where its prefix, the address and the port end, and (in IPv6) where
+# its last word and the port start.
 _ADDRESS = 5
-_NETWORK = 11
-_COLON = 13
-_START = 18
-# "C0A80001:1F90      Masq   ": where address, port and method end, with [IPv6] further on.
-_V4_ADDRESS = 8
-_V4_PORT = 13
-_V4_METHOD = 26
-_V6_METHOD = 59
+_V4_PREFIX, _V4_COLON, _V4_END = 11, 13, 18
+_V6_PREFIX, _V6_WORD, _V6_ADDRESS, _V6_PORT, _V6_END = 40, 41, 45, 47, 51
+_MARK_END = 13
+# Of a server, "C0A80001:1F90      Masq    1 ..." or "[2001:...:0001]:0050      Masq    1 ...": where
+# the last of the blanks is that follow the port, and the width of this blank and the method.
+_V4_METHOD, _V6_METHOD = 18, 51
+_METHOD_WIDTH = 8
+_BLANKS = 5  # between the port and there
 # Of a listing's line: an arrow, and address and port in 28 columns.
 _WIDTH = 33
+# The first digit of each of the four 32-bit words of an IPv6 address.
+_WORD_STEP, _WORDS_WIDTH = 10, 31
 
 
 def render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
@@ -70,42 +84,26 @@ def _render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
         for each in overview.other_services
     ):
         return None  # a large mark may come before all others
+    others = {_format_block_name(service): service for service in overview.other_services}
+    if len(others) != len(overview.other_services):
+        return None  # a mark is there in both families, which the file does not tell apart
     blocks = _split_blocks(overview.text)
-    others = {_format_block_start(service): service for service in overview.other_services}
-    plain = (
-        [block for block in blocks if _get_block_name(block) not in others] if others else blocks
-    )
-    if (
-        len(others) != len(overview.other_services)
-        or len(plain) + len(others) != len(blocks)
-        or not _match_services(plain, overview.simple_keys)
-    ):
-        # they differ, or a mark is there in both families, which the file does not tell apart
-        return None
-    if sort:
-        blocks = _sort_blocks(blocks, others)
-    networks, places, tails = (
-        TextCache(_format_network, CACHE_LIMIT),
-        TextCache(_format_place, CACHE_LIMIT),
-        TextCache(_format_tail, CACHE_LIMIT),
-    )
-    format_servers = _ServerLines().format
-    service = None
+    heads = []
+    lines: list[str] = []
+    counts = []
+    for block in _sort_blocks(blocks) if sort else blocks:
+        head, *servers = block.split(_SERVER)
+        heads.append(head)
+        lines += _sort_lines(servers) if sort and len(servers) > 1 else servers
+        counts.append(len(servers))
+    headings = _format_headings(heads, others, overview.simple_keys)
+    servers = _format_servers(lines)
     parts = []
-    for block in blocks:
-        head, arrow, line = block.partition(_SERVER)
-        if others:
-            service = others.get(_get_block_name(head))
-        if service:
-            text = classic.format_heading(service, format_numeric)
-        else:
-            text = (
-                f"{networks[head[:_NETWORK]]}{places[head[_NETWORK:_START]]}{tails[head[_START:]]}"
-            )
-        parts.append(text)
-        if arrow:
-            lines = line.split(_SERVER)
-            parts += format_servers(_sort_lines(lines) if sort else lines)
+    start = 0
+    for heading, count in zip(headings, counts):
+        parts.append(heading)
+        parts += servers[start : start + count]
+        start += count
     return parts
 
 
@@ -127,13 +125,8 @@ def _split_blocks(text: bytes) -> list[str]:
     return blocks
 
 
-def _get_block_name(block: str) -> str:
+def _format_block_name(service: Service) -> str:
     """Return the part of a block that names its service: all before the scheduler."""
-    return block[:_START] if block[_COLON] == ":" else block[: block.find(" ", _ADDRESS)]
-
-
-def _format_block_start(service: Service) -> str:
-    """Return the text that names a service in its block."""
     if service.fwmark:
         return f"FWM  {service.fwmark:08X}"
     protocol = _NAMES[service.protocol]
@@ -143,48 +136,131 @@ def _format_block_start(service: Service) -> str:
     return f"{protocol}[{':'.join([digits[at : at + 4] for at in range(0, 32, 4)])}]:{service.port:04X}"
 
 
-def _match_services(blocks: list[str], plain: list[tuple[bytes, bytes, bytes]]) -> bool:
-    """Return True if the blocks are those of exactly these services."""
-    digits = "".join(sorted([block[:_START] for block in blocks])).replace(":", "")
-    for number, name in _NAMES.items():
-        digits = digits.replace(name, number.to_bytes(2, byteorder).hex().upper())
-    return digits == b"".join(sorted(map(b"".join, plain))).hex().upper()
+def _format_headings(
+    heads: list[str], others: dict[str, Service], simple_keys: list[tuple[bytes, bytes, bytes]]
+) -> list[str]:
+    """Return the lines of services from their text in the file. others: the services that the text
+    does not show completely, by their names. Raise LookupError if the services are not exactly
+    these two kinds.
+    """
+    simple = _SimpleHeadings()
+    headings = []
+    names = []
+    for head in heads:
+        is_v4 = head[_V4_COLON] == ":"
+        end = _V4_END if is_v4 else _V6_END if head[_ADDRESS] == "[" else _MARK_END
+        service = others.pop(head[:end], None) if others else None
+        if service:
+            headings.append(classic.format_heading(service, format_numeric))
+        else:
+            names.append(head[:end])
+            headings.append(simple.format_ipv4(head) if is_v4 else simple.format_ipv6(head))
+    if others or not _match_names(names, simple_keys):
+        raise LookupError(names[:1])
+    return headings
 
 
-def _sort_blocks(blocks: list[str], others: dict[str, Service]) -> list[str]:
-    """Return the blocks in 1.31's order: IPv4 addresses, IPv6 addresses, marks."""
-    rest = [service for service in others.values() if service.fwmark or service.af != AF_INET]
-    if rest:
-        apart = {_get_block_name(block): block for block in blocks if block[_COLON] != ":"}
-        blocks = [block for block in blocks if block[_COLON] == ":"]
-        return [
-            *_sort_blocks(blocks, {}),
-            *(apart[_format_block_start(service)] for service in sorting.sort_services(rest)),
-        ]
-    blocks = sorted(blocks)
-    addresses = [block[_ADDRESS:_COLON] for block in blocks]
-    if not blocks or int(max(addresses), 16) - int(min(addresses), 16) < sorting.HALF:
-        return blocks
-    found = []
-    for name in _NAMES.values():
-        some = [block for block in blocks if block.startswith(name)]
-        # Among equal addresses the ports stay in order.
-        found += sorting.sort_circular(
-            some, lambda block: (int(block[_ADDRESS:_COLON], 16),), lambda _: 0
+class _SimpleHeadings:
+    """Format services that the file shows completely. Raise ValueError for other text."""
+
+    def __init__(self) -> None:
+        self._prefixes, self._places, self._prefixes6, self._ports, self._tails = (
+            TextCache(make, CACHE_LIMIT)
+            for make in (_format_prefix, _format_place, _format_prefix6, _format_port, _format_tail)
         )
-    return found
+
+    def format_ipv4(self, head: str) -> str:
+        place = self._places[head[_V4_PREFIX:_V4_END]]
+        return f"{self._prefixes[head[:_V4_PREFIX]]}{place}{self._tails[head[_V4_END:]]}"
+
+    def format_ipv6(self, head: str) -> str:
+        text = self._prefixes6[head[:_V6_PREFIX]]
+        word = head[_V6_WORD:_V6_ADDRESS].lstrip("0")
+        if not (text and word):
+            addr = bytes.fromhex(head[_ADDRESS + 1 : _V6_ADDRESS].replace(":", ""))
+            text, word = f"{_get_protocol(head)}[{format_ipv6(addr)}", ""
+        return f"{text}{word}]:{self._ports[head[_V6_PORT:_V6_END]]}{self._tails[head[_V6_END:]]}"
 
 
-def _format_network(text: str) -> str:
-    """Return the first three bytes of an address: `TCP 0A0001` is "TCP 10.0.1."."""
-    protocol = "SCTP " if text.startswith(_NAMES[SCTP]) else text[:_ADDRESS]
+def _match_names(names: list[str], simple_keys: list[tuple[bytes, bytes, bytes]]) -> bool:
+    """Return True if the names are those of exactly these services."""
+    if len(names) != len(simple_keys):
+        return False
+    keys = sorted(map(b"".join, simple_keys))
+    for width in {len(name) for name in names}:
+        digits = "".join(sorted([name for name in names if len(name) == width])).lower()
+        for number, protocol in _NAMES.items():
+            digits = digits.replace(protocol.lower(), number.to_bytes(2, byteorder).hex())
+        for mark in "[:]":
+            digits = digits.replace(mark, "")
+        size = 8 if width == _V4_END else 20
+        if digits != b"".join([key for key in keys if len(key) == size]).hex():
+            return False
+    return True
+
+
+def _sort_blocks(blocks: list[str]) -> list[str]:
+    """Return the blocks in 1.31's order: IPv4 addresses, IPv6 addresses, marks."""
+    blocks = sorted(blocks)
+    v4 = [block for block in blocks if block[_V4_COLON] == ":"]
+    v6 = [block for block in blocks if block[_ADDRESS] == "["]
+    marks = [block for block in blocks if block.startswith("FWM")]
+    if len(v4) + len(v6) + len(marks) != len(blocks):
+        raise ValueError(blocks[:1])
+    addresses = [block[_ADDRESS:_V4_COLON] for block in v4]
+    if v4 and int(max(addresses), 16) - int(min(addresses), 16) >= sorting.HALF:
+        v4 = _sort_by_protocol(v4)
+    if not _is_half(v6, _ADDRESS + 1):
+        v6 = _sort_by_protocol(v6)
+    return [*v4, *v6, *marks]
+
+
+def _is_half(texts: list[str], start: int) -> bool:
+    """Return True if IPv6 addresses, which start there, lie on one half of each circle, so that they
+    sort as their digits do.
+    """
+    firsts = {text[start : start + _WORDS_WIDTH : _WORD_STEP] for text in texts}
+    return len({tuple([digit < "8" for digit in digits]) for digits in firsts}) < 2
+
+
+def _sort_by_protocol(blocks: list[str]) -> list[str]:
+    """Sort blocks, which are in the order of their digits, in 1.31's order."""
+    return [
+        block
+        for name in _NAMES.values()
+        for block in sorting.sort_circular(
+            [block for block in blocks if block.startswith(name)],
+            lambda block: _split_words(block[_ADDRESS:]),
+            lambda _: 0,  # Among equal addresses the ports stay in order.
+        )
+    ]
+
+
+def _get_protocol(text: str) -> str:
+    return "SCTP " if text.startswith(_NAMES[SCTP]) else text[:_ADDRESS]
+
+
+def _format_prefix(text: str) -> str:
+    """Return the first three bytes of an address: `TCP  0A0001` is "TCP  10.0.1."."""
     first, second, third = bytes.fromhex(text[_ADDRESS:])
-    return f"{protocol}{first}.{second}.{third}."
+    return f"{_get_protocol(text)}{first}.{second}.{third}."
 
 
 def _format_place(text: str) -> str:
     """Return the last byte of an address and the port: F6:0050 is "246:80"."""
     return f"{int(text[:2], 16)}:{int(text[3:], 16)}"
+
+
+def _format_prefix6(text: str) -> str:
+    """Return an IPv6 address up to its last word; "" if that depends on the word
+    (addresses.format_ipv6_prefix).
+    """
+    prefix = format_ipv6_prefix(bytes.fromhex(text[_ADDRESS + 1 :].replace(":", "")))
+    return prefix and f"{_get_protocol(text)}[{prefix}"
+
+
+def _format_port(text: str) -> str:
+    return str(int(text, 16))
 
 
 def _format_tail(text: str) -> str:
@@ -195,68 +271,55 @@ def _format_tail(text: str) -> str:
     return f" {scheduler}\n"
 
 
-class _ServerLines:
-    """Make lines of the listing from servers' lines of the file. Raise LookupError or ValueError for
-    "cannot".
-
-    An IPv4 address is put together from a network and an octet, which are few, so that it costs the
-    same whether or not it comes again.
+def _format_servers(lines: list[str]) -> list[str]:
+    """Return the lines of servers from their text in the file. Raise ValueError if the file has
+    another form.
     """
-
-    def __init__(self) -> None:
-        self._networks = TextCache(_format_server_network, CACHE_LIMIT)
-        self._octets = {f"{number:02X}:": f"{number}:" for number in range(256)}
-
-    def format(self, lines: list[str]) -> list[str]:
-        """Return a line a server."""
-        networks, octets = self._networks, self._octets
-        return [
-            f"{networks[line[:6]]}{octets[line[6:9]]}{int(line[9:_V4_PORT], 16)}".ljust(_WIDTH)
-            + f"{_METHODS[line[19:_V4_METHOD]]}{line[_V4_METHOD:]}\n"
-            if line[_V4_ADDRESS] == ":"
-            else _format_ipv6_server(line)
-            for line in lines
-        ]
+    v4 = [line for line in lines if line[8] == ":"]
+    found = _format_family(v4, _V4_METHOD, format_ipv4_places)
+    if len(v4) == len(lines):
+        return found
+    v6 = [line for line in lines if line[8] != ":"]
+    found4 = iter(found)
+    found6 = iter(_format_family(v6, _V6_METHOD, format_ipv6_places))
+    return [next(found4 if line[8] == ":" else found6) for line in lines]
 
 
-def _format_server_network(text: str) -> str:
-    """Return "  -> 10.0.1." for 0A0001."""
-    first, second, third = bytes.fromhex(text)
-    return f"{_ARROW}{first}.{second}.{third}."
-
-
-def _format_ipv6_server(line: str) -> str:
-    """Return the line of a server with an IPv6 address."""
-    addr = bytes.fromhex(line[1:40].replace(":", ""))
-    end = format_numeric(AF_INET6, addr, int(line[42:46], 16))
-    method = _METHODS[line[_V6_METHOD - 7 : _V6_METHOD]]
-    return f"{_ARROW}{end:28}{method}{line[_V6_METHOD:]}\n"
+def _format_family(
+    lines: list[str], method: int, format_places: Callable[[bytes, str, int], list[str]]
+) -> list[str]:
+    """Return the lines of servers whose addresses have one family. method: where the column of
+    methods starts.
+    """
+    digits = "".join([line[: method - _BLANKS] for line in lines])
+    for mark in "[:]":
+        digits = digits.replace(mark, "")
+    hosts = format_places(bytes.fromhex(digits), _ARROW, _WIDTH)
+    methods = {line[method : method + _METHOD_WIDTH] for line in lines}
+    if len(hosts) != len(lines) or not methods <= _METHODS:
+        raise ValueError(lines[:1])
+    return [f"{host}{line[method:]}\n" for host, line in zip(hosts, lines)]
 
 
 def _sort_lines(lines: list[str]) -> list[str]:
     """Sort the lines of servers in 1.31's order. Digits sort as their numbers do, unless two
     addresses are half the space apart.
     """
-    if len(lines) == 1:  # Fast path: in large tables most services have one server.
-        return lines
     lines = sorted(lines)
     if lines[-1][0] != "[":
         if int(lines[-1][:8], 16) - int(lines[0][:8], 16) < sorting.HALF:
             return lines
-    elif (
-        lines[0][0] == "["
-        and len({(line[1] < "8", line[11] < "8", line[21] < "8", line[31] < "8") for line in lines})
-        == 1
-    ):
+    elif lines[0][0] == "[" and _is_half(lines, 1):
         return lines
     return sorting.sort_circular(lines, _split_words, _get_port)
 
 
-def _split_words(line: str) -> tuple[int, ...]:
-    if line[0] == "[":
-        digits = line[1:40].replace(":", "")
+def _split_words(text: str) -> tuple[int, ...]:
+    """Return the 32-bit words of the address that the text starts with."""
+    if text[0] == "[":
+        digits = text[1:40].replace(":", "")
         return tuple(int(digits[at : at + 8], 16) for at in (0, 8, 16, 24))
-    return (int(line[:8], 16),)
+    return (int(text[:8], 16),)
 
 
 def _get_port(line: str) -> int:

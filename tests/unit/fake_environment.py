@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.environment import Environment
 from pyipvsadm.errors import OperationError
-from pyipvsadm.model import AF_INET, HASHED, ProcTable
+from pyipvsadm.model import HASHED, ProcTable
 from pyipvsadm.resolver import Resolver
 from pyipvsadm.terminal import Screen
 
@@ -27,7 +27,7 @@ def overview(text: bytes, services: Iterable[Service]) -> ProcTable:
     """
     found = ProcTable(text, [], [])
     for s in services:
-        if s.fwmark or s.af != AF_INET or s.flags & ~HASHED:
+        if s.fwmark or s.flags & ~HASHED:
             found.other_services.append(s)
         else:
             found.simple_keys.append(
