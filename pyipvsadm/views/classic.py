@@ -109,6 +109,17 @@ def list_columns(shown: Shown) -> tuple[str, ...]:
     return _ROWS[view_of(shown)][0]
 
 
+def add_lines(headings: list[str], lines: list[str], counts: list[int]) -> list[str]:
+    """Return the headings, each with its lines after it. counts: how many lines each has."""
+    parts = []
+    start = 0
+    for heading, count in zip(headings, counts):
+        parts.append(heading)
+        parts += lines[start : start + count]
+        start += count
+    return parts
+
+
 class Listing:
     """Format services and their servers, in the order in which they come. The view is chosen once,
     not for each service.
@@ -129,14 +140,7 @@ class Listing:
         rows = [row[2:] for _, servers in tables for row in servers]
         headings = self._format_headings([service for service, _ in tables])
         lines = self._format_lines(self._hosts.format_tables(tables), rows)
-        parts = []
-        start = 0
-        for heading, (_, servers) in zip(headings, tables):
-            end = start + len(servers)
-            parts.append(heading)
-            parts += lines[start:end]
-            start = end
-        return "".join(parts)
+        return "".join(add_lines(headings, lines, [len(servers) for _, servers in tables]))
 
     def _format_headings(self, services: list[Service]) -> list[str]:
         endpoint, half = self._endpoint, self._half

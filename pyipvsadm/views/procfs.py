@@ -97,14 +97,7 @@ def _render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
         lines += _sort_lines(servers) if sort and len(servers) > 1 else servers
         counts.append(len(servers))
     headings = _format_headings(heads, others, overview.simple_keys)
-    servers = _format_servers(lines)
-    parts = []
-    start = 0
-    for heading, count in zip(headings, counts):
-        parts.append(heading)
-        parts += servers[start : start + count]
-        start += count
-    return parts
+    return classic.add_lines(headings, _format_servers(lines), counts)
 
 
 def _split_blocks(text: bytes) -> list[str]:

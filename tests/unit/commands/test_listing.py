@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyipvsadm import cli, sorting, views
+from pyipvsadm import cli, model, sorting, views
 from pyipvsadm.backends.memory import MemoryBackend
 from pyipvsadm.commands import listing
 from pyipvsadm.grammar.parser import CommandParser
@@ -115,7 +115,8 @@ class CountingBackend(MemoryBackend):
 @pytest.mark.parametrize(
     "view", ["", "--stats", "--json", "--json --shares", "--real-server 10.0.1.2"]
 )
-def test_servers_are_read_when_their_turn_comes(view: str) -> None:
+def test_servers_are_read_when_their_turn_comes(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "BLOCK_LINES", 1)
     backend = CountingBackend()
     apply_all(backend, (*RULES, "-a -t 10.0.0.8:80 -r 10.0.1.2 -m"))
     request = CommandParser(f"-L -n {view}".split(), FakeNames()).parse_request()

@@ -4,6 +4,7 @@ refused.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 import pytest
@@ -162,6 +163,7 @@ def test_it_is_the_classic_listing_or_cannot(table: Table, sort: bool) -> None:
 
 VIP = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, scheduler="rr")
 OTHER = Service(AF_INET, TCP, bytes([10, 0, 0, 2]), 80, scheduler="rr")
+MARK = Service(AF_INET, fwmark=7, scheduler="rr")
 GOOD: Table = [
     (
         VIP,
@@ -186,6 +188,11 @@ CANNOT: list[tuple[str, list[Service], bytes]] = [
     ("an arrow alone", [VIP], TEXT + b"  -> \n"),
     ("no digits", [VIP], TEXT.replace(b"0A000008", b"0A00000x")),
     ("no text", [VIP], TEXT + b"\xff\n"),
+    ("a mark that the dump lacked", [VIP], kernel_text([*GOOD, (Service(AF_INET, fwmark=7), [])])),
+    ("another protocol", [VIP], TEXT.replace(b"TCP", b"IP")),
+    ("an address twice", [VIP, OTHER], kernel_text([*GOOD, *GOOD])),
+    ("a mark twice", [MARK, OTHER], kernel_text([(MARK, []), (MARK, [])])),
+    ("a server's address with blanks", [VIP], TEXT.replace(b"0A000008", b"0A 00008")),
 ]
 
 
@@ -255,6 +262,38 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     table: Table = [(VIP, [Server(AF_INET, bytes([10, 0, net, 1]), 80) for net in range(9)])]
     found = procfs.render_listing(overview(kernel_text(table), [VIP]), sort=True)
     assert "".join(found or []) == classic_text(table, sort=True)
+
+
+@pytest.mark.parametrize("sort", [True, False])
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        [
+            "2001:db8::1",
+            "2001:db8::2",
+            "2001:db8::",
+            "2001:db8:0:1::",
+        ],  # on one half of each circle
+        ["2001:db8::1", "fd00::1", "::", "::1", "::ffff:10.0.0.1", "9000::"],
+        ["2001:db8:0:0:9000::1", "2001:db8::1", "2001:db8::ffff:0:0", "fe80::1"],
+    ],
+)
+def test_services_by_ipv6_addresses(addresses: list[str], sort: bool) -> None:
+    services = [
+        Service(
+            AF_INET6, protocol, ipaddress.IPv6Address(address).packed, 80 + at, 0, "rr",
+            HASHED | (PERSISTENT if at == 2 else 0), timeout=60 if at == 2 else 0, netmask=HOST_PREFIX6,
+        )
+        for protocol in (UDP, TCP, SCTP)
+        for at, address in enumerate(addresses)
+    ]  # fmt: skip
+    services += [Service(AF_INET6, fwmark=7, flags=HASHED, netmask=HOST_PREFIX6), VIP]
+    table: Table = [
+        (service, [Server(AF_INET6, bytes(15) + bytes([at]), at)])
+        for at, service in enumerate(services)
+    ]
+    found = procfs.render_listing(overview(kernel_text(table), services), sort)
+    assert "".join(found or []) == classic_text(table, sort)
 
 
 @pytest.mark.parametrize("sort", [True, False])
