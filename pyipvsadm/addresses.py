@@ -179,8 +179,8 @@ PREFIX_TEXTS = TextCache(_format_prefix, CACHE_LIMIT)
 
 
 def format_ipv6_prefix(prefix: bytes) -> str:
-    """Return the text of IPv6 addresses up to their last word, which is not zero; "" if the last
-    word is not written as a word of its own (::ffff:10.0.0.1).
+    """Return the text of IPv6 addresses up to their last group of digits, which is not zero; "" if
+    the last group is not written as one (::ffff:10.0.0.1).
     """
     text = inet_ntop(AF_INET6, prefix + b"\xff\xff")
     return text[:-4] if text.endswith(":ffff") and "." not in text else ""
@@ -193,8 +193,8 @@ PREFIX6_TEXTS = TextCache(format_ipv6_prefix, CACHE_LIMIT)
 def format_ipv6(addr: bytes) -> str:
     """Format an IPv6 address as inet_ntop does."""
     prefix = PREFIX6_TEXTS[addr[:14]]
-    word = addr[14] << 8 | addr[15]
-    return f"{prefix}{word:x}" if prefix and word else inet_ntop(AF_INET6, addr)
+    group = addr[14] << 8 | addr[15]
+    return f"{prefix}{group:x}" if prefix and group else inet_ntop(AF_INET6, addr)
 
 
 def format_numeric(family: int, addr: bytes, port: int, _protocol: int = 0) -> str:
@@ -264,29 +264,29 @@ class EndpointTexts:
 
 
 def _format_numeric_rows(rows: list[Row], start: str, width: int) -> list[str]:
-    places = b"".join([row[0] + row[1] for row in rows])
-    if len(places) == len(rows) * IPV4_PLACE.size:
-        return format_ipv4_places(places, start, width)
-    if len(places) == len(rows) * IPV6_PLACE.size:
-        return format_ipv6_places(places, start, width)
+    packed = b"".join([row[0] + row[1] for row in rows])
+    if len(packed) == len(rows) * PACKED_IPV4.size:
+        return format_packed_ipv4(packed, start, width)
+    if len(packed) == len(rows) * PACKED_IPV6.size:
+        return format_packed_ipv6(packed, start, width)
     return [
         text
         for row in rows
-        for text in (format_ipv4_places if len(row[0]) == 4 else format_ipv6_places)(
+        for text in (format_packed_ipv4 if len(row[0]) == 4 else format_packed_ipv6)(
             row[0] + row[1], start, width
         )
     ]
 
 
-# Of an address and a port: the bytes of its prefix, the last number, the port.
-IPV4_PLACE = Struct(">3sBH")
-IPV6_PLACE = Struct(">14sHH")
+# An address up to its last octet (IPv6: group of four digits), this octet or group, and the port.
+PACKED_IPV4 = Struct(">3sBH")
+PACKED_IPV6 = Struct(">14sHH")
 # The texts of 0 to 255; made for the first addresses that need them.
 _OCTETS: list[str] = []
 
 
-def format_ipv4_places(places: bytes, start: str, width: int) -> list[str]:
-    """Format many HOST:PORT as format_numeric does, after `start` and padded to the width. places:
+def format_packed_ipv4(packed: bytes, start: str, width: int) -> list[str]:
+    """Format many HOST:PORT as format_numeric does, after `start` and padded to the width. packed:
     address and port of each, in network order.
     """
     if not _OCTETS:
@@ -294,20 +294,20 @@ def format_ipv4_places(places: bytes, start: str, width: int) -> list[str]:
     prefixes, octets = PREFIX_TEXTS, _OCTETS
     return [
         f"{start}{prefixes[prefix]}{octets[octet]}:{port}".ljust(width)
-        for prefix, octet, port in IPV4_PLACE.iter_unpack(places)
+        for prefix, octet, port in PACKED_IPV4.iter_unpack(packed)
     ]
 
 
-def format_ipv6_places(places: bytes, start: str, width: int) -> list[str]:
-    """Format as format_ipv4_places does."""
+def format_packed_ipv6(packed: bytes, start: str, width: int) -> list[str]:
+    """Format as format_packed_ipv4 does."""
     prefixes = PREFIX6_TEXTS
     return [
         (
-            f"{start}[{prefixes[prefix]}{word:x}]:{port}"
-            if word and prefixes[prefix]
-            else f"{start}[{inet_ntop(AF_INET6, prefix + word.to_bytes(2, 'big'))}]:{port}"
+            f"{start}[{prefixes[prefix]}{group:x}]:{port}"
+            if group and prefixes[prefix]
+            else f"{start}[{inet_ntop(AF_INET6, prefix + group.to_bytes(2, 'big'))}]:{port}"
         ).ljust(width)
-        for prefix, word, port in IPV6_PLACE.iter_unpack(places)
+        for prefix, group, port in PACKED_IPV6.iter_unpack(packed)
     ]
 
 

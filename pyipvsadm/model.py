@@ -237,18 +237,23 @@ def to_row(server: Server, columns: tuple[str, ...]) -> Row:
 def iter_blocks(
     tables: Iterable[tuple[Service, list[Row]]],
 ) -> Iterator[list[tuple[Service, list[Row]]]]:
-    """Yield the services with their rows in blocks, which are written at once: work that is done for
-    a block costs less than for each service, and texts do not fill the memory.
+    """Group services into blocks of about BLOCK_LINES lines: formatting a block is cheaper, and only
+    its text is in memory. An error of `tables` comes after the services that came before it.
     """
     block: list[tuple[Service, list[Row]]] = []
     lines = 0
-    for table in tables:
-        block.append(table)
-        lines += 1 + len(table[1])
-        if lines >= BLOCK_LINES:
+    try:
+        for table in tables:
+            block.append(table)
+            lines += 1 + len(table[1])
+            if lines >= BLOCK_LINES:
+                yield block
+                block = []
+                lines = 0
+    except Exception:
+        if block:
             yield block
-            block = []
-            lines = 0
+        raise
     if block:
         yield block
 

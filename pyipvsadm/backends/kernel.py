@@ -8,8 +8,8 @@ The kernel handles a request inside send(), so its answers are queued when send 
 changes goes out as one send, and only its last message asks for an acknowledgement. A refused
 change is answered with an error of its own, whose sequence number tells which change it was; the
 others are not answered. When the last answer is there, all are. The module is longer than others
-because requests, dumps and batches share the socket and its sequence numbers. `_socket` is the C
-module beneath `socket`, whose import would cost every start 6 ms.
+because requests, dumps and batches share the socket. `_socket` is the C module beneath `socket`,
+whose import would cost every start 6 ms.
 """
 
 from __future__ import annotations
@@ -73,8 +73,9 @@ STATUS_FILE = "/proc/net/ip_vs_status"
 MAX_SEQ = 0xF0000000
 # Bytes of the receive buffer; the kernel's largest datagram has 32448 (netlink_dump).
 RECEIVE_SIZE = 65536
-# With this flag, a receive returns the size of the datagram even if the buffer is smaller.
+# Return the size of the datagram even if the buffer is smaller (MSG_TRUNC); do not wait for one.
 MSG_TRUNC = 32
+RECEIVE_FLAGS = MSG_TRUNC | _socket.MSG_DONTWAIT
 # Bytes of the receive buffer that one queued error takes, with NETLINK_CAP_ACK: 768 and 832 were
 # measured on Linux 6.1, 896 on 7.2. A kernel that allows the most fragments per packet
 # (CONFIG_MAX_SKB_FRAGS 45) needs 28 * 16 bytes more.
@@ -187,32 +188,25 @@ class KernelBackend:
         self, services: Iterable[Service], columns: tuple[str, ...]
     ) -> Iterator[list[Row]]:
         """Yield the requested columns of each service's real servers, newest first."""
+        from pyipvsadm.backends import dump_blocks  # noqa: PLC0415  # changes do without
         from pyipvsadm.netlink import dumps  # noqa: PLC0415
 
         reader = dumps.make_row_reader(self._family, columns)
+        if not self._blocks:
+            self._blocks = dump_blocks.DumpBlocks(self._socket, RECEIVE_SIZE, RECEIVE_FLAGS)
         waiting = iter(services)
-        while True:
-            block, found = self._fetch_rows(waiting, reader)
+        block: list[Service] = []
+        while not self._trace:
+            seq = self._take_seq()
+            block, sizes, data = self._blocks.fetch(waiting, self._family, seq)
+            rows = None if data is None else reader.decode_dumps(data, sizes, seq)
+            if rows is None:
+                break  # These and all further services are read one by one.
             if not block:
                 return
-            slow_way = (self._read_rows(service, columns, reader) for service in block)
-            yield from slow_way if found is None else found
-
-    def _fetch_rows(
-        self, waiting: Iterator[Service], reader: DumpDecoder
-    ) -> tuple[list[Service], Iterable[list[Row]] | None]:
-        """Take a block of services, and return them with the rows of each; None instead of the rows
-        if each service has to be read by itself (dump_blocks.py).
-        """
-        if self._trace:
-            return list(waiting), None
-        if not self._blocks:
-            from pyipvsadm.backends import dump_blocks  # noqa: PLC0415  # only iter_rows needs it
-
-            self._blocks = dump_blocks.DumpBlocks(self._socket, RECEIVE_SIZE)
-        seq = self._take_seq()
-        block, sizes, data = self._blocks.fetch(waiting, self._family, seq)
-        return block, None if data is None else reader.decode_dumps(data, sizes, seq)
+            yield from rows
+        for service in [*block, *waiting]:
+            yield self._read_rows(service, columns, reader)
 
     def _read_rows(
         self, service: Service, columns: tuple[str, ...], reader: DumpDecoder
@@ -481,7 +475,7 @@ class KernelBackend:
         """Return one datagram from the kernel; the next call overwrites it."""
         try:
             # One system call where the answer is there, as it is after send.
-            size = self._socket.recv_into(self._buffer, 0, MSG_TRUNC | _socket.MSG_DONTWAIT)
+            size = self._socket.recv_into(self._buffer, 0, RECEIVE_FLAGS)
         except OSError as exc:
             size = self._wait_for_datagram(exc)
         if size > RECEIVE_SIZE:

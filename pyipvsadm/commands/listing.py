@@ -3,8 +3,8 @@
 Owns: the order in which the table is read and written, selection, when names are looked up. Must
 never know: netlink, columns.
 
-A listing takes three steps: read the services, and the servers of each when its turn comes; sort;
-render. Views render in the order in which rows arrive. Only views/procfs.py sorts, because on that
+A listing takes three steps: read the services, and the servers of each, a block of services at a
+time; sort; render. Views render in the order in which rows arrive. Only views/procfs.py sorts, because on that
 path the kernel's text is rendered without ever becoming records.
 """
 

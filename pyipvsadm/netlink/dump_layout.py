@@ -39,7 +39,7 @@ _SIZE_AND_TYPE = Struct("=IHH")
 _UNKNOWN: tuple[int, list[Any]] = (0, [])
 _NLATTR = Struct("=HH")
 # Records from which on comparing them byte by byte, all at once, is faster than one by one.
-_MANY = 8
+MIN_BULK_RECORDS = 8
 # Shapes that a decoder keeps. Records of further shapes are walked.
 _SHAPES = 64
 
@@ -53,7 +53,7 @@ class RecordLayout:
     """
 
     __slots__ = (
-        "_build", "_fields", "_fixed", "signature", "signature_format", "size", "unpack_fields",
+        "_build", "_fields", "_signature_bytes", "signature", "signature_format", "size", "unpack_fields",
     )  # fmt: skip
 
     def __init__(
@@ -100,7 +100,7 @@ class RecordLayout:
         self.signature_format = f"=8s4x{rest}"
         self.signature: tuple[bytes, ...] = Struct(self.signature_format).unpack(record)
         # The bytes of the signature, by their offsets.
-        self._fixed = [(offset, record[offset : offset + 1]) for offset in fixed]
+        self._signature_bytes = [(offset, record[offset : offset + 1]) for offset in fixed]
         value_code = "="
         end = 0
         for path, kind in fields:
@@ -122,7 +122,7 @@ class RecordLayout:
         count, rest = divmod(len(data), size)
         if rest:
             return None
-        for offset, byte in self._fixed:
+        for offset, byte in self._signature_bytes:
             if data[offset::size] != byte * count:
                 return None
         for offset, number in enumerate(seq.to_bytes(4, byteorder), 8):
@@ -141,14 +141,14 @@ class DumpDecoder:
     head: (type, flags) of their records; learn: returns a RecordLayout for a record, or None.
     """
 
-    __slots__ = ("_by_head", "_count", "_head", "_learn")
+    __slots__ = ("_by_head", "_head", "_layout_count", "_learn")
 
     def __init__(
         self, head: tuple[int, int], learn: Callable[[bytes], RecordLayout | None]
     ) -> None:
         self._head = head
         self._learn = learn
-        self._count = 0
+        self._layout_count = 0
         # By the bytes of size, type and flags of known records: the size, and for each form of
         # their signatures the Struct that reads it and the layouts by their signatures.
         self._by_head: dict[bytes, tuple[int, list[tuple[Struct, Layouts]]]] = {}
@@ -161,7 +161,9 @@ class DumpDecoder:
         layout = self._find_layout(data, 0, seq)
         if layout is None:
             return None if data else []
-        values = layout.decode_alike(data, seq) if len(data) >= _MANY * layout.size else None
+        values = (
+            layout.decode_alike(data, seq) if len(data) >= MIN_BULK_RECORDS * layout.size else None
+        )
         return self._decode_mixture(data, seq) if values is None else values
 
     def decode_dumps(self, data: bytes, sizes: list[int], seq: int) -> list[list[Any]] | None:
@@ -175,6 +177,8 @@ class DumpDecoder:
         for length in sizes:
             end = start + length
             if layout and values is not None:
+                if length % layout.size:
+                    return None
                 dumps.append(values[start // layout.size : end // layout.size])
             else:
                 found = self.decode_values(data[start:end], seq)
@@ -229,10 +233,10 @@ class DumpDecoder:
         return self._learn_layout(head, datagram[offset : offset + size])
 
     def _learn_layout(self, head: bytes, record: bytes) -> RecordLayout | None:
-        layout = self._learn(record) if self._count < _SHAPES else None
+        layout = self._learn(record) if self._layout_count < _SHAPES else None
         if layout is None:
             return None
-        self._count += 1
+        self._layout_count += 1
         _, shapes = self._by_head.setdefault(head, (layout.size, []))
         for shape, layouts in shapes:
             if shape.format == layout.signature_format:

@@ -184,10 +184,10 @@ def _make_service_builder(
 
 
 def _make_service_layout(
-    counters: tuple[Field, ...], own: tuple[Path, ...] = ()
+    counters: tuple[Field, ...], fixed_payloads: tuple[Path, ...] = ()
 ) -> Callable[[bytes], RecordLayout | None]:
-    """Return the function that builds the layout of a record. own: attributes whose payload belongs
-    to the shape.
+    """Return the function that builds the layout of a record. fixed_payloads: attributes whose
+    payload belongs to the shape.
     """
 
     def build_layout(record: bytes) -> RecordLayout | None:
@@ -200,7 +200,7 @@ def _make_service_layout(
                     fields = (*head, _NAME, *((_ENGINE,) if engine else ()), *_REST, *counters)
                     constants = [
                         ((SERVICE, SVC_AF), _U16.pack(family)),
-                        *((path, None) for path in own),
+                        *((path, None) for path in fixed_payloads),
                     ]
                     build = _make_service_builder(family, marked, engine)
                     try:
@@ -260,7 +260,7 @@ def make_service_reader(family: int, counters: bool) -> DumpDecoder:
 
 def make_proc_reader(family: int) -> DumpDecoder:
     """Return a reader as make_service_reader does, but with a model.ProcTable key instead of a
-    record for each service by an IPv4 address without flags.
+    record for each service by an address without flags.
     """
     return DumpDecoder((family, NLM_F_MULTI), _build_known_layout)
 

@@ -257,8 +257,7 @@ def _format_tunnels(values: Values) -> str:
     return f" {format_method(forward):7} {info:13} {weight:<6} {active:<10} {inactive:<10}\n"
 
 
-# Few numbers of connections and thresholds differ, and formatting a number with its blanks takes four
-# times as long as looking up the text.
+# Numbers of connections and thresholds repeat; looking up a text is four times as fast as formatting it.
 _NUMBERS: TextCache[int] = TextCache(lambda number: f" {number:<10}", CACHE_LIMIT)
 
 
@@ -296,7 +295,7 @@ def _format_counters(*columns: Callable[[int], str]) -> LineFormatter:
         digits = bytes(map(len, texts))
         count = len(columns)
         template = "".join(
-            [templates[digits[at : at + count]] for at in range(0, len(digits), count)]
+            [templates[digits[start : start + count]] for start in range(0, len(digits), count)]
         )
         lines = iter((template % tuple(texts)).splitlines(keepends=True))
         return [start + (idle if row == zeros else next(lines)) for start, row in zip(starts, rows)]

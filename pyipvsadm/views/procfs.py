@@ -23,19 +23,17 @@ from pyipvsadm import sorting
 from pyipvsadm.addresses import (
     CACHE_LIMIT,
     TextCache,
-    format_ipv4_places,
     format_ipv6,
-    format_ipv6_places,
     format_ipv6_prefix,
     format_numeric,
+    format_packed_ipv4,
+    format_packed_ipv6,
 )
 from pyipvsadm.model import AF_INET, SCTP, TCP, UDP
 from pyipvsadm.views import classic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyipvsadm.model import ProcTable, Service
 
 _HEADINGS = [
@@ -50,16 +48,19 @@ _NAMES = {TCP: "TCP  ", UDP: "UDP  ", SCTP: "ZZZ  "}
 
 # Of a service, "TCP  0A0001F6:0050 wlc ", "TCP  [2001:0db8:...:0001]:0050 wlc " or "FWM  0000002A
 # wlc ": where the address starts, where its prefix, the address and the port end, and (in IPv6) where
-# its last word and the port start.
+# its last group of digits and the port start.
 _ADDRESS = 5
 _V4_PREFIX, _V4_COLON, _V4_END = 11, 13, 18
-_V6_PREFIX, _V6_WORD, _V6_ADDRESS, _V6_PORT, _V6_END = 40, 41, 45, 47, 51
+_V6_PREFIX, _V6_GROUP, _V6_ADDRESS, _V6_PORT, _V6_END = 40, 41, 45, 47, 51
 _MARK_END = 13
 # Of a server, "C0A80001:1F90      Masq    1 ..." or "[2001:...:0001]:0050      Masq    1 ...": where
-# the last of the blanks is that follow the port, and the width of this blank and the method.
-_V4_METHOD, _V6_METHOD = 18, 51
-_METHOD_WIDTH = 8
-_BLANKS = 5  # between the port and there
+# the port ends, and the blank before the method, the last of six after the port.
+_V4_PORT_END, _V4_METHOD = 13, 18
+_V6_PORT_END, _V6_METHOD = 46, 51
+_METHOD_WIDTH = 8  # with this blank
+# The marks between the digits of address and port, by their offsets.
+_V4_MARKS = {8: ":"}
+_V6_MARKS = {0: "[", **dict.fromkeys(range(5, 40, 5), ":"), 40: "]", 41: ":"}
 # Of a listing's line: an arrow, and address and port in 28 columns.
 _WIDTH = 33
 # The first digit of each of the four 32-bit words of an IPv6 address.
@@ -133,8 +134,8 @@ def _format_headings(
     heads: list[str], others: dict[str, Service], simple_keys: list[tuple[bytes, bytes, bytes]]
 ) -> list[str]:
     """Return the lines of services from their text in the file. others: the services that the text
-    does not show completely, by their names. Raise LookupError if the services are not exactly
-    these two kinds.
+    does not show completely, by their names. Raise LookupError if the file's services are not
+    exactly these and those of simple_keys.
     """
     simple = _SimpleHeadings()
     headings = []
@@ -168,28 +169,48 @@ class _SimpleHeadings:
 
     def format_ipv6(self, head: str) -> str:
         text = self._prefixes6[head[:_V6_PREFIX]]
-        word = head[_V6_WORD:_V6_ADDRESS].lstrip("0")
-        if not (text and word):
+        group = head[_V6_GROUP:_V6_ADDRESS].lstrip("0")
+        if not (text and group):
             addr = bytes.fromhex(head[_ADDRESS + 1 : _V6_ADDRESS].replace(":", ""))
-            text, word = f"{_get_protocol(head)}[{format_ipv6(addr)}", ""
-        return f"{text}{word}]:{self._ports[head[_V6_PORT:_V6_END]]}{self._tails[head[_V6_END:]]}"
+            text, group = f"{_get_protocol(head)}[{format_ipv6(addr)}", ""
+        return f"{text}{group}]:{self._ports[head[_V6_PORT:_V6_END]]}{self._tails[head[_V6_END:]]}"
 
 
 def _match_names(names: list[str], simple_keys: list[tuple[bytes, bytes, bytes]]) -> bool:
     """Return True if the names are those of exactly these services."""
-    if len(names) != len(simple_keys):
-        return False
     keys = sorted(map(b"".join, simple_keys))
-    for width in {len(name) for name in names}:
-        digits = "".join(sorted([name for name in names if len(name) == width])).lower()
-        for number, protocol in _NAMES.items():
-            digits = digits.replace(protocol.lower(), number.to_bytes(2, byteorder).hex())
-        for mark in "[:]":
-            digits = digits.replace(mark, "")
-        size = 8 if width == _V4_END else 20
-        if digits != b"".join([key for key in keys if len(key) == size]).hex():
-            return False
-    return True
+    v4 = sorted([name for name in names if len(name) == _V4_END])
+    v6 = sorted([name for name in names if len(name) == _V6_END])
+    return (
+        len(v4) + len(v6) == len(keys)
+        and _format_keys(v4, _V4_END, _V4_MARKS) == b"".join([k for k in keys if len(k) == 8]).hex()
+        and _format_keys(v6, _V6_END, _V6_MARKS)
+        == b"".join([k for k in keys if len(k) == 20]).hex()
+    )
+
+
+def _format_keys(names: list[str], width: int, marks: dict[int, str]) -> str:
+    """Return the keys of services in hexadecimal, from their names, which are as wide."""
+    digits = _remove_marks(names, width, {_ADDRESS + at: mark for at, mark in marks.items()})
+    for number, protocol in _NAMES.items():
+        digits = digits.replace(protocol, number.to_bytes(2, byteorder).hex())
+    return digits.lower()
+
+
+def _remove_marks(texts: list[str], width: int, marks: dict[int, str]) -> str:
+    """Return the texts, joined, without the marks at these offsets. Raise ValueError if a text has
+    another width or other marks.
+    """
+    joined = "".join(texts)
+    if len(joined) != len(texts) * width or any(
+        joined[at::width] != mark * len(texts) for at, mark in marks.items()
+    ):
+        raise ValueError(joined[:width])
+    for mark in set(marks.values()):
+        joined = joined.replace(mark, "")
+    if len(joined) != len(texts) * (width - len(marks)):
+        raise ValueError(joined[:width])
+    return joined
 
 
 def _sort_blocks(blocks: list[str]) -> list[str]:
@@ -203,14 +224,14 @@ def _sort_blocks(blocks: list[str]) -> list[str]:
     addresses = [block[_ADDRESS:_V4_COLON] for block in v4]
     if v4 and int(max(addresses), 16) - int(min(addresses), 16) >= sorting.HALF:
         v4 = _sort_by_protocol(v4)
-    if not _is_half(v6, _ADDRESS + 1):
+    if not _sorts_as_text(v6, _ADDRESS + 1):
         v6 = _sort_by_protocol(v6)
     return [*v4, *v6, *marks]
 
 
-def _is_half(texts: list[str], start: int) -> bool:
-    """Return True if IPv6 addresses, which start there, lie on one half of each circle, so that they
-    sort as their digits do.
+def _sorts_as_text(texts: list[str], start: int) -> bool:
+    """Return True if the IPv6 addresses that start at that offset sort as their digits do: each of
+    their 32-bit words lies on one half of the circle.
     """
     firsts = {text[start : start + _WORDS_WIDTH : _WORD_STEP] for text in texts}
     return len({tuple([digit < "8" for digit in digits]) for digits in firsts}) < 2
@@ -245,7 +266,7 @@ def _format_place(text: str) -> str:
 
 
 def _format_prefix6(text: str) -> str:
-    """Return an IPv6 address up to its last word; "" if that depends on the word
+    """Return an IPv6 address up to its last group of digits; "" if the text depends on this group
     (addresses.format_ipv6_prefix).
     """
     prefix = format_ipv6_prefix(bytes.fromhex(text[_ADDRESS + 1 :].replace(":", "")))
@@ -269,28 +290,32 @@ def _format_servers(lines: list[str]) -> list[str]:
     another form.
     """
     v4 = [line for line in lines if line[8] == ":"]
-    found = _format_family(v4, _V4_METHOD, format_ipv4_places)
+    digits = _remove_marks([line[:_V4_PORT_END] for line in v4], _V4_PORT_END, _V4_MARKS)
+    hosts = format_packed_ipv4(_parse_digits(digits), _ARROW, _WIDTH)
+    texts = _add_counts(hosts, v4, _V4_METHOD)
     if len(v4) == len(lines):
-        return found
+        return texts
     v6 = [line for line in lines if line[8] != ":"]
-    found4 = iter(found)
-    found6 = iter(_format_family(v6, _V6_METHOD, format_ipv6_places))
-    return [next(found4 if line[8] == ":" else found6) for line in lines]
+    digits = _remove_marks([line[:_V6_PORT_END] for line in v6], _V6_PORT_END, _V6_MARKS)
+    hosts = format_packed_ipv6(_parse_digits(digits), _ARROW, _WIDTH)
+    texts4, texts6 = iter(texts), iter(_add_counts(hosts, v6, _V6_METHOD))
+    return [next(texts4 if line[8] == ":" else texts6) for line in lines]
 
 
-def _format_family(
-    lines: list[str], method: int, format_places: Callable[[bytes, str, int], list[str]]
-) -> list[str]:
-    """Return the lines of servers whose addresses have one family. method: where the column of
-    methods starts.
+def _parse_digits(digits: str) -> bytes:
+    """Parse hexadecimal digits. Raise ValueError for anything else, also for blanks, which
+    bytes.fromhex passes over.
     """
-    digits = "".join([line[: method - _BLANKS] for line in lines])
-    for mark in "[:]":
-        digits = digits.replace(mark, "")
-    hosts = format_places(bytes.fromhex(digits), _ARROW, _WIDTH)
+    if digits and not digits.isalnum():
+        raise ValueError(digits)
+    return bytes.fromhex(digits)
+
+
+def _add_counts(hosts: list[str], lines: list[str], method: int) -> list[str]:
+    """Return lines of hosts, followed by the servers' own text. method: where it starts."""
     methods = {line[method : method + _METHOD_WIDTH] for line in lines}
-    if len(hosts) != len(lines) or not methods <= _METHODS:
-        raise ValueError(lines[:1])
+    if not methods <= _METHODS:
+        raise ValueError(methods)
     return [f"{host}{line[method:]}\n" for host, line in zip(hosts, lines)]
 
 
@@ -302,7 +327,7 @@ def _sort_lines(lines: list[str]) -> list[str]:
     if lines[-1][0] != "[":
         if int(lines[-1][:8], 16) - int(lines[0][:8], 16) < sorting.HALF:
             return lines
-    elif lines[0][0] == "[" and _is_half(lines, 1):
+    elif lines[0][0] == "[" and _sorts_as_text(lines, 1):
         return lines
     return sorting.sort_circular(lines, _split_words, _get_port)
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from pyipvsadm.addresses import (
     format_address,
     format_endpoint,
-    format_ipv6_places,
     format_numeric,
+    format_packed_ipv6,
     parse_atoi,
     parse_endpoint,
     parse_int,
@@ -238,7 +238,7 @@ ipv6 = st.lists(
 def test_ipv6_addresses_are_written_as_by_the_c_library(addrs: list[bytes]) -> None:
     wanted = [f"[{_socket.inet_ntop(AF_INET6, addr)}]:80" for addr in addrs]
     assert [format_numeric(AF_INET6, addr, 80) for addr in addrs] == wanted
-    assert format_ipv6_places(b"".join([addr + b"\0\x50" for addr in addrs]), "", 0) == wanted
+    assert format_packed_ipv6(b"".join([addr + b"\0\x50" for addr in addrs]), "", 0) == wanted
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pyipvsadm import model
@@ -20,6 +22,9 @@ from pyipvsadm.model import (
     Service,
     Timeouts,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 V4 = bytes([10, 0, 0, 1])
 
@@ -154,3 +159,16 @@ def test_blocks_hold_each_table_once(counts: list[int]) -> None:
     for block in blocks[:-1]:
         lines = [1 + len(rows) for _, rows in block]
         assert sum(lines[:-1]) < model.BLOCK_LINES <= sum(lines)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_error_comes_after_the_services_before_it(count: int) -> None:
+    def read_tables() -> Iterator[tuple[Service, list[model.Row]]]:
+        yield from ((Service(AF_INET, fwmark=1), []) for _ in range(count))
+        raise PermissionError
+
+    blocks = model.iter_blocks(read_tables())
+    if count:
+        assert len(next(blocks)) == count
+    with pytest.raises(PermissionError):
+        next(blocks)

@@ -426,7 +426,7 @@ def test_servers_of_many_services(connect: Any, counts: list[int], answer: list[
 
 
 def test_a_refused_dump_among_many(connect: Any) -> None:
-    """What the kernel says about one service is raised when that service's turn comes."""
+    """Raise the kernel's error when the iterator reaches its service."""
 
     def play(request: Request) -> list[Answer]:
         seq, attrs = request[0], request[4]

@@ -189,7 +189,7 @@ def test_a_pad_at_another_place_is_another_shape() -> None:
     reader = dumps.make_row_reader(FAMILY, ("totals",))
     wanted = [to_row(server, ("totals",)) for server in (first, first, second)]
     assert reader.decode_values(one + one + other, SEQ) == wanted
-    assert reader._count == 2
+    assert reader._layout_count == 2
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_shapes_outlive_the_dump_they_were_learnt_in() -> None:
         assert reader.decode_values(later * 3, seq) == [SERVICE] * 3
         assert reader.decode_values(later * 3, SEQ) is None
         assert reader.decode_values(later + GOOD, seq) is None
-    assert reader._count == 1
+    assert reader._layout_count == 1
 
 
 def test_a_family_that_nobody_knows() -> None:

@@ -72,13 +72,18 @@ def replayed(
     WAYS.
     """
     monkeypatch.setattr("pyipvsadm.backends.missing_ipvs.load_module", lambda: False)
-    quick = dump_layout.DumpDecoder.decode_values
+    methods = {
+        name: getattr(dump_layout.DumpDecoder, name) for name in ("decode_values", "decode_dumps")
+    }
     file = tmp_path / "ip_vs"
 
-    def values(reader: dump_layout.DumpDecoder, datagram: bytes, seq: int) -> list[Any]:
-        found = quick(reader, datagram, seq)
-        assert found is not None, f"left to the walk: {datagram.hex()}"
-        return found
+    def require_values(name: str) -> Callable[..., list[Any]]:
+        def decode(*args: Any) -> list[Any]:
+            found: list[Any] | None = methods[name](*args)
+            assert found is not None, f"left to the walk: {args}"
+            return found
+
+        return decode
 
     def opened(recorded: recording.Table, way: str) -> KernelBackend:
         sock = Replay(recorded.exchanges)
@@ -87,9 +92,12 @@ def replayed(
             "pyipvsadm.backends.kernel._socket",
             types.SimpleNamespace(**names, socket=lambda *_: sock),
         )
-        monkeypatch.setattr(
-            dump_layout.DumpDecoder, "decode_values", (lambda *_: None) if way == WALK else values
-        )
+        for name in methods:
+            monkeypatch.setattr(
+                dump_layout.DumpDecoder,
+                name,
+                (lambda *_: None) if way == WALK else require_values(name),
+            )
         if way == FILE:
             file.write_bytes(recorded.file)
         # the other ways find no file

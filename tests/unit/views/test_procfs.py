@@ -174,6 +174,10 @@ GOOD: Table = [
     )
 ]
 TEXT = kernel_text(GOOD)
+SIX = Service(AF_INET6, TCP, bytes.fromhex("20010db8" + "00" * 11 + "01"), 80, scheduler="rr")
+SIXES: Table = [
+    (SIX, [Server(AF_INET6, SIX.addr[:15] + bytes([last]), 80, TUNNEL) for last in (8, 9)])
+]
 
 CANNOT: list[tuple[str, list[Service], bytes]] = [
     ("no file", [VIP], b""),
@@ -192,7 +196,24 @@ CANNOT: list[tuple[str, list[Service], bytes]] = [
     ("another protocol", [VIP], TEXT.replace(b"TCP", b"IP")),
     ("an address twice", [VIP, OTHER], kernel_text([*GOOD, *GOOD])),
     ("a mark twice", [MARK, OTHER], kernel_text([(MARK, []), (MARK, [])])),
-    ("a server's address with blanks", [VIP], TEXT.replace(b"0A000008", b"0A 00008")),
+    ("a server's address with a blank", [VIP], TEXT.replace(b"0A000008", b"0A 00008")),
+    ("a server's address with blanks", [VIP], TEXT.replace(b"0A000008", b"0A  0008")),
+    ("colons in a server's address", [VIP], TEXT.replace(b"0A000008:0", b"0A0008:0:0")),
+    (
+        "digits of another server",
+        [SIX],
+        kernel_text(SIXES)
+        .replace(
+            b"2001:0db8:0000:0000:0000:0000:0000:0008]:0050",
+            b"2001:0db8a0000:0000:0000:0000:0000:0008]:0050",
+        )
+        .replace(b"0009]:0050", b"0009]:00 0"),
+    ),
+    (
+        "digits of another service",
+        [SIX],
+        kernel_text(SIXES).replace(b"TCP  [2001:0db8:", b"TCP  [20010:db8:"),
+    ),
 ]
 
 
