@@ -296,6 +296,13 @@ def test_joined_dumps_that_are_left_to_the_walk(other: bytes) -> None:
         assert reader.decode_dumps(b"".join(parts), list(map(len, parts)), SEQ) is None
 
 
+def test_dumps_that_end_within_a_record_are_left_to_the_walk() -> None:
+    reader = dumps.make_service_reader(FAMILY, counters=True)
+    size = len(GOOD)
+    assert reader.decode_dumps(GOOD * 2, [size, size], SEQ) == [[SERVICE], [SERVICE]]
+    assert reader.decode_dumps(GOOD * 2, [size - 4, size + 4], SEQ) is None
+
+
 def test_a_server_without_wide_statistics_is_left_to_the_walk() -> None:
     assert (
         dumps.make_row_reader(FAMILY, ("totals",)).decode_values(
