@@ -164,6 +164,9 @@ def test_it_is_the_classic_listing_or_cannot(table: Table, sort: bool) -> None:
 VIP = Service(AF_INET, TCP, bytes([10, 0, 0, 1]), 80, scheduler="rr")
 OTHER = Service(AF_INET, TCP, bytes([10, 0, 0, 2]), 80, scheduler="rr")
 MARK = Service(AF_INET, fwmark=7, scheduler="rr")
+MARK6 = Service(AF_INET6, fwmark=7, scheduler="rr", netmask=HOST_PREFIX6)
+LARGE = Service(AF_INET, fwmark=1 << 31)
+GRE = Service(AF_INET, 47, bytes([10, 0, 0, 1]), 80, flags=PERSISTENT)
 GOOD: Table = [
     (
         VIP,
@@ -196,6 +199,10 @@ CANNOT: list[tuple[str, list[Service], bytes]] = [
     ("a mark that the dump lacked", [VIP], kernel_text([*GOOD, (Service(AF_INET, fwmark=7), [])])),
     ("another protocol", [VIP], TEXT.replace(b"TCP", b"IP")),
     ("an address twice", [VIP, OTHER], kernel_text([*GOOD, *GOOD])),
+    ("a scheduler that cannot be printed", [VIP], TEXT.replace(b" rr ", b" \1r ")),
+    ("a mark in both families", [MARK, MARK6], kernel_text([(MARK, []), (MARK6, [])])),
+    ("a large mark", [LARGE], kernel_text([(LARGE, [])])),
+    ("a protocol without a name", [GRE], kernel_text([(GRE, [])])),
     ("a mark twice", [MARK, OTHER], kernel_text([(MARK, []), (MARK, [])])),
     ("a server's address with a blank", [VIP], ALONE.replace(b"0A000008", b"0A 00008")),
     ("a server's address with blanks", [VIP], ALONE.replace(b"0A000008", b"0A  0008")),
@@ -309,7 +316,11 @@ def test_services_by_ipv6_addresses(addresses: list[str], sort: bool) -> None:
         for protocol in (UDP, TCP, SCTP)
         for at, address in enumerate(addresses)
     ]  # fmt: skip
-    services += [Service(AF_INET6, fwmark=7, flags=HASHED, netmask=HOST_PREFIX6), VIP]
+    services += [
+        Service(AF_INET6, fwmark=7, flags=HASHED, netmask=HOST_PREFIX6),
+        Service(AF_INET, UDP, bytes([10, 0, 0, 1]), 53, flags=HASHED | PERSISTENT, timeout=60),
+        VIP,
+    ]
     table: Table = [
         (service, [Server(AF_INET6, bytes(15) + bytes([at]), at)])
         for at, service in enumerate(services)
