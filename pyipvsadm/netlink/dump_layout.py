@@ -141,14 +141,13 @@ class DumpDecoder:
     head: (type, flags) of their records; learn: returns a RecordLayout for a record, or None.
     """
 
-    __slots__ = ("_by_head", "_head", "_layout_count", "_learn")
+    __slots__ = ("_by_head", "_head", "_learn")
 
     def __init__(
         self, head: tuple[int, int], learn: Callable[[bytes], RecordLayout | None]
     ) -> None:
         self._head = head
         self._learn = learn
-        self._layout_count = 0
         # By the bytes of size, type and flags of known records: the size, and for each form of
         # their signatures the Struct that reads it and the layouts by their signatures.
         self._by_head: dict[bytes, tuple[int, list[tuple[Struct, Layouts]]]] = {}
@@ -232,11 +231,13 @@ class DumpDecoder:
             return None
         return self._learn_layout(head, datagram[offset : offset + size])
 
+    def _count_layouts(self) -> int:
+        return sum([len(known) for _, shapes in self._by_head.values() for _, known in shapes])
+
     def _learn_layout(self, head: bytes, record: bytes) -> RecordLayout | None:
-        layout = self._learn(record) if self._layout_count < _SHAPES else None
+        layout = self._learn(record) if self._count_layouts() < _SHAPES else None
         if layout is None:
             return None
-        self._layout_count += 1
         _, shapes = self._by_head.setdefault(head, (layout.size, []))
         for shape, layouts in shapes:
             if shape.format == layout.signature_format:

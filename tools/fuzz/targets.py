@@ -43,8 +43,9 @@ from pyipvsadm.model import (
     Timeouts,
 )
 from pyipvsadm.netlink import attributes, framing
-from tests.unit.backends.test_kernel import FAMILY, Socket, header
+from tests.unit.backends.test_kernel import Socket, header
 from tests.unit.fake_environment import FakeEnvironment, overview
+from tests.unit.netlink.records import FAMILY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

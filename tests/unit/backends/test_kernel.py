@@ -31,11 +31,11 @@ from pyipvsadm.model import (
 )
 from pyipvsadm.netlink import attributes, framing
 from tests.unit.fake_environment import overview
+from tests.unit.netlink.records import FAMILY, destination_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FAMILY = 28
 # A request as the kernel sees it: (sequence number, type, flags, command, attributes)
 Request = tuple[int, int, int, int, dict[int, bytes]]
 # Datagrams in answer to a request; an OSError is raised by the receive.
@@ -325,21 +325,6 @@ def test_reading(connect: Any) -> None:
     assert table.read_timeouts() == Timeouts(900, 120, 300)
 
 
-def dest_record(seq: int, server: Server, flags: int = framing.NLM_F_MULTI) -> bytes:
-    """Return a server as ip_vs_genl_fill_dest writes it."""
-    values = framing.parse_attributes(
-        framing.parse_attributes(attributes.encode_dest(server))[attributes.DEST]
-    )
-    for kind in (7, 8, 9):
-        values[kind] = bytes(4)
-    values[12] = b"".join(
-        framing.pack_attribute(kind, struct.pack("=Q", kind)) for kind in range(1, 11)
-    )
-    order = (1, 2, 3, 4, 13, 14, 15, 5, 6, 7, 8, 9, 11, 12)
-    payload = b"".join(framing.pack_attribute(kind, values[kind]) for kind in order)
-    return part(seq, framing.pack_attribute(attributes.DEST, payload), flags)
-
-
 def make_servers(port: int, count: int) -> list[Server]:
     """Return as many servers; every fourth service has servers of both families."""
     return [
@@ -366,15 +351,15 @@ RECORDS = b"the records"
 COMPLETE = [RECORDS, done(0)]
 IRREGULAR: list[tuple[str, list[bytes]]] = [
     ("interrupted", [RECORDS, header(framing.NLMSG_DONE, INTERRUPTED, 0, bytes(4))]),
-    ("an interrupted record", [dest_record(0, SERVER, INTERRUPTED), done(0)]),
+    ("an interrupted record", [destination_record(SERVER, seq=0, flags=INTERRUPTED), done(0)]),
     ("nothing", []),
     ("no end", [RECORDS]),
     ("the end beside the records", [RECORDS + done(0)]),
     ("too large", [bytes(kernel.RECEIVE_SIZE + 1), done(0)]),
     ("an answer to an older request", [done(-1 & 0xFFFFFFFF), RECORDS, done(0)]),
     ("nothing that is known", [bytes(40), done(0)]),
-    ("a record of another dump", [dest_record(1 << 31, SERVER), done(0)]),
-    ("cut", [dest_record(0, SERVER)[:-4], done(0)]),
+    ("a record of another dump", [destination_record(SERVER, seq=1 << 31), done(0)]),
+    ("cut", [destination_record(SERVER, seq=0)[:-4], done(0)]),
 ]
 
 
@@ -406,7 +391,7 @@ def test_servers_of_many_services(connect: Any, counts: list[int], answer: list[
         seq, _, flags, command, attrs = request
         assert (command, flags & framing.NLM_F_DUMP) == (model.GET_DEST, framing.NLM_F_DUMP)
         key = framing.pack_attribute(attributes.SERVICE, attrs[attributes.SERVICE])
-        records = [dest_record(0, server) for server in servers[key]]
+        records = [destination_record(server, seq=0) for server in servers[key]]
         # netlink_dump: a datagram has at most 32 KiB
         datagrams = [b"".join(records[at : at + 80]) for at in range(0, len(records), 80)]
         datagrams.append(done(0))
@@ -433,7 +418,7 @@ def test_a_refused_dump_among_many(connect: Any) -> None:
         service = framing.parse_attributes(attrs[attributes.SERVICE])
         if service.get(attributes.SVC_PORT) == struct.pack(">H", 4):
             return [done(seq, errno.EPERM)]
-        return [dest_record(seq, SERVER), done(seq)]
+        return [destination_record(SERVER, seq=seq), done(seq)]
 
     table, _ = connect(play)
     found = table.iter_rows(make_services(6), ("weight",))
