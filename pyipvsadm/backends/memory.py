@@ -23,6 +23,7 @@ from __future__ import annotations
 import _socket
 import errno
 
+from pyipvsadm.backends.sync_daemon import MTU, MTUS, compute_effective_daemon, copy_daemon
 from pyipvsadm.errors import RefusedError
 from pyipvsadm.model import (
     AF_INET,
@@ -92,12 +93,6 @@ _INTERFACE_MAX = 15
 # The broadcast address of 127.0.0.1/8 on lo.
 _LOCAL_BROADCAST = b"\x7f\xff\xff\xff"
 _MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:a.b.c.d
-_GROUP = b"\xe0\0\0\x51"  # 224.0.0.81
-_PORT = 8848
-_TTL = 1
-_MTU = 1500
-_MTUS = {"lo": 65536}
-_PACKET_MAX = 0xFFFF
 
 
 def has_interface(name: str) -> bool:
@@ -197,7 +192,7 @@ class MemoryBackend:
         (ip_vs_genl_dump_daemons).
         """
         return [
-            _copy_daemon(self._daemons[state])
+            copy_daemon(self._daemons[state])
             for state in (MASTER, BACKUP)
             if state in self._daemons
         ]
@@ -252,7 +247,7 @@ class MemoryBackend:
             for service, servers in rows
         }
         self._timeouts = Timeouts(timeouts.tcp, timeouts.tcp_fin, timeouts.udp)
-        self._daemons = {daemon.state: _copy_daemon(daemon) for daemon in daemons}
+        self._daemons = {daemon.state: copy_daemon(daemon) for daemon in daemons}
         self._mixed_count = sum(
             server.af != service.af
             for service, servers in self._held.values()
@@ -387,7 +382,7 @@ class MemoryBackend:
         if daemon.state == MASTER and len(daemon.group) == 16 and daemon.interface == "lo":
             _raise_refusal(op, errno.ENETUNREACH)
         self._daemons[daemon.state] = compute_effective_daemon(
-            daemon, _MTUS.get(daemon.interface, _MTU)
+            daemon, MTUS.get(daemon.interface, MTU)
         )
 
     def _stop_daemon(self, change: Change) -> None:
@@ -502,32 +497,6 @@ def _copy_server(server: Server, family: int) -> Server:
         family, server.addr, server.port, server.forward & FORWARD_MASK, server.weight,
         server.upper, server.lower, server.tun_type, server.tun_port, server.tun_flags,
     )  # fmt: skip
-
-
-def _copy_daemon(daemon: Daemon) -> Daemon:
-    return Daemon(
-        daemon.state, daemon.interface, daemon.syncid, daemon.maxlen, daemon.group, daemon.port,
-        daemon.ttl,
-    )  # fmt: skip
-
-
-def compute_effective_daemon(requested: Daemon, mtu: int) -> Daemon:
-    """Return the settings with which a daemon runs (ip_vs_sync.c: start_sync_thread). mtu: the
-    interface's, which bounds the messages that a backup receives.
-    """
-    daemon = _copy_daemon(requested)
-    is_backup = daemon.state == BACKUP
-    headers = 48 if len(daemon.group) == 16 else 28  # IP and UDP
-    daemon.maxlen = (
-        max(daemon.maxlen, 1024 if is_backup else 1)
-        if daemon.maxlen
-        else (max(mtu, _MTU) if is_backup else _MTU) - headers
-    )
-    daemon.maxlen = min(daemon.maxlen, _PACKET_MAX - headers)
-    daemon.group = daemon.group or _GROUP
-    daemon.port = daemon.port or _PORT
-    daemon.ttl = daemon.ttl or _TTL
-    return daemon
 
 
 def _count_bytes(name: str) -> int:

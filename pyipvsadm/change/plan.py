@@ -12,7 +12,7 @@ such servers, daemons start after that.
 
 from __future__ import annotations
 
-from pyipvsadm.backends.memory import compute_effective_daemon
+from pyipvsadm.backends.sync_daemon import compute_effective_daemon
 from pyipvsadm.change.journal import format_table
 from pyipvsadm.change.merge import copy_record
 from pyipvsadm.change.snapshot import (

@@ -16,7 +16,7 @@ from pyipvsadm import __version__
 # Modules of each folder of the package.
 FOLDERS = {
     "": "__init__ __main__ addresses cli click_command environment errors files locks model netns resolver sorting terminal text",
-    "backends": "__init__ dump_blocks kernel memory missing_ipvs table_file",
+    "backends": "__init__ dump_blocks kernel memory missing_ipvs sync_daemon table_file",
     "api": "__init__ environment records table words",
     "change": "__init__ clients describe desired dry_run execute impact journal merge moves pace plan ramp"
     " recorded snapshot undo",

@@ -307,8 +307,15 @@ ALWAYS = {
 }
 RULES = {".rules", ".rules.fast_parser", ".rules.reader", ".rules.writer"}
 BACKENDS = {
-    "memory": {".backends", ".backends.memory"},
-    "memory:{}/table": {".backends", ".backends.memory", ".backends.table_file", ".files", *RULES},
+    "memory": {".backends", ".backends.memory", ".backends.sync_daemon"},
+    "memory:{}/table": {
+        ".backends",
+        ".backends.memory",
+        ".backends.sync_daemon",
+        ".backends.table_file",
+        ".files",
+        *RULES,
+    },
     "kernel": {
         ".backends",
         ".backends.kernel",
