@@ -7,7 +7,7 @@ The order: new services and servers, then edits, then sync daemons, then removal
 kernel may refuse comes before anything is lost, and a plan that was cut off leaves a smaller
 difference. Services and servers are edited, never deleted and added again. The kernel does not
 allow sync daemons beside servers whose address family is not their service's: if a plan removes
-such servers, daemons start after that.
+such servers, daemons start after that; if it adds such servers, daemons stop before that.
 """
 
 from __future__ import annotations
@@ -352,12 +352,13 @@ class _PlanBuilder:
             self._add_service(each)
         daemons = self._plan_daemons() if self._with_daemons else []
         self._check_daemon_conflict()
-        removals = self._fewer + self._gone
-        phases = [
-            self._first + self._more,
-            self._edits,
-            *((removals, daemons) if self._mixed_now else (daemons, removals)),
-        ]
+        additions, removals = self._first + self._more, self._fewer + self._gone
+        if self._mixed_then >= 0:  # then no daemon will run: there are only stops
+            phases = [daemons, additions, self._edits, removals]
+        elif self._mixed_now:
+            phases = [additions, self._edits, removals, daemons]
+        else:
+            phases = [additions, self._edits, daemons, removals]
         self._found.phases = [phase for phase in phases if phase]
         return self._found
 
@@ -439,7 +440,7 @@ class _PlanBuilder:
     def _plan_daemons(self) -> list[Step]:
         """Return the steps for the daemons; none if the text, unless it is complete, names no daemon."""
         steps: list[Step] = []
-        if not (self._wanted.daemons or self._wanted.complete):
+        if not self._names_daemons():
             return steps
         running = {daemon.state: daemon for daemon in self._present.daemons}
         for state, (line, given) in self._wanted.daemons.items():
@@ -458,11 +459,15 @@ class _PlanBuilder:
             steps = [_make_stop_step(0, daemon) for daemon in running.values()] + steps
         return steps
 
+    def _names_daemons(self) -> bool:
+        """Return True if the text says which daemons are desired."""
+        return bool(self._wanted.daemons) or self._wanted.complete
+
     def _check_daemon_conflict(self) -> None:
         """Refuse what cannot be: it would stand in the way after something was sent."""
         wanted = self._wanted.daemons.values() if self._with_daemons else []
         running = [(line, daemon) for line, daemon in wanted]
-        if not running or not self._prune:
+        if not (self._with_daemons and self._names_daemons() and self._prune):
             named = {daemon.state for _, daemon in running}
             running += [
                 (0, daemon) for daemon in self._present.daemons if daemon.state not in named

@@ -75,11 +75,15 @@ class UndoPlan:
         self.left: list[tuple[Step, str]] = []
 
     def make_plan(self) -> Plan:
-        """Return the changes as a plan: the removals, which come last, are its second phase."""
+        """Return the changes as a plan: the removals, which come last, are its second phase. Daemons
+        start after them if a server goes that excludes them.
+        """
         steps = [undoing for _, undoing in self.pairs]
-        phases: tuple[list[Step], list[Step]] = ([], [])
+        mixed = any(_removes_mixed(step.change) for step in steps)
+        phases: tuple[list[Step], list[Step], list[Step]] = ([], [], [])
         for step in steps:
-            phases[step.change.op in (DEL_SERVICE, DEL_DEST)].append(step)
+            is_last = mixed and step.change.op == NEW_DAEMON
+            phases[2 if is_last else step.change.op in (DEL_SERVICE, DEL_DEST)].append(step)
         plan = Plan()
         plan.phases = [phase for phase in phases if phase]
         for step in steps:
@@ -88,6 +92,17 @@ class UndoPlan:
             if step.change.op == DEL_DEST and step.change.service is not None:
                 plan.orders[step.change.service.key()] = []
         return plan
+
+
+def _removes_mixed(change: Change) -> bool:
+    """Return True if the change removes a server of another address family than its service's."""
+    service, server = change.service, change.server
+    return (
+        change.op == DEL_DEST
+        and service is not None
+        and server is not None
+        and server.af != service.af
+    )
 
 
 def plan_undo(done: Sequence[Step], backend: Backend, held: int = 0) -> UndoPlan:

@@ -37,7 +37,8 @@ from pyipvsadm.model import (
 from pyipvsadm.rules.reader import parse_rule, parse_rules
 from pyipvsadm.rules.writer import change_rule
 from tests.contract import strategies
-from tests.unit.change.test_plan import entries, parse_table, said, table, tables
+from tests.unit.change.test_plan import MASTER as START_MASTER
+from tests.unit.change.test_plan import MIXED, entries, parse_table, said, table, tables
 from tests.unit.fake_environment import FakeEnvironment
 
 if TYPE_CHECKING:
@@ -115,6 +116,19 @@ def test_what_was_sent_is_undone_and_done_again(
             assert entries(held) == after
 
     check()
+
+
+def test_a_daemon_in_the_place_of_a_mixed_server_is_undone_and_done_again(tmp_path: Path) -> None:
+    """The kernel has one or the other: whichever goes must go first, in each direction."""
+    held = said(table([]))[1]
+    apply_text(held, MIXED, write(str(tmp_path)))
+    states = [entries(held)]
+    apply_text(held, b"-A -f 2\n" + START_MASTER, write(str(tmp_path)))
+    states.append(entries(held))
+    assert states[0] != states[1]
+    for number in range(4):
+        undo(str(tmp_path), held)
+        assert entries(held) == states[number % 2]
 
 
 def is_typed(change: Change) -> bool:
