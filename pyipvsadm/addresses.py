@@ -147,8 +147,9 @@ def parse_mask(text: str, names: Resolver) -> int | None:
     return None if addr is None else int.from_bytes(addr, "big")
 
 
-# Entries of a text cache before it is emptied.
+# Entries of a text cache before it is emptied; of one for prefixes, whose tables are in their order.
 CACHE_LIMIT = 1 << 16
+PREFIX_LIMIT = 1 << 12
 
 
 class TextCache(dict["Key", str]):
@@ -175,7 +176,7 @@ def _format_prefix(network: bytes) -> str:
 
 
 # Many addresses share a prefix, and inet_ntop takes three times as long as a lookup.
-PREFIX_TEXTS = TextCache(_format_prefix, CACHE_LIMIT)
+PREFIX_TEXTS = TextCache(_format_prefix, PREFIX_LIMIT)
 
 
 def format_ipv6_prefix(prefix: bytes) -> str:
@@ -187,7 +188,7 @@ def format_ipv6_prefix(prefix: bytes) -> str:
 
 
 # A zero at the end may be part of "::", so that addresses with it are left to inet_ntop.
-PREFIX6_TEXTS = TextCache(format_ipv6_prefix, CACHE_LIMIT)
+PREFIX6_TEXTS = TextCache(format_ipv6_prefix, PREFIX_LIMIT)
 
 
 def format_ipv6(addr: bytes) -> str:

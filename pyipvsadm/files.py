@@ -31,7 +31,7 @@ _KINDS = {0o040000: "a directory", 0o060000: "a block device", 0o140000: "a sock
 _REGULAR = 0o100000  # S_IFREG
 
 
-def replace_file(path: str, text: str, mode: int = 0o600) -> None:
+def replace_file(path: str, text: str | bytes, mode: int = 0o600) -> None:
     """Replace the content of a file by text. Raise OperationError if that fails: then the file is
     unchanged, or the message names a copy of its content.
 

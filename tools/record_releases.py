@@ -114,7 +114,7 @@ def record(name: str) -> None:
     folder.mkdir()
     table = TableFileBackend(str(folder / "table"))
     apply_all(table, TABLE)
-    (folder / "table").write_text(writer.dump_table(table))
+    (folder / "table").write_text("".join(writer.dump_table(table)))
     for file, text in written(folder / "table").items():
         (folder / file).write_text(text)
     (folder / "statuses").write_text(statuses(folder / "table", COMMANDS))

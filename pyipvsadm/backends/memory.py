@@ -163,6 +163,14 @@ class MemoryBackend:
         servers = reversed(entry[1].values()) if entry else iter(())
         return [_copy_server(server, server.af) for server in servers]
 
+    def list_held(self) -> list[tuple[Service, list[Server]]]:
+        """Return all services with their servers, as read_services and read_servers do, but the
+        table's own records, which are not to be changed: copies of a large table take megabytes.
+        """
+        rows = [(service, [*servers.values()][::-1]) for service, servers in self._held.values()]
+        rows.sort(key=lambda row: row[0].fwmark != 0)
+        return rows
+
     def iter_rows(
         self, services: Iterable[Service], columns: tuple[str, ...]
     ) -> Iterator[list[Row]]:

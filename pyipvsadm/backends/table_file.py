@@ -10,6 +10,7 @@ the same table.
 from __future__ import annotations
 
 import os
+from io import BytesIO
 
 from pyipvsadm import files
 from pyipvsadm.backends.memory import MemoryBackend
@@ -94,9 +95,8 @@ class TableFileBackend(MemoryBackend):
         assert self._lock is not None
         try:
             if self._changed and kind is None:
-                text = writer.dump_table(self)
                 try:
-                    self._check_kept(text)
+                    text = self._format_file()
                 except OperationError:
                     self._load_file()
                     raise
@@ -127,13 +127,17 @@ class TableFileBackend(MemoryBackend):
             self.interfaces = has_interface
         self._loaded_fingerprint = fingerprint
 
-    def _check_kept(self, text: str) -> None:
-        """Read back each line that the file does not have yet, as the next command will: some names
-        cannot be written as a rule. Raise OperationError if a line is read back differently.
+    def _format_file(self) -> bytes:
+        """Return the table's text. Each line that the file does not have yet is read back, as the
+        next command will: some names cannot be written as a rule. Raise OperationError if a line is
+        read back differently.
         """
         old_lines = set(files.read_if_exists(self._path).split(b"\n"))
-        for block in reader.split_blocks(os.fsencode(text)):
+        text = BytesIO()  # a list of blocks and their join would hold a large text twice
+        for block in map(os.fsencode, writer.dump_table(self)):
             self._check_lines([line for line in block.split(b"\n") if line not in old_lines])
+            text.write(block)
+        return text.getvalue()
 
     def _check_lines(self, lines: list[bytes]) -> None:
         try:

@@ -66,7 +66,9 @@ class DryRunTable(MemoryBackend):
         self._schedulers = {service.scheduler for service, _ in held.rows}
         self._engines = {service.pe for service, _ in held.rows}
         self._addresses = {
-            (server.af, server.addr) for _, servers in held.rows for server in servers
+            (server.af, server.addr)
+            for _, servers in ([] if self._exact else held.rows)
+            for server in servers
         }
         rows = [row for row in held.rows if only is None or row[0].key() in only or _is_mixed(*row)]
         self.load(rows, held.timeouts, held.daemons)

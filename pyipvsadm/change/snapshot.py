@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeVar
 
+    from pyipvsadm.backends.memory import MemoryBackend
     from pyipvsadm.model import Backend, Daemon, Server, Service, Timeouts
 
     Found = TypeVar("Found")
@@ -82,8 +83,12 @@ def read_consistent(backend: Backend) -> Snapshot:
 
 def read_rows(backend: Backend) -> list[tuple[Service, list[Server]]]:
     """Read all services with their servers, none missing. Raise OperationError if membership
-    keeps changing (TRIES readings).
+    keeps changing (TRIES readings). Nobody else changes an embedded table: its own records are
+    returned, not to be changed.
     """
+    if backend.embedded:
+        table: MemoryBackend = backend  # type: ignore[assignment]  # all embedded ones are
+        return table.list_held()
     first = backend.read_services()
     before = {service.key(): get_server_keys(backend.read_servers(service)) for service in first}
     now = {
@@ -101,18 +106,19 @@ def read_services(
     """Read the servers of these services, nothing missing; services that are gone by then are left
     out.
 
-    before: of services whose servers were read once already, the names of those.
+    before: of services whose servers were read once already, the names of those. They are taken
+    out of it.
     """
     rows = []
     for service in services:
-        key = service.key()
+        seen = before.pop(service.key(), None)  # of a large table they take megabytes
         servers = read_until_stable(
             lambda service=service: backend.read_servers(service),  # type: ignore[misc]
             get_server_keys,
-            before.get(key),
+            seen,
         )
         # The dump of a service that is gone is empty.
-        found = service if servers or not before.get(key) else read_service(backend, service)
+        found = service if servers or not seen else read_service(backend, service)
         if found is not None:
             rows.append((found, servers))
     return rows

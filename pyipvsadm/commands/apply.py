@@ -87,6 +87,7 @@ def run_apply(request: Request, backend: Backend, env: Environment) -> int:
             return _ApplyRun(request, wanted, backend, env, seconds).try_out()
         with HeldLock(backend) as lock:
             run = _ApplyRun(request, wanted, backend, env, seconds)
+            del wanted  # as above: the run keeps it if it may need it again
             outcome = run.carry_out(lock, confirmation)
         status = run.report(outcome)
         return confirmation.await_end(status) if confirmation else status
@@ -224,19 +225,25 @@ class _ApplyRun:
         self._env = env
         self._impact: PlanImpact | None = None
         self._present = read_consistent(backend)
-        self._wanted = wanted
         only = (
             frozenset(service.key() for service in request.services) if request.services else None
         )
-        there = {service.key() for service, _ in self._present.rows}
         for service in request.services:
-            if service.key() not in wanted.services and service.key() not in there:
+            key = service.key()
+            if key not in wanted.services and all(
+                key != present.key() for present, _ in self._present.rows
+            ):
                 named = writer.format_selector(service)
                 raise UsageError(
                     f"{named} is neither in the input nor in the table: nothing was done"
                 )
         slots = request.slots
-        if there and not wanted.services and "prune" in slots and "allow-empty" not in slots:
+        if (
+            self._present.rows
+            and not wanted.services
+            and "prune" in slots
+            and "allow-empty" not in slots
+        ):
             raise UsageError(
                 "the input has no service: --prune would delete all services (--allow-empty accepts that)"
             )
@@ -250,6 +257,8 @@ class _ApplyRun:
         if seconds is not None:
             plan.add_draining(self._plan)
             self._drain = RemovalDrain(request, seconds, self._plan, backend, env)
+        # Nobody else changes an embedded table, unless we wait without its lock.
+        self._wanted = None if backend.embedded and not self._drain else wanted
 
     def try_out(self) -> int:
         """Print the plan, the steps of it that would be refused, and what it does to clients."""
@@ -301,7 +310,7 @@ class _ApplyRun:
                 self._backend,
                 self._drain.make_pace(lock.release) if self._drain else at_once,
                 lock.lock_phase,
-                self._plan_again,
+                self._plan_again if self._wanted else None,
                 confirmation.open_journal()
                 if confirmation
                 else open_journal(self._backend, self._env),
@@ -314,6 +323,7 @@ class _ApplyRun:
 
     def _plan_again(self, overtaken: list[Step]) -> Plan:
         """Read what other programs have changed meanwhile again, and plan that anew."""
+        assert self._wanted is not None
         backend, slots = self._backend, self._request.slots
         services = {
             change.service.key(): change.service

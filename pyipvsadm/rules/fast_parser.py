@@ -9,6 +9,8 @@ a rule file names the same few services and servers again and again.
 
 from __future__ import annotations
 
+from sys import intern
+
 from pyipvsadm.addresses import Endpoint, parse_address
 from pyipvsadm.model import (
     AF_INET,
@@ -33,18 +35,22 @@ if TYPE_CHECKING:
 
 
 # Entries of each cache, of services and of servers; a full cache is cleared.
-CACHE_LIMIT = 1 << 14
+CACHE_LIMIT = 1 << 12
 
 _PROTOCOLS = {"-t": TCP, "-u": UDP}
 _METHODS = {"-m": MASQ, "-g": ROUTE, "-i": TUNNEL}
 
 
 class FastRuleParser:
-    """Parse lines, and cache the services and servers in them."""
+    """Parse lines, and cache the services and servers in them.
+
+    Equal ports and schedulers are one object each: of a large table their copies take megabytes.
+    """
 
     def __init__(self) -> None:
         self._services: dict[tuple[str, str], Service | None] = {}
         self._servers: dict[tuple[str, str, str, int, int], Server] = {}
+        self._ports: dict[str, int] = {}  # by at most five digits, so it needs no limit
 
     def parse_change(self, words: Sequence[str]) -> Change | None:
         """Return the change that these words ask for, None if the grammar must parse them."""
@@ -107,7 +113,7 @@ class FastRuleParser:
                 known.protocol,
                 known.addr,
                 known.port,
-                scheduler=scheduler,
+                scheduler=intern(scheduler),
                 netmask=known.netmask,
             ),
         )
@@ -131,14 +137,17 @@ class FastRuleParser:
         forms.
         """
         host, _, port = text.rpartition(":")
-        if not _is_number(port) or int(port) > 65535:
-            return None
+        number = self._ports.get(port)
+        if number is None:
+            if not _is_number(port) or int(port) > 65535:
+                return None
+            number = self._ports[port] = int(port)
         family = AF_INET
         if host[:1] == "[" and host[-1:] == "]":
             family = AF_INET6
             host = host[1:-1]
         addr = parse_address(family, host)
-        return None if addr is None else Endpoint(family, addr, int(port))
+        return None if addr is None else Endpoint(family, addr, number)
 
 
 def _is_number(text: str) -> bool:

@@ -232,17 +232,16 @@ def iter_full_rules(
             )
 
 
-def dump_table(table: Backend) -> str:
-    """Return the table as complete text, in its own order."""
+def dump_table(table: Backend) -> Iterator[str]:
+    """Yield the table as complete text, in its own order, a block of BLOCK_LINES lines at a time."""
     rows = (
         (service, table.read_servers(service)) for service in table.read_services(counters=False)
     )
     rules = iter_full_rules(rows, table.read_timeouts(), table.read_daemons(), format_numeric)
-    blocks = []
     lines = [f"{FORMAT_HEADER}{FORMAT_VERSION}\n"]
     for _, text in rules:
         lines.append(text)
         if len(lines) == BLOCK_LINES:
-            blocks.append("".join(lines))
+            yield "".join(lines)
             lines.clear()
-    return "".join([*blocks, *lines])
+    yield "".join(lines)

@@ -542,6 +542,10 @@ def test_the_text_of_any_table_gives_that_table(steps: list[tuple[int, int, int]
         table.apply([Change(op, Service(AF_INET, fwmark=mark), server)])
     copy = MemoryBackend()
     apply_all(
-        copy, [" ".join(words) for _, words in reader.tokenize(writer.dump_table(table).encode())]
+        copy,
+        [
+            " ".join(words)
+            for _, words in reader.tokenize("".join(writer.dump_table(table)).encode())
+        ],
     )
     assert contents(copy) == contents(table)

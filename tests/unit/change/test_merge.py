@@ -39,7 +39,7 @@ START = (
 
 def save(table: Backend) -> list[str]:
     """Return the table's rules in numbers, without timeouts."""
-    return writer.dump_table(table).splitlines()[2:]
+    return "".join(writer.dump_table(table)).splitlines()[2:]
 
 
 def edited(command: str) -> tuple[int, str, set[tuple[str, str]]]:

@@ -397,6 +397,7 @@ def test_what_cannot_be_read_again_is_not_undone() -> None:
 class Counting(RefusingBackend):
     """Count what is read, and give the kernel's text, which shows the services with servers."""
 
+    embedded = False
     has_overview = True
 
     def __init__(self, held: MemoryBackend, at: int) -> None:
@@ -725,6 +726,8 @@ def test_where_daemons_are_pruned_one_that_is_left_still_excludes_servers() -> N
 
 def test_readings_that_never_agree() -> None:
     class Growing(MemoryBackend):
+        embedded = False
+
         def read_services(self, counters: bool = True) -> list[Service]:
             self.apply(
                 [Change(NEW_SERVICE, Service(AF_INET, fwmark=len(self._held) + 1, scheduler="rr"))]
@@ -790,6 +793,7 @@ def test_servers_that_never_agree() -> None:
 
 def test_a_reading_that_misses_something_is_not_believed() -> None:
     class Skipping(MemoryBackend):
+        embedded = False
         readings = 0
 
         def read_services(self, counters: bool = True) -> list[Service]:

@@ -69,6 +69,9 @@ class Counting(MemoryBackend):
             )
         return found
 
+    def list_held(self) -> list[tuple[Service, list[Server]]]:
+        return [(service, self.read_servers(service)) for service in self.read_services()]
+
     def read_sysctl(self, name: str) -> str:
         if name == "expire_nodest_conn":
             return "0"
@@ -489,12 +492,14 @@ def test_a_dump_that_leaves_something_out_is_read_again() -> None:
 
 def test_a_service_that_one_dump_left_out_is_drained_too() -> None:
     case = Drain()
+    case.table.embedded = False  # only the kernel's dumps leave something out
     case.table.skips = 1
     assert case.run("--drain -r 10.0.0.2")[:2] == (0, lines(UNDO_A, UNDO_DNS))
 
 
 def test_a_table_that_never_rests_is_not_drained() -> None:
     case = Drain()
+    case.table.embedded = False
     whole = case.table.read_services()
     orders = [whole, whole[:1]] * 9
     case.table.read_services = lambda counters=True: orders.pop()  # type: ignore[method-assign]  # noqa: ARG005

@@ -116,7 +116,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     table = TableFileBackend(str(tmp_path_factory.mktemp("signals") / "table"))
     with table.lock_table():
         apply_all(table, TABLE)
-    return writer.dump_table(table)
+    return "".join(writer.dump_table(table))
 
 
 @pytest.fixture

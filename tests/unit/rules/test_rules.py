@@ -397,7 +397,7 @@ class Fixed:
 
 
 def dump_rows(rows: list[tuple[Service, list[Server]]], daemons: list[Daemon]) -> str:
-    return writer.dump_table(cast("Backend", Fixed(rows, daemons)))
+    return "".join(writer.dump_table(cast("Backend", Fixed(rows, daemons))))
 
 
 @pytest.mark.parametrize("lines", [1, 2, 3, 1000])
