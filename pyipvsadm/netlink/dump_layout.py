@@ -15,7 +15,6 @@ number differs from one dump to the next.
 from __future__ import annotations
 
 from struct import Struct
-from sys import byteorder
 
 from pyipvsadm.netlink.framing import HEADER, TYPE_MASK
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 # Of a record's header: size, type and flags as bytes, and the sequence number.
 _HEAD = Struct("=8sI")
 _SIZE_AND_TYPE = Struct("=IHH")
-_UNKNOWN: tuple[int, list[Any]] = (0, [])
 _NLATTR = Struct("=HH")
 # Records from which on comparing them byte by byte, all at once, is faster than one by one.
 MIN_BULK_RECORDS = 8
@@ -48,12 +46,14 @@ class RecordLayout:
     """Describe the shape of one record (a complete message): `size` bytes, and its fields in their
     order.
 
-    signature_format: the struct code that reads the signature from a record. unpack_fields(record,
-    offset): reads the fields.
+    signature_format: the struct code that reads the signature from a record. signature_offsets: of
+    its bytes after the header. unpack_fields(records, offset): reads the fields of one record;
+    iter_fields(records): those of all.
     """
 
     __slots__ = (
-        "_build", "_fields", "_signature_bytes", "signature", "signature_format", "size", "unpack_fields",
+        "_build", "iter_fields", "signature", "signature_format", "signature_offsets", "size",
+        "unpack_fields",
     )  # fmt: skip
 
     def __init__(
@@ -90,17 +90,15 @@ class RecordLayout:
         # The sequence number, at byte 8, is the only part of the header that may differ.
         rest = f"{HEADER - 12}s"
         end = HEADER
-        fixed = [*range(8), *range(12, HEADER)]
+        self.signature_offsets: list[int] = []
         for start, span_end in spans:
             offset = max(start, end)  # an attribute may be both variable and constant
             rest += f"{offset - end}x{span_end - offset}s"
-            fixed += range(offset, span_end)
+            self.signature_offsets += range(offset, span_end)
             end = span_end
         rest += f"{self.size - end}x"
         self.signature_format = f"=8s4x{rest}"
         self.signature: tuple[bytes, ...] = Struct(self.signature_format).unpack(record)
-        # The bytes of the signature, by their offsets.
-        self._signature_bytes = [(offset, record[offset : offset + 1]) for offset in fixed]
         value_code = "="
         end = 0
         for path, kind in fields:
@@ -111,28 +109,50 @@ class RecordLayout:
                 raise LookupError(path)
             value_code += f"{offset - end}x{layout}"
             end = offset + width
-        self._fields = Struct(f"{value_code}{self.size - end}x")
-        self.unpack_fields = self._fields.unpack_from
-
-    def decode_alike(self, data: bytes, seq: int) -> list[Any] | None:
-        """Return the values of many records; None if one of them has another shape or sequence
-        number. A byte is compared in all records at once.
-        """
-        size = self.size
-        count, rest = divmod(len(data), size)
-        if rest:
-            return None
-        for offset, byte in self._signature_bytes:
-            if data[offset::size] != byte * count:
-                return None
-        for offset, number in enumerate(seq.to_bytes(4, byteorder), 8):
-            if data[offset::size] != bytes((number,)) * count:
-                return None
-        return self.make_values(list(self._fields.iter_unpack(data)))
+        fields_struct = Struct(f"{value_code}{self.size - end}x")
+        self.unpack_fields = fields_struct.unpack_from
+        self.iter_fields = fields_struct.iter_unpack
 
     def make_values(self, rows: list[tuple[Any, ...]]) -> list[Any]:
         """Return the values of records from their fields."""
         return self._build(rows) if self._build else rows
+
+
+class _Groups(dict["tuple[int, ...]", "list[int]"]):
+    """Hold the indices of records by what tells them apart."""
+
+    def __missing__(self, key: tuple[int, ...]) -> list[int]:
+        indices: list[int] = []
+        self[key] = indices
+        return indices
+
+
+class _KnownLayouts:
+    """Hold the layouts of records whose size, type and flags are the same.
+
+    forms: for each form of their signatures the Struct that reads it, and the layouts by their
+    signatures. offsets: of the bytes of the record's header and of all these signatures.
+    """
+
+    __slots__ = ("forms", "offsets", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.forms: list[tuple[Struct, Layouts]] = []
+        self.offsets = [*range(HEADER)]
+
+    def add(self, layout: RecordLayout) -> None:
+        """Add the layout of a record that none of the others fits."""
+        offsets = sorted({*self.offsets, *layout.signature_offsets})
+        if offsets != self.offsets:
+            self.offsets = offsets
+        for form, layouts in self.forms:
+            if form.format == layout.signature_format:
+                layouts[layout.signature] = layout
+                return
+        self.forms.append((Struct(layout.signature_format), {layout.signature: layout}))
+        # A record may have several of these signatures: the longest says most of it.
+        self.forms.sort(key=lambda item: -sum(map(len, next(iter(item[1])))))
 
 
 class DumpDecoder:
@@ -148,44 +168,74 @@ class DumpDecoder:
     ) -> None:
         self._head = head
         self._learn = learn
-        # By the bytes of size, type and flags of known records: the size, and for each form of
-        # their signatures the Struct that reads it and the layouts by their signatures.
-        self._by_head: dict[bytes, tuple[int, list[tuple[Struct, Layouts]]]] = {}
+        # By the bytes of size, type and flags.
+        self._by_head: dict[bytes, _KnownLayouts] = {}
 
     def decode_values(self, datagram: Bytes, seq: int) -> list[Any] | None:
         """Return the values of all records; None if the datagram holds anything but records of this
         dump whose shape is known or can be learnt.
         """
         data = bytes(datagram)  # is read faster than a memoryview
-        layout = self._find_layout(data, 0, seq)
-        if layout is None:
-            return None if data else []
-        values = (
-            layout.decode_alike(data, seq) if len(data) >= MIN_BULK_RECORDS * layout.size else None
-        )
+        values = self._decode_sized(data, seq)
         return self._decode_mixture(data, seq) if values is None else values
 
     def decode_dumps(self, data: bytes, sizes: list[int], seq: int) -> list[list[Any]] | None:
         """Return as decode_values does, but the values of several dumps, whose records are joined.
         sizes: the bytes of each dump.
         """
-        layout = self._find_layout(data, 0, seq)
-        values = layout.decode_alike(data, seq) if layout else None
+        values = self._decode_sized(data, seq)
+        size = len(data) // len(values) if values else 1
         dumps = []
         start = 0
         for length in sizes:
             end = start + length
-            if layout and values is not None:
-                if length % layout.size:
-                    return None
-                dumps.append(values[start // layout.size : end // layout.size])
-            else:
+            if values is None:
                 found = self.decode_values(data[start:end], seq)
-                if found is None:
-                    return None
-                dumps.append(found)
+            else:
+                found = None if length % size else values[start // size : end // size]
+            if found is None:
+                return None
+            dumps.append(found)
             start = end
         return dumps
+
+    def _decode_sized(self, data: bytes, seq: int) -> list[Any] | None:
+        """Return as decode_values does; None also if the records are few, or of several sizes.
+
+        Each byte of a signature is compared in all records at once. Where records differ, these
+        bytes tell their shapes apart.
+        """
+        first = self._find_layout(data, 0, seq)
+        count, rest = divmod(len(data), first.size) if first else (0, 0)
+        if not first or rest or count < MIN_BULK_RECORDS:
+            return None
+        size = first.size
+        known = self._by_head[data[:8]]
+        offsets = known.offsets
+        columns = []
+        for offset in offsets:
+            column = data[offset::size]
+            if column != column[:1] * count:
+                if offset < HEADER:
+                    return None
+                columns.append(column)
+        if not columns:
+            return first.make_values(list(first.iter_fields(data)))
+        groups = _Groups()
+        for index, key in enumerate(zip(*columns)):
+            groups[key].append(index)
+        values: list[Any] = [None] * count
+        for indices in groups.values():
+            layout = self._find_layout(data, indices[0] * size, seq)
+            if layout is None:
+                return None
+            if known.offsets is not offsets:  # a layout was learnt that needs more of them
+                return self._decode_sized(data, seq)
+            unpack = layout.unpack_fields
+            rows = [unpack(data, index * size) for index in indices]
+            for index, value in zip(indices, layout.make_values(rows)):
+                values[index] = value
+        return values
 
     def _decode_mixture(self, datagram: bytes, seq: int) -> list[Any] | None:
         """Return as decode_values does. Records of one layout are built together."""
@@ -219,33 +269,26 @@ class DumpDecoder:
         head, record_seq = _HEAD.unpack_from(datagram, offset)
         if record_seq != seq:
             return None
-        size, shapes = self._by_head.get(head, _UNKNOWN)
-        if size > rest:
-            return None
-        for shape, layouts in shapes:
-            layout: RecordLayout | None = layouts.get(shape.unpack_from(datagram, offset))
-            if layout is not None:
-                return layout
+        known = self._by_head.get(head)
+        if known:
+            if known.size > rest:
+                return None
+            for form, layouts in known.forms:
+                layout: RecordLayout | None = layouts.get(form.unpack_from(datagram, offset))
+                if layout is not None:
+                    return layout
         size, kind, flags = _SIZE_AND_TYPE.unpack(head)
         if (kind, flags) != self._head or not HEADER <= size <= rest or size & 3:
             return None
         return self._learn_layout(head, datagram[offset : offset + size])
 
     def _count_layouts(self) -> int:
-        return sum([len(known) for _, shapes in self._by_head.values() for _, known in shapes])
+        return sum([len(each) for known in self._by_head.values() for _, each in known.forms])
 
     def _learn_layout(self, head: bytes, record: bytes) -> RecordLayout | None:
         layout = self._learn(record) if self._count_layouts() < _SHAPES else None
-        if layout is None:
-            return None
-        _, shapes = self._by_head.setdefault(head, (layout.size, []))
-        for shape, layouts in shapes:
-            if shape.format == layout.signature_format:
-                layouts[layout.signature] = layout
-                return layout
-        shapes.append((Struct(layout.signature_format), {layout.signature: layout}))
-        # A record may have several of these signatures: the longest says most of it.
-        shapes.sort(key=lambda item: -sum(map(len, next(iter(item[1])))))
+        if layout is not None:
+            self._by_head.setdefault(head, _KnownLayouts(layout.size)).add(layout)
         return layout
 
 
