@@ -265,18 +265,16 @@ class EndpointTexts:
 
 
 def _format_numeric_rows(rows: list[Row], start: str, width: int) -> list[str]:
-    packed = b"".join([row[0] + row[1] for row in rows])
+    places = [row[0] + row[1] for row in rows]
+    packed = b"".join(places)
     if len(packed) == len(rows) * PACKED_IPV4.size:
         return format_packed_ipv4(packed, start, width)
-    if len(packed) == len(rows) * PACKED_IPV6.size:
-        return format_packed_ipv6(packed, start, width)
-    return [
-        text
-        for row in rows
-        for text in (format_packed_ipv4 if len(row[0]) == 4 else format_packed_ipv6)(
-            row[0] + row[1], start, width
-        )
-    ]
+    is_v4 = [len(place) == PACKED_IPV4.size for place in places]
+    v4 = b"".join([place for place, chosen in zip(places, is_v4) if chosen])
+    v6 = b"".join([place for place, chosen in zip(places, is_v4) if not chosen])
+    texts4 = iter(format_packed_ipv4(v4, start, width))
+    texts6 = iter(format_packed_ipv6(v6, start, width))
+    return [next(texts4 if chosen else texts6) for chosen in is_v4]
 
 
 # An address up to its last octet (IPv6: group of four digits), this octet or group, and the port.

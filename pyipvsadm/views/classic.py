@@ -273,8 +273,8 @@ def _format_counters(*columns: Callable[[int], str]) -> LineFormatter:
     """Return the formatter of lines of five counters. columns: make the template of a value from
     its number of digits.
 
-    One template for many lines costs less than one for each, and all numbers are written by one,
-    too.
+    One template for many lines costs less than one for each. Without units, it is the same for all
+    lines; with units, the numbers are written first, also by one template.
     """
 
     def make_template(digits: bytes) -> str:
@@ -284,20 +284,26 @@ def _format_counters(*columns: Callable[[int], str]) -> LineFormatter:
     # By the numbers of digits of a line's values, which are few: the counters of a server grow
     # together.
     templates = TextCache(make_template, CACHE_LIMIT)
-    zeros = (0,) * len(columns)
-    idle = make_template(bytes([1] * len(columns))) % zeros
+    count = len(columns)
+    zeros = (0,) * count
+    short = f" %{_COLUMN_DIGITS}d" * count + "\n"
+    idle = short % zeros
+
+    def format_long(busy: list[int]) -> str:
+        texts = ("%d " * len(busy) % tuple(busy)).split()
+        digits = bytes(map(len, texts))
+        template = "".join(
+            [templates[digits[start : start + count]] for start in range(0, len(digits), count)]
+        )
+        return template % tuple(texts)
 
     def format_lines(starts: list[str], rows: list[Values]) -> list[str]:
         busy = [value for row in rows if row != zeros for value in row]
         if not busy:
             return [start + idle for start in starts]
-        texts = ("%d " * len(busy) % tuple(busy)).split()
-        digits = bytes(map(len, texts))
-        count = len(columns)
-        template = "".join(
-            [templates[digits[start : start + count]] for start in range(0, len(digits), count)]
-        )
-        lines = iter((template % tuple(texts)).splitlines(keepends=True))
+        is_short = max(busy) < 10**_COLUMN_DIGITS
+        text = short * (len(busy) // count) % tuple(busy) if is_short else format_long(busy)
+        lines = iter(text.splitlines(keepends=True))
         return [start + (idle if row == zeros else next(lines)) for start, row in zip(starts, rows)]
 
     return format_lines
