@@ -110,14 +110,13 @@ def list_columns(shown: Shown) -> tuple[str, ...]:
 
 
 def add_lines(headings: list[str], lines: list[str], counts: list[int]) -> list[str]:
-    """Return the headings, each with its lines after it. counts: how many lines each has."""
-    parts = []
+    """Return each heading with its lines after it. counts: how many lines each has."""
+    texts = []
     start = 0
     for heading, count in zip(headings, counts):
-        parts.append(heading)
-        parts += lines[start : start + count]
+        texts.append(heading + "".join(lines[start : start + count]))
         start += count
-    return parts
+    return texts
 
 
 class Listing:

@@ -10,9 +10,9 @@ too. The other services lack facts or show them differently (families of marks, 
 seconds): these come from their records. If the parts do not fit together, the answer is None, and
 dumps serve instead. A method without a name in the kernel is Masq in the file.
 
-The lines of a service become one text, its block; blocks sort as the listing does. The lines of all
-servers are made at once, and those of services mostly by looking up the text that was made for the
-same slice before.
+The lines of a service become one text, its block. Addresses and ports are read from the lines of all
+services, and of all servers, at once; the text of a service is mostly looked up, by the slices of
+its line. The lines of services sort as the listing does.
 """
 
 from __future__ import annotations
@@ -42,22 +42,20 @@ _HEADINGS = [
 ]
 _METHODS = frozenset([f" {name:7}" for name in classic.METHODS.values()])
 _ARROW = "  -> "
-_SERVER = "\0"  # in a block, stands for a line end and an arrow
-# of protocols in blocks: of one length, and in the order of the numbers
+_SERVER = "\0"  # in a block, stands for the line end before a server
+# of protocols in the text: of one length, and in the order of the numbers
 _NAMES = {TCP: "TCP  ", UDP: "UDP  ", SCTP: "ZZZ  "}
+_NAMES_BY_BYTES = {number.to_bytes(2, byteorder): name for number, name in _NAMES.items()}
 
-# Of a service, "TCP  0A0001F6:0050 wlc ", "TCP  [2001:0db8:...:0001]:0050 wlc " or "FWM  0000002A
-# wlc ": where the address starts, where its prefix, the address and the port end, and (in IPv6) where
-# its last group of digits and the port start.
+# Of the lines "TCP  0A0001F6:0050 wlc ", "TCP  [2001:0db8:...:0001]:0050 wlc ", "FWM  0000002A wlc "
+# and "  -> C0A80001:1F90      Masq    1 ...": where the address starts, where its prefix, the address
+# and the port end, and (in IPv6) where its last group of digits and the port start.
 _ADDRESS = 5
 _V4_PREFIX, _V4_COLON, _V4_END = 11, 13, 18
 _V6_PREFIX, _V6_GROUP, _V6_ADDRESS, _V6_PORT, _V6_END = 40, 41, 45, 47, 51
 _MARK_END = 13
-# Of a server, "C0A80001:1F90      Masq    1 ..." or "[2001:...:0001]:0050      Masq    1 ...": where
-# the port ends, and the blank before the method, the last of six after the port.
-_V4_PORT_END, _V4_METHOD = 13, 18
-_V6_PORT_END, _V6_METHOD = 46, 51
-_METHOD_WIDTH = 8  # with this blank
+# Of a server, behind the port: the blank before the method, the last of six, and the width of both.
+_METHOD, _METHOD_WIDTH = 5, 8
 # The marks between the digits of address and port, by their offsets.
 _V4_MARKS = {8: ":"}
 _V6_MARKS = {0: "[", **dict.fromkeys(range(5, 40, 5), ":"), 40: "]", 41: ":"}
@@ -85,42 +83,54 @@ def _render_listing(overview: ProcTable, sort: bool) -> list[str] | None:
         for each in overview.other_services
     ):
         return None  # a large mark may come before all others
-    others = {_format_block_name(service): service for service in overview.other_services}
+    others = {_format_name(service): service for service in overview.other_services}
     if len(others) != len(overview.other_services):
         return None  # a mark is there in both families, which the file does not tell apart
-    blocks = _split_blocks(overview.text)
     heads = []
     lines: list[str] = []
     counts = []
-    for block in _sort_blocks(blocks) if sort else blocks:
-        head, *servers = block.split(_SERVER)
+    for block in _split_blocks(overview.text):
+        head, _, servers = block.partition(_SERVER)
         heads.append(head)
-        lines += _sort_lines(servers) if sort and len(servers) > 1 else servers
-        counts.append(len(servers))
+        if _SERVER in servers:
+            several = servers.split(_SERVER)
+            lines += _sort_lines(several) if sort else several
+            counts.append(len(several))
+        elif servers:
+            lines.append(servers)
+            counts.append(1)
+        else:
+            counts.append(0)
     headings = _format_headings(heads, others, overview.simple_keys)
-    return classic.add_lines(headings, _format_servers(lines), counts)
+    texts = classic.add_lines(headings, _format_servers(lines), counts)
+    if not sort:
+        return texts
+    by_head = dict(zip(heads, texts))
+    if len(by_head) < len(heads):
+        raise LookupError(heads[:1])
+    return [by_head[head] for head in _sort_heads(heads)]
 
 
 def _split_blocks(text: bytes) -> list[str]:
-    """Return a block for each service, in the file's order. Raise ValueError if the file has
-    another form.
+    """Return the lines of each service with its servers, in the file's order. Raise ValueError if
+    the file has another form.
     """
-    lines = text.decode("ascii", "replace").split("\n", 3)
-    if lines[1:3] != _HEADINGS or _SERVER in lines[3]:
-        raise ValueError(lines[:3])
-    rest = "\n" + lines[3]
+    parts = text.decode("ascii", "replace").split("\n", 3)
+    if parts[1:3] != _HEADINGS or _SERVER in parts[3]:
+        raise ValueError(parts[:3])
+    rest = "\n" + parts[3]
     if rest[-1] != "\n":
         raise ValueError(rest[-80:])
     if "SCTP" in rest:
         rest = rest.replace("\nSCTP  ", f"\n{_NAMES[SCTP]}")
-    first, *blocks = rest[:-1].replace("\n" + _ARROW, _SERVER).split("\n")
+    first, *blocks = rest[:-1].replace("\n" + _ARROW, _SERVER + _ARROW).split("\n")
     if first:  # servers of nobody
         raise ValueError(first)
     return blocks
 
 
-def _format_block_name(service: Service) -> str:
-    """Return the part of a block that names its service: all before the scheduler."""
+def _format_name(service: Service) -> str:
+    """Return the part of a line that names its service: all before the scheduler."""
     if service.fwmark:
         return f"FWM  {service.fwmark:08X}"
     protocol = _NAMES[service.protocol]
@@ -137,114 +147,128 @@ def _format_headings(
     does not show completely, by their names. Raise LookupError if the file's services are not
     exactly these and those of simple_keys.
     """
-    simple = _SimpleHeadings()
-    headings = []
-    names = []
-    for head in heads:
-        is_v4 = head[_V4_COLON] == ":"
-        end = _V4_END if is_v4 else _V6_END if head[_ADDRESS] == "[" else _MARK_END
-        service = others.pop(head[:end], None) if others else None
-        if service:
-            headings.append(classic.format_heading(service, format_numeric))
-        else:
-            names.append(head[:end])
-            headings.append(simple.format_ipv4(head) if is_v4 else simple.format_ipv6(head))
-    if others or not _match_names(names, simple_keys):
-        raise LookupError(names[:1])
-    return headings
+    texts: list[str] = []
+    simple = heads
+    if others:
+        known = [others.pop(_get_name(head), None) for head in heads]
+        texts = [
+            classic.format_heading(service, format_numeric) if service else "" for service in known
+        ]
+        simple = [head for head, text in zip(heads, texts) if not text]
+    v4 = [head for head in simple if head[_V4_COLON] == ":"]
+    v6 = [head for head in simple if head[_ADDRESS] == "["]
+    if (
+        others
+        or len(v4) + len(v6) != len(simple)
+        or not _match_keys(v4, _V4_END, _V4_MARKS, [key for key in simple_keys if len(key[1]) == 4])
+        or not _match_keys(v6, _V6_END, _V6_MARKS, [key for key in simple_keys if len(key[1]) != 4])
+    ):
+        raise LookupError(heads[:1])
+    texts4, texts6 = iter(_format_ipv4_headings(v4)), iter(_format_ipv6_headings(v6))
+    return [
+        text or next(texts4 if head[_V4_COLON] == ":" else texts6)
+        for head, text in zip(heads, texts or [""] * len(heads))
+    ]
 
 
-class _SimpleHeadings:
-    """Format services that the file shows completely. Raise ValueError for other text."""
-
-    def __init__(self) -> None:
-        self._prefixes, self._places, self._prefixes6, self._ports, self._tails = (
-            TextCache(make, CACHE_LIMIT)
-            for make in (_format_prefix, _format_place, _format_prefix6, _format_port, _format_tail)
-        )
-
-    def format_ipv4(self, head: str) -> str:
-        place = self._places[head[_V4_PREFIX:_V4_END]]
-        return f"{self._prefixes[head[:_V4_PREFIX]]}{place}{self._tails[head[_V4_END:]]}"
-
-    def format_ipv6(self, head: str) -> str:
-        text = self._prefixes6[head[:_V6_PREFIX]]
-        group = head[_V6_GROUP:_V6_ADDRESS].lstrip("0")
-        if not (text and group):
-            addr = bytes.fromhex(head[_ADDRESS + 1 : _V6_ADDRESS].replace(":", ""))
-            text, group = f"{_get_protocol(head)}[{format_ipv6(addr)}", ""
-        return f"{text}{group}]:{self._ports[head[_V6_PORT:_V6_END]]}{self._tails[head[_V6_END:]]}"
+def _get_name(head: str) -> str:
+    end = _V4_END if head[_V4_COLON] == ":" else _V6_END if head[_ADDRESS] == "[" else _MARK_END
+    return head[:end]
 
 
-def _match_names(names: list[str], simple_keys: list[tuple[bytes, bytes, bytes]]) -> bool:
-    """Return True if the names are those of exactly these services."""
-    keys = sorted(map(b"".join, simple_keys))
-    v4 = sorted([name for name in names if len(name) == _V4_END])
-    v6 = sorted([name for name in names if len(name) == _V6_END])
-    return (
-        len(v4) + len(v6) == len(keys)
-        and _format_keys(v4, _V4_END, _V4_MARKS) == b"".join([k for k in keys if len(k) == 8]).hex()
-        and _format_keys(v6, _V6_END, _V6_MARKS)
-        == b"".join([k for k in keys if len(k) == 20]).hex()
+def _match_keys(
+    heads: list[str], end: int, marks: dict[int, str], keys: list[tuple[bytes, bytes, bytes]]
+) -> bool:
+    """Return True if the lines are those of exactly the services with these keys."""
+    packed = _pack_places(heads, end, marks)
+    names = [head[:_ADDRESS] for head in heads]
+    key_places = [addr + port for _, addr, port in keys]
+    key_names = [_NAMES_BY_BYTES[protocol] for protocol, _, _ in keys]
+    if packed == b"".join(key_places) and names == key_names:
+        return True
+    # A table that was resized between the file and the dump has another order.
+    width = len(packed) // max(1, len(heads))
+    places = [packed[start : start + width] for start in range(0, len(packed), width or 1)]
+    return sorted(zip(names, places)) == sorted(zip(key_names, key_places))
+
+
+def _format_ipv4_headings(heads: list[str]) -> list[str]:
+    prefixes, places, tails = (
+        TextCache(make, CACHE_LIMIT) for make in (_format_prefix, _format_place, _format_tail)
     )
+    return [
+        f"{prefixes[head[:_V4_PREFIX]]}{places[head[_V4_PREFIX:_V4_END]]}{tails[head[_V4_END:]]}"
+        for head in heads
+    ]
 
 
-def _format_keys(names: list[str], width: int, marks: dict[int, str]) -> str:
-    """Return the keys of services in hexadecimal, from their names, which are as wide."""
-    digits = _remove_marks(names, width, {_ADDRESS + at: mark for at, mark in marks.items()})
-    for number, protocol in _NAMES.items():
-        digits = digits.replace(protocol, number.to_bytes(2, byteorder).hex())
-    return digits.lower()
+def _format_ipv6_headings(heads: list[str]) -> list[str]:
+    prefixes, ports, tails = (
+        TextCache(make, CACHE_LIMIT) for make in (_format_prefix6, _format_port, _format_tail)
+    )
+    texts = []
+    for head in heads:
+        prefix = prefixes[head[:_V6_PREFIX]]
+        group = head[_V6_GROUP:_V6_ADDRESS].lstrip("0")
+        if not (prefix and group):
+            addr = bytes.fromhex(head[_ADDRESS + 1 : _V6_ADDRESS].replace(":", ""))
+            prefix, group = f"{_get_protocol(head)}[{format_ipv6(addr)}", ""
+        texts.append(f"{prefix}{group}]:{ports[head[_V6_PORT:_V6_END]]}{tails[head[_V6_END:]]}")
+    return texts
 
 
-def _remove_marks(texts: list[str], width: int, marks: dict[int, str]) -> str:
-    """Return the texts, joined, without the marks at these offsets. Raise ValueError if a text has
-    another width or other marks.
+def _pack_places(lines: list[str], end: int, marks: dict[int, str]) -> bytes:
+    """Return address and port of each line in network order. end: where the port ends. Raise
+    ValueError if a line has another form.
     """
-    joined = "".join(texts)
-    if len(joined) != len(texts) * width or any(
-        joined[at::width] != mark * len(texts) for at, mark in marks.items()
+    joined = "".join([line[_ADDRESS:end] for line in lines])
+    width = end - _ADDRESS
+    if len(joined) != len(lines) * width or any(
+        joined[at::width] != mark * len(lines) for at, mark in marks.items()
     ):
         raise ValueError(joined[:width])
-    for mark in set(marks.values()):
-        joined = joined.replace(mark, "")
-    if len(joined) != len(texts) * (width - len(marks)):
+    digits = joined.encode().translate(None, "".join(marks.values()).encode()).decode()
+    # bytes.fromhex passes over blanks.
+    if len(digits) != len(lines) * (width - len(marks)) or not (digits + "0").isalnum():
         raise ValueError(joined[:width])
-    return joined
+    return bytes.fromhex(digits)
 
 
-def _sort_blocks(blocks: list[str]) -> list[str]:
-    """Return the blocks in 1.31's order: IPv4 addresses, IPv6 addresses, marks."""
-    blocks = sorted(blocks)
-    v4 = [block for block in blocks if block[_V4_COLON] == ":"]
-    v6 = [block for block in blocks if block[_ADDRESS] == "["]
-    marks = [block for block in blocks if block.startswith("FWM")]
-    if len(v4) + len(v6) + len(marks) != len(blocks):
-        raise ValueError(blocks[:1])
-    addresses = [block[_ADDRESS:_V4_COLON] for block in v4]
-    if v4 and int(max(addresses), 16) - int(min(addresses), 16) >= sorting.HALF:
-        v4 = _sort_by_protocol(v4)
-    if not _sorts_as_text(v6, _ADDRESS + 1):
+def _sort_heads(heads: list[str]) -> list[str]:
+    """Return the lines of services in 1.31's order: IPv4 addresses, IPv6 addresses, marks."""
+    heads = sorted(heads)
+    v4 = [head for head in heads if head[_V4_COLON] == ":"]
+    if len(v4) == len(heads):
+        v6 = marks = []
+    else:
+        v6 = [head for head in heads if head[_ADDRESS] == "["]
+        marks = [head for head in heads if head.startswith("FWM")]
+    if len({head[_ADDRESS] < "8" for head in v4}) > 1:
+        addresses = [int(head[_ADDRESS:_V4_COLON], 16) for head in v4]
+        if max(addresses) - min(addresses) >= sorting.HALF:
+            v4 = _sort_by_protocol(v4)
+    if not _sorts_as_text(v6):
         v6 = _sort_by_protocol(v6)
     return [*v4, *v6, *marks]
 
 
-def _sorts_as_text(texts: list[str], start: int) -> bool:
-    """Return True if the IPv6 addresses that start at that offset sort as their digits do: each of
-    their 32-bit words lies on one half of the circle.
+def _sorts_as_text(lines: list[str]) -> bool:
+    """Return True if the IPv6 addresses of the lines sort as their digits do: each of their 32-bit
+    words lies on one half of the circle.
     """
-    firsts = {text[start : start + _WORDS_WIDTH : _WORD_STEP] for text in texts}
+    start = _ADDRESS + 1
+    firsts = {line[start : start + _WORDS_WIDTH : _WORD_STEP] for line in lines}
     return len({tuple([digit < "8" for digit in digits]) for digits in firsts}) < 2
 
 
-def _sort_by_protocol(blocks: list[str]) -> list[str]:
-    """Sort blocks, which are in the order of their digits, in 1.31's order."""
+def _sort_by_protocol(heads: list[str]) -> list[str]:
+    """Sort lines, which are in the order of their digits, in 1.31's order."""
     return [
-        block
+        head
         for name in _NAMES.values()
-        for block in sorting.sort_circular(
-            [block for block in blocks if block.startswith(name)],
-            lambda block: _split_words(block[_ADDRESS:]),
+        for head in sorting.sort_circular(
+            [head for head in heads if head.startswith(name)],
+            _split_words,
             lambda _: 0,  # Among equal addresses the ports stay in order.
         )
     ]
@@ -289,26 +313,15 @@ def _format_servers(lines: list[str]) -> list[str]:
     """Return the lines of servers from their text in the file. Raise ValueError if the file has
     another form.
     """
-    v4 = [line for line in lines if line[8] == ":"]
-    digits = _remove_marks([line[:_V4_PORT_END] for line in v4], _V4_PORT_END, _V4_MARKS)
-    hosts = format_packed_ipv4(_parse_digits(digits), _ARROW, _WIDTH)
-    texts = _add_counts(hosts, v4, _V4_METHOD)
+    v4 = [line for line in lines if line[_V4_COLON] == ":"]
+    hosts = format_packed_ipv4(_pack_places(v4, _V4_END, _V4_MARKS), _ARROW, _WIDTH)
+    texts = _add_counts(hosts, v4, _V4_END + _METHOD)
     if len(v4) == len(lines):
         return texts
-    v6 = [line for line in lines if line[8] != ":"]
-    digits = _remove_marks([line[:_V6_PORT_END] for line in v6], _V6_PORT_END, _V6_MARKS)
-    hosts = format_packed_ipv6(_parse_digits(digits), _ARROW, _WIDTH)
-    texts4, texts6 = iter(texts), iter(_add_counts(hosts, v6, _V6_METHOD))
-    return [next(texts4 if line[8] == ":" else texts6) for line in lines]
-
-
-def _parse_digits(digits: str) -> bytes:
-    """Parse hexadecimal digits. Raise ValueError for anything else, also for blanks, which
-    bytes.fromhex passes over.
-    """
-    if digits and not digits.isalnum():
-        raise ValueError(digits)
-    return bytes.fromhex(digits)
+    v6 = [line for line in lines if line[_V4_COLON] != ":"]
+    hosts = format_packed_ipv6(_pack_places(v6, _V6_END, _V6_MARKS), _ARROW, _WIDTH)
+    texts4, texts6 = iter(texts), iter(_add_counts(hosts, v6, _V6_END + _METHOD))
+    return [next(texts4 if line[_V4_COLON] == ":" else texts6) for line in lines]
 
 
 def _add_counts(hosts: list[str], lines: list[str], method: int) -> list[str]:
@@ -324,21 +337,24 @@ def _sort_lines(lines: list[str]) -> list[str]:
     addresses are half the space apart.
     """
     lines = sorted(lines)
-    if lines[-1][0] != "[":
-        if int(lines[-1][:8], 16) - int(lines[0][:8], 16) < sorting.HALF:
+    first, last = lines[0], lines[-1]
+    if last[_ADDRESS] != "[":
+        if int(last[_ADDRESS:_V4_COLON], 16) - int(first[_ADDRESS:_V4_COLON], 16) < sorting.HALF:
             return lines
-    elif lines[0][0] == "[" and _sorts_as_text(lines, 1):
+    elif first[_ADDRESS] == "[" and _sorts_as_text(lines):
         return lines
     return sorting.sort_circular(lines, _split_words, _get_port)
 
 
-def _split_words(text: str) -> tuple[int, ...]:
-    """Return the 32-bit words of the address that the text starts with."""
-    if text[0] == "[":
-        digits = text[1:40].replace(":", "")
+def _split_words(line: str) -> tuple[int, ...]:
+    """Return the 32-bit words of a line's address."""
+    if line[_ADDRESS] == "[":
+        digits = line[_ADDRESS + 1 : _V6_ADDRESS].replace(":", "")
         return tuple(int(digits[at : at + 8], 16) for at in (0, 8, 16, 24))
-    return (int(text[:8], 16),)
+    return (int(line[_ADDRESS:_V4_COLON], 16),)
 
 
 def _get_port(line: str) -> int:
-    return int(line[42:46] if line[0] == "[" else line[9:13], 16)
+    if line[_ADDRESS] == "[":
+        return int(line[_V6_PORT:_V6_END], 16)
+    return int(line[_V4_COLON + 1 : _V4_END], 16)

@@ -5,7 +5,7 @@ the mixture, and that no other bytes are taken for a dump.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,7 @@ from pyipvsadm.model import (
     HASHED,
     NEW_SERVICE,
     NO_STATS,
+    PERSISTENT,
     TCP,
     Change,
     Server,
@@ -37,6 +38,8 @@ from tests.unit.netlink.records import (
     service_record,
     statistics,
 )
+
+Item = TypeVar("Item")
 
 V4 = bytes([10, 0, 0, 1])
 
@@ -70,10 +73,15 @@ def servers(draw: st.DrawFn) -> Server:
     )  # fmt: skip
 
 
+def repeat_batches(batches: list[list[Item]]) -> list[list[Item]]:
+    """Return the batches, and each of them repeated: many records are compared all at once."""
+    return [*batches, *(batch * dump_layout.MIN_BULK_RECORDS for batch in batches)]
+
+
 @given(st.lists(st.lists(services(), max_size=6), max_size=4))
 def test_services_of_any_mixture(batches: list[list[Service]]) -> None:
     reader = dumps.make_service_reader(FAMILY, counters=True)
-    for batch in batches:
+    for batch in repeat_batches(batches):
         datagram = b"".join(map(service_record, batch))
         found = reader.decode_values(datagram, SEQ)
         walked = [attributes.read_service(message) for message in framing.iter_messages(datagram)]
@@ -95,7 +103,7 @@ def test_services_of_any_mixture(batches: list[list[Service]]) -> None:
 @given(st.lists(st.lists(services(), max_size=6), max_size=4))
 def test_services_without_counters(batches: list[list[Service]]) -> None:
     reader = dumps.make_service_reader(FAMILY, counters=False)
-    for batch in batches:
+    for batch in repeat_batches(batches):
         found = reader.decode_values(b"".join(map(service_record, batch)), SEQ)
         for service in batch:
             service.stats = NO_STATS
@@ -105,7 +113,7 @@ def test_services_without_counters(batches: list[list[Service]]) -> None:
 @given(st.lists(st.lists(services(), max_size=6), max_size=4))
 def test_services_beside_the_kernels_own_listing(batches: list[list[Service]]) -> None:
     reader = dumps.make_proc_reader(FAMILY)
-    for batch in batches:
+    for batch in repeat_batches(batches):
         for service in batch:  # the fewest would be plain by chance
             service.flags = HASHED if service.flags & 1 else service.flags | HASHED
         found = reader.decode_values(b"".join(map(service_record, batch)), SEQ)
@@ -124,7 +132,7 @@ columns = st.sets(st.sampled_from(COLUMNS)).map(
 @given(st.lists(st.lists(servers(), max_size=6), max_size=4), columns)
 def test_rows_of_servers(batches: list[list[Server]], columns: tuple[str, ...]) -> None:
     reader = dumps.make_row_reader(FAMILY, columns)
-    for batch in batches:
+    for batch in repeat_batches(batches):
         datagram = b"".join(map(destination_record, batch))
         assert reader.decode_values(datagram, SEQ) == [to_row(server, columns) for server in batch]
 
@@ -167,6 +175,19 @@ def test_services_of_one_size_and_other_shapes(one: dict[str, Any], other: dict[
     reader = dumps.make_service_reader(FAMILY, counters=True)
     assert reader.decode_values(data + data + more, SEQ) == [first, first, second]
     assert reader.decode_values(more + data, SEQ) == [second, first]
+    assert reader.decode_values((more + data) * 9, SEQ) == [second, first] * 9
+
+
+def test_a_shape_that_more_bytes_tell_apart_is_learnt_among_many() -> None:
+    """Of a service with flags more is read, and more must agree."""
+    simple = Service(AF_INET, TCP, V4, 80, scheduler="rr", flags=HASHED)
+    other = Service(AF_INET, TCP, V4, 81, scheduler="rr", flags=HASHED | PERSISTENT, timeout=9)
+    records = [simple] * 9 + [other, simple, other]
+    found = dumps.make_proc_reader(FAMILY).decode_values(
+        b"".join(map(service_record, records)), SEQ
+    )
+    (key,) = overview(b"", [simple]).simple_keys
+    assert found == [key] * 9 + [other, key, other]
 
 
 def test_a_name_ends_at_its_first_zero() -> None:
@@ -185,6 +206,10 @@ SERVER = Server(AF_INET, V4, 80)
 OTHERS: list[tuple[str, bytes]] = [
     ("another sequence number", service_record(SERVICE, seq=SEQ + 1)),
     ("another family", service_record(SERVICE, family=FAMILY + 1)),
+    (
+        "a family of addresses that nobody knows",
+        service_record(Service(7, TCP, V4, 80, scheduler="rr")),
+    ),
     (
         "an interrupted dump",
         service_record(SERVICE, flags=framing.NLM_F_MULTI | framing.NLM_F_DUMP_INTR),
@@ -217,7 +242,7 @@ OTHERS: list[tuple[str, bytes]] = [
 
 @pytest.mark.parametrize("other", [pytest.param(data, id=name) for name, data in OTHERS])
 def test_what_is_left_to_the_walk(other: bytes) -> None:
-    for datagram in (other, GOOD + other, other + GOOD):
+    for datagram in (other, GOOD + other, other + GOOD, GOOD * 9 + other, GOOD + other + GOOD * 9):
         reader = dumps.make_service_reader(FAMILY, counters=True)
         assert reader.decode_values(GOOD, SEQ) == [SERVICE]
         assert reader.decode_values(datagram, SEQ) is None

@@ -217,6 +217,7 @@ CANNOT: list[tuple[str, list[Service], bytes]] = [
         )
         .replace(b"0009]:0050", b"0009]:00 0"),
     ),
+    ("a service twice", [VIP, VIP], kernel_text([(VIP, []), (VIP, [])])),
     (
         "digits of another service",
         [SIX],
@@ -327,6 +328,17 @@ def test_services_by_ipv6_addresses(addresses: list[str], sort: bool) -> None:
     ]
     found = procfs.render_listing(overview(kernel_text(table), services), sort)
     assert "".join(found or []) == classic_text(table, sort)
+
+
+def test_addresses_at_both_sides_of_the_middle() -> None:
+    """They differ by less than half the space, so they are in the order of numbers."""
+    services = [
+        Service(AF_INET, TCP, bytes([first, 0, 0, 1]), 80, scheduler="rr", flags=HASHED)
+        for first in (130, 126)
+    ]
+    table: Table = [(service, []) for service in services]
+    found = procfs.render_listing(overview(kernel_text(table), services), sort=True)
+    assert "".join(found or []) == "TCP  126.0.0.1:80 rr\nTCP  130.0.0.1:80 rr\n"
 
 
 @pytest.mark.parametrize("sort", [True, False])
