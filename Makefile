@@ -10,7 +10,7 @@ LAB_PACKAGES := ipvsadm user-mode-linux kmod iproute2 iputils-arping iptables ke
 # Without what they recommend, which is a lot.
 CLUSTER_PACKAGES := heartbeat cluster-glue pacemaker pacemaker-cli-utils corosync resource-agents
 # Modules without I/O of their own: unit tests alone cover every branch of them.
-PURE := addresses api/* errors model resolver sorting text backends/memory change/* \
+PURE := addresses api/* errors model resolver sorting text backends/memory backends/sync_daemon change/* \
 	commands/connection_groups commands/doctor commands/drain commands/fallback commands/ramp commands/report commands/full_save commands/selection commands/status commands/watch completion/candidates \
 	doctor/answers doctor/codes doctor/director doctor/facts doctor/fixes doctor/kernel_table doctor/probe doctor/real_server doctor/report doctor/services \
 	doctor/unchecked \
