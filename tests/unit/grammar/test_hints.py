@@ -301,6 +301,16 @@ def test_rules_get_no_hints() -> None:
     assert env.stderr == f"line 1: {ABSENT}\nline 2: --shceduler: unknown option\n"
 
 
+def read_to_end(master: int) -> bytes:
+    """Return the output to a terminal whose other side is closed. It may come in pieces."""
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 10_000)
+        except OSError:  # EIO is the end
+            return shown
+
+
 @pytest.mark.parametrize(
     "words", [["-L", "--shceduler"], ["--lst"], ["-A", "-f", "1", "-s", "wrrr"]]
 )
@@ -320,10 +330,10 @@ def test_a_terminal_and_a_pipe(words: list[str], tmp_path: Path) -> None:
         typed = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=slave, env=environ, timeout=60, check=False
         )
-        shown = os.read(master, 10_000).replace(b"\r\n", b"\n")
     finally:
-        os.close(master)
         os.close(slave)
+    shown = read_to_end(master).replace(b"\r\n", b"\n")
+    os.close(master)
     assert (typed.returncode, typed.stdout) == (piped.returncode, piped.stdout) == (255, b"")
     assert shown.startswith(piped.stderr + b"hint: did you mean ")
     assert b"hint" not in piped.stderr
