@@ -202,10 +202,12 @@ def _make_service_layout(
                         ((SERVICE, SVC_AF), _U16.pack(family)),
                         *((path, None) for path in fixed_payloads),
                     ]
+                    # Engines of other lengths may fill the same bytes with their padding.
+                    variable = (*_SERVICE_MOVING, *((_ENGINE[0],) if engine else ()))
                     build = _make_service_builder(family, marked, engine)
                     try:
                         return RecordLayout(
-                            record, fields, _SERVICE_NESTS, _SERVICE_MOVING, build, constants
+                            record, fields, _SERVICE_NESTS, variable, build, constants
                         )
                     except LookupError:
                         continue

@@ -157,6 +157,7 @@ def test_a_pad_at_another_place_is_another_shape() -> None:
     [
         ({"pad": 1}, {"pad": 2}),
         ({"pe": "sip"}, {"more": b"four"}),
+        ({"pe": "x"}, {"pe": "sip"}),
         ({"scheduler": "a"}, {"scheduler": "abc"}),
         ({"pe": "sip-5", "scheduler": "wlc"}, {"pe": "s", "scheduler": "wlc-5"}),
     ],
