@@ -7,8 +7,9 @@ reads the file.
 The file has the servers of the plain listing, and from the column of methods on, a server's line is
 1.31's own text. For services by an address and without flags, which are most, the file is complete
 too. The other services lack facts or show them differently (families of marks, flags of schedulers,
-seconds): these come from their records. If the parts do not fit together, the answer is None, and
-dumps serve instead. A method without a name in the kernel is Masq in the file.
+seconds): these come from their records. If the services of both do not fit together, the answer is
+None, and dumps serve instead; a server's text behind its method is not looked at. A method without
+a name in the kernel is Masq in the file.
 
 The lines of a service become one text, its block. Addresses and ports are read from the lines of all
 services, and of all servers, at once; the text of a service is mostly looked up, by the slices of
@@ -54,9 +55,10 @@ _ADDRESS = 5
 _V4_PREFIX, _V4_COLON, _V4_END = 11, 13, 18
 _V6_PREFIX, _V6_GROUP, _V6_ADDRESS, _V6_PORT, _V6_END = 40, 41, 45, 47, 51
 _MARK_END = 13
-# Of a server, behind the port: the blank before the method, the last of six, and the width of both.
+# Of a server: from the port's end to the blank before the method, the last of six; the width of
+# this blank and the method.
 _METHOD, _METHOD_WIDTH = 5, 8
-# The marks between the digits of address and port, by their offsets.
+# The marks between the digits of address and port, by their offsets from the address's start.
 _V4_MARKS = {8: ":"}
 _V6_MARKS = {0: "[", **dict.fromkeys(range(5, 40, 5), ":"), 40: "]", 41: ":"}
 # Of a listing's line: an arrow, and address and port in 28 columns.
@@ -304,7 +306,7 @@ def _format_port(text: str) -> str:
 def _format_tail(text: str) -> str:
     """Return the text after the address of a service without flags: its scheduler."""
     (scheduler,) = text.split()
-    if text[0] != " " or not scheduler.isprintable():
+    if text[0] != " " or not (scheduler.isascii() and scheduler.isprintable()):
         raise ValueError(text)
     return f" {scheduler}\n"
 
@@ -336,13 +338,14 @@ def _sort_lines(lines: list[str]) -> list[str]:
     """Sort the lines of servers in 1.31's order. Digits sort as their numbers do, unless two
     addresses are half the space apart.
     """
-    lines = sorted(lines)
-    first, last = lines[0], lines[-1]
+    ordered = sorted(lines)
+    first, last = ordered[0], ordered[-1]
     if last[_ADDRESS] != "[":
         if int(last[_ADDRESS:_V4_COLON], 16) - int(first[_ADDRESS:_V4_COLON], 16) < sorting.HALF:
-            return lines
-    elif first[_ADDRESS] == "[" and _sorts_as_text(lines):
-        return lines
+            return ordered
+    elif first[_ADDRESS] == "[" and _sorts_as_text(ordered):
+        return ordered
+    # Of servers that are equal in all that is compared, the order of the table counts.
     return sorting.sort_circular(lines, _split_words, _get_port)
 
 

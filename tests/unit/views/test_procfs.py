@@ -330,6 +330,20 @@ def test_services_by_ipv6_addresses(addresses: list[str], sort: bool) -> None:
     assert "".join(found or []) == classic_text(table, sort)
 
 
+def test_servers_that_compare_as_equal_keep_the_order_of_the_table() -> None:
+    """Of an IPv4 address the missing words count as zero."""
+    service = Service(
+        AF_INET6, TCP, bytes([0x20, 1, *[0] * 14]), 80, scheduler="rr", flags=HASHED,
+        netmask=HOST_PREFIX6,
+    )  # fmt: skip
+    six = Server(AF_INET6, bytes([0x80, *[0] * 15]), 80, TUNNEL)
+    four = Server(AF_INET, bytes([0x80, 0, 0, 0]), 80, TUNNEL)
+    for servers_in_order in ([six, four], [four, six]):
+        table: Table = [(service, servers_in_order)]
+        found = procfs.render_listing(overview(kernel_text(table), [service]), sort=True)
+        assert "".join(found or []) == classic_text(table, sort=True)
+
+
 def test_addresses_at_both_sides_of_the_middle() -> None:
     """They differ by less than half the space, so they are in the order of numbers."""
     services = [
