@@ -147,7 +147,8 @@ def parse_mask(text: str, names: Resolver) -> int | None:
     return None if addr is None else int.from_bytes(addr, "big")
 
 
-# Entries of a text cache before it is emptied; of one for prefixes, whose tables are in their order.
+# Entries of a text cache before it is emptied. Equal prefixes mostly follow each other in a table, so
+# that fewer suffice.
 CACHE_LIMIT = 1 << 16
 PREFIX_LIMIT = 1 << 12
 

@@ -120,7 +120,8 @@ class MemoryBackend:
     interfaces: tells whether an interface exists, for NEW_DAEMON; None asks the machine. It may be
     replaced at any time (to load another machine's daemons, for example). Applying the content,
     oldest first, to an empty table gives the same table. Records are copied both ways, so neither
-    side sees changes that the other makes to its own.
+    side sees changes that the other makes to its own; list_held alone gives the table's own, which
+    the table never changes: an edit puts a new record in the place of the old one.
     """
 
     embedded = True

@@ -1,6 +1,6 @@
 """Compute the settings with which the kernel runs a sync daemon. Pure.
 
-Owns: the defaults and bounds of ip_vs_sync.c. Must never know: tables, the machine's interfaces.
+Owns: the defaults and bounds of ip_vs_sync.c, and the usual MTUs. Must never know: tables, sockets.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ never know: backends, how a plan is printed.
 The order: new services and servers, then edits, then sync daemons, then removals. Whatever the
 kernel may refuse comes before anything is lost, and a plan that was cut off leaves a smaller
 difference. Services and servers are edited, never deleted and added again. The kernel does not
-allow sync daemons beside servers whose address family is not their service's: if a plan removes
-such servers, daemons start after that; if it adds such servers, daemons stop before that.
+allow sync daemons beside servers whose address family is not their service's, the one exception:
+if a plan removes such servers, daemons start after that; if it adds such servers, daemons stop
+before that.
 """
 
 from __future__ import annotations
@@ -206,7 +207,8 @@ def make_plan(
 ) -> Plan:
     """Return the plan that turns `present` into `wanted`.
 
-    prune: remove services that are not desired, and daemons if others are desired. keep_weights:
+    prune: remove services that are not desired, and daemons if others are desired or `wanted` is
+    complete. keep_weights:
     keep the weights of servers that exist. only: compare and change only these services, and with
     `daemons` the daemons. Raise OperationError (255), or UsageError (2) if the text alone is at
     fault, if daemons and servers would exclude each other.

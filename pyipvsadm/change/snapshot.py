@@ -83,8 +83,8 @@ def read_consistent(backend: Backend) -> Snapshot:
 
 def read_rows(backend: Backend) -> list[tuple[Service, list[Server]]]:
     """Read all services with their servers, none missing. Raise OperationError if membership
-    keeps changing (TRIES readings). Nobody else changes an embedded table: its own records are
-    returned, not to be changed.
+    keeps changing (TRIES readings). This process alone changes an embedded table that it has
+    read: its own records are returned, not to be changed.
     """
     if backend.embedded:
         table: MemoryBackend = backend  # type: ignore[assignment]  # all embedded ones are

@@ -310,7 +310,7 @@ class _ApplyRun:
                 self._backend,
                 self._drain.make_pace(lock.release) if self._drain else at_once,
                 lock.lock_phase,
-                self._plan_again if self._wanted else None,
+                None if self._wanted is None else self._plan_again,
                 confirmation.open_journal()
                 if confirmation
                 else open_journal(self._backend, self._env),

@@ -233,7 +233,7 @@ def iter_full_rules(
 
 
 def dump_table(table: Backend) -> Iterator[str]:
-    """Yield the table as complete text, in its own order, a block of BLOCK_LINES lines at a time."""
+    """Yield the table as complete text, in its own order, in blocks of at most BLOCK_LINES lines."""
     rows = (
         (service, table.read_servers(service)) for service in table.read_services(counters=False)
     )
