@@ -182,6 +182,8 @@ def _match_keys(
     heads: list[str], end: int, marks: dict[int, str], keys: list[tuple[bytes, bytes, bytes]]
 ) -> bool:
     """Return True if the lines are those of exactly the services with these keys."""
+    if len(heads) != len(keys):
+        return False
     packed = _pack_places(heads, end, marks)
     names = [head[:_ADDRESS] for head in heads]
     key_places = [addr + port for _, addr, port in keys]
@@ -189,8 +191,8 @@ def _match_keys(
     if packed == b"".join(key_places) and names == key_names:
         return True
     # A table that was resized between the file and the dump has another order.
-    width = len(packed) // max(1, len(heads))
-    places = [packed[start : start + width] for start in range(0, len(packed), width or 1)]
+    width = len(packed) // len(heads)
+    places = [packed[start : start + width] for start in range(0, len(packed), width)]
     return sorted(zip(names, places)) == sorted(zip(key_names, key_places))
 
 
